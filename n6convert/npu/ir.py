@@ -1,7 +1,7 @@
 """The one graph form that every reader produces and every later step (placement, epochs, cycles, memory) reads.
 
-Shapes are those of ONNX: activations of rank 4 are ``[N, C, H, W]``, convolution weights ``[O, I, kh, kw]``. Operator kinds
-are spelled as ST's compiler reports print them (``Conv``, ``Swish``, ``DepthToSpace``, ``DequantizeLinear``, ...).
+Shapes are those of ONNX: activations of rank 4 are ``[N, C, H, W]``, convolution weights ``[O, I, kh, kw]``. Operator
+kinds are spelled as ST's compiler reports print them (``Conv``, ``Swish``, ``DepthToSpace``, ``DequantizeLinear``).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Where(StrEnum):
 
 @dataclass(slots=True)
 class Tensor:
-    """A named array: ``scale`` and ``zero_point`` are set when it is quantized per tensor (weights: scale of channel 0)."""
+    """A named array; ``scale`` and ``zero_point`` are set when it is quantized (weights: those of channel 0)."""
 
     name: str
     shape: tuple[int, ...]
@@ -146,9 +146,9 @@ class Units:
 class Op:
     """One operator as the compiler sees it after lowering.
 
-    ``inputs[0]`` is the data tensor; constants (weights, bias, parameters) follow. ``repeat`` says how many equal epochs this
-    entry stands for (one SW Conv per attention head). ``sources`` are the ONNX nodes it came from; empty when the compiler
-    inserts it.
+    ``inputs[0]`` is the data tensor; constants (weights, bias, parameters) follow. ``repeat`` says how many equal
+    epochs this entry stands for (one SW Conv per attention head). ``sources`` are the ONNX nodes it came from; empty
+    when the compiler inserts it.
     """
 
     name: str
@@ -248,11 +248,11 @@ class OperatorReport:
     evidence: str
     remedy: str | None = None
     rewrite: str | None = None
-    float: bool = False
     macs: int = 0
     cycles: int | None = None
     microseconds: float | None = None
     sources: tuple[str, ...] = ()
+    float: bool = False
 
 
 @dataclass(slots=True)
