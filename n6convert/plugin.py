@@ -1,0 +1,206 @@
+"""What a model plugin implements. Import this one module to write one.
+
+A plugin is a class behind a name: an entry point in the group ``n6convert.models`` points to it. Only
+:meth:`ModelPlugin.build` and :meth:`ModelPlugin.encode` are required; every further method a plugin implements makes
+reports better (predictions, a metric, pictures).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from n6convert.errors import PluginError, SourceError
+from n6convert.samples.base import Sample, SampleSource
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from n6convert.metrics.base import Metric
+    from n6convert.rewrites import Rewrite
+
+__all__ = [
+    "API_VERSION",
+    "BuildRequest",
+    "FloatModel",
+    "ModelInfo",
+    "ModelPlugin",
+    "PluginError",
+    "PluginOptions",
+    "Sample",
+    "SampleSource",
+    "SourceError",
+    "TensorInfo",
+    "Weights",
+]
+
+#: Version of this interface. A plugin states the version it was written for in ``api_version``; versions with the same
+#: major number stay compatible, and what is to go is announced by a DeprecationWarning for one minor version first.
+API_VERSION = (1, 0)
+
+Feeds = dict[str, "NDArray[Any]"]
+Outputs = Mapping[str, "NDArray[Any]"]
+Prediction = Any
+Report = Callable[[str, int, int | None], None]
+
+
+class PluginOptions(BaseModel):
+    """Base of a plugin's own recipe section ``options``; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the numbers come from.
+
+    Attributes:
+        kind: ``pretrained``, ``file`` or ``seeded``; never silently replaced by another.
+        path: the file or folder, None for seeded weights.
+        sha256: of the file, or of a folder's sorted file hashes; None for seeded weights.
+        origin: what a reader should see: a URL, a hub id with revision, a path, "seeded(0)".
+        license: SPDX identifier or a sentence, where known.
+    """
+
+    kind: str
+    path: Path | None = None
+    sha256: str | None = None
+    origin: str = ""
+    license: str | None = None
+
+    @property
+    def trained(self) -> bool:
+        return self.kind != "seeded"
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What a plugin gets to build from.
+
+    Attributes:
+        weights: resolved weights; for ``seeded`` the plugin draws its own numbers from ``seed``.
+        seed: makes seeded weights deterministic: same seed, same bytes.
+        scratch: an empty folder for temporary files; deleted afterwards.
+        progress: call ``progress(what, done, total)``; total may be None.
+    """
+
+    weights: Weights
+    seed: int
+    scratch: Path
+    progress: Report = field(default=lambda what, done, total: None)
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A float ONNX model with static shapes and batch 1.
+
+    Attributes:
+        model: float32 graph; input and output names are what ``encode`` and ``decode`` use.
+        metadata: facts found while building (classes, strides, vocabulary ...), strings by key. They travel inside
+            the ONNX file, so that a run that resumes from the cache knows them without building again.
+    """
+
+    model: ir.Model
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, static shape and numpy dtype of a graph input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The built model as a plugin sees it again: its interface and the metadata its ``build`` returned."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str]
+
+
+class ModelPlugin(ABC):
+    """One model family behind one or more names.
+
+    The pipeline makes an instance with the name that was asked for and the checked options, calls :meth:`build`
+    (unless the result is cached), sets :attr:`info`, and then uses the other methods.
+    """
+
+    #: interface version the plugin was written for
+    api_version: ClassVar[tuple[int, int]] = (1, 0)
+    #: schema of the recipe's ``options`` section
+    Options: ClassVar[type[PluginOptions]] = PluginOptions
+    #: what samples are: ``image``, ``text`` or ``arrays``
+    sample_kind: ClassVar[str] = "arrays"
+    #: a sentence for ``n6convert models``
+    summary: ClassVar[str] = ""
+
+    def __init__(self, name: str, options: PluginOptions) -> None:
+        self.name = name
+        self.options = options
+        self._info: ModelInfo | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """Interface and metadata of the built model; available from ``encode`` on."""
+        if self._info is None:
+            raise PluginError("the model's interface was asked for before the model was built", place=self.name)
+        return self._info
+
+    @info.setter
+    def info(self, value: ModelInfo) -> None:
+        self._info = value
+
+    def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
+        """Turn the recipe's ``weights`` into a file for kinds that only the plugin knows (``pretrained``).
+
+        Called for every value except ``seeded`` and existing paths. Return None when the name is unknown.
+
+        Raises:
+            DownloadError: a pinned file cannot be fetched or has another sha256.
+        """
+        return None
+
+    @abstractmethod
+    def build(self, request: BuildRequest) -> FloatModel:
+        """Build the float model.
+
+        Raises:
+            SourceError: the weights are damaged or of another architecture.
+        """
+
+    @abstractmethod
+    def encode(self, sample: Sample) -> Feeds:
+        """Turn a sample into the graph's inputs: arrays by input name, with the shapes and dtypes of ``info.inputs``."""
+
+    def samples(self) -> SampleSource:
+        """Embedded calibration samples, used when the recipe names none. Default: synthetic ones of ``sample_kind``."""
+        from n6convert.samples import synthetic_samples
+
+        return synthetic_samples(self.sample_kind, self.info)
+
+    def decode(self, outputs: Outputs, sample: Sample | None = None) -> Prediction:
+        """Turn the graph's outputs into an answer; with the sample given, in the sample's own coordinates."""
+        return dict(outputs)
+
+    def metric(self) -> Metric | None:
+        """How right predictions are on labelled samples; None when only SQNR against float can be reported."""
+        return None
+
+    def rewrites(self) -> Sequence[Rewrite]:
+        """Rules that only this family needs, tried before the built-in ones."""
+        return ()
+
+    def draw(self, sample: Sample, *predictions: Prediction) -> Image | None:
+        """A picture of the sample with each prediction side by side, for the report."""
+        return None

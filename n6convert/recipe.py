@@ -1,0 +1,79 @@
+"""The recipe: one model with all choices made, as YAML checked by pydantic.
+
+Loading, ``extends``, and messages with lines live in :mod:`n6convert.recipes_io`; this module is the schema alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from n6convert.quantization.config import QuantizationConfig
+from n6convert.rewrites.config import RewriteConfig
+
+__all__ = ["Acceptance", "Calibration", "Evaluation", "PackageConfig", "Recipe", "SimplifyConfig"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Calibration(Section):
+    """Where calibration samples come from."""
+
+    source: str | None = Field(None, description="folder, COCO json, .npz, .txt/.tsv; null: the embedded samples")
+    samples: int = Field(64, ge=1, description="how many samples to use at most")
+    held_back: int = Field(8, ge=0, description="further samples on which methods and SQNR are judged")
+    max_unreadable: float = Field(0.1, ge=0, le=1, description="share of unreadable samples that is tolerated")
+
+
+class Evaluation(Section):
+    """Labelled samples for the task's own metric."""
+
+    source: str | None = Field(None, description="labelled samples: COCO json, labels csv, tsv")
+    samples: int | None = Field(None, ge=1, description="how many at most; null: all")
+    pictures: int = Field(4, ge=0, description="how many samples are drawn side by side in the report")
+
+
+class SimplifyConfig(Section):
+    """The simplify stage."""
+
+    onnxsim: bool = Field(True, description="run onnxsim in a child process before the onnx-ir passes")
+    time_limit: float = Field(300.0, gt=0, description="seconds after which the child process is stopped")
+    tolerance: float = Field(1e-4, gt=0, description="largest allowed difference relative to the output's range")
+
+
+class Acceptance(Section):
+    """Limits that a run must keep; a run that breaks one publishes nothing under the final name."""
+
+    max_drop: float | None = Field(None, ge=0, description="points of the task metric that INT8 may lose")
+    min_sqnr_db: float | None = Field(None, description="least SQNR of any output against float, in dB")
+    min_offload: float | None = Field(None, ge=0, le=1, description="least share of epochs on the NPU")
+    max_milliseconds: float | None = Field(None, gt=0, description="largest predicted time")
+    must_fit_internal: bool = Field(False, description="activations must fit on-chip memory")
+
+
+class PackageConfig(Section):
+    """What the package stage writes."""
+
+    profiles: list[str] = Field(["stm32n6570-dk", "nucleo-n657x0-q"], description="boards to write profiles for")
+    io_type: Literal["int8", "uint8", "float32"] = Field("int8", description="type of the graph's inputs and outputs")
+
+
+class Recipe(Section):
+    """One model with all choices made."""
+
+    model: str = Field(description="name a plugin registers, or `onnx` for a file of your own")
+    weights: str = Field("pretrained", description="`pretrained`, `seeded`, or a path")
+    options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options, e.g. imgsz")
+    seed: int = Field(0, ge=0)
+    target: str = Field("stm32n6570-dk@4.0", description="board and compiler version")
+    calibration: Calibration = Calibration()
+    simplify: SimplifyConfig = SimplifyConfig()
+    rewrite: RewriteConfig = RewriteConfig()
+    quantization: QuantizationConfig = QuantizationConfig()
+    evaluation: Evaluation = Evaluation()
+    acceptance: Acceptance = Acceptance()
+    package: PackageConfig = PackageConfig()
+    output: str | None = Field(None, description="folder for the result; null: build/<model name>")

@@ -1,0 +1,1 @@
+"""Graph rewrites that keep operators on the NPU."""

@@ -1,0 +1,22 @@
+"""The recipe's ``rewrite`` section."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["RewriteConfig"]
+
+
+class RewriteConfig(BaseModel):
+    """Which rewrites run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rules: Literal["auto", "none"] | list[str] = Field(
+        "auto", description="`auto`: every exact rule that does not cost predicted time; `none`; or a list of names"
+    )
+    exclude: list[str] = Field(default_factory=list, description="rules that must not run")
+    approximate: list[str] = Field(default_factory=list, description="approximate rules that may run, by name")
+    tolerance: float = Field(1e-4, gt=0, description="largest allowed difference relative to the output's range")
