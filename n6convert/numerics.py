@@ -1,0 +1,126 @@
+"""Running graphs and comparing their outputs: the one place where "the same function" is decided."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n6convert.errors import GraphError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import onnxruntime
+
+__all__ = ["Session", "max_relative_difference", "run_model", "sqnr_db"]
+
+Array = NDArray[Any]
+_PROTO_LIMIT = 1 << 30
+
+
+class Session:
+    """An onnxruntime CPU session over a model, by output name.
+
+    Args:
+        model: a model in memory or the path of an ONNX file.
+        outputs: tensors to return; default the graph's outputs.
+        threads: threads inside operators; default all cores.
+        optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
+
+    Raises:
+        GraphError: onnxruntime does not accept the model.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model | str | Path,
+        outputs: Sequence[str] | None = None,
+        *,
+        threads: int | None = None,
+        optimize: bool = True,
+    ) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            self._session = _open(model, options)
+        except Exception as error:  # onnxruntime raises a dozen unrelated types
+            raise GraphError("onnxruntime cannot load the model", found=_first_line(error)) from error
+        self.inputs = [i.name for i in self._session.get_inputs()]
+        self.outputs = list(outputs) if outputs is not None else [o.name for o in self._session.get_outputs()]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name for one set of inputs.
+
+        Raises:
+            GraphError: an input is missing, has another shape or type, or an operator fails.
+        """
+        try:
+            values = self._session.run(self.outputs, dict(feeds))
+        except Exception as error:
+            raise GraphError("onnxruntime cannot run the model", found=_first_line(error)) from error
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def run_model(
+    model: ir.Model | str | Path, feeds: Mapping[str, Array], *, threads: int | None = None
+) -> dict[str, Array]:
+    """Run a model once. Raises GraphError as :class:`Session` does."""
+    return Session(model, threads=threads).run(feeds)
+
+
+def max_relative_difference(reference: Array, other: Array) -> float:
+    """Largest absolute difference divided by the largest absolute value of the reference.
+
+    NaN counts as infinite difference unless both have it in the same places.
+    """
+    if reference.shape != other.shape:
+        return float("inf")
+    if reference.size == 0:
+        return 0.0
+    a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        gap = np.where(same, 0.0, np.abs(a - b))
+    gap = np.nan_to_num(gap, nan=np.inf)
+    finite = np.abs(a[np.isfinite(a)])
+    return float(gap.max() / max(finite.max(initial=0.0), 1e-12))
+
+
+def sqnr_db(reference: Array, other: Array) -> float:
+    """Signal to quantization noise ratio in dB; infinite for equal arrays."""
+    a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
+    noise = float(np.sum((a - b) ** 2))
+    signal = float(np.sum(a**2))
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(max(signal, 1e-300) / noise))
+
+
+def _open(model: ir.Model | str | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    import onnx_ir as ir
+    import onnxruntime as ort
+
+    providers = ["CPUExecutionProvider"]
+    if not isinstance(model, ir.Model):
+        return ort.InferenceSession(str(model), options, providers=providers)
+    weights = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+    if weights < _PROTO_LIMIT:
+        return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=providers)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        ir.save(model, path, external_data="model.data")
+        return ort.InferenceSession(str(path), options, providers=providers)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
