@@ -1,0 +1,65 @@
+"""The command line that compiles a package with ST Edge AI (SPEC i)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+__all__ = ["PROFILE", "generate_command", "profile_options"]
+
+PROFILE = "n6convert"
+"""Name of the profile inside the package's user_neuralart.json."""
+
+_SHARED = ("--native-float", "--cache-maintenance", "--Ocache-opt", "--enable-virtual-mem-pools", "--Os")
+_DEEP = ("--optimization 3", "--Oauto-sched", "--Omax-ca-pipe 4", "--all-buffers-info")
+_UNTIL_2 = ("--mvei",)
+
+
+def generate_command(
+    model: str | PurePath,
+    target: str,
+    *,
+    profile_file: str | None = None,
+    profile: str = PROFILE,
+    name: str = "network",
+    output: str = "st_ai_output",
+    workspace: str = "st_ai_ws",
+    input_type: str | None = None,
+    output_type: str | None = None,
+    channels_last_input: bool = False,
+    allocate_io: bool = True,
+    extra: Sequence[str] = (),
+) -> list[str]:
+    """Arguments of ``stedgeai generate`` for a model on the NPU, program name first.
+
+    Args:
+        model: path of the quantized model, relative to the folder in which the command runs.
+        target: ``board@version``; only its series matters here, every board of this NPU is ``stm32n6``.
+        profile_file: user_neuralart.json that holds ``profile``; None takes ST's built-in default profile.
+        input_type, output_type: ``int8``, ``uint8`` or ``float32``; None keeps the model's own.
+        channels_last_input: feed NHWC, which saves the transpose of a camera image.
+        allocate_io: keep input and output buffers inside the activations.
+        extra: further arguments, appended as they are.
+    """
+    profile_argument = f"{profile}@{profile_file}" if profile_file else "default"
+    command = ["stedgeai", "generate", "--model", str(model), "--target", series(target)]
+    command += ["--st-neural-art", profile_argument, "--name", name, "--output", output, "--workspace", workspace]
+    command += ["--input-data-type", input_type] if input_type else []
+    command += ["--output-data-type", output_type] if output_type else []
+    command += ["--inputs-ch-position", "chlast"] if channels_last_input else []
+    command += [] if allocate_io else ["--no-inputs-allocation", "--no-outputs-allocation"]
+    return [*command, *extra]
+
+
+def series(target: str) -> str:
+    """ST Edge AI's name of the series of a board; ``stm32n6`` for every board that carries the Neural-ART."""
+    return "stm32n6"
+
+
+def profile_options(version: tuple[int, int], *, epoch_controller: bool = True) -> list[str]:
+    """atonn options of the package's profile: ST's n6-allmems-O3 (SPEC i), with the epoch controller unless refused.
+
+    ``--mvei`` exists up to core 2.2 only (SPEC i, reports of 3.0 and 4.0 never pass it).
+    """
+    options = [*_SHARED, *_DEEP, *(_UNTIL_2 if version < (3, 0) else ())]
+    return [*options, "--enable-epoch-controller"] if epoch_controller else options

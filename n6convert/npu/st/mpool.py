@@ -1,0 +1,105 @@
+"""``*.mpool`` memory pool descriptions and ``user_neuralart.json`` profiles (SPEC a.3, h.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from n6convert.errors import SourceError
+from n6convert.npu.st.text import read_json
+
+__all__ = ["MemoryPool", "NeuralArtProfile", "read_mpool", "read_profiles"]
+
+_MAGNITUDES = {"BYTES": 1, "KBYTES": 1024, "MBYTES": 1024**2, "GBYTES": 1024**3}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPool:
+    """One physical pool: addresses and sizes in bytes, ``byte_width`` and ``freq_ratio`` as in SPEC a.3."""
+
+    name: str
+    start: int
+    size: int
+    byte_width: float
+    freq_ratio: float
+    writable: bool
+    constants: bool
+    """The compiler prefers it for weights."""
+
+    @property
+    def cycles_per_byte(self) -> float:
+        """NPU cycles of one packed byte (SPEC a.3: freqRatio / byteWidth)."""
+        return self.freq_ratio / self.byte_width
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralArtProfile:
+    """A profile of user_neuralart.json."""
+
+    name: str
+    memory_pool: str | None
+    options: tuple[str, ...]
+
+
+def read_mpool(path: str | Path) -> tuple[MemoryPool, ...]:
+    """Pools of an mpool file, in its order.
+
+    Raises:
+        SourceError: not JSON, no pools, or a pool with a missing or impossible field.
+    """
+    data = read_json(path)
+    entries = data.get("memory", {}).get("mempools") if isinstance(data, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise SourceError("this is not a memory pool description", place=path, limit="memory.mempools[] (*.mpool)")
+    return tuple(_pool(entry, f"{path}, mempools[{index}]") for index, entry in enumerate(entries))
+
+
+def _pool(entry: Any, place: str) -> MemoryPool:
+    try:
+        prop = entry["prop"]
+        pool = MemoryPool(
+            name=str(entry["name"]),
+            start=_quantity(entry["offset"]),
+            size=_quantity(entry["size"]),
+            byte_width=float(prop["byteWidth"]),
+            freq_ratio=float(prop["freqRatio"]),
+            writable="WRITE" in prop["rights"],
+            constants=str(prop.get("constantsPreferred", prop.get("constants_preferred", False))).lower() == "true",
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(
+            "a memory pool lacks a field or has a wrong value",
+            place=place,
+            limit="name, offset, size {value, magnitude}, prop {rights, byteWidth, freqRatio}",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
+    if pool.size < 0 or pool.byte_width <= 0 or pool.freq_ratio <= 0:
+        raise SourceError("a memory pool has an impossible size or speed", place=place, found=pool)
+    return pool
+
+
+def _quantity(field: Mapping[str, Any]) -> int:
+    return int(str(field["value"]), 0) * _MAGNITUDES[field["magnitude"]]
+
+
+def read_profiles(path: str | Path) -> dict[str, NeuralArtProfile]:
+    """Profiles of a user_neuralart.json (``//`` comments allowed) by name.
+
+    Raises:
+        SourceError: not such a file.
+    """
+    data = read_json(path, comments=True)
+    profiles = data.get("Profiles") if isinstance(data, dict) else None
+    if not isinstance(profiles, dict):
+        raise SourceError("this is not a Neural-ART profile file", place=path, limit='a key "Profiles"')
+    return {name: _profile(name, entry, path) for name, entry in profiles.items()}
+
+
+def _profile(name: str, entry: Any, path: str | Path) -> NeuralArtProfile:
+    if not isinstance(entry, dict):
+        raise SourceError("a profile is not a table", place=f"{path}, {name}", found=type(entry).__name__)
+    pool = entry.get("memory_pool")
+    words = str(entry.get("options", "")).replace(" -", "\n-").split("\n")
+    return NeuralArtProfile(name, str(pool) if pool else None, tuple(word.strip() for word in words if word.strip()))
