@@ -1,0 +1,215 @@
+"""ONNX (QDQ, QOperator or float) to :class:`~n6convert.npu.graph.Graph`; needs onnx only, never the weights' values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n6convert.errors import GraphError, SourceError
+from n6convert.npu.graph import Graph, Node, in_execution_order
+from n6convert.npu.ir import Tensor
+from n6convert.npu.quantized import absorb, fold_constants, unpack_qoperators
+from n6convert.npu.shapes import infer
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["DTYPES", "read_onnx", "read_proto"]
+
+DTYPES: dict[int, str] = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    8: "string",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    16: "bfloat16",
+}
+"""onnx.TensorProto.DataType to the names used here."""
+
+_VALUE_LIMIT = 4096
+"""Constants up to this size are kept as values; larger ones are weights, of which only shape and type matter."""
+
+
+def read_onnx(path: Path) -> Graph:
+    """Read a model file.
+
+    Raises:
+        SourceError: no such file.
+        GraphError: not an ONNX model, damaged, not static, or its external data are missing.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise SourceError("no such model file", place=path)
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError, UnicodeDecodeError) as error:
+        raise GraphError("not an ONNX model, or a damaged one", place=path, found=str(error)[:200]) from error
+    _check_external(model, path.parent)
+    return read_proto(model, path.stem)
+
+
+def read_proto(model: onnx.ModelProto, name: str = "") -> Graph:
+    """The same for a model in memory."""
+    model = _inlined(model)
+    tensors, values = _constants(model.graph)
+    inputs = _inputs(model.graph, tensors)
+    nodes = in_execution_order(list(_nodes(model.graph, tensors, values)), ["", *tensors])
+    for info in (*model.graph.value_info, *model.graph.output):
+        shape = _static(info)
+        if shape is not None and info.name not in tensors:
+            tensors[info.name] = Tensor(info.name, shape, DTYPES.get(info.type.tensor_type.elem_type, "float32"))
+    outputs = tuple(info.name for info in model.graph.output)
+    graph = Graph(name or model.graph.name, nodes, tensors, values, inputs, outputs)
+    if not nodes or not outputs:
+        raise GraphError("the model has no operators or no outputs", place=graph.name)
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 13)
+    unpack_qoperators(graph)
+    infer(graph, opset)
+    absorb(graph)
+    fold_constants(graph)
+    graph.prune()
+    graph.check()
+    return graph
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    if not len(model.functions):
+        return model
+    from onnx import inliner
+
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception as error:  # onnx raises its own C++ exception types here
+        raise GraphError("the model's local functions cannot be expanded", found=str(error)[:200]) from error
+
+
+def _check_external(model: onnx.ModelProto, folder: Path) -> None:
+    for init in model.graph.initializer:
+        if init.data_location != 1:
+            continue
+        location = next((entry.value for entry in init.external_data if entry.key == "location"), "")
+        if not location or not (folder / location).is_file():
+            raise GraphError(
+                "the model's external weights are missing",
+                place=init.name,
+                found=location or "no location",
+                remedy="put the data file beside the model",
+            )
+
+
+def _tensor_value(proto: onnx.TensorProto) -> NDArray[Any] | None:
+    from onnx import numpy_helper
+
+    count = int(np.prod([max(int(d), 0) for d in proto.dims], dtype=np.float64)) if proto.dims else 1
+    if count > _VALUE_LIMIT or proto.data_location == 1 or proto.data_type == 8:
+        return None
+    try:
+        return np.asarray(numpy_helper.to_array(proto))
+    except Exception as error:  # whatever a damaged tensor makes numpy or protobuf raise
+        raise GraphError("a constant is damaged", place=proto.name, found=str(error)[:200]) from error
+
+
+def _constants(graph: onnx.GraphProto) -> tuple[dict[str, Tensor], dict[str, NDArray[Any]]]:
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, NDArray[Any]] = {}
+    for init in graph.initializer:
+        _add_constant(init.name, init, tensors, values)
+    for sparse in graph.sparse_initializer:
+        shape = tuple(int(d) for d in sparse.dims)
+        tensors[sparse.values.name] = Tensor(sparse.values.name, shape, "float32", constant=True)
+    return tensors, values
+
+
+def _add_constant(
+    name: str, proto: onnx.TensorProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]
+) -> None:
+    dtype = DTYPES.get(proto.data_type, "other")
+    tensors[name] = Tensor(name, tuple(int(d) for d in proto.dims), dtype, constant=True)
+    value = _tensor_value(proto)
+    if value is not None:
+        values[name] = value
+
+
+def _static(info: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    kind = info.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    shape = tuple(int(d.dim_value) if d.HasField("dim_value") else -1 for d in kind.shape.dim)
+    return None if any(size < 0 for size in shape) else shape
+
+
+def _inputs(graph: onnx.GraphProto, tensors: dict[str, Tensor]) -> tuple[str, ...]:
+    names: list[str] = []
+    for info in graph.input:
+        if info.name in tensors:
+            continue
+        kind = info.type.tensor_type
+        shape = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else -1 for d in kind.shape.dim]
+        if shape and shape[0] == -1:
+            shape[0] = 1
+        if any(size < 0 for size in shape) or not kind.elem_type:
+            raise GraphError(
+                "an input has no static shape",
+                place=info.name,
+                limit="only the batch may be open, and is then 1",
+                found=[d.dim_param or d.dim_value for d in kind.shape.dim],
+                remedy="export with fixed sizes (stedgeai: --fix-parametric-shapes)",
+            )
+        tensors[info.name] = Tensor(info.name, tuple(shape), DTYPES.get(kind.elem_type, "other"))
+        names.append(info.name)
+    return tuple(names)
+
+
+def _nodes(
+    graph: onnx.GraphProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]
+) -> Iterator[Node]:
+    for index, proto in enumerate(graph.node):
+        name = proto.name or f"{proto.op_type}_{index}"
+        if proto.op_type == "Constant" and len(proto.output) == 1:
+            _constant_node(proto, tensors, values)
+            continue
+        yield Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), _attributes(proto), (name,))
+
+
+def _constant_node(
+    proto: onnx.NodeProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]
+) -> None:
+    name = proto.output[0]
+    for attribute in proto.attribute:
+        if attribute.name == "value":
+            _add_constant(name, attribute.t, tensors, values)
+            return
+    attributes = _attributes(proto)
+    value = np.asarray(next((v for v in attributes.values() if isinstance(v, (int, float, list))), 0))
+    tensors[name] = Tensor(name, value.shape, str(value.dtype), constant=True)
+    values[name] = value
+
+
+def _attributes(proto: onnx.NodeProto) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for a in proto.attribute:
+        if a.type == 1:
+            found[a.name] = float(a.f)
+        elif a.type == 2:
+            found[a.name] = int(a.i)
+        elif a.type == 3:
+            found[a.name] = a.s.decode("utf-8", "replace")
+        elif a.type == 6:
+            found[a.name] = [float(v) for v in a.floats]
+        elif a.type == 7:
+            found[a.name] = [int(v) for v in a.ints]
+    return found
