@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from n6convert.metrics.base import Metric
+    from n6convert.package.ports import Port
     from n6convert.rewrites import Rewrite
 
 __all__ = [
     "API_VERSION",
     "BuildRequest",
+    "Firmware",
     "FloatModel",
     "ModelInfo",
     "ModelPlugin",
@@ -129,6 +131,21 @@ class ModelInfo:
     metadata: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Firmware:
+    """What a plugin adds to the package for firmware.
+
+    Attributes:
+        sources: C99 files by name, without dependencies beyond the standard library and the package's own header.
+        defines: ``#define`` lines for the package's header: anchors, classes, thresholds.
+        configuration: further text files by name, such as ST's post-processing configuration.
+    """
+
+    sources: Mapping[str, str] = field(default_factory=dict)
+    defines: Sequence[str] = ()
+    configuration: Mapping[str, str] = field(default_factory=dict)
+
+
 class ModelPlugin(ABC):
     """One model family behind one or more names.
 
@@ -204,3 +221,7 @@ class ModelPlugin(ABC):
     def draw(self, sample: Sample, *predictions: Prediction) -> Image | None:
         """A picture of the sample with each prediction side by side, for the report."""
         return None
+
+    def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
+        """C that decodes the INT8 outputs on the board, written against the header ``<stem>.h`` of the package."""
+        return Firmware()
