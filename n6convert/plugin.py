@@ -214,6 +214,21 @@ class ModelPlugin(ABC):
         """How right predictions are on labelled samples; None when only SQNR against float can be reported."""
         return None
 
+    def prepare(self, source: SampleSource) -> SampleSource:
+        """Turn samples a user gave into what the model looks at: person crops out of labelled images, for instance.
+
+        Called on every source the pipeline opens, calibration and evaluation alike. Default: the source itself.
+        """
+        return source
+
+    def artifacts(self) -> Mapping[str, bytes]:
+        """Files the package needs besides the graph, by file name: lookup tables, a vocabulary, C code that reads them.
+
+        Called when the package is written, after :attr:`info` is set, also for a build that came from the cache; what
+        the plugin cannot rebuild from options, weights or seed it must keep in the model's metadata.
+        """
+        return {}
+
     def rewrites(self) -> Sequence[Rewrite]:
         """Rules that only this family needs, tried before the built-in ones."""
         return ()
