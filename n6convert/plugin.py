@@ -150,7 +150,7 @@ class ModelPlugin(ABC):
     """One model family behind one or more names.
 
     The pipeline makes an instance with the name that was asked for and the checked options, calls :meth:`build`
-    (unless the result is cached), sets :attr:`info`, and then uses the other methods.
+    (or, when its result is cached, :meth:`restore`), sets :attr:`info`, and then uses the other methods.
     """
 
     #: interface version the plugin was written for
@@ -196,6 +196,14 @@ class ModelPlugin(ABC):
             SourceError: the weights are damaged or of another architecture.
         """
 
+    def restore(self, weights: Weights, seed: int) -> None:
+        """Read again what :meth:`encode` and :meth:`artifacts` need besides the graph (tables, a tokenizer).
+
+        Called instead of :meth:`build`, with the weights and the seed it would have got, when the float model came
+        from the cache. Default: nothing.
+        """
+        return None
+
     @abstractmethod
     def encode(self, sample: Sample) -> Feeds:
         """Turn a sample into the graph's inputs: arrays by input name, with the shapes and dtypes of ``info.inputs``."""
@@ -224,8 +232,7 @@ class ModelPlugin(ABC):
     def artifacts(self) -> Mapping[str, bytes]:
         """Files the package needs besides the graph, by file name: lookup tables, a vocabulary, C code that reads them.
 
-        Called when the package is written, after :attr:`info` is set, also for a build that came from the cache; what
-        the plugin cannot rebuild from options, weights or seed it must keep in the model's metadata.
+        Called when the package is written, after :meth:`build` or :meth:`restore`.
         """
         return {}
 
