@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
 from n6convert.npu.graph import Graph, Node
@@ -18,6 +19,10 @@ __all__ = ["infer"]
 _SAME_SHAPE = {"QuantizeLinear", "DequantizeLinear", "Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Swish"}
 """Inferred as Identity: their first input decides."""
 
+_VALUE_LIMIT = 4096
+_ROUNDS = 64
+"""Chains of Shape -> ... -> Reshape that onnx's data propagation misses are resolved one per round."""
+
 _INDEX_TYPES = {"int64": 7, "int32": 6, "bool": 9}
 
 
@@ -28,8 +33,23 @@ def infer(graph: Graph, opset: int) -> None:
         GraphError: onnx cannot infer them (dynamic shapes, unknown operators, inconsistent sizes).
     """
     outputs = [name for node in graph.nodes for name in node.outputs if name]
-    if all(name in graph.tensors for name in outputs):
-        return
+    for _ in range(_ROUNDS):
+        if all(name in graph.tensors for name in outputs):
+            return
+        before = len(graph.tensors)
+        _infer_once(graph, opset)
+        if not _evaluate(graph, opset) and len(graph.tensors) == before:
+            break
+    missing = next((name for name in outputs if name not in graph.tensors), None)
+    if missing is not None:
+        raise GraphError(
+            "the shape of a tensor cannot be inferred",
+            place=missing,
+            remedy="export with static shapes, or cut the graph before this operator",
+        )
+
+
+def _infer_once(graph: Graph, opset: int) -> None:
     import onnx
 
     try:
@@ -42,13 +62,39 @@ def infer(graph: Graph, opset: int) -> None:
         if known and info.name not in graph.tensors:
             kind = next((n for n, t in _INDEX_TYPES.items() if t == info.type.tensor_type.elem_type), "float32")
             graph.tensors[info.name] = Tensor(info.name, tuple(int(d.dim_value) for d in dims), kind)
-    missing = next((name for name in outputs if name not in graph.tensors), None)
-    if missing is not None:
-        raise GraphError(
-            "the shape of a tensor cannot be inferred",
-            place=missing,
-            remedy="export with static shapes, or cut the graph before this operator",
-        )
+
+
+def _evaluate(graph: Graph, opset: int) -> bool:
+    """Compute the integer chains behind dynamic Reshapes; True when a new value was found."""
+    found = False
+    for node in graph.nodes:
+        if len(node.outputs) != 1 or node.outputs[0] in graph.values or node.op in _SAME_SHAPE:
+            continue
+        value = _value(graph, node, opset)
+        if value is not None and value.size <= _VALUE_LIMIT and value.dtype.kind in "iub":
+            graph.values[node.outputs[0]] = value
+            graph.tensors[node.outputs[0]] = Tensor(node.outputs[0], value.shape, str(value.dtype), constant=True)
+            found = True
+    return found
+
+
+def _value(graph: Graph, node: Node, opset: int) -> NDArray[Any] | None:
+    if node.op == "Shape" and not node.attributes:
+        tensor = graph.tensors.get(node.inputs[0])
+        return None if tensor is None else np.array(tensor.shape, np.int64)
+    if not node.inputs or not all(name in graph.values for name in node.inputs if name):
+        return None
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {name: graph.values[name] for name in node.inputs if name}
+    inputs = [helper.make_tensor_value_info(name, 1, None) for name in feeds]
+    body = helper.make_graph([_plain(node)], "value", inputs, [helper.make_empty_tensor_value_info(node.outputs[0])])
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
+    try:
+        return np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
+    except Exception:  # an operator the reference does not know: its shape stays unknown and is reported as such
+        return None
 
 
 def _stripped(graph: Graph, opset: int) -> onnx.ModelProto:
@@ -58,16 +104,16 @@ def _stripped(graph: Graph, opset: int) -> onnx.ModelProto:
     produced = {name for node in graph.nodes for name in node.outputs}
     read = {name for node in graph.nodes for name in node.inputs}
     for name, tensor in graph.tensors.items():
-        if name in produced or (name not in read and name not in graph.inputs):
+        if (name in produced and name not in graph.values) or (name not in read and name not in graph.inputs):
             continue
         value = graph.values.get(name)
-        if value is not None and tensor.constant and value.dtype.kind in "ifb":
+        if value is not None and value.dtype.kind in "ifb":
             exact = value if str(value.dtype) in _INDEX_TYPES else value.astype(np.float32)
             initializers.append(numpy_helper.from_array(np.array(exact, order="C"), name))
         else:
             kind = _INDEX_TYPES.get(tensor.dtype, 1)
             inputs.append(helper.make_tensor_value_info(name, kind, tensor.shape))
-    nodes = [_plain(node) for node in graph.nodes]
+    nodes = [_plain(node) for node in graph.nodes if not all(name in graph.values for name in node.outputs)]
     outputs = [helper.make_empty_tensor_value_info(name) for name in graph.outputs]
     body = helper.make_graph(nodes, "shapes", inputs, outputs, initializers)
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
