@@ -1,0 +1,43 @@
+"""What ST Edge AI rejects or silently runs in float, each with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from n6convert.lint.finding import Finding, Limit, Severity, limits
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+
+__all__ = ["Finding", "Limit", "Severity", "limits", "lint"]
+
+
+def lint(
+    model: ir.Model,
+    target: str | None = None,
+    feeds: Iterable[Mapping[str, NDArray[Any]]] = (),
+) -> list[Finding]:
+    """Check a model against every limit.
+
+    Args:
+        model: float or QDQ graph; not changed.
+        target: board and compiler version (``stm32n6570-dk@4.0``); None: the newest compiler known.
+        feeds: a few inputs by name; given, the values of quantized outputs are looked at as well.
+
+    Returns:
+        Findings, errors first, then in graph order.
+
+    Raises:
+        GraphError: the model is malformed.
+        UsageError: the target's version is not known.
+    """
+    from n6convert.lint.prepare import prepare
+    from n6convert.lint.rules_scales import measured
+
+    view = prepare(model, target)
+    found = [finding for limit in limits().values() for finding in limit.findings(view)]
+    found += measured(model, feeds)
+    order = list(Severity)
+    return sorted(found, key=lambda finding: order.index(finding.severity))

@@ -1,0 +1,65 @@
+"""``n6convert lint FILE.onnx``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from n6convert.lint.finding import Finding
+
+__all__ = ["register"]
+
+_COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``lint`` to the application."""
+    app.command("lint")(_lint)
+
+
+def _lint(
+    file: Annotated[Path, typer.Argument(help="ONNX file, float or QDQ", show_default=False)],
+    target: Annotated[str | None, typer.Option(help="board and compiler version, e.g. stm32n6570-dk@2.1")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
+    minimum: Annotated[str, typer.Option("--level", help="least severity shown: info, warning or error")] = "info",
+) -> None:
+    """Say what ST Edge AI would refuse, or run in float or on the CPU, and what to do about it."""
+    from n6convert.errors import UsageError
+    from n6convert.lint import Severity, lint
+    from n6convert.lint.prepare import load_model
+
+    order = [str(s) for s in Severity]
+    if minimum not in order:
+        raise UsageError("unknown severity", found=minimum, limit=", ".join(order))
+    findings = lint(load_model(file), target)
+    shown = [f for f in findings if order.index(f.severity) <= order.index(minimum)]
+    if as_json:
+        typer.echo(json.dumps([f.as_dict() for f in shown], indent=2))
+    else:
+        _print(shown, findings, file)
+    if any(f.severity is Severity.ERROR for f in findings):
+        raise typer.Exit(1)
+
+
+def _print(shown: list[Finding], findings: list[Finding], file: Path) -> None:
+    """One block a rule: the sentence once, then its places."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    for rule in dict.fromkeys((f.rule, f.severity) for f in shown):
+        group = [f for f in shown if (f.rule, f.severity) == rule]
+        colour = _COLOUR[str(rule[1])]
+        console.print(f"[{colour}]{rule[1]}[/] [bold]{rule[0]}[/] ({len(group)}): {escape(group[0].limit)}")
+        for finding in group[:5]:
+            place = finding.node or finding.tensor or "model"
+            console.print(f"    {escape(place)}: {escape(finding.found)}", soft_wrap=True)
+        if len(group) > 5:
+            console.print(f"    and {len(group) - 5} more (--json shows all)")
+        console.print(f"    remedy: {escape(group[0].remedy)} \\[{escape(group[0].evidence)}]")
+    counts = {s: sum(str(f.severity) == s for f in findings) for s in _COLOUR}
+    console.print(f"{escape(str(file))}: " + ", ".join(f"{n} {s}{'s' * (n != 1)}" for s, n in counts.items()))

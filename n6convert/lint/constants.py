@@ -1,0 +1,128 @@
+"""The numbers behind the limits: checks and the sentences the user reads take them from here alone (SPEC i, j, k)."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BOUNDED",
+    "CORE_VERSIONS",
+    "CPU_FLOAT",
+    "CPU_INTEGER",
+    "DEFAULT_CORE",
+    "DIM_LIMIT",
+    "IR_MAX",
+    "IR_WRITTEN",
+    "LEVELS_LOST",
+    "LEVELS_POOR",
+    "MATMUL_RANK",
+    "OPSET_MAX",
+    "OPSET_MIN",
+    "OPSET_PER_CHANNEL",
+    "RANK_FRONT_END",
+    "RANK_NPU",
+    "REFUSED",
+    "SAME_GRID",
+    "SCATTER_RANK",
+    "SLICE_AXES",
+]
+
+CORE_VERSIONS = ((2, 0), (2, 1), (2, 2), (3, 0), (4, 0))
+DEFAULT_CORE = (4, 0)
+
+IR_MAX = 9
+IR_WRITTEN = 8
+OPSET_MIN = 7
+OPSET_MAX = 20
+OPSET_PER_CHANNEL = 13
+RANK_FRONT_END = 6
+RANK_NPU = 4
+MATMUL_RANK = 3
+SCATTER_RANK = 5
+SLICE_AXES = 3
+DIM_LIMIT = 65_536
+
+#: of the 256 levels of an 8-bit grid: a part with fewer than LEVELS_POOR is badly served, below LEVELS_LOST gone
+LEVELS_POOR = 24
+LEVELS_LOST = 6
+
+#: operators whose output lies in a known interval, whatever comes in
+BOUNDED = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+
+#: operators that only move values: one grid on both sides, else the compiler adds a requantisation
+SAME_GRID = frozenset(
+    # fmt: off
+    {
+        "Concat",
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Identity",
+        "MaxPool",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+    # fmt: on
+)
+
+#: rejected, or known to crash the import (SPEC b.1, j.10, j.21)
+REFUSED = {
+    "Einsum": "write it as MatMul with Transpose and Reshape around it",
+    "GridSample": "no remedy on this NPU: do the sampling outside the graph",
+    "GRU": "unroll it into MatMul, Sigmoid and Tanh, or run it on the CPU outside the graph",
+    "If": "export the branch that is taken, with static shapes",
+    "LSTM": "unroll it into MatMul, Sigmoid and Tanh, or run it on the CPU outside the graph",
+    "Loop": "unroll it at export",
+    "NonMaxSuppression": "cut the graph before the detection head and do the rest in the application",
+    "NonZero": "its output shape depends on data: cut the graph before it",
+    "RNN": "unroll it into MatMul and Tanh, or run it on the CPU outside the graph",
+    "Scan": "unroll it at export",
+    "Unique": "its output shape depends on data: cut the graph before it",
+}
+
+#: float code on the Cortex-M55 even when quantized, with Dequantize and Quantize around it (SPEC b.1)
+CPU_FLOAT = frozenset(
+    # fmt: off
+    {
+        "ArgMax",
+        "ArgMin",
+        "Ceil",
+        "Elu",
+        "Floor",
+        "GatherElements",
+        "GatherND",
+        "Greater",
+        "GreaterOrEqual",
+        "Hardmax",
+        "InstanceNormalization",
+        "LRN",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "LpNormalization",
+        "Max",
+        "Min",
+        "Mod",
+        "Reciprocal",
+        "ReduceLogSumExp",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Round",
+        "ScatterND",
+        "Selu",
+        "Softplus",
+        "Softsign",
+        "TopK",
+        "Upsample",
+        "Where",
+    }
+    # fmt: on
+)
+
+#: integer code on the Cortex-M55 (SPEC b.1)
+CPU_INTEGER = frozenset({"Gather", "Softmax"})

@@ -1,0 +1,266 @@
+"""Limits of single operators (SPEC b.1, j and its hard limits)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from n6convert.lint.constants import (
+    CPU_FLOAT,
+    CPU_INTEGER,
+    DIM_LIMIT,
+    MATMUL_RANK,
+    REFUSED,
+    SCATTER_RANK,
+    SLICE_AXES,
+)
+from n6convert.lint.finding import Break, Severity, limit
+from n6convert.lint.view import View, constant, dims, label, through_quantization
+
+__all__ = ["slice_parts"]
+
+
+@limit(Severity.ERROR, remedy="see the operator", evidence="SPEC b.1, j.10, j.21")
+def refused_operators(view: View) -> Iterator[Break]:
+    """This operator is rejected or crashes the import."""
+    for node in view.of_type(*REFUSED):
+        yield Break(node.op_type, label(node), remedy=REFUSED[node.op_type])
+    for node in view.of_type("ScatterND"):
+        if (shape := dims(node.inputs[0])) and len(shape) > SCATTER_RANK:
+            yield Break(f"ScatterND of rank {len(shape)}", label(node), remedy="cut the graph before it")
+
+
+@limit(Severity.WARNING, remedy="decompose it before quantizing, and quantize every step", evidence="SPEC j.6, c.3")
+def fused_normalization(view: View) -> Iterator[Break]:
+    """A fused normalization is expanded after import into primitives without scales ("layer_norm_Reduce is not
+    quantized"): float code on the CPU."""
+    for node in view.of_type("LayerNormalization", "GroupNormalization", "RMSNormalization"):
+        yield Break(f"{node.op_type} left fused", label(node))
+
+
+@limit(Severity.ERROR, remedy="delete the attribute (`n6convert` does)", evidence="SPEC j.9")
+def reshape_allowzero(view: View) -> Iterator[Break]:
+    """Reshape must not set allowzero ("allowzero different from default for Reshape")."""
+    for node in view.of_type("Reshape"):
+        if node.attributes.get_int("allowzero", 0):
+            yield Break("allowzero=1", label(node))
+
+
+@limit(Severity.ERROR, remedy="use separate projections or Split instead", evidence="SPEC j.11")
+def slice_axes(view: View) -> Iterator[Break]:
+    """Slice cuts at most {SLICE_AXES} axes and never the batch, with constant bounds."""
+    for node in view.of_type("Slice"):
+        parts = slice_parts(node)
+        if parts is None:
+            yield Break("bounds computed at run time", label(node), remedy="fold them into constants")
+            continue
+        axes, starts, _, _ = parts
+        shape = dims(node.inputs[0])
+        cut = [a for a in axes if not shape or _cuts(node, shape, a)]
+        if 0 in cut or (shape and -len(shape) in cut):
+            yield Break("slice on the batch dimension", label(node))
+        if len(cut) > SLICE_AXES:
+            yield Break(f"slice on {len(cut)} axes", label(node))
+
+
+@limit(Severity.WARNING, remedy="write the dimension itself (`n6convert` does)", evidence="SPEC j, notes")
+def slice_sentinels(view: View) -> Iterator[Break]:
+    """Slice bounds must lie inside the tensor, not be sentinels such as INT_MAX."""
+    for node in view.of_type("Slice"):
+        parts = slice_parts(node)
+        if parts and any(abs(bound) >= DIM_LIMIT for bound in (*parts[1], *parts[2])):
+            yield Break(f"starts {list(parts[1])}, ends {list(parts[2])}", label(node))
+
+
+@limit(Severity.ERROR, remedy="keep dimension 0 in place, reshape instead", evidence="SPEC j, hard limits")
+def transpose_batch(view: View) -> Iterator[Break]:
+    """Transpose must not move the batch dimension."""
+    for node in view.of_type("Transpose"):
+        shape = dims(node.inputs[0]) or ()
+        order = node.attributes.get_ints("perm", tuple(reversed(range(len(shape)))))
+        if view.depends_on_input(node.inputs[0]) and order and order[0] != 0:
+            yield Break(f"perm {list(order)}", label(node))
+
+
+@limit(Severity.ERROR, remedy="concatenate on another axis", evidence="SPEC j, hard limits")
+def concat_batch(view: View) -> Iterator[Break]:
+    """Concat must not join along the batch."""
+    for node in view.of_type("Concat"):
+        axis = node.attributes.get_int("axis", 0)
+        shape = dims(node.outputs[0])
+        if not view.depends_on_input(node.outputs[0]) or not shape or len(shape) < 2:
+            continue
+        if axis in {0, -len(shape)}:
+            yield Break(f"axis {axis}", label(node))
+
+
+@limit(Severity.ERROR, remedy="drop the empty input (`n6convert` does)", evidence="SPEC j.19")
+def pad_inputs(view: View) -> Iterator[Break]:
+    """Pad must have no empty optional inputs (crash "signo=11") and no axes input."""
+    for node in view.of_type("Pad"):
+        if any(value is None for value in node.inputs):
+            yield Break("an empty optional input", label(node))
+        if len(node.inputs) > 3 and node.inputs[3] is not None:
+            yield Break("an axes input", label(node), remedy="write pads for all axes (`n6convert` does)")
+
+
+@limit(Severity.ERROR, remedy="use constant padding", evidence="SPEC j, hard limits")
+def pad_mode(view: View) -> Iterator[Break]:
+    """Pad must not wrap around, and its pads must be constants."""
+    for node in view.of_type("Pad"):
+        if node.attributes.get_string("mode", "constant") == "wrap":
+            yield Break("mode wrap", label(node))
+        if len(node.inputs) > 1 and constant(node.inputs[1]) is None:
+            yield Break("pads computed at run time", label(node), remedy="fold them into constants")
+
+
+@limit(Severity.ERROR, remedy="make the bounds initializers (`n6convert` does for constants)", evidence="SPEC b.1, j")
+def clip_bounds(view: View) -> Iterator[Break]:
+    """The bounds of Clip must be initializers, not outputs of nodes."""
+    for node in view.of_type("Clip"):
+        for bound in node.inputs[1:]:
+            if bound is None or bound.is_initializer():
+                continue
+            severity = Severity.WARNING if constant(bound) is not None else None
+            yield Break("a bound comes from a node", label(node), bound.name, severity)
+
+
+@limit(Severity.ERROR, remedy="use nearest, or linear with half_pixel or asymmetric, and scales", evidence="SPEC j")
+def resize_modes(view: View) -> Iterator[Break]:
+    """Resize takes neither cubic, nor half_pixel_symmetric, antialias or axes."""
+    for node in view.of_type("Resize"):
+        attributes = node.attributes
+        wrong = [
+            text
+            for text, present in (
+                ("mode cubic", attributes.get_string("mode", "nearest") == "cubic"),
+                ("half_pixel_symmetric", _transform(node) == "half_pixel_symmetric"),
+                ("tf_crop_and_resize", _transform(node) == "tf_crop_and_resize"),
+                ("antialias", attributes.get_int("antialias", 0) != 0),
+                ("axes", "axes" in attributes),
+            )
+            if present
+        ]
+        if wrong:
+            yield Break(", ".join(wrong), label(node))
+
+
+@limit(Severity.INFO, remedy="use nearest, asymmetric, floor; `n6convert` rewrites what it can", evidence="SPEC c.6")
+def resize_on_cpu(view: View) -> Iterator[Break]:
+    """Only nearest Resize with asymmetric coordinates and floor is spared a full software Resize."""
+    for node in view.of_type("Resize"):
+        mode = node.attributes.get_string("mode", "nearest")
+        rounding = node.attributes.get_string("nearest_mode", "round_prefer_floor")
+        if (mode, _transform(node), rounding) != ("nearest", "asymmetric", "floor"):
+            yield Break(f"{mode}, {_transform(node)}" + (f", {rounding}" if mode == "nearest" else ""), label(node))
+
+
+@limit(Severity.ERROR, remedy="keep MatMul and Add apart; C must be a constant bias", evidence="SPEC j.2")
+def gemm_bias(view: View) -> Iterator[Break]:
+    """The third input of Gemm must be a constant ("TOOL ERROR: list index out of range")."""
+    for node in view.of_type("Gemm"):
+        if len(node.inputs) > 2 and view.depends_on_input(node.inputs[2]):
+            yield Break("an activation as bias", label(node), node.inputs[2].name)  # type: ignore[union-attr]
+
+
+@limit(Severity.WARNING, remedy="write Linear layers as 1x1 Conv, attention per head", evidence="SPEC j, hard limits")
+def matmul_rank(view: View) -> Iterator[Break]:
+    """MatMul takes tensors of at most rank {MATMUL_RANK}."""
+    for node in view.of_type("MatMul"):
+        ranks = [len(dims(value) or ()) for value in node.inputs]
+        if view.depends_on_input(node.outputs[0]) and max(ranks) > MATMUL_RANK:
+            yield Break(f"rank {max(ranks)}", label(node))
+
+
+@limit(Severity.INFO, remedy="`n6convert` rewrites attention products where that pays", evidence="SPEC c.2, b.1")
+def two_activations(view: View) -> Iterator[Break]:
+    """A matrix product or convolution of two activations runs as software Conv, one per head."""
+    for node in view.of_type("MatMul", "Gemm", "Conv", "ConvTranspose"):
+        if all(view.depends_on_input(value) for value in node.inputs[:2]):
+            yield Break(f"{node.op_type} of two activations", label(node))
+
+
+@limit(Severity.ERROR, remedy="use 2-D convolutions with kernels that fit the map", evidence="SPEC j, hard limits")
+def conv_geometry(view: View) -> Iterator[Break]:
+    """Convolutions and pools are 1-D or 2-D, with kernel and stride not larger than the (padded) input."""
+    for node in view.of_type("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
+        shape = dims(node.inputs[0])
+        kernel = _kernel(node)
+        if shape is None or kernel is None:
+            continue
+        if len(shape) > 4:
+            yield Break(f"{len(shape) - 2}-D {node.op_type}", label(node))
+        elif node.op_type != "ConvTranspose":
+            yield from _too_large(node, shape, kernel)
+
+
+@limit(Severity.INFO, remedy="avoid it, or see which rewrite removes it (`n6convert rewrite`)", evidence="SPEC b.1")
+def cpu_operators(view: View) -> Iterator[Break]:
+    """This operator runs on the Cortex-M55, not on the NPU."""
+    float_kinds = CPU_FLOAT | ({"Pow"} if view.version < (4, 0) else set())
+    for node in view.of_type(*float_kinds, *CPU_INTEGER):
+        if any(view.depends_on_input(value) for value in node.outputs):
+            yield Break(f"{node.op_type} in {'float' if node.op_type in float_kinds else 'integer'}", label(node))
+
+
+@limit(Severity.INFO, remedy="write it as x * (-1) + const", evidence="SPEC b.3, seen 12 of 12")
+def constant_minus(view: View) -> Iterator[Break]:
+    """const - x, where the constant repeats, runs as software Sub."""
+    for node in view.of_type("Sub"):
+        left, right = node.inputs
+        if not view.depends_on_input(left) and view.depends_on_input(right) and dims(left) != dims(right):
+            yield Break("constant on the left", label(node), left.name if left is not None else None)
+
+
+@limit(Severity.INFO, remedy="quantize the slope, or write Relu(x) - a * Relu(-x)", evidence="SPEC b.1, seen 66 of 66")
+def prelu_slope(view: View) -> Iterator[Break]:
+    """PRelu stays on the NPU only with a quantized slope; a float slope makes it software."""
+    for node in view.of_type("PRelu"):
+        slope = node.inputs[1]
+        if slope is None or slope.producer() is None or through_quantization(slope) is slope:
+            yield Break("float slope", label(node))
+
+
+def slice_parts(node: ir.Node) -> tuple[tuple[int, ...], ...] | None:
+    """(axes, starts, ends, steps) of a Slice in either form; None when a bound is not constant."""
+    if len(node.inputs) == 1:
+        starts = tuple(node.attributes.get_ints("starts", ()))
+        axes = tuple(node.attributes.get_ints("axes", tuple(range(len(starts)))))
+        return axes, starts, tuple(node.attributes.get_ints("ends", ())), (1,) * len(starts)
+    values = [constant(v) if v is not None else np.zeros(0) for v in [*node.inputs, None, None][1:5]]
+    if any(value is None for value in values):
+        return None
+    starts, ends, axes, steps = (tuple(int(x) for x in np.ravel(v)) for v in values)  # type: ignore[arg-type]
+    return axes or tuple(range(len(starts))), starts, ends, steps or (1,) * len(starts)
+
+
+def _cuts(node: ir.Node, shape: tuple[int | None, ...], axis: int) -> bool:
+    out = dims(node.outputs[0])
+    return out is None or not shape or out[axis] != shape[axis]
+
+
+def _transform(node: ir.Node) -> str:
+    return str(node.attributes.get_string("coordinate_transformation_mode", "half_pixel"))
+
+
+def _kernel(node: ir.Node) -> tuple[int, ...] | None:
+    if "kernel_shape" in node.attributes:
+        return tuple(node.attributes.get_ints("kernel_shape"))
+    shape = dims(node.inputs[1]) if len(node.inputs) > 1 else None
+    return None if shape is None or None in shape else tuple(s for s in shape[2:] if s is not None)
+
+
+def _too_large(node: ir.Node, shape: tuple[int | None, ...], kernel: tuple[int, ...]) -> Iterator[Break]:
+    size = len(kernel)
+    pads = node.attributes.get_ints("pads", (0,) * 2 * size)
+    dilations = node.attributes.get_ints("dilations", (1,) * size)
+    if node.attributes.get_string("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
+        return
+    for axis, width in enumerate(kernel):
+        room = shape[axis + 2]
+        reach = (width - 1) * dilations[axis] + 1
+        if room is not None and reach > room + pads[axis] + pads[axis + size]:
+            yield Break(f"kernel {list(kernel)} over {list(shape[2:])}", label(node))
+            return

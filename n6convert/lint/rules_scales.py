@@ -1,0 +1,152 @@
+"""One grid over values of different size, such as pixels and probabilities: the silent loss of accuracy (SPEC k)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.lint.constants import BOUNDED, LEVELS_LOST, LEVELS_POOR, SAME_GRID
+from n6convert.lint.finding import Break, Finding, Severity, limit, limits
+from n6convert.lint.view import View, constant, label
+
+__all__ = ["measured"]
+
+_REMEDY = "cut the graph before they are joined, so that each part has its own scale, or bring them to one range first"
+_EVIDENCE = "measured: 6.7 points of AP on a YOLOv8n whose boxes (0..640) and scores (0..1) shared one scale"
+_MOVES = SAME_GRID | {"QuantizeLinear", "DequantizeLinear", "Clip", "Relu"}
+
+
+@limit(Severity.WARNING, remedy=_REMEDY, evidence=_EVIDENCE)
+def mixed_scales(view: View) -> Iterator[Break]:
+    """Values joined under one scale share its 256 levels: a part that spans fewer than {LEVELS_POOR} of them loses its
+    precision, below {LEVELS_LOST} its meaning."""
+    for node in view.of_type("Concat"):
+        if not view.depends_on_input(node.outputs[0]):
+            continue
+        width = _grid_width(node.outputs[0])
+        yield from _coarse(node, width) if width is not None else _unlike(node)
+
+
+def measured(model: ir.Model, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> list[Finding]:
+    """Findings of ``mixed-scales`` from values: quantized outputs of which some channels keep only a few levels.
+
+    Args:
+        model: a QDQ graph whose outputs come from DequantizeLinear (others are not looked at).
+        feeds: a few inputs by name; none: no findings.
+    """
+    steps = {v.name or "": _step(v) for v in model.graph.outputs}
+    steps = {name: step for name, step in steps.items() if step is not None}
+    samples = list(feeds)
+    if not steps or not samples:
+        return []
+    from n6convert.numerics import Session
+
+    session = Session(model, list(steps))
+    outputs = [session.run(feed) for feed in samples]
+    rule = limits()["mixed-scales"]
+    found: list[Finding] = []
+    for name, step in steps.items():
+        for text in _poor_channels([np.asarray(o[name]) for o in outputs], float(step or 1)):
+            found.append(Finding(rule.name, rule.severity, None, name, rule.sentence, text, rule.remedy, rule.evidence))
+    return found
+
+
+def _coarse(node: ir.Node, width: float) -> Iterator[Break]:
+    """A quantized Concat: parts that span too few of its levels."""
+    for value in node.inputs:
+        span = _span(value)
+        if value is None or span is None or span <= 0:
+            continue
+        levels = span / width * 255
+        if levels < LEVELS_POOR:
+            text = f"'{value.name}' spans {span:.4g} of {width:.4g}: {levels:.1f} of 256 levels"
+            lost = levels < LEVELS_LOST and _bounded(value) is not None
+            yield Break(text, label(node), node.outputs[0].name, Severity.ERROR if lost else None)
+
+
+def _unlike(node: ir.Node) -> Iterator[Break]:
+    """A float Concat: parts bound to 0..1 beside parts that nothing bounds."""
+    parts = [(value, _bounded(value)) for value in node.inputs if value is not None and constant(value) is None]
+    bounded = [value for value, span in parts if span is not None]
+    free = [value for value, span in parts if span is None]
+    if bounded and free:
+        text = f"'{bounded[0].name}' lies in a fixed interval, '{free[0].name}' is not bounded"
+        yield Break(text, label(node), node.outputs[0].name)
+
+
+def _span(value: ir.Value | None) -> float | None:
+    """Width of the interval a branch can fill: of its bounding operator, or the narrowest grid it went through."""
+    widths = [w for w in (_bounded(value),) if w is not None]
+    while value is not None and (node := value.producer()) is not None and node.op_type in _MOVES:
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
+            step = _scale(node)
+            widths += [step * 255] if step is not None else []
+        if node.op_type == "Concat":
+            inner = [_span(v) for v in node.inputs]
+            widths += [min(w for w in inner if w is not None)] if all(w is not None for w in inner) else []
+            break
+        value = node.inputs[0]
+    return min(widths, default=None)
+
+
+def _bounded(value: ir.Value | None) -> float | None:
+    """Width of the fixed interval in which a value lies by construction; None when nothing bounds it."""
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type in BOUNDED:
+            low, high = BOUNDED[node.op_type]
+            return high - low
+        if node.op_type == "Concat":
+            inner = [_bounded(v) for v in node.inputs]
+            return max((w for w in inner if w is not None), default=None) if None not in inner else None
+        if node.op_type not in _MOVES:
+            return None
+        value = node.inputs[0]
+    return None
+
+
+def _grid_width(value: ir.Value) -> float | None:
+    steps = [_scale(u.node) for u in value.uses() if u.node.op_type == "QuantizeLinear"]
+    known = [s for s in steps if s is not None]
+    return max(known) * 255 if known else None
+
+
+def _scale(node: ir.Node) -> float | None:
+    scale = constant(node.inputs[1])
+    return float(scale.ravel()[0]) if scale is not None and scale.size == 1 else None
+
+
+def _step(value: ir.Value) -> float | None:
+    """Step of the grid a graph output lies on."""
+    node = value.producer()
+    while node is not None and node.op_type in SAME_GRID and node.op_type != "Concat":
+        source = node.inputs[0]
+        node = source.producer() if source is not None else None
+    return _scale(node) if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _poor_channels(arrays: list[NDArray[Any]], step: float) -> Iterator[str]:
+    """One sentence for the axis along which channels differ most, when some keep too few levels beside full ones."""
+    if any(a.shape != arrays[0].shape or a.ndim < 2 for a in arrays):
+        return
+    stacked = np.stack(arrays)
+    for axis in range(2, stacked.ndim):
+        rest = tuple(i for i in range(stacked.ndim) if i != axis)
+        levels = np.ptp(stacked, axis=rest) / step
+        poor = np.flatnonzero((levels > 0) & (levels < LEVELS_POOR))
+        if levels.max() >= 128 and len(poor) and stacked.shape[axis] <= 4096 and _separate(levels):
+            worst = int(poor[np.argmin(levels[poor])])
+            yield (
+                f"along axis {axis - 1}, {len(poor)} of {len(levels)} channels keep fewer than {LEVELS_POOR} levels "
+                f"(channel {worst}: {levels[worst]:.0f}; the widest: {levels.max():.0f})"
+            )
+            return
+
+
+def _separate(levels: NDArray[Any]) -> bool:
+    """True when channels fall into two groups far apart (pixels and scores), not into one broad spread."""
+    ordered = np.sort(levels[levels > 0])
+    return bool((ordered[1:] / ordered[:-1]).max(initial=1.0) >= 4)

@@ -1,0 +1,127 @@
+"""A model as the limits look at it: shapes inferred, constants at hand, Q/DQ pairs seen through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.errors import UsageError
+from n6convert.lint.constants import CORE_VERSIONS, DEFAULT_CORE
+
+__all__ = ["View", "constant", "core_version", "dims", "label", "through_quantization"]
+
+
+def core_version(target: str | None) -> tuple[int, int]:
+    """Compiler version of a target: ``stm32n6570-dk@4.0``, ``4.0.1`` or None (the newest known).
+
+    Raises:
+        UsageError: no known version is named.
+    """
+    if target is None:
+        return DEFAULT_CORE
+    text = target.rpartition("@")[2]
+    try:
+        major, minor = (int(part) for part in text.split(".")[:2])
+    except ValueError:
+        if "@" not in target:
+            return DEFAULT_CORE
+        major, minor = -1, -1
+    if (major, minor) not in CORE_VERSIONS:
+        known = ", ".join(f"{a}.{b}" for a, b in CORE_VERSIONS)
+        raise UsageError("unknown ST Edge AI core version in the target", found=target, limit=known)
+    return major, minor
+
+
+def constant(value: ir.Value | None) -> NDArray[np.generic] | None:
+    """The array behind an initializer or a Constant node; None for anything computed."""
+    if value is None:
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def dims(value: ir.Value | None) -> tuple[int | None, ...] | None:
+    """Shape with None for unknown dimensions; None when the rank is unknown."""
+    if value is None or value.shape is None:
+        return None
+    return tuple(d if isinstance(d, int) else None for d in value.shape)
+
+
+def label(node: ir.Node) -> str:
+    """What a message calls a node: operator and name, or its first output when it has none."""
+    return f"{node.op_type} '{node.name or node.outputs[0].name}'"
+
+
+def through_quantization(value: ir.Value | None) -> ir.Value | None:
+    """The tensor before any DequantizeLinear/QuantizeLinear pairs."""
+    while value is not None:
+        node = value.producer()
+        if node is None or node.op_type not in {"DequantizeLinear", "QuantizeLinear"}:
+            return value
+        value = node.inputs[0]
+    return None
+
+
+class View:
+    """A model prepared for checking.
+
+    Attributes:
+        model: a copy with shapes inferred as far as ONNX can.
+        version: (major, minor) of the ST Edge AI core.
+        inference_failed: the reason when ONNX shape inference refuses the model, else None.
+    """
+
+    def __init__(self, model: ir.Model, version: tuple[int, int], inference_failed: str | None = None) -> None:
+        self.model = model
+        self.version = version
+        self.inference_failed = inference_failed
+
+    @property
+    def graph(self) -> ir.Graph:
+        return self.model.graph
+
+    @cached_property
+    def nodes(self) -> list[ir.Node]:
+        """Nodes of the graph and of every subgraph."""
+        return list(ir.traversal.RecursiveGraphIterator(self.graph))
+
+    def of_type(self, *kinds: str) -> Iterator[ir.Node]:
+        """Nodes of the standard domain with one of these operators."""
+        return (n for n in self.nodes if n.op_type in kinds and n.domain in {"", "ai.onnx"})
+
+    @cached_property
+    def opset(self) -> int:
+        """Version of the standard operator set; 0 when the model states none."""
+        imports = self.graph.opset_imports
+        return imports.get("", imports.get("ai.onnx", 0))
+
+    @cached_property
+    def inputs(self) -> list[ir.Value]:
+        """Graph inputs that are not initializers."""
+        return [v for v in self.graph.inputs if v.name not in self.graph.initializers]
+
+    @cached_property
+    def quantized(self) -> bool:
+        """True when activations go through QuantizeLinear."""
+        return any(True for _ in self.of_type("QuantizeLinear"))
+
+    @cached_property
+    def computed(self) -> list[tuple[ir.Node, ir.Value]]:
+        """Each used output of each node, with its node."""
+        return [(n, v) for n in self.nodes if n.op_type != "Constant" for v in n.outputs if v.name]
+
+    def depends_on_input(self, value: ir.Value | None) -> bool:
+        """True when the value is an activation: not computed from constants alone."""
+        return value is not None and value in self._activations
+
+    @cached_property
+    def _activations(self) -> set[ir.Value]:
+        found: set[ir.Value] = set(self.inputs)
+        for node in self.nodes:
+            if any(v in found for v in node.inputs if v is not None):
+                found.update(node.outputs)
+        return found

@@ -1,0 +1,209 @@
+"""The simplify stage: onnxsim in a child process, onnx-ir passes, repairs, and a proof that the numbers stayed.
+
+onnxsim is native code that has crashed in every year of its history, so it runs outside this process and under a time
+limit. When it crashes, hangs or changes the model's answers, its result is dropped, the reason appears among the
+facts' ``warnings`` and through ``progress``, and the passes written in Python do the work alone.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from n6convert.errors import GraphError, RewriteError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+
+    from n6convert.recipe import SimplifyConfig
+
+__all__ = ["SimplifyResult", "simplify"]
+
+Feeds = dict[str, "NDArray[Any]"]
+Progress = Callable[[str, int, int | None], None]
+
+#: results of folding larger than this stay computed: they would bloat the weights for nothing
+_FOLD_BYTES = 16 << 20
+_FOLD_ONNXSIM = "16MB"
+#: a Gemm with a computed bias crashes ST's import (SPEC j.2), so MatMul and Add stay apart
+_SKIPPED = ["fuse_matmul_add_bias_into_gemm"]
+_MAIN = "n6convert.simplify"
+
+
+@dataclass(frozen=True)
+class SimplifyResult:
+    """The simplified model and what happened: ``nodes`` before and after, ``onnxsim``, ``mended``, ``difference``
+    (largest, relative to the outputs' range), ``warnings``."""
+
+    model: ir.Model
+    facts: dict[str, Any]
+
+
+def simplify(
+    model: ir.Model,
+    feeds: Callable[[], Iterable[Feeds]],
+    config: SimplifyConfig,
+    progress: Progress | None = None,
+) -> SimplifyResult:
+    """Simplify a float model; the result has the same inputs, outputs and answers.
+
+    Args:
+        model: static shapes; not changed.
+        feeds: called for each check, gives inputs on which answers are compared (a few are enough).
+        config: time limit, tolerance, whether onnxsim runs.
+        progress: called as ``progress(what, done, total)``.
+
+    Raises:
+        GraphError: the model is malformed or does not run.
+        RewriteError: a pass changed the answers by more than the tolerance.
+    """
+    gate = _Gate(model, feeds, config.tolerance)
+    warnings: list[str] = []
+    say = progress or (lambda what, done, total: None)
+    current, state = model.clone(), "switched off"
+    if config.onnxsim:
+        say("onnxsim", 0, None)
+        current, state = _with_onnxsim(current, gate, config.time_limit)
+        if state != "applied":
+            warnings.append(f"onnxsim {state}; its result was not used, the onnx-ir passes ran alone")
+            say(warnings[-1], 0, None)
+    say("onnx-ir passes", 0, None)
+    mended = _passes(current)
+    difference = gate.check(current)
+    facts = {
+        "nodes": {"before": len(model.graph), "after": len(current.graph)},
+        "onnxsim": state,
+        "mended": mended,
+        "difference": difference,
+        "warnings": warnings,
+    }
+    return SimplifyResult(current, facts)
+
+
+class _Gate:
+    """Answers of the original model, and the comparison against them."""
+
+    def __init__(self, model: ir.Model, feeds: Callable[[], Iterable[Feeds]], tolerance: float) -> None:
+        from n6convert.numerics import run_model
+
+        self._interface = _interface(model)
+        self._samples = list(feeds())
+        if not self._samples:
+            raise GraphError("nothing to compare answers on", remedy="give at least one sample")
+        self._expected = [run_model(model, feed) for feed in self._samples]
+        self._tolerance = tolerance
+
+    def check(self, model: ir.Model) -> float:
+        """Largest relative difference. Raises RewriteError above the tolerance or when the interface changed."""
+        from n6convert.numerics import max_relative_difference, run_model
+
+        if _interface(model) != self._interface:
+            raise RewriteError("simplifying changed the inputs or outputs", found=_interface(model))
+        worst = 0.0
+        for feed, expected in zip(self._samples, self._expected, strict=True):
+            actual = run_model(model, feed)
+            for name, value in expected.items():
+                gap = max_relative_difference(value, actual[name])
+                worst = max(worst, gap)
+                if gap > self._tolerance:
+                    text = f"{gap:.3g} of the range"
+                    raise RewriteError("simplifying changed an output", place=name, found=text, limit=self._tolerance)
+        return worst
+
+
+def _interface(model: ir.Model) -> tuple[list[tuple[str, str]], list[str]]:
+    inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
+    return [(v.name or "", str(v.shape)) for v in inputs], [v.name or "" for v in model.graph.outputs]
+
+
+def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model, str]:
+    """(onnxsim's result, "applied"), or (the model itself, why not)."""
+    import onnx_ir as ir
+
+    with TemporaryDirectory(prefix="n6convert-") as folder:
+        source, result = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+        ir.save(model, source, external_data="in.data")
+        problem = _run_child(source, result, limit)
+        if problem is not None:
+            return model, problem
+        try:
+            simplified = ir.load(result)
+            ir.external_data.load_to_model(simplified)
+            gate.check(simplified)
+        except (RewriteError, GraphError) as error:
+            return model, f"gave another function ({error.problem}: {error.found})"
+        except Exception as error:  # a damaged result file
+            return model, f"wrote an unreadable file ({type(error).__name__})"
+    return simplified, "applied"
+
+
+def _run_child(source: Path, result: Path, limit: float) -> str | None:
+    """None when the child succeeded, else what went wrong."""
+    command = [sys.executable, "-m", _MAIN, str(source), str(result)]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        return f"was stopped after {limit:g} s"
+    if child.returncode < 0:
+        return f"crashed ({signal.Signals(-child.returncode).name})"
+    if child.returncode > 0 or not result.is_file():
+        lines = child.stderr.strip().splitlines()
+        return f"failed ({lines[-1][:200] if lines else f'exit code {child.returncode}'})"
+    return None
+
+
+def _passes(model: ir.Model) -> list[str]:
+    """The passes written in Python, in place; returns what :func:`normalise` mended."""
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
+
+    from n6convert.lint.normalise import normalise
+    from n6convert.lint.prepare import infer_shapes
+
+    mended = normalise(model)
+    _drop_stale_shapes(model)
+    infer_shapes(model)
+    optimizer.fold_constants(
+        model, onnx_shape_inference=True, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES
+    )
+    for step in (
+        common.IdentityEliminationPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.DeduplicateInitializersPass(size_limit=1 << 16),
+        common.RemoveUnusedOpsetsPass(),
+        common.TopologicalSortPass(),
+        common.NameFixPass(),
+    ):
+        step(model)
+    mended += normalise(model)
+    infer_shapes(model)
+    return sorted(set(mended))
+
+
+def _drop_stale_shapes(model: ir.Model) -> None:
+    """Forget what the exporter wrote about inner tensors: it may contradict the inputs (SPEC j.4)."""
+    outputs = set(model.graph.outputs)
+    for node in model.graph:
+        for value in node.outputs:
+            if value not in outputs:
+                value.shape = None
+
+
+def _child(source: str, result: str) -> None:
+    import onnx
+    import onnxsim
+
+    model, _ = onnxsim.simplify(source, skipped_optimizers=_SKIPPED, tensor_size_threshold=_FOLD_ONNXSIM)
+    onnx.save(model, result, save_as_external_data=True, location=Path(result).name + ".data", size_threshold=1024)
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1], sys.argv[2])
