@@ -1,0 +1,105 @@
+"""From ranges of single tensors to one grid for each tensor of the graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.quantization.grid import Grid
+from n6convert.quantization.normalize import constant
+from n6convert.quantization.plan import Plan, quantize_weight
+from n6convert.quantization.qdq import least_weight_scales
+from n6convert.quantization.ranges import Range
+from n6convert.quantization.roles import activations, float_operands
+from n6convert.quantization.sharing import absorbed_by_grid, fixed_range, shared_groups
+
+__all__ = ["make_plan", "observed", "quantize_weights"]
+
+
+def observed(graph: ir.Graph) -> list[str]:
+    """Names of the tensors whose statistics the grids need: all but those a fixed range or a Relu decides."""
+    bounded = absorbed_by_grid(graph)
+    absorbed = {v.name for node in graph if node.outputs[0].name in bounded for v in node.inputs[:1] if v is not None}
+    return [v.name or "" for v in activations(graph) if fixed_range(v) is None and v.name not in absorbed]
+
+
+def make_plan(graph: ir.Graph, ranges: dict[str, Range]) -> Plan:
+    """Grids for every activation and constant, integer weights, and the Relu/Clip operators a grid replaces.
+
+    Args:
+        ranges: of every tensor in :func:`observed`.
+    """
+    plan = Plan()
+    groups = shared_groups(graph)
+    spans = _group_ranges(graph, groups, ranges)
+    bounds = absorbed_by_grid(graph)
+    for value in activations(graph):
+        name = value.name or ""
+        if groups.get(name, name) in spans:
+            plan.grids[name] = Grid.from_range(*spans[groups.get(name, name)])
+    for node in reversed(graph):
+        name = node.outputs[0].name or ""
+        if name in bounds:
+            _absorb(plan, node, bounds[name])
+    _constant_grids(graph, groups, spans, plan)
+    quantize_weights(graph, plan)
+    return plan
+
+
+def _group_ranges(graph: ir.Graph, groups: dict[str, str], ranges: dict[str, Range]) -> dict[str, Range]:
+    """One range a group: the union of its members' ranges; a bounded function's range stands for its measured one."""
+    spans: dict[str, Range] = {}
+
+    def widen(name: str, low: float, high: float) -> None:
+        old = spans.get(groups.get(name, name), (np.inf, -np.inf))
+        spans[groups.get(name, name)] = (min(old[0], low), max(old[1], high))
+
+    for value in activations(graph):
+        span = fixed_range(value) or ranges.get(value.name or "")
+        if span is not None:
+            widen(value.name or "", *span)
+    for node in graph:
+        for operand in float_operands(node):
+            name = operand.value.name or ""
+            if operand.role == "constant" and name in groups:
+                numbers = constant(operand.value)
+                widen(name, float(numbers.min()), float(numbers.max()))
+    return spans
+
+
+def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:
+    """Drop a Relu or Clip whose output grid lies inside its bounds; else let its input saturate at the bounds."""
+    source, output = node.inputs[0], node.outputs[0]
+    assert source is not None
+    grid = plan.grids[output.name or ""]
+    if grid.low >= bounds[0] - grid.scale / 2 and grid.high <= bounds[1] + grid.scale / 2:
+        plan.absorbed.add(output.name or "")
+        plan.grids[source.name or ""] = grid
+    else:
+        plan.grids[source.name or ""] = Grid.from_range(max(grid.low, bounds[0]), min(grid.high, bounds[1]))
+
+
+def _constant_grids(graph: ir.Graph, groups: dict[str, str], spans: dict[str, Range], plan: Plan) -> None:
+    for node in graph:
+        for operand in float_operands(node):
+            name = operand.value.name or ""
+            if operand.role == "constant":
+                numbers = constant(operand.value)
+                span = spans[groups[name]] if name in groups else (numbers.min(initial=0), numbers.max(initial=0))
+                plan.grids[name] = Grid.from_range(float(span[0]), float(span[1]))
+
+
+def quantize_weights(graph: ir.Graph, plan: Plan) -> None:
+    """Integer weights by nearest rounding for every weight of the graph, as its bias and input grid allow."""
+    for node in graph:
+        for operand in float_operands(node):
+            if operand.role != "weight" or operand.axis is None:
+                continue
+            weight = constant(operand.value)
+            least: NDArray[np.float32] | float = 0.0
+            bias = node.inputs[2] if len(node.inputs) > 2 and node.op_type != "MatMul" else None
+            if bias is not None and node.inputs[0] is not None:
+                grid = plan.grids[node.inputs[0].name or ""]
+                least = least_weight_scales(node, grid, constant(bias), weight.shape[operand.axis])
+            plan.weights[operand.value.name or ""] = quantize_weight(weight, operand.axis, least)

@@ -1,0 +1,66 @@
+"""A histogram that grows with its data: constant memory, one pass, no range known beforehand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Histogram"]
+
+
+class Histogram:
+    """Counts on ``2 * half`` equal bins over [-span, span); the span doubles when a value falls outside.
+
+    Bin edges are always ``span * k / half``; doubling merges neighbouring pairs of bins, so the counts equal those of
+    a histogram made at once over the final span.
+
+    Args:
+        half: bins on each side of zero, an even number.
+    """
+
+    def __init__(self, half: int = 2048) -> None:
+        self.half = half
+        self.span = 0.0
+        self.counts: NDArray[np.int64] = np.zeros(2 * half, np.int64)
+
+    @property
+    def width(self) -> float:
+        """Width of one bin."""
+        return self.span / self.half
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """The ``2 * half + 1`` edges."""
+        return np.arange(-self.half, self.half + 1, dtype=np.float64) * self.width
+
+    @property
+    def centers(self) -> NDArray[np.float64]:
+        """The middle of each bin."""
+        return (np.arange(-self.half, self.half, dtype=np.float64) + 0.5) * self.width
+
+    def add(self, values: NDArray[Any], largest: float) -> None:
+        """Count values whose absolute values are at most ``largest``."""
+        self._cover(largest)
+        if self.span == 0:
+            self.counts[self.half] += values.size
+            return
+        bins = (values.reshape(-1) * np.float32(self.half / self.span) + np.float32(self.half)).astype(np.int32)
+        np.clip(bins, 0, 2 * self.half - 1, out=bins)
+        self.counts += np.bincount(bins, minlength=2 * self.half)
+
+    def _cover(self, largest: float) -> None:
+        if largest == 0:
+            return
+        if self.span == 0:
+            self.span = float(2.0 ** np.ceil(np.log2(largest)))
+        while largest > self.span:
+            self._double()
+
+    def _double(self) -> None:
+        quarter = self.half // 2
+        merged = self.counts.reshape(-1, 2).sum(axis=1)
+        self.counts = np.zeros_like(self.counts)
+        self.counts[quarter : quarter + self.half] = merged
+        self.span *= 2

@@ -1,0 +1,102 @@
+"""Exact rewrites into the few operator forms that the quantizer handles."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.errors import QuantizationError
+from n6convert.quantization.roles import is_constant
+
+__all__ = ["constant", "normalize", "set_constant"]
+
+
+def normalize(graph: ir.Graph) -> None:
+    """Gemm without alpha and beta, its bias a vector; BatchNormalization as Mul and Add; Pad without its zero."""
+    for node in list(graph):
+        if node.op_type == "Gemm":
+            _plain_gemm(graph, node)
+        elif node.op_type == "BatchNormalization":
+            _affine(graph, node)
+        elif node.op_type == "Pad":
+            _drop_zero_value(node)
+        elif node.op_type == "Dropout":
+            node.outputs[0].replace_all_uses_with(node.inputs[0], replace_graph_outputs=True)  # type: ignore[arg-type]
+
+
+def constant(value: ir.Value | None) -> NDArray[np.float32]:
+    """The numbers of an initializer."""
+    assert value is not None and value.const_value is not None
+    return value.const_value.numpy()
+
+
+def set_constant(value: ir.Value, array: NDArray[np.float32]) -> None:
+    """Replace the numbers of an initializer."""
+    value.const_value = ir.tensor(np.ascontiguousarray(array), name=value.name)
+    value.shape = ir.Shape(array.shape)
+
+
+def new_constant(graph: ir.Graph, name: str, array: NDArray[np.float32]) -> ir.Value:
+    """A new initializer with a free name."""
+    while name in graph.initializers:
+        name += "_"
+    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def _plain_gemm(graph: ir.Graph, node: ir.Node) -> None:
+    alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
+    weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+    if weight is None or not is_constant(weight) or (bias is not None and not is_constant(bias)):
+        raise QuantizationError(
+            "Gemm needs a constant matrix and a constant bias",
+            place=f"node {node.name}",
+            limit="B and C are initializers",
+            found="an activation",
+            remedy="write the product of two activations as MatMul and the sum as Add",
+        )
+    if alpha != 1.0:
+        set_constant(weight, constant(weight) * np.float32(alpha))
+    if bias is not None:
+        columns = constant(weight).shape[0 if node.attributes.get_int("transB", 0) else 1]
+        row = np.broadcast_to(constant(bias) * np.float32(beta), (*constant(bias).shape[:-1], columns))
+        set_constant(bias, row.reshape(-1))
+    for name in ("alpha", "beta"):
+        node.attributes.pop(name, None)
+
+
+def _affine(graph: ir.Graph, node: ir.Node) -> None:
+    """A BatchNormalization that could not be folded: ``x * a + b``, per channel."""
+    source, output = node.inputs[0], node.outputs[0]
+    gamma, beta, mean, variance = (constant(v).astype(np.float64) for v in node.inputs[1:5])
+    a = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
+    b = beta - mean * a
+    shape = (-1, *[1] * (len(output.shape or (0, 0)) - 2))
+    name = node.name or output.name
+    scale = new_constant(graph, f"{name}_scale", a.reshape(shape).astype(np.float32))
+    shift = new_constant(graph, f"{name}_shift", b.reshape(shape).astype(np.float32))
+    multiply = ir.node("Mul", [source, scale], name=f"{name}_mul")
+    multiply.outputs[0].name = f"{name}_mul_output"
+    multiply.outputs[0].type, multiply.outputs[0].shape = output.type, output.shape
+    add = ir.node("Add", [multiply.outputs[0], shift], name=f"{name}_add")
+    _take_over(graph, node, [multiply, add])
+
+
+def _take_over(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node]) -> None:
+    """Put nodes in place of one node; the last one's output gets the node's output name."""
+    old, new = node.outputs[0], nodes[-1].outputs[0]
+    new.type, new.shape = old.type, old.shape
+    name, old.name = old.name, f"{old.name}_old"
+    new.name = name
+    graph.insert_before(node, nodes)
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+
+
+def _drop_zero_value(node: ir.Node) -> None:
+    if len(node.inputs) > 2 and is_constant(node.inputs[2]) and not constant(node.inputs[2]).any():
+        node.replace_input_with(2, None)
+        node.resize_inputs(2)

@@ -1,0 +1,143 @@
+"""What each input of an operator is to the quantizer: an activation, a weight with its channel axis, a bias, or raw.
+
+Sources: SPEC b.1 (operators of the NPU), SPEC k (scheme), the ONNX operator definitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from n6convert.errors import QuantizationError
+
+__all__ = ["PASS_THROUGH", "Operand", "activations", "check_supported", "float_operands", "is_constant", "is_float"]
+
+Role = Literal["activation", "weight", "bias", "constant"]
+
+#: operators whose output values are a selection of their input values: one grid on both sides costs nothing
+PASS_THROUGH = frozenset(
+    {
+        "Concat",
+        "MaxPool",
+        "Transpose",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Split",
+        "Slice",
+        "Pad",
+        "Gather",
+        "Identity",
+        "Expand",
+        "Tile",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "GatherElements",
+        "GatherND",
+        "ReduceMax",
+        "ReduceMin",
+    }
+)
+_REMEDIES = {
+    "LSTM": "unroll it into MatMul, Add, Sigmoid and Tanh",
+    "GRU": "unroll it into MatMul, Add, Sigmoid and Tanh",
+    "RNN": "unroll it into MatMul, Add and Tanh",
+    "Einsum": "write it as Transpose and MatMul",
+    "If": "fix the condition before export, so that one branch remains",
+    "Loop": "unroll the loop before export",
+    "Scan": "unroll the loop before export",
+    "NonMaxSuppression": "cut the graph before it and run it on the CPU",
+    "TopK": "cut the graph before it and run it on the CPU",
+    "NonZero": "its output size depends on the data: cut the graph before it",
+    "GridSample": "replace it by Resize or cut the graph before it",
+    "RoiAlign": "cut the graph before it",
+}
+#: inputs that hold bounds, sizes or scales of the operator itself
+_RAW = {"Clip": {1, 2}, "Resize": {1, 2, 3}, "Upsample": {1}, "Pad": {1, 2, 3}, "Dropout": {1, 2}}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One float input of a node.
+
+    Attributes:
+        axis: the channel axis of a weight, None for everything else.
+    """
+
+    index: int
+    value: ir.Value
+    role: Role
+    axis: int | None = None
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Whether the value is a float tensor (also when its type is unknown)."""
+    return value is not None and value.dtype in (None, ir.DataType.FLOAT)
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether the value is an initializer."""
+    return value is not None and value.const_value is not None and value.producer() is None
+
+
+def float_operands(node: ir.Node) -> Iterator[Operand]:
+    """The float inputs of a node with their roles; bounds and shapes are left out."""
+    raw = _RAW.get(node.op_type, set())
+    for index, value in enumerate(node.inputs):
+        if value is None or index in raw or not is_float(value):
+            continue
+        if not is_constant(value):
+            yield Operand(index, value, "activation")
+        else:
+            yield _constant_operand(node, index, value)
+
+
+def _constant_operand(node: ir.Node, index: int, value: ir.Value) -> Operand:
+    axis = _weight_axis(node, index, len(value.shape or ()))
+    if axis is not None:
+        return Operand(index, value, "weight", axis)
+    if node.op_type in ("Conv", "ConvTranspose", "Gemm") and index == 2 and is_constant(node.inputs[1]):
+        return Operand(index, value, "bias")
+    return Operand(index, value, "constant")
+
+
+def _weight_axis(node: ir.Node, index: int, rank: int) -> int | None:
+    """The output-channel axis of a weight (SPEC k: a wrong axis may give wrong code silently)."""
+    if node.op_type == "Conv" and index == 1:
+        return 0
+    if node.op_type == "ConvTranspose" and index == 1:
+        return 1
+    if node.op_type == "Gemm" and index == 1:
+        return 0 if node.attributes.get_int("transB", 0) else 1
+    if node.op_type == "MatMul" and rank >= 2:
+        return rank - 1 if index == 1 else rank - 2
+    return None
+
+
+def activations(graph: ir.Graph) -> list[ir.Value]:
+    """Every float tensor that depends on the graph's inputs, in graph order, each once."""
+    values = [v for v in graph.inputs if is_float(v)]
+    for node in graph:
+        values += [v for v in node.outputs if is_float(v) and v.name]
+    return values
+
+
+def check_supported(graph: ir.Graph) -> None:
+    """Refuse operators that have no INT8 form.
+
+    Raises:
+        QuantizationError: naming the node and what to do about it.
+    """
+    for node in graph:
+        if node.domain not in ("", "ai.onnx") or node.op_type in _REMEDIES:
+            raise QuantizationError(
+                "operator has no INT8 form",
+                place=f"node {node.name or node.outputs[0].name}",
+                limit="operators of the ONNX standard that work element by element, by windows or by matrix products",
+                found=node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}",
+                remedy=_REMEDIES.get(node.op_type, "export with standard ONNX operators"),
+            )

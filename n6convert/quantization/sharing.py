@@ -1,0 +1,88 @@
+"""Which tensors live on one grid, and which operators a grid replaces.
+
+Operators that only select or move values (Concat, MaxPool, Transpose, Reshape, Split, Slice, Pad, nearest Resize ...)
+keep the codes when both sides share one grid; otherwise the compiler adds a requantization (SPEC k).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant, is_float
+
+__all__ = ["absorbed_by_grid", "fixed_range", "shared_groups"]
+
+#: functions whose output range is known; both bounds are reached by saturated inputs
+_FIXED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+
+
+def fixed_range(value: ir.Value) -> tuple[float, float] | None:
+    """The range that the producing function bounds, None for all others."""
+    producer = value.producer()
+    return _FIXED.get(producer.op_type) if producer is not None else None
+
+
+def passes_through(node: ir.Node) -> bool:
+    """Whether the node's output values are a selection of its input values."""
+    if node.op_type == "Resize":
+        return node.attributes.get_string("mode", "nearest") == "nearest"
+    return node.op_type in PASS_THROUGH
+
+
+def shared_groups(graph: ir.Graph) -> dict[str, str]:
+    """Tensor name -> name of the group's representative, for every float activation and pass-through constant."""
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for node in graph:
+        outputs = [v.name for v in node.outputs if is_float(v) and v.name]
+        for name in outputs:
+            find(name)
+        if not passes_through(node) or not outputs:
+            continue
+        for operand in float_operands(node):
+            for name in outputs:
+                parent[find(operand.value.name or "")] = find(name)
+    return {name: find(name) for name in list(parent)}
+
+
+def absorbed_by_grid(graph: ir.Graph) -> dict[str, tuple[float, float]]:
+    """Relu and Clip outputs that saturation of the producer's grid can replace, with the bounds they enforce.
+
+    The producer must compute (not pass values through) and feed nothing else; then writing its result straight to a
+    grid inside [low, high] clips exactly as the operator does (SPEC b.1: Relu, Clip).
+    """
+    found = {}
+    for node in graph:
+        bounds = clip_bounds(node)
+        source = node.inputs[0] if node.inputs else None
+        if bounds is None or source is None:
+            continue
+        producer = source.producer()
+        lonely = len(source.uses()) == 1 and not source.is_graph_output()
+        if producer is not None and lonely and not passes_through(producer) and fixed_range(source) is None:
+            found[node.outputs[0].name or ""] = bounds
+    return found
+
+
+def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Bounds of a Relu, or of a Clip around zero with constant bounds."""
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    if node.op_type != "Clip":
+        return None
+    bounds = [-np.inf, np.inf]
+    for index, value in enumerate(node.inputs[1:3]):
+        if value is None:
+            continue
+        if not is_constant(value) or value.const_value is None:
+            return None
+        bounds[index] = float(value.const_value.numpy())
+    return (bounds[0], bounds[1]) if bounds[0] <= 0 <= bounds[1] else None

@@ -1,0 +1,117 @@
+"""The quantizer as a whole: every operator INT8, in the form that ST Edge AI reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from n6convert.errors import QuantizationError
+from n6convert.numerics import run_model, sqnr_db
+from n6convert.quantization import QuantizationConfig, quantize
+
+from .nets import cnn, feeds, parse
+from .walk import float_islands
+
+SAMPLES = feeds((1, 3, 16, 16))
+
+
+def constant_of(value: ir.Value | None) -> np.ndarray:
+    assert value is not None and value.const_value is not None
+    return value.const_value.numpy()
+
+
+@pytest.fixture(scope="module")
+def int8() -> ir.Model:
+    return quantize(cnn(), SAMPLES, QuantizationConfig(ranges="minmax")).model
+
+
+def test_no_float_island(int8: ir.Model) -> None:
+    assert float_islands(int8) == []
+
+
+def test_the_walk_finds_islands() -> None:
+    assert float_islands(cnn())
+
+
+def test_model_is_valid_and_of_the_asked_form(int8: ir.Model) -> None:
+    onnx.checker.check_model(ir.to_proto(int8), full_check=True)
+    assert int8.ir_version == 8
+    assert 13 <= int8.opset_imports[""] <= 17
+    assert [v.name for v in int8.graph.outputs] == ["y", "up"]
+    assert int8.graph.inputs[0].dtype == ir.DataType.FLOAT
+
+
+def test_weights_are_symmetric_per_channel_and_bias_int32(int8: ir.Model) -> None:
+    axes = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0}
+    seen = set()
+    for node in int8.graph:
+        if node.op_type not in axes:
+            continue
+        x, w, b = (v.producer() for v in node.inputs)
+        assert w.attributes["axis"].value == axes[node.op_type]
+        assert constant_of(w.inputs[0]).dtype == np.int8
+        assert not constant_of(w.inputs[2]).any()
+        assert constant_of(b.inputs[0]).dtype == np.int32
+        expected = constant_of(x.inputs[1]) * constant_of(w.inputs[1])
+        np.testing.assert_allclose(constant_of(b.inputs[1]), expected, rtol=1e-6)
+        seen.add(node.op_type)
+    assert seen == set(axes)
+
+
+def test_relu_and_clip_are_replaced_by_saturation(int8: ir.Model) -> None:
+    assert not {"Relu", "Clip"} & {n.op_type for n in int8.graph}
+
+
+def test_close_to_float(int8: ir.Model) -> None:
+    sample = next(iter(feeds((1, 3, 16, 16), seed=9)()))
+    reference, other = run_model(cnn(), sample), run_model(int8, sample)
+    for name, value in reference.items():
+        assert sqnr_db(value, other[name]) > 20, name
+
+
+def test_same_input_same_bytes(int8: ir.Model) -> None:
+    again = quantize(cnn(), SAMPLES, QuantizationConfig(ranges="minmax")).model
+    assert ir.to_proto(again).SerializeToString() == ir.to_proto(int8).SerializeToString()
+
+
+def test_model_given_is_left_alone() -> None:
+    model = cnn()
+    before = ir.to_proto(model).SerializeToString()
+    quantize(model, SAMPLES)
+    assert ir.to_proto(model).SerializeToString() == before
+
+
+def test_quantized_model_is_refused(int8: ir.Model) -> None:
+    with pytest.raises(QuantizationError, match="quantized already"):
+        quantize(int8, SAMPLES)
+
+
+def test_operator_without_int8_form_is_refused_by_name() -> None:
+    model = parse(
+        "net (float[1,4] x) => (float[1,2] y, int64[1,2] i) { k = Constant<value_ints=[2]>() y, i = TopK(x, k) }"
+    )
+    with pytest.raises(QuantizationError, match="no INT8 form") as caught:
+        quantize(model, feeds((1, 4)))
+    assert caught.value.found == "TopK" and caught.value.remedy
+
+
+def test_symbolic_batch_becomes_one_and_other_symbols_are_refused() -> None:
+    model = parse("net (float[N,4] x) => (float[N,4] y) { y = Relu(x) }")
+    assert list(quantize(model, feeds((1, 4))).model.graph.inputs[0].shape) == [1, 4]
+    model = parse("net (float[1,L] x) => (float[1,L] y) { y = Relu(x) }")
+    with pytest.raises(QuantizationError, match="dynamic shape"):
+        quantize(model, feeds((1, 4)))
+
+
+def test_nan_is_refused_with_the_tensor_and_the_sample() -> None:
+    model = parse("net (float[1,4] x) => (float[1,4] y) { y = Log(x) }")
+    with pytest.raises(QuantizationError, match="not finite") as caught:
+        quantize(model, feeds((1, 4)))
+    assert "tensor y, sample 0" in str(caught.value)
+
+
+def test_no_samples_are_refused() -> None:
+    with pytest.raises(QuantizationError, match="no calibration samples"):
+        quantize(cnn(), lambda: iter(()))
