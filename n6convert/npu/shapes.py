@@ -100,23 +100,28 @@ def _value(graph: Graph, node: Node, opset: int) -> NDArray[Any] | None:
 def _stripped(graph: Graph, opset: int) -> onnx.ModelProto:
     from onnx import helper, numpy_helper
 
+    nodes = [node for node in graph.nodes if _open(graph, node)]
+    produced = {name for node in nodes for name in node.outputs}
     inputs, initializers = [], []
-    produced = {name for node in graph.nodes for name in node.outputs}
-    read = {name for node in graph.nodes for name in node.inputs}
-    for name, tensor in graph.tensors.items():
-        if (name in produced and name not in graph.values) or (name not in read and name not in graph.inputs):
-            continue
-        value = graph.values.get(name)
-        if value is not None and value.dtype.kind in "ifb":
+    for name in dict.fromkeys(name for node in nodes for name in node.inputs if name and name not in produced):
+        value, tensor = graph.values.get(name), graph.tensors.get(name)
+        if value is not None:
             exact = value if str(value.dtype) in _INDEX_TYPES else value.astype(np.float32)
             initializers.append(numpy_helper.from_array(np.array(exact, order="C"), name))
-        else:
+        elif tensor is not None:
             kind = _INDEX_TYPES.get(tensor.dtype, 1)
             inputs.append(helper.make_tensor_value_info(name, kind, tensor.shape))
-    nodes = [_plain(node) for node in graph.nodes if not all(name in graph.values for name in node.outputs)]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in graph.outputs]
-    body = helper.make_graph(nodes, "shapes", inputs, outputs, initializers)
+    outputs = [helper.make_empty_tensor_value_info(name) for name in graph.outputs if name in produced]
+    body = helper.make_graph([_plain(node) for node in nodes], "shapes", inputs, outputs, initializers)
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def _open(graph: Graph, node: Node) -> bool:
+    """True when inference still needs the node: an unknown shape, or an integer that a later shape may depend on."""
+    if all(name in graph.values for name in node.outputs):
+        return False
+    known = [graph.tensors.get(name) for name in node.outputs if name]
+    return any(t is None or (t.dtype in _INDEX_TYPES and t.elements <= _VALUE_LIMIT) for t in known)
 
 
 def _plain(node: Node) -> onnx.NodeProto:
