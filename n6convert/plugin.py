@@ -150,7 +150,7 @@ class ModelPlugin(ABC):
     """One model family behind one or more names.
 
     The pipeline makes an instance with the name that was asked for and the checked options, calls :meth:`build`
-    (or, when its result is cached, :meth:`restore`), sets :attr:`info`, and then uses the other methods.
+    (unless the result is cached), sets :attr:`info`, calls :meth:`restore`, and then uses the other methods.
     """
 
     #: interface version the plugin was written for
@@ -199,14 +199,14 @@ class ModelPlugin(ABC):
     def restore(self, weights: Weights, seed: int) -> None:
         """Read again what :meth:`encode` and :meth:`artifacts` need besides the graph (tables, a tokenizer).
 
-        Called instead of :meth:`build`, with the weights and the seed it would have got, when the float model came
-        from the cache. Default: nothing.
+        Called once after :meth:`build`, or in its place when the float model came from the cache, with the same weights
+        and seed; :attr:`info` is set. Default: nothing.
         """
         return None
 
     @abstractmethod
     def encode(self, sample: Sample) -> Feeds:
-        """Turn a sample into the graph's inputs: arrays by input name, with the shapes and dtypes of ``info.inputs``."""
+        """Turn a sample into the graph's inputs: arrays by input name, shapes and dtypes as in ``info.inputs``."""
 
     def samples(self) -> SampleSource:
         """Embedded calibration samples, used when the recipe names none. Default: synthetic ones of ``sample_kind``."""
@@ -232,7 +232,7 @@ class ModelPlugin(ABC):
     def artifacts(self) -> Mapping[str, bytes]:
         """Files the package needs besides the graph, by file name: lookup tables, a vocabulary, C code that reads them.
 
-        Called when the package is written, after :meth:`build` or :meth:`restore`.
+        Called when the package is written, after :meth:`restore`.
         """
         return {}
 
