@@ -1,0 +1,104 @@
+"""``manifest.json``: everything that decided a result, equal for equal inputs; no times, no paths of this machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+
+from n6convert.plugin import API_VERSION
+
+if TYPE_CHECKING:
+    from n6convert.recipe import Recipe
+    from n6convert.run import Run
+
+__all__ = ["SCHEMA_VERSION", "environment", "make_manifest", "portable_recipe", "to_json"]
+
+SCHEMA_VERSION = "1.0"
+
+
+def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest of a finished run.
+
+    Args:
+        run: with all stages done.
+        files: sha256 of each published artifact by name.
+    """
+    dist = run.entry.dist
+    return {
+        "schema": SCHEMA_VERSION,
+        "model": run.recipe.model,
+        "name": run.name,
+        "plugin": {
+            "distribution": dist.name if dist else "", "version": dist.version if dist else "",
+            "class": run.entry.value, "api": ".".join(map(str, API_VERSION)),
+        },
+        "seed": run.recipe.seed,
+        "target": run.recipe.target,
+        "weights": _weights(run),
+        "recipe": portable_recipe(run.recipe),
+        "samples": _samples(run),
+        "stages": {name: artifact.identity for name, artifact in run.artifacts.items()},
+        "files": [{"path": name, "sha256": sha} for name, sha in sorted(files.items())],
+        "python": platform.python_version(),
+        "packages": environment("n6convert", *([dist.name] if dist else [])),
+    }
+
+
+def environment(*roots: str) -> dict[str, str]:
+    """Versions of the named distributions and of everything they need, sorted by name."""
+    found: dict[str, str] = {}
+    pending = list(roots)
+    while pending:
+        try:
+            dist = distribution(pending.pop())
+        except PackageNotFoundError:
+            continue
+        if dist.name not in found:
+            found[dist.name] = dist.version
+            pending += _needs(dist)
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def portable_recipe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe with paths reduced to file names, and without the output folder."""
+    plain = recipe.model_dump(mode="json", exclude={"output"})
+    plain["weights"] = Path(recipe.weights).name
+    for section in ("calibration", "evaluation"):
+        source = plain[section]["source"]
+        plain[section]["source"] = Path(source).name if source else None
+    return plain
+
+
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """Stable JSON: indented, in the given order, with a final newline."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _weights(run: Run) -> dict[str, Any]:
+    weights = run.weights
+    origin = Path(weights.origin).name if weights.kind == "file" else weights.origin
+    return {
+        "kind": weights.kind, "origin": origin, "sha256": weights.sha256, "trained": weights.trained,
+        "license": weights.license,
+    }
+
+
+def _samples(run: Run) -> dict[str, Any]:
+    quantized = run.artifacts.get("quantize")
+    evaluated = run.artifacts.get("evaluate")
+    parts = dict(quantized.facts["samples"]) if quantized else {}
+    if evaluated and "samples" in evaluated.facts:
+        parts["evaluation"] = evaluated.facts["samples"]
+    return parts
+
+
+def _needs(dist: Distribution) -> Iterator[str]:
+    for requirement in map(Requirement, dist.requires or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement.name

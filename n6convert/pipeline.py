@@ -1,0 +1,87 @@
+"""The stages in order, each from the cache or made and checked, then the result published at once or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from n6convert.cache import key_of
+from n6convert.errors import N6ConvertError
+from n6convert.stages.base import Artifact, Stage, StageResult, save_model
+from n6convert.stages.export import Export
+from n6convert.stages.quantize import Quantize
+from n6convert.stages.simplify import Simplify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from n6convert.run import Progress, Run
+
+__all__ = ["STAGES", "execute", "run_stages"]
+
+#: in the order in which they run
+STAGES: tuple[Stage, ...] = (Export(), Simplify(), Quantize())
+
+
+def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
+    """Run every wanted stage; results are in ``run.artifacts`` afterwards.
+
+    Raises:
+        N6ConvertError: with the stage's name filled in; results of the stages before stay in the cache.
+    """
+    wanted = [stage for stage in stages if stage.wanted(run)]
+    overall = run.progress
+    for position, stage in enumerate(wanted):
+        overall(stage.name, position, len(wanted))
+        run.progress = _within(stage.name, overall)
+        run.artifacts[stage.name] = execute(stage, run)
+        run.progress = overall
+    overall("done", len(wanted), len(wanted))
+
+
+def execute(stage: Stage, run: Run) -> Artifact:
+    """One stage: its result from the cache, or made, flushed to disk and published under its key."""
+    inputs = {name: run.artifacts[name] for name in stage.inputs}
+    with _named(stage):
+        key = key_of(
+            {
+                "inputs": {name: artifact.identity for name, artifact in inputs.items()},
+                "parameters": stage.parameters(run),
+                "code": run.code,
+            }
+        )
+        entry = run.cache.find(stage.name, key)
+        if entry is None:
+            started = time.perf_counter()
+            result = stage.make(run, inputs)
+            with run.cache.scratch() as folder:
+                _write(result, folder)
+                seconds = round(time.perf_counter() - started, 3)
+                entry = run.cache.publish(stage.name, key, folder, result.facts, seconds)
+    return Artifact(stage.name, key, entry)
+
+
+def _write(result: StageResult, folder: Path) -> None:
+    from n6convert.cache import write_atomically, writing
+
+    if result.model is not None:
+        with writing(folder):
+            save_model(result.model, folder)
+    for name, content in result.files.items():
+        write_atomically(folder / name, content)
+
+
+@contextmanager
+def _named(stage: Stage) -> Iterator[None]:
+    try:
+        yield
+    except N6ConvertError as error:
+        error.stage = error.stage or stage.name
+        raise
+
+
+def _within(stage: str, report: Progress) -> Callable[[str, int, int | None], None]:
+    return lambda what, done, total: report(f"{stage}: {what}", done, total)

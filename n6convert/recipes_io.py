@@ -1,0 +1,262 @@
+"""Reading recipes: YAML with line numbers, one level of ``extends``, settings from the command line.
+
+Every complaint names the file and line (or the setting), the nearest valid key, and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from n6convert.errors import RecipeError, SourceError
+from n6convert.naming import nearest
+from n6convert.recipe import Recipe
+from n6convert.recipe_errors import KeyPath, explain
+
+__all__ = [
+    "Draft",
+    "check",
+    "draft_of_file",
+    "draft_of_model",
+    "finish",
+    "parse_setting",
+    "recipe_files",
+    "recipe_schema",
+    "to_yaml",
+]
+
+_T = TypeVar("_T", bound=BaseModel)
+_GROUP = "n6convert.recipes"
+_PATHS: tuple[KeyPath, ...] = (("weights",), ("calibration", "source"), ("evaluation", "source"))
+
+
+@dataclass
+class Draft:
+    """A recipe before it is checked, with the place every key came from.
+
+    Attributes:
+        values: nested plain data.
+        places: ``file:line`` or ``--set key=value`` by key path.
+        name: of the recipe file or of the model; what messages call the recipe.
+    """
+
+    values: dict[str, Any]
+    places: dict[KeyPath, str] = field(default_factory=dict)
+    name: str = ""
+
+    def merge(self, values: Mapping[str, Any], places: Mapping[KeyPath, str]) -> None:
+        """Lay values over this draft: mappings key by key, everything else replaced."""
+        _overlay(self.values, values)
+        self.places.update(places)
+
+    def set(self, path: KeyPath, value: Any, place: str) -> None:
+        """Set one nested key."""
+        nested: Any = value
+        for key in reversed(path):
+            nested = {key: nested}
+        self.merge(nested, {path[:n]: place for n in range(1, len(path) + 1)})
+
+
+def recipe_files() -> dict[str, Path]:
+    """Ready recipes by name: the core's own and those that plugins ship.
+
+    A plugin ships recipes through an entry point in the group ``n6convert.recipes`` whose value is its package; the
+    files lie in that package's folder ``recipes``. The package is not imported.
+
+    Raises:
+        RecipeError: two different files have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in (p for folder in _folders() for p in sorted(folder.glob("*.yaml"))):
+        other = found.setdefault(path.stem, path)
+        if other != path:
+            raise RecipeError(
+                f"two recipes are called {path.stem!r}", place=f"{other} and {path}",
+                remedy="uninstall one of the packages, or give the path of the recipe instead of its name",
+            )
+    return found
+
+
+def draft_of_model(model: str) -> Draft:
+    """A recipe that says nothing but the model's name."""
+    return Draft({"model": model}, name=model)
+
+
+def draft_of_file(path: Path) -> Draft:
+    """Read a recipe file and, if it ``extends`` another, lay it over that one.
+
+    Paths inside a file are relative to the file, except ``output``, which is relative to the working folder.
+
+    Raises:
+        SourceError: the file cannot be read.
+        RecipeError: not YAML, not a mapping, a key twice, or a base that is missing or itself extends another.
+    """
+    top = _read(path)
+    base = top.values.pop("extends", None)
+    if base is None:
+        return top
+    place = top.places.pop(("extends",))
+    draft = _read(_base_path(base, path, place))
+    if "extends" in draft.values:
+        raise RecipeError(
+            f"the base {base!r} extends another recipe itself",
+            place=place, limit="one level of `extends`", found=f"extends: {draft.values['extends']}",
+            remedy=f"extend {draft.values['extends']!r} directly and repeat the few keys that differ",
+        )
+    draft.merge(top.values, top.places)
+    draft.name = top.name
+    return draft
+
+
+def finish(draft: Draft) -> Recipe:
+    """Check a draft against the schema.
+
+    Raises:
+        RecipeError: an unknown key, a wrong value, no model.
+    """
+    if "model" not in draft.values:
+        raise RecipeError("the recipe names no model", place=draft.name, remedy="add a line such as `model: yolov8n`")
+    return check(Recipe, draft.values, draft)
+
+
+def check(schema: type[_T], values: Any, draft: Draft, prefix: KeyPath = ()) -> _T:
+    """Validate the section under ``prefix``; complaints point to where the draft's keys were written.
+
+    Raises:
+        RecipeError: an unknown key or a wrong value.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, schema, draft.places, draft.name, prefix) from None
+
+
+def parse_setting(text: str) -> tuple[KeyPath, Any]:
+    """Split ``a.b=value``; the value is read as YAML.
+
+    Raises:
+        RecipeError: no ``=``, an empty key, or a value that is not YAML.
+    """
+    key, sign, value = text.partition("=")
+    path = tuple(key.strip().split("."))
+    if not sign or not all(path):
+        raise RecipeError("a setting must look like `section.key=value`", place=f"--set {text}", found=text)
+    try:
+        return path, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError("the value is not YAML", place=f"--set {text}", found=_brief(error)) from None
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema of recipe files, for editors."""
+    schema = Recipe.model_json_schema()
+    base = {"type": "string", "description": "name or path of a recipe to start from; one level", "title": "Extends"}
+    schema["properties"] = {"extends": base} | schema["properties"]
+    schema.pop("required", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The full recipe as YAML, every key with its value, ready to save and change."""
+    dumped: str = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    return dumped
+
+
+def _folders() -> Iterator[Path]:
+    package = Path(__file__).resolve().parent
+    shipped = package / "recipes"
+    yield shipped if shipped.is_dir() else package.parent / "recipes"
+    for value in sorted({entry.value for entry in entry_points(group=_GROUP)}):
+        top, *rest = value.partition(":")[0].split(".")
+        spec = find_spec(top)
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            folder = Path(location, *rest)
+            yield folder / "recipes" if (folder / "recipes").is_dir() else folder
+
+
+def _base_path(base: Any, path: Path, place: str) -> Path:
+    ready = recipe_files()
+    beside = path.parent / str(base)
+    if beside.is_file():
+        return beside
+    if base in ready:
+        return ready[base]
+    close = nearest(str(base), ready)
+    raise RecipeError(
+        f"the base {base!r} does not exist", place=place, limit=f"a path, or one of {', '.join(ready)}",
+        remedy=f"did you mean {' or '.join(close)}?" if close else None,
+    )
+
+
+def _read(path: Path) -> Draft:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError("the recipe cannot be read", place=path, found=str(error)) from error
+    except yaml.YAMLError as error:
+        raise RecipeError("the recipe is not valid YAML", place=_mark(error, path), found=_brief(error)) from None
+    if not isinstance(node, yaml.MappingNode):
+        raise RecipeError("a recipe is a YAML mapping", place=path, limit="lines such as `model: yolov8n`")
+    draft = Draft({}, name=path.name)
+    for keys, line in _walk(node, path, ()):
+        draft.places[keys] = f"{path}:{line}"
+    try:
+        draft.values = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError("the recipe is not valid YAML", place=path, found=_brief(error)) from None
+    _anchor_paths(draft.values, path.resolve().parent)
+    return draft
+
+
+def _walk(node: yaml.Node, path: Path, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    """Every key path with its line; refuses a key that is written twice, since YAML would silently keep the last."""
+    if not isinstance(node, yaml.MappingNode) or len(prefix) > 16:
+        return
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        name = str(key.value)
+        if name in seen:
+            raise RecipeError(
+                f"the key `{'.'.join((*prefix, name))}` is written twice", place=f"{path}:{line}",
+                found=f"first on line {seen[name]}", remedy="keep one of the two",
+            )
+        seen[name] = line
+        yield (*prefix, name), line
+        yield from _walk(value, path, (*prefix, name))
+
+
+def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
+    """Make paths in a recipe file relative to that file; weights stay a name unless such a file is there."""
+    for section in _PATHS:
+        parent: Any = values
+        for key in section[:-1]:
+            parent = parent.get(key) if isinstance(parent, dict) else None
+        value = parent.get(section[-1]) if isinstance(parent, dict) else None
+        if isinstance(value, str) and (section != ("weights",) or (folder / value).exists()):
+            parent[section[-1]] = str(folder / value)
+
+
+def _overlay(under: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(under.get(key), dict):
+            _overlay(under[key], value)
+        else:
+            under[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _mark(error: yaml.YAMLError, path: Path) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"{path}:{mark.line + 1}" if mark else str(path)
+
+
+def _brief(error: BaseException) -> str:
+    return str(getattr(error, "problem", None) or error).strip().splitlines()[0]

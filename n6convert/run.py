@@ -1,0 +1,171 @@
+"""One conversion while it runs: the recipe with everything that is looked up or loaded for it, only when needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from n6convert.cache import Cache, key_of
+from n6convert.errors import N6ConvertError, PluginError
+from n6convert.recipe import Recipe
+from n6convert.recipes_io import Draft, check
+from n6convert.registry import fingerprint, load_plugin, sole_entry
+
+if TYPE_CHECKING:
+    from n6convert.plugin import Feeds, ModelInfo, ModelPlugin, Sample, Weights
+    from n6convert.sampling import Sampling
+    from n6convert.stages.base import Artifact
+
+__all__ = ["COMPUTING_LIBRARIES", "Progress", "Run", "guarded"]
+
+Progress = Callable[[str, int, "int | None"], None]
+
+#: distributions whose version may change a result
+COMPUTING_LIBRARIES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxsim", "pillow")
+
+
+class Run:
+    """The recipe, and what stages need to follow it.
+
+    Args:
+        recipe: checked recipe.
+        draft: the same before checking, for the places of the plugin's own options.
+        cache: where results are kept.
+        progress: called as ``progress(what, done, total)``.
+    """
+
+    def __init__(self, recipe: Recipe, draft: Draft, cache: Cache, progress: Progress) -> None:
+        self.recipe = recipe
+        self.draft = draft
+        self.cache = cache
+        self.progress = progress
+        self.artifacts: dict[str, Artifact] = {}
+        self.entry = sole_entry(recipe.model)
+        self._settled = False
+
+    @property
+    def name(self) -> str:
+        """What files and folders are called; says so when the weights are untrained."""
+        base = Path(self.recipe.weights).stem if self.recipe.model == "onnx" else self.recipe.model
+        return base if self.weights.trained else f"{base}-untrained"
+
+    @cached_property
+    def plugin(self) -> ModelPlugin:
+        """The plugin with checked options; loading it may import a framework."""
+        plugin = load_plugin(self.recipe.model)
+        options = check(plugin.Options, self.recipe.options, self.draft, ("options",))
+        with guarded(self, "__init__"):
+            return plugin(self.recipe.model, options)
+
+    @property
+    def ready_plugin(self) -> ModelPlugin:
+        """The plugin after ``info`` was set from the exported model and ``restore`` was called."""
+        if not self._settled:
+            from n6convert.stages.base import interface_of
+
+            self.settle(interface_of(self.artifacts["export"].load()))
+        return self.plugin
+
+    def settle(self, info: ModelInfo) -> None:
+        """Tell the plugin the interface of the built model, once."""
+        self.plugin.info = info
+        with guarded(self, "restore"):
+            self.plugin.restore(self.weights, self.recipe.seed)
+        self._settled = True
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Resolved weights; a name that only the plugin knows is remembered, so that a cached run need not load it."""
+        from n6convert.weights import resolve
+
+        remembered = self._remembered_weights()
+        if remembered is not None:
+            return remembered
+        cache = self.cache.root / "weights"
+        with guarded(self, "resolve_weights"):
+            found = resolve(self.recipe.weights, lambda: self.plugin, seed=self.recipe.seed, cache=cache)
+        if found.kind == "pretrained":
+            self._remember(found)
+        return found
+
+    @cached_property
+    def sampling(self) -> Sampling:
+        """Calibration and held-back samples."""
+        from n6convert.sampling import Sampling
+
+        return Sampling(self)
+
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """What stands for a stage's version: hashes of the code and versions of the libraries that compute."""
+        top = self.entry.module.partition(".")[0]
+        parts = {name: version(name) for name in COMPUTING_LIBRARIES}
+        parts["n6convert"] = fingerprint("n6convert")
+        if top != "n6convert":
+            parts[top] = fingerprint(top)
+        return parts
+
+    def encode(self, sample: Sample) -> Feeds:
+        """Encode a sample and check that it is what the graph takes."""
+        with guarded(self, f"encode of sample {sample.id}"):
+            feeds = self.ready_plugin.encode(sample)
+        _check_feeds(feeds, self.ready_plugin.info, f"{self.recipe.model}, sample {sample.id}")
+        return feeds
+
+    def _memory_of_weights(self) -> Path:
+        asked = [self.recipe.model, self.recipe.weights, self.recipe.options, self.code]
+        return self.cache.root / "resolved" / f"{key_of({'asked': asked})}.json"
+
+    def _remembered_weights(self) -> Weights | None:
+        from n6convert.cache import sha256_of
+        from n6convert.plugin import Weights
+
+        try:
+            parts = json.loads(self._memory_of_weights().read_text(encoding="utf-8"))
+            path = Path(parts.pop("path"))
+            if sha256_of(path) != parts["sha256"]:
+                return None
+        except (OSError, ValueError, KeyError):
+            return None
+        return Weights(path=path, **parts)
+
+    def _remember(self, weights: Weights) -> None:
+        from n6convert.cache import write_atomically
+
+        if weights.path is None or weights.sha256 is None:
+            return
+        parts: dict[str, str | None] = {"kind": weights.kind, "path": str(weights.path), "sha256": weights.sha256}
+        parts |= {"origin": weights.origin, "license": weights.license}
+        write_atomically(self._memory_of_weights(), json.dumps(parts).encode())
+
+
+@contextmanager
+def guarded(run: Run, what: str) -> Iterator[None]:
+    """Turn whatever a plugin raises into a PluginError that says which plugin, in which method."""
+    try:
+        yield
+    except (N6ConvertError, MemoryError):
+        raise
+    except Exception as cause:
+        dist = run.entry.dist
+        owner = f"{dist.name} {dist.version}" if dist else run.entry.value
+        raise PluginError(
+            f"the plugin failed in {what}", place=f"{owner} ({run.entry.value})",
+            found=f"{type(cause).__name__}: {cause}",
+            remedy="run again with --debug for the traceback and report it to the plugin's author",
+        ) from cause
+
+
+def _check_feeds(feeds: Any, info: ModelInfo, place: str) -> None:
+    expected = {t.name: (t.shape, t.dtype) for t in info.inputs}
+    found = {name: (tuple(array.shape), array.dtype.name) for name, array in feeds.items()}
+    if found != expected:
+        raise PluginError(
+            "encode() does not return what the graph takes", place=place, limit=expected, found=found,
+            remedy="the plugin's encode() must return one array per graph input",
+        )

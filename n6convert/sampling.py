@@ -1,0 +1,129 @@
+"""Calibration and held-back samples of a run, apart from each other by position and recorded by hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from n6convert.errors import SourceError
+from n6convert.samples.base import Sample, SampleSource
+
+if TYPE_CHECKING:
+    from n6convert.plugin import Feeds
+    from n6convert.run import Run
+
+__all__ = ["Sampling", "open_source"]
+
+
+def open_source(run: Run, path: str, limit: int | None) -> SampleSource:
+    """Samples a user gave, as the model looks at them.
+
+    Raises:
+        SourceError: missing, empty, or of another kind than the model takes.
+    """
+    from n6convert.run import guarded
+    from n6convert.samples import open_samples
+
+    plugin = run.ready_plugin
+    tolerated = run.recipe.calibration.max_unreadable
+    source = open_samples(path, plugin.sample_kind, plugin.info, limit=limit, max_unreadable=tolerated)
+    with guarded(run, "prepare"):
+        return plugin.prepare(source)
+
+
+class Sampling:
+    """Samples of the recipe's ``calibration`` section.
+
+    Of the samples there are, at most ``samples + held_back`` are used; the held-back ones are spread evenly among
+    them and never outnumber a quarter.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._config = run.recipe.calibration
+        self.hashes: dict[str, dict[str, str]] = {"calibration": {}, "held_back": {}}
+
+    @cached_property
+    def source(self) -> SampleSource:
+        """Opened source; raises SourceError when there is nothing to calibrate on."""
+        from n6convert.run import guarded
+
+        config = self._config
+        if config.source is None:
+            with guarded(self._run, "samples"):
+                source = self._run.ready_plugin.samples()
+        else:
+            source = open_source(self._run, config.source, config.samples + config.held_back)
+        if len(source) == 0:
+            raise SourceError(
+                "there are no calibration samples", place=config.source or source.name,
+                remedy="give a folder that holds some with --calibration, or leave it out for the embedded ones",
+            )
+        return source
+
+    def key(self) -> dict[str, Any]:
+        """What decides the samples, without decoding any: the recipe's section and the hashes of the files."""
+        section = self._config.model_dump(mode="json")
+        if self._config.source is None:
+            return section | {"seed": self._run.recipe.seed}
+        from n6convert.samples import fingerprint_samples
+
+        wanted = self._config.samples + self._config.held_back
+        return section | {"source": fingerprint_samples(self._config.source, limit=wanted)}
+
+    def calibration(self) -> Iterator[Feeds]:
+        """Encoded calibration samples, from the first one on each call."""
+        return self._encoded("calibration")
+
+    def held_back(self) -> Iterator[Feeds]:
+        """Encoded samples that calibration did not see; the calibration samples when there are too few."""
+        return self._encoded("held_back" if self._held_back_positions else "calibration")
+
+    def first(self, count: int) -> list[Feeds]:
+        """A few encoded samples for checks."""
+        return [feeds for feeds, _ in zip(self.calibration(), range(count), strict=False)]
+
+    def samples(self, part: str) -> Iterator[Sample]:
+        """Samples of ``calibration`` or ``held_back``, in order."""
+        held = self._held_back_positions
+        for position, sample in enumerate(self.source):
+            if position >= self._used:
+                return
+            if (position in held) == (part == "held_back"):
+                self.hashes[part][sample.id] = sample.sha256
+                yield sample
+
+    def facts(self) -> dict[str, Any]:
+        """For the report and the manifest, after the samples were used."""
+        source = self.source
+        return {
+            "source": source.name,
+            "synthetic": source.synthetic,
+            "calibration": [{"id": i, "sha256": h} for i, h in self.hashes["calibration"].items()],
+            "held_back": [{"id": i, "sha256": h} for i, h in self.hashes["held_back"].items()],
+            "warnings": self._warnings(),
+        }
+
+    @property
+    def _used(self) -> int:
+        return min(len(self.source), self._config.samples + self._config.held_back)
+
+    @cached_property
+    def _held_back_positions(self) -> frozenset[int]:
+        count = min(self._config.held_back, self._used // 4)
+        return frozenset((2 * i + 1) * self._used // (2 * count) for i in range(count))
+
+    def _encoded(self, part: str) -> Iterator[Feeds]:
+        return (self._run.encode(sample) for sample in self.samples(part))
+
+    def _warnings(self) -> list[str]:
+        warnings = list(self.source.warnings())
+        if self.source.synthetic:
+            warnings.append(
+                f"calibration was synthetic ({self.source.name}): ranges and accuracy of real input may differ; "
+                "give real samples with --calibration"
+            )
+        if not self._held_back_positions:
+            warnings.append("too few samples to hold any back: SQNR was measured on the calibration samples")
+        return warnings

@@ -1,0 +1,123 @@
+"""What a stage is, and what it sees of the run it is part of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from n6convert.cache import Entry
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from n6convert.plugin import ModelInfo
+    from n6convert.run import Run
+
+__all__ = ["MODEL_FILE", "Artifact", "Inputs", "Stage", "StageResult", "interface_of", "save_model"]
+
+MODEL_FILE = "model.onnx"
+_EXTERNAL_DATA_ABOVE = 1 << 30
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage made.
+
+    Attributes:
+        facts: JSON-ready facts for the report (no NaN or infinity); the key ``warnings`` holds sentences that the
+            report lists on top.
+        model: the new graph, None for stages that only look.
+        files: further files by relative name: content, or a file to copy.
+    """
+
+    facts: dict[str, Any]
+    model: ir.Model | None = None
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A stage's result as later stages see it: read from disk, so that resumed and fresh runs see the same bytes."""
+
+    stage: str
+    key: str
+    entry: Entry
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.entry.facts
+
+    @property
+    def model_path(self) -> Path:
+        return self.entry.folder / MODEL_FILE
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Hashes of the files, which is what decides the results of later stages."""
+        return self.entry.files
+
+    def load(self) -> ir.Model:
+        import onnx_ir as ir
+
+        return ir.load(self.model_path)
+
+
+Inputs = Mapping[str, Artifact]
+
+
+class Stage(ABC):
+    """One step: named stages' results in, a model or facts out.
+
+    A result is reused when the inputs' hashes, :meth:`parameters`, the code of n6convert and of the plugin, and the
+    versions of the libraries that compute are the same.
+    """
+
+    #: shown in the report and in progress
+    name: ClassVar[str]
+    #: stages whose results this one reads
+    inputs: ClassVar[tuple[str, ...]] = ()
+
+    def wanted(self, run: Run) -> bool:
+        """Whether this run has the stage at all."""
+        return True
+
+    @abstractmethod
+    def parameters(self, run: Run) -> Mapping[str, Any]:
+        """JSON-ready choices that decide the result, besides the inputs. Must not load the plugin."""
+
+    @abstractmethod
+    def make(self, run: Run, inputs: Inputs) -> StageResult:
+        """Do the work and check it: a stage that breaks its tolerance raises."""
+
+
+def save_model(model: ir.Model, folder: Path) -> None:
+    """Write ``model.onnx``, with weights beside it when they would not fit a protobuf message."""
+    import onnx_ir as ir
+
+    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+    external = f"{MODEL_FILE}.data" if size > _EXTERNAL_DATA_ABOVE else None
+    ir.save(model, folder / MODEL_FILE, external_data=external)
+
+
+def interface_of(model: ir.Model) -> ModelInfo:
+    """Names, static shapes and dtypes of a graph's inputs and outputs, with its metadata."""
+    from n6convert.plugin import ModelInfo
+
+    inputs = tuple(_tensor_info(v) for v in model.graph.inputs if v.name not in model.graph.initializers)
+    return ModelInfo(inputs, tuple(_tensor_info(v) for v in model.graph.outputs), dict(model.metadata_props))
+
+
+def _tensor_info(value: ir.Value) -> Any:
+    from n6convert.errors import GraphError
+    from n6convert.plugin import TensorInfo
+
+    if value.shape is None or value.dtype is None or not value.shape.is_static():
+        found = f"{value.dtype} {value.shape}" if value.shape is not None else "no shape"
+        raise GraphError(
+            "a graph input or output has no static shape", place=value.name, limit="fixed sizes, batch 1", found=found,
+            remedy="export the model with fixed sizes",
+        )
+    return TensorInfo(value.name or "", tuple(int(d) for d in value.shape.numpy()), value.dtype.numpy().name)

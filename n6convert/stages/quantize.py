@@ -1,0 +1,34 @@
+"""Find ranges on the calibration samples and write the INT8 QDQ graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from n6convert.stages.base import Inputs, Stage, StageResult
+
+if TYPE_CHECKING:
+    from n6convert.run import Run
+
+__all__ = ["Quantize"]
+
+
+class Quantize(Stage):
+    name = "quantize"
+    inputs = ("simplify",)
+
+    def parameters(self, run: Run) -> Mapping[str, Any]:
+        config = run.recipe.quantization.model_dump(mode="json")
+        return {"quantization": config, "samples": run.sampling.key(), "seed": run.recipe.seed}
+
+    def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.quantization.quantizer import quantize
+
+        result = quantize(
+            inputs["simplify"].load(), run.sampling.calibration, run.recipe.quantization,
+            held_back=run.sampling.held_back, seed=run.recipe.seed, progress=run.progress,
+        )
+        samples = run.sampling.facts()
+        warnings = [*samples.pop("warnings"), *result.facts.get("warnings", [])]
+        facts = dict(result.facts) | {"samples": samples, "warnings": warnings}
+        return StageResult(facts, result.model)

@@ -1,0 +1,31 @@
+"""Fold constants and remove what does nothing, then prove that nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from n6convert.stages.base import Inputs, Stage, StageResult
+
+if TYPE_CHECKING:
+    from n6convert.run import Run
+
+__all__ = ["Simplify"]
+
+_PROOF_SAMPLES = 2
+
+
+class Simplify(Stage):
+    name = "simplify"
+    inputs = ("export",)
+
+    def parameters(self, run: Run) -> Mapping[str, Any]:
+        return run.recipe.simplify.model_dump(mode="json")
+
+    def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.simplify import simplify
+
+        result = simplify(
+            inputs["export"].load(), lambda: run.sampling.first(_PROOF_SAMPLES), run.recipe.simplify, run.progress
+        )
+        return StageResult(result.facts, result.model)
