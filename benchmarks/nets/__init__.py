@@ -1,0 +1,1 @@
+"""Seeded quantized networks for benchmarks: nothing here ships with the product."""

@@ -1,0 +1,196 @@
+"""A small language for quantized networks: seeded int8 weights, QDQ around every operator, as onnxruntime writes it.
+
+Placement, epochs, memory and cycles depend on shapes and zero points, not on weights. The zero points are synthetic:
+-128 after ReLU and ReLU6, -118 after Swish, -128 after Sigmoid and Softmax, 3 (the middle, but not the fast 0) elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+__all__ = ["Net", "T"]
+
+ZERO_POINTS = {"relu": -128, "relu6": -128, "sigmoid": -128, "softmax": -128, "swish": -118, None: 3}
+
+
+@dataclass(frozen=True)
+class T:
+    """A dequantized activation: name, shape [N, C, H, W] or [N, C], and its quantization."""
+
+    name: str
+    shape: tuple[int, ...]
+    zero_point: int
+
+    @property
+    def channels(self) -> int:
+        return self.shape[1]
+
+
+class Net:
+    """Collects nodes; every method takes and returns :class:`T`."""
+
+    def __init__(self, name: str, shape: Sequence[int], zero_point: int = -1, seed: int = 0) -> None:
+        self.name = name
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.random = np.random.default_rng(seed)
+        self.count = 0
+        self.graph_input = helper.make_tensor_value_info("input", TensorProto.FLOAT, list(shape))
+        self.x = self._quantized("input", tuple(shape), zero_point)
+
+    def _name(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}_{self.count}"
+
+    def _constant(self, value: np.ndarray) -> str:
+        name = self._name("const")
+        self.constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _op(self, kind: str, inputs: Sequence[str], **attributes: object) -> str:
+        name = self._name(kind.lower())
+        self.nodes.append(helper.make_node(kind, list(inputs), [f"{name}_out"], name=name, **attributes))
+        return f"{name}_out"
+
+    def _quantized(self, source: str, shape: tuple[int, ...], zero_point: int, scale: float = 0.02) -> T:
+        parameters = [self._constant(np.float32(scale)), self._constant(np.int8(zero_point))]
+        quantized = self._op("QuantizeLinear", [source, *parameters])
+        return T(self._op("DequantizeLinear", [quantized, *parameters]), shape, zero_point)
+
+    def _weights(self, shape: tuple[int, ...]) -> str:
+        value = self.random.integers(-127, 128, shape, dtype=np.int8)
+        scale = self.random.uniform(0.001, 0.01, shape[0]).astype(np.float32)
+        inputs = [self._constant(value), self._constant(scale), self._constant(np.zeros(shape[0], np.int8))]
+        return self._op("DequantizeLinear", inputs, axis=0)
+
+    def _bias(self, channels: int) -> str:
+        value = self.random.integers(-1000, 1000, channels).astype(np.int32)
+        scale = np.full(channels, 2e-4, np.float32)
+        inputs = [self._constant(value), self._constant(scale), self._constant(np.zeros(channels, np.int32))]
+        return self._op("DequantizeLinear", inputs, axis=0)
+
+    def conv(
+        self, x: T, channels: int, kernel: int = 3, stride: int = 1, act: str | None = "relu", *,
+        depthwise: bool = False, pad: str | Sequence[int] = "same",
+    ) -> T:  # fmt: skip
+        """Convolution with bias and activation; ``pad`` "same" splits as TensorFlow does, "torch" as k // 2."""
+        pads = self._pads(x, kernel, stride, pad)
+        groups = channels if depthwise else 1
+        weights = self._weights((channels, x.channels // groups, kernel, kernel))
+        attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": pads, "group": groups}
+        out = self._op("Conv", [x.name, weights, self._bias(channels)], **attributes)
+        height, width = ((x.shape[2 + i] + pads[i] + pads[2 + i] - kernel) // stride + 1 for i in (0, 1))
+        return self._activated(out, (1, channels, height, width), act)
+
+    @staticmethod
+    def _pads(x: T, kernel: int, stride: int, pad: str | Sequence[int]) -> list[int]:
+        if pad == "torch":
+            return [kernel // 2] * 4
+        if pad != "same":
+            return list(pad)  # type: ignore[arg-type]
+        totals = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:]]
+        return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+
+    def _activated(self, out: str, shape: tuple[int, ...], act: str | None) -> T:
+        if act == "relu":
+            out = self._op("Relu", [out])
+        elif act == "relu6":
+            out = self._op("Clip", [out, self._constant(np.float32(0)), self._constant(np.float32(6))])
+        elif act == "swish":
+            plain = self._quantized(out, shape, ZERO_POINTS[None])
+            gate = self.unary("Sigmoid", plain, "sigmoid")
+            out = self._op("Mul", [plain.name, gate.name])
+        elif act == "sigmoid":
+            plain = self._quantized(out, shape, ZERO_POINTS[None])
+            out = self._op("Sigmoid", [plain.name])
+        return self._quantized(out, shape, ZERO_POINTS[act])
+
+    def dw(self, x: T, stride: int = 1, act: str | None = "relu", kernel: int = 3, pad: str = "same") -> T:
+        """Depthwise convolution."""
+        return self.conv(x, x.channels, kernel, stride, act, depthwise=True, pad=pad)
+
+    def unary(self, kind: str, x: T, act: str | None = None, **attributes: object) -> T:
+        """An operator of one tensor that keeps the shape."""
+        return self._quantized(self._op(kind, [x.name], **attributes), x.shape, ZERO_POINTS[act])
+
+    def binary(self, kind: str, x: T, y: T, act: str | None = None) -> T:
+        """Add, Mul or Sub of two tensors; the first has the full shape."""
+        return self._activated(self._op(kind, [x.name, y.name]), x.shape, act)
+
+    def add(self, x: T, y: T, act: str | None = None) -> T:
+        """Residual addition."""
+        return self.binary("Add", x, y, act)
+
+    def max_pool(self, x: T, kernel: int, stride: int, pad: int) -> T:
+        """Max pooling; keeps the quantization."""
+        attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+        size = [(n + 2 * pad - kernel) // stride + 1 for n in x.shape[2:]]
+        return self._quantized(self._op("MaxPool", [x.name], **attributes), (*x.shape[:2], *size), x.zero_point)
+
+    def global_pool(self, x: T) -> T:
+        """Global average pool to 1x1."""
+        shape = (*x.shape[:2], 1, 1)
+        return self._quantized(self._op("GlobalAveragePool", [x.name]), shape, x.zero_point)
+
+    def dense(self, x: T, units: int, act: str | None = None) -> T:
+        """Fully connected layer on a flattened tensor."""
+        flat = self._quantized(self._op("Flatten", [x.name]), (1, int(np.prod(x.shape[1:]))), x.zero_point)
+        weights = self._weights((units, flat.channels))
+        out = self._op("Gemm", [flat.name, weights, self._bias(units)], transB=1)
+        return self._activated(out, (1, units), act)
+
+    def softmax(self, x: T, axis: int = -1) -> T:
+        """Softmax with the fixed scale 1/256."""
+        return self._quantized(self._op("Softmax", [x.name], axis=axis), x.shape, -128, 1 / 256)
+
+    def concat(self, parts: Sequence[T], axis: int = 1) -> T:
+        """Concatenation; all parts share their quantization in a real model."""
+        shape = list(parts[0].shape)
+        shape[axis] = sum(part.shape[axis] for part in parts)
+        out = self._op("Concat", [part.name for part in parts], axis=axis)
+        return self._quantized(out, tuple(shape), parts[0].zero_point)
+
+    def split(self, x: T, axis: int = 1, parts: int = 2) -> list[T]:
+        """Equal parts along an axis."""
+        shape = list(x.shape)
+        shape[axis] //= parts
+        name = self._name("split")
+        outputs = [f"{name}_out{i}" for i in range(parts)]
+        sizes = self._constant(np.full(parts, shape[axis], np.int64))
+        self.nodes.append(helper.make_node("Split", [x.name, sizes], outputs, name=name, axis=axis))
+        return [self._quantized(output, tuple(shape), x.zero_point) for output in outputs]
+
+    def slice(self, x: T, start: int, end: int, axis: int = 1) -> T:
+        """A contiguous range of one axis."""
+        shape = list(x.shape)
+        shape[axis] = end - start
+        bounds = [self._constant(np.asarray([value], np.int64)) for value in (start, end, axis)]
+        return self._quantized(self._op("Slice", [x.name, *bounds]), tuple(shape), x.zero_point)
+
+    def upsample(self, x: T) -> T:
+        """Nearest x2, asymmetric and floor: the form with a hardware part."""
+        scales = self._constant(np.asarray([1, 1, 2, 2], np.float32))
+        out = self._op("Resize", [x.name, "", scales], mode="nearest", nearest_mode="floor",
+                       coordinate_transformation_mode="asymmetric")  # fmt: skip
+        return self._quantized(out, (*x.shape[:2], x.shape[2] * 2, x.shape[3] * 2), x.zero_point)
+
+    def reshape(self, x: T, shape: Sequence[int]) -> T:
+        """Static reshape."""
+        out = self._op("Reshape", [x.name, self._constant(np.asarray(shape, np.int64))])
+        return self._quantized(out, tuple(shape), x.zero_point)
+
+    def transpose(self, x: T, order: Sequence[int]) -> T:
+        """Axis permutation."""
+        out = self._op("Transpose", [x.name], perm=list(order))
+        return self._quantized(out, tuple(x.shape[i] for i in order), x.zero_point)
+
+    def proto(self, *outputs: T) -> onnx.ModelProto:
+        """The finished model (opset 13)."""
+        infos = [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, list(t.shape)) for t in outputs]
+        graph = helper.make_graph(self.nodes, self.name, [self.graph_input], infos, self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -1,0 +1,167 @@
+"""Compute cycles: what the processing units of one epoch need (SPEC e), per operator and per epoch.
+
+Assumptions, as the compiler makes them: one accumulator output per cycle and pass, one weight byte per cycle (three in
+deep mode), elementwise and pooling units one element per cycle, copies nothing. The zero point of a convolution's input
+decides the multiplier mode (SPEC e.3): -128 and 0 give 8x8 bits, everything else 16x8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor
+
+__all__ = ["ConvPlan", "conv_plan", "epoch_cycles", "is_fast", "op_cycles", "plan_of"]
+
+MAX_UNITS = 4
+DEEP_BATCH = 128
+"""Input channels that one unit takes in deep mode (SPEC e.2)."""
+DEEP_ABOVE = 24
+"""Deep mode is considered above this number of input channels (SPEC e.2)."""
+NARROW = 28
+"""Below this map width 3x3 layers keep eight kernels per pass in 16x8 mode (SPEC e.2)."""
+
+COPIES = frozenset({"Identity", "Transpose", "Concat", "Split", "Slice", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+"""Operators that only move data: 0 compute cycles (SPEC e.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConvPlan:
+    """How a convolution is laid out on the CONV_ACC units.
+
+    ``batch`` channels go to each of ``units`` in series; ``passes`` accumulations cover all input channels; ``kernels``
+    output channels are computed per pass over the input; the three times are cycles of the weight, output and input
+    streams.
+    """
+
+    mode: str
+    batch: int
+    units: int
+    passes: int
+    kernels: int
+    weights: float
+    output: float
+    input: float
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of the slowest of the three streams (SPEC e.1)."""
+        return max(self.weights, self.output, self.input)
+
+
+def is_fast(zero_point: int | None, dtype: str = "int8") -> bool:
+    """True for 8x8-bit multiplication: no negative value (shifted to uint8), or nothing to correct (SPEC e.3)."""
+    return zero_point is None or zero_point == 0 or (dtype == "int8" and zero_point == -128)
+
+
+@lru_cache(maxsize=4096)
+def conv_plan(geometry: ConvGeometry, fast: bool, version: tuple[int, int], max_units: int = MAX_UNITS) -> ConvPlan:
+    """Plan of one convolution for a compiler version (SPEC e.2); dense, depthwise or grouped."""
+    if geometry.depthwise:
+        return _depthwise(geometry, fast, version)
+    if geometry.kernel != (1, 1):
+        return _spatial(geometry, fast, max_units)
+    standard = _pointwise(geometry, max_units)
+    if not fast or geometry.group_channels <= DEEP_ABOVE:
+        return standard
+    deep = _pointwise_deep(geometry, max_units)
+    cheaper_standard = version >= (2, 2) and standard.cycles < deep.cycles
+    return standard if cheaper_standard else deep
+
+
+def _divisor(number: int, limit: int) -> int:
+    """Largest divisor of ``number`` that is not above ``limit``."""
+    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
+
+
+def _kernels(out_channels: int, usual: int, good: int, stretched: int) -> int:
+    """Output channels per pass; poor divisors are stretched (SPEC e.2: seen for 200, 232, 272 and for 15, 51)."""
+    best = _divisor(out_channels, usual)
+    if best >= good:
+        return best
+    return next((d for d in range(usual + 1, stretched + 1) if out_channels % d == 0), best)
+
+
+def _series(channels: int, batch: int, max_units: int) -> int:
+    """Largest number of units in series that divides the channel groups."""
+    return next(n for n in range(min(max_units, max(1, channels // batch)), 0, -1) if channels % (batch * n) == 0)
+
+
+def _plan(geometry: ConvGeometry, mode: str, batch: int, units: int, kernels: int, rate: int = 1) -> ConvPlan:
+    passes = geometry.group_channels // (batch * units)
+    out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
+    channels = geometry.out_channels
+    return ConvPlan(
+        mode, batch, units, passes, kernels,
+        weights=math.prod(geometry.weight_shape) / rate,
+        output=passes * channels * out,
+        input=channels / kernels * passes * pixels * batch / rate,
+    )  # fmt: skip
+
+
+def _pointwise(geometry: ConvGeometry, max_units: int) -> ConvPlan:
+    channels = geometry.group_channels
+    batch = _divisor(channels, 24)
+    units = _series(channels, batch, max_units)
+    stretched = _kernels(geometry.out_channels, 24, batch, 36)
+    kernels = stretched if units == 1 else _divisor(geometry.out_channels, 24)
+    return _plan(geometry, "standard", batch, units, kernels)
+
+
+def _pointwise_deep(geometry: ConvGeometry, max_units: int) -> ConvPlan:
+    channels = geometry.group_channels
+    fitting = [n for n in range(1, max_units + 1) if channels % n == 0 and channels // n <= DEEP_BATCH]
+    units = fitting[0] if fitting else (max_units if channels % max_units == 0 else 1)
+    batch = _divisor(channels // units, DEEP_BATCH)
+    return _plan(geometry, "deep", batch, units, _divisor(geometry.out_channels, 24), rate=3)
+
+
+def _spatial(geometry: ConvGeometry, fast: bool, max_units: int) -> ConvPlan:
+    channels = geometry.group_channels
+    batch = _divisor(channels, 8)
+    wide_16_bit = not fast and geometry.in_hw[1] >= NARROW
+    kernels = _divisor(geometry.out_channels, 4) if wide_16_bit else _kernels(geometry.out_channels, 8, 6, 17)
+    return _plan(geometry, "kernel", batch, _series(channels, batch, max_units), kernels)
+
+
+def _depthwise(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> ConvPlan:
+    """Up to 2.2 dense on groups of 8 channels with inflated weights; from 3.0 a mode of its own (SPEC e.2)."""
+    channels, taps = geometry.out_channels, math.prod(geometry.kernel)
+    out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
+    if version < (3, 0):
+        kernels = 8 if fast or geometry.in_hw[1] < NARROW else 4
+        return ConvPlan("depthwise", 8, 1, 1, kernels, 8 * channels * taps, channels * out, channels * pixels * 8 / kernels)
+    reread = channels * pixels / 2 if out < pixels else 0
+    return ConvPlan("depthwise", 1, 1, 1, 1, channels * taps, channels * out, reread)
+
+
+def plan_of(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int], max_units: int = MAX_UNITS) -> ConvPlan | None:
+    """Plan of an operator that runs on the CONV_ACC units; None for every other operator."""
+    if op.conv is None or op.units.conv == 0:
+        return None
+    source = tensors.get(op.inputs[0]) if op.inputs else None
+    fast = is_fast(source.zero_point, source.dtype) if source else False
+    return conv_plan(op.conv, fast, version, max_units)
+
+
+def op_cycles(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> float:
+    """Cycles of one HW operator alone (all repeats): convolution plan, 0 for copies, else one element per cycle."""
+    plan = plan_of(op, tensors, version)
+    if plan is not None:
+        return plan.cycles * op.repeat
+    if op.kind in COPIES:
+        return 0.0
+    return float(max((_elements(name, tensors) for name in (*op.inputs, *op.outputs)), default=0) * op.repeat)
+
+
+def _elements(name: str, tensors: Mapping[str, Tensor]) -> int:
+    tensor = tensors.get(name)
+    return tensor.elements if tensor is not None and not tensor.constant else 0
+
+
+def epoch_cycles(epoch: Epoch, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> float:
+    """Compute cycles of an epoch: its slowest operator, because all run at the same time (SPEC e.1)."""
+    return max((op_cycles(op, tensors, version) for op in epoch.ops), default=0.0)
