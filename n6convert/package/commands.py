@@ -1,0 +1,47 @@
+"""``generate.sh``, ``generate.bat`` and ``stedgeai.json``: the exact compile command, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+
+__all__ = ["batch_text", "command_json", "shell_text"]
+
+_SHELL = """\
+#!/bin/sh
+# Compiles this package for {target}. Needs ST Edge AI Core {version}: put stedgeai on the PATH
+# or set STEDGEAI_CORE_DIR to its installation.
+set -e
+cd "$(dirname "$0")"
+if [ -n "$STEDGEAI_CORE_DIR" ]; then PATH="$STEDGEAI_CORE_DIR/Utilities/linux:$STEDGEAI_CORE_DIR:$PATH"; fi
+exec {command} "$@"
+"""
+_BATCH = """\
+@echo off\r
+rem Compiles this package for {target}. Needs ST Edge AI Core {version}: put stedgeai on the PATH\r
+rem or set STEDGEAI_CORE_DIR to its installation.\r
+cd /d "%~dp0"\r
+if defined STEDGEAI_CORE_DIR set "PATH=%STEDGEAI_CORE_DIR%\\Utilities\\windows;%STEDGEAI_CORE_DIR%;%PATH%"\r
+{command} %*\r
+"""
+
+
+def shell_text(command: Sequence[str], target: str) -> str:
+    """A POSIX shell script that runs the command in the package's folder."""
+    return _SHELL.format(target=target, version=_version(target), command=shlex.join(command))
+
+
+def batch_text(command: Sequence[str], target: str) -> str:
+    """The same for Windows."""
+    words = " ".join(f'"{word}"' if " " in word else word for word in command)
+    return _BATCH.format(target=target, version=_version(target), command=words)
+
+
+def command_json(command: Sequence[str], target: str) -> str:
+    """What ``n6convert compile`` reads."""
+    return json.dumps({"target": target, "command": list(command)}, indent=2) + "\n"
+
+
+def _version(target: str) -> str:
+    return target.partition("@")[2]

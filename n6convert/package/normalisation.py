@@ -1,0 +1,86 @@
+"""How pixels become int8: found by probing a plugin's ``encode`` with plain images.
+
+Firmware has uint8 pixels and needs ``q = round(gain * pixel + offset)``; the plugin knows only real values. Encoding
+plain red, green, blue, black, white and grey images shows the channel order, gain and offset of every input channel
+and that the map is linear, without asking the plugin for anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n6convert.package.ports import Port
+from n6convert.plugin import ModelPlugin, Sample
+
+__all__ = ["PixelMap", "probe_pixels"]
+
+_GREY = 128
+
+
+@dataclass(frozen=True)
+class PixelMap:
+    """``q = round(gain[c] * pixel + offset[c])`` for channel c of the input, saturated to int8.
+
+    Attributes:
+        order: which of R, G, B feeds each input channel, e.g. ``RGB``.
+        gain, offset: one number a channel, in int8 steps.
+    """
+
+    order: str
+    gain: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    @property
+    def is_shift(self) -> bool:
+        """True when ``q = pixel - 128`` is exact: firmware flips the top bit, or feeds uint8 directly."""
+        return all(abs(g - 1) < 1e-3 and abs(o + 128) < 0.25 for g, o in zip(self.gain, self.offset, strict=True))
+
+
+def probe_pixels(plugin: ModelPlugin, port: Port) -> PixelMap | None:
+    """The pixel map of an image input, or None when the input is not a linear function of single pixels.
+
+    Raises:
+        PluginError: ``encode`` refuses a plain image (only what the plugin itself raises).
+    """
+    if plugin.sample_kind != "image" or len(port.graph_shape) != 4:
+        return None
+    black, white, grey = (_channels(plugin, port, (v, v, v)) for v in (0, 255, _GREY))
+    if any(x is None for x in (black, white, grey)):
+        return None
+    slope = (white - black) / 255
+    if not np.allclose(black + slope * _GREY, grey, atol=1e-3 * max(1e-6, float(np.abs(white - black).max()))):
+        return None
+    order = _order(plugin, port, black)
+    if order is None:
+        return None
+    gain, offset = slope / port.scale, black / port.scale + port.zero_point
+    return PixelMap(order, tuple(map(float, gain)), tuple(map(float, offset)))
+
+
+def _channels(plugin: ModelPlugin, port: Port, colour: tuple[int, int, int]) -> NDArray[Any] | None:
+    """The centre value of every input channel for a plain image of one colour."""
+    n, a, b, c = port.graph_shape
+    height, width = (b, c) if a <= 4 else (a, b)
+    image = np.full((height, width, 3), colour, np.uint8)
+    values = np.asarray(plugin.encode(Sample("probe", image))[port.name], np.float64)
+    if values.shape != port.graph_shape:
+        return None
+    if a <= 4:
+        return np.asarray(values[0, :, height // 2, width // 2])
+    return np.asarray(values[0, height // 2, width // 2, :]) if c <= 4 else None
+
+
+def _order(plugin: ModelPlugin, port: Port, black: NDArray[Any]) -> str | None:
+    found = ["?"] * black.size
+    for letter, colour in zip("RGB", ((255, 0, 0), (0, 255, 0), (0, 0, 255)), strict=True):
+        plain = _channels(plugin, port, colour)
+        assert plain is not None
+        for channel in np.flatnonzero(~np.isclose(plain, black)):
+            if found[channel] != "?":
+                return None
+            found[channel] = letter
+    return "".join(found) if "?" not in found else None

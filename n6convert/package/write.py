@@ -1,0 +1,124 @@
+"""Writing the folder that ST Edge AI and firmware take over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from n6convert.npu.st.command import generate_command
+from n6convert.package.card import card_text
+from n6convert.package.commands import batch_text, command_json, shell_text
+from n6convert.package.csource import interface_header, interface_source
+from n6convert.package.normalisation import probe_pixels
+from n6convert.package.ports import Port, c_identifier, read_ports
+from n6convert.package.profiles import mpool_text, profile_text
+from n6convert.package.selftest import selftest_header, selftest_source
+from n6convert.plugin import Firmware, ModelPlugin
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from n6convert.npu.targets import Target
+
+__all__ = ["PackageRequest", "write_package"]
+
+
+@dataclass(frozen=True)
+class PackageRequest:
+    """What goes into a package.
+
+    Attributes:
+        model: the INT8 QDQ model; ``model_file`` is its file name in the folder.
+        plugin: asked for pixel arithmetic and firmware code.
+        targets: boards to write profiles for; the first one is compiled for by default.
+        feeds, expected: one sample's inputs and the INT8 model's outputs, real values by tensor name.
+        report: the run's facts.
+        compiler_options: options the rewrites rely on, such as ``--expand-softmax``.
+    """
+
+    model: ir.Model
+    model_file: str
+    plugin: ModelPlugin
+    targets: Sequence[Target]
+    feeds: Mapping[str, NDArray[Any]]
+    expected: Mapping[str, NDArray[Any]]
+    sample: str
+    report: Mapping[str, Any]
+    compiler_options: Sequence[str] = ()
+
+
+def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
+    """Write everything beside the model file.
+
+    Returns:
+        what lies in the folder: a sentence by file name, sorted.
+
+    Raises:
+        GraphError: an input or output of the model is not INT8.
+    """
+    inputs, outputs = read_ports(request.model)
+    stem = f"n6_{c_identifier(request.plugin.name)}"
+    firmware = request.plugin.firmware(stem, inputs, outputs)
+    files = _compile_files(request, inputs, outputs) | _sources(request, stem, inputs, outputs, firmware)
+    sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
+    card = card_text(request.report, inputs, outputs, dict(sorted(sentences.items())))
+    for name, (_, text) in (files | {"README.md": ("", card)}).items():
+        path = folder / name
+        path.write_bytes(text.encode())
+        if name.endswith(".sh"):
+            path.chmod(0o755)
+    return dict(sorted((sentences | {"README.md": "model card"}).items()))
+
+
+Files = dict[str, tuple[str, str]]
+
+
+def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Sequence[Port]) -> Files:
+    """The compile command and one memory description and profile file a board."""
+    main = request.targets[0]
+    extra = ["--outputs-ch-position", "chlast"] if any(p.channel_last for p in outputs) else []
+    io_type = str(request.report.get("recipe", {}).get("package", {}).get("io_type", "int8"))
+    command = generate_command(
+        request.model_file,
+        main.name,
+        profile_file="user_neuralart.json",
+        input_type=io_type,
+        output_type=io_type,
+        channels_last_input=any(p.channel_last for p in inputs),
+        extra=extra,
+    )
+    files: Files = {
+        "generate.sh": ("compiles the model (Linux, macOS)", shell_text(command, main.name)),
+        "generate.bat": ("compiles the model (Windows)", batch_text(command, main.name)),
+        "stedgeai.json": ("the compile command for `n6convert compile`", command_json(command, main.name)),
+    }
+    for target in request.targets:
+        mpool = f"{target.board}.mpool"
+        profile = "user_neuralart.json" if target is main else f"user_neuralart.{target.board}.json"
+        files[mpool] = (f"memory pools of the {target.board}", mpool_text(target.pools))
+        text = profile_text(target, mpool, options=request.compiler_options)
+        files[profile] = (f"compiler profile for the {target.board}", text)
+    return files
+
+
+def _sources(
+    request: PackageRequest, stem: str, inputs: Sequence[Port], outputs: Sequence[Port], firmware: Firmware
+) -> Files:
+    pixels = next((m for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), None)
+    header = interface_header(stem, inputs, outputs, pixels, firmware.defines)
+    test = selftest_source(inputs, outputs, request.feeds, request.expected)
+    files: Files = {
+        f"{stem}.h": ("buffers, grids, pixel arithmetic and constants of the model", header),
+        f"{stem}.c": ("the tables of that header", interface_source(stem, inputs, outputs)),
+        "n6_selftest.h": (
+            "one real input and the outputs it must give",
+            selftest_header(stem, inputs, outputs, request.sample),
+        ),
+        "n6_selftest.c": ("the arrays of the self-test", test),
+    }
+    files |= {name: ("decodes the outputs on the board", text) for name, text in firmware.sources.items()}
+    return files | {name: ("configuration for firmware", text) for name, text in firmware.configuration.items()}

@@ -1,0 +1,47 @@
+"""Templates to self-contained files: styles and script inlined, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from n6convert.errors import OutputError
+
+__all__ = ["render_page", "render_text"]
+
+
+def render_text(template: str, **values: Any) -> str:
+    """A page from a template of this package; SVG and styles pass unescaped, everything else is escaped."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from n6convert import __version__
+
+    folder = files(__package__)
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = Markup
+    style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
+    return environment.get_template(template).render(style=style, script=script, version=__version__, **values)
+
+
+def render_page(path: Path, template: str, **values: Any) -> None:
+    """Render into a file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = render_text(template, **values)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise OutputError("the page cannot be written", place=path, found=error.strerror or error) from None

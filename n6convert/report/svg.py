@@ -1,0 +1,199 @@
+"""Small pictures as inline SVG: they scale, print, follow the page's colours and need no script.
+
+Colours come from CSS classes (``hw``, ``hybrid``, ``sw`` ...), so that light and dark pages and printing work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+__all__ = ["Block", "Point", "Row", "area", "bars", "histogram", "ribbon", "scatter"]
+
+_WIDTH = 960
+
+
+@dataclass(frozen=True)
+class Block:
+    """One piece of a ribbon: relative width, CSS class, and what a reader sees on hovering."""
+
+    width: float
+    kind: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One horizontal bar: label, value, what to print behind it, CSS class, and where a limit mark stands."""
+
+    label: str
+    value: float
+    text: str
+    kind: str = "hw"
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a scatter plot."""
+
+    x: float
+    y: float
+    label: str
+    kind: str = "hw"
+
+
+def ribbon(blocks: Sequence[Block], label: str, *, height: int = 44) -> str:
+    """Blocks side by side over the whole width, in order."""
+    total = sum(b.width for b in blocks) or 1.0
+    parts, x = [], 0.0
+    for block in blocks:
+        width = _WIDTH * block.width / total
+        parts.append(
+            f'<rect class="{block.kind}" x="{x:.2f}" y="0" width="{max(width, 0.6):.2f}" height="{height}">'
+            f"<title>{escape(block.title)}</title></rect>"
+        )
+        x += width
+    return _frame(_WIDTH, height, label, parts, stretch=True)
+
+
+def bars(rows: Sequence[Row], label: str) -> str:
+    """Horizontal bars with their values printed behind them."""
+    step, left, right = 26, 230, 150
+    top = max((max(r.value, r.limit or 0) for r in rows), default=0) or 1.0
+    span = _WIDTH - left - right
+    parts = []
+    for index, row in enumerate(rows):
+        y, width = index * step, span * row.value / top
+        end = left + max(width, span * (row.limit or 0) / top) + 8
+        parts += [
+            f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{escape(_short(row.label, 32))}</text>',
+            f'<rect class="{row.kind}" x="{left}" y="{y + 4}" width="{max(width, 1):.1f}" height="18" rx="2">'
+            f"<title>{escape(row.label)}: {escape(row.text)}</title></rect>",
+            f'<text x="{end:.1f}" y="{y + 17}">{escape(row.text)}</text>',
+        ]
+        if row.limit:
+            x = left + span * row.limit / top
+            parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 1}" y2="{y + 25}"/>')
+    return _frame(_WIDTH, step * max(len(rows), 1), label, parts)
+
+
+def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: str) -> str:
+    """Stacked steps over a common index; ``series`` are (name, CSS class, values)."""
+    height, left, bottom = 220, 70, 24
+    count = max((len(values) for _, _, values in series), default=0)
+    if count == 0:
+        return ""
+    stacked = np.cumsum(np.array([list(v) for _, _, v in series], float), axis=0)
+    top = float(stacked.max()) or 1.0
+    xs = np.linspace(left, _WIDTH - 8, count + 1)
+    parts, floor = [], np.zeros(count)
+    for (name, kind, _), level in zip(series, stacked, strict=True):
+        path = _steps(xs, level, floor, top, height - bottom)
+        parts.append(f'<path class="{kind}" d="{path}"><title>{escape(name)}</title></path>')
+        floor = level
+    parts += _axis(top, unit, left, height - bottom, count)
+    return _frame(_WIDTH, height, label, parts)
+
+
+def histogram(counts: Sequence[float], low: float, high: float, grid: tuple[float, float], label: str) -> str:
+    """Bars of a histogram over [low, high] with the int8 grid's range marked; counts on a logarithmic scale."""
+    width, height = 300, 90
+    tall = np.log1p(np.asarray(counts, float))
+    tall = tall / (tall.max() or 1.0)
+    step = width / max(len(tall), 1)
+    base = height - 14
+    parts = [
+        f'<rect class="bar" x="{i * step:.2f}" y="{base - 70 * v:.1f}" width="{step:.2f}" height="{70 * v:.1f}"/>'
+        for i, v in enumerate(tall)
+    ]
+    for edge in grid:
+        x = width * (edge - low) / ((high - low) or 1.0)
+        if 0 <= x <= width:
+            parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 14}"/>')
+    parts += [
+        f'<text class="small" x="0" y="{height - 2}">{low:.3g}</text>',
+        f'<text class="small" x="{width}" y="{height - 2}" text-anchor="end">{high:.3g}</text>',
+    ]
+    return _frame(width, height, label, parts)
+
+
+def scatter(points: Sequence[Point], front: Sequence[Point], label: str, x_name: str, y_name: str) -> str:
+    """Points with their labels and a line through those of the Pareto front, in order of x."""
+    width, height, pad = 640, 380, 56
+    if not points:
+        return ""
+    x, y = _Scale([p.x for p in points], pad, width - pad), _Scale([p.y for p in points], height - pad, pad / 2)
+    parts = [
+        f'<line class="axis" x1="{pad}" x2="{width - pad / 2}" y1="{height - pad}" y2="{height - pad}"/>',
+        f'<line class="axis" x1="{pad}" x2="{pad}" y1="{pad / 2}" y2="{height - pad}"/>',
+        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">{escape(x_name)}</text>',
+        f'<text transform="translate(14 {height / 2}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>',
+    ]
+    for scale, horizontal in ((x, True), (y, False)):
+        parts += [_tick(v, scale.at(v), horizontal, pad, height) for v in scale.ticks()]
+    line = " ".join(f"{x.at(p.x):.1f},{y.at(p.y):.1f}" for p in sorted(front, key=lambda p: p.x))
+    parts.append(f'<polyline class="front" points="{line}"/>')
+    for p in points:
+        across, up, name = x.at(p.x), y.at(p.y), escape(p.label)
+        parts += [
+            f'<circle class="{p.kind}" cx="{across:.1f}" cy="{up:.1f}" r="5"><title>{name}</title></circle>',
+            f'<text class="small" x="{across + 8:.1f}" y="{up - 6:.1f}">{name}</text>',
+        ]
+    return _frame(width, height, label, parts)
+
+
+class _Scale:
+    """A linear map from values, with a margin, to pixels."""
+
+    def __init__(self, values: Sequence[float], start: float, stop: float) -> None:
+        low, high = min(values), max(values)
+        margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
+        self.low, self.high, self.start, self.stop = low - margin, high + margin, start, stop
+
+    def at(self, value: float) -> float:
+        return self.start + (self.stop - self.start) * (value - self.low) / (self.high - self.low)
+
+    def ticks(self) -> list[float]:
+        raw = (self.high - self.low) / 4
+        unit = 10.0 ** np.floor(np.log10(raw))
+        step = unit * min((m for m in (1, 2, 5, 10) if m * unit >= raw), default=10)
+        return [float(v) for v in np.arange(np.ceil(self.low / step) * step, self.high, step)]
+
+
+def _tick(value: float, position: float, horizontal: bool, pad: int, height: int) -> str:
+    if horizontal:
+        return f'<text class="small" x="{position:.1f}" y="{height - pad + 16}" text-anchor="middle">{value:.4g}</text>'
+    return f'<text class="small" x="{pad - 6}" y="{position + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+
+
+def _steps(xs: np.ndarray, level: np.ndarray, floor: np.ndarray, top: float, height: int) -> str:
+    up = [(x, v) for i, v in enumerate(level) for x in (xs[i], xs[i + 1])]
+    down = [(x, v) for i, v in enumerate(floor) for x in (xs[i], xs[i + 1])][::-1]
+    points = [f"{x:.1f} {height - (height - 8) * v / top:.1f}" for x, v in up + down]
+    return "M" + " L".join(points) + "Z"
+
+
+def _axis(top: float, unit: str, left: int, height: int, count: int) -> list[str]:
+    marks = [
+        f'<text class="small" x="{left - 6}" y="{height - (height - 8) * f + 4:.1f}" text-anchor="end">'
+        f"{top * f:,.0f} {escape(unit)}</text>"
+        for f in (0, 0.5, 1)
+    ]
+    return [*marks, f'<text class="small" x="{left}" y="{height + 18}">epoch 1 to {count}</text>']
+
+
+def _frame(width: int, height: int, label: str, parts: Sequence[str], *, stretch: bool = False) -> str:
+    ratio = ' preserveAspectRatio="none"' if stretch else ""
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}"{ratio}>'
+        + "".join(parts)
+        + "</svg>"
+    )
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else "…" + text[1 - limit :]

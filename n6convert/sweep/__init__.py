@@ -1,0 +1,9 @@
+"""Sweeps: one model over a grid of choices, with the Pareto front drawn."""
+
+from __future__ import annotations
+
+from n6convert.sweep.grid import parse_axis
+from n6convert.sweep.results import PointResult, pareto
+from n6convert.sweep.run import sweep
+
+__all__ = ["PointResult", "pareto", "parse_axis", "sweep"]

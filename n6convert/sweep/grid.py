@@ -1,0 +1,76 @@
+"""The points of a sweep: every combination of the values given for each key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import yaml
+
+from n6convert.errors import UsageError
+
+__all__ = ["GridPoint", "expand", "parse_axis"]
+
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """One conversion of a sweep.
+
+    Attributes:
+        model: model or recipe name.
+        settings: recipe keys (dotted) and values that differ between the points.
+        common: further arguments of :func:`n6convert.convert`, equal for all points.
+    """
+
+    model: str
+    settings: Mapping[str, Any]
+    common: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What a reader sees: the values that vary."""
+        return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in self.settings.items()) or self.model
+
+    @property
+    def key(self) -> str:
+        """A stable name for files: the same point has the same key in every run."""
+        text = json.dumps([self.model, dict(self.settings), dict(self.common)], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def parse_axis(text: str) -> tuple[str, list[Any]]:
+    """``key=a,b`` as a key and its values, each read as YAML.
+
+    Raises:
+        UsageError: no ``=``, no key or no value.
+    """
+    key, sign, values = text.partition("=")
+    if not sign or not key.strip() or not values.strip():
+        raise UsageError("a sweep axis must look like `key=a,b`", found=text)
+    try:
+        return key.strip(), [yaml.safe_load(value) for value in values.split(",")]
+    except yaml.YAMLError as error:
+        raise UsageError("the values of a sweep axis are not YAML", place=text, found=str(error)) from None
+
+
+def expand(model: str, axes: Mapping[str, Sequence[Any]], common: Mapping[str, Any]) -> list[GridPoint]:
+    """All combinations, the last axis varying fastest.
+
+    Raises:
+        UsageError: an axis without values, or more than a thousand points.
+    """
+    for key, values in axes.items():
+        if not values:
+            raise UsageError("a sweep axis has no values", place=key)
+    points = [
+        GridPoint(model, dict(zip(axes, combination, strict=True)), common) for combination in product(*axes.values())
+    ]
+    if len(points) > _MOST:
+        raise UsageError("the sweep is too large", limit=f"{_MOST} points", found=len(points))
+    return points

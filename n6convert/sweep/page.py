@@ -1,0 +1,70 @@
+"""``sweep.html``: the Pareto front of accuracy, predicted time and memory, and every number behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from n6convert.report.render import render_page
+from n6convert.report.svg import Point, Row, bars, scatter
+from n6convert.sweep.results import PointResult, pareto
+
+__all__ = ["write_page"]
+
+
+def write_page(path: Path, model: str, results: Sequence[PointResult]) -> None:
+    """Draw the results of a sweep into one self-contained file."""
+    done = [r for r in results if r.error is None]
+    front = pareto(done)
+    quality = next((r.metric for r in done if r.metric), None) or "least output SQNR (dB)"
+    points = [_point(r, r in front) for r in done if r.quality is not None and r.milliseconds is not None]
+    memory = [Row(r.label, float(r.activations), _bytes(r.activations), "bar") for r in done if r.activations]
+    time = [Row(r.label, r.milliseconds, _time(r), "hw") for r in done if r.milliseconds is not None]
+    render_page(
+        path,
+        "sweep.html.j2",
+        title=f"{model}: {len(results)} points",
+        front=", ".join(r.label for r in front),
+        scatter=scatter(
+            points, [_point(r, True) for r in front], f"{quality} over predicted time", "predicted ms", quality
+        ),
+        time=bars(time, "predicted time by point"),
+        memory=bars(memory, "predicted activation memory by point"),
+        rows=[_row(r, r in front) for r in results],
+        quality=quality,
+        failed=[r for r in results if r.error is not None],
+    )
+
+
+def _point(result: PointResult, best: bool) -> Point:
+    return Point(result.milliseconds or 0.0, result.quality or 0.0, result.label, "hw" if best else "none")
+
+
+def _time(result: PointResult) -> str:
+    return (
+        f"{result.milliseconds:.2f} ms ({result.low:.2f} to {result.high:.2f})"
+        if result.low
+        else f"{result.milliseconds:.2f} ms"
+    )
+
+
+def _bytes(value: int | None) -> str:
+    return "unknown" if value is None else f"{value / 1024:,.0f} KiB"
+
+
+def _row(result: PointResult, best: bool) -> dict[str, str]:
+    return {
+        "label": result.label,
+        "front": "yes" if best else "",
+        "quality": _number(result.quality),
+        "float_score": _number(result.float_score),
+        "milliseconds": _number(result.milliseconds),
+        "offload": "" if result.offload is None else f"{100 * result.offload:.1f} %",
+        "activations": _bytes(result.activations),
+        "weights": _bytes(result.weights),
+        "error": result.error or "",
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
