@@ -1,0 +1,99 @@
+"""Squares out of images: whole images padded, and persons cut out of labelled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from n6convert.metrics.keypoints import select_keypoints
+from n6convert.plugin import Sample, SampleSource
+
+__all__ = ["PersonCrops", "Square", "crop_square"]
+
+_MARGIN = 1.1
+_LEAST_LABELLED = 5
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square in an image's pixels; it may reach over the edges, where it is black."""
+
+    left: float
+    top: float
+    side: float
+
+    @classmethod
+    def around(cls, box: Sequence[float], margin: float = 1.0) -> Square:
+        """The square around the middle of a box (x, y, width, height) that holds it ``margin`` times."""
+        x, y, width, height = box
+        side = max(width, height, 1.0) * margin
+        return cls(x + width / 2 - side / 2, y + height / 2 - side / 2, side)
+
+    def to_image(self, shares: NDArray[Any]) -> NDArray[Any]:
+        """Points [K,2 or more] from shares of the square to pixels of the image; further columns stay."""
+        points = np.array(shares, np.float64)
+        points[:, :2] = points[:, :2] * self.side + (self.left, self.top)
+        return points
+
+
+def crop_square(pixels: NDArray[Any], square: Square, size: int) -> NDArray[Any]:
+    """The square as uint8 [size,size,3], bilinear with anti-aliasing, black outside the image."""
+    left, top, side = round(square.left), round(square.top), max(1, round(square.side))
+    image = Image.fromarray(pixels).crop((left, top, left + side, top + side))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+class PersonCrops(SampleSource):
+    """One sample for every labelled person of a source; samples without labels pass unchanged.
+
+    A person counts with at least 5 labelled keypoints of the model's, and if not part of a crowd. The sample is the square
+    around the person's box, 10 % larger than the box; its label holds ``keypoints`` [K,3] and ``area`` in its own pixels.
+
+    Args:
+        source: images, labelled with a sequence of COCO annotations.
+        names: the model's keypoints.
+    """
+
+    def __init__(self, source: SampleSource, names: Sequence[str]) -> None:
+        self._source = source
+        self._names = names
+        self.name = f"persons of {source.name}"
+        self.synthetic = source.synthetic
+        self._count: int | None = None
+
+    def __len__(self) -> int:
+        if self._count is None:
+            self._count = sum(len(_persons(s, self._names)) if s.label is not None else 1 for s in self._source)
+        return self._count
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._source:
+            if sample.label is None:
+                yield sample
+            else:
+                yield from (_crop(sample, i, p, self._names) for i, p in enumerate(_persons(sample, self._names)))
+
+    def warnings(self) -> list[str]:
+        return self._source.warnings()
+
+
+def _persons(sample: Sample, names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Annotations of persons with enough labelled keypoints."""
+    found = [a for a in sample.label if a.get("keypoints") and not a.get("iscrowd")]
+    return [a for a in found if (select_keypoints(a["keypoints"], names)[:, 2] > 0).sum() >= _LEAST_LABELLED]
+
+
+def _crop(sample: Sample, index: int, person: Mapping[str, Any], names: Sequence[str]) -> Sample:
+    exact = Square.around(person["bbox"], _MARGIN)
+    square = Square(round(exact.left), round(exact.top), max(1, round(exact.side)))
+    assert isinstance(sample.data, np.ndarray)
+    pixels = crop_square(sample.data, square, int(square.side))
+    keypoints = select_keypoints(person["keypoints"], names)
+    keypoints[:, :2] -= (square.left, square.top)
+    label = {"keypoints": keypoints, "area": float(person["area"])}
+    return Sample(f"{sample.id}#{index}", pixels, label, {"image": sample.id, "origin": (square.left, square.top)})
