@@ -1,0 +1,177 @@
+"""The Python door: conversions without printing, without exiting, usable from threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from n6convert.cache import Cache
+from n6convert.errors import UsageError
+from n6convert.naming import nearest
+from n6convert.recipe import Recipe
+from n6convert.recipes_io import Draft, draft_of_file, draft_of_model, finish, recipe_files
+from n6convert.registry import ModelEntry, list_models, sole_entry
+
+if TYPE_CHECKING:
+    from n6convert.results import ConversionResult
+    from n6convert.run import Progress, Run
+
+__all__ = ["convert", "convert_draft", "effective_recipe", "make_draft", "models"]
+
+_MODEL_SUFFIXES = {".onnx", ".tflite", ".keras", ".h5", ".pb"}
+_RECIPE_SUFFIXES = {".yaml", ".yml"}
+
+ModelOrRecipe = str | Path | Recipe | Mapping[str, Any]
+
+
+def models() -> list[ModelEntry]:
+    """Every registered model with its distribution, version and state; imports no plugin."""
+    return list_models()
+
+
+def convert(
+    model_or_recipe: ModelOrRecipe,
+    *,
+    weights: str | Path | None = None,
+    calibration: str | Path | Mapping[str, Any] | None = None,
+    evaluation: str | Path | Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+    **overrides: Any,
+) -> ConversionResult:
+    """Convert a model for the STM32N6.
+
+    Args:
+        model_or_recipe: a registered model (``"yolov8n"``), a recipe's name or path, a model file of your own
+            (``.onnx``, ``.tflite``, ...), or a :class:`~n6convert.recipe.Recipe` or its content.
+        weights: ``"pretrained"``, ``"seeded"`` or a path.
+        calibration: folder or file of samples, or keys of the recipe's ``calibration`` section.
+        evaluation: labelled samples, or keys of the recipe's ``evaluation`` section.
+        output: folder for the result; default ``build/<name>``.
+        settings: recipe keys by dotted path: ``{"quantization.ranges": "mse"}``.
+        cache: False makes every stage run again.
+        progress: called as ``progress(what, done, total)``; total may be None.
+        overrides: top-level recipe keys (sections as mappings), or the plugin's own options such as ``imgsz=256``.
+
+    Returns:
+        the folder, the model's path, report and manifest.
+
+    Raises:
+        UsageError: unknown model, wrong recipe (RecipeError).
+        AcceptanceError: converted, but a limit of the recipe is broken; nothing was published.
+        N6ConvertError: anything else that went wrong, with stage, place, limit and remedy.
+    """
+    draft = make_draft(model_or_recipe)
+    given = {"weights": weights, "calibration": calibration, "evaluation": evaluation, "output": output}
+    for key, value in ({k: v for k, v in given.items() if v is not None} | overrides).items():
+        _override(draft, key, value)
+    for key, value in (settings or {}).items():
+        draft.set(tuple(key.split(".")), value, f"settings[{key!r}]")
+    return convert_draft(draft, cache=cache, progress=progress)
+
+
+def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
+    """The recipe behind what the user named, not yet checked.
+
+    Raises:
+        UsageError: there is no such model, recipe or file; the nearest names are given.
+    """
+    if isinstance(model_or_recipe, Recipe):
+        return Draft(model_or_recipe.model_dump(mode="json"), name=model_or_recipe.model)
+    if isinstance(model_or_recipe, Mapping):
+        return Draft(dict(model_or_recipe), name=str(model_or_recipe.get("model", "recipe")))
+    name, path = str(model_or_recipe), Path(model_or_recipe)
+    if path.suffix.lower() in _RECIPE_SUFFIXES:
+        return draft_of_file(_existing(path))
+    recipes = recipe_files()
+    if name in recipes:
+        draft = draft_of_file(recipes[name])
+        draft.values.setdefault("model", name)
+        return draft
+    registered = {entry.name for entry in list_models()}
+    if name not in registered and (path.suffix.lower() in _MODEL_SUFFIXES or path.exists() or path.name != name):
+        return Draft({"model": "onnx", "weights": str(_existing(path))}, name=path.name)
+    if name not in registered and (close := nearest(name, recipes)):
+        raise UsageError(
+            f"there is no model or recipe {name!r}", limit=", ".join(sorted(registered | set(recipes))),
+            remedy=f"did you mean {' or '.join(nearest(name, registered | set(close)))}?",
+        )
+    sole_entry(name)
+    return draft_of_model(name)
+
+
+def convert_draft(draft: Draft, *, cache: bool = True, progress: Progress | None = None) -> ConversionResult:
+    """Convert by a draft; see :func:`convert`."""
+    from n6convert.acceptance import refuse_unjudgeable
+    from n6convert.pipeline import run_stages
+    from n6convert.publish import holding
+    from n6convert.run import Run
+
+    recipe = finish(draft)
+    refuse_unjudgeable(recipe)
+    say = progress or (lambda what, done, total: None)
+    run = Run(recipe, draft, Cache(reuse=cache), say)
+    folder = Path(recipe.output or Path("build") / run.name)
+    with holding(folder, say):
+        run_stages(run)
+        result = _published(run, folder)
+    run.cache.prune()
+    return result
+
+
+def effective_recipe(draft: Draft) -> Recipe:
+    """The recipe with every default filled in, the plugin's options included (this loads the plugin).
+
+    Raises:
+        RecipeError: an unknown key or a wrong value, also among the options.
+    """
+    from n6convert.recipes_io import check
+    from n6convert.registry import load_plugin
+
+    recipe = finish(draft)
+    options = check(load_plugin(recipe.model).Options, recipe.options, draft, ("options",))
+    return recipe.model_copy(update={"options": options.model_dump(mode="json")})
+
+
+def _published(run: Run, folder: Path) -> ConversionResult:
+    from n6convert.acceptance import rejection
+    from n6convert.manifest import make_manifest, to_json
+    from n6convert.publish import publish
+    from n6convert.reporting import make_report
+    from n6convert.results import ConversionResult
+
+    package = run.artifacts["package"].entry
+    report = make_report(run, package.files)
+    manifest = make_manifest(run, package.files)
+    accepted = report.status == "accepted"
+    final = folder if accepted else folder.with_name(f"{folder.name}-rejected")
+    content = report.model_dump(mode="json", by_alias=True)
+    publish(final, package.folder, package.files, to_json(content), to_json(manifest))
+    if not accepted:
+        raise rejection(report, final / "report.json")
+    return ConversionResult(final, final / package.facts["model"], report, manifest)
+
+
+def _override(draft: Draft, key: str, value: Any) -> None:
+    """Lay one keyword argument over the draft: a recipe key, a section's source, or an option of the plugin."""
+    place = f"argument {key}"
+    if key in {"calibration", "evaluation"} and not isinstance(value, Mapping):
+        draft.set((key, "source"), str(value), place)
+    elif key in Recipe.model_fields:
+        plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        draft.merge({key: str(plain) if isinstance(plain, Path) else plain}, {(key,): place})
+    else:
+        draft.set(("options", key), value, place)
+
+
+def _existing(path: Path) -> Path:
+    if path.exists():
+        return path
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = nearest(path.name, beside)
+    raise UsageError(
+        "the file does not exist", place=path, remedy=f"did you mean {' or '.join(close)}?" if close else None
+    )

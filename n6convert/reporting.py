@@ -1,0 +1,59 @@
+"""Gathering stage facts into the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from n6convert import __version__
+from n6convert.acceptance import judge
+from n6convert.results import FileEntry, Report, StageReport, WeightsReport
+
+if TYPE_CHECKING:
+    from n6convert.run import Run
+
+__all__ = ["make_report"]
+
+#: facts that stand in sections of their own: stage -> fact -> section
+_SECTIONS = {
+    "rewrite": {"rewrites": "rewrites"},
+    "quantize": {"quantization": "quantization", "sqnr_db": "sqnr_db"},
+    "lint": {"findings": "lint"},
+    "estimate": {key: key for key in ("placement", "memory", "cycles", "latency", "advice")},
+    "evaluate": {"accuracy": "accuracy"},
+}
+
+
+def make_report(run: Run, files: Mapping[str, str]) -> Report:
+    """The report of a run whose stages are done, judged by the recipe's acceptance."""
+    sections: dict[str, Any] = {}
+    stages, warnings = [], []
+    for name, artifact in run.artifacts.items():
+        own = dict(artifact.facts)
+        warnings += [text for text in own.pop("warnings", []) if text not in warnings]
+        for fact, section in _SECTIONS.get(name, {}).items():
+            if fact in own:
+                sections[section] = own.pop(fact)
+        entry = artifact.entry
+        stages.append(StageReport(name=name, seconds=entry.seconds, cached=entry.reused, facts=own))
+    report = Report(
+        n6convert=__version__, status="accepted", model=run.recipe.model, name=run.name, target=run.recipe.target,
+        weights=_weights(run), recipe=run.recipe.model_dump(mode="json"), warnings=_first_warnings(run) + warnings,
+        stages=stages, files=[FileEntry(path=n, sha256=s) for n, s in sorted(files.items())], **sections,
+    )
+    limits = judge(run.recipe, report)
+    kept = all(limit.kept for limit in limits)
+    return report.model_copy(update={"acceptance": limits, "status": "accepted" if kept else "rejected"})
+
+
+def _weights(run: Run) -> WeightsReport:
+    w = run.weights
+    origin = Path(w.origin).name if w.kind == "file" else w.origin
+    return WeightsReport(kind=w.kind, origin=origin, sha256=w.sha256, trained=w.trained, license=w.license)
+
+
+def _first_warnings(run: Run) -> list[str]:
+    if run.weights.trained:
+        return []
+    return ["the weights are untrained: placement, memory and time hold, answers mean nothing"]

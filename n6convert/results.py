@@ -1,0 +1,145 @@
+"""What a conversion returns and writes: the typed report behind ``report.json``, and the result in Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "REPORT_SCHEMA_VERSION",
+    "Accuracy",
+    "ConversionResult",
+    "FileEntry",
+    "LimitReport",
+    "Placement",
+    "Report",
+    "StageReport",
+    "report_schema",
+]
+
+#: the first number changes when a reader of older reports would misread a newer one
+REPORT_SCHEMA_VERSION = "1.0"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class WeightsReport(_Part):
+    """Where the numbers came from."""
+
+    kind: str = Field(description="`pretrained`, `file` or `seeded`")
+    origin: str = Field(description="URL, hub id with revision, path, or `seeded(seed)`")
+    sha256: str | None = None
+    trained: bool = Field(description="false: placement, memory and time mean something, answers do not")
+    license: str | None = None
+
+
+class StageReport(_Part):
+    """One stage as it went."""
+
+    name: str
+    seconds: float = Field(description="what the result took to make, also when it came from the cache")
+    cached: bool
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class Placement(_Part):
+    """Predicted placement of the quantized graph; each side as the predictor gives it."""
+
+    before: dict[str, Any] | None = Field(None, description="without rewrites")
+    after: dict[str, Any]
+
+
+class Accuracy(_Part):
+    """Float against INT8 on the task's own metric, on samples that calibration did not see."""
+
+    metric: str
+    unit: str = ""
+    float_value: float = Field(alias="float", description="float model, a share between 0 and 1 for most metrics")
+    int8: float
+    drop: float = Field(description="points lost, 100 * (float - int8) for metrics where more is better")
+    samples: int
+    interval: list[float] | None = Field(None, description="95 % bootstrap interval of the drop, in points")
+    details: dict[str, Any] = Field(default_factory=dict)
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class LimitReport(_Part):
+    """One limit of the recipe's ``acceptance``."""
+
+    limit: str
+    allowed: float | bool
+    found: float | bool | None
+    kept: bool
+
+
+class FileEntry(_Part):
+    """A published file."""
+
+    path: str
+    sha256: str
+
+
+class Report(_Part):
+    """Everything a conversion found out; the content of ``report.json``."""
+
+    schema_version: Literal["1.0"] = "1.0"
+    n6convert: str = Field(description="version of n6convert")
+    status: Literal["accepted", "rejected"]
+    model: str
+    name: str = Field(description="what files are called; ends in `-untrained` for seeded weights")
+    target: str
+    weights: WeightsReport
+    recipe: dict[str, Any] = Field(description="the full effective recipe")
+    warnings: list[str] = Field(default_factory=list)
+    stages: list[StageReport]
+    rewrites: dict[str, Any] = Field(default_factory=dict, description="rules applied and refused, each with its reason")
+    placement: Placement | None = None
+    memory: dict[str, Any] | None = None
+    cycles: dict[str, Any] | None = None
+    latency: dict[str, Any] | None = None
+    advice: list[dict[str, Any]] = Field(default_factory=list, description="what would bring operators to the NPU")
+    lint: list[dict[str, Any]] = Field(default_factory=list)
+    accuracy: Accuracy | None = None
+    sqnr_db: dict[str, float | None] = Field(
+        default_factory=dict, description="of each output against float on held-back samples; null: no difference at all"
+    )
+    quantization: dict[str, Any] = Field(default_factory=dict)
+    acceptance: list[LimitReport] = Field(default_factory=list)
+    files: list[FileEntry] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """A finished, accepted conversion.
+
+    Attributes:
+        folder: the package for ST Edge AI.
+        model_path: the INT8 QDQ ONNX file in it.
+        report: content of ``report.json``.
+        manifest: content of ``manifest.json``.
+    """
+
+    folder: Path
+    model_path: Path
+    report: Report
+    manifest: dict[str, Any]
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Float against INT8 on labelled samples; None when none were given."""
+        return self.report.accuracy
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.report.warnings
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema of ``report.json``."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Report.model_json_schema(by_alias=True)
