@@ -1,0 +1,243 @@
+"""The model `onnx`: a network of the user's own, from ONNX, TFLite, SavedModel or Keras."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from pydantic import Field
+
+from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range
+from n6convert.builtin.static import cut, fix_shapes, refuse_quantized, settle_shapes, to_float32, upgrade_opset
+from n6convert.builtin.words import WordPiece
+from n6convert.errors import RecipeError, SourceError
+from n6convert.plugin import (
+    BuildRequest,
+    Feeds,
+    FloatModel,
+    ModelPlugin,
+    Outputs,
+    PluginOptions,
+    Prediction,
+    Sample,
+    TensorInfo,
+    Weights,
+)
+
+__all__ = ["OnnxFile", "OnnxOptions"]
+
+_INTEGERS = {"int32", "int64"}
+_Numbers = float | list[float]
+
+
+class OnnxOptions(PluginOptions):
+    """What cannot be read off the file; everything is optional until something asks for it."""
+
+    shapes: dict[str, list[int]] = Field(default_factory=dict, description="static shape by input name")
+    imgsz: int | tuple[int, int] | None = Field(None, description="height and width where the file leaves both open")
+    outputs: list[str] = Field(default_factory=list, description="cut the graph at these tensors")
+    layout: Literal["auto", "nchw", "nhwc"] = Field("auto", description="layout of the image input")
+    range: str | None = Field(None, description=f"values of the image input: {', '.join(RANGES)}")
+    mean: _Numbers | None = Field(None, description="subtracted from pixels * scale, one number or one a channel")
+    std: _Numbers | None = Field(None, description="then divided by")
+    scale: float = Field(1.0, gt=0, description="pixels (0..255) are multiplied by this before mean and std")
+    color: Literal["rgb", "bgr"] = Field("rgb", description="channel order")
+    resize: Literal["stretch", "crop", "letterbox"] | None = Field(None, description="how images are made to fit")
+    crop: float = Field(0.875, gt=0, le=1, description="share of the short side that `resize: crop` keeps")
+    dequantize: bool = Field(False, description="turn an INT8 TFLite file into a float model first")
+    vocab: str | None = Field(None, description="vocab.txt of a BERT-like model, for calibration with text")
+    task: Literal["none", "classification"] = Field("none", description="how answers are read and judged")
+    top: int = Field(5, ge=1, description="classification: how many classes a prediction lists")
+
+
+class OnnxFile(ModelPlugin):
+    """A model file of the user's own: ``n6convert my_model.onnx --calibration FOLDER``."""
+
+    Options: ClassVar[type[PluginOptions]] = OnnxOptions
+    summary: ClassVar[str] = "a network of your own: .onnx, .tflite, .keras or SavedModel"
+    options: OnnxOptions
+
+    @property
+    def sample_kind(self) -> str:  # type: ignore[override]
+        """``image``, ``text`` or ``arrays``, as the built model's inputs say."""
+        return self.info.metadata["sample_kind"]
+
+    def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
+        if weights == "pretrained":
+            raise RecipeError(
+                "the model `onnx` is a file of your own", remedy="n6convert my_model.onnx, or weights: my_model.onnx"
+            )
+        return None
+
+    def build(self, request: BuildRequest) -> FloatModel:
+        path = request.weights.path
+        if path is None:
+            raise RecipeError("the model `onnx` has no weights of its own", remedy="give a model file")
+        request.progress("reading", 0, None)
+        model, grids = _read(path, request.scratch, self.options.dequantize)
+        refuse_quantized(model, path)
+        if self.options.outputs:
+            cut(model, self.options.outputs)
+        to_float32(model)
+        size = self.options.imgsz
+        fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
+        settle_shapes(model)
+        model = upgrade_opset(model, path)
+        settle_shapes(model)
+        return FloatModel(model, self._metadata(model, grids))
+
+    def encode(self, sample: Sample) -> Feeds:
+        if isinstance(sample.data, str):
+            return self._encode_text(sample.data)
+        if isinstance(sample.data, Mapping):
+            return self._encode_arrays(sample.data)
+        if self.sample_kind == "image" and sample.data.dtype == np.uint8 and sample.data.ndim in {2, 3}:
+            return {self._image.name: self._format.encode(sample.data, self._image.name)}
+        return self._encode_arrays({self.info.inputs[0].name: sample.data})
+
+    def decode(self, outputs: Outputs, sample: Sample | None = None) -> Prediction:
+        if self.options.task == "none":
+            return dict(outputs)
+        from n6convert.metrics.classification import rank
+
+        return rank(next(iter(outputs.values())), self.options.top, self._names())
+
+    def metric(self) -> Any:
+        if self.options.task == "none":
+            return None
+        from n6convert.metrics.classification import Classification
+
+        return Classification(self._names())
+
+    def _metadata(self, model: ir.Model, grids: Mapping[str, tuple[float, float]]) -> dict[str, str]:
+        facts = {key: text for key, text in model.metadata_props.items() if key in {"names", "task", "stride"}}
+        images = self._images(model, grids)
+        if len(images) == 1 and len(model.graph.inputs) == 1:
+            name, form = images[0]
+            return facts | {"sample_kind": "image", "image_input": name, "image": form.to_json()}
+        integers = all(v.dtype in {ir.DataType.INT32, ir.DataType.INT64} for v in model.graph.inputs)
+        return facts | {"sample_kind": "text" if integers and self.options.vocab else "arrays"}
+
+    def _images(self, model: ir.Model, grids: Mapping[str, tuple[float, float]]) -> list[tuple[str, ImageFormat]]:
+        found = []
+        for value in model.graph.inputs:
+            told = self.options.layout
+            layout = (told if told != "auto" else guess_layout(value)) if _rank(value) == 4 else None
+            if layout is None or value.dtype != ir.DataType.FLOAT:
+                continue
+            shape = [d for d in value.shape or () if isinstance(d, int)]
+            height, width, channels = shape[1:] if layout == "nhwc" else (*shape[2:], shape[1])
+            mean, std = self._scaling(value, model.metadata_props, grids)
+            form = ImageFormat(layout, height, width, channels, mean, std, self.options.color)
+            found.append((value.name or "", _with_fit(form, self.options, model.metadata_props)))
+        return found
+
+    def _scaling(
+        self, value: ir.Value, metadata: Mapping[str, str], grids: Mapping[str, tuple[float, float]]
+    ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """(mean, std) in pixel units: as told, else as the file tells, else unknown."""
+        options = self.options
+        if options.mean is not None or options.std is not None:
+            mean, std = _numbers(options.mean, 0.0), _numbers(options.std, 1.0)
+            return tuple(m / options.scale for m in mean), tuple(s / options.scale for s in std)
+        name = options.range
+        if name is not None and name not in RANGES:
+            raise RecipeError("unknown range", place="options.range", found=name, limit=", ".join(RANGES))
+        if name is None and (value.name or "") in grids:
+            zero, std_of_grid = grids[value.name or ""]
+            return (zero,), (std_of_grid,)
+        name = name or guess_range(value, metadata)
+        return RANGES[name] if name is not None else (None, None)
+
+    @property
+    def _image(self) -> TensorInfo:
+        name = self.info.metadata["image_input"]
+        return next(tensor for tensor in self.info.inputs if tensor.name == name)
+
+    @property
+    def _format(self) -> ImageFormat:
+        return ImageFormat.from_json(self.info.metadata["image"])
+
+    def _encode_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Feeds:
+        if len(self.info.inputs) == 1 and len(arrays) == 1:
+            arrays = {self.info.inputs[0].name: next(iter(arrays.values()))}
+        return {tensor.name: _array_for(tensor, arrays) for tensor in self.info.inputs}
+
+    def _encode_text(self, text: str) -> Feeds:
+        if self.options.vocab is None:
+            raise RecipeError("text needs a vocabulary", remedy="set options.vocab to the model's vocab.txt")
+        words, feeds = WordPiece(Path(self.options.vocab)), {}
+        for tensor in self.info.inputs:
+            if tensor.dtype not in _INTEGERS:
+                raise SourceError("text cannot be turned into a float input", place=tensor.name)
+            ids, mask = words.encode(text, tensor.shape[-1])
+            lowered = tensor.name.lower()
+            row = mask if "mask" in lowered else [0] * len(ids) if "type" in lowered or "segment" in lowered else ids
+            feeds[tensor.name] = np.array([row], tensor.dtype).reshape(tensor.shape)
+        return feeds
+
+    def _names(self) -> Sequence[str]:
+        """Class names that the exporter left in the file's metadata."""
+        try:
+            names = ast.literal_eval(self.info.metadata.get("names", "()"))
+        except (ValueError, SyntaxError):
+            return ()
+        if isinstance(names, dict):
+            names = [names[key] for key in sorted(names)]
+        return [str(name) for name in names] if isinstance(names, (list, tuple)) else ()
+
+
+def _read(path: Path, scratch: Path, dequantize: bool) -> tuple[ir.Model, dict[str, tuple[float, float]]]:
+    """The model, and (mean, std) in pixel units of inputs that were quantized."""
+    from n6convert.importers import float_inputs, import_tensorflow, tensorflow_kind
+    from n6convert.lint.prepare import load_model
+
+    kind = tensorflow_kind(path)
+    if kind is None:
+        if path.is_dir():
+            raise SourceError("the folder is no SavedModel", place=path, limit="a folder with saved_model.pb")
+        return load_model(path), {}
+    model = import_tensorflow(path, scratch, dequantize=dequantize and kind == "tflite")
+    if kind == "tflite" and not dequantize and any(n.op_type == "QuantizeLinear" for n in model.graph):
+        raise SourceError(
+            "the TFLite file is already quantized",
+            place=path,
+            remedy="give the float file, or turn it back into float: --set options.dequantize=true",
+        )
+    return model, {name: (grid.mean, grid.std) for name, grid in float_inputs(model).items()}
+
+
+def _with_fit(form: ImageFormat, options: OnnxOptions, metadata: Mapping[str, str]) -> ImageFormat:
+    from dataclasses import replace
+
+    ultralytics = {"stride", "task", "names"} <= set(metadata)
+    default = "letterbox" if ultralytics else "crop" if options.task == "classification" else "stretch"
+    return replace(form, fit=options.resize or default, crop=options.crop)
+
+
+def _array_for(tensor: TensorInfo, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    if tensor.name not in arrays:
+        raise SourceError("a sample lacks an input", limit=tensor.name, found=", ".join(arrays))
+    array = np.asarray(arrays[tensor.name])
+    if array.shape == tensor.shape[1:]:
+        array = array[None]
+    if array.shape != tensor.shape:
+        raise SourceError(
+            "a sample has another shape than the input", place=tensor.name, limit=tensor.shape, found=array.shape
+        )
+    return np.ascontiguousarray(array, tensor.dtype)
+
+
+def _numbers(told: _Numbers | None, default: float) -> tuple[float, ...]:
+    if told is None:
+        return (default,)
+    return tuple(told) if isinstance(told, list) else (float(told),)
+
+
+def _rank(value: ir.Value) -> int:
+    return 0 if value.shape is None else len(value.shape)
