@@ -1,4 +1,4 @@
-"""The output folder: held by one run at a time, changed file by file in whole files, finished when its manifest is there.
+"""The output folder: held by one run at a time, changed in whole files, finished when its manifest is there.
 
 Files are replaced one by one and not by swapping the folder, since the folder may be the user's own with other things
 in it. ``manifest.json`` goes first and comes back last: a folder without it is not finished, and running again

@@ -98,7 +98,7 @@ class Report(_Part):
     recipe: dict[str, Any] = Field(description="the full effective recipe")
     warnings: list[str] = Field(default_factory=list)
     stages: list[StageReport]
-    rewrites: dict[str, Any] = Field(default_factory=dict, description="rules applied and refused, each with its reason")
+    rewrites: dict[str, Any] = Field(default_factory=dict, description="rules applied and refused, with reasons")
     placement: Placement | None = None
     memory: dict[str, Any] | None = None
     cycles: dict[str, Any] | None = None
@@ -107,7 +107,7 @@ class Report(_Part):
     lint: list[dict[str, Any]] = Field(default_factory=list)
     accuracy: Accuracy | None = None
     sqnr_db: dict[str, float | None] = Field(
-        default_factory=dict, description="of each output against float on held-back samples; null: no difference at all"
+        default_factory=dict, description="of each output against float on held-back samples; null: no difference"
     )
     quantization: dict[str, Any] = Field(default_factory=dict)
     acceptance: list[LimitReport] = Field(default_factory=list)

@@ -107,8 +107,8 @@ def bootstrap_drop(
 ) -> Interval | None:
     """What ``other`` loses against ``reference`` on the same samples, with a paired bootstrap interval.
 
-    Positive means worse. Both are resampled with the same weights, so what is hard for both cancels out. None when one of
-    them cannot be resampled or they were judged on different numbers of samples.
+    Positive means worse. Both are resampled with the same weights, so what is hard for both cancels out. None when one
+    of them cannot be resampled or they were judged on different numbers of samples.
     """
     if reference.statistic is None or other.statistic is None or reference.samples != other.samples:
         return None

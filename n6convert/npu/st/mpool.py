@@ -27,6 +27,18 @@ class MemoryPool:
     writable: bool
     constants: bool
     """The compiler prefers it for weights."""
+    power: float = 0.0
+    """Read power in mW; the compiler prefers the cheaper of two equally fast pools."""
+
+    @property
+    def end(self) -> int:
+        """Address behind the last byte."""
+        return self.start + self.size
+
+    @property
+    def external(self) -> bool:
+        """Outside of the chip: slower than one NPU cycle per byte."""
+        return self.cycles_per_byte > 1
 
     @property
     def cycles_per_byte(self) -> float:
@@ -66,6 +78,7 @@ def _pool(entry: Any, place: str) -> MemoryPool:
             byte_width=float(prop["byteWidth"]),
             freq_ratio=float(prop["freqRatio"]),
             writable="WRITE" in prop["rights"],
+            power=float(prop.get("readPower", prop.get("read_power", 0))),
             constants=str(prop.get("constantsPreferred", prop.get("constants_preferred", False))).lower() == "true",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -117,9 +117,11 @@ def _measure(model: ir.Model, first: ir.Node) -> Front:
     value.shape, value.dtype = None, ir.DataType.FLOAT
     probe.graph.outputs[:] = [value]
     probe = RemoveUnusedNodesPass()(probe).model
-    dtype = (image.dtype or ir.DataType.FLOAT).numpy()
+    dtype = image.dtype or ir.DataType.FLOAT
+    zero = -128 if dtype is ir.DataType.INT8 else 0
+    plain = [{str(image.name): np.full(shape, zero + v, dtype.numpy())} for v in (0, 100, 255)]
     try:
-        seen = [run_model(probe, {str(image.name): np.full(shape, v, dtype)})[str(value.name)] for v in (0, 100, 255)]
+        seen = [run_model(probe, feeds)[str(value.name)] for feeds in plain]
     except N6ConvertError as error:
         raise _foreign("its pixel arithmetic cannot be run", found=error.found) from error
     black, grey, white = (np.asarray(x, np.float64)[0].reshape(3, -1)[:, 0] for x in seen)

@@ -16,12 +16,24 @@ def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
     """The file's float graph as it is, decoding tail and all.
 
     Raises:
-        SourceError: the file is damaged, of another kind, or holds operators that have no ONNX form.
+        SourceError: the file is damaged or of another kind.
+        GraphError: it holds TensorFlow operators that have no ONNX form.
         ToolError: TensorFlow or tf2onnx is missing or failed.
     """
-    if path.suffix == ".onnx":
-        try:
-            return ir.load(path)
-        except Exception as error:  # protobuf and onnx raise several unrelated types
-            raise SourceError("the ONNX file cannot be read", place=path, found=str(error)[:200]) from error
-    raise NotImplementedError
+    from n6convert.importers import import_tensorflow, tensorflow_kind
+
+    kind = tensorflow_kind(path)
+    if kind is not None:
+        progress(f"reading {path.name} with TensorFlow", 0, None)
+        return import_tensorflow(path, scratch, dequantize=kind == "tflite")
+    if path.suffix.lower() != ".onnx":
+        raise SourceError(
+            "MoveNet cannot be read from this",
+            place=path,
+            limit="a SavedModel folder, or a .keras, .h5, .tflite or .onnx file",
+            found="a folder without saved_model.pb" if path.is_dir() else path.suffix or "a file without ending",
+        )
+    try:
+        return ir.load(path)
+    except Exception as error:  # protobuf and onnx raise several unrelated types
+        raise SourceError("the ONNX file cannot be read", place=path, found=str(error)[:200]) from error

@@ -12,6 +12,7 @@ from PIL import Image
 
 from n6convert.metrics.keypoints import select_keypoints
 from n6convert.plugin import Sample, SampleSource
+from n6convert.samples.coco import CocoLabel
 
 __all__ = ["PersonCrops", "Square", "crop_square"]
 
@@ -49,13 +50,13 @@ def crop_square(pixels: NDArray[Any], square: Square, size: int) -> NDArray[Any]
 
 
 class PersonCrops(SampleSource):
-    """One sample for every labelled person of a source; samples without labels pass unchanged.
+    """One sample for every labelled person of a source; samples without COCO labels pass unchanged.
 
     A person counts with at least 5 labelled keypoints of the model's, and if not part of a crowd. The sample is the square
     around the person's box, 10 % larger than the box; its label holds ``keypoints`` [K,3] and ``area`` in its own pixels.
 
     Args:
-        source: images, labelled with a sequence of COCO annotations.
+        source: images, labelled from a COCO json or not at all.
         names: the model's keypoints.
     """
 
@@ -68,23 +69,24 @@ class PersonCrops(SampleSource):
 
     def __len__(self) -> int:
         if self._count is None:
-            self._count = sum(len(_persons(s, self._names)) if s.label is not None else 1 for s in self._source)
+            self._count = sum(1 for _ in self)
         return self._count
 
     def __iter__(self) -> Iterator[Sample]:
         for sample in self._source:
-            if sample.label is None:
-                yield sample
+            if isinstance(sample.label, CocoLabel):
+                persons = _persons(sample.label, self._names)
+                yield from (_crop(sample, i, person, self._names) for i, person in enumerate(persons))
             else:
-                yield from (_crop(sample, i, p, self._names) for i, p in enumerate(_persons(sample, self._names)))
+                yield sample
 
     def warnings(self) -> list[str]:
         return self._source.warnings()
 
 
-def _persons(sample: Sample, names: Sequence[str]) -> list[Mapping[str, Any]]:
+def _persons(label: CocoLabel, names: Sequence[str]) -> list[Mapping[str, Any]]:
     """Annotations of persons with enough labelled keypoints."""
-    found = [a for a in sample.label if a.get("keypoints") and not a.get("iscrowd")]
+    found = [a for a in label.annotations if a.get("keypoints") and not a.get("iscrowd")]
     return [a for a in found if (select_keypoints(a["keypoints"], names)[:, 2] > 0).sum() >= _LEAST_LABELLED]
 
 

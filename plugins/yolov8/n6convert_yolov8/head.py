@@ -81,10 +81,8 @@ def _named(value: ir.Value, name: str) -> ir.Value:
     return value
 
 
-def _decoded(
-    graph: GraphBuilder, raw: dict[str, list[ir.Value]], architecture: Architecture, size: Size
-) -> ir.Value:
-    joined = {kind: _join(graph, kind, parts) for kind, parts in raw.items()}
+def _decoded(graph: GraphBuilder, raw: dict[str, list[ir.Value]], architecture: Architecture, size: Size) -> ir.Value:
+    joined = {kind: _join(graph, kind, parts, size) for kind, parts in raw.items()}
     parts = [
         _full_boxes(graph, joined["boxes"], architecture.reg_max, size),
         graph.op("Sigmoid", "scores.sigmoid", joined["scores"]),
@@ -94,9 +92,12 @@ def _decoded(
     return graph.op("Concat", FULL_OUTPUT, *parts, axis=1)
 
 
-def _join(graph: GraphBuilder, kind: str, parts: Sequence[ir.Value]) -> ir.Value:
+def _join(graph: GraphBuilder, kind: str, parts: Sequence[ir.Value], size: Size) -> ir.Value:
     """``[1, c, h, w]`` of all strides as ``[1, c, anchors]``."""
-    flat = [graph.reshape(f"{kind}.{i}.flat", part, (1, _channels(part), -1)) for i, part in enumerate(parts)]
+    flat = []
+    for part, stride in zip(parts, STRIDES, strict=True):
+        cells = (size[0] // stride) * (size[1] // stride)
+        flat.append(graph.reshape(f"{kind}.{stride}.flat", part, (1, _channels(part), cells)))
     return graph.op("Concat", f"{kind}.all", *flat, axis=2)
 
 
@@ -119,7 +120,9 @@ def _full_boxes(graph: GraphBuilder, x: ir.Value, bins: int, size: Size) -> ir.V
     low, high = graph.op("Sub", "boxes.low", anchors, near), graph.op("Add", "boxes.high", anchors, far)
     half = graph.constant("boxes.half_scale", scale[None] / 2)
     centre = graph.op("Mul", "boxes.centre", graph.op("Add", "boxes.sum", low, high), half)
-    extent = graph.op("Mul", "boxes.extent", graph.op("Sub", "boxes.span", high, low), graph.constant("scale", scale[None]))
+    extent = graph.op(
+        "Mul", "boxes.extent", graph.op("Sub", "boxes.span", high, low), graph.constant("scale", scale[None])
+    )
     return graph.op("Concat", "boxes.decoded", centre, extent, axis=1)
 
 

@@ -20,7 +20,12 @@ INPUT = "images"
 
 
 def build_network(
-    parameters: Parameters, size: tuple[int, int], *, head: HeadForm = "cut", channels_last: bool = False, name: str = "yolov8"
+    parameters: Parameters,
+    size: tuple[int, int],
+    *,
+    head: HeadForm = "cut",
+    channels_last: bool = False,
+    name: str = "yolov8",
 ) -> ir.Model:
     """The float graph.
 

@@ -193,7 +193,9 @@ def _input_power(name: str, architecture: Architecture) -> float:
 
 def _seeded_conv(name: str, shape: tuple[int, int, int], power: float, seed: int) -> Conv:
     out, into, kernel = shape
-    weight = _normal(f"{name}.weight", seed, out * into * kernel**2) * np.float32(np.sqrt(_SIGNAL_SHARE / (into * kernel**2 * power)))
+    weight = _normal(f"{name}.weight", seed, out * into * kernel**2) * np.float32(
+        np.sqrt(_SIGNAL_SHARE / (into * kernel**2 * power))
+    )
     bias = _normal(f"{name}.bias", seed, out) * np.float32(np.sqrt(1 - _SIGNAL_SHARE))
     if name.startswith("22.cv2.") and name.endswith(".2"):
         bias += np.float32(1)
