@@ -1,0 +1,122 @@
+"""How a rule is written: one predicate over one operator, whose docstring is the sentence that users read.
+
+Rules of an operator are tried in the order in which they are registered; the first that applies decides. Constants of
+:mod:`n6convert.npu.rules.limits` may be named in braces in the docstring.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from n6convert.npu.graph import Graph, Node
+from n6convert.npu.ir import Tensor, Where
+from n6convert.npu.rules.limits import VERSIONS, values
+
+__all__ = ["ANY", "NEWEST", "OLDEST", "Rule", "Subject", "registered", "rule", "rules_for"]
+
+Version = tuple[int, int]
+ANY = "*"
+"""Rules of this operator apply to every operator, before its own."""
+OLDEST: Version = VERSIONS[0]
+NEWEST: Version = (99, 0)
+
+_RULES: dict[str, list[Rule]] = defaultdict(list)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One operator in its graph, as the predicates see it."""
+
+    graph: Graph
+    node: Node
+    version: Version
+    written_by_sw: frozenset[str] = field(default_factory=frozenset)
+    """Tensors that a software operator writes channel-last."""
+
+    @property
+    def data(self) -> list[Tensor]:
+        """Activation inputs."""
+        known = (self.graph.tensors[name] for name in self.node.inputs if name)
+        return [tensor for tensor in known if not tensor.constant]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Constant inputs."""
+        return [self.graph.tensors[name] for name in self.node.inputs if name and self.graph.constant(name)]
+
+    @property
+    def output(self) -> Tensor:
+        """First output."""
+        return self.graph.tensors[self.node.outputs[0]]
+
+    def input(self, index: int) -> Tensor | None:
+        """An input by position, None when absent."""
+        names = self.node.inputs
+        return self.graph.tensors[names[index]] if index < len(names) and names[index] else None
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute of the operator."""
+        return self.node.attributes.get(name, default)
+
+    def axis(self, default: int = 0) -> int:
+        """The ``axis`` attribute as a non-negative number."""
+        rank = max(len(self.data[0].shape) if self.data else 1, 1)
+        return int(self.attribute("axis", default)) % rank
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of the placement table."""
+
+    name: str
+    ops: tuple[str, ...]
+    where: Where
+    float: bool
+    sentence: str
+    evidence: str
+    applies: Callable[[Subject], bool]
+    remedy: str | None = None
+    rewrite: str | None = None
+    since: Version = OLDEST
+    until: Version = NEWEST
+
+    def covers(self, version: Version) -> bool:
+        """True when the rule belongs to this compiler version."""
+        return self.since <= version < self.until
+
+
+def rule(
+    *ops: str,
+    where: Where,
+    evidence: str,
+    as_float: bool = False,
+    remedy: str | None = None,
+    rewrite: str | None = None,
+    since: Version = OLDEST,
+    until: Version = NEWEST,
+) -> Callable[[Callable[[Subject], bool]], Callable[[Subject], bool]]:
+    """Register a predicate as a rule of ``ops`` for versions ``since`` <= version < ``until``."""
+
+    def register(predicate: Callable[[Subject], bool]) -> Callable[[Subject], bool]:
+        sentence = " ".join((inspect.getdoc(predicate) or "").split()).format(**values())
+        name = predicate.__name__.replace("_", "-")
+        made = Rule(name, ops, where, as_float, sentence, evidence, predicate, remedy, rewrite, since, until)
+        for op in ops:
+            _RULES[op].append(made)
+        return predicate
+
+    return register
+
+
+def rules_for(op: str) -> list[Rule]:
+    """Rules that may decide an operator, in the order in which they are tried."""
+    return [*_RULES[ANY], *_RULES.get(op, [])] if op in _RULES else list(_RULES[ANY])
+
+
+def registered() -> list[str]:
+    """Operators that have rules of their own."""
+    return sorted(op for op in _RULES if op != ANY)

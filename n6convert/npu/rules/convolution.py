@@ -1,0 +1,140 @@
+"""Where convolutions, matrix products and pools run (SPEC b.1, b.4)."""
+
+from __future__ import annotations
+
+from n6convert.npu.ir import Where
+from n6convert.npu.rules.base import Subject, rule
+from n6convert.npu.rules.limits import HW_STRIDES, POOL_STRIDE
+
+_CONV = ("Conv", "ConvTranspose")
+_PRODUCT = ("Gemm", "MatMul")
+
+
+def _pair(subject: Subject, name: str, default: int = 1) -> tuple[int, int]:
+    value = subject.attribute(name) or [default, default]
+    return (int(value[0]), int(value[-1])) if len(value) > 1 else (1, int(value[0]))
+
+
+@rule(
+    "Conv",
+    where=Where.SW,
+    evidence="seen 48/48 (r15, core 2.2) and in other networks on 4.0",
+    remedy="keep convolution weights constant",
+)
+def conv_weights_from_activation(s: Subject) -> bool:
+    """A convolution whose weights are computed at run time is executed by the M55 in int8."""
+    weights = s.input(1)
+    return weights is not None and not weights.constant
+
+
+@rule(
+    "Conv",
+    where=Where.SW,
+    as_float=True,
+    evidence="seen once: kernel (2, 5) with stride (1, 3)",
+    remedy="use a horizontal stride of 1, 2 or 4",
+)
+def conv_stride_not_native(s: Subject) -> bool:
+    """A horizontal stride other than {HW_STRIDES} that does not divide the kernel width falls back to software."""
+    stride = _pair(s, "strides")[1]
+    kernel = _pair(s, "kernel_shape")[1]
+    return stride not in HW_STRIDES and kernel > stride and kernel % stride != 0
+
+
+@rule("Conv", where=Where.HW, evidence="seen in every report: all convolutions with constant int8 weights")
+def conv_constant_weights(s: Subject) -> bool:
+    """1-D and 2-D convolutions with constant weights run on the CONV_ACC units."""
+    return True
+
+
+@rule(
+    "ConvTranspose",
+    where=Where.HW,
+    evidence="seen in one network (core 2.1): two convolutions on the NPU, zero stuffing in software",
+    remedy="resize by nearest neighbour and convolve",
+    rewrite="resize-nearest",
+)
+def conv_transpose(s: Subject) -> bool:
+    """Transposed convolution is zero stuffing (Concat and DepthToSpace) followed by two convolutions on the NPU."""
+    return True
+
+
+@rule(
+    "MatMul",
+    where=Where.SW,
+    evidence="seen 48/48 (r15), and in other networks on 4.0",
+    remedy="write the product of two activations as a broadcast multiplication and a mean",
+    rewrite="attention-products",
+)
+def matmul_of_activations(s: Subject) -> bool:
+    """A product of two activations becomes one software convolution for every matrix of the batch (for every head)."""
+    return len(s.data) > 1
+
+
+@rule(
+    "Gemm",
+    where=Where.SW,
+    as_float=True,
+    evidence="documented; an activation as third input crashes the import (SPEC j 2)",
+    remedy="keep weights and bias constant",
+)
+def gemm_with_activation_parameters(s: Subject) -> bool:
+    """Gemm needs constant weights and a constant bias."""
+    return len(s.data) > 1
+
+
+@rule(*_PRODUCT, where=Where.HW, evidence="seen 31/31 (r15), r01, r07, r10", rewrite="linear-to-conv")
+def product_with_constant(s: Subject) -> bool:
+    """A product with constant weights is a 1x1 convolution; more than one row costs two layout epochs."""
+    return True
+
+
+@rule(
+    "MaxPool",
+    "AveragePool",
+    where=Where.SW,
+    evidence="documented",
+    remedy="use strides up to 15",
+)
+def pool_stride_too_large(s: Subject) -> bool:
+    """Pools need strides of 1 to {POOL_STRIDE}."""
+    return max(_pair(s, "strides")) > POOL_STRIDE
+
+
+@rule("MaxPool", "AveragePool", where=Where.HW, evidence="documented; seen r01, r02, r03, r13")
+def pool(s: Subject) -> bool:
+    """Pools run on the POOL units; windows above {POOL_WINDOW}x{POOL_WINDOW} are decomposed, 5x5 into a padding
+    convolution and two 3x3 pools."""
+    return True
+
+
+@rule(
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    where=Where.HW,
+    evidence="seen 64x64 (r13) and [1,30,128] over the last axis (24/24, r15); the largest window is not known",
+)
+def global_pool(s: Subject) -> bool:
+    """Global pools run on the POOL units, one element per cycle."""
+    return True
+
+
+@rule(
+    "ReduceMean",
+    "ReduceMax",
+    where=Where.SW,
+    as_float=True,
+    until=(2, 1),
+    evidence="documented for 2.0",
+    remedy="write it as a global pool",
+    rewrite="reduce-mean-to-gap",
+)
+def reduction_unknown_to_core_2_0(s: Subject) -> bool:
+    """Core 2.0 knows global pools but no Reduce operators."""
+    return True
+
+
+@rule("ReduceMean", "ReduceMax", where=Where.HW, evidence="seen 24/24 for ReduceMean (r15); ReduceMax documented")
+def reduction_as_global_pool(s: Subject) -> bool:
+    """A mean or maximum becomes a global pool; axes that are not the right-most ones cost a Transpose."""
+    return True

@@ -1,0 +1,55 @@
+"""Numbers that placement depends on; the rules' sentences and their checks both read them here."""
+
+from __future__ import annotations
+
+from n6convert.npu.ir import Units
+
+__all__ = [
+    "ARITH_VECTOR",
+    "EPOCH_CHAINS",
+    "EPOCH_STREAMS",
+    "EPOCH_UNITS",
+    "HW_STRIDES",
+    "KERNEL_HEIGHT",
+    "KERNEL_WIDTH",
+    "KERNEL_WIDTH_STRIDED",
+    "LINE_BUFFER",
+    "MAX_RANK",
+    "POOL_STRIDE",
+    "POOL_WINDOW",
+    "VERSIONS",
+    "values",
+]
+
+VERSIONS: tuple[tuple[int, int], ...] = ((2, 0), (2, 1), (2, 2), (3, 0), (4, 0))
+"""Compiler core versions with rules of their own."""
+
+EPOCH_UNITS = Units(conv=4, arith=4, activ=2, pool=2)
+"""Units of one epoch (SPEC a.1)."""
+EPOCH_STREAMS = 10
+"""Stream engines of one epoch (SPEC a.1)."""
+EPOCH_CHAINS = 5
+"""Independent chains in one epoch (SPEC a.1)."""
+KERNEL_HEIGHT = 3
+"""Native kernel height (SPEC b.4)."""
+KERNEL_WIDTH = 6
+"""Native kernel width at stride 1 (SPEC b.4)."""
+KERNEL_WIDTH_STRIDED = 12
+"""Native kernel width at stride 2 and above (SPEC b.4)."""
+HW_STRIDES = (1, 2, 4)
+"""Horizontal convolution strides that the hardware has (SPEC b.4)."""
+POOL_WINDOW = 3
+"""Largest native pool window (SPEC b.4)."""
+POOL_STRIDE = 15
+"""Largest pool stride (SPEC b.1)."""
+LINE_BUFFER = 2048
+"""Map width times batch depth that the line buffer of CONV_ACC holds (SPEC b.4)."""
+ARITH_VECTOR = 512
+"""Elements of a broadcast operand that the ARITH unit holds; more are streamed (SPEC b.3)."""
+MAX_RANK = 4
+"""Rank of tensors on the NPU (SPEC j)."""
+
+
+def values() -> dict[str, object]:
+    """All constants by name, for the sentences of the rules."""
+    return {name: value for name, value in globals().items() if name.isupper()}

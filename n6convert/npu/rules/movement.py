@@ -1,0 +1,279 @@
+"""Where operators run that move data: layout, concatenation, slices, resizes, pads (SPEC c.4 - c.7)."""
+
+from __future__ import annotations
+
+import math
+
+from n6convert.npu.ir import Where
+from n6convert.npu.layout import only_ones_move
+from n6convert.npu.rules.base import Subject, rule
+
+HW_PERMUTATIONS = {(0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1)}
+"""Channel position changes: the DMA does them (SEEN 25/25 r15, r02, r03)."""
+_SPLITS = ("Split", "Slice")
+_FREE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+
+
+def _perm(s: Subject) -> tuple[int, ...]:
+    rank = len(s.data[0].shape)
+    return tuple(s.attribute("perm") or range(rank - 1, -1, -1))
+
+
+def squeezed(shape: tuple[int, ...], perm: tuple[int, ...]) -> tuple[int, ...]:
+    """A permutation without the axes of size 1 behind the batch, renumbered; rank 4 stays as it is when all count."""
+    axes = [axis for axis in perm if axis == 0 or shape[axis] != 1]
+    ranked = sorted(axes)
+    return tuple(ranked.index(axis) for axis in axes)
+
+
+@rule(*_FREE, where=Where.NONE, evidence="seen in every report")
+def free_view(s: Subject) -> bool:
+    """Reshapes of a contiguous tensor cost nothing; between different storage orders they become a DMA copy."""
+    return True
+
+
+@rule("Transpose", where=Where.NONE, evidence="documented")
+def transpose_of_ones(s: Subject) -> bool:
+    """A Transpose that only moves axes of size 1 is a Reshape."""
+    return only_ones_move(s.data[0].shape, _perm(s))
+
+
+@rule(
+    "Transpose",
+    where=Where.SW,
+    as_float=True,
+    evidence="seen in float networks",
+    remedy="quantize the model",
+)
+def transpose_in_float_model(s: Subject) -> bool:
+    """In a float model Transposes run on the M55."""
+    return s.graph.style == "float"
+
+
+@rule("Transpose", where=Where.HW, evidence="seen 25/25 (r15), r02, r03 and 13/13 elsewhere; float outputs r02, r03")
+def transpose_channel_position(s: Subject) -> bool:
+    """A Transpose that moves the channel axis between first and last place is done by the DMA (float too)."""
+    perm = _perm(s)
+    return perm in HW_PERMUTATIONS or squeezed(s.data[0].shape, perm) in HW_PERMUTATIONS
+
+
+@rule(
+    "Transpose",
+    where=Where.SW,
+    until=(3, 0),
+    evidence="(0,2,1,3): seen 18/18 (r15) and 22/22 elsewhere; (0,3,2,1): seen r02",
+    remedy="split heads by channel groups instead of transposing",
+    rewrite="transpose-elimination",
+)
+def transpose_inner(s: Subject) -> bool:
+    """Other permutations, such as (0,2,1,3), are executed by the M55 in int8."""
+    return True
+
+
+@rule(
+    "Transpose",
+    where=Where.HYBRID,
+    since=(3, 0),
+    evidence="seen r11 (core 4.0.1): (0,2,1,3); (0,1,3,2) in another network",
+    remedy="split heads by channel groups instead of transposing",
+    rewrite="transpose-elimination",
+)
+def transpose_inner_hybrid(s: Subject) -> bool:
+    """Other permutations, such as (0,2,1,3), are executed by the M55 and the DMA together."""
+    return True
+
+
+def _innermost(s: Subject, axis: int) -> bool:
+    shape = s.data[0].shape
+    return axis == len(shape) - 1 and math.prod(shape[1:axis]) > 1
+
+
+@rule("Concat", where=Where.HW, evidence="seen 2/2 (r02), 12/12 (r15)")
+def concat_outermost(s: Subject) -> bool:
+    """A Concat on the outermost axis of contiguous tensors needs no copy by the M55, whatever the sizes."""
+    shape = s.output.shape
+    axis = s.axis()
+    return len(shape) < 4 and math.prod(shape[:axis]) == 1
+
+
+@rule("Concat", where=Where.HW, evidence="seen in every case (11 in r02, r11 and others)")
+def concat_equal_channels(s: Subject) -> bool:
+    """A Concat of equal parts on the channel axis is done by the DMA."""
+    axis = s.axis()
+    return axis == 1 and len({tensor.shape for tensor in s.data}) == 1
+
+
+@rule(
+    "Concat",
+    where=Where.SW,
+    until=(3, 0),
+    evidence="unequal channels: seen 7/7 (r02); innermost axis: seen r02, r03",
+    remedy="make the parts equal, or replace Concat + 1x1 Conv by a sum of two 1x1 Convs",
+    rewrite="concat-conv-split",
+)
+def concat_unequal(s: Subject) -> bool:
+    """A Concat of unequal parts on the channel axis, or on an inner axis, is executed by the M55."""
+    return True
+
+
+@rule(
+    "Concat",
+    where=Where.HYBRID,
+    since=(3, 0),
+    evidence="seen r11: 3 of 4 unequal channel Concats and 2/2 on the innermost axis; the exact rule is not known",
+    remedy="make the parts equal, or replace Concat + 1x1 Conv by a sum of two 1x1 Convs",
+    rewrite="concat-conv-split",
+)
+def concat_unequal_hybrid(s: Subject) -> bool:
+    """A Concat of unequal parts on the channel axis, or on an inner axis, is executed by M55 and DMA together."""
+    return True
+
+
+def _changed_axis(s: Subject) -> int:
+    before, after = s.data[0].shape, s.output.shape
+    changed = [axis for axis, size in enumerate(before) if axis < len(after) and size != after[axis]]
+    return changed[-1] if changed else 0
+
+
+@rule(
+    "Split",
+    where=Where.SW,
+    until=(3, 0),
+    evidence="seen 6/6 (r15)",
+    remedy="keep the operator before it on the NPU",
+)
+def split_behind_software(s: Subject) -> bool:
+    """A Split of a tensor that a software operator stored channel-last is executed by the M55."""
+    return s.node.inputs[0] in s.written_by_sw
+
+
+@rule(*_SPLITS, where=Where.NONE, evidence="documented")
+def slice_of_everything(s: Subject) -> bool:
+    """A Slice that keeps everything is no work."""
+    return s.data[0].shape == s.output.shape
+
+
+@rule(*_SPLITS, where=Where.HW, evidence="seen on 6/6 channel splits (r02), on the outermost axis in r15")
+def split_outer(s: Subject) -> bool:
+    """Slices on the channel axis or on the outermost axis are done by the DMA."""
+    axis = _changed_axis(s)
+    shape = s.data[0].shape
+    return axis == 1 and (len(shape) > 2 or shape[0] == 1) or math.prod(shape[:axis]) == 1
+
+
+@rule(
+    *_SPLITS,
+    where=Where.SW,
+    until=(3, 0),
+    evidence="seen 6/6 (r02)",
+    remedy="slice on the channel axis",
+    rewrite="head-cut",
+)
+def split_inner(s: Subject) -> bool:
+    """Slices on an inner axis are executed by the M55."""
+    return True
+
+
+@rule(
+    *_SPLITS,
+    where=Where.HYBRID,
+    since=(3, 0),
+    evidence="seen in one network on 4.0.1",
+    remedy="slice on the channel axis",
+    rewrite="head-cut",
+)
+def split_inner_hybrid(s: Subject) -> bool:
+    """Slices on an inner axis are executed by M55 and DMA together."""
+    return True
+
+
+@rule(
+    "DepthToSpace",
+    "SpaceToDepth",
+    where=Where.SW,
+    until=(3, 0),
+    evidence="seen 2/2 (r02)",
+    remedy="avoid the rearrangement, or do it on the host",
+    rewrite="resize-nearest",
+)
+def depth_to_space(s: Subject) -> bool:
+    """DepthToSpace and SpaceToDepth are executed by the M55."""
+    return True
+
+
+@rule(
+    "DepthToSpace",
+    "SpaceToDepth",
+    where=Where.HYBRID,
+    since=(3, 0),
+    evidence="seen 2/2 (r11)",
+    remedy="avoid the rearrangement, or do it on the host",
+    rewrite="resize-nearest",
+)
+def depth_to_space_hybrid(s: Subject) -> bool:
+    """DepthToSpace and SpaceToDepth are executed by M55 and DMA together."""
+    return True
+
+
+def is_native_nearest(s: Subject) -> bool:
+    """True for nearest neighbour, asymmetric, floor, by whole factors: the only mode the compiler maps."""
+    before, after = s.data[0].shape, s.output.shape
+    whole = len(before) == 4 and all(a % b == 0 for a, b in zip(after, before, strict=True) if b)
+    mode = s.attribute("coordinate_transformation_mode", "half_pixel")
+    rounding = s.attribute("nearest_mode", "round_prefer_floor")
+    return whole and s.attribute("mode", "nearest") == "nearest" and mode == "asymmetric" and rounding == "floor"
+
+
+@rule("Resize", where=Where.HW, evidence="seen r02 (2/2), r11 (2/2)", rewrite="resize-nearest")
+def resize_nearest(s: Subject) -> bool:
+    """Nearest neighbour with asymmetric coordinates and floor becomes a Concat of copies and a DepthToSpace."""
+    return is_native_nearest(s)
+
+
+@rule(
+    "Resize",
+    where=Where.SW,
+    evidence="seen 4/4 (r03), 3/3 (r17)",
+    remedy="use nearest neighbour with asymmetric coordinates and floor; a bilinear x2 is a nearest resize and a "
+    "fixed 3x3 depthwise convolution",
+    rewrite="resize-bilinear-x2",
+)
+def resize_other(s: Subject) -> bool:
+    """All other resizes run on the M55 in int8."""
+    return True
+
+
+@rule("Pad", where=Where.HW, evidence="seen r02, r10 (folded) and documented")
+def pad_spatial(s: Subject) -> bool:
+    """Padding of height and width is folded into the convolution behind it, or is an identity convolution."""
+    return _changed_axis(s) > 1
+
+
+@rule(
+    "Pad",
+    where=Where.HW,
+    evidence="seen 11/11 in one network",
+    remedy="concatenate zeros of equal size, or use a 1x1 convolution with zero rows",
+    rewrite="channel-pad",
+)
+def pad_channels(s: Subject) -> bool:
+    """Padding of channels is a padding convolution between two Transposes, which run off the NPU."""
+    return True
+
+
+@rule("Gather", where=Where.SW, since=(4, 0), evidence="documented", remedy="do the lookup on the host")
+def gather_int(s: Subject) -> bool:
+    """Gather is executed by the M55 in int8."""
+    return True
+
+
+@rule("Gather", where=Where.SW, as_float=True, evidence="documented", remedy="do the lookup on the host")
+def gather(s: Subject) -> bool:
+    """Gather is executed by the M55 in float."""
+    return True
+
+
+@rule("Cast", where=Where.HW, evidence="documented")
+def cast(s: Subject) -> bool:
+    """Casts between 8-bit types are done by the DMA."""
+    return True
