@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor
+from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
 
 __all__ = ["ConvPlan", "conv_plan", "epoch_cycles", "is_fast", "op_cycles", "plan_of"]
 
@@ -133,18 +133,18 @@ def _depthwise(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> 
     out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
     if version < (3, 0):
         kernels = 8 if fast or geometry.in_hw[1] < NARROW else 4
-        return ConvPlan("depthwise", 8, 1, 1, kernels, 8 * channels * taps, channels * out, channels * pixels * 8 / kernels)
+        reread = channels * pixels * 8 / kernels
+        return ConvPlan("depthwise", 8, 1, 1, kernels, 8 * channels * taps, channels * out, reread)
     reread = channels * pixels / 2 if out < pixels else 0
     return ConvPlan("depthwise", 1, 1, 1, 1, channels * taps, channels * out, reread)
 
 
-def plan_of(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int], max_units: int = MAX_UNITS) -> ConvPlan | None:
+def plan_of(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> ConvPlan | None:
     """Plan of an operator that runs on the CONV_ACC units; None for every other operator."""
-    if op.conv is None or op.units.conv == 0:
+    if op.conv is None or op.kind != "Conv" or op.where is not Where.HW:
         return None
     source = tensors.get(op.inputs[0]) if op.inputs else None
-    fast = is_fast(source.zero_point, source.dtype) if source else False
-    return conv_plan(op.conv, fast, version, max_units)
+    return conv_plan(op.conv, source is not None and is_fast(source.zero_point, source.dtype), version)
 
 
 def op_cycles(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> float:

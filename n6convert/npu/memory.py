@@ -1,0 +1,244 @@
+"""Where tensors live: lifetimes over the schedule, placement into the target's pools, peaks, spills, weights.
+
+The allocator works as the compiler's does (SPEC a.4, checked buffer by buffer on r01, r02, r03, r07): pools are filled
+from the fastest to the slowest; within a pool the largest buffers come first and take the lowest address that is free
+during their life. Adjacent on-chip pools also form one virtual pool, which is as slow as its slowest member, so it is
+used after the fast ones, for what does not fit into any of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from n6convert.npu.ir import Lowered, Op, Schedule, Where
+from n6convert.npu.st.mpool import MemoryPool
+from n6convert.npu.streams import stored_weights, vector_bytes
+from n6convert.npu.targets import Target
+
+__all__ = ["Buffer", "MemoryPlan", "PoolUse", "lifetimes", "place", "plan_memory", "weight_bytes"]
+
+_ALIASES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+_ALIGNMENT = 16
+
+
+@dataclass(slots=True)
+class Buffer:
+    """A tensor in memory: alive from the epoch that writes it to the last one that reads it, both included."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+    pool: MemoryPool | None = None
+    address: int = 0
+
+    @property
+    def end(self) -> int:
+        """Address behind its last byte."""
+        return self.address + self.size
+
+
+@dataclass(slots=True)
+class PoolUse:
+    """Bytes used of one pool: the high-water mark, as reports print it."""
+
+    name: str
+    size: int
+    used: int = 0
+    weights: int = 0
+    activations: int = 0
+    external: bool = False
+
+
+@dataclass(slots=True)
+class MemoryPlan:
+    """The placement of a model; ``missing`` bytes fit nowhere, ``external`` bytes of activations left the chip."""
+
+    pools: list[PoolUse]
+    activations: int
+    weights: int
+    fits: bool
+    external: int = 0
+    missing: int = 0
+    peak: int = 0
+    """Most bytes alive at once: no placement can need less."""
+    peak_epoch: int = 0
+    buffers: list[Buffer] = field(default_factory=list)
+
+    def locations(self) -> dict[str, MemoryPool]:
+        """Pool of every tensor that crosses an epoch border."""
+        return {buffer.name: buffer.pool for buffer in self.buffers if buffer.pool is not None}
+
+
+def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate_io: bool = True) -> list[Buffer]:
+    """Buffers of all tensors that cross an epoch border; reshapes without work share their input's buffer."""
+    root: dict[str, str] = {}
+    first: dict[str, int] = dict.fromkeys(lowered.inputs, 0)
+    last: dict[str, int] = {}
+    for position, epoch in enumerate(schedule.epochs, start=1):
+        for op in epoch.ops if epoch.kind is Where.NONE else ():
+            _share(root, op)
+        for name in epoch.inputs:
+            last[_find(root, name)] = position
+        for name in epoch.outputs:
+            first.setdefault(_find(root, name), position)
+    end = len(schedule.epochs) + 1
+    last |= {_find(root, name): end for name in lowered.outputs}
+    skipped = set() if allocate_io else {_find(root, name) for name in (*lowered.inputs, *lowered.outputs)}
+    found = [
+        Buffer(name, lowered.tensors[name].nbytes, start, last.get(name, start))
+        for name, start in first.items()
+        if name in lowered.tensors and not lowered.tensors[name].constant and name not in skipped
+    ]
+    return [buffer for buffer in found if buffer.size]
+
+
+def _share(root: dict[str, str], op: Op) -> None:
+    if op.kind in _ALIASES and op.inputs:
+        for name in op.outputs:
+            root[name] = op.inputs[0]
+
+
+def _find(root: Mapping[str, str], name: str) -> str:
+    while name in root:
+        name = root[name]
+    return name
+
+
+def place(buffers: Sequence[Buffer], pools: Iterable[MemoryPool]) -> list[Buffer]:
+    """Give every buffer a pool and an address; returns those that fit nowhere.
+
+    Within a pool the largest buffers come first, at the lowest address that is free while they live.
+    """
+    writable = [pool for pool in pools if pool.writable and pool.size]
+    regions = sorted(
+        [*writable, *_virtual(writable)], key=lambda region: (region.cycles_per_byte, -region.size, region.power)
+    )
+    waiting = sorted(buffers, key=lambda buffer: (-buffer.size, -buffer.first))
+    placed: dict[int, list[Buffer]] = defaultdict(list)
+    for region in regions:
+        waiting = [buffer for buffer in waiting if not _try(buffer, region, writable, placed)]
+    return waiting
+
+
+def _virtual(pools: Sequence[MemoryPool]) -> list[MemoryPool]:
+    """Runs of adjacent on-chip pools as one pool with the worst properties (SPEC a.4)."""
+    runs: list[list[MemoryPool]] = []
+    for pool in sorted((p for p in pools if not p.external), key=lambda p: p.start):
+        if runs and runs[-1][-1].end == pool.start:
+            runs[-1].append(pool)
+        else:
+            runs.append([pool])
+    return [_join(run) for run in runs if len(run) > 1]
+
+
+def _join(run: Sequence[MemoryPool]) -> MemoryPool:
+    slowest = max(run, key=lambda pool: pool.cycles_per_byte)
+    name = "_".join(pool.name for pool in run)
+    size, power = sum(pool.size for pool in run), max(pool.power for pool in run)
+    return MemoryPool(name, run[0].start, size, slowest.byte_width, slowest.freq_ratio, True, False, power)
+
+
+def _try(buffer: Buffer, region: MemoryPool, pools: Sequence[MemoryPool], placed: dict[int, list[Buffer]]) -> bool:
+    """Place at the lowest free address of the region; ``placed`` holds the buffers alive in every epoch."""
+    if buffer.size > region.size:
+        return False
+    alive = {id(other): other for epoch in range(buffer.first, buffer.last + 1) for other in placed[epoch]}
+    address = region.start
+    for other in sorted(alive.values(), key=lambda b: b.address):
+        if other.address >= address + buffer.size:
+            break
+        address = max(address, _aligned(other.end) if other.end > address else address)
+    if address + buffer.size > region.end:
+        return False
+    buffer.address = address
+    buffer.pool = next(pool for pool in pools if pool.start <= address < pool.end)
+    for epoch in range(buffer.first, buffer.last + 1):
+        placed[epoch].append(buffer)
+    return True
+
+
+def _aligned(address: int) -> int:
+    return -(-address // _ALIGNMENT) * _ALIGNMENT
+
+
+def plan_memory(lowered: Lowered, schedule: Schedule, target: Target, *, allocate_io: bool = True) -> MemoryPlan:
+    """Place activations and weights of a schedule.
+
+    Args:
+        allocate_io: count input and output buffers as activations (``--no-inputs-allocation`` and
+            ``--no-outputs-allocation`` turn it off).
+    """
+    buffers = lifetimes(lowered, schedule, allocate_io=allocate_io)
+    homeless = place(buffers, target.pools)
+    uses = {pool.name: PoolUse(pool.name, pool.size, external=pool.external) for pool in target.pools}
+    for pool in target.pools:
+        uses[pool.name].activations = _high_water(pool, buffers)
+    weights = weight_bytes(lowered.ops, lowered, target)
+    lacking = _place_weights(weights, target, uses)
+    for use in uses.values():
+        use.used = use.weights + use.activations
+    missing = sum(buffer.size for buffer in homeless) + lacking
+    peak, epoch = _peak(buffers)
+    return MemoryPlan(
+        pools=list(uses.values()),
+        activations=sum(use.activations for use in uses.values()),
+        weights=weights,
+        fits=missing == 0,
+        external=sum(use.activations for use in uses.values() if use.external),
+        missing=missing,
+        peak=peak,
+        peak_epoch=epoch,
+        buffers=buffers,
+    )
+
+
+def _high_water(pool: MemoryPool, buffers: Iterable[Buffer]) -> int:
+    """Bytes from the pool's start to the last one that is ever used; buffers may straddle pools."""
+    tops = [min(buffer.end, pool.end) for buffer in buffers if buffer.address < pool.end and buffer.end > pool.start]
+    return max(tops, default=pool.start) - pool.start
+
+
+def _place_weights(weights: int, target: Target, uses: Mapping[str, PoolUse]) -> int:
+    """Weights go where constants are preferred, read-only pools first; returns the bytes that do not fit."""
+    pools = sorted((p for p in target.pools if p.constants), key=lambda p: p.writable)
+    for pool in pools:
+        room = min(weights, pool.size - uses[pool.name].activations)
+        uses[pool.name].weights = room
+        weights -= room
+    return weights
+
+
+def _peak(buffers: Iterable[Buffer]) -> tuple[int, int]:
+    """Largest sum of live bytes and the position of its epoch."""
+    change: dict[int, int] = defaultdict(int)
+    for buffer in buffers:
+        change[buffer.first] += buffer.size
+        change[buffer.last + 1] -= buffer.size
+    level, best = 0, (0, 0)
+    for position in sorted(change):
+        level += change[position]
+        best = max(best, (level, position), key=lambda pair: pair[0])
+    return best
+
+
+def weight_bytes(ops: Iterable[Op], lowered: Lowered, target: Target) -> int:
+    """Bytes of parameters in flash: inflated weights, vectors, operands, each aligned (SPEC a.4)."""
+    sizes: dict[str, int] = {}
+    for op in ops:
+        if op.conv is not None and op.kind == "Conv":
+            sizes[op.name] = _conv_bytes(op, target)
+        else:
+            tensors = (lowered.tensors[name] for name in op.inputs if name in lowered.tensors)
+            sizes |= {tensor.name: tensor.nbytes for tensor in tensors if tensor.constant}
+    return sum(_aligned(size) for size in sizes.values())
+
+
+def _conv_bytes(op: Op, target: Target) -> int:
+    assert op.conv is not None
+    constant = op.where is Where.HW or len(op.inputs) > 1
+    vectors = vector_bytes(op.conv, target) or (0 if target.epoch_controller else 6 * op.conv.out_channels)
+    return stored_weights(op.conv, target) + vectors if constant else 0
+

@@ -1,0 +1,173 @@
+"""Traffic of an epoch on every memory pool, and the compiler's max_cycles that follows from it (SPEC f).
+
+What a convolution reads depends on its plan: the input is read once when the tile of one unit fits the line buffers,
+else once for every group of kernels; with several accumulation passes the 16-bit partial sums travel as well. Weights
+are read once. Depthwise layers from 3.0 on read and write byte by byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from n6convert.npu.cycles import ConvPlan, epoch_cycles, is_fast, plan_of
+from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
+from n6convert.npu.st.mpool import MemoryPool
+from n6convert.npu.targets import Target
+
+__all__ = ["PoolTraffic", "epoch_traffic", "max_cycles", "stored_weights", "vector_bytes"]
+
+LINE_BUFFER = 4096
+"""Bytes of one unit's input tile that are kept instead of read again (seen: 4,096 once, 8,192 again; r01, r02)."""
+
+
+@dataclass(slots=True)
+class PoolTraffic:
+    """Bytes that one epoch reads and writes in one pool, and NPU cycles of its slowest stream."""
+
+    reads: float = 0.0
+    writes: float = 0.0
+    slowest: float = 0.0
+
+    def add(self, reads: float, writes: float, cycles_per_byte: float) -> None:
+        """Add one stream."""
+        self.reads += reads
+        self.writes += writes
+        self.slowest = max(self.slowest, (reads + writes) * cycles_per_byte)
+
+
+def stored_weights(geometry: ConvGeometry, target: Target) -> int:
+    """Bytes of a convolution's weights in flash; depthwise layers are inflated up to core 2.2 (SPEC e.4)."""
+    inflation = target.depthwise_inflation if geometry.depthwise else 1
+    return math.prod(geometry.weight_shape) * inflation
+
+
+def vector_bytes(geometry: ConvGeometry, target: Target) -> int:
+    """Bytes of the scale and bias vectors that are streamed because there are too many channels (SPEC e.5), else 0."""
+    if geometry.out_channels <= target.constants["hardware_epoch.streamed_above_channels"]:
+        return 0
+    return 4 * geometry.out_channels * geometry.out_hw[1]
+
+
+def epoch_traffic(
+    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+) -> dict[str, PoolTraffic]:
+    """Traffic by pool name of a HW epoch.
+
+    Args:
+        pools: where each tensor that crosses an epoch border lies.
+    """
+    traffic: dict[str, PoolTraffic] = defaultdict(PoolTraffic)
+    constants = next((pool for pool in target.pools if not pool.writable), target.pools[-1])
+    readers = {op.inputs[0]: op for op in reversed(epoch.ops) if op.inputs}
+    for name in epoch.inputs:
+        _read(traffic, name, readers.get(name), tensors, pools.get(name), target)
+    for name in epoch.outputs:
+        if name in pools:
+            rate = _write_rate(epoch, name, pools[name], target)
+            traffic[pools[name].name].add(0, tensors[name].nbytes, rate)
+    for op in epoch.ops:
+        parameters = _parameters(op, tensors, target)
+        if parameters:
+            traffic[constants.name].add(parameters, 0, constants.cycles_per_byte)
+        _partial_sums(traffic, op, epoch, tensors, pools, target)
+    return dict(traffic)
+
+
+def _read(
+    traffic: dict[str, PoolTraffic], name: str, reader: Op | None,
+    tensors: Mapping[str, Tensor], pool: MemoryPool | None, target: Target,
+) -> None:  # fmt: skip
+    tensor = tensors.get(name)
+    if pool is None or tensor is None or tensor.constant:
+        return
+    plan = plan_of(reader, tensors, target.version) if reader is not None else None
+    if reader is None or plan is None or reader.conv is None:
+        traffic[pool.name].add(tensor.nbytes, 0, pool.cycles_per_byte)
+        return
+    times = _rereads(plan, reader.conv, is_fast(tensor.zero_point, tensor.dtype))
+    if _byte_granular(reader.conv, target):
+        traffic[pool.name].add(tensor.nbytes, 0, pool.freq_ratio)
+    else:
+        for _ in range(plan.units):
+            traffic[pool.name].add(tensor.nbytes * times / plan.units, 0, pool.cycles_per_byte)
+
+
+def _rereads(plan: ConvPlan, geometry: ConvGeometry, fast: bool) -> float:
+    """How often the whole input is read: once per group of kernels unless one unit's tile stays in its buffer."""
+    if plan.mode == "depthwise":
+        return 8 / plan.kernels if plan.batch == 8 else 1
+    tile = plan.batch * math.prod(geometry.in_hw) * (1 if fast else 2)
+    if plan.mode != "deep" and tile <= LINE_BUFFER:
+        return 1
+    return geometry.out_channels / plan.kernels
+
+
+def _byte_granular(geometry: ConvGeometry, target: Target) -> bool:
+    """Depthwise layers without inflation read one byte per beat (SPEC f.2)."""
+    return geometry.depthwise and target.depthwise_inflation == 1
+
+
+def _write_rate(epoch: Epoch, name: str, pool: MemoryPool, target: Target) -> float:
+    """Layout changes and depthwise layers write single bytes from 3.0 on, two per beat when strided (r01 3.0.0)."""
+    writer = next((op for op in reversed(epoch.ops) if name in op.outputs), None)
+    conv = next((op.conv for op in epoch.ops if op.conv is not None and op.kind == "Conv"), None)
+    if target.depthwise_inflation != 1 or writer is None:
+        return pool.cycles_per_byte
+    if conv is not None and conv.depthwise:
+        return pool.freq_ratio / (2 if max(conv.strides) > 1 else 1)
+    scattered = len(epoch.ops) == 1 and writer.kind in {"Identity", "Transpose"}
+    return pool.freq_ratio if scattered else pool.cycles_per_byte
+
+
+def _parameters(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
+    """Bytes of constants that stream from flash: weights, vectors of wide layers, operands of elementwise nodes."""
+    if op.where is not Where.HW:
+        return 0
+    if op.conv is not None and op.kind == "Conv":
+        return (stored_weights(op.conv, target) + vector_bytes(op.conv, target)) * op.repeat
+    constants = (tensors[name] for name in op.inputs if name in tensors and tensors[name].constant)
+    return sum(tensor.nbytes for tensor in constants if len(tensor.shape) > 1 and tensor.elements > 1)
+
+
+def _partial_sums(
+    traffic: dict[str, PoolTraffic], op: Op, epoch: Epoch,
+    tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target,
+) -> None:  # fmt: skip
+    """Passes over the input channels exchange 16-bit sums with memory: p reads and p + 1/2 writes (seen r02, r15)."""
+    plan = plan_of(op, tensors, target.version)
+    pool = next((pools[name] for name in (*epoch.outputs, *epoch.inputs) if name in pools), None)
+    if plan is None or op.conv is None or pool is None or plan.passes <= 1:
+        return
+    sums = 2 * op.conv.out_channels * math.prod(op.conv.out_hw)
+    for _ in range(plan.passes):
+        traffic[pool.name].add(sums, 0, pool.cycles_per_byte)
+        traffic[pool.name].add(0, sums * (1 + 0.5 / plan.passes), pool.cycles_per_byte)
+
+
+def max_cycles(
+    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+) -> float:
+    """The compiler's estimate of one epoch in NPU cycles (SPEC f.1; SW epochs by its placeholders, f.3)."""
+    if epoch.kind is Where.NONE:
+        return 0.0
+    if epoch.kind is not Where.HW:
+        return sum(_placeholder(op, tensors, target) for op in epoch.ops)
+    rates = {pool.name: pool.cycles_per_byte for pool in target.pools}
+    traffic = epoch_traffic(epoch, tensors, pools, target)
+    totals = [max((t.reads + t.writes) * rates[name], t.slowest) for name, t in traffic.items()]
+    return max([epoch_cycles(epoch, tensors, target.version), *totals])
+
+
+def _placeholder(op: Op, tensors: Mapping[str, Tensor], target: Target) -> float:
+    book = target.data["software"]["placeholder_cycles"]
+    if op.kind == "Conv":
+        return op.macs / float(book["macs_per_cycle"])
+    written = [tensors[name] for name in op.outputs if name in tensors]
+    read = [tensors[name] for name in op.inputs[:1] if name in tensors]
+    elements = max((tensor.elements for tensor in (*written, *read)), default=0)
+    if op.kind in book["per_byte"]:
+        return float(book["per_byte"][op.kind]) * sum(tensor.nbytes for tensor in written) * op.repeat
+    return float(book["per_element"].get(op.kind, 2)) * elements * op.repeat
