@@ -11,6 +11,7 @@ from n6convert.cache import key_of
 from n6convert.errors import N6ConvertError
 from n6convert.stages.base import Artifact, Stage, StageResult, save_model
 from n6convert.stages.export import Export
+from n6convert.stages.lint import Lint
 from n6convert.stages.package import Package
 from n6convert.stages.quantize import Quantize
 from n6convert.stages.simplify import Simplify
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "execute", "run_stages"]
 
 #: in the order in which they run
-STAGES: tuple[Stage, ...] = (Export(), Simplify(), Quantize(), Package())
+STAGES: tuple[Stage, ...] = (Export(), Simplify(), Quantize(), Lint(), Package())
 
 
 def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:

@@ -1,0 +1,45 @@
+"""Commands that other parts of n6convert bring, imported only when they are called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["COMMANDS", "LazyGroup"]
+
+#: command -> module whose ``register(app)`` adds it, and the sentence for ``--help``
+COMMANDS: dict[str, tuple[str, str]] = {
+    "lint": ("n6convert.lint.cli", "Say what ST Edge AI would refuse, or run in float or on the CPU."),
+}
+
+
+class _LazyCommand(TyperCommand):
+    """Stands for a command in listings; becomes the real one when it is called."""
+
+    def __init__(self, name: str, module: str, sentence: str) -> None:
+        super().__init__(name, help=sentence)
+        self._module = module
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return self._real().make_context(info_name, args, parent, **extra)
+
+    def _real(self) -> Any:
+        scratch = typer.Typer(pretty_exceptions_enable=False)
+        scratch.callback()(lambda: None)
+        import_module(self._module).register(scratch)
+        return typer.main.get_group(scratch).commands[self.name or ""]
+
+
+class LazyGroup(TyperGroup):
+    """The top-level command: its own subcommands first, then the table's."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS:
+            return _LazyCommand(cmd_name, *COMMANDS[cmd_name])
+        return super().get_command(ctx, cmd_name)

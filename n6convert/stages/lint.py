@@ -1,0 +1,47 @@
+"""What ST Edge AI would refuse or silently run in float, with the remedy; an error stops the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from n6convert.errors import LintError
+from n6convert.stages.base import Inputs, Stage, StageResult
+
+if TYPE_CHECKING:
+    from n6convert.lint import Finding
+    from n6convert.run import Run
+
+__all__ = ["Lint"]
+
+_MEASURED_SAMPLES = 2
+_SHOWN = 5
+
+
+class Lint(Stage):
+    name = "lint"
+    inputs = ("quantize",)
+
+    def parameters(self, run: Run) -> Mapping[str, Any]:
+        return {"target": run.recipe.target, "samples": run.sampling.key()}
+
+    def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.lint import Severity, lint
+
+        findings = lint(inputs["quantize"].load(), run.recipe.target, run.sampling.first(_MEASURED_SAMPLES))
+        errors = [f for f in findings if f.severity is Severity.ERROR]
+        if errors:
+            raise _refusal(errors)
+        notes = [f"lint: {f}" for f in findings if f.severity is Severity.WARNING]
+        warnings = notes[:_SHOWN] + ([f"lint: {len(notes) - _SHOWN} more warnings"] if len(notes) > _SHOWN else [])
+        return StageResult({"findings": [f.as_dict() for f in findings], "warnings": warnings})
+
+
+def _refusal(errors: list[Finding]) -> LintError:
+    first = errors[0]
+    others = "".join(f"\n  and {e}" for e in errors[1:_SHOWN])
+    more = f"\n  and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+    return LintError(
+        f"ST Edge AI would not accept the converted model: {first.rule}{others}{more}",
+        place=first.node or first.tensor or "model", limit=first.limit, found=first.found, remedy=first.remedy,
+    )

@@ -1,0 +1,141 @@
+"""What the terminal shows: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from n6convert.doctor import Check
+    from n6convert.registry import ModelEntry
+    from n6convert.results import ConversionResult, Report
+
+__all__ = ["print_checks", "print_models", "print_result", "progress_on_stderr"]
+
+_COLOURS = {"ready": "green", "broken": "red", "duplicate": "red"}
+Progress = Callable[[str, int, "int | None"], None]
+
+
+@contextmanager
+def progress_on_stderr(quiet: bool = False) -> Iterator[Progress]:
+    """A progress callback: a bar on a terminal, one line per step elsewhere, nothing when quiet."""
+    if quiet:
+        yield lambda what, done, total: None
+    elif sys.stderr.isatty():
+        with _bar() as report:
+            yield report
+    else:
+        yield _lines()
+
+
+def print_result(result: ConversionResult) -> None:
+    """The final table."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for label, value in _rows(result):
+        table.add_row(f"[bold]{label}[/]", value)
+    console = _stdout()
+    console.print(table)
+    for warning in result.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
+
+
+def print_models(entries: Sequence[ModelEntry]) -> None:
+    table = Table("model", "distribution", "version", "state", box=None, pad_edge=False)
+    for entry in entries:
+        colour = _COLOURS.get(entry.state, "yellow")
+        state = f"[{colour}]{entry.state}[/]" + (f": {escape(entry.cause)}" if entry.cause else "")
+        table.add_row(entry.name, entry.distribution, entry.version, state)
+    _stdout().print(table)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for check in checks:
+        mark = "[green]ok[/]" if check.fine else "[red]missing[/]" if check.needed else "[yellow]absent[/]"
+        table.add_row(mark, escape(check.what), escape(check.found), "" if check.fine else escape(check.remedy))
+    _stdout().print(table)
+
+
+def _stdout() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _rows(result: ConversionResult) -> Iterator[tuple[str, str]]:
+    report = result.report
+    yield "model", f"{report.name} for {report.target}"
+    yield "weights", escape(report.weights.origin)
+    yield from _accuracy_rows(report)
+    yield from _prediction_rows(report)
+    yield from _lint_rows(report)
+    reused = sum(stage.cached for stage in report.stages)
+    seconds = sum(stage.seconds for stage in report.stages if not stage.cached)
+    yield "stages", f"{len(report.stages)} in {seconds:.1f} s" + (f", {reused} from the cache" if reused else "")
+    yield "result", escape(str(result.model_path))
+
+
+def _accuracy_rows(report: Report) -> Iterator[tuple[str, str]]:
+    if report.accuracy:
+        a = report.accuracy
+        spread = f" (95 %: {a.interval[0]:+.2f} to {a.interval[1]:+.2f})" if a.interval else ""
+        values = f"float {100 * a.float_value:.1f}, INT8 {100 * a.int8:.1f}"
+        yield a.metric, f"{values}, lost {a.drop:.2f} points{spread} on {a.samples} samples"
+    if report.sqnr_db:
+        parts = (f"{escape(name)} {'exact' if db is None else f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
+        yield "INT8 against float", ", ".join(parts)
+
+
+def _prediction_rows(report: Report) -> Iterator[tuple[str, str]]:
+    if report.placement:
+        after = report.placement.after
+        epochs: dict[str, Any] = after.get("epochs", {})
+        before = report.placement.before or {}
+        was = f" (without rewrites {100 * before['offload']:.1f} %)" if "offload" in before else ""
+        where = f"{epochs.get('hw')} hw, {epochs.get('hybrid')} hybrid, {epochs.get('sw')} sw"
+        yield "epochs", f"{epochs.get('total')}: {where}; {100 * after['offload']:.1f} % on the NPU{was}"
+    if report.latency:
+        t = report.latency
+        spread = f" ({t['low']:.1f} to {t['high']:.1f})" if "low" in t else ""
+        yield "predicted time", f"{t['milliseconds']:.1f} ms{spread}"
+    if report.memory:
+        kib = {k: f"{report.memory[k] / 1024:.0f} KiB" for k in ("weights", "activations") if k in report.memory}
+        fits = "fits on chip" if report.memory.get("fits") else "does not fit on chip"
+        yield "memory", ", ".join(f"{name} {size}" for name, size in kib.items()) + f", {fits}"
+
+
+def _lint_rows(report: Report) -> Iterator[tuple[str, str]]:
+    if report.lint:
+        kinds = [str(finding.get("severity")) for finding in report.lint]
+        yield "lint", ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def report(what: str, done: int, total: int | None) -> None:
+            bar.update(task, description=escape(what), completed=done, total=total)
+
+        yield report
+
+
+def _lines() -> Progress:
+    last = ""
+
+    def report(what: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if what != last:
+            print(what, file=sys.stderr, flush=True)
+            last = what
+
+    return report
