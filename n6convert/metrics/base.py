@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,13 @@ def _weights(resamples: int, samples: int, seed: int) -> Floats:
 
 
 def _interval(value: float, values: Floats, confidence: float) -> Interval:
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
+    """Bias-corrected percentiles (Efron): APs of resamples lie above the AP of the samples themselves."""
+    normal = NormalDist()
+    values = values[np.isfinite(values)]
+    if not len(values) or np.ptp(values) == 0:
+        return Interval(value, value, value, confidence)
+    below = (np.count_nonzero(values < value) + 0.5 * np.count_nonzero(values == value)) / len(values)
+    shift = 2 * normal.inv_cdf(min(max(below, 1 / len(values)), 1 - 1 / len(values)))
+    tail = normal.inv_cdf((1 - confidence) / 2)
+    low, high = np.quantile(values, [normal.cdf(shift + tail), normal.cdf(shift - tail)])
     return Interval(value, float(low), float(high), confidence)

@@ -47,7 +47,7 @@ def write_head(
 
 
 def anchor_points(size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cell centres in cells ``[2, anchors]`` (x, y) and the stride of each ``[1, anchors]``, strides one after another."""
+    """Cell centres in cells ``[2, anchors]`` (x, y) and the stride of each ``[1, anchors]``, stride after stride."""
     points, strides = [], []
     for stride in STRIDES:
         h, w = size[0] // stride, size[1] // stride
@@ -104,7 +104,7 @@ def _join(graph: GraphBuilder, kind: str, parts: Sequence[ir.Value], size: Size)
 def _channels(conv_output: ir.Value) -> int:
     node = conv_output.producer()
     assert node is not None and node.inputs[2] is not None and node.inputs[2].shape is not None
-    return int(node.inputs[2].shape[0])
+    return node.inputs[2].shape.numpy()[0]
 
 
 def _full_boxes(graph: GraphBuilder, x: ir.Value, bins: int, size: Size) -> ir.Value:

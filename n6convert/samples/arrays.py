@@ -1,0 +1,117 @@
+"""Ready arrays in ``.npy`` and ``.npz`` files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n6convert.errors import SourceError
+from n6convert.samples.base import Sample
+from n6convert.samples.listed import ListedSource, Unreadable
+
+if TYPE_CHECKING:
+    from n6convert.plugin import ModelInfo
+
+__all__ = ["ArrayFile", "ArrayFolder", "ImageArray"]
+
+
+class ArrayFile(ListedSource[int]):
+    """One file of arrays by input name with the samples along the first axis.
+
+    An ``.npy`` file, or an ``.npz`` file with a single array, feeds the graph's only input whatever its name.
+    """
+
+    def __init__(self, file: Path, info: ModelInfo | None, **options: Any) -> None:
+        self._arrays = _by_input(_load(file), info, file)
+        counts = {name: len(a) for name, a in self._arrays.items()}
+        if len(set(counts.values())) != 1:
+            raise SourceError("the arrays hold different numbers of samples", place=file, found=counts)
+        super().__init__(str(file), range(next(iter(counts.values()))), **options)
+
+    def read(self, item: int) -> Sample:
+        return Sample(f"{Path(self.name).name}[{item}]", {n: a[item : item + 1] for n, a in self._arrays.items()})
+
+
+class ArrayFolder(ListedSource[Path]):
+    """A folder of ``.npy`` or ``.npz`` files, one sample each."""
+
+    def __init__(self, folder: Path, files: list[Path], info: ModelInfo | None, **options: Any) -> None:
+        super().__init__(str(folder), files, **options)
+        self._info = info
+
+    def read(self, item: Path) -> Sample:
+        try:
+            arrays = _by_input(_load(item), self._info, item)
+        except SourceError as error:
+            raise Unreadable(str(error).replace("\n", ";")) from error
+        if any(len(a) != 1 for a in arrays.values()):
+            raise Unreadable("more than one sample in a file of a folder")
+        return Sample(item.name, arrays)
+
+
+class ImageArray(ListedSource[int]):
+    """Images as one array ``[n, h, w, 3]`` (or channel-first), uint8, or float in 0..1 or 0..255."""
+
+    def __init__(self, file: Path, **options: Any) -> None:
+        arrays = _load(file)
+        self._images = max(arrays.values(), key=lambda a: a.ndim)
+        shape = self._images.shape
+        if len(shape) != 4 or (shape[3] not in (1, 3, 4) and shape[1] not in (1, 3)):
+            raise SourceError(
+                "the array holds no images", place=file, limit="[n, h, w, 3] or [n, 3, h, w]", found=shape
+            )
+        super().__init__(str(file), range(shape[0]), **options)
+
+    def read(self, item: int) -> Sample:
+        from n6convert.imaging import as_rgb
+
+        image = self._images[item]
+        image = image if image.shape[2] in (1, 3, 4) else image.transpose(1, 2, 0)
+        if image.dtype.kind == "f":
+            if not np.isfinite(image).all() or image.min() < -0.01 or image.max() > 255.5:
+                raise Unreadable(f"values {image.min():.3g} to {image.max():.3g}; images are 0..1 or 0..255")
+            image = np.round(image * (255 if self._scale() else 1))
+        return Sample(f"{Path(self.name).name}[{item}]", as_rgb(image.clip(0, 255).astype(np.uint8)))
+
+    def _scale(self) -> bool:
+        """Whether the whole array, not one dark image of it, stays within 0..1."""
+        return bool(self._images.max() <= 1.001)
+
+
+def _load(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        content = np.load(file, allow_pickle=False)
+        arrays = dict(content) if isinstance(content, Mapping) else {"": content}
+    except Exception as error:  # zipfile, numpy and OS errors
+        raise SourceError(
+            "the array file cannot be read", place=file, found=f"{type(error).__name__}: {error}"
+        ) from error
+    if not arrays or any(a.ndim == 0 or a.dtype.kind not in "biuf" for a in arrays.values()):
+        raise SourceError("the array file holds no numeric arrays", place=file, limit="numbers with a samples axis")
+    return arrays
+
+
+def _by_input(arrays: dict[str, NDArray[Any]], info: ModelInfo | None, file: Path) -> dict[str, NDArray[Any]]:
+    """Arrays under the graph's input names with a leading samples axis, types as the graph wants them."""
+    if info is None:
+        return arrays
+    if len(arrays) == 1 and len(info.inputs) == 1:
+        arrays = {info.inputs[0].name: next(iter(arrays.values()))}
+    missing = [t.name for t in info.inputs if t.name not in arrays]
+    if missing:
+        raise SourceError("the array file lacks an input", place=file, limit=missing[0], found=", ".join(arrays))
+    return {t.name: _fit(arrays[t.name], t.shape, t.dtype, f"{file}: {t.name}") for t in info.inputs}
+
+
+def _fit(array: NDArray[Any], shape: tuple[int, ...], dtype: str, place: str) -> NDArray[Any]:
+    if array.shape == shape[1:]:
+        array = array[None]
+    if array.shape[1:] != shape[1:]:
+        raise SourceError(
+            "an array does not fit the graph's input", place=place, limit=list(shape), found=list(array.shape)
+        )
+    return array.astype(dtype, copy=False)

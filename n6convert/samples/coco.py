@@ -1,0 +1,80 @@
+"""Labelled images in COCO json: detection and keypoints."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from n6convert.errors import SourceError
+from n6convert.samples.base import Sample
+from n6convert.samples.images import find_beside, read_image
+from n6convert.samples.listed import ListedSource
+
+__all__ = ["CocoImages", "CocoLabel"]
+
+
+@dataclass(frozen=True)
+class CocoLabel:
+    """What a COCO file says about one image.
+
+    Attributes:
+        image_id: its number.
+        annotations: its annotations as they stand in the file (``bbox`` as x, y, width, height in pixels;
+            ``category_id``, ``iscrowd``, ``area``; ``keypoints`` as x, y, v triples and
+            ``num_keypoints`` where there are any).
+        categories: names by category number, for the whole file.
+    """
+
+    image_id: int
+    annotations: tuple[Mapping[str, Any], ...]
+    categories: Mapping[int, str]
+
+
+class CocoImages(ListedSource[str]):
+    """The images of a COCO json with a :class:`CocoLabel` each; images are looked for beside the file.
+
+    Raises:
+        SourceError: not a COCO json, or its images are not there.
+    """
+
+    def __init__(self, file: Path, **options: Any) -> None:
+        content = _read(file)
+        self._ids = {str(image["file_name"]): int(image["id"]) for image in content["images"]}
+        self._folder = find_beside(file, list(self._ids))
+        self._categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+        self._annotations: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for annotation in content["annotations"]:
+            self._annotations[int(annotation["image_id"])].append(annotation)
+        super().__init__(str(file), sorted(self._ids), **options)
+
+    def paths(self) -> list[Path]:
+        """The image files, whether they exist or not."""
+        return [self._folder / name for name in self.items]
+
+    def read(self, item: str) -> Sample:
+        number = self._ids[item]
+        label = CocoLabel(number, tuple(self._annotations.get(number, ())), self._categories)
+        return Sample(item, read_image(self._folder / item), label)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise SourceError("the label file is not valid json", place=file, found=error) from error
+    parts = ("images", "annotations", "categories")
+    missing = [p for p in parts if not isinstance(content, dict) or not isinstance(content.get(p), list)]
+    try:
+        bad = missing or [k for k in ("id", "file_name") if content["images"] and k not in content["images"][0]]
+    except TypeError:
+        bad = ["images"]
+    if bad or not content["images"]:
+        raise SourceError(
+            "the json file is not in COCO form", place=file, limit=f"lists named {', '.join(parts)}",
+            found=f"no {', '.join(bad) or 'images in it'}",
+        )  # fmt: skip
+    return dict(content)

@@ -1,0 +1,184 @@
+"""The plugins behind ``yolov8n``, ``yolov8s``, ``yolov8m`` and their ``-pose`` variants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from n6convert.imaging import Letterbox, draw_boxes, draw_points, letterbox, side_by_side
+from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, Outputs, PluginOptions, Sample, Weights
+from n6convert_yolov8.decode import Detections, decode_head, suppress
+from n6convert_yolov8.head import HeadForm
+from n6convert_yolov8.names import COCO_CLASSES, SKELETON
+from n6convert_yolov8.network import build_network
+from n6convert_yolov8.parameters import Parameters, load_parameters, seeded_parameters
+from n6convert_yolov8.pretrained import fetch_pretrained
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from n6convert.metrics.base import Metric
+
+__all__ = ["YoloV8", "YoloV8Options", "YoloV8Pose"]
+
+
+class YoloV8Options(PluginOptions):
+    """Options of the YOLOv8 models."""
+
+    imgsz: int | tuple[int, int] = Field(640, description="input size in pixels, or [height, width]; multiples of 32")
+    head: HeadForm = Field(
+        "cut", description="`cut`: raw outputs per stride and branch; `full`: one output with normalised boxes"
+    )
+    layout: Literal["nchw", "nhwc"] = Field("nchw", description="channel order of the input")
+    confidence: float = Field(0.25, gt=0, lt=1, description="least score of what `decode` and pictures show")
+    iou: float = Field(0.7, gt=0, le=1, description="overlap above which the weaker of two boxes of a class goes")
+    max_detections: int = Field(300, ge=1, description="detections per image at most")
+
+    @field_validator("imgsz")
+    @classmethod
+    def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
+        for side in value if isinstance(value, tuple) else (value,):
+            if side < 32 or side % 32:
+                raise ValueError(f"{side} is not a multiple of 32")
+        return value
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.imgsz if isinstance(self.imgsz, tuple) else (self.imgsz, self.imgsz)
+
+
+class YoloV8(ModelPlugin):
+    """YOLOv8 detection.
+
+    ``encode`` letterboxes an image to the input size and scales it to 0..1, so that the INT8 input grid is 1/255 with
+    zero point -128: the board writes camera bytes minus 128. ``decode`` gives :class:`Detections` down to the score
+    that the metric needs; pictures show those above ``confidence``.
+    """
+
+    Options: ClassVar[type[PluginOptions]] = YoloV8Options
+    sample_kind: ClassVar[str] = "image"
+    summary: ClassVar[str] = "YOLOv8 object detection (Ultralytics checkpoints, .safetensors, .onnx)"
+    seeded_keypoints: ClassVar[tuple[int, int] | None] = None
+
+    @property
+    def choices(self) -> YoloV8Options:
+        """The options under their own type."""
+        return cast(YoloV8Options, self.options)
+
+    def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
+        """``pretrained``: the published COCO weights of this size."""
+        return fetch_pretrained(self.name, cache) if weights == "pretrained" else None
+
+    def build(self, request: BuildRequest) -> FloatModel:
+        """The float graph, from a checkpoint, an ONNX file, or seeded numbers."""
+        parameters = self._parameters(request)
+        options = self.choices
+        channels_last = options.layout == "nhwc"
+        model = build_network(parameters, options.size, head=options.head, channels_last=channels_last, name=self.name)
+        return FloatModel(model, _metadata(parameters, options.head))
+
+    def encode(self, sample: Sample) -> Feeds:
+        """``images``: float32 RGB in 0..1, letterboxed on grey, ``[1, 3, h, w]`` or ``[1, h, w, 3]``."""
+        tensor = self.info.inputs[0]
+        canvas, _ = letterbox(cast("np.ndarray", sample.data), self._input_size())
+        image = canvas.astype(np.float32) / np.float32(255)
+        if tensor.shape[1] == 3:
+            image = image.transpose(2, 0, 1)
+        return {tensor.name: np.ascontiguousarray(image[None])}
+
+    def decode(self, outputs: Outputs, sample: Sample | None = None) -> Detections:
+        """Detections, best first; in pixels of the sample when it is given, otherwise of the input."""
+        options, size = self.choices, self._input_size()
+        found = suppress(
+            decode_head(outputs, size, self._keypoints()),
+            confidence=_METRIC_CONFIDENCE,
+            iou=options.iou,
+            limit=options.max_detections,
+            multi_label=True,
+        )
+        return found if sample is None else _in_sample(found, sample, size)
+
+    def metric(self) -> Metric:
+        """COCO AP of boxes, or of keypoints (OKS) for pose."""
+        from n6convert.metrics.detection import CocoAP
+
+        kind: Literal["boxes", "keypoints"] = "keypoints" if self._keypoints() else "boxes"
+        return CocoAP(kind, self._class_names())
+
+    def draw(self, sample: Sample, *predictions: Detections) -> Image:
+        """The sample once for each prediction, side by side: float first, then INT8."""
+        titles = ("float", "INT8", *(f"prediction {i}" for i in range(3, len(predictions) + 1)))
+        pictures = [self._picture(sample, p.above(self.choices.confidence)) for p in predictions]
+        return side_by_side(pictures, titles[: len(pictures)])
+
+    def _picture(self, sample: Sample, found: Detections) -> Image:
+        from PIL import Image as Pil
+
+        names = self._class_names()
+        picture = Pil.fromarray(cast("np.ndarray", sample.data)).convert("RGB")
+        labels = [
+            f"{names[c] if c < len(names) else c} {s:.2f}" for c, s in zip(found.classes, found.scores, strict=True)
+        ]
+        draw_boxes(picture, found.boxes, labels, [int(c) for c in found.classes])
+        for points in found.keypoints if found.keypoints is not None else ():
+            edges = SKELETON if len(points) == 17 else ()
+            draw_points(picture, points, edges, points[:, 2] > 0.5)
+        return picture
+
+    def _parameters(self, request: BuildRequest) -> Parameters:
+        if request.weights.path is None:
+            return seeded_parameters(self.name[len("yolov8")], request.seed, self.seeded_keypoints)
+        request.progress("reading weights", 0, None)
+        return load_parameters(request.weights.path)
+
+    def _input_size(self) -> tuple[int, int]:
+        shape = self.info.inputs[0].shape
+        return (shape[2], shape[3]) if shape[1] == 3 else (shape[1], shape[2])
+
+    def _keypoints(self) -> tuple[int, int] | None:
+        text = self.info.metadata.get("keypoints")
+        return cast("tuple[int, int]", tuple(json.loads(text))) if text else None
+
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(json.loads(self.info.metadata["classes"]))
+
+
+class YoloV8Pose(YoloV8):
+    """YOLOv8 pose: boxes with keypoints."""
+
+    summary: ClassVar[str] = "YOLOv8 pose: people with 17 keypoints (Ultralytics checkpoints, .safetensors, .onnx)"
+    seeded_keypoints: ClassVar[tuple[int, int] | None] = (17, 3)
+
+
+#: COCO evaluation of YOLO networks looks at detections down to this score
+_METRIC_CONFIDENCE = 0.001
+
+
+def _metadata(parameters: Parameters, head: str) -> Mapping[str, str]:
+    architecture = parameters.architecture
+    names = parameters.classes or _default_names(architecture.classes, architecture.keypoints is not None)
+    facts = {"classes": json.dumps(names), "head": head, "reg_max": str(architecture.reg_max)}
+    return facts | ({"keypoints": json.dumps(architecture.keypoints)} if architecture.keypoints else {})
+
+
+def _default_names(count: int, pose: bool) -> tuple[str, ...]:
+    if count == len(COCO_CLASSES):
+        return COCO_CLASSES
+    return ("person",) if pose and count == 1 else tuple(f"class {i}" for i in range(count))
+
+
+def _in_sample(found: Detections, sample: Sample, size: tuple[int, int]) -> Detections:
+    height, width = cast("np.ndarray", sample.data).shape[:2]
+    place = Letterbox.fit((height, width), size)
+    boxes = place.to_image(found.boxes)
+    boxes[:, 0::2], boxes[:, 1::2] = boxes[:, 0::2].clip(0, width), boxes[:, 1::2].clip(0, height)
+    points = found.keypoints
+    if points is not None:
+        points = np.concatenate([place.to_image(points[..., :2]), points[..., 2:]], 2)
+    return Detections(boxes, found.scores, found.classes, points)
