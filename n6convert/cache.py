@@ -9,19 +9,20 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from n6convert.errors import OutputError
 
-__all__ = ["Cache", "Entry", "default_root", "key_of", "sha256_of", "write_atomically", "writing"]
+__all__ = ["Cache", "Entry", "default_root", "jsonable", "key_of", "sha256_of", "write_atomically", "writing"]
 
 _RECORD = "entry.json"
 _STALE_SECONDS = 24 * 3600
@@ -82,6 +83,7 @@ class Cache:
         """Move the files in the folder ``made`` (from :meth:`scratch`) under their key, at once."""
         files = {p.relative_to(made).as_posix(): p for p in sorted(made.rglob("*")) if p.is_file()}
         hashes = {name: sha256_of(p) for name, p in files.items()}
+        facts = jsonable(facts)
         record = {"facts": facts, "files": hashes, "seconds": seconds}
         with writing(made):
             (made / _RECORD).write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
@@ -129,6 +131,21 @@ def default_root() -> Path:
 def key_of(parts: Mapping[str, Any]) -> str:
     """Hash of JSON-ready parts, independent of their order."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def jsonable(value: Any) -> Any:
+    """Plain data for JSON: numpy values as Python's, enums and paths as text, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(v) for v in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_dataclass(value) and not isinstance(value, type):
+        return jsonable(asdict(value))
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
 
 
 def sha256_of(path: Path) -> str:

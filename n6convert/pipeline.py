@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from n6convert.cache import key_of
 from n6convert.errors import N6ConvertError
 from n6convert.stages.base import Artifact, Stage, StageResult, save_model
+from n6convert.stages.evaluate import Evaluate
 from n6convert.stages.export import Export
 from n6convert.stages.lint import Lint
 from n6convert.stages.package import Package
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "execute", "run_stages"]
 
 #: in the order in which they run
-STAGES: tuple[Stage, ...] = (Export(), Simplify(), Quantize(), Lint(), Package())
+STAGES: tuple[Stage, ...] = (Export(), Simplify(), Quantize(), Lint(), Evaluate(), Package())
 
 
 def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:

@@ -18,10 +18,10 @@ __all__ = ["make_report"]
 #: facts that stand in sections of their own: stage -> fact -> section
 _SECTIONS = {
     "rewrite": {"rewrites": "rewrites"},
-    "quantize": {"quantization": "quantization", "sqnr_db": "sqnr_db"},
+    "quantize": {"quantization": "quantization"},
     "lint": {"findings": "lint"},
     "estimate": {key: key for key in ("placement", "memory", "cycles", "latency", "advice")},
-    "evaluate": {"accuracy": "accuracy"},
+    "evaluate": {"accuracy": "accuracy", "sqnr_db": "sqnr_db"},
 }
 
 

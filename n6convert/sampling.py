@@ -74,15 +74,19 @@ class Sampling:
 
     def calibration(self) -> Iterator[Feeds]:
         """Encoded calibration samples, from the first one on each call."""
-        return self._encoded("calibration")
+        return (self._run.encode(sample) for sample in self.samples("calibration"))
 
     def held_back(self) -> Iterator[Feeds]:
         """Encoded samples that calibration did not see; the calibration samples when there are too few."""
-        return self._encoded("held_back" if self._held_back_positions else "calibration")
+        return (self._run.encode(sample) for sample in self.judging())
 
     def first(self, count: int) -> list[Feeds]:
         """A few encoded samples for checks."""
         return [feeds for feeds, _ in zip(self.calibration(), range(count), strict=False)]
+
+    def judging(self) -> Iterator[Sample]:
+        """Samples on which the result is judged: the held-back ones, or the calibration samples when there are none."""
+        return self.samples("held_back" if self._held_back_positions else "calibration")
 
     def samples(self, part: str) -> Iterator[Sample]:
         """Samples of ``calibration`` or ``held_back``, in order."""
@@ -113,9 +117,6 @@ class Sampling:
     def _held_back_positions(self) -> frozenset[int]:
         count = min(self._config.held_back, self._used // 4)
         return frozenset((2 * i + 1) * self._used // (2 * count) for i in range(count))
-
-    def _encoded(self, part: str) -> Iterator[Feeds]:
-        return (self._run.encode(sample) for sample in self.samples(part))
 
     def _warnings(self) -> list[str]:
         warnings = list(self.source.warnings())

@@ -15,7 +15,7 @@ __all__ = ["Package"]
 
 class Package(Stage):
     name = "package"
-    inputs = ("quantize",)
+    inputs = ("quantize", "evaluate")
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         return {"package": run.recipe.package.model_dump(mode="json"), "name": run.name}
@@ -27,6 +27,8 @@ class Package(Stage):
         data = quantized.model_path.with_name(f"{quantized.model_path.name}.data")
         if data.exists():
             files[data.name] = data
+        evaluated = inputs["evaluate"].entry
+        files |= {picture: evaluated.folder / picture for picture in evaluated.files}
         return StageResult({"model": name}, files=dict(files))
 
 

@@ -28,7 +28,7 @@ class Quantize(Stage):
             inputs["simplify"].load(), run.sampling.calibration, run.recipe.quantization,
             held_back=run.sampling.held_back, seed=run.recipe.seed, progress=run.progress,
         )
+        found = dict(result.facts)
         samples = run.sampling.facts()
-        warnings = [*samples.pop("warnings"), *result.facts.get("warnings", [])]
-        facts = dict(result.facts) | {"samples": samples, "warnings": warnings}
-        return StageResult(facts, result.model)
+        warnings = [*samples.pop("warnings"), *found.pop("warnings", [])]
+        return StageResult({"quantization": found, "samples": samples, "warnings": warnings}, result.model)

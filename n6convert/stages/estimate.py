@@ -1,0 +1,51 @@
+"""Predicted placement, memory and time of the converted graph, and placement of the graph without rewrites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from n6convert.errors import N6ConvertError
+from n6convert.stages.base import Artifact, Inputs, Stage, StageResult
+
+if TYPE_CHECKING:
+    from n6convert.run import Run
+
+__all__ = ["Estimate"]
+
+_RANGE_SAMPLES = 2
+
+
+class Estimate(Stage):
+    name = "estimate"
+    inputs = ("simplify", "rewrite", "quantize")
+
+    def parameters(self, run: Run) -> Mapping[str, Any]:
+        return {"target": run.recipe.target, "samples": run.sampling.key(), "package": run.recipe.package.model_dump()}
+
+    def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.npu import estimate
+
+        facts = dict(estimate(inputs["quantize"].load(), run.recipe.target).facts())
+        after = facts.pop("placement")
+        facts["placement"] = {"after": after, "before": after}
+        if inputs["rewrite"].identity != inputs["simplify"].identity:
+            before, why = _without_rewrites(run, inputs["simplify"])
+            facts["placement"]["before"] = before
+            facts["warnings"] = [*facts.get("warnings", []), *why]
+        return StageResult(facts)
+
+
+def _without_rewrites(run: Run, simplified: Artifact) -> tuple[dict[str, Any] | None, list[str]]:
+    """Placement of the unrewritten graph, quantized by min-max of a few samples: placement depends on operators."""
+    from n6convert.npu import estimate
+    from n6convert.quantization.config import QuantizationConfig
+    from n6convert.quantization.quantizer import quantize
+
+    plain = QuantizationConfig(ranges="minmax")
+    try:
+        model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain).model
+        facts = estimate(model, run.recipe.target).facts()
+    except N6ConvertError as error:
+        return None, [f"placement without rewrites could not be predicted: {error.problem}"]
+    return facts["placement"] | {"latency": facts.get("latency")}, []

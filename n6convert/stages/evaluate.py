@@ -1,0 +1,163 @@
+"""How good INT8 is against float: SQNR of every output, and the task's own metric where there are labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from n6convert.errors import SourceError
+from n6convert.run import guarded
+from n6convert.stages.base import Inputs, Stage, StageResult
+from n6convert.stages.noise import Noise
+
+if TYPE_CHECKING:
+    from n6convert.metrics.base import Metric, Score
+    from n6convert.numerics import Session
+    from n6convert.plugin import Outputs, Sample
+    from n6convert.run import Run
+
+__all__ = ["Evaluate"]
+
+PICTURES = "pictures"
+
+
+class Evaluate(Stage):
+    """Compares with the exported model, so that losses of every stage in between are in the figures."""
+
+    name = "evaluate"
+    inputs = ("export", "quantize")
+
+    def parameters(self, run: Run) -> Mapping[str, Any]:
+        section = run.recipe.evaluation
+        parts = section.model_dump(mode="json") | {"calibration": run.sampling.key(), "seed": run.recipe.seed}
+        if section.source is not None:
+            from n6convert.samples import fingerprint_samples
+
+            parts["source"] = fingerprint_samples(section.source, limit=section.samples)
+        return parts
+
+    def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.numerics import Session
+
+        pair = Pair(run, Session(inputs["export"].model_path), Session(inputs["quantize"].model_path))
+        facts: dict[str, Any] = {"sqnr_db": _sqnr(pair, run)}
+        if run.recipe.evaluation.source is None:
+            return StageResult(facts, files=pair.pictures)
+        facts |= _accuracy(pair, run, inputs["quantize"].facts["samples"])
+        return StageResult(facts, files=pair.pictures)
+
+
+@dataclass
+class Pair:
+    """The float and the INT8 model side by side."""
+
+    run: Run
+    reference: Session
+    quantized: Session
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    def outputs(self, sample: Sample) -> tuple[Outputs, Outputs]:
+        """Both models' outputs under the float model's names; outputs are matched by position."""
+        feeds = self.run.encode(sample)
+        a, b = self.reference.run(feeds), self.quantized.run(feeds)
+        return a, dict(zip(a, b.values(), strict=True))
+
+    def predictions(self, sample: Sample) -> tuple[Any, Any]:
+        plugin = self.run.ready_plugin
+        outputs = self.outputs(sample)
+        with guarded(self.run, f"decode of sample {sample.id}"):
+            return plugin.decode(outputs[0], sample), plugin.decode(outputs[1], sample)
+
+    def draw(self, sample: Sample, *predictions: Any) -> None:
+        """Keep a picture of both predictions while fewer than the recipe asks for were drawn."""
+        if len(self.pictures) >= self.run.recipe.evaluation.pictures:
+            return
+        with guarded(self.run, f"draw of sample {sample.id}"):
+            image = self.run.ready_plugin.draw(sample, *predictions)
+        if image is not None:
+            stream = BytesIO()
+            image.save(stream, "PNG")
+            stem = re.sub(r"[^\w.-]+", "_", sample.id)
+            self.pictures[f"{PICTURES}/{len(self.pictures):02d}-{stem}.png"] = stream.getvalue()
+
+
+def _sqnr(pair: Pair, run: Run) -> dict[str, float | None]:
+    """SQNR in dB of each output over the held-back samples; None for equal outputs."""
+    noise: dict[str, Noise] = {}
+    show = run.recipe.evaluation.source is None and run.weights.trained and not run.sampling.source.synthetic
+    for sample in run.sampling.judging():
+        reference, quantized = pair.outputs(sample)
+        for name, array in reference.items():
+            noise.setdefault(name, Noise()).add(array, quantized[name])
+        if show:
+            pair.draw(sample, *pair.predictions(sample))
+    return {name: n.sqnr_db for name, n in noise.items()}
+
+
+def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str, Any]:
+    from n6convert.metrics.base import bootstrap_drop
+
+    seen = {s["sha256"] for part in ("calibration", "held_back") for s in calibration.get(part, [])}
+    metrics = _metric(run), _metric(run)
+    used: list[dict[str, str]] = []
+    overlapping = 0
+    for sample in _labelled(run):
+        if sample.sha256 in seen:
+            overlapping += 1
+            continue
+        predictions = pair.predictions(sample)
+        for metric, prediction in zip(metrics, predictions, strict=True):
+            with guarded(run, f"metric on sample {sample.id}"):
+                metric.add(sample, prediction)
+        pair.draw(sample, *predictions)
+        used.append({"id": sample.id, "sha256": sample.sha256})
+        run.progress("samples", len(used), None)
+    _refuse_empty(run, used, overlapping)
+    float_score, int8_score = (metric.score() for metric in metrics)
+    interval = bootstrap_drop(float_score, int8_score, seed=run.recipe.seed)
+    facts: dict[str, Any] = {"accuracy": _summary(float_score, int8_score, interval), "samples": used}
+    facts["accuracy"]["overlapping"] = overlapping
+    if overlapping:
+        facts["warnings"] = [f"{overlapping} labelled samples were left out: calibration had seen them"]
+    return facts
+
+
+def _summary(reference: Score, quantized: Score, interval: Any) -> dict[str, Any]:
+    sign = 1 if reference.higher_is_better else -1
+    return {
+        "metric": reference.name, "unit": reference.unit, "float": reference.value, "int8": quantized.value,
+        "drop": 100 * sign * (reference.value - quantized.value), "samples": reference.samples,
+        "interval": [100 * interval.low, 100 * interval.high] if interval else None,
+        "details": {"float": dict(reference.details), "int8": dict(quantized.details)},
+    }
+
+
+def _labelled(run: Run) -> Iterator[Sample]:
+    from n6convert.sampling import open_source
+
+    section = run.recipe.evaluation
+    return iter(open_source(run, str(section.source), section.samples))
+
+
+def _metric(run: Run) -> Metric:
+    with guarded(run, "metric"):
+        metric = run.ready_plugin.metric()
+    if metric is None:
+        raise SourceError(
+            "labelled samples were given, but this model has no metric", place=run.recipe.evaluation.source,
+            remedy="leave --evaluate out: SQNR against float is reported instead",
+        )
+    return metric
+
+
+def _refuse_empty(run: Run, used: list[Any], overlapping: int) -> None:
+    if used:
+        return
+    raise SourceError(
+        "no labelled samples are left to judge the model on", place=run.recipe.evaluation.source,
+        limit="samples that calibration did not see", found=f"{overlapping} samples, all used for calibration",
+        remedy="calibrate on other samples, or on fewer with --samples",
+    )

@@ -1,0 +1,36 @@
+"""Rules that keep operators on the NPU, each proven equal on samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from n6convert.run import guarded
+from n6convert.stages.base import Inputs, Stage, StageResult
+
+if TYPE_CHECKING:
+    from n6convert.run import Run
+
+__all__ = ["Rewrite"]
+
+_PROOF_SAMPLES = 2
+
+
+class Rewrite(Stage):
+    name = "rewrite"
+    inputs = ("simplify",)
+
+    def parameters(self, run: Run) -> Mapping[str, Any]:
+        config = run.recipe.rewrite.model_dump(mode="json")
+        return {"rewrite": config, "target": run.recipe.target, "samples": run.sampling.key()}
+
+    def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.rewrites import rewrite
+
+        with guarded(run, "rewrites"):
+            extra = tuple(run.ready_plugin.rewrites())
+        result = rewrite(
+            inputs["simplify"].load(), lambda: run.sampling.first(_PROOF_SAMPLES), run.recipe.rewrite,
+            target=run.recipe.target, extra=extra,
+        )
+        return StageResult({"rewrites": {"applied": result.applied, "refused": result.refused}}, result.model)
