@@ -1,0 +1,183 @@
+"""Board time of a schedule in milliseconds, with an interval and the assumptions it rests on (SPEC g).
+
+A hardware epoch takes as long as its slowest resource: computing units, weights from flash at the board's measured
+bandwidth, or activations in their pools; a fixed start is added, and the streamed vectors of wide layers. Software and
+hybrid epochs cost CPU cycles per element, byte or MAC. The epoch controller joins consecutive hardware epochs, so that
+the CPU pays once per run instead of once per epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from n6convert.npu.cycles import epoch_cycles
+from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
+from n6convert.npu.memory import MemoryPlan
+from n6convert.npu.st.mpool import MemoryPool
+from n6convert.npu.streams import epoch_traffic, max_cycles, vector_bytes
+from n6convert.npu.targets import Target
+
+__all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCost:
+    """One epoch: the compiler's two cycle counts, and the time a board needs (microseconds), split by cause.
+
+    ``bound`` names what decides the time: compute, flash, memory, software, hybrid or nothing.
+    """
+
+    id: int
+    kind: Where
+    compute_cycles: float
+    max_cycles: float
+    microseconds: float
+    overhead: float
+    bound: str
+
+
+@dataclass(slots=True)
+class Latency:
+    """Predicted time of one inference; nine in ten measured networks lie between ``low`` and ``high``."""
+
+    milliseconds: float
+    low: float
+    high: float
+    parts: dict[str, float] = field(default_factory=dict)
+    assumptions: list[str] = field(default_factory=list)
+
+
+def epoch_costs(lowered: Lowered, schedule: Schedule, memory: MemoryPlan, target: Target) -> list[EpochCost]:
+    """Cycles and time of every epoch of the schedule."""
+    pools = memory.locations()
+    starts = {first for first, _ in schedule.blobs}
+    neighbours = [None, *(epoch.kind for epoch in schedule.epochs if epoch.kind is not Where.NONE), None]
+    costs, position = [], 0
+    for epoch in schedule.epochs:
+        if epoch.kind is Where.NONE:
+            costs.append(EpochCost(epoch.id, epoch.kind, 0, 0, 0, 0, "nothing"))
+            continue
+        position += 1
+        between = neighbours[position - 1] is Where.HW and neighbours[position + 1] is Where.HW
+        costs.append(_cost(epoch, lowered.tensors, pools, target, epoch.id in starts, between))
+    return costs
+
+
+def _cost(
+    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target,
+    starts_blob: bool, between: bool,
+) -> EpochCost:  # fmt: skip
+    estimate = max_cycles(epoch, tensors, pools, target)
+    if epoch.kind is not Where.HW:
+        microseconds = sum(_software(op, tensors, target) for op in epoch.ops) / target.clocks.cpu
+        switch = target.constants["overheads.switch_cpu_cycles"] / target.clocks.cpu if between else 0.0
+        return EpochCost(epoch.id, epoch.kind, 0, estimate, microseconds, switch, _bound(epoch))
+    resources = _resources(epoch, tensors, pools, target)
+    bound = max(resources, key=lambda name: resources[name])
+    start = target.constants["hardware_epoch.start_cycles"]
+    cycles = resources[bound] + start + _vectors(epoch, target)
+    overhead = _hardware_overhead(epoch, target, starts_blob)
+    compute = epoch_cycles(epoch, tensors, target.version)
+    return EpochCost(epoch.id, epoch.kind, compute, estimate, cycles / target.clocks.npu, overhead, bound)
+
+
+def _bound(epoch: Epoch) -> str:
+    return "hybrid" if epoch.kind is Where.HYBRID else "software"
+
+
+def _resources(
+    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+) -> dict[str, float]:
+    """NPU cycles that each resource needs for this epoch (SPEC g.1)."""
+    traffic = epoch_traffic(epoch, tensors, pools, target)
+    needs = {"compute": epoch_cycles(epoch, tensors, target.version), "flash": 0.0, "memory": 0.0}
+    for pool in target.pools:
+        if pool.name not in traffic:
+            continue
+        use = traffic[pool.name]
+        if not pool.writable:
+            needs["flash"] = (use.reads - _streamed(epoch, target)) * target.clocks.npu / target.flash_mb_s
+        elif pool.external:
+            needs["memory"] += (use.reads + use.writes) * target.clocks.npu / target.hyperram_mb_s
+        else:
+            onchip = max((use.reads + use.writes) * pool.cycles_per_byte, use.slowest)
+            needs["memory"] = max(needs["memory"], onchip)
+    return needs
+
+
+def _streamed(epoch: Epoch, target: Target) -> int:
+    """Bytes of scale and bias vectors that do not fit the units (SPEC e.5)."""
+    return sum(vector_bytes(op.conv, target) for op in epoch.ops if op.conv is not None and op.kind == "Conv")
+
+
+def _vectors(epoch: Epoch, target: Target) -> float:
+    return _streamed(epoch, target) * target.constants["hardware_epoch.streamed_vector_cycles_per_byte"]
+
+
+def _hardware_overhead(epoch: Epoch, target: Target, starts_blob: bool) -> float:
+    """Microseconds the CPU spends around a hardware epoch (SPEC g.4)."""
+    constants = target.constants
+    if target.epoch_controller:
+        return constants["overheads.with_controller.blob_cpu_cycles"] / target.clocks.cpu if starts_blob else 0.0
+    widths = [op.conv.out_channels for op in epoch.ops if op.conv is not None and op.kind == "Conv"]
+    channels = min(sum(widths), constants["overheads.without_controller.channels_limit"])
+    per_channel = constants["overheads.without_controller.per_channel_cpu_cycles"]
+    fixed = constants["overheads.without_controller.epoch_cpu_cycles"]
+    return (fixed + channels * per_channel) / target.clocks.cpu
+
+
+def _software(op: Op, tensors: Mapping[str, Tensor], target: Target) -> float:
+    """CPU cycles of one software or hybrid operator, all repeats (SPEC g.3)."""
+    fixed = target.constants["software.fixed_cpu_cycles"]
+    if op.kind in {"Reshape", "Identity", "Flatten", "Squeeze", "Unsqueeze"}:
+        return fixed
+    kernel = target.kernels.get(f"{op.kind}(innermost)" if _innermost(op, tensors) else op.kind)
+    written = [tensors[name] for name in op.outputs if name in tensors]
+    read = [tensors[name] for name in op.inputs if name in tensors and not tensors[name].constant]
+    if kernel is not None and kernel.unit == "mac":
+        return fixed * op.repeat + kernel.cycles * op.macs
+    if kernel is not None and kernel.unit == "byte":
+        return (fixed + kernel.cycles * sum(tensor.nbytes for tensor in written)) * op.repeat
+    elements = max((tensor.elements for tensor in (*read[:1], *written)), default=0)
+    rate = kernel.cycles if kernel is not None else target.constants["software.default_per_element"]
+    return (fixed + rate * elements) * op.repeat
+
+
+def _innermost(op: Op, tensors: Mapping[str, Tensor]) -> bool:
+    """A Concat on the last axis is a byte-wise CPU copy (SPEC c.5)."""
+    if op.kind != "Concat" or not op.outputs or op.outputs[0] not in tensors:
+        return False
+    rank = len(tensors[op.outputs[0]].shape)
+    return int(op.attributes.get("axis", 1)) % max(rank, 1) == rank - 1
+
+
+def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target) -> Latency:
+    """Sum of all epochs, with the interval of the target and what was assumed."""
+    parts: dict[str, float] = {}
+    for cost in costs:
+        parts[cost.bound] = parts.get(cost.bound, 0.0) + cost.microseconds / 1000
+        parts["overhead"] = parts.get("overhead", 0.0) + cost.overhead / 1000
+    parts.pop("nothing", None)
+    total = sum(parts.values())
+    low, high = target.spread
+    return Latency(total, total * low, total * high, parts, _assumptions(memory, target))
+
+
+def _assumptions(memory: MemoryPlan, target: Target) -> list[str]:
+    clocks = target.clocks
+    controller = "with" if target.epoch_controller else "without"
+    found = [
+        f"{target.description}: CPU {clocks.cpu} MHz, NPU {clocks.npu} MHz",
+        f"weights stream from flash at {target.flash_mb_s:g} MB/s; the board's own code is not executed from there",
+        f"compiled {controller} the epoch controller",
+        f"nine in ten measured networks needed {target.spread[0]:g} to {target.spread[1]:g} times their prediction",
+    ]
+    if memory.external:
+        found.append(
+            f"{memory.external:,} B of activations lie in external RAM; {target.hyperram_mb_s:g} MB/s is assumed, "
+            "never measured: the time may be far off"
+        )
+    if memory.missing:
+        found.append(f"the model does not fit: {memory.missing:,} B have no place; the time assumes that they had one")
+    return found
