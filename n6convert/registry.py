@@ -235,8 +235,17 @@ def _applies(requirement: Requirement) -> bool:
 
 
 def _installed(requirement: Requirement) -> bool:
+    """Whether a requirement is met, the extras it asks for included."""
     try:
-        version = distribution(requirement.name).version
+        found = distribution(requirement.name)
     except PackageNotFoundError:
         return False
-    return requirement.specifier.contains(version, prereleases=True)
+    if not requirement.specifier.contains(found.version, prereleases=True):
+        return False
+    needed = map(Requirement, found.requires or [])
+    return all(_installed(r) for r in needed if any(_of_extra(r, extra) for extra in requirement.extras))
+
+
+def _of_extra(requirement: Requirement, extra: str) -> bool:
+    marker = requirement.marker
+    return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})

@@ -1,0 +1,46 @@
+# From a bare checkout with Python 3.11+, pip and make; every target can be repeated, in any order.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
+METADATA := pyproject.toml constraints.txt $(PLUGINS)
+WORKERS ?= 2
+
+.PHONY: demo test check bench bench-npu bench-accuracy clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m n6convert yolov8n --weights seeded
+
+test: $(VENV)/.all
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+check: $(VENV)/.all
+	$(BIN)/ruff check n6convert plugins tests benchmarks
+	$(BIN)/mypy --strict n6convert
+
+bench: $(VENV)/.all
+	$(BIN)/python benchmarks/bench_core.py
+	$(BIN)/python benchmarks/bench_quantize.py
+
+bench-npu: $(VENV)/.all
+	$(BIN)/python benchmarks/bench_npu.py
+
+bench-accuracy: $(VENV)/.all
+	$(BIN)/python benchmarks/bench_accuracy.py
+
+clean:
+	rm -rf build dist .bench $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "n6convert needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(METADATA) | $(BIN)/python
+	$(PIP) --editable . --editable plugins/yolov8
+	@touch $@
+
+$(VENV)/.all: $(METADATA) | $(BIN)/python
+	$(PIP) --editable '.[dev,coco,tf,tune]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	@touch $@ $(VENV)/.demo
