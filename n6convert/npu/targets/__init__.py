@@ -22,6 +22,7 @@ __all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "targe
 
 DEFAULT_TARGET = "stm32n6570-dk@4.0"
 
+_COSTS = ("hardware_epoch", "overheads", "software")
 _SPEC = re.compile(r"^\s*(?P<board>[A-Za-z0-9-]+)(?:@(?P<version>\d+\.\d+)(?:\.\d+(?:-\w+)?)?)?\s*$")
 
 
@@ -155,7 +156,7 @@ def _build(board: str, version: str) -> Target:
         hyperram_mb_s=entry["hyperram_mb_s"]["value"],
         spread=(entry["spread"]["low"], entry["spread"]["high"]),
         kernels={name: _kernel(kernel) for name, kernel in data["software"]["kernels"].items()},
-        constants=dict(_scalars(data, "")),
+        constants={k: v for part in _COSTS for k, v in _scalars(data[part], f"{part}.")},
         data=data,
     )
 

@@ -1,0 +1,119 @@
+"""The allocator against buffers that the compiler placed, and its rules on small schedules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from n6convert.npu.ir import ConvGeometry, Epoch, Lowered, Op, Schedule, Tensor, Where
+from n6convert.npu.memory import Buffer, lifetimes, place, plan_memory, weight_bytes
+from n6convert.npu.st.text import read_json
+from n6convert.npu.targets import Target, load_target
+
+KB = 1024
+
+
+@pytest.fixture
+def target() -> Target:
+    return load_target("stm32n6570-dk@3.0")
+
+
+def _names(buffers: list[Buffer]) -> list[str | None]:
+    return [buffer.pool.name if buffer.pool else None for buffer in buffers]
+
+
+def test_fastest_pool_first_then_the_joined_one(target: Target) -> None:
+    small, medium, large = Buffer("a", 100 * KB, 0, 2), Buffer("b", 440 * KB, 0, 2), Buffer("c", 1200 * KB, 1, 2)
+    assert place([small, medium, large], target.pools) == []
+    assert _names([small, medium]) == ["npuRAM4", "npuRAM5"]
+    assert large.pool is not None and large.pool.name == "cpuRAM2"
+    assert large.end > 0x34200000, "a buffer above every single pool straddles adjacent ones"
+
+
+def test_buffers_that_live_together_never_overlap(target: Target) -> None:
+    buffers = [Buffer(str(i), (i * 7919) % 97 * 4096 + 16, i // 2, i // 2 + i % 5) for i in range(120)]
+    assert place(buffers, target.pools) == []
+    for i, one in enumerate(buffers):
+        for other in buffers[:i]:
+            if one.first <= other.last and other.first <= one.last:
+                assert one.end <= other.address or other.end <= one.address
+
+
+def test_spill_and_misfit(target: Target) -> None:
+    buffers = [Buffer("a", 1800 * KB, 0, 1), Buffer("b", 1800 * KB, 1, 2)]
+    assert place(buffers, target.pools) == []
+    assert sorted(filter(None, _names(buffers))) == ["cpuRAM2", "hyperRAM"]
+    onchip = [pool for pool in target.pools if not pool.external]
+    assert len(place([Buffer("a", 1800 * KB, 0, 1), Buffer("b", 1800 * KB, 1, 2)], onchip)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "activations"),
+    [
+        ("r01_mobilenet_v2_128_0.5_qdq/v2.1.0_network_c_info.json.gz", 245_760),
+        ("r01_mobilenet_v2_128_0.5_qdq/v3.0.0_network_c_info.json.gz", 245_760),
+        ("r15_tito_transformer_textgen/v2.2.0_network_c_info.json.gz", 1_266_240),
+    ],
+)
+def test_the_compilers_own_buffers(path: str, activations: int, neuralart_dir: Path, target: Target) -> None:
+    """Given the published lifetimes and sizes, the pools fill exactly as published."""
+    data = read_json(neuralart_dir / "reports" / path)
+    found: dict[tuple[int, int], Buffer] = {}
+    for entry in data["buffers"]:
+        if not entry["is_param"] and entry["size_bytes"]:
+            life, key = entry["epochs"], (entry["mpool_id"] * 2**32 + entry["offset_start"], entry["epochs"]["start"])
+            one = found.setdefault(key, Buffer(entry["name"], entry["size_bytes"], life["start"], life["end"]))
+            one.last = max(one.last, life["end"])
+    buffers = list(found.values())
+    assert place(buffers, target.pools) == []
+    tops: dict[str, int] = {}
+    for pool in target.pools:
+        ends = [min(b.end, pool.end) - pool.start for b in buffers if b.address < pool.end and b.end > pool.start]
+        tops[pool.name] = max(ends, default=0)
+    assert sum(tops.values()) == pytest.approx(activations, rel=0.01)
+
+
+def _network() -> tuple[Lowered, Schedule]:
+    shapes = {"x": (1, 8, 16, 16), "y": (1, 8, 16, 16), "v": (1, 2048), "z": (1, 2048)}
+    tensors = {name: Tensor(name, shape, "int8", 0.1, -128) for name, shape in shapes.items()}
+    tensors["w"] = Tensor("w", (8, 1, 3, 3), "int8", 0.1, 0, constant=True)
+    geometry = ConvGeometry(8, 8, (3, 3), groups=8, in_hw=(16, 16), out_hw=(16, 16))
+    conv = Op("conv", "Conv", ("x", "w"), ("y",), conv=geometry, macs=geometry.macs)
+    view = Op("view", "Reshape", ("y",), ("v",), where=Where.NONE)
+    soft = Op("soft", "Softmax", ("v",), ("z",), where=Where.SW)
+    epochs = [
+        Epoch(1, Where.HW, (conv,), ("x",), ("y",)),
+        Epoch(2, Where.NONE, (view,), ("y",), ("v",)),
+        Epoch(3, Where.SW, (soft,), ("v",), ("z",)),
+    ]
+    return Lowered([conv, view, soft], tensors, ("x",), ("z",)), Schedule(epochs, ((1, 1),))
+
+
+def test_reshapes_share_their_buffer() -> None:
+    lowered, schedule = _network()
+    buffers = {buffer.name: buffer for buffer in lifetimes(lowered, schedule)}
+    assert set(buffers) == {"x", "y", "z"}
+    assert (buffers["y"].first, buffers["y"].last) == (1, 3)
+    assert {buffer.name for buffer in lifetimes(lowered, schedule, allocate_io=False)} == {"y"}
+
+
+def test_plan_and_weights(target: Target) -> None:
+    lowered, schedule = _network()
+    plan = plan_memory(lowered, schedule, target)
+    assert plan.fits and plan.missing == 0 and plan.external == 0
+    assert (plan.peak, plan.activations) == (4096, 4096)
+    old = load_target("stm32n6570-dk@2.1")
+    assert weight_bytes(lowered.ops, lowered, old) - weight_bytes(lowered.ops, lowered, target) == 7 * 72 - 8
+    without = weight_bytes(lowered.ops, lowered, target.with_epoch_controller(False))
+    assert without > weight_bytes(lowered.ops, lowered, target), "vectors move into the controller's program"
+
+
+def test_a_model_that_does_not_fit_says_by_how_much() -> None:
+    lowered, schedule = _network()
+    lowered.tensors["y"].shape = (1, 40_000, 16, 16)
+    lowered.tensors["v"].shape = (1, 40_000 * 256)
+    plan = plan_memory(lowered, schedule, load_target("nucleo-n657x0-q@3.0"))
+    assert not plan.fits and plan.missing == 40_000 * 256
+    kit = plan_memory(lowered, schedule, load_target("stm32n6570-dk@3.0"))
+    assert kit.fits and kit.external == 40_000 * 256
