@@ -7,8 +7,8 @@ claim one name are an error that names both, since neither stevedore nor ``entry
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -124,20 +124,21 @@ def fingerprint(top_package: str) -> str:
     Reads files only, imports nothing.
     """
     digest = hashlib.sha256()
-    for folder in _folders(top_package):
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    for root, path in _sources(top_package):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-@cache
-def _folders(top_package: str) -> list[Path]:
+def _sources(top_package: str) -> Iterator[tuple[Path, Path]]:
+    """Files of a package or a single module, each with the folder its name is relative to."""
     spec = find_spec(top_package)
     if spec is None:
-        return []
-    if spec.submodule_search_locations:
-        return [Path(location) for location in spec.submodule_search_locations]
-    return []
+        return
+    for location in map(Path, spec.submodule_search_locations or []):
+        files = (p for p in location.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        yield from ((location, path) for path in sorted(files))
+    if spec.submodule_search_locations is None and spec.origin:
+        yield Path(spec.origin).parent, Path(spec.origin)
 
 
 def _entries(group: str) -> list[EntryPoint]:
@@ -181,7 +182,9 @@ def _import(entry: EntryPoint) -> object:
 
     try:
         try:
-            found = DriverManager(MODELS, entry.name, on_load_failure_callback=fail, warn_on_missing_entrypoint=False)
+            found = DriverManager(
+                MODELS, entry.name, on_load_failure_callback=fail, on_missing_entrypoints_callback=None
+            )
             extension = found.extensions[0]
             if extension.entry_point.value == entry.value:
                 return extension.plugin

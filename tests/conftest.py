@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import shutil
+import sys
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,55 @@ def neuralart_dir() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep tests away from the user's cache; child processes inherit it."""
     os.environ["N6CONVERT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def write_distribution(site: Path, name: str, entries: Mapping[str, str], files: Mapping[str, str], **more: str) -> None:
+    """What pip would leave in a site folder: modules and metadata.
+
+    Args:
+        entries: ``n6convert.models`` entry points.
+        files: content by relative path.
+        more: ``version`` and ``requires``.
+    """
+    for path, text in files.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text, encoding="utf-8")
+    info = site / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    requires = f"Requires-Dist: {more['requires']}\n" if "requires" in more else ""
+    version = more.get("version", "1.0")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}")
+    lines = "".join(f"{key} = {value}\n" for key, value in entries.items())
+    (info / "entry_points.txt").write_text(f"[n6convert.models]\n{lines}")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty site folder that this process and its children import from."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+@pytest.fixture
+def distribution(site: Path) -> Callable[..., None]:
+    """Installs a made-up distribution: ``distribution(name, entries, files, version=..., requires=...)``."""
+    return lambda name, entries, files, **more: write_distribution(site, name, entries, files, **more)
+
+
+@pytest.fixture
+def toy(site: Path, distribution: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The toy plugin installed as ``toy``, a cache of its own, and an empty working folder, which is returned."""
+    distribution("n6-toy", {"toy": "n6_toy:Toy"}, {})
+    shutil.copy(ROOT / "tests" / "toy.py", site / "n6_toy.py")
+    sys.modules.pop("n6_toy", None)
+    monkeypatch.setenv("N6CONVERT_CACHE", str(tmp_path / "cache"))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
 
 
 @pytest.hookimpl(wrapper=True)

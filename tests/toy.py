@@ -1,0 +1,86 @@
+"""A small model plugin that can misbehave; tests install it as the distribution ``n6-toy``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from onnx import TensorProto, helper, numpy_helper
+
+from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, PluginOptions, Sample, SampleSource
+
+
+class Options(PluginOptions):
+    """What can be asked of the toy, sane or not."""
+
+    channels: int = 4
+    nan_weight: bool = False
+    nan_value: bool = False
+    batch: int = 1
+    fails_in: str = ""
+    wrong_feeds: bool = False
+
+
+class Noise(SampleSource):
+    """Random pictures."""
+
+    name = "noise"
+    synthetic = True
+
+    def __len__(self) -> int:
+        return 20
+
+    def __iter__(self) -> Iterator[Sample]:
+        for i in range(20):
+            values = np.random.default_rng(i).standard_normal((1, 3, 8, 8)).astype(np.float32)
+            yield Sample(f"noise{i}", {"x": values})
+
+
+class Toy(ModelPlugin):
+    """Conv, Relu and a pointwise Conv with random weights."""
+
+    Options = Options
+
+    def build(self, request: BuildRequest) -> FloatModel:
+        self._fail("build")
+        options = self.options
+        rng = np.random.default_rng(request.seed)
+        weights = {
+            "w1": rng.standard_normal((options.channels, 3, 3, 3)).astype(np.float32),
+            "w2": rng.standard_normal((2, options.channels, 1, 1)).astype(np.float32),
+        }
+        if request.weights.path is not None:
+            weights["w2"] *= np.float32(len(request.weights.path.read_bytes()))
+        if options.nan_weight:
+            weights["w2"][0, 0] = np.nan
+        nodes = [
+            helper.make_node("Conv", ["x", "w1"], ["c"], name="first", pads=[1, 1, 1, 1]),
+            helper.make_node("Sqrt" if options.nan_value else "Relu", ["c"], ["r"], name="middle"),
+            helper.make_node("Conv", ["r", "w2"], ["y"], name="last"),
+        ]
+        graph = helper.make_graph(
+            nodes, "toy",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [options.batch, 3, 8, 8])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [options.batch, 2, 8, 8])],
+            [numpy_helper.from_array(value, name) for name, value in weights.items()],
+        )
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        return FloatModel(ir.from_proto(proto), {"classes": "a,b"})
+
+    def encode(self, sample: Sample) -> Feeds:
+        self._fail("encode")
+        time.sleep(float(os.environ.get("N6_TOY_SLEEP", "0")))
+        Path(os.environ.get("N6_TOY_LOG", os.devnull)).open("a").write("encode\n")
+        return {"z": sample.data["x"]} if self.options.wrong_feeds else dict(sample.data)
+
+    def samples(self) -> SampleSource:
+        self._fail("samples")
+        return Noise()
+
+    def _fail(self, where: str) -> None:
+        if self.options.fails_in == where:
+            raise ZeroDivisionError("toy trouble")
