@@ -42,9 +42,9 @@ class Embedding:
 
     def __call__(self, ids: NDArray[np.integer]) -> Array:
         """Embedded tokens [1,S,D] of ids [S]."""
-        x = self.words[ids] + self.positions
-        x = x - x.mean(-1, keepdims=True)
-        x = x / np.sqrt((x * x).mean(-1, keepdims=True) + self.epsilon)
+        x = (self.words[ids] + self.positions).astype(np.float64)
+        x -= x.mean(-1, keepdims=True)
+        x /= np.sqrt((x * x).mean(-1, keepdims=True) + self.epsilon)
         return np.asarray(x * self.gamma + self.beta, np.float32)[None]
 
     def rounded(self) -> Embedding:

@@ -71,6 +71,7 @@ class TinyBert(ModelPlugin):
         super().__init__(name, options)
         self._embedding: Embedding | None = None
         self._tokens: TextTokens | HashedTokens | None = None
+        self._padding = 0
         self._files: dict[str, bytes] = {}
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
@@ -117,8 +118,8 @@ class TinyBert(ModelPlugin):
         else:
             folder = HuggingFaceFolder.open(_path(weights))
             self._embedding = folder.embedding(self.options.sequence)
-            padding = int(folder.config.get("pad_token_id") or 0)
-            self._tokens = folder_tokens(folder.path, self.options.sequence, padding)
+            self._padding = int(folder.config.get("pad_token_id") or 0)
+            self._tokens = folder_tokens(folder.path, self.options.sequence, self._padding)
             self._files = {n: (folder.path / n).read_bytes() for n in ("vocab.txt",) if (folder.path / n).is_file()}
         if self.options.table == "int8":
             self._embedding = self._embedding.rounded()
@@ -157,7 +158,7 @@ class TinyBert(ModelPlugin):
         from n6convert_tinybert.board import board_files
 
         assert self._embedding is not None
-        return board_files(self._embedding, self.options.table, self.options.mask) | self._files
+        return board_files(self._embedding, self.options.table, self.options.mask, self._padding) | self._files
 
 
 def _path(weights: Weights) -> Path:
