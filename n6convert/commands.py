@@ -12,6 +12,8 @@ __all__ = ["COMMANDS", "LazyGroup"]
 
 #: command -> module whose ``register(app)`` adds it, and the sentence for ``--help``
 COMMANDS: dict[str, tuple[str, str]] = {
+    "compare": ("n6convert.npu.st_cli", "Hold the prediction for a model against ST's report of it."),
+    "compile": ("n6convert.npu.st_cli", "Compile a package with ST Edge AI and compare its report."),
     "lint": ("n6convert.lint.cli", "Say what ST Edge AI would refuse, or run in float or on the CPU."),
 }
 

@@ -112,6 +112,7 @@ def _join(text: StReport, info: StReport) -> StReport:
         macc=text.macc or info.macc,
         max_cycles=info.max_cycles or text.max_cycles,
         board=text.board or info.board,
+        allocates_io=text.allocates_io and info.allocates_io,
     )
 
 

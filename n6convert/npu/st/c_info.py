@@ -90,6 +90,7 @@ def _normalise(data: Json, source: str) -> StReport:
         weights_bytes=footprint["weights"],
         activations_bytes=footprint["activations"],
         max_cycles=sum(epoch.max_cycles or 0 for epoch in epochs),
+        allocates_io=not any(pool["user_allocated"] for pool in data["memory_pools"]),
     )
 
 

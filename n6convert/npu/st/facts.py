@@ -127,6 +127,8 @@ class StReport:
     macc: int | None = None
     max_cycles: int | None = None
     board: BoardTime | None = None
+    allocates_io: bool = True
+    """False when inputs or outputs were left to the application (``--no-inputs-allocation``)."""
 
     @property
     def version(self) -> tuple[int, int] | None:

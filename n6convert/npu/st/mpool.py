@@ -12,6 +12,9 @@ from n6convert.npu.st.text import read_json
 
 __all__ = ["MemoryPool", "NeuralArtProfile", "read_mpool", "read_profiles"]
 
+_ADDRESS_SPACE = 1 << 32
+"""Pools beyond it are the compiler's internal bookkeeping (``ec params pool`` has 2**63 bytes)."""
+
 _MAGNITUDES = {"BYTES": 1, "KBYTES": 1024, "MBYTES": 1024**2, "GBYTES": 1024**3}
 
 
@@ -56,7 +59,7 @@ class NeuralArtProfile:
 
 
 def read_mpool(path: str | Path) -> tuple[MemoryPool, ...]:
-    """Pools of an mpool file, in its order.
+    """Pools of an mpool file that lie in the address space, in its order.
 
     Raises:
         SourceError: not JSON, no pools, or a pool with a missing or impossible field.
@@ -65,7 +68,8 @@ def read_mpool(path: str | Path) -> tuple[MemoryPool, ...]:
     entries = data.get("memory", {}).get("mempools") if isinstance(data, dict) else None
     if not isinstance(entries, list) or not entries:
         raise SourceError("this is not a memory pool description", place=path, limit="memory.mempools[] (*.mpool)")
-    return tuple(_pool(entry, f"{path}, mempools[{index}]") for index, entry in enumerate(entries))
+    pools = [_pool(entry, f"{path}, mempools[{index}]") for index, entry in enumerate(entries)]
+    return tuple(pool for pool in pools if pool.end <= _ADDRESS_SPACE)
 
 
 def _pool(entry: Any, place: str) -> MemoryPool:

@@ -75,6 +75,7 @@ def _normalise(lines: Sequence[str], source: str) -> StReport:
         hybrid_ops=count_ops(epochs, "hybrid"),
         pools=_pools(lines),
         macc=_macc(lines),
+        allocates_io=not any("--no-inputs-allocation" in line for line in lines if line.startswith("Parameters")),
     )
     _totals(report, lines)
     return report

@@ -1,0 +1,151 @@
+"""``n6convert compare MODEL REPORT...`` and ``n6convert compile DIR``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from n6convert.npu.compile import TIME_LIMIT
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from n6convert.npu.compare import Comparison, Line
+    from n6convert.npu.st import StReport
+    from n6convert.npu.targets import Target
+
+__all__ = ["compare_model", "register", "show"]
+
+_SHOWN = 12
+"""Differences between the schedules that the terminal shows; ``--json`` has them all."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands to the command line."""
+    app.command("compare")(_compare)
+    app.command("compile")(_compile)
+
+
+def _compare(
+    model: Annotated[Path, typer.Argument(help="The quantized model that was compiled (.onnx or .tflite).")],
+    reports: Annotated[list[Path], typer.Argument(help="Its report, c_info.json, network.csv or validate log.")],
+    target: Annotated[str | None, typer.Option(help="Board and version; default: kit, version of the report.")] = None,
+    pools: Annotated[Path | None, typer.Option(help="The *.mpool it was compiled with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Hold the prediction for a model against ST's report of it."""
+    from n6convert.npu.st import read_report
+
+    report = read_report(*reports)
+    _print(compare_model(model, report, target, pools), report, as_json)
+
+
+def _compile(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A package folder that n6convert wrote.")],
+    time_limit: Annotated[float, typer.Option(help="Seconds after which ST Edge AI is stopped.")] = TIME_LIMIT,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Compile a package with ST Edge AI, and compare its report with the prediction."""
+    from n6convert.npu.compile import compile_package
+
+    result = compile_package(folder, time_limit=time_limit)
+    _print(compare_model(result.model, result.report, result.target), result.report, as_json)
+
+
+def compare_model(
+    model: Path, report: StReport, target: str | None = None, pools: Path | None = None
+) -> Comparison:
+    """Predict a model for the core of its report and compare.
+
+    Args:
+        target: ``board@version``; by default the kit with the report's version.
+        pools: the ``*.mpool`` of the project, when it is not the stock one.
+    """
+    from n6convert.npu import estimate
+    from n6convert.npu.compare import compare
+
+    found = estimate(model, target_of(report, target, pools), allocate_io=allocates_io(report))
+    return compare(found.schedule, found.placement.sw_ops, found.placement.hybrid_ops, found.costs, report)
+
+
+def target_of(report: StReport, spec: str | None = None, pools: Path | None = None) -> Target:
+    """The target a report was compiled for: its version, its clocks and whether the epoch controller was on."""
+    from n6convert.npu.targets import DEFAULT_TARGET, load_target
+
+    version = f"{report.version[0]}.{report.version[1]}" if report.version else ""
+    board = "nucleo-n657x0-q" if _slow_clocks(report) else DEFAULT_TARGET.split("@")[0]
+    target = load_target(spec or (f"{board}@{version}" if version else DEFAULT_TARGET), pools=pools)
+    if report.counts is not None:
+        target = target.with_epoch_controller(report.counts.ec > 0)
+    return target
+
+
+def _slow_clocks(report: StReport) -> bool:
+    """600/800 MHz: the template of the Nucleo (SPEC a.2)."""
+    return report.board is not None and report.board.clocks.get("npu") == 800
+
+
+def allocates_io(report: StReport) -> bool:
+    """False when the model's inputs and outputs were left to the application."""
+    return report.allocates_io
+
+
+def _print(comparison: Comparison, report: StReport, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(comparison.as_dict(), indent=2))
+        return
+    from rich.console import Console
+
+    show(comparison, report, Console())
+
+
+def show(comparison: Comparison, report: StReport, console: Console) -> None:
+    """Tables for a person: totals, operators, pools, and where the schedules part."""
+    from rich.table import Table as RichTable
+
+    console.print(f"[bold]{report.model_name or 'model'}[/bold], ST Edge AI Core {report.core_version or '?'}")
+    for title, lines in (
+        ("totals", comparison.totals),
+        ("software operators", comparison.sw),
+        ("hybrid operators", comparison.hybrid),
+        ("pools, bytes", comparison.pools),
+    ):
+        if lines:
+            console.print(_table(RichTable(title=title, title_justify="left"), lines))
+    console.print(f"{comparison.common} epochs agree in order")
+    for difference in comparison.differences[:_SHOWN]:
+        left, right = f"[cyan]{_run(difference.predicted)}[/cyan]", f"[yellow]{_run(difference.truth)}[/yellow]"
+        console.print(f"  after epoch {difference.after}: predicted {left}, compiled {right}")
+    if len(comparison.differences) > _SHOWN:
+        console.print(f"  and {len(comparison.differences) - _SHOWN} more (--json lists all)")
+    for note in comparison.notes:
+        console.print(f"[dim]{note}[/dim]")
+
+
+def _table(table: Table, lines: Sequence[Line]) -> Table:
+    for heading in ("", "predicted", "ST", "error"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for line in lines:
+        error = line.error
+        style = "green" if line.equal else "yellow" if error is not None and abs(error) <= 0.1 else "red"
+        text = "" if error is None else f"{error:+.1%}"
+        table.add_row(line.name, _number(line.predicted), _number(line.truth), f"[{style}]{text}[/{style}]")
+    return table
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+
+
+def _run(labels: Sequence[str]) -> str:
+    if not labels:
+        return "nothing"
+    shown = ", ".join(labels[:4])
+    return shown if len(labels) <= 4 else f"{shown}, ... ({len(labels)} epochs)"
