@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from n6convert.npu.rules import convolution, elementwise, movement, operators  # noqa: F401  (they register rules)
-from n6convert.npu.rules.base import ANY, Rule, Subject, registered, rules_for
+from n6convert.npu.rules.base import ANY, COPY, DEPTHWISE_REST, Rule, Subject, registered, rules_for
 
 __all__ = ["Rule", "Subject", "decide", "known_operators", "rules_for"]
 
@@ -20,4 +20,4 @@ def decide(subject: Subject) -> Rule:
 
 def known_operators() -> list[str]:
     """Operators with rules of their own, sorted."""
-    return [op for op in registered() if op != _UNKNOWN]
+    return [op for op in registered() if op not in (_UNKNOWN, COPY, DEPTHWISE_REST)]

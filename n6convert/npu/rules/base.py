@@ -16,11 +16,15 @@ from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Tensor, Where
 from n6convert.npu.rules.limits import VERSIONS, values
 
-__all__ = ["ANY", "NEWEST", "OLDEST", "Rule", "Subject", "registered", "rule", "rules_for"]
+__all__ = ["ANY", "COPY", "DEPTHWISE_REST", "NEWEST", "OLDEST", "Rule", "Subject", "registered", "rule", "rules_for"]
 
 Version = tuple[int, int]
 ANY = "*"
 """Rules of this operator apply to every operator, before its own."""
+COPY = "Copy"
+"""Stands for the copies that the compiler inserts."""
+DEPTHWISE_REST = "DepthwiseRest"
+"""Stands for the narrow sub-kernels of a large depthwise convolution."""
 OLDEST: Version = VERSIONS[0]
 NEWEST: Version = (99, 0)
 

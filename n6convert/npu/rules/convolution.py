@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from n6convert.npu.ir import Where
-from n6convert.npu.rules.base import Subject, rule
+from n6convert.npu.rules.base import DEPTHWISE_REST, Subject, rule
 from n6convert.npu.rules.limits import HW_STRIDES, POOL_STRIDE
 
 _CONV = ("Conv", "ConvTranspose")
@@ -39,6 +39,20 @@ def conv_stride_not_native(s: Subject) -> bool:
     stride = _pair(s, "strides")[1]
     kernel = _pair(s, "kernel_shape")[1]
     return stride not in HW_STRIDES and kernel > stride and kernel % stride != 0
+
+
+@rule(
+    DEPTHWISE_REST,
+    "Conv",
+    where=Where.SW,
+    as_float=True,
+    evidence="seen 3/3 (r07: 7x7 depthwise on a 7x7 map); a 7x6 kernel stayed on the NPU (r09a)",
+    remedy="use a global average pool, or a kernel at most 6 wide",
+)
+def depthwise_rest(s: Subject) -> bool:
+    """A depthwise kernel wider than {KERNEL_WIDTH} that covers the whole map leaves sub-kernels one column wide, which
+    the M55 computes in float."""
+    return s.node.op == DEPTHWISE_REST
 
 
 @rule("Conv", where=Where.HW, evidence="seen in every report: all convolutions with constant int8 weights")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from n6convert.npu.ir import Where
-from n6convert.npu.rules.base import ANY, Subject, rule
+from n6convert.npu.rules.base import ANY, COPY, DEPTHWISE_REST, Subject, rule
 
-_FREE_TYPES = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose"}
+_FREE_TYPES = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", COPY, DEPTHWISE_REST}
 _VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 _NEEDS_QUANTIZED_CONSTANTS = {"Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Equal", "Concat"}
 _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
@@ -30,6 +30,12 @@ def not_quantized(s: Subject) -> bool:
         return any(not tensor.quantized for tensor in s.parameters)
     weights = s.input(1)
     return s.node.op in _WEIGHTED and weights is not None and weights.constant and not weights.quantized
+
+
+@rule(COPY, where=Where.HW, evidence="seen in every report")
+def layout_copy(s: Subject) -> bool:
+    """Copies into another storage order, inserted by the compiler, are done by the DMA and the ARITH units."""
+    return True
 
 
 @rule("QuantizeLinear", where=Where.HW, evidence="seen r02, r03")

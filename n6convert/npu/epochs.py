@@ -1,0 +1,174 @@
+"""Group lowered operators into epochs: in order, each into the first epoch whose units, chains and streams suffice.
+
+An inferred model of the scheduler (SPEC d.2, d.4): software and hybrid operators stand alone; an operator joins the epoch
+of its producer when it can stream behind it, else the first later HW epoch that is free for it, else a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Units, Where
+from n6convert.npu.rules.limits import EPOCH_CHAINS, EPOCH_STREAMS, EPOCH_UNITS
+
+__all__ = ["schedule"]
+
+_COUNTS_IDLE = (3, 0)
+"""Up to 2.x an epoch without work is numbered and counted; from 3.0 on it is not executed (SPEC h.2)."""
+_LOOK_BACK = 24
+"""How many epochs back an independent operator may join; bounds the search."""
+_DMA = {"Identity", "Concat", "Split", "Slice", "Cast"}
+_STREAMING = {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
+_REDUCING = {"GlobalAveragePool", "GlobalMaxPool"}
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An epoch under construction."""
+
+    kind: Where
+    ops: list[Op] = field(default_factory=list)
+    units: Units = Units()
+    chains: int = 0
+    streams: int = 0
+
+
+class _Scheduler:
+    def __init__(self, lowered: Lowered, version: tuple[int, int]) -> None:
+        self.tensors: Mapping[str, Tensor] = lowered.tensors
+        self.version = version
+        self.slots: list[_Slot] = []
+        self.written: dict[str, int] = {}
+        self.writer: dict[str, Op] = {}
+
+    def run(self, ops: list[Op]) -> list[_Slot]:
+        for op in ops:
+            index = self._place(op)
+            for name in op.outputs:
+                self.written[name] = index
+                self.writer[name] = op
+        return self.slots
+
+    def _place(self, op: Op) -> int:
+        if op.where is Where.NONE:
+            return self._place_view(op)
+        if op.where is not Where.HW:
+            return self._open(op.where, op)
+        streamed = self._stream_source(op)
+        if streamed is not None and self._fits(self.slots[streamed], op, chained=True):
+            return self._join(streamed, op, chained=True)
+        first = 1 + max((self.written.get(name, -1) for name in op.inputs), default=-1)
+        return self._join_from(first, op)
+
+    def _join_from(self, first: int, op: Op) -> int:
+        for index in range(max(first, len(self.slots) - _LOOK_BACK), len(self.slots)):
+            slot = self.slots[index]
+            if slot.kind is Where.HW and self._fits(slot, op, chained=False):
+                return self._join(index, op, chained=False)
+        return self._open(Where.HW, op)
+
+    def _place_view(self, op: Op) -> int:
+        """A view of an NPU result costs nothing; one of a software result is an epoch without work (SEEN 30/30 r15)."""
+        source = self.written.get(op.inputs[0], -1)
+        behind_software = source >= 0 and self.slots[source].kind is not Where.HW
+        if self.version >= _COUNTS_IDLE or not (behind_software or (source < 0 and op.kind == "Transpose")):
+            if source >= 0:
+                self.slots[source].ops.append(op)
+            return source
+        return self._join_from(source + 1, op)
+
+    def _open(self, kind: Where, op: Op) -> int:
+        self.slots.append(_Slot(kind))
+        return self._join(len(self.slots) - 1, op, chained=False)
+
+    def _join(self, index: int, op: Op, chained: bool) -> int:
+        slot = self.slots[index]
+        slot.ops.append(op)
+        slot.units += op.units
+        slot.chains += self._chains(op, chained)
+        slot.streams += self._streams(op, chained)
+        return index
+
+    def _chains(self, op: Op, chained: bool) -> int:
+        return 0 if chained or op.where is Where.NONE else int(op.attributes.get("chains", 1))
+
+    def _streams(self, op: Op, chained: bool) -> int:
+        if op.where is Where.NONE:
+            return 0
+        outside = sum(1 for name in dict.fromkeys(op.inputs) if not self.tensors[name].constant)
+        if op.kind in _DMA:
+            return 2 * self._chains(op, chained)
+        if chained:
+            return outside - 1
+        return max(op.units.conv, outside) + 1
+
+    def _fits(self, slot: _Slot, op: Op, chained: bool) -> bool:
+        return (
+            (slot.units + op.units).within(EPOCH_UNITS)
+            and slot.chains + self._chains(op, chained) <= EPOCH_CHAINS
+            and slot.streams + self._streams(op, chained) <= EPOCH_STREAMS
+        )
+
+    def _stream_source(self, op: Op) -> int | None:
+        """The HW epoch in which one input is just being produced, if the operator can follow it in the same chain."""
+        if op.units.conv or op.kind in _DMA:
+            return None
+        sources = [(self.written[name], name) for name in dict.fromkeys(op.inputs) if name in self.written]
+        if not sources:
+            return None
+        last, name = max(sources)
+        if sum(1 for index, _ in sources if index == last) > 1 or self.slots[last].kind is not Where.HW:
+            return None
+        return last if self._can_follow(op, name, len(sources)) else None
+
+    def _can_follow(self, op: Op, name: str, operands: int) -> bool:
+        before = self.writer[name]
+        if op.kind == "Transpose":
+            return bool(op.attributes.get("fused") or op.attributes.get("stored_last")) and before.units.conv > 0
+        if before.where is Where.NONE or before.kind in _DMA or before.kind == "Transpose":
+            return False
+        if op.units.activ:
+            return before.units.activ == 0
+        if op.kind not in _STREAMING:
+            return False
+        repeats = operands > 1 and self.tensors[name].elements < self.tensors[op.outputs[0]].elements
+        return not repeats and not (before.units.activ and operands > 1)
+
+
+def _tensors_across(ops: list[Op]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    inside = {name for op in ops for name in op.outputs}
+    inputs = dict.fromkeys(name for op in ops for name in op.inputs if name not in inside)
+    return tuple(inputs), tuple(dict.fromkeys(name for op in ops for name in op.outputs))
+
+
+def _epochs(slots: list[_Slot], read_later: Mapping[str, int], kept: set[str]) -> Iterator[Epoch]:
+    for index, slot in enumerate(slots):
+        inputs, written = _tensors_across(slot.ops)
+        outputs = tuple(name for name in written if name in kept or read_later.get(name, -1) > index)
+        yield Epoch(index + 1, slot.kind, tuple(slot.ops), inputs, outputs)
+
+
+def schedule(lowered: Lowered, version: tuple[int, int]) -> Schedule:
+    """Epochs of a lowered graph in execution order, numbered from 1, and the epoch controller's blobs."""
+    slots = _Scheduler(lowered, version).run(lowered.ops)
+    last_read: dict[str, int] = {}
+    for index, slot in enumerate(slots):
+        for op in slot.ops:
+            for name in op.inputs:
+                last_read[name] = index
+    epochs = list(_epochs(slots, last_read, set(lowered.outputs)))
+    return Schedule(epochs, _blobs(epochs))
+
+
+def _blobs(epochs: list[Epoch]) -> tuple[tuple[int, int], ...]:
+    """Runs of HW epochs between software and hybrid ones (SPEC h.2)."""
+    runs: list[tuple[int, int]] = []
+    for epoch in epochs:
+        if epoch.kind is not Where.HW:
+            continue
+        if runs and runs[-1][1] == epoch.id - 1:
+            runs[-1] = (runs[-1][0], epoch.id)
+        else:
+            runs.append((epoch.id, epoch.id))
+    return tuple(runs)

@@ -1,0 +1,201 @@
+"""What ST's front end simplifies before placement: each pass changes the graph in place (SPEC b.1, c)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from n6convert.npu.graph import Graph, Node
+from n6convert.npu.layout import compose, only_ones_move
+
+__all__ = ["simplify"]
+
+_SATURATING = {"Relu", "Clip"}
+_SATURATED_BY = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization", "AveragePool"}
+_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
+_LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_SWISH_SINCE = (2, 1)
+_PADDABLE = {"Conv", "MaxPool", "AveragePool"}
+
+
+def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
+    """Apply all passes for a compiler version; returns the same graph, sorted as before."""
+    passes: list[Callable[[Graph], None]] = [
+        _share_quantization_with_views,
+        _fold_batch_normalization,
+        _drop_saturation,
+        _merge_transposes,
+        _fold_pads,
+        _broadcast_instead_of_resize,
+    ]
+    if version >= _SWISH_SINCE:
+        passes.append(_fuse_swish)
+    for run in passes:
+        run(graph)
+    graph.prune()
+    return graph
+
+
+def _rename(graph: Graph, names: dict[str, str]) -> None:
+    if not names:
+        return
+
+    def final(name: str) -> str:
+        while name in names:
+            name = names[name]
+        return name
+
+    for node in graph.nodes:
+        node.inputs = tuple(final(name) for name in node.inputs)
+    graph.outputs = tuple(final(name) for name in graph.outputs)
+
+
+def _drop(graph: Graph, gone: set[int]) -> None:
+    graph.nodes = [node for node in graph.nodes if id(node) not in gone]
+
+
+def _share_quantization_with_views(graph: Graph) -> None:
+    """A view without a Q/DQ pair of its own keeps the scale of its source."""
+    for node in graph.nodes:
+        if node.op not in _VIEWS or graph.constant(node.inputs[0]):
+            continue
+        source, result = graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
+        if source.quantized and not result.quantized:
+            result.dtype, result.scale, result.zero_point = source.dtype, source.scale, source.zero_point
+
+
+def _sole_reader(readers: dict[str, list[Node]], graph: Graph, name: str) -> bool:
+    return len(readers.get(name, ())) == 1 and name not in graph.outputs
+
+
+def _fold_batch_normalization(graph: Graph) -> None:
+    """A BatchNormalization behind a convolution or product is folded into its weights."""
+    producers, readers = graph.producers(), graph.consumers()
+    gone: set[int] = set()
+    for node in graph.nodes:
+        before = producers.get(node.inputs[0]) if node.op == "BatchNormalization" else None
+        if before is None or before.op not in _LINEAR or not _sole_reader(readers, graph, node.inputs[0]):
+            continue
+        if graph.style == "qoperator" and graph.tensors[node.inputs[0]].quantized:
+            continue
+        _take_over(before, node, producers, gone)
+    _drop(graph, gone)
+
+
+def _take_over(before: Node, node: Node, producers: dict[str, Node], gone: set[int]) -> None:
+    """``before`` writes what ``node`` wrote."""
+    before.outputs = (node.outputs[0], *before.outputs[1:])
+    before.sources += node.sources
+    producers[node.outputs[0]] = before
+    gone.add(id(node))
+
+
+def _drop_saturation(graph: Graph) -> None:
+    """Relu and Clip need no node: the int8 output of the operator before them saturates (SEEN r01)."""
+    producers, readers = graph.producers(), graph.consumers()
+    gone: set[int] = set()
+    for node in graph.nodes:
+        if node.op not in _SATURATING or not all(graph.constant(name) for name in node.inputs[1:]):
+            continue
+        before = producers.get(node.inputs[0])
+        if before is None or before.op not in _SATURATED_BY or not _sole_reader(readers, graph, node.inputs[0]):
+            continue
+        if graph.tensors[node.outputs[0]].quantized or graph.style == "tflite":
+            _take_over(before, node, producers, gone)
+    _drop(graph, gone)
+
+
+def _merge_transposes(graph: Graph) -> None:
+    """Two Transposes in a row are one, and one that changes nothing is none."""
+    producers = graph.producers()
+    for node in graph.nodes:
+        if node.op != "Transpose" or graph.constant(node.inputs[0]):
+            continue
+        rank = len(graph.shape(node.inputs[0]))
+        perm = tuple(node.attributes.get("perm") or range(rank - 1, -1, -1))
+        before = producers.get(node.inputs[0])
+        if before is not None and before.op == "Transpose" and before.attributes.get("perm"):
+            perm = compose(before.attributes["perm"], perm)
+            node.inputs = before.inputs
+            node.sources = before.sources + node.sources
+            node.attributes["graph_edge"] = before.attributes.get("graph_edge") or node.attributes.get("graph_edge")
+        node.attributes["perm"] = perm
+        if only_ones_move(graph.shape(node.inputs[0]), perm) and not node.attributes.get("graph_edge"):
+            node.op = "Reshape"
+
+
+def _fold_pads(graph: Graph) -> None:
+    """Zero padding of height and width in front of a convolution or pool becomes its own padding."""
+    readers = graph.consumers()
+    names: dict[str, str] = {}
+    gone: set[int] = set()
+    for node in graph.nodes:
+        if node.op != "Pad" or not _foldable(graph, node, readers):
+            continue
+        pads = _pad_amounts(graph, node)
+        rank = len(graph.shape(node.inputs[0]))
+        for reader in readers[node.outputs[0]]:
+            own = reader.attributes.get("pads") or [0] * (2 * (rank - 2))
+            extra = pads[2:rank] + pads[rank + 2 :]
+            reader.attributes["pads"] = [a + b for a, b in zip(own, extra, strict=True)]
+            reader.sources += node.sources
+        names[node.outputs[0]] = node.inputs[0]
+        gone.add(id(node))
+    _drop(graph, gone)
+    _rename(graph, names)
+
+
+def _pad_amounts(graph: Graph, node: Node) -> list[int]:
+    pads = node.attributes.get("pads")
+    if pads is None:
+        pads = graph.ints(node.inputs[1]) if len(node.inputs) > 1 else None
+    if pads is None:
+        before, after = graph.shape(node.inputs[0]), graph.shape(node.outputs[0])
+        pads = [0] * len(before) + [b - a for a, b in zip(before, after, strict=True)]
+    return [int(v) for v in pads]
+
+
+def _foldable(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
+    users = readers.get(node.outputs[0], [])
+    rank = len(graph.shape(node.inputs[0]))
+    pads = _pad_amounts(graph, node)
+    fits = rank in (3, 4) and len(pads) == 2 * rank and not any((*pads[:2], *pads[rank : rank + 2]))
+    explicit = all(user.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID") for user in users)
+    return bool(users) and fits and explicit and all(user.op in _PADDABLE for user in users)
+
+
+def _broadcast_instead_of_resize(graph: Graph) -> None:
+    """Resizing a 1x1 map for an elementwise operator is a broadcast (SEEN r03)."""
+    readers = graph.consumers()
+    names: dict[str, str] = {}
+    gone: set[int] = set()
+    for node in graph.nodes:
+        if node.op != "Resize" or math.prod(graph.shape(node.inputs[0])[2:]) != 1:
+            continue
+        users = readers.get(node.outputs[0], [])
+        if users and all(user.op in ("Add", "Mul", "Sub") for user in users):
+            names[node.outputs[0]] = node.inputs[0]
+            gone.add(id(node))
+    _drop(graph, gone)
+    _rename(graph, names)
+
+
+def _fuse_swish(graph: Graph) -> None:
+    """x * Sigmoid(x) is one Swish from core 2.1 on (SEEN r02, r11)."""
+    producers, readers = graph.producers(), graph.consumers()
+    gone: set[int] = set()
+    for node in graph.nodes:
+        if node.op != "Mul" or len(node.inputs) != 2:
+            continue
+        for x, gate in (node.inputs, node.inputs[::-1]):
+            sigmoid = producers.get(gate)
+            if sigmoid is None or sigmoid.op != "Sigmoid" or sigmoid.inputs[0] != x:
+                continue
+            if not _sole_reader(readers, graph, gate) or not graph.tensors[x].quantized:
+                continue
+            node.op, node.inputs = "Swish", (x,)
+            node.sources = sigmoid.sources + node.sources
+            gone.add(id(sigmoid))
+            break
+    _drop(graph, gone)
+

@@ -1,0 +1,270 @@
+"""Convolutions, transposed convolutions, pools and padding (SPEC b.4, c.6, c.7)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from n6convert.errors import GraphError
+from n6convert.npu.cycles import conv_plan, is_fast
+from n6convert.npu.graph import Node
+from n6convert.npu.ir import ConvGeometry, Units, Where
+from n6convert.npu.lowering.core import Lowerer, lowers
+from n6convert.npu.rules import Rule
+from n6convert.npu.rules.limits import (
+    KERNEL_HEIGHT,
+    KERNEL_WIDTH,
+    KERNEL_WIDTH_STRIDED,
+    LINE_BUFFER,
+    POOL_WINDOW,
+)
+
+__all__ = ["geometry_of", "repacked"]
+
+_SMALL_DENSE = 8
+"""Dense kernels above 1x1 and long accumulations read a copy on maps up to this width (SEEN r02, r03)."""
+_SMALL_DEPTHWISE = 4
+"""Depthwise kernels read a copy on maps up to this width (SEEN 5/6 r01, r03)."""
+_MANY_PASSES = 4
+"""Accumulation passes from which a 1x1 convolution on a small map reads a copy (SEEN 5/5 r02)."""
+_TRUE_DEPTHWISE = (3, 0)
+
+
+def _two(values: list[int] | None, default: int) -> tuple[int, int]:
+    if not values:
+        return (default, default)
+    return (int(values[0]), int(values[-1])) if len(values) > 1 else (1, int(values[0]))
+
+
+def _map(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of an activation; rank 3 is one row."""
+    if len(shape) < 3:
+        return (1, 1)
+    return (1, shape[2]) if len(shape) == 3 else (shape[2], math.prod(shape[3:]))
+
+
+def geometry_of(lowerer: Lowerer, node: Node, kernel: tuple[int, int], out_channels: int, groups: int) -> ConvGeometry:
+    """Geometry of a convolution or pool; raises :class:`GraphError` for ranks that the compiler does not know."""
+    shape, result = lowerer.shape(node.inputs[0]), lowerer.shape(node.outputs[0])
+    if len(shape) not in (3, 4) or len(result) != len(shape):
+        raise GraphError("only 1-D and 2-D convolutions and pools are supported", place=node.name, found=list(shape))
+    return ConvGeometry(
+        out_channels=out_channels,
+        in_channels=shape[1],
+        kernel=kernel,
+        strides=_two(node.attributes.get("strides"), 1),
+        pads=_pads(node, shape, result, kernel),
+        dilations=_two(node.attributes.get("dilations"), 1),
+        groups=groups,
+        in_hw=_map(shape),
+        out_hw=_map(result),
+    )
+
+
+def _pads(
+    node: Node, shape: tuple[int, ...], result: tuple[int, ...], kernel: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    pads = node.attributes.get("pads")
+    if node.attributes.get("auto_pad", "NOTSET").startswith("SAME"):
+        strides = _two(node.attributes.get("strides"), 1)
+        sizes = zip(_map(result), strides, kernel, _map(shape), strict=True)
+        need = [max((out - 1) * stride + taps - size, 0) for out, stride, taps, size in sizes]
+        return (need[0] // 2, need[1] // 2, need[0] - need[0] // 2, need[1] - need[1] // 2)
+    if not pads:
+        return (0, 0, 0, 0)
+    if len(pads) == 2:
+        return (0, int(pads[0]), 0, int(pads[1]))
+    return (int(pads[0]), int(pads[1]), int(pads[2]), int(pads[3]))
+
+
+def _sub_kernels(geometry: ConvGeometry) -> tuple[int, int]:
+    """Rows and columns of native kernels that a large kernel is split into (SPEC b.4)."""
+    native = KERNEL_WIDTH if geometry.strides[1] == 1 else KERNEL_WIDTH_STRIDED
+    return -(-geometry.kernel[0] // KERNEL_HEIGHT), -(-geometry.kernel[1] // native)
+
+
+def _extra_epochs(parts: int, version: tuple[int, int]) -> int:
+    """Epochs beyond the first that sum up sub-kernels: 7x7 needs 4 in all on 2.2 and 5 on 4.0 (SEEN r13)."""
+    if parts <= 2:
+        return 0
+    return parts - 2 if version >= (4, 0) else -(-2 * parts // 3) - 1
+
+
+@lowers("Conv")
+def _conv(lowerer: Lowerer, node: Node) -> None:
+    rule = lowerer.decide(node)
+    weights = lowerer.shape(node.inputs[1])
+    if len(weights) < 3 or not all(weights):
+        raise GraphError("convolution weights have an impossible shape", place=node.name, found=list(weights))
+    kernel = _two(list(weights[2:]), 1)
+    groups = int(node.attributes.get("group", 1) or 1)
+    geometry = geometry_of(lowerer, node, kernel, weights[0], groups)
+    if geometry.in_channels != weights[1] * groups:
+        raise GraphError(
+            "channels and weights of a convolution do not fit",
+            place=node.name,
+            limit=f"{weights[1]} x {groups} groups",
+            found=f"{geometry.in_channels} input channels",
+        )
+    if rule.where is not Where.HW:
+        lowerer.emit("Conv", node, rule, node.inputs, node.outputs, conv=geometry)
+        return
+    _hw_conv(lowerer, node, rule, geometry)
+
+
+def _hw_conv(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -> None:
+    source, result = node.inputs[0], node.outputs[0]
+    rows, columns = _sub_kernels(geometry)
+    narrow = geometry.depthwise and geometry.out_hw[1] == 1 and geometry.kernel[1] % KERNEL_WIDTH == 1 and columns > 1
+    units = lowerer.conv_units(geometry, source, result)
+    x = repacked(lowerer, node, source, geometry)
+    extra = rows - 1 if narrow else _extra_epochs(rows * columns, lowerer.version)
+    partial = lowerer.fresh(result, "partial") if extra or narrow else result
+    split = Units(conv=min(4, max(units.conv, rows * columns)), arith=units.arith)
+    lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], [partial], units=split, conv=geometry)
+    parts = [partial]
+    if narrow:
+        parts += [_narrow_part(lowerer, node, geometry, row) for row in range(rows)]
+    for index in range(extra):
+        last = index == extra - 1
+        target = result if last else lowerer.fresh(result, "partial")
+        inputs = parts if index == 0 else [parts[0]]
+        lowerer.emit("Add", node, rule, inputs, [target], units=Units(arith=4 if not last else 3))
+        parts = [target]
+
+
+def _narrow_part(lowerer: Lowerer, node: Node, geometry: ConvGeometry, row: int) -> str:
+    """A sub-kernel one column wide on a map of the kernel's size: the M55 computes it in float (SEEN 3/3 r07)."""
+    rule = lowerer.pick("DepthwiseRest", node)
+    height = min(KERNEL_HEIGHT, geometry.kernel[0] - row * KERNEL_HEIGHT)
+    part = replace(geometry, kernel=(height, 1))
+    result = lowerer.fresh(node.outputs[0], "rest", dtype="float32")
+    lowerer.emit("Conv", node, rule, [node.inputs[0]], [result], conv=part)
+    fixed = lowerer.fresh(node.outputs[0], "rest")
+    lowerer.emit("Cast", node, rule, [result], [fixed])
+    return fixed
+
+
+def repacked(lowerer: Lowerer, node: Node, source: str, geometry: ConvGeometry) -> str:
+    """The tensor a convolution reads: a copy with another batch depth when the stored one does not suit it."""
+    if not _needs_copy(lowerer, source, geometry):
+        return source
+    key = (source, "repack")
+    if key not in lowerer.cache:
+        lowerer.cache[key] = lowerer.fresh(source, "cp_in")
+        lowerer.emit("Identity", node, lowerer.pick("Copy", node), [source], [lowerer.cache[key]])
+    return lowerer.cache[key]
+
+
+def _needs_copy(lowerer: Lowerer, source: str, geometry: ConvGeometry) -> bool:
+    width, channels = geometry.in_hw[1], geometry.group_channels
+    if lowerer.writers.get(source) is None:
+        return False
+    if geometry.depthwise:
+        return lowerer.version < _TRUE_DEPTHWISE and 1 < width <= _SMALL_DEPTHWISE
+    if geometry.kernel != (1, 1):
+        return channels > 8 and (1 < width <= _SMALL_DENSE or width * channels >= LINE_BUFFER)
+    return width <= _SMALL_DENSE and _long_accumulation(lowerer, source, geometry)
+
+
+def _long_accumulation(lowerer: Lowerer, source: str, geometry: ConvGeometry) -> bool:
+    tensor = lowerer.tensors[source]
+    plan = conv_plan(geometry, is_fast(tensor.zero_point, tensor.dtype), lowerer.version)
+    writer = lowerer.writers[source]
+    pointwise = writer.op == "Conv" and lowerer.shape(writer.inputs[1])[2:] == (1, 1)
+    return plan.passes >= _MANY_PASSES and not pointwise and geometry.in_hw[1] > 1
+
+
+@lowers("ConvTranspose")
+def _conv_transpose(lowerer: Lowerer, node: Node) -> None:
+    rule = lowerer.decide(node)
+    weights = lowerer.shape(node.inputs[1])
+    groups = int(node.attributes.get("group", 1) or 1)
+    kernel = _two(list(weights[2:]), 1)
+    geometry = geometry_of(lowerer, node, kernel, weights[1] * groups, groups)
+    dense = replace(geometry, strides=(1, 1), in_hw=geometry.out_hw)
+    if rule.where is not Where.HW:
+        lowerer.emit("ConvTranspose", node, rule, node.inputs, node.outputs, conv=dense)
+        return
+    x = node.inputs[0]
+    if max(geometry.strides) > 1:
+        x = _zero_stuffed(lowerer, node, geometry)
+    units = lowerer.conv_units(dense, x, node.outputs[0])
+    lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], node.outputs, units=units, conv=dense)
+
+
+def _zero_stuffed(lowerer: Lowerer, node: Node, geometry: ConvGeometry) -> str:
+    source = node.inputs[0]
+    batch, channels, *_ = lowerer.shape(source)
+    factor = math.prod(geometry.strides)
+    off = lowerer.pick("DepthToSpace", node)
+    stuffed = lowerer.fresh(source, "zeros", (batch, channels * factor, *geometry.in_hw))
+    lowerer.emit("Concat", node, off, [source], [stuffed])
+    size = [a * b for a, b in zip(geometry.in_hw, geometry.strides, strict=True)]
+    spread = lowerer.fresh(source, "spread", (batch, channels, *size))
+    lowerer.emit("DepthToSpace", node, off, [stuffed], [spread])
+    cropped = lowerer.fresh(source, "crop", (batch, channels, *geometry.out_hw))
+    crop = ConvGeometry(
+        channels, channels, (1, 1), groups=channels, in_hw=(size[0], size[1]), out_hw=geometry.out_hw
+    )
+    rule = lowerer.pick("Conv", node)
+    lowerer.emit("Conv", node, rule, [spread], [cropped], units=Units(conv=1, arith=1), conv=crop, where=Where.HW)
+    return cropped
+
+
+@lowers("MaxPool", "AveragePool")
+def _pool(lowerer: Lowerer, node: Node) -> None:
+    rule = lowerer.decide(node)
+    kernel = _two(node.attributes.get("kernel_shape"), 1)
+    channels = lowerer.shape(node.inputs[0])[1]
+    geometry = geometry_of(lowerer, node, kernel, channels, channels)
+    whole = kernel == geometry.in_hw and not any(geometry.pads)
+    if rule.where is not Where.HW or max(kernel) <= POOL_WINDOW or (whole and node.op == "AveragePool"):
+        lowerer.emit(
+            node.op, node, rule, node.inputs[:1], node.outputs[:1], units=_pool_units(node.op), window=kernel
+        )
+        return
+    _decomposed_pool(lowerer, node, rule, geometry)
+
+
+def _pool_units(op: str) -> Units:
+    return Units(pool=1, arith=1 if op == "AveragePool" else 0)
+
+
+def _decomposed_pool(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -> None:
+    """A padding convolution and a chain of native pools, two to an epoch (SEEN r02)."""
+    source = node.inputs[0]
+    top, left, bottom, right = geometry.pads
+    size = (geometry.in_hw[0] + top + bottom, geometry.in_hw[1] + left + right)
+    x = lowerer.fresh(source, "pad", (1, geometry.in_channels, *size))
+    pad = replace(geometry, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), out_hw=size)
+    lowerer.emit("Conv", node, rule, [source], [x], units=Units(conv=1), conv=pad, macs=1)
+    steps = -(-(max(geometry.kernel) - 1) // (POOL_WINDOW - 1))
+    for step in range(steps):
+        result = node.outputs[0] if step == steps - 1 else lowerer.fresh(source, "pool")
+        lowerer.emit(node.op, node, rule, [x], [result], units=_pool_units(node.op), window=(POOL_WINDOW, POOL_WINDOW))
+        x = result
+
+
+@lowers("Pad")
+def _pad(lowerer: Lowerer, node: Node) -> None:
+    rule = lowerer.decide(node)
+    if rule.where is not Where.HW:
+        lowerer.emit("Pad", node, rule, node.inputs[:1], node.outputs)
+        return
+    source, result = node.inputs[0], node.outputs[0]
+    if rule.name == "pad-spatial":
+        _padding_conv(lowerer, node, rule, source, result)
+        return
+    turn = lowerer.pick("Transpose", node, perm=(0, 2, 1, *range(3, len(lowerer.shape(source)))))
+    before, after = lowerer.fresh(source, "turned"), lowerer.fresh(result, "turned")
+    lowerer.emit("Transpose", node, turn, [source], [before])
+    _padding_conv(lowerer, node, rule, before, after)
+    lowerer.emit("Transpose", node, turn, [after], [result])
+
+
+def _padding_conv(lowerer: Lowerer, node: Node, rule: Rule, source: str, result: str) -> None:
+    shape, size = lowerer.shape(source), lowerer.shape(result)
+    channels = shape[1] if len(shape) > 1 else 1
+    pad = ConvGeometry(channels, channels, (1, 1), groups=channels, in_hw=_map(shape), out_hw=_map(size))
+    lowerer.emit("Conv", node, rule, [source], [result], units=Units(conv=1, arith=1), conv=pad, macs=1)

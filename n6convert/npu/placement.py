@@ -1,0 +1,113 @@
+"""Placement of a model: operators lowered, placed and grouped into epochs, and the facts that the report prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from n6convert.errors import GraphError
+from n6convert.npu.epochs import schedule
+from n6convert.npu.graph import Graph
+from n6convert.npu.ir import EpochCounts, Lowered, Op, OperatorReport, PlacementReport, Schedule, Where
+from n6convert.npu.lowering import lower
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+__all__ = ["Model", "place", "printed", "read", "report"]
+
+Model = "str | Path | onnx.ModelProto | onnx_ir.Model"
+
+_FLOAT_MARKED = (3, 0)
+"""From here on float kernels are printed with "(float)" (SPEC h.2)."""
+_NEVER_MARKED = {"DequantizeLinear", "QuantizeLinear"}
+
+
+def read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
+    """Read a model file (ONNX or TFLite) or a model in memory.
+
+    Raises:
+        SourceError: no such file.
+        GraphError: damaged, not static, or of another kind.
+    """
+    from n6convert.npu.onnx_reader import read_onnx, read_proto
+
+    if isinstance(model, (str, Path)):
+        path = Path(model)
+        if path.suffix.lower() == ".tflite":
+            from n6convert.npu.tflite_reader import read_tflite
+
+            return read_tflite(path)
+        return read_onnx(path)
+    if type(model).__name__ == "ModelProto":
+        return read_proto(model)  # type: ignore[arg-type]
+    import onnx_ir
+
+    if isinstance(model, onnx_ir.Model):
+        return read_proto(onnx_ir.to_proto(model))
+    raise GraphError("not a model", found=type(model).__name__, limit="a path, an onnx.ModelProto or an onnx_ir.Model")
+
+
+def place(graph: Graph, version: tuple[int, int]) -> tuple[Lowered, Schedule]:
+    """Lower a graph for a compiler version and group it into epochs. The graph is consumed."""
+    lowered = lower(graph, version)
+    return lowered, schedule(lowered, version)
+
+
+def printed(op: Op, version: tuple[int, int]) -> str:
+    """The operator's name as ST's report of that version prints it."""
+    marked = op.float and version >= _FLOAT_MARKED and op.kind not in _NEVER_MARKED
+    return f"{op.kind}(float)" if marked else op.kind
+
+
+def report(plan: Schedule, version: tuple[int, int], times: Mapping[int, float] | None = None) -> PlacementReport:
+    """Facts for ``report.json``; ``times`` are predicted microseconds by epoch id, when they are known."""
+    counts = EpochCounts.of(plan.epochs)
+    off: dict[Where, Counter[str]] = {Where.SW: Counter(), Where.HYBRID: Counter()}
+    operators: list[OperatorReport] = []
+    for epoch in plan.epochs:
+        if epoch.kind in off:
+            off[epoch.kind][printed(epoch.ops[0], version)] += 1
+        operators.extend(_line(op, epoch.id, version) for op in epoch.ops)
+    return PlacementReport(
+        epochs=counts,
+        offload=counts.offload,
+        sw_ops=dict(off[Where.SW]),
+        hybrid_ops=dict(off[Where.HYBRID]),
+        operators=operators,
+        blobs=len(plan.blobs),
+        mac_share=_mac_share(plan),
+        time_share=_time_share(plan, times),
+    )
+
+
+def _line(op: Op, epoch: int, version: tuple[int, int]) -> OperatorReport:
+    return OperatorReport(
+        name=op.name,
+        op=printed(op, version),
+        where=op.where,
+        epoch=epoch,
+        reason=op.reason,
+        rule=op.rule,
+        evidence=op.evidence,
+        remedy=op.remedy,
+        rewrite=op.rewrite,
+        float=op.float,
+        macs=op.macs,
+        sources=op.sources,
+    )
+
+
+def _mac_share(plan: Schedule) -> float | None:
+    total = sum(op.macs for epoch in plan.epochs for op in epoch.ops)
+    on_npu = sum(op.macs for epoch in plan.epochs if epoch.kind is Where.HW for op in epoch.ops)
+    return on_npu / total if total else None
+
+
+def _time_share(plan: Schedule, times: Mapping[int, float] | None) -> float | None:
+    if not times or not sum(times.values()):
+        return None
+    return sum(times.get(epoch.id, 0.0) for epoch in plan.epochs if epoch.kind is Where.HW) / sum(times.values())
