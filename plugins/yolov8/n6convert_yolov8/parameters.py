@@ -209,4 +209,4 @@ def _normal(name: str, seed: int, count: int) -> Array:
     """Nearly normal numbers: the sum of the four 16-bit lanes of each raw integer, centred and scaled."""
     raw = np.asarray(np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw(count))
     lanes = (raw[:, None] >> np.array([0, 16, 32, 48], np.uint64) & np.uint64(0xFFFF)).astype(np.int64)
-    return ((lanes.sum(1) - 2 * 65535).astype(np.float64) / 37837.2).astype(np.float32)
+    return np.asarray((lanes.sum(1) - 2 * 65535).astype(np.float64) / 37837.2, np.float32)

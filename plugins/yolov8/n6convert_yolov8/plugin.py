@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
@@ -11,12 +11,24 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from n6convert.imaging import Letterbox, draw_boxes, draw_points, letterbox, side_by_side
-from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, Outputs, PluginOptions, Sample, Weights
+from n6convert.plugin import (
+    BuildRequest,
+    Feeds,
+    FloatModel,
+    ModelPlugin,
+    Outputs,
+    PluginOptions,
+    Sample,
+    SourceError,
+    Weights,
+)
+from n6convert_yolov8.architecture import Architecture
 from n6convert_yolov8.decode import Detections, decode_head, suppress
 from n6convert_yolov8.head import HeadForm
 from n6convert_yolov8.names import COCO_CLASSES, SKELETON
 from n6convert_yolov8.network import build_network
-from n6convert_yolov8.parameters import Parameters, load_parameters, seeded_parameters
+from n6convert_yolov8.onnx_source import ForeignNetwork
+from n6convert_yolov8.parameters import load_parameters, seeded_parameters
 from n6convert_yolov8.pretrained import fetch_pretrained
 
 if TYPE_CHECKING:
@@ -77,11 +89,22 @@ class YoloV8(ModelPlugin):
 
     def build(self, request: BuildRequest) -> FloatModel:
         """The float graph, from a checkpoint, an ONNX file, or seeded numbers."""
-        parameters = self._parameters(request)
-        options = self.choices
-        channels_last = options.layout == "nhwc"
+        path, options = request.weights.path, self.choices
+        if path is None:
+            parameters = seeded_parameters(self.name[len("yolov8")], request.seed, self.seeded_keypoints)
+        elif path.suffix.lower() == ".onnx":
+            request.progress("recognising the network in the .onnx file", 0, None)
+            foreign = ForeignNetwork(path, pose=self.seeded_keypoints is not None)
+            if foreign.parameters is None:
+                return _as_it_is(foreign, options, path)
+            parameters = foreign.parameters
+        else:
+            parameters = load_parameters(path)
+        architecture, channels_last = parameters.architecture, options.layout == "nhwc"
+        self._check_task(architecture, path)
         model = build_network(parameters, options.size, head=options.head, channels_last=channels_last, name=self.name)
-        return FloatModel(model, _metadata(parameters, options.head))
+        facts = {"head": options.head, "reg_max": str(architecture.reg_max)}
+        return FloatModel(model, facts | _labels(parameters.classes, architecture.classes, architecture.keypoints))
 
     def encode(self, sample: Sample) -> Feeds:
         """``images``: float32 RGB in 0..1, letterboxed on grey, ``[1, 3, h, w]`` or ``[1, h, w, 3]``."""
@@ -131,11 +154,15 @@ class YoloV8(ModelPlugin):
             draw_points(picture, points, edges, points[:, 2] > 0.5)
         return picture
 
-    def _parameters(self, request: BuildRequest) -> Parameters:
-        if request.weights.path is None:
-            return seeded_parameters(self.name[len("yolov8")], request.seed, self.seeded_keypoints)
-        request.progress("reading weights", 0, None)
-        return load_parameters(request.weights.path)
+    def _check_task(self, architecture: Architecture, path: Path | None) -> None:
+        wanted = "pose" if self.seeded_keypoints else "detection"
+        found = "pose" if architecture.keypoints else "detection"
+        if wanted != found:
+            other = self.name.removesuffix("-pose") if found == "detection" else f"{self.name}-pose"
+            raise SourceError(
+                f"the weights are those of a {found} network", place=path, limit=f"{wanted} weights for {self.name}",
+                remedy=f"n6convert {other} --weights {path}",
+            )  # fmt: skip
 
     def _input_size(self) -> tuple[int, int]:
         shape = self.info.inputs[0].shape
@@ -160,17 +187,33 @@ class YoloV8Pose(YoloV8):
 _METRIC_CONFIDENCE = 0.001
 
 
-def _metadata(parameters: Parameters, head: str) -> Mapping[str, str]:
-    architecture = parameters.architecture
-    names = parameters.classes or _default_names(architecture.classes, architecture.keypoints is not None)
-    facts = {"classes": json.dumps(names), "head": head, "reg_max": str(architecture.reg_max)}
-    return facts | ({"keypoints": json.dumps(architecture.keypoints)} if architecture.keypoints else {})
+def _as_it_is(foreign: ForeignNetwork, options: YoloV8Options, path: Path) -> FloatModel:
+    """A file whose layers were not recognised: its own graph, cut where that is possible."""
+    if foreign.size != options.size:
+        raise SourceError(
+            "the .onnx file has another input size, and its layers were not recognised, so it cannot be rebuilt",
+            place=path, limit=f"{foreign.size[0]} x {foreign.size[1]}", found=f"{options.size[0]} x {options.size[1]}",
+            remedy=f"set options.imgsz to the file's own size; not recognised because: {foreign.reason}",
+        )  # fmt: skip
+    cut = foreign.cut() if options.head == "cut" else None
+    facts = {"head": "full" if cut is None else "cut", "note": f"the file's own graph was used: {foreign.reason}"}
+    if cut is None and options.head == "cut":
+        facts["note"] += "; the head could not be cut, so boxes and scores share the full output's INT8 grid"
+    return FloatModel(cut or foreign.model, facts | _labels(foreign.names, foreign.classes, foreign.keypoints))
 
 
-def _default_names(count: int, pose: bool) -> tuple[str, ...]:
+def _labels(names: Sequence[str] | None, count: int, keypoints: tuple[int, int] | None) -> dict[str, str]:
+    """What decoding needs to know, as metadata."""
+    if names is None or len(names) != count:
+        names = _default_names(count, keypoints is not None)
+    facts = {"classes": json.dumps(list(names))}
+    return facts | ({"keypoints": json.dumps(keypoints)} if keypoints else {})
+
+
+def _default_names(count: int, pose: bool) -> Sequence[str]:
     if count == len(COCO_CLASSES):
         return COCO_CLASSES
-    return ("person",) if pose and count == 1 else tuple(f"class {i}" for i in range(count))
+    return ("person",) if pose and count == 1 else [f"class {i}" for i in range(count)]
 
 
 def _in_sample(found: Detections, sample: Sample, size: tuple[int, int]) -> Detections:
