@@ -101,7 +101,8 @@ def _resources(
         elif pool.external:
             needs["memory"] += (use.reads + use.writes) * target.clocks.npu / target.hyperram_mb_s
         else:
-            onchip = max((use.reads + use.writes) * pool.cycles_per_byte, use.slowest)
+            beat = target.constants["hardware_epoch.beat_cycles"]
+            onchip = max((use.reads + use.writes) * pool.cycles_per_byte, use.beats * beat)
             needs["memory"] = max(needs["memory"], onchip)
     return needs
 

@@ -30,12 +30,17 @@ class PoolTraffic:
     reads: float = 0.0
     writes: float = 0.0
     slowest: float = 0.0
+    beats: float = 0.0
+    """Memory beats of the slowest byte-granular stream: one byte each."""
 
-    def add(self, reads: float, writes: float, cycles_per_byte: float) -> None:
-        """Add one stream."""
+    def add(self, reads: float, writes: float, pool: MemoryPool, bytes_per_beat: float | None = None) -> None:
+        """Add one stream; packed, unless only some bytes of every beat are used (SPEC f.2)."""
         self.reads += reads
         self.writes += writes
-        self.slowest = max(self.slowest, (reads + writes) * cycles_per_byte)
+        rate = pool.freq_ratio / (bytes_per_beat or pool.byte_width)
+        self.slowest = max(self.slowest, (reads + writes) * rate)
+        if bytes_per_beat:
+            self.beats = max(self.beats, (reads + writes) / bytes_per_beat)
 
 
 def stored_weights(geometry: ConvGeometry, target: Target) -> int:
@@ -66,12 +71,11 @@ def epoch_traffic(
         _read(traffic, name, readers.get(name), tensors, pools.get(name), target)
     for name in epoch.outputs:
         if name in pools:
-            rate = _write_rate(epoch, name, pools[name], target)
-            traffic[pools[name].name].add(0, tensors[name].nbytes, rate)
+            traffic[pools[name].name].add(0, tensors[name].nbytes, pools[name], _scattered(epoch, name, target))
     for op in epoch.ops:
         parameters = _parameters(op, tensors, target)
         if parameters:
-            traffic[constants.name].add(parameters, 0, constants.cycles_per_byte)
+            traffic[constants.name].add(parameters, 0, constants)
         _partial_sums(traffic, op, epoch, tensors, pools, target)
     return dict(traffic)
 
@@ -85,14 +89,14 @@ def _read(
         return
     plan = plan_of(reader, tensors, target.version) if reader is not None else None
     if reader is None or plan is None or reader.conv is None:
-        traffic[pool.name].add(tensor.nbytes, 0, pool.cycles_per_byte)
+        traffic[pool.name].add(tensor.nbytes, 0, pool)
         return
     times = _rereads(plan, reader.conv, is_fast(tensor.zero_point, tensor.dtype))
     if _byte_granular(reader.conv, target):
-        traffic[pool.name].add(tensor.nbytes, 0, pool.freq_ratio)
+        traffic[pool.name].add(tensor.nbytes, 0, pool, bytes_per_beat=1)
     else:
         for _ in range(plan.units):
-            traffic[pool.name].add(tensor.nbytes * times / plan.units, 0, pool.cycles_per_byte)
+            traffic[pool.name].add(tensor.nbytes * times / plan.units, 0, pool)
 
 
 def _rereads(plan: ConvPlan, geometry: ConvGeometry, fast: bool) -> float:
@@ -110,16 +114,15 @@ def _byte_granular(geometry: ConvGeometry, target: Target) -> bool:
     return geometry.depthwise and target.depthwise_inflation == 1
 
 
-def _write_rate(epoch: Epoch, name: str, pool: MemoryPool, target: Target) -> float:
-    """Layout changes and depthwise layers write single bytes from 3.0 on, two per beat when strided (r01 3.0.0)."""
+def _scattered(epoch: Epoch, name: str, target: Target) -> float | None:
+    """Bytes per beat of an output that is not packed: layout changes and depthwise layers from 3.0 on (r01 3.0.0)."""
     writer = next((op for op in reversed(epoch.ops) if name in op.outputs), None)
     conv = next((op.conv for op in epoch.ops if op.conv is not None and op.kind == "Conv"), None)
     if target.depthwise_inflation != 1 or writer is None:
-        return pool.cycles_per_byte
+        return None
     if conv is not None and conv.depthwise:
-        return pool.freq_ratio / (2 if max(conv.strides) > 1 else 1)
-    scattered = len(epoch.ops) == 1 and writer.kind in {"Identity", "Transpose"}
-    return pool.freq_ratio if scattered else pool.cycles_per_byte
+        return 2 if max(conv.strides) > 1 else 1
+    return 1 if len(epoch.ops) == 1 and writer.kind in {"Identity", "Transpose"} else None
 
 
 def _parameters(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
@@ -143,8 +146,8 @@ def _partial_sums(
         return
     sums = 2 * op.conv.out_channels * math.prod(op.conv.out_hw)
     for _ in range(plan.passes):
-        traffic[pool.name].add(sums, 0, pool.cycles_per_byte)
-        traffic[pool.name].add(0, sums * (1 + 0.5 / plan.passes), pool.cycles_per_byte)
+        traffic[pool.name].add(sums, 0, pool)
+        traffic[pool.name].add(0, sums * (1 + 0.5 / plan.passes), pool)
 
 
 def max_cycles(
