@@ -15,6 +15,7 @@ from n6convert.stages.export import Export
 from n6convert.stages.lint import Lint
 from n6convert.stages.package import Package
 from n6convert.stages.quantize import Quantize
+from n6convert.stages.rewrite import Rewrite
 from n6convert.stages.simplify import Simplify
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "execute", "run_stages"]
 
 #: in the order in which they run
-STAGES: tuple[Stage, ...] = (Export(), Simplify(), Quantize(), Lint(), Evaluate(), Package())
+STAGES: tuple[Stage, ...] = (Export(), Simplify(), Rewrite(), Quantize(), Lint(), Evaluate(), Package())
 
 
 def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Quantize"]
 
 class Quantize(Stage):
     name = "quantize"
-    inputs = ("simplify",)
+    inputs = ("rewrite",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         config = run.recipe.quantization.model_dump(mode="json")
@@ -25,7 +25,7 @@ class Quantize(Stage):
         from n6convert.quantization.quantizer import quantize
 
         result = quantize(
-            inputs["simplify"].load(), run.sampling.calibration, run.recipe.quantization,
+            inputs["rewrite"].load(), run.sampling.calibration, run.recipe.quantization,
             held_back=run.sampling.held_back, seed=run.recipe.seed, progress=run.progress,
         )
         found = dict(result.facts)

@@ -31,6 +31,6 @@ class Rewrite(Stage):
             extra = tuple(run.ready_plugin.rewrites())
         result = rewrite(
             inputs["simplify"].load(), lambda: run.sampling.first(_PROOF_SAMPLES), run.recipe.rewrite,
-            target=run.recipe.target, extra=extra,
+            target=run.recipe.target, extra=extra, progress=run.progress,
         )
-        return StageResult({"rewrites": {"applied": result.applied, "refused": result.refused}}, result.model)
+        return StageResult({"rewrites": result.facts()}, result.model)
