@@ -1,7 +1,7 @@
 """Group lowered operators into epochs: in order, each into the first epoch whose units, chains and streams suffice.
 
-An inferred model of the scheduler (SPEC d.2, d.4): software and hybrid operators stand alone; an operator joins the epoch
-of its producer when it can stream behind it, else the first later HW epoch that is free for it, else a new one.
+An inferred model of the scheduler (SPEC d.2, d.4): software and hybrid operators stand alone; an operator joins the
+epoch of its producer when it can stream behind it, else the first later HW epoch that is free, else a new one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _COUNTS_IDLE = (3, 0)
 """Up to 2.x an epoch without work is numbered and counted; from 3.0 on it is not executed (SPEC h.2)."""
 _LOOK_BACK = 24
 """How many epochs back an independent operator may join; bounds the search."""
+_POOL_ALONE = (3, 0)
+"""From here on a pool does not stream behind a 1x1 convolution (SEEN r01, r13; it still does behind 3x3)."""
 _DMA = {"Identity", "Concat", "Split", "Slice", "Cast"}
 _STREAMING = {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 _REDUCING = {"GlobalAveragePool", "GlobalMaxPool"}
@@ -131,6 +133,8 @@ class _Scheduler:
         if op.units.activ:
             return before.units.activ == 0
         if op.kind not in _STREAMING:
+            return False
+        if op.units.pool and self.version >= _POOL_ALONE and before.conv is not None and before.conv.kernel == (1, 1):
             return False
         repeats = operands > 1 and self.tensors[name].elements < self.tensors[op.outputs[0]].elements
         return not repeats and not (before.units.activ and operands > 1)

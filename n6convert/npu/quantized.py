@@ -29,6 +29,7 @@ _TRIPLE_LAYOUT: dict[str, tuple[str, tuple[int, ...], int]] = {
 
 _BIAS_POSITION = {"QLinearConv": 8, "QGemm": 6}
 _SHAPE_OPS = {"Shape", "Size"}
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear"}
 
 
@@ -97,6 +98,19 @@ def absorb(graph: Graph) -> None:
     graph.nodes = kept
     graph.inputs = tuple(alias.of(name) for name in graph.inputs)
     graph.outputs = tuple(alias.of(name) for name in graph.outputs)
+    _assume_int8_weights(graph)
+
+
+def _assume_int8_weights(graph: Graph) -> None:
+    """ST's optimised exports keep float weights and scales of inner tensors in a second file: take all as int8."""
+    weights = [graph.tensors[node.inputs[1]] for node in graph.nodes if node.op in _WEIGHTED and len(node.inputs) > 1]
+    constant = [tensor for tensor in weights if tensor.constant]
+    if graph.style != "qdq" or not constant or any(tensor.quantized for tensor in constant):
+        return
+    inner = [graph.tensors[name] for node in graph.nodes for name in node.outputs if name and name not in graph.outputs]
+    for tensor in constant + [tensor for tensor in inner if tensor.dtype == "float32"]:
+        tensor.dtype, tensor.scale, tensor.zero_point = "int8", 1.0, 0
+    graph.notes.append("no weight is quantized in the file: taken as an optimised export with int8 weights (*_Q.json)")
 
 
 class _Aliases:

@@ -28,6 +28,9 @@ _SMALL_DEPTHWISE = 4
 _MANY_PASSES = 4
 """Accumulation passes from which a 1x1 convolution on a small map reads a copy (SEEN 5/5 r02)."""
 _TRUE_DEPTHWISE = (3, 0)
+"""From here on no copies are made for convolutions (SEEN r01, r10, r11)."""
+_INFLATED = 8
+"""Up to 2.2 depthwise convolutions work on groups of this many channels."""
 
 
 def _two(values: list[int] | None, default: int) -> tuple[int, int]:
@@ -141,7 +144,7 @@ def _narrow_part(lowerer: Lowerer, node: Node, geometry: ConvGeometry, row: int)
     result = lowerer.fresh(node.outputs[0], "rest", dtype="float32")
     lowerer.emit("Conv", node, rule, [node.inputs[0]], [result], conv=part)
     fixed = lowerer.fresh(node.outputs[0], "rest")
-    lowerer.emit("Cast", node, rule, [result], [fixed])
+    lowerer.emit("Cast", node, rule, [result], [fixed], as_float=False)
     return fixed
 
 
@@ -160,8 +163,10 @@ def _needs_copy(lowerer: Lowerer, source: str, geometry: ConvGeometry) -> bool:
     width, channels = geometry.in_hw[1], geometry.group_channels
     if lowerer.writers.get(source) is None:
         return False
+    if lowerer.version >= _TRUE_DEPTHWISE:
+        return False
     if geometry.depthwise:
-        return lowerer.version < _TRUE_DEPTHWISE and 1 < width <= _SMALL_DEPTHWISE
+        return 1 < width <= _SMALL_DEPTHWISE or geometry.in_channels % _INFLATED != 0
     if geometry.kernel != (1, 1):
         return channels > 8 and (1 < width <= _SMALL_DENSE or width * channels >= LINE_BUFFER)
     return width <= _SMALL_DENSE and _long_accumulation(lowerer, source, geometry)

@@ -9,6 +9,7 @@ from n6convert.npu.cycles import conv_plan, is_fast
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import ConvGeometry, Lowered, Op, Tensor, Units, Where
 from n6convert.npu.rules import Rule, Subject, decide
+from n6convert.npu.rules.limits import SMALL_MAP
 
 __all__ = ["Handler", "Lowerer", "handler_of", "lowers"]
 
@@ -46,6 +47,7 @@ class Lowerer:
         self.cache: dict[tuple[str, str], str] = {}
         """Layout copies that several operators share."""
         self.written_by_sw: set[str] = set()
+        self.channel_last: set[str] = set()
         self.readers = graph.consumers()
         self.writers = graph.producers()
         self._count = 0
@@ -54,7 +56,9 @@ class Lowerer:
 
     def subject(self, node: Node) -> Subject:
         """The operator as the rules see it."""
-        return Subject(self.graph, node, self.version, frozenset(self.written_by_sw & set(node.inputs)))
+        inputs = set(node.inputs)
+        software, channel_last = frozenset(self.written_by_sw & inputs), frozenset(self.channel_last & inputs)
+        return Subject(self.graph, node, self.version, software, channel_last)
 
     def decide(self, node: Node) -> Rule:
         """The rule that places an operator."""
@@ -126,8 +130,10 @@ class Lowerer:
             macs=macs or (conv.macs if conv is not None and kind == "Conv" else 0),
         )
         self.ops.append(op)
-        if place is Where.SW and kind in _STORED_CHANNEL_LAST:
+        if place in (Where.SW, Where.HYBRID):
             self.written_by_sw.update(outputs)
+            if kind in _STORED_CHANNEL_LAST:
+                self.channel_last.update(outputs)
         return op
 
     def _name(self, node: Node, kind: str) -> str:
@@ -182,8 +188,9 @@ class Lowerer:
         elif not self.tensors[source].quantized and self.tensors[result].quantized:
             self.floats[result] = self.fresh(result, "float", dtype="float32")
             result = self.floats[result]
-        if source in self.written_by_sw:
-            self.written_by_sw.add(result)
+        for stored in (self.written_by_sw, self.channel_last):
+            if source in stored:
+                stored.add(result)
         self.ops.append(
             Op(
                 name=self._name(node, kind),
@@ -205,7 +212,8 @@ class Lowerer:
         tensor = self.tensors[source]
         plan = conv_plan(geometry, is_fast(tensor.zero_point, tensor.dtype), self.version)
         affine = 2 if self.version < (3, 0) else 1
-        return Units(conv=plan.units, arith=affine + int(self.feeds_shifted_conv(result)))
+        small = geometry.kernel != (1, 1) and geometry.out_hw[1] <= SMALL_MAP
+        return Units(conv=1 if small else plan.units, arith=affine + int(self.feeds_shifted_conv(result)))
 
     def feeds_shifted_conv(self, name: str) -> bool:
         """True when the tensor has zero point -128 and a convolution reads it: the producer shifts it to uint8."""

@@ -7,11 +7,14 @@ import math
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
+from n6convert.npu.rules.limits import STREAM_BATCH
 
 __all__: list[str] = []
 
-_STREAM_BATCH = 16
-"""Channels in which a producer stores a tensor that is split afterwards; larger parts are packed again (SEEN r02)."""
+
+
+_NO_PACKING = (3, 0)
+"""From here on parts are read as they are (SEEN r11)."""
 
 
 @lowers("Transpose")
@@ -58,11 +61,13 @@ def _slice(lowerer: Lowerer, node: Node) -> None:
 
 
 def _pack_parts(lowerer: Lowerer, node: Node, outputs: list[str]) -> None:
-    """Parts that a convolution reads are packed to their full depth."""
+    """Parts that a convolution reads are packed to their full depth, up to core 2.2."""
+    if lowerer.version >= _NO_PACKING:
+        return
     rule = lowerer.pick("Copy", node)
     for name in outputs:
         shape = lowerer.shape(name)
-        wide = len(shape) == 4 and shape[1] > _STREAM_BATCH
+        wide = len(shape) == 4 and shape[1] > STREAM_BATCH
         kernels = [n for n in lowerer.readers.get(name, ()) if n.op == "Conv"]
         if wide and kernels:
             packed = lowerer.fresh(name, "packed")

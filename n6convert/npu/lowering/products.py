@@ -108,7 +108,7 @@ def _split_heads(lowerer: Lowerer, node: Node, rule: Rule, source: str, heads: i
     if math.prod(shape[:-2]) == 1:
         return [source] * heads
     parts = [lowerer.fresh(source, "part", (1, *shape[-2:])) for _ in range(heads)]
-    software = source in lowerer.written_by_sw and lowerer.version < (3, 0)
+    software = source in lowerer.channel_last and lowerer.version < (3, 0)
     split = lowerer.pick("Split", Node(node.name, "Split", (source,), tuple(parts)))
     where = Where.SW if software else Where.HW
     lowerer.emit("Split", node, split, [source], parts, where=where, as_float=False)

@@ -39,7 +39,9 @@ class Subject:
     node: Node
     version: Version
     written_by_sw: frozenset[str] = field(default_factory=frozenset)
-    """Tensors that a software operator writes channel-last."""
+    """Inputs that a software or hybrid operator writes."""
+    stored_channel_last: frozenset[str] = field(default_factory=frozenset)
+    """Inputs that a software Softmax leaves in channel-last order."""
 
     @property
     def data(self) -> list[Tensor]:

@@ -17,6 +17,8 @@ __all__ = [
     "MAX_RANK",
     "POOL_STRIDE",
     "POOL_WINDOW",
+    "SMALL_MAP",
+    "STREAM_BATCH",
     "VERSIONS",
     "values",
 ]
@@ -44,6 +46,10 @@ POOL_STRIDE = 15
 """Largest pool stride (SPEC b.1)."""
 LINE_BUFFER = 2048
 """Map width times batch depth that the line buffer of CONV_ACC holds (SPEC b.4)."""
+SMALL_MAP = 8
+"""Up to this output width, kernels above 1x1 use one unit and another storage order (SEEN r02, r03)."""
+STREAM_BATCH = 16
+"""Channels of the blocks in which a 1x1 convolution stores a tensor that is split or joined later (SEEN r02)."""
 ARITH_VECTOR = 512
 """Elements of a broadcast operand that the ARITH unit holds; more are streamed (SPEC b.3)."""
 MAX_RANK = 4

@@ -7,6 +7,7 @@ import math
 from n6convert.npu.ir import Where
 from n6convert.npu.layout import only_ones_move
 from n6convert.npu.rules.base import Subject, rule
+from n6convert.npu.rules.limits import SMALL_MAP, STREAM_BATCH
 
 HW_PERMUTATIONS = {(0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1)}
 """Channel position changes: the DMA does them (SEEN 25/25 r15, r02, r03)."""
@@ -118,6 +119,23 @@ def concat_unequal(s: Subject) -> bool:
 
 @rule(
     "Concat",
+    where=Where.HW,
+    since=(3, 0),
+    evidence="inferred from 4/4 unequal Concats of r11 (core 4.0.1); the exact rule is not known",
+)
+def concat_unequal_from_npu(s: Subject) -> bool:
+    """A Concat of unequal parts on the channel axis stays on the NPU when the NPU writes all parts, each is a multiple
+    of the smallest, and the map is wider than {SMALL_MAP}."""
+    sizes = [tensor.shape[1] for tensor in s.data if len(tensor.shape) == 4]
+    if s.axis() != 1 or len(sizes) < 2 or len(sizes) != len(s.node.inputs):
+        return False
+    multiples = all(size % min(sizes) == 0 and size % STREAM_BATCH == 0 for size in sizes)
+    wide = s.output.shape[3] > SMALL_MAP
+    return multiples and wide and not s.written_by_sw
+
+
+@rule(
+    "Concat",
     where=Where.HYBRID,
     since=(3, 0),
     evidence="seen r11: 3 of 4 unequal channel Concats and 2/2 on the innermost axis; the exact rule is not known",
@@ -144,7 +162,7 @@ def _changed_axis(s: Subject) -> int:
 )
 def split_behind_software(s: Subject) -> bool:
     """A Split of a tensor that a software operator stored channel-last is executed by the M55."""
-    return s.node.inputs[0] in s.written_by_sw
+    return s.node.inputs[0] in s.stored_channel_last
 
 
 @rule(*_SPLITS, where=Where.NONE, evidence="documented")

@@ -20,14 +20,15 @@ _INTEGERS = {"int8", "uint8", "int16", "bool"}
     remedy="quantize its inputs and its output (one Q/DQ pair on every edge)",
 )
 def not_quantized(s: Subject) -> bool:
-    """An operator with an unquantized input or output runs in float on the M55, between conversions."""
+    """An operator with an unquantized input or output runs in float on the M55, between conversions (a scalar
+    constant may be float)."""
     if s.node.op in _FREE_TYPES or s.node.op in _VIEWS:
         return False
     edges = [*s.data, *(s.graph.tensors[name] for name in s.node.outputs if name)]
     if any(tensor.dtype not in _INTEGERS for tensor in edges):
         return True
     if s.node.op in _NEEDS_QUANTIZED_CONSTANTS:
-        return any(not tensor.quantized for tensor in s.parameters)
+        return any(not tensor.quantized and tensor.elements > 1 for tensor in s.parameters)
     weights = s.input(1)
     return s.node.op in _WEIGHTED and weights is not None and weights.constant and not weights.quantized
 
