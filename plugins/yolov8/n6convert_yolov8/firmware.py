@@ -1,0 +1,90 @@
+"""C for the board: decoding of the cut head, or ST's post-processing configuration for the full one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from n6convert.plugin import Firmware
+from n6convert_yolov8.architecture import STRIDES
+
+if TYPE_CHECKING:
+    from n6convert.package.ports import Port
+
+__all__ = ["cut_head", "full_head"]
+
+Keypoints = tuple[int, int] | None
+
+
+def cut_head(
+    stem: str,
+    outputs: Sequence[Port],
+    size: tuple[int, int],
+    *,
+    classes: Sequence[str],
+    keypoints: Keypoints,
+    reg_max: int,
+    confidence: float,
+    iou: float,
+) -> Firmware:
+    """``<stem>_decode.c`` and ``.h`` for outputs ``boxes_8``, ``scores_8`` and so on."""
+    index = {port.name: i for i, port in enumerate(outputs)}
+    prefix = stem.upper()
+    words = {"STEM": stem, "PREFIX": prefix, "LEVELS": ",\n".join(_level(index, size, s) for s in STRIDES)}
+    defines = [
+        f"#define {prefix}_ANCHORS ({sum((size[0] // s) * (size[1] // s) for s in STRIDES)})",
+        f"#define {prefix}_CLASSES ({len(classes)})",
+        f"#define {prefix}_REG_MAX ({reg_max})",
+        f"#define {prefix}_KEYPOINTS ({keypoints[0] if keypoints else 0})",
+        f"#define {prefix}_KEYPOINT_VALUES ({keypoints[1] if keypoints else 0})",
+        f"#define {prefix}_CONFIDENCE ({confidence}f)",
+        f"#define {prefix}_IOU ({iou}f)",
+        _class_table(prefix, classes),
+    ]
+    return Firmware({f"{stem}_decode{end}": _filled(f"decode{end}", words) for end in (".h", ".c")}, defines)
+
+
+def full_head(
+    output: Port, *, classes: Sequence[str], keypoints: Keypoints, confidence: float, iou: float, limit: int
+) -> Firmware:
+    """``postprocess_conf.h`` for ST's own YOLOv8 post-processing, which takes the full head's single int8 output."""
+    anchors = output.graph_shape[-1]
+    kind, prefix = ("MPE", "AI_MPE_YOLOV8_PP") if keypoints else ("OD", "AI_OD_YOLOV8_PP")
+    rows = [
+        f"#define POSTPROCESS_TYPE POSTPROCESS_{kind}_YOLO_V8_UI",
+        f"#define {prefix}_NB_CLASSES ({len(classes)})",
+        f"#define {prefix}_TOTAL_BOXES ({anchors})",
+        *(
+            [
+                f"#define {prefix}_KEYPOINTS_NB ({keypoints[0]})",
+                f"#define AI_POSE_PP_POSE_KEYPOINTS_NB ({keypoints[0]})",
+            ]
+            if keypoints
+            else []
+        ),
+        f"#define {prefix}_CONF_THRESHOLD ({confidence}f)",
+        f"#define {prefix}_IOU_THRESHOLD ({iou}f)",
+        f"#define {prefix}_MAX_BOXES_LIMIT ({limit})",
+        f"#define {prefix}_ZERO_POINT ({output.zero_point})",
+        f"#define {prefix}_SCALE ({output.scale:.9g}f)",
+    ]
+    text = "\n".join(["#ifndef POSTPROCESS_CONF_H", "#define POSTPROCESS_CONF_H", "", *rows, "", "#endif", ""])
+    return Firmware(configuration={"postprocess_conf.h": text})
+
+
+def _level(index: Mapping[str, int], size: tuple[int, int], stride: int) -> str:
+    branches = [index.get(f"{kind}_{stride}", 0) for kind in ("boxes", "scores", "keypoints")]
+    return "  {" + ", ".join(f"{v}u" for v in (stride, size[0] // stride, size[1] // stride, *branches)) + "}"
+
+
+def _class_table(prefix: str, classes: Sequence[str]) -> str:
+    names = ", ".join('"' + name.replace("\\", "").replace('"', "'") + '"' for name in classes)
+    return f"#define {prefix}_CLASS_NAMES {{{names}}}"
+
+
+def _filled(name: str, words: Mapping[str, str]) -> str:
+    text = (files(__package__) / "c" / name).read_text(encoding="utf-8")
+    for word, value in words.items():
+        text = text.replace(f"@{word}@", value)
+    return text
