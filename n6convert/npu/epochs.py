@@ -120,6 +120,8 @@ class _Scheduler:
         if not sources:
             return None
         last, name = max(sources)
+        if op.inputs.count(name) > 1:
+            return None
         if sum(1 for index, _ in sources if index == last) > 1 or self.slots[last].kind is not Where.HW:
             return None
         return last if self._can_follow(op, name, len(sources)) else None

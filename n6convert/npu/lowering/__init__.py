@@ -33,7 +33,6 @@ def _pack_inputs(lowerer: Lowerer) -> None:
             continue
         packed = lowerer.fresh(name, "packed")
         node = Node(name, "Identity", (name,), (packed,))
-        lowerer.graph.tensors[packed] = lowerer.tensors[packed]
         lowerer.emit("Identity", node, lowerer.pick("Copy", node), [name], [packed])
         for reader in readers:
             reader.inputs = tuple(packed if x == name else x for x in reader.inputs)

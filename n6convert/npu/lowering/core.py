@@ -40,7 +40,7 @@ class Lowerer:
     def __init__(self, graph: Graph, version: tuple[int, int]) -> None:
         self.graph = graph
         self.version = version
-        self.tensors = dict(graph.tensors)
+        self.tensors = graph.tensors
         self.ops: list[Op] = []
         self.floats: dict[str, str] = {}
         """int8 tensors whose producer runs in float -> the float tensor that it writes."""

@@ -74,7 +74,6 @@ def _pack_parts(lowerer: Lowerer, node: Node, outputs: list[str]) -> None:
             lowerer.emit("Identity", node, rule, [name], [packed])
             for reader in kernels:
                 reader.inputs = tuple(packed if x == name else x for x in reader.inputs)
-            lowerer.graph.tensors[packed] = lowerer.tensors[packed]
 
 
 @lowers("Resize", "Upsample")

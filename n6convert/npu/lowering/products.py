@@ -83,8 +83,8 @@ def _heads(lowerer: Lowerer, node: Node, rule: Rule) -> None:
         raise GraphError("a product of two activations needs matrices", place=node.name, found=[list(a), list(b)])
     heads = max(1, math.prod(a[:-2]), math.prod(b[:-2]))
     as_float = rule.float
-    weights = _split_heads(lowerer, node, rule, left, heads) if not as_float else [left] * heads
-    maps = _split_heads(lowerer, node, rule, right, heads) if not as_float else [right] * heads
+    weights = _split_heads(lowerer, node, left, heads) if not as_float else [left] * heads
+    maps = _split_heads(lowerer, node, right, heads) if not as_float else [right] * heads
     if not as_float:
         maps = _copies(lowerer, node, maps)
     geometry = ConvGeometry(a[-2], a[-1], (1, 1), in_hw=(1, b[-1]), out_hw=(1, b[-1]))
@@ -101,18 +101,23 @@ def _heads(lowerer: Lowerer, node: Node, rule: Rule) -> None:
     lowerer.emit("Concat", node, lowerer.pick("Copy", node), views, [result])
 
 
-def _split_heads(lowerer: Lowerer, node: Node, rule: Rule, source: str, heads: int) -> list[str]:
+def _split_heads(lowerer: Lowerer, node: Node, source: str, heads: int) -> list[str]:
     if heads == 1:
         return [source]
     shape = lowerer.shape(source)
     if math.prod(shape[:-2]) == 1:
         return [source] * heads
-    parts = [lowerer.fresh(source, "part", (1, *shape[-2:])) for _ in range(heads)]
-    software = source in lowerer.channel_last and lowerer.version < (3, 0)
-    split = lowerer.pick("Split", Node(node.name, "Split", (source,), tuple(parts)))
-    where = Where.SW if software else Where.HW
-    lowerer.emit("Split", node, split, [source], parts, where=where, as_float=False)
-    return parts
+    flat = lowerer.fresh(source, "heads")
+    lowerer.view(node, source, flat)
+    source = flat
+    single = (*(1 for _ in shape[:-2]), *shape[-2:])
+    parts = [lowerer.fresh(source, "part", single) for _ in range(heads)]
+    split = lowerer.decide(Node(node.name, "Split", (source,), tuple(parts)))
+    lowerer.emit("Split", node, split, [source], parts)
+    views = [lowerer.fresh(part, "matrix", shape[-2:]) for part in parts]
+    for part, seen in zip(parts, views, strict=True):
+        lowerer.view(node, part, seen)
+    return views
 
 
 def _copies(lowerer: Lowerer, node: Node, parts: list[str]) -> list[str]:

@@ -1,0 +1,202 @@
+"""Quantized graphs made from a description: for tests, benchmarks and experiments with the rules.
+
+Placement, cycles and memory do not depend on the values of weights, so all weights are zeros; scales and zero points are
+chosen by the caller. Every tensor gets a Q/DQ pair, as the NPU wants it (SPEC k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["QdqBuilder", "attention_encoder"]
+
+
+class QdqBuilder:
+    """Writes a QDQ ONNX graph node by node; tensors are named by the caller's handles."""
+
+    def __init__(self, name: str, opset: int = 17, quantized: bool = True) -> None:
+        self.name = name
+        self.opset = opset
+        self.quantized = quantized
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self.count = 0
+
+    def _fresh(self, stem: str) -> str:
+        self.count += 1
+        return f"{stem}_{self.count}"
+
+    def constant(self, value: NDArray[Any], stem: str = "const") -> str:
+        """A plain initializer."""
+        from onnx import numpy_helper
+
+        name = self._fresh(stem)
+        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def weight(self, *shape: int, scale: float = 0.01) -> str:
+        """An int8 weight behind a DequantizeLinear (float in a float model)."""
+        if not self.quantized:
+            return self.constant(np.zeros(shape, np.float32), "weight")
+        return self._dequantize(self.constant(np.zeros(shape, np.int8), "weight"), scale, 0)
+
+    def bias(self, size: int) -> str:
+        """An int32 bias."""
+        if not self.quantized:
+            return self.constant(np.zeros(size, np.float32), "bias")
+        return self._dequantize(self.constant(np.zeros(size, np.int32), "bias"), 0.0001, 0, np.int32)
+
+    def _dequantize(self, name: str, scale: float, zero: int, kind: Any = np.int8) -> str:
+        from onnx import helper
+
+        result = self._fresh("dq")
+        inputs = [name, self.constant(np.float32(scale), "scale"), self.constant(np.array(zero, kind), "zero")]
+        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [result]))
+        return result
+
+    def pair(self, name: str, scale: float = 0.05, zero: int = 3) -> str:
+        """A QuantizeLinear and a DequantizeLinear on one edge (nothing in a float model)."""
+        from onnx import helper
+
+        if not self.quantized:
+            return name
+        parameters = [self.constant(np.float32(scale), "scale"), self.constant(np.array(zero, np.int8), "zero")]
+        quantized, result = self._fresh("q"), self._fresh("dq")
+        self.nodes.append(helper.make_node("QuantizeLinear", [name, *parameters], [quantized]))
+        self.nodes.append(helper.make_node("DequantizeLinear", [quantized, *parameters], [result]))
+        return result
+
+    def input(self, *shape: int, name: str = "input", zero: int = 0) -> str:
+        """A float graph input with its Q/DQ pair."""
+        from onnx import TensorProto, helper
+
+        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return self.pair(name, zero=zero)
+
+    def op(self, kind: str, *inputs: str, scale: float = 0.05, zero: int = 3, pair: bool = True, **attributes: Any) -> str:
+        """One operator with one output and, unless ``pair`` is false, a Q/DQ pair behind it."""
+        return self.ops(kind, inputs, 1, scale=scale, zero=zero, pair=pair, **attributes)[0]
+
+    def ops(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: int,
+        *,
+        scale: float = 0.05,
+        zero: int = 3,
+        pair: bool = True,
+        **attributes: Any,
+    ) -> list[str]:
+        """One operator with several outputs."""
+        from onnx import helper
+
+        names = [self._fresh(kind) for _ in range(outputs)]
+        self.nodes.append(helper.make_node(kind, list(inputs), names, self._fresh(f"node_{kind}"), **attributes))
+        return [self.pair(name, scale, zero) for name in names] if pair else names
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """A Reshape that keeps the scale."""
+        return self.op("Reshape", x, self.constant(np.array(shape, np.int64), "shape"))
+
+    def conv(
+        self, x: str, channels: int, out: int, kernel: int = 1, stride: int = 1, group: int = 1, zero: int = 3
+    ) -> str:
+        """A convolution with bias and "same" padding."""
+        weights = self.weight(out, channels // group, kernel, kernel)
+        pads = [kernel // 2] * 4
+        return self.op(
+            "Conv",
+            x,
+            weights,
+            self.bias(out),
+            zero=zero,
+            kernel_shape=[kernel, kernel],
+            strides=[stride, stride],
+            pads=pads,
+            group=group,
+        )
+
+    def linear(self, x: str, inputs: int, outputs: int, zero: int = 3) -> str:
+        """MatMul with constant weights and a bias that is added separately."""
+        y = self.op("MatMul", x, self.weight(inputs, outputs))
+        return self.op("Add", y, self.weight(outputs), zero=zero)
+
+    def output(self, name: str) -> None:
+        """Declare a graph output."""
+        from onnx import helper
+
+        self.outputs.append(helper.make_empty_tensor_value_info(name))
+
+    def model(self) -> onnx.ModelProto:
+        """The finished model."""
+        from onnx import helper
+
+        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+
+
+def attention_encoder(
+    layers: int,
+    length: int,
+    width: int,
+    heads: int,
+    hidden: int,
+    vocabulary: int = 0,
+    quantized: bool = True,
+) -> onnx.ModelProto:
+    """A post-norm transformer encoder with decomposed LayerNorm, as TensorFlow exports it (the structure of report r15).
+
+    Input [1, length, width] embeddings; output the last hidden state, or [1, length, vocabulary] when it is given.
+    """
+    b = QdqBuilder(f"encoder_{layers}x{width}", quantized=quantized)
+    x = b.input(1, length, width)
+    x = b.op("Mul", x, b.weight(1, scale=0.1))
+    x = b.op("Add", x, b.weight(1, length, width))
+    for _ in range(layers):
+        x = _layer_norm(b, b.op("Add", x, _attention(b, x, length, width, heads)), width)
+        y = b.op("Relu", _row_linear(b, x, length, width, hidden, pair=False), zero=-128)
+        x = _layer_norm(b, b.op("Add", x, _row_linear(b, y, length, hidden, width)), width)
+    b.output(_row_linear(b, x, length, width, vocabulary) if vocabulary else x)
+    return b.model()
+
+
+def _row_linear(b: QdqBuilder, x: str, length: int, inputs: int, outputs: int, pair: bool = True) -> str:
+    y = b.op("Gemm", b.reshape(x, length, inputs), b.weight(outputs, inputs), transB=1)
+    return b.op("Add", b.reshape(y, 1, length, outputs), b.weight(outputs), pair=pair)
+
+
+def _attention(b: QdqBuilder, x: str, length: int, width: int, heads: int) -> str:
+    depth = width // heads
+    rows = b.reshape(x, length, width)
+    parts = []
+    for perm in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]):
+        y = b.op("Gemm", rows, b.weight(width, width), transB=1)
+        y = b.op("Add", b.reshape(y, 1, length, width), b.weight(width))
+        parts.append(b.op("Transpose", b.reshape(y, 1, length, heads, depth), perm=perm))
+    query, key, value = parts
+    scores = b.op("Mul", b.op("MatMul", query, key), b.weight(1, scale=0.1))
+    context = b.op("MatMul", b.op("Softmax", scores, axis=-1, scale=1 / 256, zero=-128), value)
+    joined = b.reshape(b.op("Transpose", context, perm=[0, 2, 1, 3]), length, width)
+    y = b.op("Gemm", joined, b.weight(width, width), transB=1)
+    return b.op("Add", b.reshape(y, 1, length, width), b.weight(width))
+
+
+def _layer_norm(b: QdqBuilder, x: str, width: int) -> str:
+    mean = b.op("ReduceMean", x, axes=[2], keepdims=1)
+    centred = b.op("Sub", x, mean)
+    square = b.op("Mul", centred, centred, zero=-128)
+    variance = b.op("ReduceMean", square, axes=[2], keepdims=1, zero=-128)
+    root = b.op("Sqrt", b.op("Add", variance, b.weight(1), zero=-128), zero=-128)
+    gain = b.op("Mul", b.op("Reciprocal", root, zero=-128), b.weight(width))
+    shift = b.op("Sub", b.weight(width), b.op("Mul", mean, gain))
+    return b.op("Add", b.op("Mul", x, gain), shift)
