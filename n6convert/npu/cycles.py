@@ -152,7 +152,7 @@ def op_cycles(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -
     plan = plan_of(op, tensors, version)
     if plan is not None:
         return plan.cycles * op.repeat
-    if op.kind in COPIES:
+    if op.kind in COPIES or op.where is Where.NONE:
         return 0.0
     return float(max((_elements(name, tensors) for name in (*op.inputs, *op.outputs)), default=0) * op.repeat)
 

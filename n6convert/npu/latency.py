@@ -15,7 +15,7 @@ from n6convert.npu.cycles import epoch_cycles
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
 from n6convert.npu.memory import MemoryPlan
 from n6convert.npu.st.mpool import MemoryPool
-from n6convert.npu.streams import epoch_traffic, max_cycles, vector_bytes
+from n6convert.npu.streams import epoch_traffic, is_idle, max_cycles, vector_bytes
 from n6convert.npu.targets import Target
 
 __all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
@@ -52,10 +52,10 @@ def epoch_costs(lowered: Lowered, schedule: Schedule, memory: MemoryPlan, target
     """Cycles and time of every epoch of the schedule."""
     pools = memory.locations()
     starts = {first for first, _ in schedule.blobs}
-    neighbours = [None, *(epoch.kind for epoch in schedule.epochs if epoch.kind is not Where.NONE), None]
+    neighbours = [None, *(epoch.kind for epoch in schedule.epochs if not is_idle(epoch)), None]
     costs, position = [], 0
     for epoch in schedule.epochs:
-        if epoch.kind is Where.NONE:
+        if is_idle(epoch):
             costs.append(EpochCost(epoch.id, epoch.kind, 0, 0, 0, 0, "nothing"))
             continue
         position += 1
@@ -122,7 +122,8 @@ def _hardware_overhead(epoch: Epoch, target: Target, starts_blob: bool) -> float
     if target.epoch_controller:
         return constants["overheads.with_controller.blob_cpu_cycles"] / target.clocks.cpu if starts_blob else 0.0
     widths = [op.conv.out_channels for op in epoch.ops if op.conv is not None and op.kind == "Conv"]
-    channels = min(sum(widths), constants["overheads.without_controller.channels_limit"])
+    limit = constants["hardware_epoch.streamed_above_channels"]
+    channels = sum(width for width in widths if width <= limit)
     per_channel = constants["overheads.without_controller.per_channel_cpu_cycles"]
     fixed = constants["overheads.without_controller.epoch_cpu_cycles"]
     return (fixed + channels * per_channel) / target.clocks.cpu

@@ -17,9 +17,8 @@ from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.streams import stored_weights, vector_bytes
 from n6convert.npu.targets import Target
 
-__all__ = ["Buffer", "MemoryPlan", "PoolUse", "lifetimes", "place", "plan_memory", "weight_bytes"]
+__all__ = ["Buffer", "MemoryPlan", "PoolUse", "lifetimes", "place", "plan_memory", "views", "weight_bytes"]
 
-_ALIASES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _ALIGNMENT = 16
 
 
@@ -66,45 +65,52 @@ class MemoryPlan:
     """Most bytes alive at once: no placement can need less."""
     peak_epoch: int = 0
     buffers: list[Buffer] = field(default_factory=list)
+    views: dict[str, str] = field(default_factory=dict)
+    """Tensors that share the buffer of another one."""
 
     def locations(self) -> dict[str, MemoryPool]:
         """Pool of every tensor that crosses an epoch border."""
-        return {buffer.name: buffer.pool for buffer in self.buffers if buffer.pool is not None}
+        found = {buffer.name: buffer.pool for buffer in self.buffers if buffer.pool is not None}
+        return found | {name: found[root] for name, root in self.views.items() if root in found}
+
+
+def views(schedule: Schedule) -> dict[str, str]:
+    """Tensors that an operator without work (a reshape) hands on: name -> the tensor whose buffer they are."""
+    source = {
+        name: op.inputs[0]
+        for epoch in schedule.epochs
+        for op in epoch.ops
+        if op.where is Where.NONE and op.inputs
+        for name in op.outputs
+    }
+    roots: dict[str, str] = {}
+    for name in source:
+        root = source[name]
+        while root in source:
+            root = roots.get(root, source[root])
+        roots[name] = root
+    return roots
 
 
 def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate_io: bool = True) -> list[Buffer]:
-    """Buffers of all tensors that cross an epoch border; reshapes without work share their input's buffer."""
-    root: dict[str, str] = {}
+    """Buffers of all tensors that cross an epoch border; views share the buffer of their source."""
+    roots = views(schedule)
     first: dict[str, int] = dict.fromkeys(lowered.inputs, 0)
     last: dict[str, int] = {}
     for position, epoch in enumerate(schedule.epochs, start=1):
-        for op in epoch.ops if epoch.kind is Where.NONE else ():
-            _share(root, op)
         for name in epoch.inputs:
-            last[_find(root, name)] = position
+            last[roots.get(name, name)] = position
         for name in epoch.outputs:
-            first.setdefault(_find(root, name), position)
+            first.setdefault(roots.get(name, name), position)
     end = len(schedule.epochs) + 1
-    last |= {_find(root, name): end for name in lowered.outputs}
-    skipped = set() if allocate_io else {_find(root, name) for name in (*lowered.inputs, *lowered.outputs)}
+    last |= {roots.get(name, name): end for name in lowered.outputs}
+    skipped = set() if allocate_io else {roots.get(name, name) for name in (*lowered.inputs, *lowered.outputs)}
     found = [
         Buffer(name, lowered.tensors[name].nbytes, start, last.get(name, start))
         for name, start in first.items()
         if name in lowered.tensors and not lowered.tensors[name].constant and name not in skipped
     ]
     return [buffer for buffer in found if buffer.size]
-
-
-def _share(root: dict[str, str], op: Op) -> None:
-    if op.kind in _ALIASES and op.inputs:
-        for name in op.outputs:
-            root[name] = op.inputs[0]
-
-
-def _find(root: Mapping[str, str], name: str) -> str:
-    while name in root:
-        name = root[name]
-    return name
 
 
 def place(buffers: Sequence[Buffer], pools: Iterable[MemoryPool]) -> list[Buffer]:
@@ -192,6 +198,7 @@ def plan_memory(lowered: Lowered, schedule: Schedule, target: Target, *, allocat
         peak=peak,
         peak_epoch=epoch,
         buffers=buffers,
+        views=views(schedule),
     )
 
 

@@ -17,7 +17,7 @@ from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import Target
 
-__all__ = ["PoolTraffic", "epoch_traffic", "max_cycles", "stored_weights", "vector_bytes"]
+__all__ = ["PoolTraffic", "epoch_traffic", "is_idle", "max_cycles", "stored_weights", "vector_bytes"]
 
 LINE_BUFFER = 4096
 """Bytes of one unit's input tile that are kept instead of read again (seen: 4,096 once, 8,192 again; r01, r02)."""
@@ -41,6 +41,11 @@ class PoolTraffic:
         self.slowest = max(self.slowest, (reads + writes) * rate)
         if bytes_per_beat:
             self.beats = max(self.beats, (reads + writes) / bytes_per_beat)
+
+
+def is_idle(epoch: Epoch) -> bool:
+    """True for an epoch that is numbered but does nothing: only reshapes (SPEC d.2 rule 4)."""
+    return epoch.kind is Where.NONE or all(op.where is Where.NONE for op in epoch.ops)
 
 
 def stored_weights(geometry: ConvGeometry, target: Target) -> int:
@@ -154,7 +159,7 @@ def max_cycles(
     epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
 ) -> float:
     """The compiler's estimate of one epoch in NPU cycles (SPEC f.1; SW epochs by its placeholders, f.3)."""
-    if epoch.kind is Where.NONE:
+    if is_idle(epoch):
         return 0.0
     if epoch.kind is not Where.HW:
         return sum(_placeholder(op, tensors, target) for op in epoch.ops)
