@@ -39,6 +39,7 @@ class ImageFormat:
         color: ``rgb`` or ``bgr``; one channel is luminance.
         fit: ``stretch``, ``crop`` (short side scaled to size / crop, centre cut out) or ``letterbox``.
         crop: share of the short side that is kept by ``crop``.
+        smooth: bicubic instead of bilinear scaling.
     """
 
     layout: Layout
@@ -50,6 +51,7 @@ class ImageFormat:
     color: str = "rgb"
     fit: str = "stretch"
     crop: float = 0.875
+    smooth: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -85,13 +87,20 @@ class ImageFormat:
         if self.fit == "letterbox":
             return letterbox(image, size)[0]
         if self.fit == "stretch":
-            return resize(image, size)
+            return self._scaled(image, size)
         height, width = image.shape[:2]
         scale = max(self.height / height, self.width / width) / self.crop
         inner = (max(round(height * scale), self.height), max(round(width * scale), self.width))
-        scaled = resize(image, inner)
+        scaled = self._scaled(image, inner)
         top, left = (inner[0] - self.height) // 2, (inner[1] - self.width) // 2
         return scaled[top : top + self.height, left : left + self.width]
+
+    def _scaled(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        if not self.smooth or image.shape[:2] == size:
+            return resize(image, size)
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
     def _channels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.channels == 1:

@@ -51,6 +51,9 @@ class OnnxOptions(PluginOptions):
     crop: float = Field(0.875, gt=0, le=1, description="share of the short side that `resize: crop` keeps")
     dequantize: bool = Field(False, description="turn an INT8 TFLite file into a float model first")
     vocab: str | None = Field(None, description="vocab.txt of a BERT-like model, for calibration with text")
+    samples: Literal["auto", "image", "arrays"] = Field(
+        "auto", description="what calibration holds; `arrays`: ready inputs as .npy or .npz also for an image input"
+    )
     task: Literal["none", "classification"] = Field("none", description="how answers are read and judged")
     top: int = Field(5, ge=1, description="classification: how many classes a prediction lists")
 
@@ -65,7 +68,8 @@ class OnnxFile(ModelPlugin):
     @property
     def sample_kind(self) -> str:  # type: ignore[override]
         """``image``, ``text`` or ``arrays``, as the built model's inputs say."""
-        return self.info.metadata["sample_kind"]
+        told = self.options.samples
+        return told if told != "auto" else self.info.metadata["sample_kind"]
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         if weights == "pretrained":
