@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from n6convert.metrics.keypoints import BODY_13, COCO_17, KeypointMetric
 from n6convert.plugin import (
     BuildRequest,
     Feeds,
+    Firmware,
     FloatModel,
     ModelPlugin,
     Outputs,
@@ -25,8 +27,12 @@ from n6convert.plugin import (
     Weights,
 )
 from n6convert_movenet.architecture import FOUR_HEADS, HEATMAP_HEAD, INPUT
+from n6convert_movenet.firmware import pose_firmware
 from n6convert_movenet.framing import PersonCrops, Square, crop_square
 from n6convert_movenet.pose import decode_four_heads, decode_heatmaps
+
+if TYPE_CHECKING:
+    from n6convert.package.ports import Port
 
 __all__ = ["MoveNet", "MoveNetOptions"]
 
@@ -150,6 +156,10 @@ class MoveNet(ModelPlugin):
 
     def metric(self) -> Metric | None:
         return KeypointMetric(self._names)
+
+    def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
+        """C that finds the keypoints in the INT8 outputs, and ST's configuration for plain heat maps."""
+        return pose_firmware(stem, outputs)
 
     def draw(self, sample: Sample, *predictions: NDArray[Any]) -> Image.Image:
         """The sample once for every pose, side by side, each with its skeleton."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -14,6 +14,7 @@ from n6convert.imaging import Letterbox, draw_boxes, draw_points, letterbox, sid
 from n6convert.plugin import (
     BuildRequest,
     Feeds,
+    Firmware,
     FloatModel,
     ModelPlugin,
     Outputs,
@@ -24,6 +25,7 @@ from n6convert.plugin import (
 )
 from n6convert_yolov8.architecture import Architecture
 from n6convert_yolov8.decode import Detections, decode_head, suppress
+from n6convert_yolov8.firmware import cut_head, full_head
 from n6convert_yolov8.head import HeadForm
 from n6convert_yolov8.names import COCO_CLASSES, SKELETON
 from n6convert_yolov8.network import build_network
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from n6convert.metrics.base import Metric
+    from n6convert.package.ports import Port
 
 __all__ = ["YoloV8", "YoloV8Options", "YoloV8Pose"]
 
@@ -133,6 +136,16 @@ class YoloV8(ModelPlugin):
 
         kind: Literal["boxes", "keypoints"] = "keypoints" if self._keypoints() else "boxes"
         return CocoAP(kind, self._class_names())
+
+    def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
+        """C that decodes the cut head, or ST's post-processing configuration for the full one."""
+        options = self.choices
+        facts: dict[str, Any] = {"classes": self._class_names(), "keypoints": self._keypoints()}
+        facts |= {"confidence": options.confidence, "iou": options.iou}
+        if len(outputs) == 1:
+            return full_head(outputs[0], limit=options.max_detections, **facts)
+        reg_max = int(self.info.metadata["reg_max"])
+        return cut_head(stem, outputs, self._input_size(), reg_max=reg_max, **facts)
 
     def draw(self, sample: Sample, *predictions: Detections) -> Image:
         """The sample once for each prediction, side by side: float first, then INT8."""

@@ -1,0 +1,54 @@
+"""C for the board: keypoints from int8 heat maps or from the four heads, and ST's post-processing configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from n6convert.plugin import Firmware
+
+if TYPE_CHECKING:
+    from n6convert.package.ports import Port
+
+__all__ = ["pose_firmware"]
+
+
+def pose_firmware(stem: str, outputs: Sequence[Port]) -> Firmware:
+    """``<stem>_pose.c`` and ``.h``; for plain heat maps also what ST's MoveNet post-processing is configured with."""
+    index = {port.name: i for i, port in enumerate(outputs)}
+    _, keypoints, rows, columns = outputs[index["heatmaps"]].graph_shape
+    prefix = stem.upper()
+    defines = [
+        *(f"#define {prefix}_{name.upper()} ({i}u)" for name, i in index.items()),
+        f"#define {prefix}_KEYPOINTS ({keypoints})",
+        f"#define {prefix}_MAP_ROWS ({rows})",
+        f"#define {prefix}_MAP_COLUMNS ({columns})",
+    ]
+    code = "heatmaps.c" if len(outputs) == 1 else "four_heads.c"
+    sources = {f"{stem}_pose.h": _filled("pose.h", stem), f"{stem}_pose.c": _filled(code, stem)}
+    configuration = {"postprocess_conf.h": _st_configuration(keypoints, rows, columns)} if len(outputs) == 1 else {}
+    return Firmware(sources, defines, configuration)
+
+
+def _st_configuration(keypoints: int, rows: int, columns: int) -> str:
+    lines = [
+        "#ifndef POSTPROCESS_CONF_H",
+        "#define POSTPROCESS_CONF_H",
+        "",
+        "#define POSTPROCESS_TYPE POSTPROCESS_SPE_MOVENET_UI",
+        f"#define AI_SPE_MOVENET_POSTPROC_HEATMAP_WIDTH ({columns})",
+        f"#define AI_SPE_MOVENET_POSTPROC_HEATMAP_HEIGHT ({rows})",
+        f"#define AI_SPE_MOVENET_POSTPROC_NB_KEYPOINTS ({keypoints})",
+        f"#define AI_POSE_PP_POSE_KEYPOINTS_NB ({keypoints})",
+        "#define AI_POSE_PP_CONF_THRESHOLD (0.2f)",
+        "",
+        "#endif",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _filled(name: str, stem: str) -> str:
+    text = (files(__package__) / "c" / name).read_text(encoding="utf-8")
+    return text.replace("@STEM@", stem).replace("@PREFIX@", stem.upper())

@@ -1,0 +1,92 @@
+"""The generated C finds the keypoints that Python finds."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("n6convert_movenet")
+from n6convert_movenet.firmware import pose_firmware
+from n6convert_movenet.plugin import MoveNet, MoveNetOptions
+from n6convert_movenet.pose import decode_four_heads, decode_heatmaps
+
+from n6convert.numerics import Session
+from n6convert.package.csource import interface_header, interface_source
+from n6convert.package.ports import Port
+from n6convert.plugin import BuildRequest, Sample, Weights
+from n6convert.stages.base import interface_of
+
+STEM = "n6_movenet"
+
+
+class Keypoint(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_float), ("y", ctypes.c_float), ("score", ctypes.c_float)]
+
+
+def ports_of(outputs):
+    ports = []
+    for name, values in outputs.items():
+        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        scale = np.float32((high - low) / 255)
+        ports.append(Port(name, values.shape, float(scale), int(np.rint(-128 - low / scale)), channel_last=True))
+    return ports
+
+
+def found_by_c(folder, compile_c, outputs, ports):
+    firmware = pose_firmware(STEM, ports)
+    header = interface_header(STEM, [], ports, None, firmware.defines)
+    tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
+    library = compile_c(folder, dict(firmware.sources) | tables)
+    buffers = [port.to_board(outputs[port.name]) for port in ports]
+    pointers = (ctypes.c_void_p * len(ports))(*[b.ctypes.data for b in buffers])
+    keypoints = outputs["heatmaps"].shape[1]
+    found = (Keypoint * keypoints)()
+    getattr(library, f"{STEM}_pose")(pointers, found)
+    return np.array([[k.x, k.y, k.score] for k in found])
+
+
+def real_again(outputs, ports):
+    return {p.name: p.from_board(p.to_board(outputs[p.name])) for p in ports}
+
+
+def test_heat_maps_of_a_real_network(data_dir, tmp_path, compile_c):
+    plugin = MoveNet("movenet", MoveNetOptions())
+    weights = Weights("file", data_dir / "weights" / "movenet_lightning_heatmaps_192_float.onnx")
+    made = plugin.build(BuildRequest(weights, 0, tmp_path))
+    made.model.metadata_props.update(made.metadata)
+    plugin.info = interface_of(made.model)
+    session = Session(made.model)
+    for path in sorted((data_dir / "images" / "lspet").glob("*.jpg"))[:4]:
+        sample = Sample(path.name, np.asarray(Image.open(path).convert("RGB")))
+        outputs = session.run(plugin.encode(sample))
+        ports = ports_of(outputs)
+        folder = tmp_path / path.stem
+        folder.mkdir()
+        expected = decode_heatmaps(real_again(outputs, ports)["heatmaps"])
+        np.testing.assert_allclose(found_by_c(folder, compile_c, outputs, ports), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_four_heads(seed, tmp_path, compile_c):
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "center": (1, 1, 12, 16),
+        "heatmaps": (1, 17, 12, 16),
+        "regression": (1, 34, 12, 16),
+        "offsets": (1, 34, 12, 16),
+    }
+    outputs = {name: rng.uniform(0, 1, shape) for name, shape in shapes.items()}
+    outputs["regression"] = rng.normal(0, 3, shapes["regression"])
+    ports = ports_of(outputs)
+    expected = decode_four_heads(real_again(outputs, ports))
+    np.testing.assert_allclose(found_by_c(tmp_path, compile_c, outputs, ports), expected, atol=1e-5)
+
+
+def test_st_configuration_of_heat_maps():
+    firmware = pose_firmware(STEM, [Port("heatmaps", (1, 13, 48, 48), 0.004, -128, True)])
+    text = firmware.configuration["postprocess_conf.h"]
+    assert "POSTPROCESS_SPE_MOVENET_UI" in text
+    assert "NB_KEYPOINTS (13)" in text
