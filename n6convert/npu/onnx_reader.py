@@ -50,7 +50,7 @@ def read_onnx(path: Path) -> Graph:
         GraphError: not an ONNX model, damaged, not static, or its external data are missing.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if not path.is_file():
         raise SourceError("no such model file", place=path)

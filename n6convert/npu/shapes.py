@@ -129,5 +129,5 @@ def _plain(node: Node) -> onnx.NodeProto:
 
     if node.op in _SAME_SHAPE:
         return helper.make_node("Identity", node.inputs[:1], node.outputs[:1])
-    attributes = {k: v for k, v in node.attributes.items() if k[0] != "_" and v != []}
+    attributes: dict[str, Any] = {k: v for k, v in node.attributes.items() if k[0] != "_" and v != []}
     return helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)

@@ -1,7 +1,7 @@
 """Quantized graphs made from a description: for tests, benchmarks and experiments with the rules.
 
-Placement, cycles and memory do not depend on the values of weights, so all weights are zeros; scales and zero points are
-chosen by the caller. Every tensor gets a Q/DQ pair, as the NPU wants it (SPEC k).
+Placement, cycles and memory do not depend on the values of weights, so all weights are zeros; scales and zero points
+are chosen by the caller. Every tensor gets a Q/DQ pair, as the NPU wants it (SPEC k).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class QdqBuilder:
         from onnx import helper
 
         result = self._fresh("dq")
-        inputs = [name, self.constant(np.float32(scale), "scale"), self.constant(np.array(zero, kind), "zero")]
+        inputs = [name, self.constant(np.array(scale, np.float32), "scale"), self.constant(np.array(zero, kind), "zero")]
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [result]))
         return result
 
@@ -69,7 +69,7 @@ class QdqBuilder:
 
         if not self.quantized:
             return name
-        parameters = [self.constant(np.float32(scale), "scale"), self.constant(np.array(zero, np.int8), "zero")]
+        parameters = [self.constant(np.array(scale, np.float32), "scale"), self.constant(np.array(zero, np.int8), "zero")]
         quantized, result = self._fresh("q"), self._fresh("dq")
         self.nodes.append(helper.make_node("QuantizeLinear", [name, *parameters], [quantized]))
         self.nodes.append(helper.make_node("DequantizeLinear", [quantized, *parameters], [result]))
@@ -82,7 +82,9 @@ class QdqBuilder:
         self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return self.pair(name, zero=zero)
 
-    def op(self, kind: str, *inputs: str, scale: float = 0.05, zero: int = 3, pair: bool = True, **attributes: Any) -> str:
+    def op(
+        self, kind: str, *inputs: str, scale: float = 0.05, zero: int = 3, pair: bool = True, **attributes: Any
+    ) -> str:
         """One operator with one output and, unless ``pair`` is false, a Q/DQ pair behind it."""
         return self.ops(kind, inputs, 1, scale=scale, zero=zero, pair=pair, **attributes)[0]
 
@@ -154,7 +156,7 @@ def attention_encoder(
     vocabulary: int = 0,
     quantized: bool = True,
 ) -> onnx.ModelProto:
-    """A post-norm transformer encoder with decomposed LayerNorm, as TensorFlow exports it (the structure of report r15).
+    """A post-norm transformer encoder with decomposed LayerNorm, as TensorFlow exports it (the structure of r15).
 
     Input [1, length, width] embeddings; output the last hidden state, or [1, length, vocabulary] when it is given.
     """

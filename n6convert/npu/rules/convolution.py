@@ -78,7 +78,7 @@ def conv_transpose(s: Subject) -> bool:
     where=Where.SW,
     evidence="seen 48/48 (r15), and in other networks on 4.0",
     remedy="write the product of two activations as a broadcast multiplication and a mean",
-    rewrite="attention-products",
+    rewrite="matmul-to-mul-mean",
 )
 def matmul_of_activations(s: Subject) -> bool:
     """A product of two activations becomes one software convolution for every matrix of the batch (for every head)."""

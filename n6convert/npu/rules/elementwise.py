@@ -170,7 +170,7 @@ def power(s: Subject) -> bool:
     as_float=True,
     evidence="documented for 4.0 (needs --GELU-recognition, which no stock profile passes); not in the older tables",
     remedy="write GELU as x * Sigmoid(1.702 x), or with Erf",
-    rewrite="gelu-lookup",
+    rewrite="gelu-normal-form",
 )
 def gelu(s: Subject) -> bool:
     """Gelu as one operator is computed in float by the M55."""

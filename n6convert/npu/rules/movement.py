@@ -64,7 +64,7 @@ def transpose_channel_position(s: Subject) -> bool:
     until=(3, 0),
     evidence="(0,2,1,3): seen 18/18 (r15) and 22/22 elsewhere; (0,3,2,1): seen r02",
     remedy="split heads by channel groups instead of transposing",
-    rewrite="transpose-elimination",
+    rewrite="transpose-by-slices",
 )
 def transpose_inner(s: Subject) -> bool:
     """Other permutations, such as (0,2,1,3), are executed by the M55 in int8."""
@@ -77,7 +77,7 @@ def transpose_inner(s: Subject) -> bool:
     since=(3, 0),
     evidence="seen r11 (core 4.0.1): (0,2,1,3); (0,1,3,2) in another network",
     remedy="split heads by channel groups instead of transposing",
-    rewrite="transpose-elimination",
+    rewrite="transpose-by-slices",
 )
 def transpose_inner_hybrid(s: Subject) -> bool:
     """Other permutations, such as (0,2,1,3), are executed by the M55 and the DMA together."""
@@ -212,7 +212,6 @@ def split_inner_hybrid(s: Subject) -> bool:
     until=(3, 0),
     evidence="seen 2/2 (r02)",
     remedy="avoid the rearrangement, or do it on the host",
-    rewrite="resize-nearest",
 )
 def depth_to_space(s: Subject) -> bool:
     """DepthToSpace and SpaceToDepth are executed by the M55."""
@@ -226,7 +225,6 @@ def depth_to_space(s: Subject) -> bool:
     since=(3, 0),
     evidence="seen 2/2 (r11)",
     remedy="avoid the rearrangement, or do it on the host",
-    rewrite="resize-nearest",
 )
 def depth_to_space_hybrid(s: Subject) -> bool:
     """DepthToSpace and SpaceToDepth are executed by M55 and DMA together."""

@@ -1,0 +1,113 @@
+"""``estimate()``: read, lower, place, group, price; everything the report needs, for any model and any target."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from n6convert.npu.advice import Advice, ZeroPointAdvice, advise, advise_zero_points
+from n6convert.npu.costs import Costs, cost, fill_operators
+from n6convert.npu.ir import Lowered, PlacementReport, Schedule, Where
+from n6convert.npu.placement import place, read, report
+from n6convert.npu.targets import DEFAULT_TARGET, Target, load_target
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+__all__ = ["SCHEMA", "Estimate", "estimate"]
+
+SCHEMA = 1
+"""Version of the JSON that :meth:`Estimate.facts` gives."""
+
+
+@dataclass(slots=True)
+class Estimate:
+    """What is predicted for one model on one target."""
+
+    model: str
+    target: Target
+    style: str
+    """How the model is quantized: ``qdq``, ``qoperator``, ``tflite``, or ``float`` when it is not."""
+    placement: PlacementReport
+    lowered: Lowered
+    schedule: Schedule
+    costs: Costs
+    advice: list[Advice] = field(default_factory=list)
+    zero_points: ZeroPointAdvice | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """The prediction as plain data: ``placement``, ``memory``, ``cycles``, ``latency``, ``advice`` and more."""
+        version = ".".join(str(part) for part in self.target.version)
+        placement = asdict(self.placement)
+        placement["offload"] = round(self.placement.offload, 6)
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "quantization_style": self.style,
+            "target": f"{self.target.board}@{version}",
+            "placement": placement,
+            **self.costs.as_dict(),
+            "advice": [asdict(line) for line in self.advice],
+            "zero_points": asdict(self.zero_points) if self.zero_points else None,
+            "warnings": list(self.warnings),
+        }
+
+
+def estimate(
+    model: str | Path | onnx.ModelProto | onnx_ir.Model,
+    target: str | Target = DEFAULT_TARGET,
+    *,
+    allocate_io: bool = True,
+) -> Estimate:
+    """Predict placement, epochs, memory, cycles and time of a model without ST's compiler and without a board.
+
+    Args:
+        model: a quantized (or float) ONNX file, an INT8 TFLite file, or a model in memory.
+        target: ``board@version`` such as ``stm32n6570-dk@4.0``, or a target.
+        allocate_io: the compiler also allocates inputs and outputs (SPEC a.4).
+
+    Raises:
+        SourceError: no such file.
+        GraphError: the model is damaged, not static, or of another kind.
+        RecipeError: unknown target.
+    """
+    place_on = load_target(target) if isinstance(target, str) else target
+    graph = read(model)
+    name, style, notes = graph.name, graph.style, list(graph.notes)
+    lowered, plan = place(graph, place_on.version)
+    costs = cost(lowered, plan, place_on, allocate_io=allocate_io)
+    times = {epoch.id: epoch.microseconds + epoch.overhead for epoch in costs.epochs}
+    found = report(plan, place_on.version, times)
+    fill_operators(found.operators, costs)
+    return Estimate(
+        model=name,
+        target=place_on,
+        style=style,
+        placement=found,
+        lowered=lowered,
+        schedule=plan,
+        costs=costs,
+        advice=advise(lowered, plan, costs, place_on),
+        zero_points=advise_zero_points(lowered, plan, costs, place_on),
+        warnings=notes + _warnings(style, plan, costs),
+    )
+
+
+def _warnings(style: str, plan: Schedule, costs: Costs) -> list[str]:
+    found = []
+    if style == "float":
+        found.append("the model is not quantized: every operator runs in float on the Cortex-M55; quantize it first")
+    elif not any(epoch.kind is Where.HW for epoch in plan.epochs):
+        found.append("no operator runs on the NPU")
+    memory = costs.memory
+    if not memory.fits:
+        found.append(f"the model does not fit: {memory.missing:,} bytes find no place; use a smaller input")
+    elif memory.external:
+        found.append(
+            f"{memory.external:,} bytes of activations leave the chip for external RAM, which costs a multiple of the "
+            "time; use a smaller input"
+        )
+    return found
