@@ -17,6 +17,9 @@ class RewriteConfig(BaseModel):
     rules: Literal["auto", "none"] | list[str] = Field(
         "auto", description="`auto`: every exact rule that does not cost predicted time; `none`; or a list of names"
     )
+    combination: Literal["A", "B", "C", "D"] | None = Field(
+        None, description="instead of `rules`: one of the lowerings of a transformer that the estimate compares"
+    )
     exclude: list[str] = Field(default_factory=list, description="rules that must not run")
     approximate: list[str] = Field(default_factory=list, description="approximate rules that may run, by name")
     tolerance: float = Field(1e-4, gt=0, description="largest allowed difference relative to the output's range")

@@ -1,0 +1,217 @@
+"""Making nodes with known shapes, so that the next rule can read them without shape inference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.errors import RewriteError
+from n6convert.rewrites.graph import attribute, broadcast_shape, constant_of, shape_of
+
+__all__ = ["Builder"]
+
+Array = NDArray[Any]
+_CONCAT_INPUTS = 4
+
+
+class Builder:
+    """Collects the nodes of one replacement. Every method returns a value whose shape and type are set.
+
+    Args:
+        graph: the graph that will receive the nodes; constants become its initializers.
+        prefix: names start with it; the engine makes it unique.
+        opset: version of the default operator set of the model.
+    """
+
+    def __init__(self, graph: ir.Graph, prefix: str, opset: int) -> None:
+        self.graph = graph
+        self.prefix = prefix
+        self.opset = opset
+        self.nodes: list[ir.Node] = []
+        self._count = 0
+
+    def constant(self, array: Any, dtype: type = np.float32) -> ir.Value:
+        """An initializer."""
+        data = np.ascontiguousarray(np.asarray(array, dtype=dtype))
+        name = self._name("c")
+        value = ir.Value(
+            name=name, shape=ir.Shape(data.shape), type=ir.TensorType(_DTYPES[np.dtype(dtype)]), const_value=ir.tensor(data, name=name)
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        shapes: Sequence[Sequence[int]],
+        **attributes: Any,
+    ) -> tuple[ir.Value, ...]:
+        """A node with as many outputs as shapes are given; element type as the first input."""
+        kind = next((v.type for v in inputs if v is not None), ir.TensorType(ir.DataType.FLOAT))
+        outputs = [ir.Value(name=self._name(op.lower()), shape=ir.Shape(list(s)), type=kind) for s in shapes]
+        name = outputs[0].name
+        self.nodes.append(ir.node(op, inputs, {k: v for k, v in attributes.items() if v is not None}, outputs=outputs, name=name))
+        return tuple(outputs)
+
+    def unary(self, op: str, x: ir.Value, **attributes: Any) -> ir.Value:
+        """An operator that keeps the shape."""
+        return self.node(op, [x], [shape(x)], **attributes)[0]
+
+    def binary(self, op: str, a: ir.Value, b: ir.Value | Array | float) -> ir.Value:
+        """Add, Sub, Mul ... with numpy's broadcasting; arrays and numbers become constants."""
+        other = b if isinstance(b, ir.Value) else self.constant(b)
+        return self.node(op, [a, other], [broadcast_shape(shape(a), shape(other))])[0]
+
+    def add(self, a: ir.Value, b: ir.Value | Array | float) -> ir.Value:
+        """a + b."""
+        return self.binary("Add", a, b)
+
+    def sub(self, a: ir.Value, b: ir.Value | Array | float) -> ir.Value:
+        """a - b."""
+        return self.binary("Sub", a, b)
+
+    def mul(self, a: ir.Value, b: ir.Value | Array | float) -> ir.Value:
+        """a * b."""
+        return self.binary("Mul", a, b)
+
+    def reshape(self, x: ir.Value, to: Sequence[int]) -> ir.Value:
+        """The same elements in another shape; nothing when the shape is that already."""
+        if shape(x) == tuple(to):
+            return x
+        data = constant_of(x)
+        if data is not None:
+            return self.constant(data.reshape(to), data.dtype.type)
+        return self._held("Reshape", x, to) or self.node("Reshape", [x, self.constant(list(to), np.int64)], [to])[0]
+
+    def transpose(self, x: ir.Value, perm: Sequence[int]) -> ir.Value:
+        """Axes in another order; nothing for the order they have."""
+        if list(perm) == list(range(len(perm))):
+            return x
+        data = constant_of(x)
+        if data is not None:
+            return self.constant(data.transpose(perm), data.dtype.type)
+        to = [shape(x)[p] for p in perm]
+        return self._held("Transpose", x, to, list(perm)) or self.node("Transpose", [x], [to], perm=list(perm))[0]
+
+    def swap(self, x: ir.Value, first: int, to: Sequence[int]) -> ir.Value:
+        """[1, first, rest] -> [1, rest, first], seen as ``to``: the one kind of transpose every core does in hardware."""
+        rest = math.prod(shape(x)) // first
+        return self.reshape(self.transpose(self.reshape(x, [1, first, rest]), [0, 2, 1]), to)
+
+    def conv(self, x: ir.Value, weight: Array, bias: Array | None = None, **attributes: Any) -> ir.Value:
+        """Convolution of [1, I, H, W] with weights [O, I/groups, kh, kw]; attributes as in ONNX."""
+        kernel = list(weight.shape[2:])
+        strides, pads = attributes.get("strides") or [1, 1], attributes.get("pads") or [0, 0, 0, 0]
+        dilations = attributes.get("dilations") or [1, 1]
+        size = [
+            (n + pads[i] + pads[i + 2] - dilations[i] * (k - 1) - 1) // strides[i] + 1
+            for i, (n, k) in enumerate(zip(shape(x)[2:], kernel, strict=True))
+        ]
+        inputs = [x, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
+        return self.node("Conv", inputs, [[1, weight.shape[0], *size]], kernel_shape=kernel, **attributes)[0]
+
+    def pointwise(self, x: ir.Value, weight: Array, bias: Array | None = None) -> ir.Value:
+        """1x1 convolution with a matrix [O, I] over the channels of [1, I, H, W]."""
+        return self.conv(x, np.asarray(weight)[:, :, None, None], bias)
+
+    def concat(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
+        """Join along an axis, at most four inputs a node (what has been seen in hardware, SPEC m.9)."""
+        parts = list(values)
+        while len(parts) > 1:
+            groups = [parts[i : i + _CONCAT_INPUTS] for i in range(0, len(parts), _CONCAT_INPUTS)]
+            parts = [g[0] if len(g) == 1 else self._concat(g, axis) for g in groups]
+        return parts[0]
+
+    def repeat(self, x: ir.Value, times: int, axis: int) -> ir.Value:
+        """The same tensor several times along an axis, by Concats of Concats."""
+        if times <= _CONCAT_INPUTS:
+            return self.concat([x] * times, axis)
+        each = next(d for d in range(_CONCAT_INPUTS, 0, -1) if times % d == 0)
+        if each > 1:
+            return self.repeat(self.concat([x] * each, axis), times // each, axis)
+        return self.concat([self.repeat(x, times - 1, axis), x], axis)
+
+    def split(self, x: ir.Value, parts: int, axis: int) -> tuple[ir.Value, ...]:
+        """Equal parts along an axis."""
+        if parts == 1:
+            return (x,)
+        full = shape(x)
+        if full[axis] % parts:
+            raise RewriteError("unequal split", place=x.name, found=f"{full[axis]} by {parts}")
+        each = [n // parts if i == axis else n for i, n in enumerate(full)]
+        if self.opset >= 18:
+            return self.node("Split", [x], [each] * parts, axis=axis, num_outputs=parts)
+        sizes = [each[axis]] * parts
+        if self.opset >= 13:
+            return self.node("Split", [x, self.constant(sizes, np.int64)], [each] * parts, axis=axis)
+        return self.node("Split", [x], [each] * parts, axis=axis, split=sizes)
+
+    def slice(self, x: ir.Value, axis: int, start: int, stop: int) -> ir.Value:
+        """Elements start..stop-1 of one axis."""
+        to = [stop - start if i == axis else n for i, n in enumerate(shape(x))]
+        if self.opset < 10:
+            return self.node("Slice", [x], [to], axes=[axis], starts=[start], ends=[stop])[0]
+        ends = [self.constant([v], np.int64) for v in (start, stop, axis)]
+        return self.node("Slice", [x, *ends], [to])[0]
+
+    def mean_last(self, x: ir.Value) -> ir.Value:
+        """Mean over the last axis, kept: [1, R, n] -> [1, R, 1] as the global pool the compiler would make of it."""
+        return self._pool_last("GlobalAveragePool", x)
+
+    def max_last(self, x: ir.Value) -> ir.Value:
+        """Maximum over the last axis, kept."""
+        return self._pool_last("GlobalMaxPool", x)
+
+    def clip(self, x: ir.Value, low: float | None, high: float | None) -> ir.Value:
+        """min(max(x, low), high) with the bounds as initializers."""
+        if self.opset < 11:
+            return self.unary("Clip", x, min=low, max=high)
+        bounds = [None if v is None else self.constant(np.float32(v)) for v in (low, high)]
+        return self.node("Clip", [x, *bounds], [shape(x)])[0]
+
+    def _held(self, op: str, x: ir.Value, to: Sequence[int], perm: list[int] | None = None) -> ir.Value | None:
+        """The output of an equal Reshape or Transpose of x that is there already."""
+        for node in x.consumers():
+            if node.op_type == op and node.inputs[0] is x and shape_of(node.outputs[0]) == tuple(to):
+                if perm is None or attribute(node, "perm") == perm:
+                    return node.outputs[0]
+        return None
+
+    def _pool_last(self, op: str, x: ir.Value) -> ir.Value:
+        full = shape(x)
+        rows = self.reshape(x, [1, math.prod(full[:-1]), full[-1]])
+        return self.reshape(self.node(op, [rows], [[1, shape(rows)[1], 1]])[0], [*full[:-1], 1])
+
+    def _concat(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
+        to = list(shape(values[0]))
+        to[axis] = sum(shape(v)[axis] for v in values)
+        return self.node("Concat", values, [to], axis=axis)[0]
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{self.prefix}.{kind}{self._count}"
+
+
+_DTYPES = {
+    np.dtype(np.float32): ir.DataType.FLOAT,
+    np.dtype(np.float64): ir.DataType.DOUBLE,
+    np.dtype(np.int64): ir.DataType.INT64,
+    np.dtype(np.int32): ir.DataType.INT32,
+    np.dtype(np.bool_): ir.DataType.BOOL,
+}
+
+
+def shape(value: ir.Value) -> tuple[int, ...]:
+    """The static shape of a value that a rule builds on."""
+    dims = shape_of(value)
+    if dims is None:
+        raise RewriteError(
+            "a rewrite needs static shapes", place=value.name, found=str(value.shape), remedy="simplify the model first"
+        )
+    return dims

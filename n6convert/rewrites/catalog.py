@@ -1,0 +1,54 @@
+"""All built-in rules in the order in which they are tried, and named sets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from n6convert.rewrites.base import Rewrite
+from n6convert.rewrites.drop_no_ops import DropNoOps
+from n6convert.rewrites.fold_into_conv import FoldIntoConv
+from n6convert.rewrites.gelu import GeluNormalForm
+from n6convert.rewrites.layernorm import LayerNormDecompose
+from n6convert.rewrites.linear_to_conv import LinearToConv
+from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
+from n6convert.rewrites.merge_constants import MergeConstants
+from n6convert.rewrites.merge_layout import MergeLayout
+from n6convert.rewrites.scalar_before_matmul import ScalarBeforeMatMul
+from n6convert.rewrites.scale_into_next_conv import ScaleIntoNextConv
+from n6convert.rewrites.sink_layout import SinkLayout
+from n6convert.rewrites.softmax import SoftmaxDecompose
+from n6convert.rewrites.transpose_by_slices import TransposeBySlices
+from n6convert.rewrites.view_to_reshape import ViewToReshape
+
+__all__ = ["COMBINATIONS", "all_rules"]
+
+
+_B = ("linear-to-conv", "layernorm-decompose", "gelu-normal-form", "transpose-by-slices")
+COMBINATIONS: Mapping[str, tuple[str, ...]] = {
+    "A": (),
+    "B": _B,
+    "C": (*_B, "softmax-decompose"),
+    "D": (*_B, "softmax-decompose", "matmul-to-mul-mean"),
+}
+"""The ways of lowering a transformer that SPEC n.4 compares: stock; norms and layout; softmax; attention products."""
+
+
+def all_rules() -> list[Rewrite[Any]]:
+    """Fresh instances of all built-in rules, in the order in which they are tried."""
+    return [
+        ViewToReshape(),
+        DropNoOps(),
+        LayerNormDecompose(),
+        GeluNormalForm(),
+        ScalarBeforeMatMul(),
+        LinearToConv(),
+        MatMulToMulMean(),
+        MergeConstants(),
+        MergeLayout(),
+        SinkLayout(),
+        FoldIntoConv(),
+        ScaleIntoNextConv(),
+        SoftmaxDecompose(),
+        TransposeBySlices(),
+    ]

@@ -1,0 +1,54 @@
+"""Getting a graph into the form that rules read: static shapes, constants as initializers, nothing unused."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from n6convert.errors import GraphError
+from n6convert.rewrites.graph import shape_of
+
+__all__ = ["prepare"]
+
+
+def prepare(model: ir.Model) -> ir.Model:
+    """A copy of a model with folded constants, inferred shapes and a name for every node.
+
+    Raises:
+        GraphError: an input has no static shape.
+    """
+    for value in model.graph.inputs:
+        if shape_of(value) is None and not value.is_initializer():
+            raise GraphError(
+                "rewrites need static shapes",
+                place=f"input {value.name}",
+                found=str(value.shape),
+                remedy="fix the shape, e.g. with `n6convert onnx --shape`",
+            )
+    copy = model.clone()
+    common.RemoveInitializersFromInputsPass()(copy)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    _fold(copy)
+    common.RemoveUnusedNodesPass()(copy)
+    _name_nodes(copy)
+    return copy
+
+
+def _fold(model: ir.Model) -> None:
+    from onnxscript import optimizer
+
+    common.ShapeInferencePass()(model)
+    if any(n.op_type in ("Shape", "ConstantOfShape", "Range") or _constant(n) for n in model.graph):
+        optimizer.fold_constants(model, onnx_shape_inference=True)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        common.ShapeInferencePass()(model)
+
+
+def _constant(node: ir.Node) -> bool:
+    given = [v for v in node.inputs if v is not None]
+    return bool(given) and all(v.is_initializer() or v.const_value is not None for v in given)
+
+
+def _name_nodes(model: ir.Model) -> None:
+    for node in model.graph:
+        node.name = node.name or str(node.outputs[0].name)

@@ -1,0 +1,66 @@
+"""Softmax over one axis in steps that the NPU has (SPEC n.3), on rows ``[1, R, S]``::
+
+    d = s - max(s)      e = exp(d)      t = mean(e)      p = e * (1/(S t))
+
+Maximum and mean are global pools over the last axis; 1/t comes from :mod:`n6convert.rewrites.reciprocal`. Exact. Of the
+alternatives, one fixed shift instead of the row's maximum loses everything in 8 bits (SPEC n.3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from n6convert.rewrites.base import Context, Rewrite
+from n6convert.rewrites.build import Builder
+from n6convert.rewrites.graph import attribute, is_float, shape_of
+from n6convert.rewrites.reciprocal import power_minus_one
+
+__all__ = ["SoftmaxDecompose"]
+
+
+@dataclass
+class _Softmax:
+    x: ir.Value
+    shape: tuple[int, ...]
+    axis: int
+
+
+class SoftmaxDecompose(Rewrite[_Softmax]):
+    """Write Softmax as maximum, Exp, mean and reciprocal."""
+
+    name = "softmax-decompose"
+    roots = frozenset({"Softmax"})
+
+    def pattern(self, node: ir.Node) -> _Softmax | None:
+        x, full = node.inputs[0], shape_of(node.inputs[0])
+        if x is None or full is None or not is_float(x):
+            return None
+        opset = node.graph.opset_imports.get("", 17) if isinstance(node.graph, ir.Graph) else 17
+        axis = attribute(node, "axis", -1 if opset >= 13 else 1) % len(full)
+        if opset < 13 and math.prod(full[axis + 1 :]) != 1:
+            return None
+        return _Softmax(x, full, axis)
+
+    def check(self, found: _Softmax, context: Context) -> str | None:
+        size = found.shape[found.axis]
+        before, after = math.prod(found.shape[: found.axis]), math.prod(found.shape[found.axis + 1 :])
+        if before > 1 and after > 1:
+            return f"axis {found.axis} of {list(found.shape)} lies between two others: it cannot become the last one"
+        if max(size, before * after) >= 1 << 16:
+            return f"an axis of {max(size, before * after)} exceeds the compiler's limit of 65,535"
+        return None
+
+    def replace(self, found: _Softmax, build: Builder, context: Context) -> Sequence[ir.Value]:
+        size = found.shape[found.axis]
+        rows = math.prod(found.shape) // size
+        first = math.prod(found.shape[found.axis + 1 :]) > 1
+        x = build.swap(found.x, size, [1, rows, size]) if first else build.reshape(found.x, [1, rows, size])
+        e = build.unary("Exp", build.sub(x, build.max_last(x)))
+        total = build.mean_last(e)
+        inverse = power_minus_one(build, context, total, middle=1 / math.sqrt(size))
+        p = build.mul(e, build.mul(inverse, 1 / size))
+        return [build.swap(p, rows, found.shape) if first else build.reshape(p, found.shape)]

