@@ -224,6 +224,8 @@ def _move(made: Path, final: Path) -> None:
 
 def _same_files(made: Path, final: Path) -> bool:
     record = json.loads((made / _RECORD).read_text(encoding="utf-8"))
+    if not (final / _RECORD).is_file():
+        return False
     try:
         return all(sha256_of(final / name) == sha for name, sha in record["files"].items())
     except OSError:

@@ -38,13 +38,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = typer.main.get_command(app).main(args, prog_name="n6convert", standalone_mode=False)
         sys.stdout.flush()
+        if code == _INTERRUPTED:
+            print("interrupted; finished stages are kept, run again to go on", file=sys.stderr)
         return code if isinstance(code, int) else 0
-    except KeyboardInterrupt:
-        print("interrupted; finished stages are kept, run again to go on", file=sys.stderr)
-        return _INTERRUPTED
-    except typer.Abort:
-        return _INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer turns the former into the latter
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except Exception as error:

@@ -31,6 +31,7 @@ def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
     """
     dist = run.entry.dist
     return {
+        "tool": "n6convert",
         "schema": SCHEMA_VERSION,
         "model": run.recipe.model,
         "name": run.name,

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from n6convert.cache import sha256_of, write_atomically, writing
+from n6convert.errors import OutputError
 
 if TYPE_CHECKING:
     from n6convert.run import Progress
@@ -61,7 +62,7 @@ def publish(folder: Path, source: Path, files: Mapping[str, str], report: bytes,
         report, manifest: content of ``report.json`` and ``manifest.json``.
 
     Raises:
-        OutputError: disk full, no permission.
+        OutputError: disk full, no permission, or a manifest that is not ours.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,9 +86,21 @@ def _up_to_date(folder: Path, files: Mapping[str, str], manifest: bytes) -> bool
 
 
 def _files_of(folder: Path) -> set[str]:
-    """What an earlier run put there, by its manifest; never a name that leads out of the folder."""
-    content: Any = {}
+    """What an earlier run put there, by its manifest; never a name that leads out of the folder.
+
+    Raises:
+        OutputError: the manifest is somebody else's file.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return set()
+    content: Any = None
     with suppress(OSError, ValueError):
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    names = {str(f.get("path")) for f in content.get("files", []) if isinstance(f, dict)} if content else set()
+        content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or content.get("tool") != "n6convert":
+        raise OutputError(
+            f"the output folder holds a {MANIFEST} that n6convert did not write", place=path,
+            remedy="choose another folder with --output, or move that file away",
+        )
+    names = {str(entry["path"]) for entry in content["files"]}
     return {n for n in names if not PurePosixPath(n).is_absolute() and ".." not in PurePosixPath(n).parts}

@@ -90,7 +90,9 @@ def test_entry_point_that_is_no_plugin_is_refused(distribution: Install) -> None
         load_plugin("not")
 
 
-@pytest.mark.parametrize(("version", "upgrade"), [("(2, 0)", "n6convert"), ("(1, 99)", "n6convert"), ("(0, 9)", "n6-old")])
+@pytest.mark.parametrize(
+    ("version", "upgrade"), [("(2, 0)", "n6convert"), ("(1, 99)", "n6convert"), ("(0, 9)", "n6-old")]
+)
 def test_other_interface_version_says_what_to_upgrade(distribution: Install, version: str, upgrade: str) -> None:
     module = f"n6_old{abs(hash(version))}"
     body = PLUGIN.format(body=f"api_version = {version}")

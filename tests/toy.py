@@ -74,7 +74,8 @@ class Toy(ModelPlugin):
     def encode(self, sample: Sample) -> Feeds:
         self._fail("encode")
         time.sleep(float(os.environ.get("N6_TOY_SLEEP", "0")))
-        Path(os.environ.get("N6_TOY_LOG", os.devnull)).open("a").write("encode\n")
+        with Path(os.environ.get("N6_TOY_LOG", os.devnull)).open("a") as log:
+            log.write("encode\n")
         return {"z": sample.data["x"]} if self.options.wrong_feeds else dict(sample.data)
 
     def samples(self) -> SampleSource:

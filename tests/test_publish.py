@@ -1,0 +1,86 @@
+"""The output folder changes in whole files, and a broken publication is finished by the next run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from n6convert.cache import sha256_of, write_atomically
+from n6convert.errors import OutputError
+from n6convert.publish import publish
+
+
+def source(folder: Path, **files: str) -> tuple[Path, dict[str, str], bytes]:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    hashes = {name: sha256_of(folder / name) for name in files}
+    manifest = {"tool": "n6convert", "files": [{"path": n, "sha256": s} for n, s in hashes.items()]}
+    return folder, hashes, json.dumps(manifest).encode()
+
+
+def test_interrupted_publication_has_no_manifest_and_is_finished_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    old, hashes, manifest = source(tmp_path / "old", a="1", b="1", gone="1")
+    publish(out, old, hashes, b"{}", manifest)
+    new, hashes, manifest = source(tmp_path / "new", a="2", b="2")
+    written: list[str] = []
+
+    def write_once(path: Path, content: bytes | Path) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_atomically(path, content)
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr("n6convert.publish.write_atomically", write_once)
+        publish(out, new, hashes, b"{}", manifest)
+    assert not (out / "manifest.json").exists()
+    assert {p.name: p.read_text() for p in out.glob("[ab]")} == {"a": "2", "b": "1"}
+    publish(out, new, hashes, b"{}", manifest)
+    assert (out / "b").read_text() == "2" and (out / "manifest.json").read_bytes() == manifest
+
+
+def test_unchanged_files_are_not_touched(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made, hashes, manifest = source(tmp_path / "made", a="1")
+    publish(out, made, hashes, b"{}", manifest)
+    inode = (out / "a").stat().st_ino
+    publish(out, made, hashes, b"{1}", manifest)
+    assert (out / "a").stat().st_ino == inode and (out / "report.json").read_bytes() == b"{1}"
+    (out / "a").write_text("edited by hand")
+    publish(out, made, hashes, b"{}", manifest)
+    assert (out / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize("foreign", ["../victim", "/etc/victim", "sub/../../victim"])
+def test_a_foreign_manifest_cannot_make_us_delete_elsewhere(tmp_path: Path, foreign: str) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    victim.write_text("mine")
+    (out / "manifest.json").write_text(json.dumps({"tool": "n6convert", "files": [{"path": foreign}]}))
+    made, hashes, manifest = source(tmp_path / "made", a="1")
+    publish(out, made, hashes, b"{}", manifest)
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{", '{"manifest_version": 3}'])
+def test_a_manifest_of_somebody_else_is_not_overwritten(tmp_path: Path, content: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(content)
+    made, hashes, manifest = source(tmp_path / "made", a="1")
+    with pytest.raises(OutputError, match="did not write"):
+        publish(out, made, hashes, b"{}", manifest)
+    assert [p.name for p in out.iterdir()] == ["manifest.json"] and (out / "manifest.json").read_text() == content
+
+
+def test_a_file_in_the_way_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    made, hashes, manifest = source(tmp_path / "made", a="1")
+    with pytest.raises(OutputError):
+        publish(tmp_path / "out", made, hashes, b"{}", manifest)
