@@ -14,8 +14,8 @@ __all__ = ["COMMANDS", "LazyGroup"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("n6convert.npu.st_cli", "Hold the prediction for a model against ST's report of it."),
     "compile": ("n6convert.npu.st_cli", "Compile a package with ST Edge AI and compare its report."),
-    "compare": ("n6convert.npu.st_cli", "Show prediction and a report of ST's compiler side by side."),
-    "compile": ("n6convert.npu.st_cli", "Run ST's compiler on a package and compare with the prediction."),
+    "estimate": ("n6convert.npu.cli", "Predict placement, time and memory of a quantized model."),
+    "explain": ("n6convert.npu.cli", "Say what decides where an operator runs."),
     "lint": ("n6convert.lint.cli", "Say what ST Edge AI would refuse, or run in float or on the CPU."),
 }
 

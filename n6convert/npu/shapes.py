@@ -92,7 +92,8 @@ def _value(graph: Graph, node: Node, opset: int) -> NDArray[Any] | None:
     body = helper.make_graph([_plain(node)], "value", inputs, [helper.make_empty_tensor_value_info(node.outputs[0])])
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
     try:
-        return np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
+        results: Any = ReferenceEvaluator(model).run(None, feeds)
+        return np.asarray(results[0])
     except Exception:  # an operator the reference does not know: its shape stays unknown and is reported as such
         return None
 
@@ -129,5 +130,5 @@ def _plain(node: Node) -> onnx.NodeProto:
 
     if node.op in _SAME_SHAPE:
         return helper.make_node("Identity", node.inputs[:1], node.outputs[:1])
-    attributes: dict[str, Any] = {k: v for k, v in node.attributes.items() if k[0] != "_" and v != []}
+    attributes: dict[str, Any] = {str(k): v for k, v in node.attributes.items() if k[0] != "_" and v != []}
     return helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)

@@ -59,9 +59,11 @@ class QdqBuilder:
         from onnx import helper
 
         result = self._fresh("dq")
-        inputs = [name, self.constant(np.array(scale, np.float32), "scale"), self.constant(np.array(zero, kind), "zero")]
-        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [result]))
+        self.nodes.append(helper.make_node("DequantizeLinear", [name, *self._parameters(scale, zero, kind)], [result]))
         return result
+
+    def _parameters(self, scale: float, zero: int, kind: Any) -> list[str]:
+        return [self.constant(np.array(scale, np.float32), "scale"), self.constant(np.array(zero, kind), "zero")]
 
     def pair(self, name: str, scale: float = 0.05, zero: int = 3) -> str:
         """A QuantizeLinear and a DequantizeLinear on one edge (nothing in a float model)."""
@@ -69,7 +71,7 @@ class QdqBuilder:
 
         if not self.quantized:
             return name
-        parameters = [self.constant(np.array(scale, np.float32), "scale"), self.constant(np.array(zero, np.int8), "zero")]
+        parameters = self._parameters(scale, zero, np.int8)
         quantized, result = self._fresh("q"), self._fresh("dq")
         self.nodes.append(helper.make_node("QuantizeLinear", [name, *parameters], [quantized]))
         self.nodes.append(helper.make_node("DequantizeLinear", [quantized, *parameters], [result]))

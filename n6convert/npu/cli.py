@@ -1,0 +1,97 @@
+"""``n6convert estimate MODEL`` and ``n6convert explain OPERATOR``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from n6convert.npu.explanation import Explanation
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands to the command line."""
+    app.command("estimate")(_estimate)
+    app.command("explain")(_explain)
+
+
+def _estimate(
+    model: Annotated[Path, typer.Argument(help="A quantized model: .onnx (QDQ or QOperator) or INT8 .tflite.")],
+    target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
+    pools: Annotated[Path | None, typer.Option(help="The project's own *.mpool instead of the stock one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page that shows the same facts.")] = None,
+) -> None:
+    """Predict where a model runs on the STM32N6, how long it takes and how much memory it needs."""
+    from n6convert.npu.estimation import estimate
+    from n6convert.npu.targets import DEFAULT_TARGET, load_target
+
+    found = estimate(model, load_target(target or DEFAULT_TARGET, pools=pools))
+    if html is not None:
+        _write_page(found.facts(), html)
+    if as_json:
+        typer.echo(json.dumps(found.facts(), indent=2))
+        return
+    from rich.console import Console
+
+    from n6convert.npu.terminal import print_estimate
+
+    print_estimate(found, Console())
+
+
+def _write_page(facts: dict[str, Any], path: Path) -> None:
+    from importlib import import_module
+
+    from n6convert.errors import ToolError
+
+    try:
+        render = import_module("n6convert.report").render_estimate
+    except (ImportError, AttributeError) as error:
+        raise ToolError("this installation cannot draw HTML reports", remedy="use --json, or install n6convert again") \
+            from error
+    render(facts, path)
+
+
+def _explain(
+    operator: Annotated[str | None, typer.Argument(help="An ONNX operator: Softmax, Concat, ...")] = None,
+    target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="All operators, all versions, as a Markdown table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what decides where an operator runs, on what evidence, and what to do about it."""
+    from n6convert.npu.explanation import explain, operator_table
+    from n6convert.npu.targets import DEFAULT_TARGET, load_target
+
+    if table or operator is None:
+        typer.echo(operator_table(), nl=False)
+        return
+    found = explain(operator, load_target(target or DEFAULT_TARGET).version)
+    if as_json:
+        typer.echo(json.dumps(_plain(found), indent=2))
+        return
+    from rich.console import Console
+
+    from n6convert.npu.terminal import print_explanation
+
+    print_explanation(found, Console())
+
+
+def _plain(found: Explanation) -> dict[str, Any]:
+    rules = [
+        {
+            "rule": rule.name,
+            "where": rule.where.value,
+            "float": rule.float,
+            "sentence": rule.sentence,
+            "evidence": rule.evidence,
+            "remedy": rule.remedy,
+            "rewrite": rule.rewrite,
+        }
+        for rule in found.rules
+    ]
+    return {"op": found.op, "version": list(found.version), "rules": rules}

@@ -1,0 +1,134 @@
+"""The estimate on a terminal: the schedule as a coloured bar, time by operator, memory pools, what it would take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from n6convert.npu.advice import Advice
+from n6convert.npu.estimation import Estimate
+from n6convert.npu.explanation import Explanation
+from n6convert.npu.ir import Where
+from n6convert.npu.placement import printed
+
+__all__ = ["COLOURS", "print_estimate", "print_explanation"]
+
+COLOURS = {Where.HW: "green", Where.HYBRID: "yellow", Where.SW: "red", Where.NONE: "bright_black"}
+"""One colour for each place, in the terminal as in the HTML report."""
+_BAR = 30
+_ROWS = 12
+_WORSE = (Where.SW, Where.HYBRID, Where.HW, Where.NONE)
+
+
+def print_estimate(found: Estimate, console: Console) -> None:
+    """Everything a person needs to decide what to do with the model."""
+    console.print(_head(found))
+    console.print(_epoch_bar([epoch.kind for epoch in found.schedule.epochs], console.width - 2))
+    for table in (_kinds(found), _pools(found), _advice(found.advice)):
+        if table.row_count:
+            console.print(table)
+    for line in _closing(found):
+        console.print(line)
+
+
+def _head(found: Estimate) -> RenderableType:
+    counts, time = found.placement.epochs, found.costs.latency
+    version = ".".join(map(str, found.target.version))
+    lines = [Text.from_markup(f"[bold]{escape(found.model)}[/] on {found.target.board}, core {version}")]
+    lines += [Text(f"  assuming: {line}", "dim") for line in time.assumptions]
+    lines.append(
+        Text.from_markup(
+            f"[bold]{time.milliseconds:.2f} ms[/] ({time.low:.2f} to {time.high:.2f}); "
+            f"{counts.total} epochs: [green]{counts.hw} hw[/], [yellow]{counts.hybrid} hybrid[/], "
+            f"[red]{counts.sw} sw[/] in {found.placement.blobs} blobs"
+        )
+    )
+    shares = [f"offload {counts.offload:.1%} of epochs"]
+    for name, share in (("MACs", found.placement.mac_share), ("time", found.placement.time_share)):
+        if share is not None:
+            shares.append(f"{share:.1%} of {name} on the NPU")
+    return Group(*lines, Text("; ".join(shares)))
+
+
+def _epoch_bar(kinds: Sequence[Where], width: int) -> Text:
+    """Epochs in order; where several share a cell, the one that costs most decides its colour."""
+    bar = Text()
+    cells = max(1, min(width, len(kinds)))
+    for cell in range(cells):
+        part = kinds[cell * len(kinds) // cells : max((cell + 1) * len(kinds) // cells, cell * len(kinds) // cells + 1)]
+        worst = next((kind for kind in _WORSE if kind in part), Where.NONE)
+        bar.append("█", COLOURS[worst])
+    return bar
+
+
+def _kinds(found: Estimate) -> Table:
+    times = {epoch.id: epoch.microseconds + epoch.overhead for epoch in found.costs.epochs}
+    sums: dict[tuple[Where, str], list[float]] = defaultdict(list)
+    for epoch in found.schedule.epochs:
+        if epoch.ops:
+            sums[epoch.kind, printed(epoch.ops[0], found.target.version)].append(times.get(epoch.id, 0.0))
+    table = Table(title="time by first operator of the epoch", title_justify="left", box=None, pad_edge=False)
+    for heading in ("", "operator", "epochs", "ms", ""):
+        table.add_column(heading, justify="right" if heading in ("epochs", "ms") else "left")
+    total = sum(times.values()) or 1.0
+    ranked = sorted(sums.items(), key=lambda item: -sum(item[1]))
+    for (where, kind), values in ranked[:_ROWS]:
+        share = sum(values) / total
+        row = (where.value, kind, str(len(values)), f"{sum(values) / 1000:.3f}", "█" * round(share * _BAR))
+        table.add_row(*row, style=COLOURS[where])
+    return table
+
+
+def _pools(found: Estimate) -> Table:
+    table = Table(title="memory", title_justify="left", box=None, pad_edge=False)
+    for heading in ("pool", "used", "size", ""):
+        table.add_column(heading, justify="right" if heading in ("used", "size") else "left")
+    for pool in found.costs.memory.pools:
+        if not pool.used:
+            continue
+        share = min(1.0, pool.used / pool.size) if pool.size else 1.0
+        colour = "red" if pool.external and pool.activations else "cyan"
+        filled = round(share * _BAR)
+        bar = f"[{colour}]{'█' * filled}[/][bright_black]{'░' * (_BAR - filled)}[/]"
+        table.add_row(pool.name, f"{pool.used:,}", f"{pool.size:,}", bar)
+    return table
+
+
+def _advice(lines: Sequence[Advice]) -> Table:
+    table = Table(title="what would it take (gains are inferred)", title_justify="left", box=None, pad_edge=False)
+    for heading in ("operator", "epochs", "ms", "gain ms", "rewrite", "remedy"):
+        table.add_column(heading, justify="right" if heading in ("epochs", "ms", "gain ms") else "left")
+    for line in lines[:_ROWS]:
+        gain = f"{line.gain_microseconds / 1000:.3f}" if line.gain_microseconds else "-"
+        cells = (line.op, str(line.epochs), f"{line.microseconds / 1000:.3f}", gain, line.rewrite or "-")
+        table.add_row(*cells, escape(line.remedy or line.reason))
+    return table
+
+
+def _closing(found: Estimate) -> Iterable[Text]:
+    points = found.zero_points
+    if points is not None and points.gain_cycles:
+        yield Text(
+            f"zero points: {points.convolutions} convolutions read tensors whose zero point is neither -128 nor 0; "
+            f"changing them would save up to {points.gain_microseconds / 1000:.2f} ms (inferred)"
+        )
+    for warning in found.warnings:
+        yield Text(f"warning: {warning}", "yellow")
+
+
+def print_explanation(found: Explanation, console: Console) -> None:
+    """The rules of one operator, in the order in which they are tried."""
+    version = ".".join(map(str, found.version))
+    console.print(f"[bold]{found.op}[/], core {version}; the first rule that applies decides:")
+    for number, rule in enumerate(found.rules, 1):
+        place = rule.where.value + (" in float" if rule.float else "")
+        console.print(f"{number}. [{COLOURS[rule.where]}]{place}[/] ({rule.name}): {escape(rule.sentence)}")
+        console.print(f"   evidence: {escape(rule.evidence)}", style="dim")
+        if rule.remedy:
+            suffix = f" (rewrite {rule.rewrite})" if rule.rewrite else ""
+            console.print(f"   remedy: {escape(rule.remedy)}{suffix}")
