@@ -10,6 +10,7 @@ from n6convert.npu.advice import Advice, ZeroPointAdvice, advise, advise_zero_po
 from n6convert.npu.costs import Costs, cost, fill_operators
 from n6convert.npu.ir import Lowered, PlacementReport, Schedule, Where
 from n6convert.npu.placement import place, read, report
+from n6convert.npu.quantized import assume_int8
 from n6convert.npu.targets import DEFAULT_TARGET, Target, load_target
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def estimate(
     target: str | Target = DEFAULT_TARGET,
     *,
     allocate_io: bool = True,
+    assume_quantized: bool = False,
 ) -> Estimate:
     """Predict placement, epochs, memory, cycles and time of a model without ST's compiler and without a board.
 
@@ -68,6 +70,7 @@ def estimate(
         model: a quantized (or float) ONNX file, an INT8 TFLite file, or a model in memory.
         target: ``board@version`` such as ``stm32n6570-dk@4.0``, or a target.
         allocate_io: the compiler also allocates inputs and outputs (SPEC a.4).
+        assume_quantized: take a float model as if all its tensors were int8, to judge it before quantization.
 
     Raises:
         SourceError: no such file.
@@ -76,6 +79,8 @@ def estimate(
     """
     place_on = load_target(target) if isinstance(target, str) else target
     graph = read(model)
+    if assume_quantized:
+        assume_int8(graph)
     name, style, notes = graph.name, graph.style, list(graph.notes)
     lowered, plan = place(graph, place_on.version)
     costs = cost(lowered, plan, place_on, allocate_io=allocate_io)

@@ -11,7 +11,7 @@ import numpy as np
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Tensor
 
-__all__ = ["absorb", "fold_constants", "unpack_qoperators"]
+__all__ = ["absorb", "assume_int8", "fold_constants", "unpack_qoperators"]
 
 _TRIPLE_LAYOUT: dict[str, tuple[str, tuple[int, ...], int]] = {
     "QLinearConv": ("Conv", (0, 3), 6),
@@ -111,6 +111,17 @@ def _assume_int8_weights(graph: Graph) -> None:
     for tensor in constant + [tensor for tensor in inner if tensor.dtype == "float32"]:
         tensor.dtype, tensor.scale, tensor.zero_point = "int8", 1.0, 0
     graph.notes.append("no weight is quantized in the file: taken as an optimised export with int8 weights (*_Q.json)")
+
+
+def assume_int8(graph: Graph) -> None:
+    """Treat every float tensor of an unquantized graph as int8 with zero point 0: what it costs after quantization."""
+    if graph.style != "float":
+        return
+    for tensor in graph.tensors.values():
+        if tensor.dtype in ("float32", "float16"):
+            tensor.dtype, tensor.scale, tensor.zero_point = "int8", 1.0, 0
+    graph.style = "qdq"
+    graph.notes.append("not quantized: every tensor is taken as int8")
 
 
 class _Aliases:

@@ -68,11 +68,16 @@ def predicted_milliseconds(target: Target | str | None) -> Estimator | None:
     """n6convert's own predictor for a target; None without a target."""
     if target is None:
         return None
-    return None
+    from n6convert.npu import estimate
+
+    return lambda model: float(estimate(model, target, assume_quantized=True).costs.latency.milliseconds)
 
 
 def version_of(target: Target | str | None) -> tuple[int, int]:
     """(major, minor) of the core that a target names; (2, 1), which has the fewest operators, without a target."""
-    text = target if isinstance(target, str) else str(getattr(target, "core", "") or getattr(target, "name", ""))
-    match = re.search(r"(\d+)\.(\d+)", text.rpartition("@")[2] or text)
+    if target is None:
+        return (2, 1)
+    if not isinstance(target, str):
+        return target.version
+    match = re.search(r"(\d+)\.(\d+)", target.rpartition("@")[2])
     return (int(match[1]), int(match[2])) if match else (2, 1)
