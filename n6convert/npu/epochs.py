@@ -116,7 +116,7 @@ class _Scheduler:
         """The HW epoch in which one input is just being produced, if the operator can follow it in the same chain."""
         if op.units.conv or op.kind in _DMA:
             return None
-        sources = [(self.written[name], name) for name in dict.fromkeys(op.inputs) if name in self.written]
+        sources = [(self.written[name], name) for name in dict.fromkeys(op.inputs) if self.written.get(name, -1) >= 0]
         if not sources:
             return None
         last, name = max(sources)

@@ -167,6 +167,7 @@ class _Importer:
         for op in file.operators:
             self._operator(op)
         graph.outputs = tuple(self._output(name) for name in file.outputs)
+        self._constants_without_data()
         graph.nodes = in_execution_order(graph.nodes, ["", *graph.inputs, *self._constants()])
         infer(graph, 13)
         self._restore_quantization()
@@ -174,6 +175,13 @@ class _Importer:
         graph.prune()
         graph.check()
         return graph
+
+    def _constants_without_data(self) -> None:
+        """Tensors that nobody writes and that have no data (empty shapes, variables) count as constants."""
+        written = {name for node in self.graph.nodes for name in node.outputs} | set(self.graph.inputs)
+        for name in {name for node in self.graph.nodes for name in node.inputs} - written - {""}:
+            shape = tuple(max(0, size) for size in self._original(name)) if name in self.file.tensors else ()
+            self.graph.tensors.setdefault(name, Tensor(name, shape, "int32")).constant = True
 
     def _constants(self) -> list[str]:
         return [name for name, tensor in self.graph.tensors.items() if tensor.constant]

@@ -25,6 +25,8 @@ def lower(graph: Graph, version: tuple[int, int]) -> Lowered:
 
 def _pack_inputs(lowerer: Lowerer) -> None:
     """A channel-first input with several channels is packed by one copy (SEEN r01, r07)."""
+    if lowerer.graph.style == "float":
+        return
     for name in lowerer.graph.inputs:
         shape = lowerer.graph.tensors[name].shape
         readers = lowerer.readers.get(name, [])
