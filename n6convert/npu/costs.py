@@ -56,6 +56,10 @@ class Costs:
                 "external": memory.external,
                 "peak": memory.peak,
                 "peak_epoch": memory.peak_epoch,
+                "buffers": [
+                    {"name": b.name, "bytes": b.size, "first": b.first, "last": b.last, "pool": b.pool and b.pool.name}
+                    for b in memory.buffers
+                ],
             },
             "cycles": {"compute": self.compute_cycles, "max": self.max_cycles},
             "latency": {
