@@ -14,13 +14,14 @@ from functools import lru_cache
 
 from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
 
-__all__ = ["ConvPlan", "conv_plan", "epoch_cycles", "is_fast", "op_cycles", "plan_of"]
+__all__ = ["ConvPlan", "conv_plan", "epoch_cycles", "is_fast", "is_inflatable", "op_cycles", "plan_of"]
 
 MAX_UNITS = 4
 DEEP_BATCH = 128
 """Input channels that one unit takes in deep mode (SPEC e.2)."""
 DEEP_ABOVE = 24
 """Deep mode is considered above this number of input channels (SPEC e.2)."""
+INFLATED_GROUP = 8
 NARROW = 28
 """Below this map width 3x3 layers keep eight kernels per pass in 16x8 mode (SPEC e.2)."""
 
@@ -127,10 +128,20 @@ def _spatial(geometry: ConvGeometry, fast: bool, max_units: int) -> ConvPlan:
     return _plan(geometry, "kernel", batch, _series(channels, batch, max_units), kernels)
 
 
+def is_inflatable(geometry: ConvGeometry) -> bool:
+    """Depthwise layers that cores up to 2.2 store as [O, 8, kh, kw].
+
+    A kernel as large as its map is left alone (SEEN r07, r09a), and so are fewer than 8 channels (SEEN r13).
+    """
+    return geometry.depthwise and geometry.out_hw != (1, 1) and geometry.out_channels >= INFLATED_GROUP
+
+
 def _depthwise(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> ConvPlan:
     """Up to 2.2 dense on groups of 8 channels with inflated weights; from 3.0 a mode of its own (SPEC e.2)."""
     channels, taps = geometry.out_channels, math.prod(geometry.kernel)
     out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
+    if not is_inflatable(geometry):
+        return ConvPlan("depthwise", 1, 1, 1, 1, channels * taps, channels * out, channels * pixels)
     if version < (3, 0):
         kernels = 8 if fast or geometry.in_hw[1] < NARROW else 4
         reread = channels * pixels * 8 / kernels

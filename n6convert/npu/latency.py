@@ -161,6 +161,8 @@ def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target) -> L
         parts[cost.bound] = parts.get(cost.bound, 0.0) + cost.microseconds / 1000
         parts["overhead"] = parts.get("overhead", 0.0) + cost.overhead / 1000
     parts.pop("nothing", None)
+    if not target.epoch_controller:
+        parts["overhead"] = parts.get("overhead", 0.0) + target.start_cpu_cycles / target.clocks.cpu / 1000
     total = sum(parts.values())
     low, high = target.spread
     return Latency(total, total * low, total * high, parts, _assumptions(memory, target))

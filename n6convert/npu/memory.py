@@ -8,6 +8,7 @@ used after the fast ones, for what does not fit into any of them.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -232,20 +233,22 @@ def _peak(buffers: Iterable[Buffer]) -> tuple[int, int]:
 
 
 def weight_bytes(ops: Iterable[Op], lowered: Lowered, target: Target) -> int:
-    """Bytes of parameters in flash: inflated weights, vectors, operands, each aligned (SPEC a.4)."""
-    sizes: dict[str, int] = {}
-    for op in ops:
-        if op.conv is not None and op.kind == "Conv":
-            sizes[op.name] = _conv_bytes(op, target)
-        else:
-            tensors = (lowered.tensors[name] for name in op.inputs if name in lowered.tensors)
-            sizes |= {tensor.name: tensor.nbytes for tensor in tensors if tensor.constant}
-    return sum(_aligned(size) for size in sizes.values())
+    """Bytes of parameters in flash: inflated weights, vectors, operands, constant outputs, each aligned (SPEC a.4)."""
+    ops = list(ops)
+    named = {name for op in ops if op.kind != "Conv" for name in op.inputs} | set(lowered.outputs)
+    tensors = (lowered.tensors[name] for name in named if name in lowered.tensors)
+    others = sum(_aligned(tensor.nbytes) for tensor in tensors if tensor.constant)
+    convolutions = [op for op in ops if op.kind == "Conv" and op.conv is not None]
+    return others + sum(_aligned(_conv_bytes(op, lowered, target)) for op in convolutions)
 
 
-def _conv_bytes(op: Op, target: Target) -> int:
+def _conv_bytes(op: Op, lowered: Lowered, target: Target) -> int:
+    """Weights as they are stored, and the bias, which is part of the controller's program when there is one."""
     assert op.conv is not None
-    constant = op.where is Where.HW or len(op.inputs) > 1
-    vectors = vector_bytes(op.conv, target) or (0 if target.epoch_controller else 6 * op.conv.out_channels)
-    return stored_weights(op.conv, target) + vectors if constant else 0
-
+    weights = lowered.tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
+    if weights is not None and not weights.constant:
+        return 0
+    if op.where is not Where.HW:
+        return math.prod(op.conv.weight_shape) * (4 if op.float else 1)
+    bias = 0 if target.epoch_controller else 4 * op.conv.out_channels
+    return stored_weights(op.conv, target) + (vector_bytes(op.conv, target) or bias)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from n6convert.npu.cycles import ConvPlan, epoch_cycles, is_fast, plan_of
+from n6convert.npu.cycles import ConvPlan, epoch_cycles, is_fast, is_inflatable, plan_of
 from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import Target
@@ -50,7 +50,7 @@ def is_idle(epoch: Epoch) -> bool:
 
 def stored_weights(geometry: ConvGeometry, target: Target) -> int:
     """Bytes of a convolution's weights in flash; depthwise layers are inflated up to core 2.2 (SPEC e.4)."""
-    inflation = target.depthwise_inflation if geometry.depthwise else 1
+    inflation = target.depthwise_inflation if is_inflatable(geometry) else 1
     return math.prod(geometry.weight_shape) * inflation
 
 

@@ -62,6 +62,8 @@ class Target:
     depthwise_inflation: int
     flash_mb_s: float
     hyperram_mb_s: float
+    start_cpu_cycles: float
+    """CPU cycles before the first epoch, when the epoch controller is off."""
     spread: tuple[float, float]
     """Measured / predicted time that nine in ten networks stay within."""
     kernels: Mapping[str, Kernel]
@@ -154,6 +156,7 @@ def _build(board: str, version: str) -> Target:
         depthwise_inflation=family["depthwise_inflation"],
         flash_mb_s=entry["flash_mb_s"]["value"],
         hyperram_mb_s=entry["hyperram_mb_s"]["value"],
+        start_cpu_cycles=entry["start_cpu_cycles"]["value"],
         spread=(entry["spread"]["low"], entry["spread"]["high"]),
         kernels={name: _kernel(kernel) for name, kernel in data["software"]["kernels"].items()},
         constants={k: v for part in _COSTS for k, v in _scalars(data[part], f"{part}.")},
