@@ -1,7 +1,7 @@
 """Object keypoint similarity (OKS) of single-person pose models.
 
-OKS of one person is the mean over the labelled keypoints of ``exp(-d^2 / (2 k^2 A))`` with d the distance in pixels, A the
-person's labelled area and k twice the keypoint's standard deviation among annotators (COCO's own numbers).
+OKS of one person is the mean over the labelled keypoints of ``exp(-d^2 / (2 k^2 A))`` with d the distance in pixels, A
+the person's labelled area and k twice the keypoint's standard deviation among annotators (COCO's own numbers).
 """
 
 from __future__ import annotations
@@ -122,5 +122,9 @@ class KeypointMetric(Metric):
         details = {}
         if self._oks:
             precision = average_precision(np.array(self._oks), np.array(self._scores))
-            details = {"OKS-AP": float(precision.mean()), "OKS-AP50": float(precision[0]), "OKS-AP75": float(precision[5])}
+            details = {
+                "OKS-AP": float(precision.mean()),
+                "OKS-AP50": float(precision[0]),
+                "OKS-AP75": float(precision[5]),
+            }
         return mean_score("mean OKS", self._oks, "OKS", **details)

@@ -73,8 +73,10 @@ class _Net:
         scale = np.sqrt(gain / np.prod(shape[1:]))
         weight = self._constant((self._rng.standard_normal(shape) * scale).astype(np.float32), f"{name}.weight")
         bias = self._constant((self._rng.standard_normal(shape[0]) * 0.05).astype(np.float32), f"{name}.bias")
-        attributes = {"kernel_shape": shape[2:], "strides": [stride] * 2, "pads": pads, "group": x.channels // shape[1]}
-        return _Feature(self.tape.op("Conv", [x.value, weight, bias], attributes, name=name), shape[0])
+        group = x.channels // shape[1]
+        attributes = {"kernel_shape": shape[2:], "strides": (stride, stride), "pads": pads}
+        value = self.tape.op("Conv", [x.value, weight, bias], attributes | {"group": group}, name=name)
+        return _Feature(value, shape[0])
 
     def relu6(self, x: _Feature) -> _Feature:
         return _Feature(self.tape.op("Clip", [x.value, self._scalars[0], self._scalars[6]]), x.channels)

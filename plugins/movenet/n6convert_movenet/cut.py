@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+from onnxscript import optimizer
 
 from n6convert.errors import N6ConvertError, SourceError
 from n6convert.numerics import run_model
@@ -48,21 +49,22 @@ def cut_network(model: ir.Model, *, four_heads: bool, imgsz: int | None) -> tupl
         imgsz: side of the input; None keeps the file's.
 
     Returns:
-        the network, the measured front (None when the file begins with the first convolution), number of keypoints.
+        the network, the measured front (None when the file leaves pixels to its user), number of keypoints.
 
     Raises:
         SourceError: the graph is not a MoveNet single-pose network.
     """
+    optimizer.optimize(model)
     convs = [n for n in model.graph.all_nodes() if n.op_type == "Conv"]
     if not convs:
         raise _foreign("it has no convolution")
     first = convs[0]
-    entry = _front_of(first)
+    _check_front(first)
     side = imgsz or _side(first, model.graph.inputs[0])
-    front = _measure(model, first) if entry is not first.inputs[0] else None
+    front = _measure(model)
     heads = _heads(convs, four_heads)
     _replace_ends(model, first, heads, side)
-    _static_resizes(model)
+    _check_operators(model)
     try:
         model = ShapeInferencePass(strict_mode=True)(model).model
     except Exception as error:  # onnx raises several unrelated types
@@ -70,8 +72,8 @@ def cut_network(model: ir.Model, *, four_heads: bool, imgsz: int | None) -> tupl
     return model, front, _keypoints(heads)
 
 
-def _front_of(first: ir.Node) -> ir.Value:
-    """The value in front of the pixel arithmetic; must be the graph's input."""
+def _check_front(first: ir.Node) -> None:
+    """Refuse anything but pixel arithmetic between the input and the first convolution."""
     value = _given(first.inputs[0])
     while (node := value.producer()) is not None:
         moving = [v for v in node.inputs if v is not None and v.const_value is None]
@@ -80,7 +82,6 @@ def _front_of(first: ir.Node) -> ir.Value:
                 f"{node.op_type} stands between the input and the first convolution", limit=sorted(_FRONT_OPS)
             )
         value = moving[0]
-    return value
 
 
 def _given(value: ir.Value | None) -> ir.Value:
@@ -105,12 +106,13 @@ def _channel_first(image: ir.Value) -> bool:
     return image.shape is not None and len(image.shape) == 4 and image.shape[1] == 3 and image.shape[3] != 3
 
 
-def _measure(model: ir.Model, first: ir.Node) -> Front:
-    """Run the front on three plain images."""
+def _measure(model: ir.Model) -> Front | None:
+    """Run the front on three plain images; None when a float input goes into the first convolution as it is."""
     probe = ir.from_proto(ir.to_proto(model))
     node = next(n for n in probe.graph.all_nodes() if n.op_type == "Conv")
-    assert node.name == first.name
     value, image = _given(node.inputs[0]), probe.graph.inputs[0]
+    if value is image:
+        return None
     side = 4
     shape = (1, 3, side, side) if _channel_first(image) else (1, side, side, 3)
     image.shape = ir.Shape(shape)
@@ -128,6 +130,8 @@ def _measure(model: ir.Model, first: ir.Node) -> Front:
     scale = (white - black) / 255
     if not np.allclose(black + 100 * scale, grey, atol=1e-4) or not np.all(scale > 0):
         raise _foreign("its pixel arithmetic is not linear")
+    if dtype.is_floating_point() and np.all(scale == 1) and not black.any():
+        return None
     return Front(tuple(map(float, scale)), tuple(map(float, black)))
 
 
@@ -140,9 +144,8 @@ def _heads(convs: list[ir.Node], four_heads: bool) -> dict[str, tuple[ir.Value, 
     last = [n for n in convs if not any(m.op_type == "Conv" for m in _descendants(n.outputs[0]))]
     ends = [_end(n.outputs[0]) for n in last]
     widths = [_width(n) for n in last]
-    roles: dict[str, tuple[ir.Value, bool]] = {}
-    for width, (value, sigmoid) in zip(widths, ends, strict=True):
-        roles.setdefault(_role(width, min(w for w in widths if w > 1) if max(widths) > 1 else 0, value), (value, sigmoid))
+    keypoints = min((w for w in widths if w > 1), default=0)
+    roles = {_role(width, keypoints, end[0]): end for width, end in zip(widths, ends, strict=True)}
     wanted = ("center", "heatmaps", "regression", "offsets") if four_heads else ("heatmaps",)
     found = f"{len(last)} heads with {', '.join(map(str, widths))} channels"
     if len(roles) != len(last) or any(name not in roles for name in wanted):
@@ -185,7 +188,7 @@ def _width(conv: ir.Node) -> int:
     weight = conv.inputs[1]
     if weight is None or weight.const_value is None:
         raise _foreign("a convolution has no constant weights", place=conv.name)
-    return int(weight.const_value.shape[0])
+    return int(weight.const_value.shape.numpy()[0])
 
 
 def _role(width: int, keypoints: int, value: ir.Value) -> str:
@@ -230,8 +233,11 @@ def _replace_ends(model: ir.Model, first: ir.Node, heads: Mapping[str, tuple[ir.
         value.name, value.dtype = name, ir.DataType.FLOAT
 
 
-def _static_resizes(model: ir.Model) -> None:
-    """Every doubling by factor, so that the network works at any size."""
+def _check_operators(model: ir.Model) -> None:
+    """Refuse what ONNX does not know, and what would tie the network to the file's image size."""
+    unknown = {n.op_type for n in model.graph.all_nodes() if n.domain or not onnx.defs.has(n.op_type)}
+    if unknown:
+        raise _foreign("it holds operators that have no ONNX form", found=", ".join(sorted(unknown)))
     for node in model.graph.all_nodes():
         if node.op_type == "Resize" and (len(node.inputs) < 3 or node.inputs[2] is None):
             raise _foreign("a Resize names its output size instead of the factor 2", place=node.name)

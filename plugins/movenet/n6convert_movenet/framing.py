@@ -52,8 +52,8 @@ def crop_square(pixels: NDArray[Any], square: Square, size: int) -> NDArray[Any]
 class PersonCrops(SampleSource):
     """One sample for every labelled person of a source; samples without COCO labels pass unchanged.
 
-    A person counts with at least 5 labelled keypoints of the model's, and if not part of a crowd. The sample is the square
-    around the person's box, 10 % larger than the box; its label holds ``keypoints`` [K,3] and ``area`` in its own pixels.
+    A person counts with at least 5 labelled keypoints of the model's, and if not part of a crowd. The sample is the
+    square around the person's box, 10 % larger; its label holds ``keypoints`` [K,3] and ``area`` in its own pixels.
 
     Args:
         source: images, labelled from a COCO json or not at all.

@@ -1,7 +1,7 @@
 """A BERT encoder with seeded weights, in the form PyTorch's exporter writes one, embedding cut off.
 
-Operators are those of an exported model after :func:`~n6convert_tinybert.surgery.cut_encoder`, so that whatever holds for
-one (placement, rewrites) holds for the other.
+Operators are those of an exported model after :func:`~n6convert_tinybert.surgery.cut_encoder`, so that whatever holds
+for one (placement, rewrites) holds for the other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Shape:
     Attributes:
         layers, hidden, heads, intermediate, vocabulary: as in a BERT configuration.
         sequence: number of tokens.
-        head: ``classification``, ``embedding`` (hidden states) or ``tokens`` (scores over the vocabulary for every token).
+        head: ``classification``, ``embedding`` (hidden states) or ``tokens`` (vocabulary scores for every token).
         labels: classes of the classification head.
     """
 
@@ -111,8 +111,8 @@ def _attention(net: _Net, name: str, x: ir.Value, mask: ir.Value, shape: Shape) 
     split = net.constant(f"{name}.split", np.array([1, shape.sequence, shape.heads, width], np.int64))
     merge = net.constant(f"{name}.merge", np.array([1, shape.sequence, shape.hidden], np.int64))
     scale = net.constant(f"{name}.scale", np.float32(width**-0.25))
-    parts = [net.linear(f"{name}.attention.{part}", x, shape.hidden, shape.hidden) for part in ("query", "key", "value")]
-    query, key, value = (net.op("Reshape", part, split) for part in parts)
+    names = [f"{name}.attention.{part}" for part in ("query", "key", "value")]
+    query, key, value = (net.op("Reshape", net.linear(n, x, shape.hidden, shape.hidden), split) for n in names)
     query = net.op("Mul", net.op("Transpose", query, perm=[0, 2, 1, 3]), scale)
     key = net.op("Mul", net.op("Transpose", key, perm=[0, 2, 3, 1]), scale)
     scores = net.op("Add", net.op("MatMul", query, key), mask)

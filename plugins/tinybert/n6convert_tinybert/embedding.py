@@ -1,4 +1,4 @@
-"""The embedding outside the graph: lookup, position, token type and first LayerNorm, in numpy here and in C on the board.
+"""The embedding outside the graph: lookup, position, token type and first LayerNorm; numpy here, C on the board.
 
 Gather runs on the CPU in every compiler version (SPEC n.3), and a graph input of embedded tokens is int8 anyway.
 """

@@ -19,11 +19,11 @@ __all__ = ["export_graph"]
 
 _NEEDED = ("torch", "transformers", "optimum.exporters.onnx")
 _ENVIRONMENT = {"USE_TF": "0", "USE_FLAX": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-_FOREIGN = ("Trying to export a", "is not supported", "does not recognize this architecture", "doesn't support the task")
+_FOREIGN = ("Trying to export a", "is not supported", "does not recognize this architecture", "support the task")
 
 
 def export_graph(folder: Path, task: str, sequence: int, scratch: Path, *, time_limit: float = 900.0) -> ir.Model:
-    """Export with static shapes: inputs ``input_ids``, ``attention_mask`` [1,S] and so on, as the architecture has them.
+    """Export with static shapes: inputs ``input_ids``, ``attention_mask`` [1,S] and so on, as the model has them.
 
     Args:
         folder: Hugging Face folder with configuration and weights.
@@ -61,7 +61,7 @@ def _require() -> None:
         raise ToolError(
             "the export of Hugging Face models needs more packages",
             found=f"no {', '.join(missing)}",
-            remedy="pip install n6convert-tinybert with its dependencies, or use --weights seeded, which needs none of them",
+            remedy="pip install n6convert-tinybert with its dependencies; --weights seeded needs none of them",
         )
 
 
@@ -69,7 +69,8 @@ def _explained(text: str, code: int, folder: Path, task: str) -> SourceError | T
     lines = [line for line in text.strip().splitlines() if line.strip()]
     last = lines[-1][:400] if lines else f"exit code {code}"
     if any(sign in last for sign in _FOREIGN):
-        return SourceError("the model cannot be exported", place=folder, limit=f"BERT-like models with {task}", found=last)
+        limit = f"BERT-like models with {task}"
+        return SourceError("the model cannot be exported", place=folder, limit=limit, found=last)
     if "size mismatch" in text or "safetensors" in last or "UnpicklingError" in text or "mismatched sizes" in text:
         return SourceError("the weights do not fit config.json or are damaged", place=folder, found=last)
     return ToolError("the export of the Hugging Face folder failed", place=folder, found=last)

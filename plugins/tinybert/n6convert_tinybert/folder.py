@@ -41,15 +41,15 @@ class HuggingFaceFolder:
             raise SourceError(
                 "text models are read from Hugging Face folders",
                 place=path,
-                limit="a folder with config.json, model.safetensors or pytorch_model.bin, and tokenizer.json or vocab.txt",
+                limit=f"a folder with config.json, {' or '.join(_WEIGHTS)}, and tokenizer.json or vocab.txt",
                 found="a file",
                 remedy=f"--weights {path.parent}" if (path.parent / "config.json").is_file() else None,
             )
         folder = cls(path, _json(path / "config.json"))
         kind = folder.config.get("model_type")
         if kind not in _ABSOLUTE + _AFTER_PADDING:
-            allowed = ", ".join(_ABSOLUTE + _AFTER_PADDING)
-            raise SourceError("the architecture is not BERT-like", place=path / "config.json", limit=allowed, found=kind)
+            limit = ", ".join(_ABSOLUTE + _AFTER_PADDING)
+            raise SourceError("the architecture is not BERT-like", place=path / "config.json", limit=limit, found=kind)
         return folder
 
     @property

@@ -38,8 +38,8 @@ class TinyBertOptions(PluginOptions):
     sequence: int = Field(128, ge=4, le=2048, description="number of tokens a text is cut or padded to")
     task: Task | None = Field(
         None,
-        description="`classification`, `embedding` (hidden states; decoding takes their mean) or `tokens` (scores over the "
-        "vocabulary for every token); null: what the weights were made for, classification for seeded ones",
+        description="`classification`, `embedding` (hidden states; decoding takes their mean) or `tokens` (scores over "
+        "the vocabulary for every token); null: what the weights were made for, classification for seeded ones",
     )
     mask: float = Field(
         -16.0, lt=0, ge=-100, description="added to the attention scores of padding; large values coarsen the int8 grid"

@@ -12,7 +12,7 @@ from n6convert_tinybert.surgery import EMBEDDED, MASK
 
 __all__ = ["check_cut"]
 
-_TOLERANCE = 1e-3
+_EXACT, _MASKED = 1e-3, 0.05
 
 
 def check_cut(whole: ir.Model, cut: ir.Model, embedding: Embedding, answer: str, mask: float, place: object) -> None:
@@ -24,23 +24,19 @@ def check_cut(whole: ir.Model, cut: ir.Model, embedding: Embedding, answer: str,
     Raises:
         SourceError: they do not agree.
     """
-    length, width = len(embedding.positions), len(embedding.words)
-    ids = np.random.default_rng(0).integers(0, width, length)
-    for real, tolerance in ((length, _TOLERANCE), (max(2, length // 2), 0.05)):
+    length = len(embedding.positions)
+    ids = np.random.default_rng(0).integers(0, len(embedding.words), length)
+    for real, tolerance, problem, remedy in (
+        (length, _EXACT, "looking tokens up outside the graph changes the model's answers", "use a BERT-like model"),
+        (max(2, length // 2), _MASKED, "the mask is too small to hide the padding", "a lower options.mask"),
+    ):
         seen = (np.arange(length) < real).astype(np.int64)
-        feeds = {"input_ids": ids[None], "attention_mask": seen[None], "token_type_ids": np.zeros((1, length), np.int64)}
-        feeds = {str(v.name): feeds[str(v.name)] for v in whole.graph.inputs}
-        reference = run_model(whole, feeds)[answer]
+        known = {"input_ids": ids, "attention_mask": seen, "token_type_ids": np.zeros_like(ids)}
+        reference = run_model(whole, {str(v.name): known[str(v.name)][None] for v in whole.graph.inputs})[answer]
         added = np.where(seen == 1, 0, mask).astype(np.float32)[None, None, None]
         other = next(iter(run_model(cut, {EMBEDDED: embedding(ids), MASK: added}).values()))
         rows = slice(0, real) if reference.ndim == 3 else slice(None)
         difference = max_relative_difference(reference[:, rows], other[:, rows])
         if difference > tolerance:
-            raise SourceError(
-                "looking tokens up outside the graph changes the model's answers" if real == length
-                else "the mask is too small to hide the padding",
-                place=place,
-                limit=f"{tolerance:g} of the output's range",
-                found=f"{difference:.2g}",
-                remedy="use a BERT-like model" if real == length else "--set options.mask with a larger negative number",
-            )  # fmt: skip
+            limit, found = f"{tolerance:g} of the output's range", f"{difference:.2g}"
+            raise SourceError(problem, place=place, limit=limit, found=found, remedy=remedy)
