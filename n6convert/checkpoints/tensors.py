@@ -99,5 +99,7 @@ def _view(flat: NDArray[Any], offset: int, size: Sequence[int], stride: Sequence
         raise SourceError("a tensor in the weights file does not fit its storage", found=found)
     if not count:
         return np.empty(size, flat.dtype)
-    strides = [s * flat.itemsize for s in stride]
-    return np.lib.stride_tricks.as_strided(flat[offset:], size, strides, writeable=False)
+    start, steps = offset * flat.itemsize, [s * flat.itemsize for s in stride]
+    view: NDArray[Any] = np.ndarray(tuple(size), flat.dtype, buffer=flat, offset=start, strides=tuple(steps))
+    view.flags.writeable = False
+    return view

@@ -18,8 +18,15 @@ _FIXED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0
 
 
 def fixed_range(value: ir.Value) -> tuple[float, float] | None:
-    """The range that the producing function bounds, None for all others."""
+    """The range that the producing function bounds, None for all others.
+
+    A Clip on both sides that makes a graph output is its author's word about the range: values that calibration
+    happened not to see (the rare high score of a detector) must not saturate.
+    """
     producer = value.producer()
+    if producer is not None and producer.op_type == "Clip" and value.is_graph_output():
+        bounds = clip_bounds(producer)
+        return bounds if bounds is not None and np.isfinite(bounds).all() else None
     return _FIXED.get(producer.op_type) if producer is not None else None
 
 

@@ -35,7 +35,7 @@ class GraphBuilder:
     def constant(self, name: str, array: Any) -> ir.Value:
         """An initializer; a name that was used before gives the same one again."""
         if name not in self._initializers:
-            tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+            tensor = ir.tensor(np.array(array, order="C"), name=name)
             self._initializers[name] = self._tape.initializer(tensor, name)
         return self._initializers[name]
 

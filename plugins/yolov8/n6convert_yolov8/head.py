@@ -1,8 +1,9 @@
 """The two forms in which the detection head leaves the graph.
 
 ``cut``: one output per stride and branch, before any decoding: ``boxes_8 [1, 4 * reg_max, h, w]`` (distribution logits,
-side by side for left, top, right, bottom), ``scores_8 [1, classes, h, w]`` (logits), ``keypoints_8`` (raw offsets and
-visibility logits), and the same for strides 16 and 32. Each has an INT8 grid of its own; decoding is the host's work.
+side by side for left, top, right, bottom), ``scores_8 [1, classes, h, w]`` (logits, clipped to :data:`SCORE_RANGE`),
+``keypoints_8`` (raw offsets and visibility logits), and the same for strides 16 and 32. Each has an INT8 grid of its
+own; decoding is the host's work.
 
 ``full``: ``output0 [1, 4 + classes + keypoint values, anchors]``: boxes as centre and size normalised to 0..1, class
 probabilities, keypoints as x, y normalised to 0..1 and visibility. This is the form of ST's own files.
@@ -27,6 +28,10 @@ HeadForm = Literal["cut", "full"]
 FULL_OUTPUT = "output0"
 _BRANCHES = {"boxes": "cv2", "scores": "cv3", "keypoints": "cv4"}
 Size = tuple[int, int]
+#: The cut head's class logits are clipped to this range (probabilities 0.0009 to 0.993), which becomes their INT8 grid:
+#: no evaluation looks below it, background logits reach -40 and would waste most of the grid, and a grid measured on
+#: calibration images without a clear object would saturate at the first one.
+SCORE_RANGE = (-7.0, 5.0)
 
 
 def write_head(
@@ -42,6 +47,7 @@ def write_head(
         kind: [_branch(graph, convs, f"22.{b}.{i}", x) for i, x in enumerate(features)] for kind, b in branches.items()
     }
     if form == "cut":
+        raw["scores"] = [_clipped(graph, x) for x in raw["scores"]]
         return [_named(raw[kind][i], f"{kind}_{stride}") for i, stride in enumerate(STRIDES) for kind in branches]
     return [_decoded(graph, raw, architecture, size)]
 
@@ -55,6 +61,14 @@ def anchor_points(size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]
         points.append(np.stack([x.ravel(), y.ravel()]))
         strides.append(np.full((1, h * w), stride))
     return np.concatenate(points, 1).astype(np.float32), np.concatenate(strides, 1).astype(np.float32)
+
+
+def _clipped(graph: GraphBuilder, x: ir.Value) -> ir.Value:
+    low, high = (
+        graph.constant(f"scores.{side}", np.array(bound, np.float32))
+        for side, bound in zip(("low", "high"), SCORE_RANGE, strict=True)
+    )
+    return graph.op("Clip", f"{x.name}.clipped", x, low, high)
 
 
 def _branch(graph: GraphBuilder, convs: dict[str, Conv], name: str, x: ir.Value) -> ir.Value:
