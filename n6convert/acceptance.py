@@ -56,6 +56,11 @@ def _after(key: str) -> Finder:
     return lambda report: report.placement.after.get(key) if report.placement else None
 
 
+def _internal(report: Report) -> bool | None:
+    """Whether every activation finds a place, and none of them off the chip."""
+    return bool(report.memory["fits"]) and not report.memory["external"] if report.memory else None
+
+
 def _at_most(found: float, allowed: float) -> bool:
     return found <= allowed
 
@@ -69,5 +74,5 @@ _LIMITS: dict[str, tuple[Finder, Callable[[float, float], bool]]] = {
     "min_sqnr_db": (_sqnr, _at_least),
     "min_offload": (_after("offload"), _at_least),
     "max_milliseconds": (lambda r: r.latency.get("milliseconds") if r.latency else None, _at_most),
-    "must_fit_internal": (lambda r: r.memory.get("fits") if r.memory else None, _at_least),
+    "must_fit_internal": (_internal, _at_least),
 }

@@ -172,7 +172,7 @@ def write_atomically(path: Path, content: bytes | Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             if isinstance(content, Path):
-                shutil.copyfile(content, aside)
+                shutil.copy(content, aside)
             else:
                 aside.write_bytes(content)
             _flush(aside)

@@ -44,7 +44,7 @@ def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
         "weights": _weights(run),
         "recipe": portable_recipe(run.recipe),
         "samples": _samples(run),
-        "stages": {name: artifact.identity for name, artifact in run.artifacts.items()},
+        "stages": {name: artifact.entry.files for name, artifact in run.artifacts.items()},
         "files": [{"path": name, "sha256": sha} for name, sha in sorted(files.items())],
         "python": platform.python_version(),
         "packages": environment("n6convert", *([dist.name] if dist else [])),

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from n6convert.cache import key_of
+from n6convert.cache import Entry, key_of
 from n6convert.errors import N6ConvertError
-from n6convert.stages.base import Artifact, Stage, StageResult, save_model
+from n6convert.stages.base import Artifact, Inputs, Stage, StageResult, save_model
+from n6convert.stages.estimate import Estimate
 from n6convert.stages.evaluate import Evaluate
 from n6convert.stages.export import Export
 from n6convert.stages.lint import Lint
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "execute", "run_stages"]
 
 #: in the order in which they run
-STAGES: tuple[Stage, ...] = (Export(), Simplify(), Rewrite(), Quantize(), Lint(), Evaluate(), Package())
+STAGES: tuple[Stage, ...] = (
+    Export(), Simplify(), Rewrite(), Quantize(), Lint(), Estimate(), Evaluate(), Package(),
+)
 
 
 def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
@@ -59,13 +62,17 @@ def execute(stage: Stage, run: Run) -> Artifact:
         )
         entry = run.cache.find(stage.name, key)
         if entry is None:
-            started = time.perf_counter()
-            result = stage.make(run, inputs)
-            with run.cache.scratch() as folder:
-                _write(result, folder)
-                seconds = round(time.perf_counter() - started, 3)
-                entry = run.cache.publish(stage.name, key, folder, result.facts, seconds)
+            entry = _made(stage, run, inputs, key)
     return Artifact(stage.name, key, entry)
+
+
+def _made(stage: Stage, run: Run, inputs: Inputs, key: str) -> Entry:
+    started = time.perf_counter()
+    with run.cache.scratch() as folder, run.cache.scratch() as workspace:
+        run.workspace = workspace
+        result = stage.make(run, inputs)
+        _write(result, folder)
+        return run.cache.publish(stage.name, key, folder, result.facts, round(time.perf_counter() - started, 3))
 
 
 def _write(result: StageResult, folder: Path) -> None:

@@ -30,7 +30,7 @@ def holding(folder: Path, progress: Progress) -> Iterator[None]:
     """Keep other runs out of an output folder; waits, and says so, while another one holds it.
 
     Raises:
-        OutputError: the folder's parent cannot be written.
+        OutputError: the folder's parent cannot be written, or the folder is taken by somebody else's files.
     """
     from filelock import FileLock, Timeout
 
@@ -47,6 +47,7 @@ def holding(folder: Path, progress: Progress) -> Iterator[None]:
                 progress(f"waiting for another run that writes to {folder} (it holds {lock.lock_file})", waiting, None)
                 waiting += 1
     try:
+        _files_of(folder)
         yield
     finally:
         lock.release()

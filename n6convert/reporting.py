@@ -18,7 +18,7 @@ __all__ = ["make_report"]
 #: facts that stand in sections of their own: stage -> fact -> section
 _SECTIONS = {
     "rewrite": {"rewrites": "rewrites"},
-    "quantize": {"quantization": "quantization"},
+    "quantize": {"quantization": "quantization", "samples": "calibration"},
     "lint": {"findings": "lint"},
     "estimate": {key: key for key in ("placement", "memory", "cycles", "latency", "advice")},
     "evaluate": {"accuracy": "accuracy", "sqnr_db": "sqnr_db"},

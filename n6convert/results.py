@@ -59,9 +59,9 @@ class Accuracy(_Part):
 
     metric: str
     unit: str = ""
-    float_value: float = Field(alias="float", description="float model, a share between 0 and 1 for most metrics")
-    int8: float
-    drop: float = Field(description="points lost, 100 * (float - int8) for metrics where more is better")
+    float_value: float = Field(alias="float", description="in points (AP 0.37 is 37), or the error itself")
+    int8: float = Field(description="INT8 model, likewise")
+    drop: float = Field(description="points lost to INT8; positive is worse")
     samples: int
     interval: list[float] | None = Field(None, description="95 % bootstrap interval of the drop, in points")
     details: dict[str, Any] = Field(default_factory=dict)
@@ -98,6 +98,7 @@ class Report(_Part):
     recipe: dict[str, Any] = Field(description="the full effective recipe")
     warnings: list[str] = Field(default_factory=list)
     stages: list[StageReport]
+    calibration: dict[str, Any] = Field(default_factory=dict, description="source, and hash of each sample by use")
     rewrites: dict[str, Any] = Field(default_factory=dict, description="rules applied and refused, with reasons")
     placement: Placement | None = None
     memory: dict[str, Any] | None = None

@@ -37,6 +37,10 @@ class Run:
         draft: the same before checking, for the places of the plugin's own options.
         cache: where results are kept.
         progress: called as ``progress(what, done, total)``.
+
+    Attributes:
+        artifacts: results of the stages so far, by name.
+        workspace: an empty folder for the stage at work, removed after its result was published.
     """
 
     def __init__(self, recipe: Recipe, draft: Draft, cache: Cache, progress: Progress) -> None:
@@ -44,6 +48,7 @@ class Run:
         self.draft = draft
         self.cache = cache
         self.progress = progress
+        self.workspace = cache.root
         self.artifacts: dict[str, Artifact] = {}
         self.entry = sole_entry(recipe.model)
         self._settled = False

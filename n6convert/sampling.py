@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
@@ -102,7 +103,7 @@ class Sampling:
         """For the report and the manifest, after the samples were used."""
         source = self.source
         return {
-            "source": source.name,
+            "source": Path(self._config.source).name if self._config.source else source.name,
             "synthetic": source.synthetic,
             "calibration": [{"id": i, "sha256": h} for i, h in self.hashes["calibration"].items()],
             "held_back": [{"id": i, "sha256": h} for i, h in self.hashes["held_back"].items()],

@@ -83,7 +83,7 @@ def _accuracy_rows(report: Report) -> Iterator[tuple[str, str]]:
     if report.accuracy:
         a = report.accuracy
         spread = f" (95 %: {a.interval[0]:+.2f} to {a.interval[1]:+.2f})" if a.interval else ""
-        values = f"float {100 * a.float_value:.1f}, INT8 {100 * a.int8:.1f}"
+        values = f"float {a.float_value:.1f}, INT8 {a.int8:.1f}"
         yield a.metric, f"{values}, lost {a.drop:.2f} points{spread} on {a.samples} samples"
     if report.sqnr_db:
         parts = (f"{escape(name)} {'exact' if db is None else f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
@@ -100,11 +100,13 @@ def _prediction_rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "epochs", f"{epochs.get('total')}: {where}; {100 * after['offload']:.1f} % on the NPU{was}"
     if report.latency:
         t = report.latency
-        spread = f" ({t['low']:.1f} to {t['high']:.1f})" if "low" in t else ""
-        yield "predicted time", f"{t['milliseconds']:.1f} ms{spread}"
+        spread = f" ({t['low']:.2f} to {t['high']:.2f})" if "low" in t else ""
+        yield "predicted time", f"{t['milliseconds']:.2f} ms{spread}"
     if report.memory:
         kib = {k: f"{report.memory[k] / 1024:.0f} KiB" for k in ("weights", "activations") if k in report.memory}
-        fits = "fits on chip" if report.memory.get("fits") else "does not fit on chip"
+        fits = "does not fit" if not report.memory.get("fits") else "activations on chip"
+        if external := report.memory.get("external"):
+            fits = f"{external / 1024:.0f} KiB of activations in external RAM"
         yield "memory", ", ".join(f"{name} {size}" for name, size in kib.items()) + f", {fits}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from n6convert.cache import Entry
+from n6convert.cache import Entry, key_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,7 +30,7 @@ class StageResult:
         facts: JSON-ready facts for the report (no NaN or infinity); the key ``warnings`` holds sentences that the
             report lists on top.
         model: the new graph, None for stages that only look.
-        files: further files by relative name: content, or a file to copy.
+        files: further files by relative name: content, or a file to copy (:attr:`Run.workspace` is a place for them).
     """
 
     facts: dict[str, Any]
@@ -56,8 +56,8 @@ class Artifact:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Hashes of the files, which is what decides the results of later stages."""
-        return self.entry.files
+        """Hashes of files and facts, which is what decides the results of later stages."""
+        return {**self.entry.files, "facts": key_of(self.entry.facts)}
 
     def load(self) -> ir.Model:
         import onnx_ir as ir

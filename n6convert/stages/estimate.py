@@ -21,14 +21,14 @@ class Estimate(Stage):
     inputs = ("simplify", "rewrite", "quantize")
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
-        return {"target": run.recipe.target, "samples": run.sampling.key(), "package": run.recipe.package.model_dump()}
+        return {"target": run.recipe.target, "samples": run.sampling.key()}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu import estimate
 
         facts = dict(estimate(inputs["quantize"].load(), run.recipe.target).facts())
         after = facts.pop("placement")
-        facts["placement"] = {"after": after, "before": after}
+        facts["placement"] = {"before": after, "after": after}
         if inputs["rewrite"].identity != inputs["simplify"].identity:
             before, why = _without_rewrites(run, inputs["simplify"])
             facts["placement"]["before"] = before

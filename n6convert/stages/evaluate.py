@@ -126,11 +126,16 @@ def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str,
 
 
 def _summary(reference: Score, quantized: Score, interval: Any) -> dict[str, Any]:
-    sign = 1 if reference.higher_is_better else -1
+    """Values in points: shares times 100, so that the drop is their difference; errors as they are."""
+    points = 100 if reference.higher_is_better else -1
     return {
-        "metric": reference.name, "unit": reference.unit, "float": reference.value, "int8": quantized.value,
-        "drop": 100 * sign * (reference.value - quantized.value), "samples": reference.samples,
-        "interval": [100 * interval.low, 100 * interval.high] if interval else None,
+        "metric": reference.name,
+        "unit": reference.unit,
+        "float": abs(points) * reference.value,
+        "int8": abs(points) * quantized.value,
+        "drop": points * (reference.value - quantized.value),
+        "samples": reference.samples,
+        "interval": [abs(points) * interval.low, abs(points) * interval.high] if interval else None,
         "details": {"float": dict(reference.details), "int8": dict(quantized.details)},
     }
 

@@ -30,8 +30,8 @@ class Export(Stage):
         from n6convert.plugin import BuildRequest
 
         plugin = run.plugin
-        with run.cache.scratch() as scratch, guarded(run, "build"):
-            built = plugin.build(BuildRequest(run.weights, run.recipe.seed, scratch, run.progress))
+        with guarded(run, "build"):
+            built = plugin.build(BuildRequest(run.weights, run.recipe.seed, run.workspace, run.progress))
             model = _named_outputs(built.model)
         model.metadata_props.update(built.metadata)
         _check_batch(model)

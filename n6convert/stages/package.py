@@ -1,13 +1,17 @@
-"""The files that the user takes away."""
+"""The folder that the user takes away: model, compile command, profiles, C, self-test, pictures and model card."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from n6convert.run import guarded
 from n6convert.stages.base import Inputs, Stage, StageResult
 
 if TYPE_CHECKING:
+    from n6convert.npu.targets import Target
+    from n6convert.package import PackageRequest
     from n6convert.run import Run
 
 __all__ = ["Package"]
@@ -15,23 +19,59 @@ __all__ = ["Package"]
 
 class Package(Stage):
     name = "package"
-    inputs = ("quantize", "evaluate")
+    inputs = ("export", "simplify", "rewrite", "quantize", "lint", "estimate", "evaluate")
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
-        return {"package": run.recipe.package.model_dump(mode="json"), "name": run.name}
+        from n6convert.manifest import portable_recipe
+
+        return {"recipe": portable_recipe(run.recipe), "name": run.name, "samples": run.sampling.key()}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
-        quantized = inputs["quantize"]
-        name = model_file(run)
-        files = {name: quantized.model_path}
-        data = quantized.model_path.with_name(f"{quantized.model_path.name}.data")
-        if data.exists():
-            files[data.name] = data
+        from n6convert.package import write_package
+
+        model = f"{run.name}_int8.onnx"
+        with guarded(run, "firmware or artifacts"):
+            contents = write_package(run.workspace, _request(run, inputs, model))
+            extra = {name: bytes(content) for name, content in run.ready_plugin.artifacts().items()}
+        written = {p.relative_to(run.workspace).as_posix(): p for p in run.workspace.rglob("*") if p.is_file()}
         evaluated = inputs["evaluate"].entry
-        files |= {picture: evaluated.folder / picture for picture in evaluated.files}
-        return StageResult({"model": name}, files=dict(files))
+        pictures = {name: evaluated.folder / name for name in evaluated.files}
+        files: dict[str, bytes | Path] = {**written, **extra, **pictures, **_model_files(inputs, model)}
+        return StageResult({"model": model, "contents": contents}, files=files)
 
 
-def model_file(run: Run) -> str:
-    """File name of the INT8 model in the package."""
-    return f"{run.name}_int8.onnx"
+def _request(run: Run, inputs: Inputs, model: str) -> PackageRequest:
+    from n6convert.numerics import run_model
+    from n6convert.package import PackageRequest
+    from n6convert.reporting import make_report
+
+    quantized = inputs["quantize"]
+    sample = next(run.sampling.judging())
+    feeds = run.encode(sample)
+    return PackageRequest(
+        model=quantized.load(),
+        model_file=model,
+        plugin=run.ready_plugin,
+        targets=_targets(run),
+        feeds=feeds,
+        expected=run_model(quantized.model_path, feeds),
+        sample=sample.id,
+        report=make_report(run, {}).model_dump(mode="json", by_alias=True),
+    )
+
+
+def _targets(run: Run) -> list[Target]:
+    """The recipe's target first, then the other boards it asks profiles for, with the same compiler."""
+    from n6convert.npu.targets import load_target
+
+    main = load_target(run.recipe.target)
+    compiler = ".".join(map(str, main.version))
+    others = [profile for profile in run.recipe.package.profiles if profile != main.board]
+    return [main, *(load_target(f"{other}@{compiler}") for other in others)]
+
+
+def _model_files(inputs: Inputs, model: str) -> dict[str, Path]:
+    """The model, and its weights where they lie in a file of their own under the name the model refers to."""
+    path = inputs["quantize"].model_path
+    beside = path.with_name(f"{path.name}.data")
+    return {model: path} | ({beside.name: beside} if beside.exists() else {})
