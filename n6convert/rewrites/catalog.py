@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from n6convert.rewrites.base import Rewrite
+from n6convert.rewrites.concat_conv_split import ConcatConvSplit
+from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
+from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
 from n6convert.rewrites.gelu import GeluNormalForm
@@ -14,6 +17,9 @@ from n6convert.rewrites.linear_to_conv import LinearToConv
 from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.merge_constants import MergeConstants
 from n6convert.rewrites.merge_layout import MergeLayout
+from n6convert.rewrites.prelu_to_relu import PReluToRelu
+from n6convert.rewrites.reduce_to_pool import ReduceToPool
+from n6convert.rewrites.resize_to_conv import ResizeToConv
 from n6convert.rewrites.scalar_before_matmul import ScalarBeforeMatMul
 from n6convert.rewrites.scale_into_next_conv import ScaleIntoNextConv
 from n6convert.rewrites.sink_layout import SinkLayout
@@ -49,6 +55,12 @@ def all_rules() -> list[Rewrite[Any]]:
         SinkLayout(),
         FoldIntoConv(),
         ScaleIntoNextConv(),
+        ResizeToConv(),
+        PReluToRelu(),
+        ConcatEqualChunks(),
+        ConcatConvSplit(),
+        ReduceToPool(),
+        DivisionToProduct(),
         SoftmaxDecompose(),
         TransposeBySlices(),
     ]
