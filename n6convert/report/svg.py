@@ -57,20 +57,20 @@ def ribbon(blocks: Sequence[Block], label: str, *, height: int = 44) -> str:
             f"<title>{escape(block.title)}</title></rect>"
         )
         x += width
-    return _frame(_WIDTH, height, label, parts, stretch=True)
+    return _frame(_WIDTH, height, label, parts, kind="stretch")
 
 
 def bars(rows: Sequence[Row], label: str) -> str:
     """Horizontal bars with their values printed behind them."""
-    step, left, right = 26, 230, 150
+    width_all, step, left, right = 620, 26, 190, 190
     top = max((max(r.value, r.limit or 0) for r in rows), default=0) or 1.0
-    span = _WIDTH - left - right
+    span = width_all - left - right
     parts = []
     for index, row in enumerate(rows):
         y, width = index * step, span * row.value / top
         end = left + max(width, span * (row.limit or 0) / top) + 8
         parts += [
-            f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{escape(_short(row.label, 32))}</text>',
+            f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{escape(_short(row.label, 27))}</text>',
             f'<rect class="{row.kind}" x="{left}" y="{y + 4}" width="{max(width, 1):.1f}" height="18" rx="2">'
             f"<title>{escape(row.label)}: {escape(row.text)}</title></rect>",
             f'<text x="{end:.1f}" y="{y + 17}">{escape(row.text)}</text>',
@@ -78,7 +78,7 @@ def bars(rows: Sequence[Row], label: str) -> str:
         if row.limit:
             x = left + span * row.limit / top
             parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 1}" y2="{y + 25}"/>')
-    return _frame(_WIDTH, step * max(len(rows), 1), label, parts)
+    return _frame(width_all, step * max(len(rows), 1), label, parts, kind="bars")
 
 
 def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: str) -> str:
@@ -186,13 +186,11 @@ def _axis(top: float, unit: str, left: int, height: int, count: int) -> list[str
     return [*marks, f'<text class="small" x="{left}" y="{height + 18}">epoch 1 to {count}</text>']
 
 
-def _frame(width: int, height: int, label: str, parts: Sequence[str], *, stretch: bool = False) -> str:
-    ratio = ' preserveAspectRatio="none"' if stretch else ""
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}"{ratio}>'
-        + "".join(parts)
-        + "</svg>"
-    )
+def _frame(width: int, height: int, label: str, parts: Sequence[str], *, kind: str = "") -> str:
+    ratio = ' preserveAspectRatio="none"' if kind == "stretch" else ""
+    name = escape(label, quote=True)
+    head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{name}"{ratio}>'
+    return head + "".join(parts) + "</svg>"
 
 
 def _short(text: str, limit: int) -> str:

@@ -1,0 +1,86 @@
+"""The answer first: does it fit, how much runs on the NPU, how fast, how accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Card", "cards", "notices"]
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One fact in large type; ``mood`` is ``good``, ``bad`` or empty."""
+
+    label: str
+    value: str
+    detail: str
+    mood: str = ""
+
+
+def cards(report: Facts) -> list[Card]:
+    """Fits, offload, predicted time and accuracy, as far as the run knows them."""
+    found = [
+        _fits(report.get("memory")),
+        _offload(report.get("placement")),
+        _time(report.get("latency")),
+        _accuracy(report),
+    ]
+    return [card for card in found if card is not None]
+
+
+def notices(report: Facts) -> list[str]:
+    """What a reader must know before any number: rejected, untrained, synthetic calibration, lint."""
+    broken = [
+        f"Not accepted: {row['limit']} allows {row['allowed']}, found {row['found']}."
+        for row in report.get("acceptance", [])
+        if not row["kept"]
+    ]
+    return broken + [text[:1].upper() + text[1:] + "." for text in report.get("warnings", [])]
+
+
+def _fits(memory: Facts | None) -> Card | None:
+    if not memory:
+        return None
+    size = (
+        f"{memory['activations'] / 1024:,.0f} KiB activations, {memory['weights'] / 1024:,.0f} KiB weights (predicted)"
+    )
+    if not memory["fits"]:
+        return Card("Activations", "do not fit", size, "bad")
+    if memory.get("external"):
+        return Card("Activations", "need external RAM", size, "bad")
+    return Card("Activations", "fit on the chip", size, "good")
+
+
+def _offload(placement: Facts | None) -> Card | None:
+    if not placement or not placement.get("after"):
+        return None
+    after, before = placement["after"], placement.get("before")
+    e = after["epochs"]
+    was = f"; {100 * before['offload']:.1f} % before rewrites" if before else ""
+    detail = f"{e['hw']} of {e['total']} epochs (predicted){was}"
+    return Card("On the NPU", f"{100 * after['offload']:.1f} %", detail, "good" if e["hw"] == e["total"] else "")
+
+
+def _time(latency: Facts | None) -> Card | None:
+    if not latency:
+        return None
+    low, high = latency["low"], latency["high"]
+    return Card("Time", f"{latency['milliseconds']:.1f} ms", f"predicted; likely {low:.1f} to {high:.1f} ms")
+
+
+def _accuracy(report: Facts) -> Card | None:
+    found = report.get("accuracy")
+    if found:
+        mood = "good" if found["drop"] <= 1 else "bad" if found["drop"] > 3 else ""
+        detail = f"{found['metric']} {found['float']:.3f} → {found['int8']:.3f}, measured on {found['samples']} samples"
+        return Card("INT8 costs", f"{found['drop']:.2f} points", detail, mood)
+    values = [v for v in (report.get("sqnr_db") or {}).values() if v is not None]
+    if not values:
+        return None
+    return Card(
+        "INT8 against float", f"{min(values):.1f} dB", "least SQNR of the outputs, measured; no labels were given"
+    )

@@ -1,0 +1,61 @@
+"""``report.html`` of a run, made from ``report.json`` and the pictures beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from n6convert.errors import SourceError
+from n6convert.report.render import render_page
+from n6convert.report.view import page_values
+
+__all__ = ["read_report", "write_report"]
+
+_MAJOR = "1"
+
+
+def write_report(report: Mapping[str, Any], folder: Path, *, path: Path | None = None) -> Path:
+    """Draw a run's report.
+
+    Args:
+        report: content of ``report.json``.
+        folder: where its pictures lie.
+        path: file to write; default ``folder/report.html``.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    target = path or folder / "report.html"
+    render_page(target, "page.html.j2", **page_values(report, folder))
+    return target
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """``report.json`` of a run's folder, or the file itself.
+
+    Raises:
+        SourceError: missing, not JSON, not a report, or of a schema this version cannot read.
+    """
+    path = folder / "report.json" if folder.is_dir() else folder
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(
+            "there is no report", place=path, found=error.strerror, remedy="give the folder of a run"
+        ) from None
+    except ValueError as error:
+        raise SourceError("this report is not JSON", place=path, found=error) from None
+    version = report.get("schema_version") if isinstance(report, dict) else None
+    if not isinstance(version, str):
+        raise SourceError("this is not a report of n6convert", place=path, limit="a schema_version")
+    if version.partition(".")[0] != _MAJOR:
+        raise SourceError(
+            "this report has another schema version",
+            place=path,
+            limit=f"{_MAJOR}.x",
+            found=version,
+            remedy="read it with the version of n6convert that wrote it, or convert again",
+        )
+    return report

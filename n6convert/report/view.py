@@ -1,0 +1,222 @@
+"""From ``report.json`` to what the page shows: numbers become words, lists become drawings."""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from n6convert.report.answer import cards, notices
+from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon
+
+__all__ = ["page_values"]
+
+Facts = Mapping[str, Any]
+_POOL_CLASSES = 7
+_MOST_KINDS = 12
+_WORST = 10
+
+
+def page_values(report: Facts, folder: Path) -> dict[str, Any]:
+    """Everything the template needs, from the report and the pictures beside it."""
+    latency = report.get("latency") or {}
+    return {
+        "title": f"{report['name']} on {report['target']}",
+        "subtitle": f"{report['model']}, weights {report['weights']['origin']}, n6convert {report['n6convert']}",
+        "notices": notices(report),
+        "cards": cards(report),
+        "ribbons": _ribbons(report.get("placement") or {}),
+        "kinds": _kinds((report.get("placement") or {}).get("after") or {}),
+        "advice": [_advice(row) for row in report.get("advice", [])],
+        "memory": _memory(report.get("memory") or {}),
+        "rewrites": _rewrites(report.get("rewrites") or {}),
+        "accuracy": _accuracy(report),
+        "pictures": _pictures(report, folder),
+        "tensors": _tensors(report.get("quantization") or {}),
+        "operators": _operators((report.get("placement") or {}).get("after") or {}),
+        "assumptions": latency.get("assumptions", []),
+        "stages": [
+            {"name": s["name"], "seconds": f"{s['seconds']:.1f}", "cached": "yes" if s["cached"] else ""}
+            for s in report.get("stages", [])
+        ],
+        "files": report.get("files", []),
+    }
+
+
+def _ribbons(placement: Facts) -> list[dict[str, str]]:
+    found = []
+    for name, side in (("before rewrites", placement.get("before")), ("as converted", placement.get("after"))):
+        if not side:
+            continue
+        e = side["epochs"]
+        summary = f"{e['hw']} of {e['total']} epochs on the NPU, {e['hybrid']} hybrid, {e['sw']} on the CPU"
+        found.append({"name": name, "summary": summary, "svg": ribbon(_blocks(side), f"Epochs {name}: {summary}")})
+    return found
+
+
+def _blocks(side: Facts) -> list[Block]:
+    """One block an epoch, from its operators: epochs are named by number and end where the number changes."""
+    groups: dict[int, list[Facts]] = defaultdict(list)
+    for operator in side.get("operators", []):
+        groups[operator["epoch"]].append(operator)
+    return [_block(epoch, groups[epoch]) for epoch in sorted(groups) if groups[epoch][0]["where"] != "none"]
+
+
+def _block(epoch: int, operators: Sequence[Facts]) -> Block:
+    microseconds = sum(o.get("microseconds") or 0.0 for o in operators)
+    kinds = " + ".join(dict.fromkeys(o["op"] for o in operators))
+    return Block(max(microseconds, 1.0), operators[0]["where"], f"epoch {epoch}: {kinds}, {microseconds:.0f} µs")
+
+
+def _kinds(side: Facts) -> str:
+    times: dict[tuple[str, str], float] = defaultdict(float)
+    for operator in side.get("operators", []):
+        times[operator["op"], operator["where"]] += operator.get("microseconds") or 0.0
+    ranked = sorted(((t, k) for k, t in times.items() if t > 0), reverse=True)[:_MOST_KINDS]
+    rows = [Row(f"{op} ({where})", t, f"{t / 1000:.2f} ms", where) for t, (op, where) in ranked]
+    return bars(rows, "Predicted time by operator kind") if rows else ""
+
+
+def _advice(row: Facts) -> dict[str, str]:
+    rewrite = f" (rewrite {row['rewrite']})" if row.get("rewrite") else ""
+    return {
+        "operator": row["op"],
+        "count": str(row["epochs"]),
+        "milliseconds": f"{row['microseconds'] / 1000:.2f}",
+        "remedy": f"{row.get('remedy') or 'nothing known'}{rewrite}; predicted gain "
+        f"{row['gain_microseconds'] / 1000:.2f} ms",
+    }
+
+
+def _memory(memory: Facts) -> dict[str, Any]:
+    if not memory:
+        return {}
+    pools = [p for p in memory["pools"] if p["size"]]
+    rows = [
+        Row(p["name"], 100 * p["used"] / p["size"], f"{_kib(p['used'])} of {_kib(p['size'])}", "bar", 100.0)
+        for p in pools
+    ]
+    names = [p["name"] for p in pools if p["activations"]]
+    series = [(n, f"p{i % _POOL_CLASSES}", _live(memory.get("buffers", []), n)) for i, n in enumerate(names)]
+    return {
+        "summary": f"Activations {_kib(memory['activations'])}, weights {_kib(memory['weights'])}; "
+        + ("the activations fit on the chip." if _on_chip(memory) else _overflow(memory)),
+        "pools": bars(rows, "Share of each memory pool in use, in percent"),
+        "timeline": area([(n, k, [v / 1024 for v in values]) for n, k, values in series], "Live activations", "KiB"),
+        "legend": [(n, k) for n, k, _ in series],
+        "peak": _peak(memory),
+    }
+
+
+def _on_chip(memory: Facts) -> bool:
+    return bool(memory["fits"]) and not memory.get("external")
+
+
+def _overflow(memory: Facts) -> str:
+    if not memory["fits"]:
+        return f"it does not fit: {_kib(memory['missing'])} find no place."
+    return f"{_kib(memory['external'])} of activations leave the chip for external RAM: a multiple of the time."
+
+
+def _live(buffers: Sequence[Facts], pool: str) -> list[float]:
+    """Bytes alive in a pool at every epoch."""
+    last = max((b["last"] for b in buffers), default=-1)
+    live = [0.0] * (last + 1)
+    for buffer in buffers:
+        if buffer["pool"] == pool:
+            for epoch in range(max(buffer["first"], 0), buffer["last"] + 1):
+                live[epoch] += buffer["bytes"]
+    return live
+
+
+def _peak(memory: Facts) -> str:
+    epoch = memory.get("peak_epoch")
+    alive = [b for b in memory.get("buffers", []) if epoch is not None and b["first"] <= epoch <= b["last"]]
+    largest = sorted(alive, key=lambda b: -b["bytes"])[:4]
+    names = ", ".join(f"{b['name']} ({_kib(b['bytes'])})" for b in largest)
+    return f"The peak of {_kib(memory['peak'])} is at epoch {epoch}; alive there: {names}." if largest else ""
+
+
+def _rewrites(facts: Facts) -> dict[str, list[dict[str, Any]]]:
+    applied = [
+        {"name": a["rule"], "count": a["times"], "gain": _gain(a.get("gain_ms")), "place": _places(a.get("where", []))}
+        for a in facts.get("applied", [])
+    ]
+    refused = [{"name": r["rule"], "place": r["where"], "reason": r["why"]} for r in facts.get("refused", [])]
+    return {"applied": applied, "refused": refused}
+
+
+def _gain(milliseconds: float | None) -> str:
+    return "not judged" if milliseconds is None else f"{milliseconds:.2f} ms"
+
+
+def _places(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _accuracy(report: Facts) -> dict[str, Any] | None:
+    rows = [[f"SQNR of {name}", "", _decibels(value), ""] for name, value in report.get("sqnr_db", {}).items()]
+    note = "SQNR: INT8 against float on samples that calibration did not see."
+    found = report.get("accuracy")
+    if found:
+        interval = found.get("interval")
+        spread = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
+        drop = f"{found['drop']:.2f} points{spread}"
+        rows.insert(0, [found["metric"], f"{found['float']:.4f}", f"{found['int8']:.4f}", drop])
+        note = (
+            f"{found['metric']} on {found['samples']} labelled samples that calibration did not see; in brackets a "
+            f"95 % bootstrap interval. {note}"
+        )
+    return {"head": ["what", "float", "INT8", "drop"], "rows": rows, "note": note} if rows else None
+
+
+def _decibels(value: float | None) -> str:
+    return "no difference" if value is None else f"{value:.1f} dB"
+
+
+def _pictures(report: Facts, folder: Path) -> list[dict[str, str]]:
+    names = [f["path"] for f in report.get("files", []) if f["path"].startswith("pictures/")]
+    return [
+        {
+            "source": "data:image/png;base64," + base64.b64encode((folder / n).read_bytes()).decode(),
+            "text": f"float and INT8: {Path(n).stem}",
+        }
+        for n in names
+        if (folder / n).is_file()
+    ]
+
+
+def _tensors(quantization: Facts) -> list[dict[str, str]]:
+    found = []
+    for tensor in quantization.get("worst", [])[:_WORST]:
+        words = [f"{tensor['name']}: {tensor['sqnr_db']:.1f} dB.", tensor.get("cause"), tensor.get("remedy")]
+        text = " ".join(word for word in words if word)
+        shape = tensor.get("histogram")
+        svg = ""
+        if shape:
+            scale, zero = tensor["scale"], tensor["zero_point"]
+            grid = ((-128 - zero) * scale, (127 - zero) * scale)
+            svg = histogram(shape["counts"], shape["low"], shape["high"], grid, f"Values of {tensor['name']}")
+        found.append({"svg": svg, "text": text})
+    return found
+
+
+def _operators(side: Facts) -> list[dict[str, Any]]:
+    return [
+        {
+            "epoch": o["epoch"],
+            "op": o["op"],
+            "name": o["name"],
+            "where": o["where"],
+            "microseconds": f"{o['microseconds']:.1f}" if o.get("microseconds") is not None else "",
+            "reason": o["reason"],
+        }
+        for o in side.get("operators", [])
+    ]
+
+
+def _kib(value: float) -> str:
+    return f"{value / 1024:,.0f} KiB"
