@@ -74,9 +74,9 @@ _E2 = (
 
 
 def efficientnet_v2_b0(size: int, classes: int) -> onnx.ModelProto:
-    """EfficientNetV2-B0 with Swish and squeeze-excitation."""
-    net = Net("efficientnet_v2_b0", (1, 3, size, size))
-    x = net.conv(net.x, 32, 3, 2, "swish")
+    """EfficientNetV2-B0 of Keras: normalization inside, Swish, squeeze-excitation with means that stay in float."""
+    net = Net("efficientnet_v2_b0", (1, 3, size, size), zero_point=-128)
+    x = net.conv(net.float_normalization(), 32, 3, 2, "swish")
     for kind, expansion, channels, repeats, first in _E2:
         block: Callable[..., T] = _fused if kind == "fused" else _squeezed
         for index in range(repeats):
@@ -94,7 +94,7 @@ def _fused(net: Net, x: T, expansion: int, channels: int, stride: int) -> T:
 
 def _squeezed(net: Net, x: T, expansion: int, channels: int, stride: int) -> T:
     y = net.dw(net.conv(x, x.channels * expansion, 1, 1, "swish"), stride, "swish")
-    gate = net.conv(net.global_pool(y), max(1, x.channels // 4), 1, 1, "swish")
+    gate = net.conv(net.float_mean(y), max(1, x.channels // 4), 1, 1, "swish")
     y = net.binary("Mul", y, net.conv(gate, y.channels, 1, 1, "sigmoid"))
     y = net.conv(y, channels, 1, 1, None)
     return net.add(y, x) if stride == 1 and x.channels == channels else y

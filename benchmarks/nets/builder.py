@@ -1,7 +1,7 @@
 """A small language for quantized networks: seeded int8 weights, QDQ around every operator, as onnxruntime writes it.
 
 Placement, epochs, memory and cycles depend on shapes and zero points, not on weights. The zero points are synthetic:
--128 after ReLU and ReLU6, -118 after Swish, -128 after Sigmoid and Softmax, 3 (the middle, but not the fast 0) elsewhere.
+-128 after ReLU, ReLU6, Sigmoid and Softmax, -118 after Swish, 3 (near the middle, but not the fast 0) elsewhere.
 """
 
 from __future__ import annotations
@@ -136,6 +136,21 @@ class Net:
         """Global average pool to 1x1."""
         shape = (*x.shape[:2], 1, 1)
         return self._quantized(self._op("GlobalAveragePool", [x.name]), shape, x.zero_point)
+
+    def float_mean(self, x: T) -> T:
+        """Mean over the map as Keras exports it: ReduceMean and Reshape; onnxruntime leaves both in float (SEEN r10)."""
+        mean = self._op("ReduceMean", [x.name], axes=[2, 3], keepdims=0)
+        shape = (*x.shape[:2], 1, 1)
+        return self._quantized(
+            self._op("Reshape", [mean, self._constant(np.asarray(shape, np.int64))]), shape, x.zero_point
+        )
+
+    def float_normalization(self) -> T:
+        """A Keras Normalization layer at the input: Sub and Div, which onnxruntime leaves in float."""
+        channels = (1, self.x.channels, 1, 1)
+        mean, deviation = (self._constant(self.random.uniform(0.2, 0.5, channels).astype(np.float32)) for _ in "ab")
+        out = self._op("Div", [self._op("Sub", [self.x.name, mean]), deviation])
+        return self._quantized(out, self.x.shape, -1)
 
     def dense(self, x: T, units: int, act: str | None = None) -> T:
         """Fully connected layer on a flattened tensor."""

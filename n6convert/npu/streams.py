@@ -19,6 +19,8 @@ from n6convert.npu.targets import Target
 
 __all__ = ["PoolTraffic", "epoch_traffic", "is_idle", "max_cycles", "stored_weights", "vector_bytes"]
 
+PACKED_CHANNELS = 8
+"""From this batch depth on a stream fills its beats (SPEC f.2)."""
 LINE_BUFFER = 4096
 """Bytes of one unit's input tile that are kept instead of read again (seen: 4,096 once, 8,192 again; r01, r02)."""
 
@@ -33,11 +35,16 @@ class PoolTraffic:
     beats: float = 0.0
     """Memory beats of the slowest byte-granular stream: one byte each."""
 
-    def add(self, reads: float, writes: float, pool: MemoryPool, bytes_per_beat: float | None = None) -> None:
-        """Add one stream; packed, unless only some bytes of every beat are used (SPEC f.2)."""
+    def add(
+        self, reads: float, writes: float, pool: MemoryPool, bytes_per_beat: float | None = None, booked: bool = True
+    ) -> None:
+        """Add one stream; packed, unless only some bytes of every beat are used (SPEC f.2).
+
+        ``booked``: the compiler knows, and books the beats in its own estimate.
+        """
         self.reads += reads
         self.writes += writes
-        rate = pool.freq_ratio / (bytes_per_beat or pool.byte_width)
+        rate = pool.freq_ratio / (bytes_per_beat if bytes_per_beat and booked else pool.byte_width)
         self.slowest = max(self.slowest, (reads + writes) * rate)
         if bytes_per_beat:
             self.beats = max(self.beats, (reads + writes) / bytes_per_beat)
@@ -76,7 +83,8 @@ def epoch_traffic(
         _read(traffic, name, readers.get(name), tensors, pools.get(name), target)
     for name in epoch.outputs:
         if name in pools:
-            traffic[pools[name].name].add(0, tensors[name].nbytes, pools[name], _scattered(epoch, name, target))
+            beat = _scattered(epoch, name, tensors, target)
+            traffic[pools[name].name].add(0, tensors[name].nbytes, pools[name], beat, target.books_beats)
     for op in epoch.ops:
         parameters = _parameters(op, tensors, target)
         if parameters:
@@ -119,15 +127,22 @@ def _byte_granular(geometry: ConvGeometry, target: Target) -> bool:
     return geometry.depthwise and target.depthwise_inflation == 1
 
 
-def _scattered(epoch: Epoch, name: str, target: Target) -> float | None:
+def _scattered(epoch: Epoch, name: str, tensors: Mapping[str, Tensor], target: Target) -> float | None:
     """Bytes per beat of an output that is not packed: layout changes and depthwise layers from 3.0 on (r01 3.0.0)."""
     writer = next((op for op in reversed(epoch.ops) if name in op.outputs), None)
     conv = next((op.conv for op in epoch.ops if op.conv is not None and op.kind == "Conv"), None)
-    if target.depthwise_inflation != 1 or writer is None:
+    if writer is None:
         return None
     if conv is not None and conv.depthwise:
-        return 2 if max(conv.strides) > 1 else 1
-    return 1 if len(epoch.ops) == 1 and writer.kind in {"Identity", "Transpose"} else None
+        return None if target.depthwise_inflation != 1 else 2 if max(conv.strides) > 1 else 1
+    working = [op for op in epoch.ops if op.where is not Where.NONE]
+    return tensors[name].nbytes / tensors[name].elements if len(working) == 1 and _turns(writer, tensors) else None
+
+
+def _turns(op: Op, tensors: Mapping[str, Tensor]) -> bool:
+    """A transpose, or the copy that packs planes with few channels (an input image, SEEN r01, r10)."""
+    shape = tensors[op.outputs[0]].shape
+    return op.kind == "Transpose" or (op.kind == "Identity" and len(shape) == 4 and shape[1] < PACKED_CHANNELS)
 
 
 def _parameters(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:

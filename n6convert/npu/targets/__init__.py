@@ -60,6 +60,8 @@ class Target:
     hybrid: bool
     """The compiler knows hybrid epochs by name (3.0 and later)."""
     depthwise_inflation: int
+    vector_cycles: tuple[float, float]
+    """NPU cycles per byte of streamed vectors: with one accumulation pass, with several."""
     flash_mb_s: float
     hyperram_mb_s: float
     start_cpu_cycles: float
@@ -71,6 +73,11 @@ class Target:
     """Scalars by dotted name, such as ``hardware_epoch.start_cycles``."""
     data: Mapping[str, Any]
     epoch_controller: bool = True
+
+    @property
+    def books_beats(self) -> bool:
+        """The compiler's own estimate knows byte-granular streams: from 3.0 on (SPEC f.2)."""
+        return self.version >= (3, 0)
 
     @property
     def name(self) -> str:
@@ -154,6 +161,7 @@ def _build(board: str, version: str) -> Target:
         chains=limits["chains"],
         hybrid=family["hybrid"],
         depthwise_inflation=family["depthwise_inflation"],
+        vector_cycles=tuple(family["vector_cycles"]),
         flash_mb_s=entry["flash_mb_s"]["value"],
         hyperram_mb_s=entry["hyperram_mb_s"]["value"],
         start_cpu_cycles=entry["start_cpu_cycles"]["value"],
