@@ -236,7 +236,7 @@ class ModelPlugin(ABC):
         """
         return {}
 
-    def rewrites(self) -> Sequence[Rewrite]:
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Rules that only this family needs, tried before the built-in ones."""
         return ()
 
