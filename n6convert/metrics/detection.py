@@ -22,6 +22,7 @@ __all__ = ["CocoAP", "DetectionsLike", "category_numbers"]
 
 Floats = NDArray[np.float64]
 _MAX_DETECTIONS = {"boxes": 100, "keypoints": 20}
+_RECALLS = np.linspace(0, 1, 101)
 
 
 class DetectionsLike(Protocol):
@@ -89,7 +90,9 @@ class CocoAP(Metric):
             x1, y1, x2, y2 = box
             result = {"image_id": image, "category_id": number, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
             result |= {"area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
-            results.append(result | ({"keypoints": _triples(points[i])} if points is not None else {}))
+            if points is not None:
+                result |= {"keypoints": _triples(points[i]), "area": float(np.ptp(points[i, :, :2], axis=0).prod())}
+            results.append(result)
         return results
 
     def _curves(self) -> list[_Curve]:
@@ -189,7 +192,7 @@ def _interpolated(each: Floats, hit: NDArray[np.bool_], miss: NDArray[np.bool_],
     precision = hits / np.maximum(hits + false, 1e-12)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = hits / np.maximum(objects, 1e-12)[:, None]
-    reached = np.floor(recall * 100 + 1e-9) + (hits > 0)
+    reached = np.searchsorted(_RECALLS, recall, side="right") * (hits > 0)
     return np.asarray((envelope * np.diff(reached, axis=1, prepend=0)).sum(1) / 101)
 
 

@@ -122,7 +122,7 @@ def _oddity(data: Any) -> str | None:
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 3:
         return None
     low, high = int(data.min()), int(data.max())
-    if low == high:
+    if (data == data[:1, :1]).all():
         return "of a single colour"
     if high <= 1:
         return "nearly black: values reach 1 of 255, as if a 0..1 image had been stored as bytes"

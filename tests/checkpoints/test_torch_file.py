@@ -27,7 +27,23 @@ def as_numpy(tensor: Any) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "kind",
-    ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "bool", "complex64", "float8_e4m3fn", "float8_e5m2"],
+    [
+        "float64",
+        "float32",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+        "uint16",
+        "uint32",
+        "bool",
+        "complex64",
+        "float8_e4m3fn",
+        "float8_e5m2",
+    ],  # fmt: skip
 )
 def test_element_types(tmp_path: Path, kind: str) -> None:
     values = torch.tensor([[0, 1, 2], [3, 5, 100]]).to(getattr(torch, kind))
