@@ -1,0 +1,182 @@
+"""The contract kit for plugin authors: what every model plugin must keep, checked in one call.
+
+::
+
+    from n6convert.testing import check_plugin
+
+    def test_contract():
+        check_plugin("my-model")
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from n6convert.errors import N6ConvertError, PluginError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from n6convert.plugin import ModelPlugin
+    from n6convert.run import Run
+
+__all__ = ["FRAMEWORKS", "CheckedPlugin", "check_plugin"]
+
+#: modules that loading a plugin must not import: they belong inside ``build``
+FRAMEWORKS = ("torch", "tensorflow", "transformers", "keras", "jax")
+_FEW_SAMPLES = {"samples": 4, "held_back": 1}
+
+
+class CheckedPlugin:
+    """A plugin under test: its seeded model and the run it was built in; :meth:`checks` are the contract."""
+
+    def __init__(self, run: Run, model: ir.Model) -> None:
+        self.run = run
+        self.model = model
+
+    @property
+    def plugin(self) -> ModelPlugin:
+        return self.run.ready_plugin
+
+    def checks(self) -> dict[str, Callable[[], None]]:
+        """The contract, one check a sentence."""
+        return {
+            "loading it imports no framework": self.import_is_cheap,
+            "seeded weights give the same bytes each time": self.build_is_deterministic,
+            "there are samples, with names and in the same order each time": self.samples_are_stable,
+            "encode() gives what the graph takes, the same each time": self.encode_fits,
+            "decode() and draw() take the graph's outputs": self.decode_works,
+            "unknown weights are refused with a message": self.unknown_weights_are_refused,
+        }
+
+    def import_is_cheap(self) -> None:
+        code = (
+            "import sys; from n6convert.registry import load_plugin; load_plugin(sys.argv[1]);"
+            f"print(*sorted(set({FRAMEWORKS}) & set(sys.modules)))"
+        )
+        command = [sys.executable, "-c", code, self.plugin.name]
+        loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        _require(not loaded, f"imports {', '.join(loaded)}: move those imports into build()")
+
+    def build_is_deterministic(self) -> None:
+        _require(_bytes(_build(self.run)) == _bytes(self.model), "two builds from one seed differ")
+
+    def samples_are_stable(self) -> None:
+        source = self.plugin.samples()
+        first = [(s.id, s.sha256) for s, _ in zip(source, range(3), strict=False)]
+        second = [(s.id, s.sha256) for s, _ in zip(source, range(3), strict=False)]
+        _require(bool(first) and len(source) >= len(first), "samples() gives none, or its length is wrong")
+        _require(first == second, "samples() gives others the second time")
+        _require(len({name for name, _ in first}) == len(first), "samples have the same id")
+
+    def encode_fits(self) -> None:
+        sample = next(iter(self.plugin.samples()))
+        first, second = self.run.encode(sample), self.run.encode(sample)
+        same = all(np.array_equal(first[name], second[name]) for name in first)
+        _require(same, "encode() gives other arrays the second time")
+
+    def decode_works(self) -> None:
+        from n6convert.numerics import run_model
+
+        sample = next(iter(self.plugin.samples()))
+        prediction = self.plugin.decode(run_model(self.model, self.run.encode(sample)), sample)
+        image = self.plugin.draw(sample, prediction, prediction)
+        _require(image is None or hasattr(image, "save"), "draw() must return a PIL image or None")
+
+    def unknown_weights_are_refused(self) -> None:
+        with TemporaryDirectory() as folder, _refusing("weights that do not exist"):
+            found = self.plugin.resolve_weights("no such weights", cache=Path(folder))
+            if found is None:
+                raise N6ConvertError("refused by the core")
+
+
+def check_plugin(name: str, *, options: Mapping[str, Any] | None = None, convert: bool = True) -> list[str]:
+    """Check a registered model against the contract of :class:`n6convert.plugin.ModelPlugin`.
+
+    Args:
+        name: as registered.
+        options: plugin options that make the model small.
+        convert: also run a whole conversion with seeded weights, in a temporary folder.
+
+    Returns:
+        the sentences that hold.
+
+    Raises:
+        PluginError: the first sentence that does not hold, and why.
+        N6ConvertError: the plugin cannot even be loaded or built.
+    """
+    with TemporaryDirectory() as folder:
+        checked = _built(name, dict(options or {}), Path(folder))
+        held = []
+        for sentence, check in checked.checks().items():
+            try:
+                check()
+            except _Broken as broken:
+                raise PluginError(f"{name}: {broken}", limit=sentence) from None
+            held.append(sentence)
+        if convert:
+            _convert(name, dict(options or {}), Path(folder))
+            held.append("a whole conversion with seeded weights is accepted")
+    return held
+
+
+class _Broken(Exception):
+    """A check that does not hold."""
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise _Broken(otherwise)
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """The block must raise an error of n6convert, and no other."""
+    try:
+        yield
+    except N6ConvertError:
+        return
+    except Exception as error:
+        raise _Broken(f"{what} ended in {type(error).__name__}: {error}; raise SourceError instead") from error
+    raise _Broken(f"{what} were accepted")
+
+
+def _built(name: str, options: dict[str, Any], folder: Path) -> CheckedPlugin:
+    from n6convert.api import make_draft
+    from n6convert.cache import Cache
+    from n6convert.recipes_io import finish
+    from n6convert.run import Run
+    from n6convert.stages.base import interface_of
+
+    draft = make_draft({"model": name, "weights": "seeded", "options": options})
+    run = Run(finish(draft), draft, Cache(folder), lambda what, done, total: None)
+    model = _build(run)
+    run.settle(interface_of(model))
+    return CheckedPlugin(run, model)
+
+
+def _build(run: Run) -> ir.Model:
+    from n6convert.plugin import BuildRequest
+
+    with TemporaryDirectory() as scratch:
+        return run.plugin.build(BuildRequest(run.weights, run.recipe.seed, Path(scratch))).model
+
+
+def _bytes(model: ir.Model) -> bytes:
+    import onnx_ir
+
+    return bytes(onnx_ir.to_proto(model).SerializeToString())
+
+
+def _convert(name: str, options: dict[str, Any], folder: Path) -> None:
+    from n6convert.api import convert
+
+    convert(name, weights="seeded", output=folder / "out", cache=False, options=options, calibration=_FEW_SAMPLES)
