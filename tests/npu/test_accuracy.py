@@ -1,0 +1,74 @@
+"""How far the predictor may be off on published reports and board times; ``make bench-npu`` prints every figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n6convert.npu.costs import Costs, cost
+from n6convert.npu.placement import place, read
+from n6convert.npu.targets import load_target
+
+
+def _costs(neuralart_dir: Path, truth: dict[str, Any]) -> Costs:
+    version = ".".join(truth["core_version"].split(".")[:2])
+    slow = ((truth["board"] or {}).get("clocks_mhz") or {}).get("npu") == 800
+    model = neuralart_dir / "reports" / truth["model_file"]
+    pools = next(iter(model.parent.glob("*app2*.mpool")), None)
+    target = load_target(f"{'nucleo-n657x0-q' if slow else 'stm32n6570-dk'}@{version}", pools=pools)
+    target = target.with_epoch_controller((truth["epochs"]["ec"] or 0) > 0)
+    lowered, schedule = place(read(model), target.version)
+    return cost(lowered, schedule, target, allocate_io=pools is None)
+
+
+@pytest.fixture(scope="module")
+def found(neuralart_dir: Path) -> list[tuple[dict[str, Any], Costs]]:
+    truths = [json.loads(path.read_text()) for path in sorted((neuralart_dir / "expected").glob("r*.json"))]
+    return [(truth, _costs(neuralart_dir, truth)) for truth in truths if truth["model_file"]]
+
+
+Found = list[tuple[dict[str, Any], Costs]]
+
+
+def test_cycles(found: Found) -> None:
+    """Sums of compute and max cycles over the reports that publish them."""
+    compute, estimate = [], []
+    for truth, costs in found:
+        if truth["totals"]["max_cycles"] is not None:
+            epochs = [epoch for epoch in truth["per_epoch"] if epoch["kind"] in {"HW", "EC"}]
+            compute.append(costs.compute_cycles / sum(epoch["compute_cycles"] for epoch in epochs))
+            estimate.append(costs.max_cycles / truth["totals"]["max_cycles"])
+    assert len(compute) >= 5
+    assert np.max(np.abs(np.array(compute) - 1)) < 0.04
+    assert np.median(np.abs(np.array(estimate) - 1)) < 0.03
+
+
+def test_memory(found: Found) -> None:
+    activations, weights = [], []
+    for truth, costs in found:
+        totals = truth["totals"]
+        if totals["activations_bytes"]:
+            activations.append(costs.memory.activations / totals["activations_bytes"])
+            weights.append(costs.memory.weights / totals["weights_bytes"])
+    assert np.mean(np.abs(np.array(activations) - 1) < 0.1) > 0.75
+    assert np.median(np.abs(np.array(weights) - 1)) < 0.05
+
+
+def test_spills_are_never_missed(found: Found) -> None:
+    spilled = {truth["id"]: "hyperRAM" in truth["memory"] for truth, _ in found if truth["memory"]}
+    assert {truth["id"]: costs.memory.external > 0 for truth, costs in found if truth["memory"]} == spilled
+    assert any(spilled.values()) and not all(spilled.values())
+
+
+def test_board_times(found: Found) -> None:
+    measured = [(truth, costs) for truth, costs in found if truth["board"] and truth["board"]["ec"] is not None]
+    errors = np.array([abs(costs.latency.milliseconds / truth["board"]["ms"] - 1) for truth, costs in measured])
+    assert len(errors) >= 20
+    assert np.median(errors) < 0.1
+    assert np.mean(errors < 0.25) >= 0.9
+    inside = [costs.latency.low <= truth["board"]["ms"] <= costs.latency.high for truth, costs in measured]
+    assert np.mean(inside) >= 0.85

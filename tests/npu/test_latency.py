@@ -1,0 +1,139 @@
+"""Board time: each resource in turn decides, overheads follow the controller, intervals and assumptions are there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from n6convert.npu.costs import Costs, cost, fill_operators
+from n6convert.npu.ir import ConvGeometry, Epoch, Lowered, Op, OperatorReport, Schedule, Tensor, Where
+from n6convert.npu.targets import Target, load_target
+
+DK = load_target("stm32n6570-dk@3.0")
+
+
+def _tensor(name: str, *shape: int, zero_point: int = -128, constant: bool = False) -> Tensor:
+    return Tensor(name, shape, "int8", 0.1, zero_point, constant)
+
+
+def _conv(out: int, channels: int, size: int, kernel: int = 1, groups: int = 1) -> tuple[Lowered, Schedule]:
+    geometry = ConvGeometry(out, channels, (kernel, kernel), groups=groups, in_hw=(size, size), out_hw=(size, size))
+    tensors = {
+        "x": _tensor("x", 1, channels, size, size),
+        "w": _tensor("w", out, channels // groups, kernel, kernel, constant=True),
+        "y": _tensor("y", 1, out, size, size),
+    }
+    op = Op("conv", "Conv", ("x", "w"), ("y",), conv=geometry, macs=geometry.macs)
+    return Lowered([op], tensors, ("x",), ("y",)), Schedule([Epoch(1, Where.HW, (op,), ("x",), ("y",))], ((1, 1),))
+
+
+def _software(kind: str, shape: tuple[int, ...], **attributes: int) -> tuple[Lowered, Schedule]:
+    tensors = {name: _tensor(name, *shape) for name in "xy"}
+    op = Op("op", kind, ("x",), ("y",), where=Where.SW, attributes=dict(attributes), macs=1000)
+    return Lowered([op], tensors, ("x",), ("y",)), Schedule([Epoch(1, Where.SW, (op,), ("x",), ("y",))])
+
+
+def _price(pair: tuple[Lowered, Schedule], target: Target = DK) -> Costs:
+    return cost(*pair, target)
+
+
+def test_a_large_kernel_is_bound_by_computing() -> None:
+    costs = _price(_conv(64, 64, 32, kernel=3))
+    assert costs.epochs[0].bound == "compute"
+    assert costs.epochs[0].microseconds == pytest.approx(costs.compute_cycles / 1000, rel=0.25)
+
+
+def test_a_fully_connected_layer_is_bound_by_flash() -> None:
+    """1.28 MB through 380 MB/s (SPEC g.2: 3.2 ms measured at 397 MB/s)."""
+    costs = _price(_conv(1000, 1280, 1))
+    assert costs.epochs[0].bound == "flash"
+    assert costs.latency.parts["flash"] == pytest.approx(3.4, rel=0.03)
+
+
+def test_a_depthwise_layer_is_bound_by_single_bytes() -> None:
+    costs = _price(_conv(32, 32, 64, kernel=3, groups=32))
+    assert costs.epochs[0].max_cycles == pytest.approx(1.25 * 32 * 64 * 64)
+    assert costs.epochs[0].microseconds < costs.epochs[0].max_cycles / 1000
+
+
+def test_slow_flash_and_slow_clocks() -> None:
+    pair = _conv(1000, 1280, 1)
+    assert _price(pair, load_target("nucleo-n657x0-q@4.0")).latency.milliseconds > 3 * _price(pair).latency.milliseconds
+    compute = _conv(64, 64, 32, kernel=3)
+    slow = replace(DK, clocks=replace(DK.clocks, npu=500))
+    assert _price(compute, slow).latency.parts["compute"] > 1.9 * _price(compute).latency.parts["compute"]
+
+
+def test_wide_layers_stream_their_vectors() -> None:
+    """More than 512 channels: the vectors come from flash and cost extra time (SPEC e.5)."""
+    narrow, wide = _price(_conv(512, 64, 14)), _price(_conv(576, 64, 14))
+    assert wide.latency.milliseconds > 1.5 * narrow.latency.milliseconds
+    assert wide.memory.weights - 576 * 64 >= 4 * 576 * 14
+
+
+def test_controller_off_costs_cpu_time_per_channel() -> None:
+    pair = _conv(64, 64, 32, kernel=3)
+    off = _price(pair, DK.with_epoch_controller(False)).latency.parts["overhead"]
+    fewer = _price(_conv(16, 64, 32, kernel=3), DK.with_epoch_controller(False)).latency.parts["overhead"]
+    assert off - fewer == pytest.approx(48 * 100 / 800 / 1000)
+    assert _price(pair).latency.parts["overhead"] == pytest.approx(25_000 / 800 / 1000)
+
+
+@pytest.mark.parametrize(("kind", "cycles"), [("Softmax", 60), ("DequantizeLinear", 6.9), ("Unheard", 15)])
+def test_software_per_element(kind: str, cycles: float) -> None:
+    costs = _price(_software(kind, (1, 10, 1000)))
+    assert costs.latency.parts["software"] == pytest.approx((8500 + cycles * 10_000) / 800 / 1000)
+    assert costs.epochs[0].compute_cycles == 0 and costs.time_share == 0
+
+
+def test_concat_on_the_innermost_axis_is_dearer() -> None:
+    channel, inner = (_price(_software("Concat", (1, 10, 1000), axis=axis)).latency.milliseconds for axis in (1, 2))
+    assert inner > 2.5 * channel
+    assert _price(_software("Concat", (1, 10, 1000), axis=-1)).latency.milliseconds == inner
+
+
+def test_software_between_hardware_pays_for_the_switch() -> None:
+    lowered, schedule = _conv(64, 64, 32)
+    first = schedule.epochs[0]
+    lowered.tensors |= {name: _tensor(name, 1, 64, 32, 32) for name in "yz"}
+    soft = Op("soft", "Softmax", ("y",), ("z",), where=Where.SW)
+    last = replace(first, id=3, inputs=("z",))
+    epochs = [first, Epoch(2, Where.SW, (soft,), ("y",), ("z",)), last]
+    costs = cost(lowered, Schedule(epochs, ((1, 1), (3, 3))), DK)
+    assert costs.epochs[1].overhead == pytest.approx(50)
+    assert cost(lowered, Schedule(epochs[:2], ((1, 1),)), DK).epochs[1].overhead == 0
+
+
+def test_idle_epochs_are_free() -> None:
+    view = Op("view", "Transpose", ("x",), ("y",), where=Where.NONE)
+    tensors = {name: _tensor(name, 1, 3, 8, 8) for name in "xy"}
+    schedule = Schedule([Epoch(1, Where.HW, (view,), ("x",), ("y",))], ((1, 1),))
+    costs = cost(Lowered([view], tensors, ("x",), ("y",)), schedule, DK.with_epoch_controller(True))
+    assert (costs.max_cycles, costs.latency.milliseconds) == (0, 0)
+    assert costs.memory.activations == 192
+
+
+def test_interval_parts_and_assumptions() -> None:
+    costs = _price(_conv(64, 64, 32))
+    latency = costs.latency
+    assert latency.low < latency.milliseconds < latency.high
+    assert sum(latency.parts.values()) == pytest.approx(latency.milliseconds)
+    text = " ".join(latency.assumptions)
+    assert "380 MB/s" in text and "epoch controller" in text and "NPU 1000 MHz" in text
+    facts = costs.as_dict()
+    assert set(facts) == {"memory", "cycles", "latency"} and facts["memory"]["fits"] is True
+
+
+def test_external_memory_is_an_assumption_of_its_own() -> None:
+    costs = _price(_conv(64, 64, 256))
+    assert costs.memory.external > 0 and costs.epochs[0].bound == "memory"
+    assert any("external RAM" in line for line in costs.latency.assumptions)
+
+
+def test_operators_share_their_epochs_time_once() -> None:
+    costs = _price(_conv(64, 64, 32))
+    lines = [OperatorReport(name, "Conv", Where.HW, 1, "", "", "") for name in "ab"]
+    fill_operators([*lines, OperatorReport("c", "Add", Where.HW, 9, "", "", "")], costs)
+    assert lines[0].cycles == costs.max_cycles and lines[1].cycles == 0
+    assert lines[0].microseconds == pytest.approx(costs.latency.milliseconds * 1000, rel=1e-3)
