@@ -140,6 +140,7 @@ def _published(run: Run, folder: Path) -> ConversionResult:
     from n6convert.acceptance import rejection
     from n6convert.manifest import make_manifest, to_json
     from n6convert.publish import publish
+    from n6convert.report.html import write_report
     from n6convert.reporting import make_report
     from n6convert.results import ConversionResult
 
@@ -149,7 +150,11 @@ def _published(run: Run, folder: Path) -> ConversionResult:
     accepted = report.status == "accepted"
     final = folder if accepted else folder.with_name(f"{folder.name}-rejected")
     content = report.model_dump(mode="json", by_alias=True)
-    publish(final, package.folder, package.files, to_json(content), to_json(manifest))
+    publish(
+        final, package.folder, package.files, to_json(content), to_json(manifest),
+        draw=lambda folder: write_report(content, folder),
+    )
+    write_report(content, final)
     if not accepted:
         raise rejection(report, final / "report.json")
     return ConversionResult(final, final / package.facts["model"], report, manifest)

@@ -8,7 +8,7 @@ finishes it from the cache.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,14 @@ def holding(folder: Path, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def publish(folder: Path, source: Path, files: Mapping[str, str], report: bytes, manifest: bytes) -> None:
+def publish(
+    folder: Path,
+    source: Path,
+    files: Mapping[str, str],
+    report: bytes,
+    manifest: bytes,
+    draw: Callable[[Path], object] = lambda folder: None,
+) -> None:
     """Bring an output folder to the given content.
 
     Args:
@@ -61,6 +68,7 @@ def publish(folder: Path, source: Path, files: Mapping[str, str], report: bytes,
         source: where the files lie.
         files: sha256 by relative name.
         report, manifest: content of ``report.json`` and ``manifest.json``.
+        draw: writes what is drawn from the report into the folder.
 
     Raises:
         OutputError: disk full, no permission, or a manifest that is not ours.
@@ -75,6 +83,7 @@ def publish(folder: Path, source: Path, files: Mapping[str, str], report: bytes,
             for name in before - set(files):
                 (folder / name).unlink(missing_ok=True)
         write_atomically(folder / REPORT, report)
+        draw(folder)
         write_atomically(folder / MANIFEST, manifest)
 
 
