@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,29 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-__all__ = ["Model", "place", "printed", "read", "report"]
-
-Model = "str | Path | onnx.ModelProto | onnx_ir.Model"
+__all__ = ["place", "printed", "read", "report"]
 
 _FLOAT_MARKED = (3, 0)
 """From here on float kernels are printed with "(float)" (SPEC h.2)."""
 _NEVER_MARKED = {"DequantizeLinear", "QuantizeLinear"}
+
+
+_SURPRISES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What code raises on data that it did not foresee."""
+
+
+@contextmanager
+def _malformed(place: object) -> Iterator[None]:
+    """The last net: a model that confuses the reader or the lowering is reported, never a traceback."""
+    try:
+        yield
+    except _SURPRISES as error:
+        raise GraphError(
+            "the model is malformed",
+            place=place,
+            found=f"{type(error).__name__}: {str(error)[:200]}",
+            remedy="export it again; if onnx.checker accepts it, please report this as a defect",
+        ) from error
 
 
 def read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
@@ -33,6 +50,11 @@ def read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
         SourceError: no such file.
         GraphError: damaged, not static, or of another kind.
     """
+    with _malformed(model if isinstance(model, (str, Path)) else type(model).__name__):
+        return _read(model)
+
+
+def _read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
     from n6convert.npu.onnx_reader import read_onnx, read_proto
 
     if isinstance(model, (str, Path)):
@@ -53,8 +75,9 @@ def read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
 
 def place(graph: Graph, version: tuple[int, int]) -> tuple[Lowered, Schedule]:
     """Lower a graph for a compiler version and group it into epochs. The graph is consumed."""
-    lowered = lower(graph, version)
-    return lowered, schedule(lowered, version)
+    with _malformed(graph.name):
+        lowered = lower(graph, version)
+        return lowered, schedule(lowered, version)
 
 
 def printed(op: Op, version: tuple[int, int]) -> str:

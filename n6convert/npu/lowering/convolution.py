@@ -51,7 +51,7 @@ def geometry_of(lowerer: Lowerer, node: Node, kernel: tuple[int, int], out_chann
     shape, result = lowerer.shape(node.inputs[0]), lowerer.shape(node.outputs[0])
     if len(shape) not in (3, 4) or len(result) != len(shape):
         raise GraphError("only 1-D and 2-D convolutions and pools are supported", place=node.name, found=list(shape))
-    return ConvGeometry(
+    geometry = ConvGeometry(
         out_channels=out_channels,
         in_channels=shape[1],
         kernel=kernel,
@@ -62,6 +62,22 @@ def geometry_of(lowerer: Lowerer, node: Node, kernel: tuple[int, int], out_chann
         in_hw=_map(shape),
         out_hw=_map(result),
     )
+    _check(node, geometry)
+    return geometry
+
+
+def _check(node: Node, geometry: ConvGeometry) -> None:
+    top, left, bottom, right = geometry.pads
+    room = (geometry.in_hw[0] + top + bottom, geometry.in_hw[1] + left + right)
+    sizes = (*geometry.kernel, *geometry.strides, *geometry.dilations, geometry.groups, geometry.out_channels)
+    transposed = node.op == "ConvTranspose"
+    if min(sizes) < 1 or (not transposed and any(k > r for k, r in zip(geometry.kernel, room, strict=True))):
+        raise GraphError(
+            "the kernel of a convolution or pool does not fit its input",
+            place=node.name,
+            limit=f"at most {room[0]}x{room[1]}, strides and dilations from 1",
+            found=f"kernel {geometry.kernel}, strides {geometry.strides}, dilations {geometry.dilations}",
+        )
 
 
 def _pads(

@@ -12,6 +12,8 @@ from n6convert.npu.rules import Rule
 
 __all__: list[str] = []
 
+_MOST_MATRICES = 4096
+"""Each matrix is one software epoch; more would never finish on the board."""
 _CHAINS_OF_COPIES = 4
 """Layout copies of heads that share one epoch (SEEN r15)."""
 
@@ -82,6 +84,14 @@ def _heads(lowerer: Lowerer, node: Node, rule: Rule) -> None:
     if min(len(a), len(b)) < 2:
         raise GraphError("a product of two activations needs matrices", place=node.name, found=[list(a), list(b)])
     heads = max(1, math.prod(a[:-2]), math.prod(b[:-2]))
+    if heads > _MOST_MATRICES:
+        raise GraphError(
+            "a product of two activations has too many matrices",
+            place=node.name,
+            limit=_MOST_MATRICES,
+            found=heads,
+            remedy="move the batch into the rows",
+        )
     as_float = rule.float
     weights = _split_heads(lowerer, node, left, heads) if not as_float else [left] * heads
     maps = _split_heads(lowerer, node, right, heads) if not as_float else [right] * heads
