@@ -39,7 +39,9 @@ class Prediction:
 
 def predict(model: Any, target: Target, allocate_io: bool = True) -> Prediction:
     lowered, schedule = place(read(model), target.version)
-    return Prediction(schedule, report(schedule, target.version), cost(lowered, schedule, target, allocate_io=allocate_io))
+    return Prediction(
+        schedule, report(schedule, target.version), cost(lowered, schedule, target, allocate_io=allocate_io)
+    )
 
 
 def ratio(predicted: float, truth: float | None) -> float | None:
@@ -106,7 +108,13 @@ def show_reports(rows: Sequence[dict[str, Any]]) -> None:
         numbers = [percent(row[key]) for key in ("compute", "max", "weights", "activations")]
         spill = "-" if row["spill"] is None else "right" if row["spill"] else "WRONG"
         table.add_row(
-            row["id"], "exact" if row["placement"] else "differs", percent(row["epochs"]), convs, *numbers, row["pools"], spill
+            row["id"],
+            "exact" if row["placement"] else "differs",
+            percent(row["epochs"]),
+            convs,
+            *numbers,
+            row["pools"],
+            spill,
         )
     CONSOLE.print(table)
     exact = sum(row["placement"] for row in rows)
@@ -170,12 +178,15 @@ def show_times(rows: Sequence[Timed], skipped: Sequence[str]) -> None:
     for title, chosen in _groups(rows).items():
         errors = np.array([abs(row.error) for row in chosen])
         CONSOLE.print(
-            f"{title} ({len(errors)}): median error {np.median(errors):.1%}, 90 % quantile {np.quantile(errors, 0.9):.1%}, "
-            f"within 25 %: {np.mean(errors <= 0.25):.0%}, inside the interval: {np.mean([r.inside for r in chosen]):.0%}"
+            f"{title} ({len(errors)}): median error {np.median(errors):.1%}, 90 % quantile "
+            f"{np.quantile(errors, 0.9):.1%}, within 25 %: {np.mean(errors <= 0.25):.0%}, "
+            f"inside the interval: {np.mean([row.inside for row in chosen]):.0%}"
         )
     for title, key in (("activations", "activations"), ("weights", "weights")):
         errors = np.array([abs(getattr(row, key) - 1) for row in rows if getattr(row, key) is not None])
-        CONSOLE.print(f"{title} of latency.csv: median {np.median(errors):.1%}, within 10 %: {np.mean(errors <= 0.1):.0%}")
+        CONSOLE.print(
+            f"{title} of latency.csv: median {np.median(errors):.1%}, within 10 %: {np.mean(errors <= 0.1):.0%}"
+        )
     CONSOLE.print(f"not built, because the architecture or its 4-bit weights are not published: {'; '.join(skipped)}\n")
 
 
@@ -186,7 +197,9 @@ def _groups(rows: Sequence[Timed]) -> dict[str, list[Timed]]:
 
 def cross_validate(rows: Sequence[Timed]) -> None:
     """Scale every part by a factor fitted on all other families: if the constants were overfitted, this would break."""
-    CONSOLE.print("leave one family out: factors on (compute, flash, memory, software, hybrid, overhead) from the others")
+    CONSOLE.print(
+        "leave one family out: factors on (compute, flash, memory, software, hybrid, overhead) from the others"
+    )
     everything: list[float] = []
     for family in dict.fromkeys(row.case.family for row in rows):
         training = [row for row in rows if row.case.family != family]
@@ -195,7 +208,9 @@ def cross_validate(rows: Sequence[Timed]) -> None:
         errors = [abs(float(row.parts @ factors) / row.case.milliseconds - 1) for row in held]
         everything += errors
         shown = " ".join(f"{factor:.2f}" for factor in factors)
-        CONSOLE.print(f"  {family:16s} n={len(held):2d}  [{shown}]  median error of the held-out rows {np.median(errors):.1%}")
+        CONSOLE.print(
+            f"  {family:16s} n={len(held):2d}  [{shown}]  median error of the held-out rows {np.median(errors):.1%}"
+        )
     CONSOLE.print(f"  all held-out rows: median {np.median(everything):.1%}, 90 % {np.quantile(everything, 0.9):.1%}\n")
 
 
@@ -224,7 +239,9 @@ def scaling(sizes: Sequence[int] = (1000, 4000, 16000)) -> None:
             x = net.add(net.conv(net.conv(x, 16, 3), 16, 1, act=None), x)
         model = net.proto(x)
         best = _seconds(lambda model=model: predict(model, load_target()))
-        CONSOLE.print(f"  {len(model.graph.node):6d} nodes  {best:6.2f} s  {best / len(model.graph.node) * 1e3:.3f} ms a node")
+        CONSOLE.print(
+            f"  {len(model.graph.node):6d} nodes  {best:6.2f} s  {best / len(model.graph.node) * 1e3:.3f} ms a node"
+        )
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -138,7 +138,7 @@ class Net:
         return self._quantized(self._op("GlobalAveragePool", [x.name]), shape, x.zero_point)
 
     def float_mean(self, x: T) -> T:
-        """Mean over the map as Keras exports it: ReduceMean and Reshape; onnxruntime leaves both in float (SEEN r10)."""
+        """Mean over the map as Keras exports it: ReduceMean and Reshape, left in float by onnxruntime (SEEN r10)."""
         mean = self._op("ReduceMean", [x.name], axes=[2, 3], keepdims=0)
         shape = (*x.shape[:2], 1, 1)
         return self._quantized(

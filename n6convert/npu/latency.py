@@ -71,6 +71,7 @@ def _cost(
     estimate = max_cycles(epoch, tensors, pools, target)
     if epoch.kind is not Where.HW:
         microseconds = sum(_software(op, tensors, target) for op in epoch.ops) / target.clocks.cpu
+        microseconds += _external_bytes(epoch, tensors, pools, target) / target.hyperram_mb_s
         switch = target.constants["overheads.switch_cpu_cycles"] / target.clocks.cpu if between else 0.0
         return EpochCost(epoch.id, epoch.kind, 0, estimate, microseconds, switch, _bound(epoch))
     resources = _resources(epoch, tensors, pools, target)
@@ -80,6 +81,15 @@ def _cost(
     overhead = _hardware_overhead(epoch, target, starts_blob)
     compute = epoch_cycles(epoch, tensors, target.version)
     return EpochCost(epoch.id, epoch.kind, compute, estimate, cycles / target.clocks.npu, overhead, bound)
+
+
+def _external_bytes(
+    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+) -> float:
+    """Bytes that a software epoch moves over the external RAM's bus."""
+    traffic = epoch_traffic(epoch, tensors, pools, target)
+    outside = [traffic[p.name] for p in target.pools if p.external and p.writable and p.name in traffic]
+    return sum(use.reads + use.writes for use in outside)
 
 
 def _bound(epoch: Epoch) -> str:
@@ -150,7 +160,7 @@ def _software(op: Op, tensors: Mapping[str, Tensor], target: Target) -> float:
     fixed = target.constants["software.fixed_cpu_cycles"]
     if op.kind in {"Reshape", "Identity", "Flatten", "Squeeze", "Unsqueeze"}:
         return fixed
-    kernel = target.kernels.get(f"{op.kind}(innermost)" if _innermost(op, tensors) else op.kind)
+    kernel = target.kernels.get(_kernel_name(op, tensors))
     written = [tensors[name] for name in op.outputs if name in tensors]
     read = [tensors[name] for name in op.inputs if name in tensors and not tensors[name].constant]
     if kernel is not None and kernel.unit == "mac":
@@ -160,6 +170,13 @@ def _software(op: Op, tensors: Mapping[str, Tensor], target: Target) -> float:
     elements = max((tensor.elements for tensor in (*read[:1], *written)), default=0)
     rate = kernel.cycles if kernel is not None else target.constants["software.default_per_element"]
     return (fixed + rate * elements) * op.repeat
+
+
+def _kernel_name(op: Op, tensors: Mapping[str, Tensor]) -> str:
+    """Key into the target's kernels: variants have their condition in parentheses."""
+    if op.kind in {"Add", "Sub", "Mul", "Div"} and not op.float:
+        return f"{op.kind}(int8)"
+    return "Concat(innermost)" if _innermost(op, tensors) else op.kind
 
 
 def _innermost(op: Op, tensors: Mapping[str, Tensor]) -> bool:
@@ -180,8 +197,15 @@ def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target) -> L
     if not target.epoch_controller:
         parts["overhead"] = parts.get("overhead", 0.0) + target.start_cpu_cycles / target.clocks.cpu / 1000
     total = sum(parts.values())
-    low, high = target.spread
-    return Latency(total, total * low, total * high, parts, _assumptions(memory, target))
+    low, high = (sum(value * _spread(part, memory, target)[side] for part, value in parts.items()) for side in (0, 1))
+    return Latency(total, low, high, parts, _assumptions(memory, target))
+
+
+def _spread(part: str, memory: MemoryPlan, target: Target) -> tuple[float, float]:
+    """How far the measured share of a part lay from its prediction."""
+    if part in {"software", "hybrid", "overhead"}:
+        return target.spread["software" if part != "overhead" else "overhead"]
+    return target.spread["external" if part == "memory" and memory.external else "hardware"]
 
 
 def _assumptions(memory: MemoryPlan, target: Target) -> list[str]:
@@ -191,7 +215,8 @@ def _assumptions(memory: MemoryPlan, target: Target) -> list[str]:
         f"{target.description}: CPU {clocks.cpu} MHz, NPU {clocks.npu} MHz",
         f"weights stream from flash at {target.flash_mb_s:g} MB/s; the board's own code is not executed from there",
         f"compiled {controller} the epoch controller",
-        f"nine in ten measured networks needed {target.spread[0]:g} to {target.spread[1]:g} times their prediction",
+        "the interval allows for "
+        + ", ".join(f"{name} x {low:g} to x {high:g}" for name, (low, high) in target.spread.items()),
     ]
     if memory.external:
         found.append(

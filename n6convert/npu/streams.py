@@ -71,7 +71,7 @@ def vector_bytes(geometry: ConvGeometry, target: Target) -> int:
 def epoch_traffic(
     epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
 ) -> dict[str, PoolTraffic]:
-    """Traffic by pool name of a HW epoch.
+    """Traffic by pool name of an epoch.
 
     Args:
         pools: where each tensor that crosses an epoch border lies.
@@ -176,11 +176,11 @@ def max_cycles(
     """The compiler's estimate of one epoch in NPU cycles (SPEC f.1; SW epochs by its placeholders, f.3)."""
     if is_idle(epoch):
         return 0.0
-    if epoch.kind is not Where.HW:
-        return sum(_placeholder(op, tensors, target) for op in epoch.ops)
     rates = {pool.name: pool.cycles_per_byte for pool in target.pools}
     traffic = epoch_traffic(epoch, tensors, pools, target)
     totals = [max((t.reads + t.writes) * rates[name], t.slowest) for name, t in traffic.items()]
+    if epoch.kind is not Where.HW:
+        return max([sum(_placeholder(op, tensors, target) for op in epoch.ops), *totals])
     return max([epoch_cycles(epoch, tensors, target.version), *totals])
 
 

@@ -66,8 +66,8 @@ class Target:
     hyperram_mb_s: float
     start_cpu_cycles: float
     """CPU cycles before the first epoch, when the epoch controller is off."""
-    spread: tuple[float, float]
-    """Measured / predicted time that nine in ten networks stay within."""
+    spread: Mapping[str, tuple[float, float]]
+    """Measured / predicted time by part (hardware, software, overhead, external): nine in ten networks lie within."""
     kernels: Mapping[str, Kernel]
     constants: Mapping[str, float]
     """Scalars by dotted name, such as ``hardware_epoch.start_cycles``."""
@@ -165,7 +165,7 @@ def _build(board: str, version: str) -> Target:
         flash_mb_s=entry["flash_mb_s"]["value"],
         hyperram_mb_s=entry["hyperram_mb_s"]["value"],
         start_cpu_cycles=entry["start_cpu_cycles"]["value"],
-        spread=(entry["spread"]["low"], entry["spread"]["high"]),
+        spread={part: (low, high) for part, (low, high) in entry["spread"]["parts"].items()},
         kernels={name: _kernel(kernel) for name, kernel in data["software"]["kernels"].items()},
         constants={k: v for part in _COSTS for k, v in _scalars(data[part], f"{part}.")},
         data=data,
