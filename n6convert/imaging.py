@@ -44,7 +44,7 @@ class Letterbox:
 
     def to_image(self, points: NDArray[Any]) -> NDArray[Any]:
         """Canvas coordinates ``[..., 2 k]`` as x, y pairs to image coordinates."""
-        pairs = points.reshape(*points.shape[:-1], -1, 2)
+        pairs = points.reshape(*points.shape[:-1], points.shape[-1] // 2, 2)
         moved = (pairs - np.array([self.left, self.top], points.dtype)) / points.dtype.type(self.scale)
         return np.asarray(moved.reshape(points.shape))
 

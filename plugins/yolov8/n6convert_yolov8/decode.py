@@ -160,7 +160,7 @@ def _decode_full(output: NDArray[Any], size: tuple[int, int], keypoints: tuple[i
     rows = rows if rows.shape[0] == anchors else rows.T
     width = keypoints[0] * keypoints[1] if keypoints else 0
     scale = np.array([size[1], size[0]], np.float32)
-    if np.abs(rows[:, :4]).max(initial=0) > _PIXELS:
+    if np.median(rows[:, :2]) > _PIXELS:
         scale = np.ones_like(scale)
     centre, half = rows[:, :2] * scale, rows[:, 2:4] * scale / 2
     boxes, scores = np.concatenate([centre - half, centre + half], 1), rows[:, 4 : rows.shape[1] - width]
@@ -171,7 +171,7 @@ def _decode_full(output: NDArray[Any], size: tuple[int, int], keypoints: tuple[i
     return Candidates(boxes, scores, np.concatenate([raw[..., :2] * scale, seen], 2))
 
 
-#: a normalised box reaches a little beyond 1 at the border; one in pixels is many times larger
+#: anchors cover the image evenly, so the median centre is near 0.5 when normalised and at least 16 in pixels
 _PIXELS = 4.0
 
 
