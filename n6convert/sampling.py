@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
 from n6convert.samples.base import Sample, SampleSource
+from n6convert.samples.listed import ListedSource
 
 if TYPE_CHECKING:
     from n6convert.plugin import Feeds
@@ -23,14 +24,36 @@ def open_source(run: Run, path: str, limit: int | None) -> SampleSource:
     Raises:
         SourceError: missing, empty, or of another kind than the model takes.
     """
-    from n6convert.run import guarded
+    return _prepared(run, _opened(run, path, limit))
+
+
+def _opened(run: Run, path: str, limit: int | None) -> SampleSource:
     from n6convert.samples import open_samples
 
-    plugin = run.ready_plugin
-    tolerated = run.recipe.calibration.max_unreadable
-    source = open_samples(path, plugin.sample_kind, plugin.info, limit=limit, max_unreadable=tolerated)
+    plugin, tolerated = run.ready_plugin, run.recipe.calibration.max_unreadable
+    return open_samples(path, plugin.sample_kind, plugin.info, limit=limit, max_unreadable=tolerated)
+
+
+def _prepared(run: Run, source: SampleSource) -> SampleSource:
+    from n6convert.run import guarded
+
     with guarded(run, "prepare"):
-        return plugin.prepare(source)
+        return run.ready_plugin.prepare(source)
+
+
+def _apart(run: Run, path: str, limit: int) -> SampleSource:
+    """Calibration samples that leave labelled images to be judged on, where both sources name the same files.
+
+    Other files are preferred; when they are too few, every second shared one calibrates.
+    """
+    source, labelled = _opened(run, path, None), _opened(run, str(run.recipe.evaluation.source), None)
+    if not isinstance(source, ListedSource) or not isinstance(labelled, ListedSource) or not source.paths():
+        return _opened(run, path, limit)
+    judged = {file.resolve() for file in labelled.paths()}
+    shared = [i for i, file in enumerate(source.paths()) if file.resolve() in judged]
+    others = sorted(set(range(len(source.items))) - set(shared))
+    source.keep(others if len(others) >= limit else sorted(others + shared[::2]), limit)
+    return source
 
 
 class Sampling:
@@ -55,13 +78,18 @@ class Sampling:
             with guarded(self._run, "samples"):
                 source = self._run.ready_plugin.samples()
         else:
-            source = open_source(self._run, config.source, config.samples + config.held_back)
+            source = self._opened(config.source, config.samples + config.held_back)
         if len(source) == 0:
             raise SourceError(
                 "there are no calibration samples", place=config.source or source.name,
                 remedy="give a folder that holds some with --calibration, or leave it out for the embedded ones",
             )
         return source
+
+    def _opened(self, path: str, limit: int) -> SampleSource:
+        if self._run.recipe.evaluation.source is None:
+            return open_source(self._run, path, limit)
+        return _prepared(self._run, _apart(self._run, path, limit))
 
     def key(self) -> dict[str, Any]:
         """What decides the samples, without decoding any: the recipe's section and the hashes of the files."""
@@ -70,8 +98,10 @@ class Sampling:
             return section | {"seed": self._run.recipe.seed}
         from n6convert.samples import fingerprint_samples
 
-        wanted = self._config.samples + self._config.held_back
-        return section | {"source": fingerprint_samples(self._config.source, limit=wanted)}
+        judged = self._run.recipe.evaluation.source
+        wanted = None if judged else self._config.samples + self._config.held_back
+        section["source"] = fingerprint_samples(self._config.source, limit=wanted)
+        return section | {"apart_from": fingerprint_samples(judged, limit=0) if judged else None}
 
     def calibration(self) -> Iterator[Feeds]:
         """Encoded calibration samples, from the first one on each call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -70,6 +71,14 @@ class ListedSource(SampleSource, Generic[Item]):
                 continue
             self._seen.look(sample)
             yield sample
+
+    def paths(self) -> list[Path]:
+        """The file behind each item, in order; empty for sources that have not one each."""
+        return [item for item in self.items if isinstance(item, Path)]
+
+    def keep(self, positions: Sequence[int], limit: int | None) -> None:
+        """Use the items at these positions only, and at most ``limit`` of them, evenly spread."""
+        self.items = spread([self.items[i] for i in positions], limit)
 
     def warnings(self) -> list[str]:
         """What looks wrong about the samples that were read so far."""
