@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -47,7 +49,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["N6CONVERT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def write_distribution(site: Path, name: str, entries: Mapping[str, str], files: Mapping[str, str], **more: str) -> None:
+def write_distribution(
+    site: Path, name: str, entries: Mapping[str, str], files: Mapping[str, str], **more: str
+) -> None:
     """What pip would leave in a site folder: modules and metadata.
 
     Args:
@@ -86,7 +90,7 @@ def distribution(site: Path) -> Callable[..., None]:
 @pytest.fixture
 def toy(site: Path, distribution: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The toy plugin installed as ``toy``, a cache of its own, and an empty working folder, which is returned."""
-    distribution("n6-toy", {"toy": "n6_toy:Toy"}, {})
+    distribution("n6-toy", {"toy": "n6_toy:Toy", "seer": "n6_toy:Seer"}, {})
     shutil.copy(ROOT / "tests" / "toy.py", site / "n6_toy.py")
     sys.modules.pop("n6_toy", None)
     monkeypatch.setenv("N6CONVERT_CACHE", str(tmp_path / "cache"))
@@ -94,6 +98,28 @@ def toy(site: Path, distribution: Callable[..., None], tmp_path: Path, monkeypat
     work.mkdir()
     monkeypatch.chdir(work)
     return work
+
+
+@pytest.fixture
+def compile_c() -> Callable[[Path, Mapping[str, str]], ctypes.CDLL]:
+    """Compiles generated C as strictly as firmware is compiled: ``compile_c(folder, {name: text}) -> library``."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler on this machine")
+
+    def build(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:
+        for name, text in sources.items():
+            (folder / name).write_text(text)
+        files = [str(folder / name) for name in sorted(sources) if name.endswith(".c")]
+        flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", f"-I{folder}"]
+        library = folder / "generated.so"
+        done = subprocess.run(
+            [compiler, *flags, *files, "-lm", "-o", str(library)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return ctypes.CDLL(str(library))
+
+    return build
 
 
 @pytest.hookimpl(wrapper=True)

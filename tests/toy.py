@@ -10,8 +10,19 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
-from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, PluginOptions, Sample, SampleSource
+from n6convert.metrics.base import Metric, Score, mean_score
+from n6convert.plugin import (
+    BuildRequest,
+    Feeds,
+    FloatModel,
+    ModelPlugin,
+    Outputs,
+    PluginOptions,
+    Sample,
+    SampleSource,
+)
 
 
 class Options(PluginOptions):
@@ -85,3 +96,46 @@ class Toy(ModelPlugin):
     def _fail(self, where: str) -> None:
         if self.options.fails_in == where:
             raise ZeroDivisionError("toy trouble")
+
+
+class Brightness(Metric):
+    """Share of pictures whose brightness is judged as their number of labels says: bright ones have any."""
+
+    def __init__(self) -> None:
+        self.right: list[float] = []
+
+    def add(self, sample: Sample, prediction: float) -> None:
+        self.right.append(float((prediction > 0.5) == bool(sample.label.annotations)))
+
+    def score(self) -> Score:
+        return mean_score("brightness", self.right, "share")
+
+
+class Seer(Toy):
+    """Looks at pictures, passes them on unchanged, and says how bright they are."""
+
+    sample_kind = "image"
+
+    def build(self, request: BuildRequest) -> FloatModel:
+        shape = [1, 3, 8, 8]
+        graph = helper.make_graph(
+            [helper.make_node("Conv", ["x", "w"], ["y"], name="same")], "seer",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(np.eye(3, dtype=np.float32)[..., None, None], "w")],
+        )
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        return FloatModel(ir.from_proto(proto))
+
+    def encode(self, sample: Sample) -> Feeds:
+        pixels = np.asarray(sample.data)[:8, :8].transpose(2, 0, 1)[None]
+        return {"x": np.ascontiguousarray(pixels, np.float32) / 255}
+
+    def decode(self, outputs: Outputs, sample: Sample | None = None) -> float:
+        return float(outputs["y"].mean())
+
+    def metric(self) -> Metric | None:
+        return None if self.options.fails_in == "metric" else Brightness()
+
+    def draw(self, sample: Sample, *predictions: float) -> Image.Image:
+        return Image.new("L", (8 * len(predictions), 8), int(255 * predictions[0]))
