@@ -12,6 +12,11 @@ __all__ = ["COMMANDS", "LazyGroup"]
 
 #: command -> module whose ``register(app)`` adds it, and the sentence for ``--help``
 COMMANDS: dict[str, tuple[str, str]] = {
+    "diff": ("n6convert.report.cli", "What changed between two runs."),
+    "fit": ("n6convert.fit.cli", "Do several converted models fit one board together?"),
+    "new-plugin": ("n6convert.scaffold.cli", "Write a working plugin distribution to start from."),
+    "report": ("n6convert.report.cli", "Draw report.html again for a run of any age."),
+    "sweep": ("n6convert.sweep.cli", "Convert a model over a grid of choices and draw the Pareto front."),
     "compare": ("n6convert.npu.st_cli", "Hold the prediction for a model against ST's report of it."),
     "compile": ("n6convert.npu.st_cli", "Compile a package with ST Edge AI and compare its report."),
     "estimate": ("n6convert.npu.cli", "Predict placement, time and memory of a quantized model."),

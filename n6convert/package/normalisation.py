@@ -48,8 +48,9 @@ def probe_pixels(plugin: ModelPlugin, port: Port) -> PixelMap | None:
     """
     if plugin.sample_kind != "image" or len(port.graph_shape) != 4:
         return None
-    black, white, grey = (_channels(plugin, port, (v, v, v)) for v in (0, 255, _GREY))
-    if any(x is None for x in (black, white, grey)):
+    levels = [_channels(plugin, port, (v, v, v)) for v in (0, 255, _GREY)]
+    black, white, grey = (level if level is not None else np.empty(0) for level in levels)
+    if black.size == 0:
         return None
     slope = (white - black) / 255
     if not np.allclose(black + slope * _GREY, grey, atol=1e-3 * max(1e-6, float(np.abs(white - black).max()))):
@@ -58,7 +59,7 @@ def probe_pixels(plugin: ModelPlugin, port: Port) -> PixelMap | None:
     if order is None:
         return None
     gain, offset = slope / port.scale, black / port.scale + port.zero_point
-    return PixelMap(order, tuple(map(float, gain)), tuple(map(float, offset)))
+    return PixelMap(order, tuple(gain.tolist()), tuple(offset.tolist()))
 
 
 def _channels(plugin: ModelPlugin, port: Port, colour: tuple[int, int, int]) -> NDArray[Any] | None:

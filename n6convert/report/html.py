@@ -40,7 +40,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     """
     path = folder / "report.json" if folder.is_dir() else folder
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SourceError(
             "there is no report", place=path, found=error.strerror, remedy="give the folder of a run"
@@ -58,4 +58,4 @@ def read_report(folder: Path) -> dict[str, Any]:
             found=version,
             remedy="read it with the version of n6convert that wrote it, or convert again",
         )
-    return report
+    return dict(report)

@@ -26,16 +26,18 @@ class GridPoint:
         model: model or recipe name.
         settings: recipe keys (dotted) and values that differ between the points.
         common: further arguments of :func:`n6convert.convert`, equal for all points.
+        varying: keys with more than one value in the grid: what tells the points apart.
     """
 
     model: str
     settings: Mapping[str, Any]
     common: Mapping[str, Any]
+    varying: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """What a reader sees: the values that vary."""
-        return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in self.settings.items()) or self.model
+        return ", ".join(f"{key.rpartition('.')[2]} {self.settings[key]}" for key in self.varying) or self.model
 
     @property
     def key(self) -> str:
@@ -68,9 +70,9 @@ def expand(model: str, axes: Mapping[str, Sequence[Any]], common: Mapping[str, A
     for key, values in axes.items():
         if not values:
             raise UsageError("a sweep axis has no values", place=key)
-    points = [
-        GridPoint(model, dict(zip(axes, combination, strict=True)), common) for combination in product(*axes.values())
-    ]
+    varying = tuple(key for key, values in axes.items() if len(values) > 1)
+    combinations = product(*axes.values())
+    points = [GridPoint(model, dict(zip(axes, values, strict=True)), common, varying) for values in combinations]
     if len(points) > _MOST:
         raise UsageError("the sweep is too large", limit=f"{_MOST} points", found=len(points))
     return points

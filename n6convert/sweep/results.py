@@ -66,7 +66,7 @@ def summarise(key: str, label: str, settings: Mapping[str, Any], folder: str, re
         metric=accuracy.get("metric"),
         score=accuracy.get("int8"),
         float_score=accuracy.get("float"),
-        sqnr_db=_least_sqnr(accuracy),
+        sqnr_db=_least_sqnr(report.get("sqnr_db") or {}),
         folder=folder,
     )
 
@@ -109,7 +109,5 @@ def _beats(a: PointResult, b: PointResult) -> bool:
     return one[0] >= two[0] and one[1] >= two[1] and one != two
 
 
-def _least_sqnr(accuracy: Mapping[str, Any]) -> float | None:
-    values = [o.get("sqnr_db") for o in accuracy.get("outputs", []) if isinstance(o, Mapping)]
-    numbers = [float(v) for v in values if isinstance(v, (int, float))]
-    return min(numbers) if numbers else None
+def _least_sqnr(values: Mapping[str, float | None]) -> float | None:
+    return min((v for v in values.values() if v is not None), default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,15 @@ def sweep(
 
 
 def _placed(point: GridPoint, output: Path) -> GridPoint:
-    return GridPoint(point.model, point.settings, {**point.common, "output": str((output / point.key).resolve())})
+    return replace(point, common={**point.common, "output": str((output / point.key).resolve())})
 
 
 def _check(points: Sequence[GridPoint]) -> None:
     """Read every point's recipe, so that a wrong key is one message at once and not a failure a point."""
-    from n6convert import effective_recipe
+    from n6convert.api import effective_recipe, make_draft
 
     for point in points:
-        effective_recipe(point.model, overrides=dict(point.settings))
+        draft = make_draft(point.model)
+        for key, value in point.settings.items():
+            draft.set(tuple(key.split(".")), value, f"sweep axis {key}")
+        effective_recipe(draft)

@@ -24,12 +24,13 @@ def convert_point(point: GridPoint, threads: int) -> PointResult:
     from n6convert import convert
 
     try:
-        result = convert(point.model, overrides=dict(point.settings), **point.common)
+        result = convert(point.model, settings=point.settings, **point.common)
     except N6ConvertError as error:
         return _failed(point, str(error))
     except Exception as error:  # a sweep survives whatever one point does
         return _failed(point, f"{type(error).__name__}: {error}")
-    return summarise(point.key, point.label, point.settings, str(result.model_path.parent), result.report)
+    report = result.report.model_dump(mode="json", by_alias=True)
+    return summarise(point.key, point.label, point.settings, str(result.folder), report)
 
 
 def run_processes(points: Sequence[GridPoint], workers: int) -> Iterator[PointResult]:
@@ -71,13 +72,14 @@ def run_dask(points: Sequence[GridPoint], address: str) -> Iterator[PointResult]
 
 
 def _connect(address: str) -> tuple[Any, Callable[[Any], Any]]:
+    client: Any
     try:
-        from distributed import Client
-        from distributed import as_completed as completed
+        import distributed
     except ImportError:
         raise ToolError("Dask is not installed", remedy="pip install 'n6convert[dask]'") from None
     try:
-        return Client(address, timeout="10s"), completed
+        client = distributed.Client
+        return client(address, timeout="10s"), distributed.as_completed
     except (OSError, ValueError) as error:
         raise ToolError("the Dask scheduler cannot be reached", place=address, found=str(error)) from None
 

@@ -1,0 +1,26 @@
+"""``n6convert new-plugin NAME``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``new-plugin`` to the application."""
+    app.command("new-plugin")(_new_plugin)
+
+
+def _new_plugin(
+    name: Annotated[str, typer.Argument(help="model name: small letters, digits, hyphens", show_default=False)],
+    folder: Annotated[Path, typer.Option(help="where the new folder goes")] = Path(),
+) -> None:
+    """Write a working plugin distribution: package, entry point, recipe and contract test."""
+    from n6convert.scaffold.new_plugin import new_plugin
+
+    made = new_plugin(name, folder)
+    typer.echo(f"wrote {made}\nnext:\n  pip install -e {made}\n  n6convert {name} --weights seeded\n  pytest {made}")

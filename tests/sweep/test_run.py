@@ -1,0 +1,101 @@
+"""Sweeps run, resume, survive failures, and use a Dask cluster that is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from n6convert.errors import RecipeError, ToolError
+from n6convert.sweep import sweep
+
+AXES = {"seed": [0, 1], "calibration.samples": [2]}
+
+
+def test_a_grid_runs_in_processes_and_a_second_run_does_nothing(toy, tmp_path):
+    seen = []
+    results = sweep("toy", AXES, tmp_path / "out", common={"weights": "seeded"}, workers=2)
+    assert [r.error for r in results] == [None, None]
+    assert all(r.milliseconds and r.activations for r in results)
+    page = (tmp_path / "out" / "sweep.html").read_text()
+    assert "seed 0" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    again = sweep("toy", AXES, tmp_path / "out", common={"weights": "seeded"}, progress=lambda *args: seen.append(args))
+    assert again == results
+    assert seen == []
+
+
+def test_one_failure_does_not_stop_the_rest(toy, tmp_path):
+    axes = {"acceptance.min_sqnr_db": [-100.0, 1000.0]}
+    results = sweep("toy", axes, tmp_path / "out", common={"weights": "seeded"}, workers=1)
+    assert results[0].error is None
+    assert "min_sqnr_db" in str(results[1].error)
+    assert "failed" in (tmp_path / "out" / "sweep.html").read_text()
+
+
+def test_an_unknown_key_is_refused_before_anything_runs(toy, tmp_path):
+    with pytest.raises(RecipeError):
+        sweep("toy", {"calibration.sample": [1, 2]}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreachable_scheduler_is_one_message(toy, tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(ToolError, match="scheduler"):
+        sweep("toy", AXES, tmp_path / "out", common={"weights": "seeded"}, dask="tcp://127.0.0.1:9")
+
+
+def test_a_dask_cluster_finishes_though_a_worker_is_killed(toy, tmp_path):
+    pytest.importorskip("distributed")
+    file = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1"]
+    processes = [subprocess.Popen([*scheduler, "--no-dashboard", "--scheduler-file", str(file)], **quiet)]
+    try:
+        address = wait_for(file)
+        processes += [subprocess.Popen([*worker, "--no-nanny", "--no-dashboard"], **quiet) for _ in range(2)]
+        done = []
+
+        def kill_one(*progress):
+            done.append(progress)
+            if len(done) == 1:
+                processes[1].send_signal(signal.SIGKILL)
+
+        axes = {"seed": [0, 1, 2, 3], "calibration.samples": [2]}
+        results = sweep("toy", axes, tmp_path / "out", common={"weights": "seeded"}, dask=address, progress=kill_one)
+    finally:
+        for process in processes:
+            process.kill()
+    assert processes[1].wait(10) == -signal.SIGKILL
+    assert [r.error for r in results] == [None] * 4
+
+
+def wait_for(file):
+    for _ in range(300):
+        if file.exists() and file.stat().st_size:
+            return json.loads(file.read_text())["address"]
+        time.sleep(0.1)
+    raise AssertionError("the scheduler did not start")
+
+
+def test_a_crash_in_native_code_costs_one_point_only(toy, tmp_path):
+    from n6convert.sweep import workers
+    from n6convert.sweep.grid import expand
+
+    points = expand("toy", {"seed": [0, 1]}, {"weights": "seeded", "output": str(tmp_path / "o"), "cache": CrashOnce()})
+    results = list(workers.run_processes(points, 1))
+    assert len(results) == 2
+    assert all("killed" in str(r.error) for r in results)
+
+
+class CrashOnce:
+    """Kills the process that unpickles it, as native code does that runs out of memory."""
+
+    def __reduce__(self):
+        return (os.abort, ())
