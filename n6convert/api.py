@@ -154,7 +154,6 @@ def _published(run: Run, folder: Path) -> ConversionResult:
         final, package.folder, package.files, to_json(content), to_json(manifest),
         draw=lambda folder: write_report(content, folder),
     )
-    write_report(content, final)
     if not accepted:
         raise rejection(report, final / "report.json")
     return ConversionResult(final, final / package.facts["model"], report, manifest)
