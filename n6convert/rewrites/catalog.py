@@ -11,18 +11,21 @@ from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
+from n6convert.rewrites.full_map_depthwise import FullMapDepthwise
 from n6convert.rewrites.gelu import GeluNormalForm
 from n6convert.rewrites.layernorm import LayerNormDecompose
 from n6convert.rewrites.linear_to_conv import LinearToConv
 from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.merge_constants import MergeConstants
 from n6convert.rewrites.merge_layout import MergeLayout
+from n6convert.rewrites.outermost_axis import OutermostAxis
 from n6convert.rewrites.prelu_to_relu import PReluToRelu
 from n6convert.rewrites.reduce_to_pool import ReduceToPool
 from n6convert.rewrites.resize_to_conv import ResizeToConv
 from n6convert.rewrites.scalar_before_matmul import ScalarBeforeMatMul
 from n6convert.rewrites.scale_into_next_conv import ScaleIntoNextConv
 from n6convert.rewrites.sink_layout import SinkLayout
+from n6convert.rewrites.sink_moves import SinkMoves
 from n6convert.rewrites.softmax import SoftmaxDecompose
 from n6convert.rewrites.transpose_by_slices import TransposeBySlices
 from n6convert.rewrites.view_to_reshape import ViewToReshape
@@ -53,14 +56,17 @@ def all_rules() -> list[Rewrite[Any]]:
         MergeConstants(),
         MergeLayout(),
         SinkLayout(),
+        SinkMoves(),
         FoldIntoConv(),
         ScaleIntoNextConv(),
+        FullMapDepthwise(),
         ResizeToConv(),
         PReluToRelu(),
         ConcatEqualChunks(),
         ConcatConvSplit(),
         ReduceToPool(),
         DivisionToProduct(),
+        OutermostAxis(),
         SoftmaxDecompose(),
         TransposeBySlices(),
     ]

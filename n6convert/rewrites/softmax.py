@@ -21,6 +21,8 @@ from n6convert.rewrites.reciprocal import power_minus_one
 
 __all__ = ["SoftmaxDecompose"]
 
+_MAX_SLICES = 32  # as many as transpose-by-slices takes apart
+
 
 @dataclass
 class _Softmax:
@@ -48,7 +50,7 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
     def check(self, found: _Softmax, context: Context) -> str | None:
         size = found.shape[found.axis]
         before, after = math.prod(found.shape[: found.axis]), math.prod(found.shape[found.axis + 1 :])
-        if before > 1 and after > 1:
+        if before > _MAX_SLICES and after > 1:
             return f"axis {found.axis} of {list(found.shape)} lies between two others: it cannot become the last one"
         if max(size, before * after) >= 1 << 16:
             return f"an axis of {max(size, before * after)} exceeds the compiler's limit of 65,535"
@@ -57,10 +59,13 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
     def replace(self, found: _Softmax, build: Builder, context: Context) -> Sequence[ir.Value]:
         size = found.shape[found.axis]
         rows = math.prod(found.shape) // size
-        first = math.prod(found.shape[found.axis + 1 :]) > 1
-        x = build.swap(found.x, size, [1, rows, size]) if first else build.reshape(found.x, [1, rows, size])
+        before, after = math.prod(found.shape[: found.axis]), math.prod(found.shape[found.axis + 1 :])
+        x = build.transpose(build.reshape(found.x, [before, size, after]), [0, 2, 1]) if after > 1 else found.x
+        x = build.reshape(x, [1, rows, size])
         e = build.unary("Exp", build.sub(x, build.max_last(x)))
         total = build.mean_last(e)
         inverse = power_minus_one(build, context, total, middle=1 / math.sqrt(size))
         p = build.mul(e, build.mul(inverse, 1 / size))
-        return [build.swap(p, rows, found.shape) if first else build.reshape(p, found.shape)]
+        if after > 1:
+            p = build.transpose(build.reshape(p, [before, after, size]), [0, 2, 1])
+        return [build.reshape(p, found.shape)]

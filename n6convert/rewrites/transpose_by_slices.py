@@ -1,13 +1,14 @@
 """A permutation that costs CPU time as swaps of two blocks, which do not (SPEC c.4).
 
-``[a, b, c] -> [a, c, b]`` (``(0,1,3,2)``) is the swap of every one of the a slices on the outermost axis.
-``[a, b, c] -> [b, a, c]`` (``(0,2,1,3)``) is the swap of a with (b, c), giving [b, c, a], and then the former.
-``[a, b, c] -> [c, b, a]`` is the former, giving [a, c, b], and then the swap of a with the rest.
-Slices of a 1x1 Conv's output channels are convolutions with slices of its weights: the head split of attention.
+``[s, u, v] -> [s, v, u]`` (``(0,1,3,2)``) is the swap of u and v in every one of the s slices on the outermost axis.
+Every odd order of three blocks, such as ``(0,2,1,3)``, is that between two rotations, and a rotation is a swap of two
+blocks. The block with the fewest slices is taken for s. Slices of a 1x1 Conv's output channels are convolutions with
+slices of its weights: the head split of attention.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from n6convert.rewrites.layout import Layout, layout_chain, layout_of
 __all__ = ["TransposeBySlices"]
 
 _MAX_SLICES = 32
-_FORMS = {(0, 2, 1): 0, (1, 0, 2): 1, (2, 1, 0): 0}
+_ODD = {(0, 2, 1), (1, 0, 2), (2, 1, 0)}
 
 
 @dataclass
@@ -31,8 +32,10 @@ class _Permuted:
     layout: Layout
 
     @property
-    def slices(self) -> int:
-        return self.layout.blocks[_FORMS[self.layout.perm]]
+    def sliced(self) -> int:
+        """The block whose slices are taken: the fewest, rotations (0.5 each) counted in."""
+        blocks = self.layout.blocks
+        return min(range(3), key=lambda s: blocks[s] + 0.5 * ((s != 0) + (self.layout.perm[0] != s)))
 
 
 class TransposeBySlices(Rewrite[_Permuted]):
@@ -47,24 +50,28 @@ class TransposeBySlices(Rewrite[_Permuted]):
         source, nodes = layout_chain(node.outputs[0])
         for start in range(len(nodes)):
             layout = layout_of(nodes[start:])
-            if layout is not None and layout.perm in _FORMS:
+            if layout is not None and layout.perm in _ODD:
                 return _Permuted(nodes[start].inputs[0] or source, layout)
         return None
 
     def check(self, found: _Permuted, context: Context) -> str | None:
-        if found.slices > _MAX_SLICES:
-            return f"it would take {found.slices} slices, more than {_MAX_SLICES}"
-        return None
+        slices = found.layout.blocks[found.sliced]
+        return f"it would take {slices} slices, more than {_MAX_SLICES}" if slices > _MAX_SLICES else None
 
     def replace(self, found: _Permuted, build: Builder, context: Context) -> Sequence[ir.Value]:
-        a, b, c = found.layout.blocks
-        if found.layout.perm == (1, 0, 2):
-            result = _swap_each(build, build.swap(found.source, a, [1, b, c, a]), b, c, a)
-        else:
-            result = _swap_each(build, found.source, a, b, c)
-        if found.layout.perm == (2, 1, 0):
-            result = build.swap(result, a, [1, c, b, a])
-        return [build.reshape(result, found.layout.target)]
+        blocks, perm, s = found.layout.blocks, found.layout.perm, found.sliced
+        order = [s, (s + 1) % 3, (s + 2) % 3]
+        x = _rotate(build, found.source, [0, 1, 2], s, blocks)
+        x = _swap_each(build, x, *(blocks[i] for i in order))
+        x = _rotate(build, x, [order[0], order[2], order[1]], perm[0], blocks)
+        return [build.reshape(x, found.layout.target)]
+
+
+def _rotate(build: Builder, x: ir.Value, order: list[int], first: int, blocks: Sequence[int]) -> ir.Value:
+    """Bring the block ``first`` to the front, the others following in a circle."""
+    at = order.index(first)
+    sizes = [blocks[i] for i in (*order[at:], *order[:at])]
+    return build.swap(x, math.prod(blocks[i] for i in order[:at]), [1, *sizes]) if at else x
 
 
 def _swap_each(build: Builder, x: ir.Value, outer: int, rows: int, columns: int) -> ir.Value:
