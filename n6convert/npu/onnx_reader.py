@@ -109,13 +109,29 @@ def _check_external(model: onnx.ModelProto, folder: Path) -> None:
                 found=location or "no location",
                 remedy="put the data file beside the model",
             )
+        if _count(init) <= _VALUE_LIMIT:
+            _load_external(init, folder)
+
+
+def _load_external(init: onnx.TensorProto, folder: Path) -> None:
+    from onnx import external_data_helper
+
+    try:
+        external_data_helper.load_external_data_for_tensor(init, str(folder))
+    except Exception as error:  # onnx raises several kinds for a short, foreign or forbidden file
+        raise GraphError("an external constant cannot be read", place=init.name, found=str(error)[:200]) from error
+    init.data_location = 0  # type: ignore[assignment]
+
+
+def _count(proto: onnx.TensorProto) -> float:
+    """Elements of a stored tensor (a float: damaged sizes may be anything)."""
+    return float(np.prod([max(int(d), 0) for d in proto.dims], dtype=np.float64)) if proto.dims else 1.0
 
 
 def _tensor_value(proto: onnx.TensorProto) -> NDArray[Any] | None:
     from onnx import numpy_helper
 
-    count = int(np.prod([max(int(d), 0) for d in proto.dims], dtype=np.float64)) if proto.dims else 1
-    if count > _VALUE_LIMIT or proto.data_location == 1 or proto.data_type == 8:
+    if _count(proto) > _VALUE_LIMIT or proto.data_location == 1 or proto.data_type == 8:
         return None
     try:
         return np.asarray(numpy_helper.to_array(proto))

@@ -1,0 +1,162 @@
+"""estimate(), its advice, explain, the operator table and the two commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from rich.console import Console
+from typer import Typer
+from typer.testing import CliRunner
+
+from n6convert.errors import N6ConvertError, RecipeError, UsageError
+from n6convert.npu import estimate, explain, operator_table
+from n6convert.npu.cli import register
+from n6convert.npu.ir import Where
+from n6convert.npu.rules import known_operators
+from n6convert.npu.synthetic import QdqBuilder, attention_encoder
+from n6convert.npu.terminal import print_estimate, print_explanation
+
+_RUNNER = CliRunner()
+
+
+def _app() -> Typer:
+    app = Typer(pretty_exceptions_enable=False)
+    register(app)
+    return app
+
+
+@pytest.fixture(scope="module")
+def encoder() -> onnx.ModelProto:
+    return attention_encoder(1, 16, 32, 4, 64)
+
+
+@pytest.fixture
+def model_file(tmp_path: Path, encoder: onnx.ModelProto) -> Path:
+    path = tmp_path / "encoder.onnx"
+    onnx.save(encoder, str(path))
+    return path
+
+
+def test_facts_are_plain_and_agree_with_each_other(encoder: onnx.ModelProto) -> None:
+    facts = json.loads(json.dumps(estimate(encoder, "stm32n6570-dk@2.2").facts()))
+    placement, time = facts["placement"], facts["latency"]
+    counts = placement["epochs"]
+    assert counts["total"] == counts["hw"] + counts["hybrid"] + counts["sw"]
+    assert placement["offload"] == pytest.approx(counts["hw"] / counts["total"], abs=1e-6)
+    assert sum(placement["sw_ops"].values()) == counts["sw"]
+    assert 0 < time["low"] < time["milliseconds"] < time["high"]
+    assert facts["quantization_style"] == "qdq" and facts["target"] == "stm32n6570-dk@2.2"
+    booked = sum(operator["microseconds"] or 0 for operator in placement["operators"]) / 1000
+    assert booked == pytest.approx(time["milliseconds"], rel=0.02)
+    assert {op["where"] for op in placement["operators"]} <= {where.value for where in Where}
+
+
+def test_advice_is_ranked_and_names_rewrites(encoder: onnx.ModelProto) -> None:
+    found = estimate(encoder, "stm32n6570-dk@2.2")
+    costs = [line.microseconds for line in found.advice]
+    assert costs == sorted(costs, reverse=True)
+    by_op = {line.op: line for line in found.advice}
+    assert by_op["Softmax"].rewrite == "softmax-decompose"
+    assert by_op["Conv"].rewrite == "matmul-to-mul-mean"
+    assert by_op["Sub"].rewrite == "const-minus-x"
+    assert all(0 <= line.gain_microseconds <= line.microseconds for line in found.advice)
+    assert "QuantizeLinear" not in by_op, "conversions are booked on the operator that causes them"
+
+
+def test_advice_covers_every_epoch_off_the_npu(encoder: onnx.ModelProto) -> None:
+    found = estimate(encoder, "stm32n6570-dk@4.0")
+    assert not {line.op for line in found.advice} - {*found.placement.sw_ops, *found.placement.hybrid_ops}
+
+
+@pytest.mark.parametrize(("zero", "slow"), [(-128, False), (0, False), (3, True)])
+def test_zero_points_of_convolution_inputs(zero: int, slow: bool) -> None:
+    b = QdqBuilder("zero")
+    x = b.conv(b.input(1, 64, 32, 32, zero=0), 64, 64, 3, zero=zero)
+    b.output(b.conv(x, 64, 64, 3))
+    points = estimate(b.model(), "stm32n6570-dk@4.0").zero_points
+    assert (points is not None) is slow
+    if points is not None:
+        assert points.convolutions == 1 and points.gain_cycles > 0
+
+
+def test_float_models_are_called_float() -> None:
+    found = estimate(attention_encoder(1, 8, 16, 2, 32, quantized=False))
+    assert found.style == "float" and found.placement.epochs.hw == 0
+    assert any("not quantized" in warning for warning in found.warnings)
+
+
+def test_unknown_target_names_the_known_ones(encoder: onnx.ModelProto) -> None:
+    with pytest.raises(RecipeError, match="unknown target"):
+        estimate(encoder, "stm32h7@2.0")
+
+
+def test_a_model_of_another_kind_is_refused() -> None:
+    with pytest.raises(N6ConvertError, match="not a model"):
+        estimate(42)  # type: ignore[arg-type]
+
+
+# explain --------------------------------------------------------------------------------------------------------
+
+
+def test_explain_lists_the_rules_of_the_version() -> None:
+    old, new = explain("softmax", (2, 1)), explain("Concat", (4, 0))
+    assert old.op == "Softmax" and old.rules[-1].where is Where.SW
+    assert any(rule.where is Where.HYBRID for rule in new.rules)
+    assert not any(rule.where is Where.HYBRID for rule in explain("Concat", (2, 1)).rules)
+
+
+def test_explain_suggests_the_nearest_name() -> None:
+    with pytest.raises(UsageError) as caught:
+        explain("Sofmax", (2, 1))
+    assert "Softmax" in str(caught.value)
+
+
+def test_the_table_has_a_line_for_every_operator_and_no_open_braces() -> None:
+    table = operator_table()
+    assert all(f"| {op} |" in table for op in known_operators())
+    assert "{" not in table
+    assert all(line.count(" | ") >= 5 for line in table.splitlines()[2:])
+
+
+def test_every_rule_has_a_sentence_and_evidence() -> None:
+    for op in known_operators():
+        for rule in explain(op, (4, 0)).rules + explain(op, (2, 0)).rules:
+            assert rule.sentence.endswith(".") and rule.evidence
+            if rule.where in (Where.SW, Where.HYBRID):
+                assert rule.remedy, rule.name
+
+
+# commands -------------------------------------------------------------------------------------------------------
+
+
+def test_estimate_command_as_json(model_file: Path) -> None:
+    result = _RUNNER.invoke(_app(), ["estimate", str(model_file), "--target", "stm32n6570-dk@2.1", "--json"])
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert {"placement", "memory", "cycles", "latency", "advice"} <= set(facts)
+    assert facts["model"] == "encoder"
+
+
+def test_estimate_command_for_people(model_file: Path) -> None:
+    result = _RUNNER.invoke(_app(), ["estimate", str(model_file)])
+    assert result.exit_code == 0
+    for words in ("assuming", "ms", "offload", "█", "memory", "what would it take", "Softmax"):
+        assert words in result.stdout
+
+
+def test_explain_command() -> None:
+    result = _RUNNER.invoke(_app(), ["explain", "Softmax", "--target", "stm32n6570-dk@2.1"])
+    assert result.exit_code == 0 and "softmax-decompose" in result.stdout
+    rules = json.loads(_RUNNER.invoke(_app(), ["explain", "Softmax", "--json"]).stdout)
+    assert rules["op"] == "Softmax" and rules["rules"]
+    assert _RUNNER.invoke(_app(), ["explain", "--table"]).stdout == operator_table()
+
+
+def test_printing_fits_a_narrow_terminal(encoder: onnx.ModelProto) -> None:
+    console = Console(width=60, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    print_estimate(estimate(encoder), console)
+    print_explanation(explain("Concat", (4, 0)), console)
+    assert all(len(line) <= 60 for line in console.export_text().splitlines())
