@@ -1,8 +1,8 @@
 """Where tensors live: lifetimes over the schedule, placement into the target's pools, peaks, spills, weights.
 
-The allocator works as the compiler's does (SPEC a.4, checked buffer by buffer on r01, r02, r03, r07): pools are filled
-from the fastest to the slowest; within a pool the largest buffers come first and take the lowest address that is free
-during their life. Adjacent on-chip pools also form one virtual pool, which is as slow as its slowest member, so it is
+The allocator works as the compiler's does (SPEC a.4; given the published lifetimes it fills the pools of r01, r03, r07
+and r15 to the byte): pools are filled from the fastest to the slowest; within a pool the largest buffers come first,
+among equals the earliest, and take the lowest address that is free during their life. Adjacent on-chip pools also form one virtual pool, which is as slow as its slowest member, so it is
 used after the fast ones, for what does not fit into any of them.
 """
 
@@ -18,7 +18,17 @@ from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.streams import stored_weights, vector_bytes
 from n6convert.npu.targets import Target
 
-__all__ = ["Buffer", "MemoryPlan", "PoolUse", "lifetimes", "place", "plan_memory", "views", "weight_bytes"]
+__all__ = [
+    "Buffer",
+    "MemoryPlan",
+    "PoolUse",
+    "lifetimes",
+    "place",
+    "plan_memory",
+    "side_by_side",
+    "views",
+    "weight_bytes",
+]
 
 _ALIGNMENT = 16
 
@@ -33,6 +43,8 @@ class Buffer:
     last: int
     pool: MemoryPool | None = None
     address: int = 0
+    parts: tuple[Buffer, ...] = ()
+    """Buffers that lie side by side inside this one."""
 
     @property
     def end(self) -> int:
@@ -114,6 +126,23 @@ def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate_io: bool = True)
     return [buffer for buffer in found if buffer.size]
 
 
+def side_by_side(buffers: Sequence[Buffer], schedule: Schedule) -> list[Buffer]:
+    """Join the inputs of every hardware Concat into one block that is reserved while any of them lives.
+
+    The compiler puts them next to each other (SEEN r02: every C2f block; it explains r11 to the byte).
+    """
+    by_name = {buffer.name: buffer for buffer in buffers}
+    blocks: list[Buffer] = []
+    for op in (op for epoch in schedule.epochs if epoch.kind is Where.HW for op in epoch.ops if op.kind == "Concat"):
+        names = [name for name in op.inputs if name in by_name]
+        if len(names) < 2 or len(set(names)) < len(op.inputs):
+            continue
+        parts = tuple(by_name.pop(name) for name in names)
+        first, last = min(part.first for part in parts), max(part.last for part in parts)
+        blocks.append(Buffer(op.name, sum(part.size for part in parts), first, last, parts=parts))
+    return [*by_name.values(), *blocks]
+
+
 def place(buffers: Sequence[Buffer], pools: Iterable[MemoryPool]) -> list[Buffer]:
     """Give every buffer a pool and an address; returns those that fit nowhere.
 
@@ -123,7 +152,7 @@ def place(buffers: Sequence[Buffer], pools: Iterable[MemoryPool]) -> list[Buffer
     regions = sorted(
         [*writable, *_virtual(writable)], key=lambda region: (region.cycles_per_byte, -region.size, region.power)
     )
-    waiting = sorted(buffers, key=lambda buffer: (-buffer.size, -buffer.first))
+    waiting = sorted(buffers, key=lambda buffer: (-buffer.size, buffer.first))
     placed: dict[int, list[Buffer]] = defaultdict(list)
     for region in regions:
         waiting = [buffer for buffer in waiting if not _try(buffer, region, writable, placed)]
@@ -160,11 +189,18 @@ def _try(buffer: Buffer, region: MemoryPool, pools: Sequence[MemoryPool], placed
         address = max(address, _aligned(other.end) if other.end > address else address)
     if address + buffer.size > region.end:
         return False
-    buffer.address = address
-    buffer.pool = next(pool for pool in pools if pool.start <= address < pool.end)
+    _settle(buffer, address, pools)
     for epoch in range(buffer.first, buffer.last + 1):
         placed[epoch].append(buffer)
     return True
+
+
+def _settle(buffer: Buffer, address: int, pools: Sequence[MemoryPool]) -> None:
+    buffer.address = address
+    buffer.pool = next(pool for pool in pools if pool.start <= address < pool.end)
+    for part in buffer.parts:
+        _settle(part, address, pools)
+        address += part.size
 
 
 def _aligned(address: int) -> int:
@@ -179,7 +215,7 @@ def plan_memory(lowered: Lowered, schedule: Schedule, target: Target, *, allocat
             ``--no-outputs-allocation`` turn it off).
     """
     buffers = lifetimes(lowered, schedule, allocate_io=allocate_io)
-    homeless = place(buffers, target.pools)
+    homeless = place(side_by_side(buffers, schedule), target.pools)
     uses = {pool.name: PoolUse(pool.name, pool.size, external=pool.external) for pool in target.pools}
     for pool in target.pools:
         uses[pool.name].activations = _high_water(pool, buffers)
