@@ -2,8 +2,8 @@
 
 The allocator works as the compiler's does (SPEC a.4; given the published lifetimes it fills the pools of r01, r03, r07
 and r15 to the byte): pools are filled from the fastest to the slowest; within a pool the largest buffers come first,
-among equals the earliest, and take the lowest address that is free during their life. Adjacent on-chip pools also form one virtual pool, which is as slow as its slowest member, so it is
-used after the fast ones, for what does not fit into any of them.
+among equals the earliest, and take the lowest address that is free during their life. Adjacent on-chip pools also form
+one virtual pool, which is as slow as its slowest member, so it is used after the fast ones, for what fits into none.
 """
 
 from __future__ import annotations
