@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["infer"]
 
-_SAME_SHAPE = {"QuantizeLinear", "DequantizeLinear", "Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Swish"}
+_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear"}
+_SAME_SHAPE = {"Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Swish"}
 """Inferred as Identity: their first input decides."""
+
+_PARAMETERS = 16
+"""Float constants up to this size may be parameters that decide a shape (the scales of a Resize)."""
 
 _VALUE_LIMIT = 4096
 _ROUNDS = 64
@@ -33,11 +37,12 @@ def infer(graph: Graph, opset: int) -> None:
         GraphError: onnx cannot infer them (dynamic shapes, unknown operators, inconsistent sizes).
     """
     outputs = [name for node in graph.nodes for name in node.outputs if name]
+    sources = _sources(graph)
     for _ in range(_ROUNDS):
         if all(name in graph.tensors for name in outputs):
             return
         before = len(graph.tensors)
-        _infer_once(graph, opset)
+        _infer_once(graph, opset, sources)
         if not _evaluate(graph, opset) and len(graph.tensors) == before:
             break
     missing = next((name for name in outputs if name not in graph.tensors), None)
@@ -49,11 +54,20 @@ def infer(graph: Graph, opset: int) -> None:
         )
 
 
-def _infer_once(graph: Graph, opset: int) -> None:
+def _sources(graph: Graph) -> dict[str, str]:
+    """Results of conversions -> the tensor that was converted: it has the same shape."""
+    sources: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op in _CONVERSIONS and node.inputs:
+            sources[node.outputs[0]] = sources.get(node.inputs[0], node.inputs[0])
+    return sources
+
+
+def _infer_once(graph: Graph, opset: int, sources: dict[str, str]) -> None:
     import onnx
 
     try:
-        model = onnx.shape_inference.infer_shapes(_stripped(graph, opset), data_prop=True)
+        model = onnx.shape_inference.infer_shapes(_stripped(graph, opset, sources), data_prop=True)
     except Exception as error:  # onnx raises C++ exception types without a common Python base
         raise GraphError("shape inference failed", place=graph.name, found=str(error)[:200]) from error
     for info in (*model.graph.value_info, *model.graph.output):
@@ -62,13 +76,16 @@ def _infer_once(graph: Graph, opset: int) -> None:
         if known and info.name not in graph.tensors:
             kind = next((n for n, t in _INDEX_TYPES.items() if t == info.type.tensor_type.elem_type), "float32")
             graph.tensors[info.name] = Tensor(info.name, tuple(int(d.dim_value) for d in dims), kind)
+    for name, source in sources.items():
+        if source in graph.tensors and name not in graph.tensors:
+            graph.tensors[name] = Tensor(name, graph.tensors[source].shape, "float32")
 
 
 def _evaluate(graph: Graph, opset: int) -> bool:
     """Compute the integer chains behind dynamic Reshapes; True when a new value was found."""
     found = False
     for node in graph.nodes:
-        if len(node.outputs) != 1 or node.outputs[0] in graph.values or node.op in _SAME_SHAPE:
+        if len(node.outputs) != 1 or node.outputs[0] in graph.values or node.op in _CONVERSIONS:
             continue
         value = _value(graph, node, opset)
         if value is not None and value.size <= _VALUE_LIMIT and value.dtype.kind in "iub":
@@ -89,7 +106,8 @@ def _value(graph: Graph, node: Node, opset: int) -> NDArray[Any] | None:
 
     feeds = {name: graph.values[name] for name in node.inputs if name}
     inputs = [helper.make_tensor_value_info(name, 1, None) for name in feeds]
-    body = helper.make_graph([_plain(node)], "value", inputs, [helper.make_empty_tensor_value_info(node.outputs[0])])
+    outputs = [helper.make_empty_tensor_value_info(node.outputs[0])]
+    body = helper.make_graph([_plain(node, {})], "value", inputs, outputs)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
     try:
         results: Any = ReferenceEvaluator(model).run(None, feeds)
@@ -98,37 +116,39 @@ def _value(graph: Graph, node: Node, opset: int) -> NDArray[Any] | None:
         return None
 
 
-def _stripped(graph: Graph, opset: int) -> onnx.ModelProto:
+def _stripped(graph: Graph, opset: int, sources: dict[str, str]) -> onnx.ModelProto:
     from onnx import helper, numpy_helper
 
-    nodes = [node for node in graph.nodes if _open(graph, node)]
-    produced = {name for node in nodes for name in node.outputs}
+    nodes = [_plain(node, sources) for node in graph.nodes if _open(graph, node)]
+    produced = {name for node in nodes for name in node.output}
     inputs, initializers = [], []
-    for name in dict.fromkeys(name for node in nodes for name in node.inputs if name and name not in produced):
+    for name in dict.fromkeys(name for node in nodes for name in node.input if name and name not in produced):
         value, tensor = graph.values.get(name), graph.tensors.get(name)
-        if value is not None:
+        if value is not None and (value.dtype.kind in "ib" or value.size <= _PARAMETERS):
             exact = value if str(value.dtype) in _INDEX_TYPES else value.astype(np.float32)
             initializers.append(numpy_helper.from_array(np.array(exact, order="C"), name))
         elif tensor is not None:
             kind = _INDEX_TYPES.get(tensor.dtype, 1)
             inputs.append(helper.make_tensor_value_info(name, kind, tensor.shape))
-    outputs = [helper.make_empty_tensor_value_info(name) for name in graph.outputs if name in produced]
-    body = helper.make_graph([_plain(node) for node in nodes], "shapes", inputs, outputs, initializers)
+    finals = dict.fromkeys(sources.get(name, name) for name in graph.outputs)
+    outputs = [helper.make_empty_tensor_value_info(name) for name in finals if name in produced]
+    body = helper.make_graph(nodes, "shapes", inputs, outputs, initializers)
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
 
 
 def _open(graph: Graph, node: Node) -> bool:
     """True when inference still needs the node: an unknown shape, or an integer that a later shape may depend on."""
-    if all(name in graph.values for name in node.outputs):
+    if node.op in _CONVERSIONS or all(name in graph.values for name in node.outputs):
         return False
     known = [graph.tensors.get(name) for name in node.outputs if name]
     return any(t is None or (t.dtype in _INDEX_TYPES and t.elements <= _VALUE_LIMIT) for t in known)
 
 
-def _plain(node: Node) -> onnx.NodeProto:
+def _plain(node: Node, sources: dict[str, str]) -> onnx.NodeProto:
     from onnx import helper
 
+    inputs = [sources.get(name, name) for name in node.inputs]
     if node.op in _SAME_SHAPE:
-        return helper.make_node("Identity", node.inputs[:1], node.outputs[:1])
+        return helper.make_node("Identity", inputs[:1], node.outputs[:1])
     attributes: dict[str, Any] = {str(k): v for k, v in node.attributes.items() if k[0] != "_" and v != []}
-    return helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)
+    return helper.make_node(node.op, inputs, node.outputs, node.name, **attributes)
