@@ -80,7 +80,8 @@ class ForeignNetwork:
             for candidate in recover(self.model, self.keypoints):
                 if (candidate.architecture.classes, candidate.architecture.keypoints) != (self.classes, self.keypoints):
                     continue
-                difference = self._difference(build_network(candidate, self.size, channels_last=self._channels_last))
+                rebuilt = build_network(candidate, self.size, head="full", channels_last=self._channels_last)
+                difference = self._difference(rebuilt)
                 worst = min(worst, max(difference))
                 if self._same(*difference):
                     names = self.names if self.names and len(self.names) == self.classes else None

@@ -16,7 +16,7 @@ from n6convert.checkpoints import Record, flatten, load_safetensors, load_torch,
 from n6convert.plugin import SourceError
 from n6convert_yolov8.architecture import C2F_LAYERS, SIZES, Architecture
 
-__all__ = ["Conv", "Parameters", "load_parameters", "seeded_parameters"]
+__all__ = ["Conv", "Parameters", "empty_parameters", "load_parameters", "seeded_parameters"]
 
 Array = NDArray[np.float32]
 _DEFAULT_EPS = 1e-3
@@ -85,6 +85,16 @@ def seeded_parameters(size: str, seed: int, keypoints: tuple[int, int] | None) -
     architecture = Architecture.of_size(size, keypoints=keypoints)
     shapes = _conv_shapes(size, architecture)
     convs = {n: _seeded_conv(n, shape, _input_power(n, architecture), seed) for n, shape in shapes.items()}
+    return Parameters(convs, architecture)
+
+
+def empty_parameters(size: str, keypoints: tuple[int, int] | None) -> Parameters:
+    """A published network whose weights are all zero, for its structure alone."""
+    architecture = Architecture.of_size(size, keypoints=keypoints)
+    convs = {
+        name: Conv(np.zeros((out, into, kernel, kernel), np.float32), np.zeros(out, np.float32))
+        for name, (out, into, kernel) in _conv_shapes(size, architecture).items()
+    }
     return Parameters(convs, architecture)
 
 

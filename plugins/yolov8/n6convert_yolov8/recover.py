@@ -17,11 +17,12 @@ import onnx_ir as ir
 
 from n6convert_yolov8.architecture import C2F_LAYERS, Architecture
 from n6convert_yolov8.network import build_network
-from n6convert_yolov8.parameters import Conv, Parameters, seeded_parameters
+from n6convert_yolov8.parameters import Conv, Parameters, empty_parameters
 
 __all__ = ["HeadEnds", "Unknown", "head_ends", "recover"]
 
-_DEPTHS = {1: "n", 2: "m"}
+#: one size for each published depth
+_DEPTHS = ("n", "m")
 _BRANCHES = {"boxes": "22.cv2", "scores": "22.cv3", "keypoints": "22.cv4"}
 
 
@@ -113,8 +114,8 @@ def _as_parameters(
 
 def _reference(count: int, pose: bool) -> ir.Model:
     """Our own graph with as many convolutions; its weights do not matter."""
-    for size in _DEPTHS.values():
-        parameters = seeded_parameters(size, 0, (17, 3) if pose else None)
+    for size in _DEPTHS:
+        parameters = empty_parameters(size, (17, 3) if pose else None)
         if len(parameters.convs) == count:
             return build_network(parameters, (64, 64))
     raise Unknown(f"{count} convolutions are not those of any published depth")
