@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 
 from n6convert.errors import SourceError, ToolError
 from n6convert.npu.st import StReport, read_report
-from n6convert.npu.st.text import read_json
+from n6convert.npu.st.text import complaints, read_json
 
 __all__ = ["COMMAND_FILE", "Compilation", "compile_package", "find_stedgeai", "package_command"]
 
@@ -24,7 +23,6 @@ LOG_FILE = "stedgeai.log"
 TIME_LIMIT = 1800.0
 _FOLDERS = ("", "Utilities/linux", "Utilities/windows", "Utilities/mac", "Utilities/macarm", "bin")
 _NAMES = ("stedgeai", "stedgeai.exe")
-_COMPLAINT = re.compile(r"ERROR|E\d{3}\(|Unfeasible|NOT IMPLEMENTED|signo=|left unallocated|Traceback")
 
 
 @dataclass(slots=True)
@@ -173,5 +171,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _complaint(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    complaints = [line.strip() for line in lines if _COMPLAINT.search(line)]
-    return " | ".join((complaints or [line.strip() for line in lines if line.strip()] or ["no output"])[-3:])[:600]
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    return complaints(lines) or last[:600]

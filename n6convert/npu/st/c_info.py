@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +27,7 @@ _KINDS = {
     "NODE_SW_LL_HW": "hybrid",
     "NODE_NO_X": "none",
 }
+_EPOCH = re.compile(r"epoch_\d+$")
 _NOT_EXECUTED = {"Param", "Return"}
 
 
@@ -72,24 +74,27 @@ def _check_kind(data: Any, source: str) -> None:
 
 
 def _normalise(data: Json, source: str) -> StReport:
+    """From 3.0 on, a build with the epoch controller hides its hardware epochs in ``ec_blobs_info`` (SPEC h.4): then
+    counts and sums stay unknown."""
     core, atonn, options = _tools(data)
     if core:
         check_version(core, source)
     epochs = _epochs(data)
+    hidden = bool(data.get("ec_blobs_info")) and not any(epoch.kind in {"hw", "ec"} for epoch in epochs)
     footprint = data["memory_footprint"]
     return StReport(
         sources=(source,),
         core_version=core,
         atonn_version=atonn,
         options=options,
-        counts=_counts(epochs),
+        counts=None if hidden else _counts(epochs),
         epochs=epochs,
         sw_ops=count_ops(epochs, "sw"),
         hybrid_ops=count_ops(epochs, "hybrid"),
         pools={pool.name: pool for pool in _pools(data)},
         weights_bytes=footprint["weights"],
         activations_bytes=footprint["activations"],
-        max_cycles=sum(epoch.max_cycles or 0 for epoch in epochs),
+        max_cycles=None if hidden else sum(epoch.max_cycles or 0 for epoch in epochs),
         allocates_io=not any(pool["user_allocated"] for pool in data["memory_pools"]),
     )
 
@@ -132,7 +137,7 @@ def _epochs(data: Json) -> list[StEpoch]:
         if entry["reads"] or entry["writes"]:
             access = PoolAccess(entry["reads"], entry["writes"], entry["read_cycles"], entry["write_cycles"])
             accesses.setdefault(entry["node_id"], {})[names[entry["mpool_id"]]] = access
-    nodes = [node for node in data["graphs"][0]["nodes"] if _executed(node)]
+    nodes = [node for node in data["graphs"][0]["nodes"] if _EPOCH.match(node["name"]) and _executed(node)]
     return [_epoch(node, buffers, accesses.get(node["id"], {}), power.get(node["id"], {})) for node in nodes]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from n6convert.errors import SourceError
 from n6convert.npu.st.facts import StCounts, StEpoch, StPool, StReport, count_ops
-from n6convert.npu.st.text import read_lines
+from n6convert.npu.st.text import complaints, read_lines
 
 __all__ = ["NEWEST_MAJOR", "check_version", "parse_options", "parse_report", "read_text_report"]
 
@@ -148,6 +148,8 @@ def _totals(report: StReport, lines: Sequence[str]) -> None:
 
 def _epochs(lines: Sequence[str], source: str) -> tuple[StCounts, list[StEpoch]]:
     start = next((i for i, line in enumerate(lines) if line.startswith("Total number of epochs")), None)
+    if start is None and complaints(lines):
+        raise SourceError("the compiler refused this model: there are no epochs", place=source, found=complaints(lines))
     if start is None:
         raise SourceError(
             "the report has no epoch table",

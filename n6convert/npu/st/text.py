@@ -6,16 +6,18 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError
 
-__all__ = ["MAX_BYTES", "read_bytes", "read_json", "read_lines", "strip_comments"]
+__all__ = ["MAX_BYTES", "complaints", "read_bytes", "read_json", "read_lines", "strip_comments"]
 
 MAX_BYTES = 256 * 1024 * 1024
 """Largest unpacked file that is read: the c_info of the biggest published network has 5 MB."""
 
+_COMPLAINT = re.compile(r"ERROR|E\d{3}\(|Unfeasible|NOT IMPLEMENTED|signo=|left unallocated|Traceback|Error calling")
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+ \[\w+\] \w+:\d+ - ?")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -45,6 +47,11 @@ def read_lines(path: str | Path) -> list[str]:
     """Text lines without terminal colours, CubeMX log prefixes and non-breaking spaces."""
     text = read_bytes(path).decode("utf-8", errors="replace").replace("\xa0", " ")
     return [_LOG_PREFIX.sub("", _ANSI.sub("", line)).rstrip() for line in text.splitlines()]
+
+
+def complaints(lines: Iterable[str], most: int = 3) -> str:
+    """The last lines in which ST's tools say what went wrong (SPEC j), joined; empty when there are none."""
+    return " | ".join([line.strip() for line in lines if _COMPLAINT.search(line)][-most:])[:600]
 
 
 def read_json(path: str | Path, *, comments: bool = False) -> Any:

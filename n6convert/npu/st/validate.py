@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from n6convert.errors import SourceError
 from n6convert.npu.st.facts import BoardRow, BoardTime
 from n6convert.npu.st.text import read_lines
 
-__all__ = ["parse_validate", "read_validate"]
+__all__ = ["parse_validate", "parse_validate_info", "read_validate"]
 
 _DURATION = re.compile(r"^\s*duration\s+:\s+([\d.,]+) ms by sample")
 _ROW = re.compile(
@@ -43,6 +44,26 @@ def parse_validate(lines: Sequence[str]) -> BoardTime | None:
     rows = tuple(_row(match) for match in map(_ROW.match, lines) if match)
     controller = any(row.kind == "EC" for row in rows) if rows else None
     return BoardTime(float(duration.group(1).replace(",", "")), _clocks(lines), rows, controller)
+
+
+def parse_validate_info(data: Any) -> BoardTime | None:
+    """The measurement in the small ``c_info`` that validate writes (SPEC h.4), or None for any other JSON."""
+    entries = data.get("aton_execution_time") if isinstance(data, dict) else None
+    if not isinstance(entries, list) or not entries:
+        return None
+    try:
+        rows = tuple(
+            BoardRow("epoch", f"block {number}", float(entry["duration_ms"]), _counters(entry["counters"]))
+            for number, entry in enumerate(entries, start=1)
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return BoardTime(sum(row.milliseconds for row in rows), rows=rows)
+
+
+def _counters(values: Any) -> tuple[int, int, int]:
+    pre, core, post = (int(value) for value in values)
+    return pre, core, post
 
 
 def _row(match: re.Match[str]) -> BoardRow:

@@ -108,6 +108,35 @@ def test_flipped_bytes_never_escape(neuralart_dir: Path, tmp_path: Path) -> None
     assert refused >= 20
 
 
+def test_hidden_hardware_epochs(neuralart_dir: Path, tmp_path: Path) -> None:
+    """3.0 and later with the epoch controller: blobs instead of epochs in the c_info; the text report then counts."""
+    data = json.loads(gzip.decompress((neuralart_dir / R01 / "v3.0.0_network_c_info.json.gz").read_bytes()))
+    nodes = data["graphs"][0]["nodes"]
+    kept = [node for node in nodes if node["mapping"] == "NODE_SW"]
+    data["graphs"][0]["nodes"] = [*kept, kept[0] | {"name": "_ec_blob_1", "id": 999_999}]
+    data["ec_blobs_info"] = [{"name": "_ec_blob_1"}]
+    path = tmp_path / "c_info.json"
+    path.write_text(json.dumps(data))
+    alone = read_report(path)
+    assert alone.counts is None and alone.max_cycles is None and alone.sw_ops == {"Softmax": 1}
+    joined = read_report(neuralart_dir / R01 / "v3.0.0_network_generate_report.txt", path)
+    assert joined.counts is not None and joined.counts.total == 56 and len(joined.epochs) == 56
+    assert joined.weights_bytes == 212_609
+
+
+def test_measurement_in_the_c_info_of_validate(neuralart_dir: Path) -> None:
+    folder = neuralart_dir / "reports/r13_magnus_single_layers/conv2d_1x1"
+    report = read_report(folder / "v2.2.0_generate_report.txt", folder / "v2.2.0_c_info.json")
+    assert report.board is not None and round(report.board.milliseconds, 3) == 0.146
+    assert report.counts is not None and report.counts.total == 2
+
+
+def test_refused_models_say_why(neuralart_dir: Path) -> None:
+    with pytest.raises(SourceError, match="refused") as caught:
+        read_report(neuralart_dir / "reports/r14_magnus_errors/Resnet34.txt")
+    assert "total bytes left unallocated=3211264" in str(caught.value)
+
+
 def test_files_of_different_compilations(neuralart_dir: Path) -> None:
     old = read_report(neuralart_dir / R01 / "v2.1.0_network_generate_report.txt")
     new = read_report(neuralart_dir / R01 / "v3.0.0_network_c_info.json.gz")
