@@ -126,7 +126,9 @@ def _gelu(net: _Net, name: str, x: ir.Value) -> ir.Value:
 
 
 def _classifier(net: _Net, x: ir.Value, shape: Shape) -> ir.Value:
-    first = net.tape.op("Gather", [x, net.constant("first", np.int64(0))], {"axis": 1})
+    bounds = [net.constant(f"first.{i}", np.array([v], np.int64)) for i, v in enumerate((0, 1, 1))]
+    row = net.constant("first.shape", np.array([1, shape.hidden], np.int64))
+    first = net.op("Reshape", net.op("Slice", x, *bounds), row)
     pooled = net.op("Tanh", _gemm(net, "pooler", first, shape.hidden, shape.hidden))
     return _named(_gemm(net, "classifier", pooled, shape.hidden, shape.labels), "logits")
 

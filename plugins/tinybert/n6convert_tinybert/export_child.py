@@ -14,7 +14,7 @@ def _main(folder: str, output: str, task: str, sequence: str) -> None:
         folder,
         output=output,
         task=task,
-        opset=18,
+        opset=17,
         local_files_only=True,
         trust_remote_code=False,
         no_dynamic_axes=True,

@@ -53,6 +53,8 @@ def cut_encoder(exported: ir.Model, sequence: int, outputs: tuple[str, ...]) -> 
     graph.inputs[:] = [hidden, mask] if mask.consumers() else [hidden]
     graph.outputs[:] = [answer]
     RemoveUnusedNodesPass()(model)
+    for node in [n for n in graph if n.op_type == "Gather"]:
+        _slice_instead(node)
     _unused_initializers(graph)
     if not mask.consumers():
         raise SourceError("the exported model does not use its attention mask")
@@ -118,6 +120,29 @@ def _replace(embedded: ir.Value, sequence: int) -> ir.Value:
     hidden = ir.Value(name=EMBEDDED, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape((1, sequence, width)))
     embedded.replace_all_uses_with(hidden)
     return hidden
+
+
+def _slice_instead(node: ir.Node) -> None:
+    """Gather of one constant place (the pooler's first token) as Slice and Reshape; Gather is CPU work (SPEC n.3)."""
+    source, picked = node.inputs[0], node.inputs[1]
+    index = ir.convenience.get_const_tensor(picked) if picked is not None else None
+    if source is None or source.shape is None or index is None or index.size != 1 or len(index.shape):
+        return
+    axis, place = node.attributes.get_int("axis", 0) % len(source.shape), int(index.numpy())
+    shape = list(source.shape)
+    place %= int(str(shape[axis]))
+    rest = [int(str(d)) for i, d in enumerate(shape) if i != axis]
+    tape = ir.tape.Tape()
+    bounds = [tape.initializer(ir.tensor([v], dtype=ir.DataType.INT64, name=f"{node.name}.{i}")) for i, v in
+              enumerate((place, place + 1, axis))]  # fmt: skip
+    target = tape.initializer(ir.tensor(rest, dtype=ir.DataType.INT64, name=f"{node.name}.shape"))
+    value = tape.op("Reshape", [tape.op("Slice", [source, *bounds]), target])
+    assert node.graph is not None
+    node.graph.insert_before(node, tape.nodes)
+    for initializer in tape.initializers:
+        node.graph.register_initializer(initializer)
+    node.outputs[0].replace_all_uses_with(value)
+    node.graph.remove(node, safe=True)
 
 
 def _unused_initializers(graph: ir.Graph) -> None:
