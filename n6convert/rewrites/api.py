@@ -100,8 +100,8 @@ def rewrite(
     proof = Proof(start, feeds, threads)
     context = Context(version_of(target), approximate=frozenset(config.approximate))
 
-    def trial(chosen: Sequence[Rewrite[Any]]) -> ir.Model:
-        return run_rules(start, chosen, context, proof, None).model
+    def trial(chosen: Sequence[Rewrite[Any]]) -> Run:
+        return run_rules(start, chosen, context, proof, None)
 
     timer = estimator or predicted_milliseconds(target)
     weighed = weigh(start, rules, trial, timer, progress) if timer is not None else Weighed(list(rules))

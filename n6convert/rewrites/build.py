@@ -16,7 +16,7 @@ from n6convert.rewrites.graph import attribute, broadcast_shape, constant_of, sh
 __all__ = ["Builder"]
 
 Array = NDArray[Any]
-_CONCAT_INPUTS = 4
+_CONCAT_INPUTS, _CONCAT_AT_MOST = 4, 7
 
 
 class Builder:
@@ -121,36 +121,35 @@ class Builder:
         return self.conv(x, np.asarray(weight)[:, :, None, None], bias)
 
     def concat(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
-        """Join along an axis, at most four inputs a node (what has been seen in hardware, SPEC m.9)."""
+        """Join along an axis, a few inputs a node (four have been seen in hardware, SPEC m.9)."""
         parts = list(values)
         while len(parts) > 1:
-            groups = [parts[i : i + _CONCAT_INPUTS] for i in range(0, len(parts), _CONCAT_INPUTS)]
+            size = len(parts) if len(parts) <= _CONCAT_AT_MOST else _CONCAT_INPUTS
+            groups = [parts[i : i + size] for i in range(0, len(parts), size)]
             parts = [g[0] if len(g) == 1 else self._concat(g, axis) for g in groups]
         return parts[0]
 
     def repeat(self, x: ir.Value, times: int, axis: int) -> ir.Value:
         """The same tensor several times along an axis, by Concats of Concats."""
-        if times <= _CONCAT_INPUTS:
+        each = next(d for d in (*range(_CONCAT_INPUTS, 1, -1), *range(_CONCAT_INPUTS, _CONCAT_AT_MOST + 1), 1) if times % d == 0)
+        if times == each:
             return self.concat([x] * times, axis)
-        each = next(d for d in range(_CONCAT_INPUTS, 0, -1) if times % d == 0)
         if each > 1:
             return self.repeat(self.concat([x] * each, axis), times // each, axis)
         return self.concat([self.repeat(x, times - 1, axis), x], axis)
 
-    def split(self, x: ir.Value, parts: int, axis: int) -> tuple[ir.Value, ...]:
-        """Equal parts along an axis."""
-        if parts == 1:
-            return (x,)
+    def split(self, x: ir.Value, parts: int | Sequence[int], axis: int) -> tuple[ir.Value, ...]:
+        """A number of equal parts, or parts of given sizes, along an axis."""
         full = shape(x)
-        if full[axis] % parts:
-            raise RewriteError("unequal split", place=x.name, found=f"{full[axis]} by {parts}")
-        each = [n // parts if i == axis else n for i, n in enumerate(full)]
-        if self.opset >= 18:
-            return self.node("Split", [x], [each] * parts, axis=axis, num_outputs=parts)
-        sizes = [each[axis]] * parts
+        sizes = [full[axis] // parts] * parts if isinstance(parts, int) else list(parts)
+        if sum(sizes) != full[axis]:
+            raise RewriteError("a split does not add up", place=x.name, limit=full[axis], found=sizes)
+        if len(sizes) == 1:
+            return (x,)
+        shapes = [[size if i == axis else n for i, n in enumerate(full)] for size in sizes]
         if self.opset >= 13:
-            return self.node("Split", [x, self.constant(sizes, np.int64)], [each] * parts, axis=axis)
-        return self.node("Split", [x], [each] * parts, axis=axis, split=sizes)
+            return self.node("Split", [x, self.constant(sizes, np.int64)], shapes, axis=axis)
+        return self.node("Split", [x], shapes, axis=axis, split=sizes)
 
     def slice(self, x: ir.Value, axis: int, start: int, stop: int) -> ir.Value:
         """Elements start..stop-1 of one axis."""

@@ -21,7 +21,8 @@ from n6convert.rewrites.graph import constant_of, is_float, producer, shape_of
 
 __all__ = ["MatMulToMulMean"]
 
-_BLOCK_BYTES = 1 << 19
+_BLOCK_BYTES = 1 << 18
+_MAX_BLOCKS = 64
 _AXIS_LIMIT = 1 << 16
 
 
@@ -36,13 +37,15 @@ class _Product:
     result: tuple[int, ...]
 
     @property
-    def block(self) -> int:
-        """Rows of A that are multiplied at once: the largest divisor of m whose product stays within the limits."""
-        for rows in range(self.m, 0, -1):
-            pieces = rows * self.heads * self.n
-            if self.m % rows == 0 and pieces * self.k <= _BLOCK_BYTES and pieces < _AXIS_LIMIT:
-                return rows
-        return 0
+    def blocks(self) -> list[int]:
+        """Rows of A that are multiplied at once, balanced, so that each product stays within the limits."""
+        pieces = self.heads * self.n
+        most = min(_BLOCK_BYTES // (pieces * self.k), (_AXIS_LIMIT - 1) // pieces, self.m)
+        if most == 0:
+            return []
+        count = -(-self.m // most)
+        rows = -(-self.m // count)
+        return [*[rows] * (self.m // rows), *([self.m % rows] if self.m % rows else [])]
 
 
 class MatMulToMulMean(Rewrite[_Product]):
@@ -63,9 +66,11 @@ class MatMulToMulMean(Rewrite[_Product]):
         return _Product(x, y, math.prod(a[:-2]), a[-2], a[-1], b[-1], result)
 
     def check(self, found: _Product, context: Context) -> str | None:
-        if found.block == 0:
+        if not found.blocks:
             row = found.heads * found.n * found.k
             return f"even one row's products ({row:,} bytes) exceed the block of {_BLOCK_BYTES:,} bytes or an axis of 65,535"
+        if len(found.blocks) > _MAX_BLOCKS:
+            return f"it would take {len(found.blocks)} blocks of {found.blocks[0]} rows, more than {_MAX_BLOCKS}"
         return None
 
     def replace(self, found: _Product, build: Builder, context: Context) -> Sequence[ir.Value]:
@@ -73,12 +78,13 @@ class MatMulToMulMean(Rewrite[_Product]):
         x, y = _scaled(build, found)
         a = build.transpose(build.reshape(x, [1, h, m, k]), [0, 2, 1, 3])
         b = build.transpose(build.reshape(y, [1, h, k, n]), [0, 1, 3, 2])
-        rows = found.block
-        repeated = build.repeat(b, rows, axis=1)
+        rows = found.blocks
+        repeated = build.repeat(b, rows[0], axis=1)
         parts = []
-        for part in build.split(build.reshape(a, [1, m * h, 1, k]), m // rows, axis=1):
-            means = build.mean_last(build.mul(repeated, part))
-            parts.append(build.reshape(means, [1, rows * h, n]))
+        for size, part in zip(rows, build.split(build.reshape(a, [1, m * h, 1, k]), [r * h for r in rows], axis=1), strict=True):
+            copies = repeated if size == rows[0] else build.slice(repeated, 1, 0, size * h)
+            means = build.mean_last(build.mul(copies, part))
+            parts.append(build.reshape(means, [1, size * h, n]))
         joined = build.reshape(build.concat(parts, axis=1), [1, m, h, n])
         return [build.reshape(build.transpose(joined, [0, 2, 1, 3]), found.result)]
 

@@ -72,7 +72,9 @@ def _worse(move: _Move) -> bool:
     before = shape_of(move.layouts[0].inputs[0]) or ()
     if math.prod(before[: move.axis]) != 1 or move.node.op_type != "Concat":
         return math.prod(before[: move.axis]) != 1
-    joined = list(shape_of(move.layouts[0].inputs[0]) or ())
+    if len({id(n) for n in move.layouts}) < len(move.layouts):
+        return True  # copies of one tensor: changing its layout once is cheaper than that of all copies
+    joined = list(before)
     joined[move.axis] = sum((shape_of(n.inputs[0]) or ())[move.axis] for n in move.layouts)
     step = step_of(move.layouts[0])
     result = shape_of(move.node.outputs[0]) or ()

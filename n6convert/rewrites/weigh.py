@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from n6convert.rewrites.base import Rewrite
-from n6convert.rewrites.engine import Progress, Refused
+from n6convert.rewrites.engine import Progress, Refused, Run
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -34,11 +34,11 @@ class Weighed:
 def weigh(
     start: ir.Model,
     rules: Sequence[Rewrite[Any]],
-    trial: Callable[[Sequence[Rewrite[Any]]], ir.Model],
+    trial: Callable[[Sequence[Rewrite[Any]]], Run],
     timer: Estimator,
     progress: Progress | None = None,
 ) -> Weighed:
-    """Drop rules without which the rewritten graph would be faster.
+    """Drop rules without which the rewritten graph would be faster, the most harmful first.
 
     Args:
         start: the graph before rewrites.
@@ -48,20 +48,25 @@ def weigh(
         progress: called for every rule.
     """
     result = Weighed(list(rules), before=timer(start))
-    best = timer(trial(rules))
-    judged = [r for r in rules if not r.housekeeping]
-    for done, rule in enumerate(judged):
-        if progress is not None:
-            progress(f"weigh {rule.name}", done, len(judged))
-        others = [r for r in result.rules if r is not rule]
-        without = timer(trial(others))
-        if without < best * (1 - _WORTH):
-            reason = f"the graph is predicted faster without it: {without:.3f} ms instead of {best:.3f} ms"
-            result.refused.append(Refused(rule.name, "whole graph", reason))
-            result.rules, best = others, without
-        else:
-            result.gains[rule.name] = without - best
-    return result
+    run = trial(rules)
+    best = timer(run.model)
+    while True:
+        used = {a.rule for a in run.applied}
+        judged = [r for r in result.rules if not r.housekeeping and r.name in used]
+        without: dict[str, tuple[float, Run]] = {}
+        for done, rule in enumerate(judged):
+            if progress is not None:
+                progress(f"weigh {rule.name}", done, len(judged))
+            other = trial([r for r in result.rules if r is not rule])
+            without[rule.name] = timer(other.model), other
+        result.gains = {name: time - best for name, (time, _) in without.items()}
+        worst = min(without, key=lambda name: without[name][0], default=None)
+        if worst is None or without[worst][0] >= best * (1 - _WORTH):
+            return result
+        time, run = without[worst]
+        reason = f"the graph is predicted faster without it: {time:.3f} ms instead of {best:.3f} ms"
+        result.refused.append(Refused(worst, "whole graph", reason))
+        result.rules, best = [r for r in result.rules if r.name != worst], time
 
 
 def predicted_milliseconds(target: Target | str | None) -> Estimator | None:
