@@ -136,10 +136,14 @@ class _Scheduler:
             return before.units.activ == 0
         if op.kind not in _STREAMING:
             return False
-        if op.units.pool and self.version >= _POOL_ALONE and before.conv is not None and before.conv.kernel == (1, 1):
+        if op.units.pool and self.version >= _POOL_ALONE and _is_pointwise(before):
             return False
         repeats = operands > 1 and self.tensors[name].elements < self.tensors[op.outputs[0]].elements
         return not repeats and not (before.units.activ and operands > 1)
+
+
+def _is_pointwise(op: Op) -> bool:
+    return op.conv is not None and op.conv.kernel == (1, 1) and not op.conv.depthwise
 
 
 def _tensors_across(ops: list[Op]) -> tuple[tuple[str, ...], tuple[str, ...]]:

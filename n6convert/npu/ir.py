@@ -65,6 +65,8 @@ class Tensor:
     scale: float | None = None
     zero_point: int | None = None
     constant: bool = False
+    per_channel: bool = False
+    """Weights with one scale per output channel."""
 
     @property
     def elements(self) -> int:

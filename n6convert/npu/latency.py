@@ -107,7 +107,7 @@ def _resources(
             continue
         use = traffic[pool.name]
         if not pool.writable:
-            needs["flash"] = (use.reads - _streamed(epoch, target)) * target.clocks.npu / target.flash_mb_s
+            needs["flash"] = (use.reads - _streamed(epoch, tensors, target)) * target.clocks.npu / target.flash_mb_s
         elif pool.external:
             needs["memory"] += (use.reads + use.writes) * target.clocks.npu / target.hyperram_mb_s
         else:
@@ -117,9 +117,9 @@ def _resources(
     return needs
 
 
-def _streamed(epoch: Epoch, target: Target) -> int:
+def _streamed(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> int:
     """Bytes of scale and bias vectors that do not fit the units (SPEC e.5)."""
-    return sum(vector_bytes(op.conv, target) for op in epoch.ops if op.conv is not None and op.kind == "Conv")
+    return sum(vector_bytes(op, tensors, target) for op in epoch.ops)
 
 
 def _fill(epoch: Epoch, tensors: Mapping[str, Tensor], resources: Mapping[str, float], target: Target) -> float:
@@ -137,8 +137,9 @@ def _vectors(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> flo
     total = 0.0
     for op in epoch.ops:
         plan = plan_of(op, tensors, target.version)
-        if plan is not None and op.conv is not None:
-            total += vector_bytes(op.conv, target) * target.vector_cycles[plan.passes > 1]
+        if plan is not None:
+            kind = "vector_cycles_per_byte_multipass" if plan.passes > 1 else "vector_cycles_per_byte"
+            total += vector_bytes(op, tensors, target) * target.constants[f"hardware_epoch.{kind}"]
     return total
 
 

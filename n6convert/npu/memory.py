@@ -286,5 +286,5 @@ def _conv_bytes(op: Op, lowered: Lowered, target: Target) -> int:
         return 0
     if op.where is not Where.HW:
         return math.prod(op.conv.weight_shape) * (4 if op.float else 1)
-    bias = 0 if target.epoch_controller else 4 * op.conv.out_channels
-    return stored_weights(op.conv, target) + (vector_bytes(op.conv, target) or bias)
+    bias = 0 if target.epoch_controller or len(op.inputs) < 3 else 4 * op.conv.out_channels
+    return stored_weights(op.conv, target) + (vector_bytes(op, lowered.tensors, target) or bias)

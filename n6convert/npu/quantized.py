@@ -41,12 +41,18 @@ def _parameters(graph: Graph, scale: str, zero: str) -> tuple[float | None, int,
     return scale_value, int(np.ravel(point)[0]) if point is not None and point.size else 0, dtype
 
 
+def _is_vector(graph: Graph, scale: str) -> bool:
+    """True for one scale per channel."""
+    return scale in graph.tensors and graph.tensors[scale].elements > 1
+
+
 def _quantize(graph: Graph, name: str, scale: str, zero: str) -> None:
     found, point, dtype = _parameters(graph, scale, zero)
     tensor = graph.tensors.get(name)
     if tensor is not None:
         tensor.scale = 1.0 if found is None else found
         tensor.zero_point, tensor.dtype = point, dtype
+        tensor.per_channel = _is_vector(graph, scale)
 
 
 def unpack_qoperators(graph: Graph) -> None:
@@ -156,6 +162,7 @@ class _Aliases:
             if not tensor.quantized:
                 tensor.scale, tensor.zero_point, _ = _parameters(self.graph, scale, zero)
                 tensor.scale = tensor.scale or 1.0
+                tensor.per_channel = _is_vector(self.graph, scale)
             self.names[result] = source
             return True
         return self._swallow_quantize(tensor, result, scale, zero)

@@ -61,11 +61,19 @@ def stored_weights(geometry: ConvGeometry, target: Target) -> int:
     return math.prod(geometry.weight_shape) * inflation
 
 
-def vector_bytes(geometry: ConvGeometry, target: Target) -> int:
-    """Bytes of the scale and bias vectors that are streamed because there are too many channels (SPEC e.5), else 0."""
-    if geometry.out_channels <= target.constants["hardware_epoch.streamed_above_channels"]:
+def vector_bytes(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
+    """Bytes of the vectors that a convolution streams because it has too many channels for the units, else 0.
+
+    SPEC e.5 counts 4 * C * oW: 2 for the bias and 2 for scales per channel (r10, per tensor, stores half; r15, without
+    bias, none).
+    """
+    if op.conv is None or op.kind != "Conv" or op.where is not Where.HW:
         return 0
-    return 4 * geometry.out_channels * geometry.out_hw[1]
+    if op.conv.out_channels <= target.constants["hardware_epoch.streamed_above_channels"]:
+        return 0
+    weights = tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
+    per_channel = weights is not None and weights.per_channel
+    return (2 * (len(op.inputs) > 2) + 2 * per_channel) * op.conv.out_channels * op.conv.out_hw[1]
 
 
 def epoch_traffic(
@@ -150,7 +158,7 @@ def _parameters(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
     if op.where is not Where.HW:
         return 0
     if op.conv is not None and op.kind == "Conv":
-        return (stored_weights(op.conv, target) + vector_bytes(op.conv, target)) * op.repeat
+        return (stored_weights(op.conv, target) + vector_bytes(op, tensors, target)) * op.repeat
     constants = (tensors[name] for name in op.inputs if name in tensors and tensors[name].constant)
     return sum(tensor.nbytes for tensor in constants if len(tensor.shape) > 1 and tensor.elements > 1)
 

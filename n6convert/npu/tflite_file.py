@@ -155,3 +155,4 @@ def _quantization(tensor: Tensor, table: Table | None) -> None:
     if scales.size:
         tensor.scale = float(scales.tolist()[0])
         tensor.zero_point = int(points.tolist()[0]) if points.size else 0
+        tensor.per_channel = scales.size > 1

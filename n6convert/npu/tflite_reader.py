@@ -218,7 +218,8 @@ class _Importer:
         name = f"{like}/{suffix}_{self.count}"
         if shape is not None and -1 not in shape:
             old = self.file.tensors.get(like) or self.graph.tensors[like]
-            self.graph.tensors[name] = Tensor(name, shape, old.dtype, old.scale, old.zero_point, old.constant)
+            kept = (old.dtype, old.scale, old.zero_point, old.constant, old.per_channel)
+            self.graph.tensors[name] = Tensor(name, shape, *kept)
         return name
 
     def _ints(self, name: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -227,12 +228,29 @@ class Lowerer:
             (_HANDLERS.get(node.op) or _plain)(self, node)
         outputs = tuple(self._output(name) for name in self.graph.outputs)
         notes = list(self.graph.notes)
-        return Lowered(self.ops, self.tensors, self.graph.inputs, outputs, self.graph.name, notes)
+        return Lowered(_hoisted(self.ops), self.tensors, self.graph.inputs, outputs, self.graph.name, notes)
 
     def _output(self, name: str) -> str:
         if name not in self.floats:
             return name
         return self._convert("QuantizeLinear", name, Node(name, "Output", (name,), (name,)))
+
+
+def _hoisted(ops: list[Op]) -> list[Op]:
+    """Quantizations directly behind the float operator they belong to, as the compiler schedules them (SEEN r11)."""
+    waiting: dict[str, list[Op]] = defaultdict(list)
+    rest: list[Op] = []
+    for op in ops:
+        if op.kind == "QuantizeLinear" and not op.sources:
+            waiting[op.inputs[0]].append(op)
+        else:
+            rest.append(op)
+    ordered: list[Op] = []
+    for op in rest:
+        ordered.append(op)
+        for name in op.outputs:
+            ordered.extend(waiting.pop(name, ()))
+    return ordered + [op for left in waiting.values() for op in left]
 
 
 Handler = Callable[[Lowerer, Node], None]

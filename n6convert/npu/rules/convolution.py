@@ -30,12 +30,12 @@ def conv_weights_from_activation(s: Subject) -> bool:
 @rule(
     "Conv",
     where=Where.SW,
-    as_float=True,
     evidence="seen once: kernel (2, 5) with stride (1, 3)",
     remedy="use a horizontal stride of 1, 2 or 4",
 )
 def conv_stride_not_native(s: Subject) -> bool:
-    """A horizontal stride other than {HW_STRIDES} that does not divide the kernel width falls back to software."""
+    """A horizontal stride other than {HW_STRIDES} that does not divide the kernel width falls back to the M55, in int8
+    (the fallback order is documented)."""
     stride = _pair(s, "strides")[1]
     kernel = _pair(s, "kernel_shape")[1]
     return stride not in HW_STRIDES and kernel > stride and kernel % stride != 0

@@ -55,13 +55,16 @@ def both_operands_repeat(s: Subject) -> bool:
 @rule(
     "Sub",
     where=Where.SW,
-    evidence="seen 12/12 (r15)",
+    evidence="seen 12/12 (r15); for a scalar constant: third party, in a recurrent network",
     remedy="write const - x as x * (-1) + const",
     rewrite="const-minus-x",
 )
 def repeated_operand_minus_tensor(s: Subject) -> bool:
-    """A subtraction whose first operand is repeated is executed by the M55 in int8; the second operand may repeat."""
-    return _repeats(s, 0)
+    """A subtraction whose first operand is repeated, or a constant minus a tensor, is executed by the M55 in int8; the
+    second operand may repeat."""
+    first = s.input(0)
+    scalar = first is not None and first.elements == 1 < s.output.elements
+    return scalar or _repeats(s, 0)
 
 
 @rule(*_SUMS, where=Where.HW, evidence="seen in every report; one-sided broadcasts 12/12, 12/12 and 6/6 (r15)")

@@ -60,8 +60,6 @@ class Target:
     hybrid: bool
     """The compiler knows hybrid epochs by name (3.0 and later)."""
     depthwise_inflation: int
-    vector_cycles: tuple[float, float]
-    """NPU cycles per byte of streamed vectors: with one accumulation pass, with several."""
     flash_mb_s: float
     hyperram_mb_s: float
     start_cpu_cycles: float
@@ -161,7 +159,6 @@ def _build(board: str, version: str) -> Target:
         chains=limits["chains"],
         hybrid=family["hybrid"],
         depthwise_inflation=family["depthwise_inflation"],
-        vector_cycles=tuple(family["vector_cycles"]),
         flash_mb_s=entry["flash_mb_s"]["value"],
         hyperram_mb_s=entry["hyperram_mb_s"]["value"],
         start_cpu_cycles=entry["start_cpu_cycles"]["value"],
