@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
-from n6convert.plugin import API_VERSION
-
 if TYPE_CHECKING:
     from n6convert.recipe import Recipe
     from n6convert.run import Run
@@ -29,6 +27,8 @@ def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
         run: with all stages done.
         files: sha256 of each published artifact by name.
     """
+    from n6convert.plugin import API_VERSION
+
     dist = run.entry.dist
     return {
         "tool": "n6convert",

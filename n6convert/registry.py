@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
 from n6convert.errors import PluginError, UsageError
 from n6convert.naming import nearest
-from n6convert.plugin import API_VERSION, ModelPlugin
+
+if TYPE_CHECKING:
+    from n6convert.plugin import ModelPlugin
 
 __all__ = [
     "MODELS",
@@ -99,6 +102,8 @@ def load_plugin(name: str) -> type[ModelPlugin]:
         UsageError: unknown name.
         PluginError: claimed twice, cannot be imported, not a plugin, or written for another interface version.
     """
+    from n6convert.plugin import ModelPlugin
+
     entry = sole_entry(name)
     plugin = _import(entry)
     if not (isinstance(plugin, type) and issubclass(plugin, ModelPlugin)):
@@ -207,6 +212,8 @@ def _broken(entry: EntryPoint, cause: Exception) -> PluginError:
 
 
 def _check_api_version(plugin: type[ModelPlugin], entry: EntryPoint) -> None:
+    from n6convert.plugin import API_VERSION
+
     major, minor = plugin.api_version
     if major == API_VERSION[0] and minor <= API_VERSION[1]:
         return

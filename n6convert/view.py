@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["print_checks", "print_models", "print_result", "progress_on_stderr"]
 
 _COLOURS = {"ready": "green", "broken": "red", "duplicate": "red"}
+_LINE_SECONDS = 2.0
 Progress = Callable[[str, int, "int | None"], None]
 
 
@@ -132,12 +134,15 @@ def _bar() -> Iterator[Progress]:
 
 
 def _lines() -> Progress:
-    last = ""
+    """Stages as they begin, and what they are at when that takes a while."""
+    last, printed = "", 0.0
 
     def report(what: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if what != last:
-            print(what, file=sys.stderr, flush=True)
-            last = what
+        nonlocal last, printed
+        now = time.monotonic()
+        if what == last or (": " in what and now - printed < _LINE_SECONDS):
+            return
+        print(what, file=sys.stderr, flush=True)
+        last, printed = what, now
 
     return report

@@ -116,12 +116,17 @@ def test_broken_pipe_is_clean(toy: Path) -> None:
 def test_models_lists_without_importing_plugins(toy: Path) -> None:
     code = (
         "import sys; from n6convert.cli import run; assert run(['models']) == 0;"
-        "heavy = {'torch', 'tensorflow', 'transformers', 'onnx', 'onnx_ir', 'onnxruntime', 'n6_toy'};"
+        "heavy = {'torch', 'tensorflow', 'transformers', 'onnx', 'onnx_ir', 'onnxruntime', 'numpy', 'n6_toy'};"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "n6-toy" in done.stdout and "ready" in done.stdout
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, n6convert; print(*sorted({'numpy', 'onnx', 'pydantic', 'rich', 'yaml'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == ""
 
 
 def test_recipe_is_complete_and_can_be_run(toy: Path) -> None:
