@@ -22,9 +22,11 @@ def _conv(out: int, channels: int, size: int, kernel: int = 1, groups: int = 1) 
     tensors = {
         "x": _tensor("x", 1, channels, size, size),
         "w": _tensor("w", out, channels // groups, kernel, kernel, constant=True),
+        "b": Tensor("b", (out,), "int32", 0.1, 0, constant=True),
         "y": _tensor("y", 1, out, size, size),
     }
-    op = Op("conv", "Conv", ("x", "w"), ("y",), conv=geometry, macs=geometry.macs)
+    tensors["w"].per_channel = True
+    op = Op("conv", "Conv", ("x", "w", "b"), ("y",), conv=geometry, macs=geometry.macs)
     return Lowered([op], tensors, ("x",), ("y",)), Schedule([Epoch(1, Where.HW, (op,), ("x",), ("y",))], ((1, 1),))
 
 
@@ -69,7 +71,10 @@ def test_wide_layers_stream_their_vectors() -> None:
     """More than 512 channels: the vectors come from flash and cost extra time (SPEC e.5)."""
     narrow, wide = _price(_conv(512, 64, 14)), _price(_conv(576, 64, 14))
     assert wide.latency.milliseconds > 1.5 * narrow.latency.milliseconds
-    assert wide.memory.weights - 576 * 64 >= 4 * 576 * 14
+    assert wide.memory.weights - 576 * 64 == 4 * 576 * 14
+    lowered, schedule = _conv(576, 64, 14)
+    lowered.tensors["w"].per_channel = False
+    assert cost(lowered, schedule, DK).memory.weights - 576 * 64 == 2 * 576 * 14
 
 
 def test_controller_off_costs_cpu_time_per_channel() -> None:

@@ -97,7 +97,8 @@ def _network() -> tuple[Lowered, Schedule]:
     tensors = {name: Tensor(name, shape, "int8", 0.1, -128) for name, shape in shapes.items()}
     tensors["w"] = Tensor("w", (8, 1, 3, 3), "int8", 0.1, 0, constant=True)
     geometry = ConvGeometry(8, 8, (3, 3), groups=8, in_hw=(16, 16), out_hw=(16, 16))
-    conv = Op("conv", "Conv", ("x", "w"), ("y",), conv=geometry, macs=geometry.macs)
+    tensors["b"] = Tensor("b", (8,), "int32", 0.1, 0, constant=True)
+    conv = Op("conv", "Conv", ("x", "w", "b"), ("y",), conv=geometry, macs=geometry.macs)
     view = Op("view", "Reshape", ("y",), ("v",), where=Where.NONE)
     soft = Op("soft", "Softmax", ("v",), ("z",), where=Where.SW)
     epochs = [
