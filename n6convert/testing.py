@@ -167,7 +167,9 @@ def _build(run: Run) -> ir.Model:
     from n6convert.plugin import BuildRequest
 
     with TemporaryDirectory() as scratch:
-        return run.plugin.build(BuildRequest(run.weights, run.recipe.seed, Path(scratch))).model
+        built = run.plugin.build(BuildRequest(run.weights, run.recipe.seed, Path(scratch)))
+    built.model.metadata_props.update(built.metadata)
+    return built.model
 
 
 def _bytes(model: ir.Model) -> bytes:

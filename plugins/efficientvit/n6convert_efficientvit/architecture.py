@@ -61,7 +61,7 @@ def read_architecture(tensors: Mapping[str, NDArray[Any]]) -> Architecture:
             blocks = 1 + max(int(n) for n in _matches(tensors, rf"stages\.{stage}\.blocks\.(\d+)\."))
             depths.append(blocks - (stage >= _ATTENTION_FROM))
         attention = f"stages.{_ATTENTION_FROM}.blocks.1.context_module.main.aggreg.0"
-        shallow = tensors["stages.0.blocks.1.main.inverted_conv.conv.weight"].shape
+        shallow = tensors["stages.0.blocks.0.main.inverted_conv.conv.weight"].shape
         classes = tensors["head.classifier.4.weight"].shape[0]
         dim, scale = tensors[f"{attention}.1.weight"].shape[1], tensors[f"{attention}.0.weight"].shape[2]
         found = Architecture(tuple(widths), tuple(depths), dim, head, classes, shallow[0] // shallow[1], scale)

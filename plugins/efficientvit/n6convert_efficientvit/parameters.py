@@ -17,6 +17,8 @@ __all__ = ["Parameters", "load_parameters", "seeded_parameters"]
 
 Array = NDArray[np.float32]
 _BATCH_EPSILON = 1e-5
+_LAST_OF_BRANCH = ("point_conv.norm.weight", "proj.norm.weight")
+_BEHIND_ACTIVATION = ("depth_conv.conv.weight", "point_conv.conv.weight", "classifier.4.weight")
 
 
 class Parameters:
@@ -72,13 +74,17 @@ def seeded_parameters(arch: Architecture, seed: int) -> Parameters:
 
 
 def _drawn(generator: np.random.Generator, name: str, shape: tuple[int, ...]) -> Array:
+    """Sizes as BatchNorm leaves them in a trained network: no layer and no residual sum grows much."""
     normal = generator.standard_normal(shape)
-    if name.endswith(("running_var", "norm.weight", "classifier.1.weight")):
+    if name.endswith(_LAST_OF_BRANCH):
+        values = 0.5 + 0.05 * normal
+    elif name.endswith(("running_var", "norm.weight", "classifier.1.weight")):
         values = 1 + 0.1 * normal
     elif len(shape) == 1:
         values = 0.1 * normal
     else:
-        values = normal * np.sqrt(2 / np.prod(shape[1:]))
+        gain = 2 if name.endswith(_BEHIND_ACTIVATION) else 1
+        values = normal * np.sqrt(gain / np.prod(shape[1:]))
     return values.astype(np.float32)
 
 
