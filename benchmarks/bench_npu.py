@@ -57,7 +57,8 @@ def percent(value: float | None) -> str:
 
 def compare_report(case: Reported) -> dict[str, Any]:
     target = load_target(case.target, pools=case.pools).with_epoch_controller(case.controller)
-    found = predict(case.model, target, case.allocate_io)
+    model = case.model if isinstance(case.model, Path) else case.model()
+    found = predict(model, target, case.allocate_io)
     truth, costs = case.truth, found.costs
     epochs = [e for e in truth["per_epoch"] if e["kind"] in {"HW", "EC"} and e.get("compute_cycles") is not None]
     aliases = {"resize_integer": "Resize", "dequantizelinear": "DequantizeLinear"}

@@ -13,6 +13,8 @@ from typing import Any
 import onnx
 from nets import architectures as nets
 
+from n6convert.npu.synthetic import attention_encoder
+
 __all__ = ["NEURALART", "Measured", "Reported", "measured_rows", "reported"]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +28,7 @@ class Reported:
     """A compiler report in normal form, with its model and the options that matter."""
 
     truth: dict[str, Any]
-    model: Path
+    model: Source
     target: str
     controller: bool
     pools: Path | None
@@ -51,20 +53,35 @@ class Measured:
     flash_kib: float | None = None
 
 
+def _textgen() -> onnx.ModelProto:
+    """The six-layer transformer of r15, rebuilt from its layer table (the file is not published)."""
+    return attention_encoder(6, 30, 128, 4, 1024, 20000)
+
+
+_STAND_INS: dict[str, str | Callable[[], onnx.ModelProto]] = {
+    "r09b_2.1.0": "r09_peleab_history/mobilefacenet__PerChannel_quant.onnx",
+    "r09c_2.1.0": "r07_mobilefacenet_int8_qdq/mobilefacenet_int8_faces.onnx",
+    "r15_2.1.0": _textgen,
+    "r15_2.2.0": _textgen,
+}
+"""For reports without their model: a file with the same layers, or a rebuilt graph."""
+
+
 def reported() -> Iterator[Reported]:
-    """Every shared report whose model is there."""
+    """Every shared report, with its model or a stand-in."""
     for path in sorted((NEURALART / "expected").glob("r*.json")):
         truth = json.loads(path.read_text())
-        if not truth["model_file"]:
+        model = truth["model_file"] or _STAND_INS.get(truth["id"])
+        if model is None:
             continue
-        folder = NEURALART / "reports" / truth["model_file"].split("/")[0]
-        own_pools = next(iter(sorted(folder.glob("*app2*.mpool"))), None)
+        source = NEURALART / "reports" / model if isinstance(model, str) else model
+        pools = sorted(source.parent.glob("*app2*.mpool")) if isinstance(source, Path) else []
         yield Reported(
             truth,
-            NEURALART / "reports" / truth["model_file"],
+            source,
             _target(truth),
             (truth["epochs"]["ec"] or 0) > 0,
-            own_pools,
+            pools[0] if pools else None,
             allocate_io="_user_io_input_0" not in truth.get("pool_attributes", {}),
         )
 
@@ -103,7 +120,8 @@ def _from_reports() -> Iterator[Measured]:
     """Board times of whole networks; the single layers and the network without log (r17) are in latency.csv as well."""
     for entry in reported():
         board = entry.truth["board"]
-        if board and board["ec"] is not None and not entry.id.startswith("r13"):
+        known = board and board["ec"] is not None and board["clocks_mhz"]["cpu"]
+        if known and not entry.id.startswith("r13"):
             family = entry.id.split("_")[0]
             yield Measured(entry.id, family, entry.model, entry.target, entry.controller, board["ms"])
 

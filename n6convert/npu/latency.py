@@ -52,16 +52,14 @@ def epoch_costs(lowered: Lowered, schedule: Schedule, memory: MemoryPlan, target
     """Cycles and time of every epoch of the schedule."""
     pools = memory.locations()
     starts = {first for first, _ in schedule.blobs}
-    neighbours = [None, *(epoch.kind for epoch in schedule.epochs if not is_idle(epoch)), None]
-    costs, position = [], 0
-    for epoch in schedule.epochs:
-        if is_idle(epoch):
-            costs.append(EpochCost(epoch.id, epoch.kind, 0, 0, 0, 0, "nothing"))
-            continue
-        position += 1
-        between = neighbours[position - 1] is Where.HW and neighbours[position + 1] is Where.HW
-        costs.append(_cost(epoch, lowered.tensors, pools, target, epoch.id in starts, between))
-    return costs
+    hardware = [epoch.id for epoch in schedule.epochs if epoch.kind is Where.HW and not is_idle(epoch)]
+    first, last = (hardware[0], hardware[-1]) if hardware else (0, 0)
+    return [
+        EpochCost(epoch.id, epoch.kind, 0, 0, 0, 0, "nothing")
+        if is_idle(epoch)
+        else _cost(epoch, lowered.tensors, pools, target, epoch.id in starts, first < epoch.id < last)
+        for epoch in schedule.epochs
+    ]
 
 
 def _cost(
