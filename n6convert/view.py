@@ -38,13 +38,13 @@ def progress_on_stderr(quiet: bool = False) -> Iterator[Progress]:
 
 def print_result(result: ConversionResult) -> None:
     """The final table."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for label, value in _rows(result):
-        table.add_row(f"[bold]{label}[/]", value)
+    rows = list(_rows(result))
+    width = max(len(label) for label, _ in rows)
     console = _stdout()
-    console.print(table)
+    for label, value in rows:
+        console.print(f"[bold]{label:<{width}}[/]  {value}", soft_wrap=True)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}")
+        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
 
 
 def print_models(entries: Sequence[ModelEntry]) -> None:
