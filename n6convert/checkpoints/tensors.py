@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,11 +89,9 @@ def rebuild_tensor_v3(
 
 
 def _view(flat: NDArray[Any], offset: int, size: Sequence[int], stride: Sequence[int]) -> NDArray[Any]:
-    size, stride = [int(n) for n in size], [int(n) for n in stride]
-    count = 1
-    for n in size:
-        count *= n
+    size, stride = [int(n) for n in size[:33]], [int(n) for n in stride[:33]]
     bad = len(size) != len(stride) or len(size) > 32 or offset < 0 or min([*size, *stride], default=0) < 0
+    count = math.prod(size)
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=False))
     if bad or count > _MAX_ELEMENTS or (count and last >= flat.size):
         found = f"shape {size}, strides {stride}, offset {offset} in a storage of {flat.size} elements"

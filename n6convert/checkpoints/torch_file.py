@@ -17,6 +17,7 @@ from n6convert.errors import SourceError
 __all__ = ["load_torch"]
 
 _MAX_PICKLE = 64 << 20
+_UNTYPED = {"uint8": np.dtype(np.uint8)}
 _MAX_ENTRIES = 100_000
 #: torch stores its members uncompressed; a re-zipped file may be smaller, but weights never shrink this much
 _MAX_RATIO = 100
@@ -63,12 +64,12 @@ class _Archive:
     def _storage(self, pid: Any) -> Storage:
         try:
             tag, kind, key, _, count = pid
-            dtype = kind.dtype if isinstance(kind, TorchType) else np.dtype(kind)
+            dtype = kind.dtype if isinstance(kind, TorchType) else _UNTYPED[kind]
             size = int(count) * dtype.itemsize
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError) as error:
             raise SourceError("the weights file names a storage of an unknown kind", place=self._path) from error
-        if tag != "storage" or not isinstance(key, str):
-            raise SourceError("the weights file names a storage of an unknown kind", place=self._path, found=tag)
+        if not isinstance(tag, str) or tag != "storage" or not isinstance(key, str):
+            raise SourceError("the weights file names a storage of an unknown kind", place=self._path)
         if key not in self._bytes:
             self._bytes[key] = np.frombuffer(self._read(f"data/{key}", None), np.uint8)
         data = self._bytes[key]

@@ -9,6 +9,7 @@ the C reader allocates memory for whatever memo index a file names.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import sys
 from collections import OrderedDict
@@ -61,7 +62,17 @@ class _Unpickler(pickle._Unpickler):
         self._place = place
         self._records: dict[str, type[Record]] = {}
 
+    def _build(self) -> None:
+        """Give an object its state; classes and functions have none, and that of a dict (its attributes) is dropped."""
+        state = self.stack.pop()  # type: ignore[attr-defined]
+        target = self.stack[-1]  # type: ignore[attr-defined]
+        if isinstance(target, (Record, _PickledDtype, _PickledArray)):
+            target.__setstate__(state)  # type: ignore[union-attr]
+        elif not isinstance(target, (dict, set)):
+            raise ValueError(f"state for an object of type {type(target).__name__}")
+
     dispatch = {k: v for k, v in pickle._Unpickler.dispatch.items() if bytes([k]) not in _FORBIDDEN_OPCODES}
+    dispatch[pickle.BUILD[0]] = _build  # type: ignore[assignment]
 
     def persistent_load(self, pid: Any) -> Storage:
         return self._storage(pid)
@@ -85,8 +96,9 @@ def _may_be_record(module: str, full: str) -> bool:
 
 
 def _refusal(full: str, place: object) -> SourceError:
+    shown = full[:200].encode("unicode_escape").decode()
     return SourceError(
-        f"the weights file wants to use `{full}`, which is not data: opening it elsewhere could run code",
+        f"the weights file wants to use `{shown}`, which is not data: opening it elsewhere could run code",
         place=place,
         limit="tensors, plain containers and modules",
         remedy="use weights from a source you trust, or save the model's state_dict as .safetensors",
@@ -132,8 +144,9 @@ class _PickledDtype:
 class _PickledArray(np.ndarray[Any, Any]):
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, data = state
-        array = np.frombuffer(data, kind.dtype)
-        if array.size != np.prod(shape, dtype=object):
+        if len(shape) > 32 or not all(isinstance(n, int) for n in shape):
+            raise ValueError("numpy array of no known shape")
+        if np.frombuffer(data, kind.dtype).size != math.prod(shape):
             raise ValueError("numpy array with more or fewer bytes than its shape")
         super().__setstate__((1, tuple(shape), kind.dtype, fortran, bytes(data)))
 
@@ -164,6 +177,12 @@ def _rebuild_from_type(function: Any, kind: Any, arguments: tuple[Any, ...], sta
     return function(*arguments)
 
 
+def _device(kind: str, index: int = 0) -> str:
+    if not isinstance(kind, str) or not isinstance(index, int):
+        raise ValueError("device of an unknown form")
+    return kind
+
+
 def _path(*parts: str) -> str:
     return "/".join(parts).replace("//", "/")
 
@@ -178,10 +197,9 @@ def _numpy_names() -> dict[str, Any]:
 _KNOWN: Mapping[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "torch.Size": tuple,
-    "torch.device": lambda *parts: ":".join(map(str, parts)),
+    "torch.device": _device,
     "torch.Tensor": "torch.Tensor",
     "torch.nn.parameter.Parameter": "torch.nn.parameter.Parameter",
-    "torch.serialization._get_layout": str,
     "torch._utils._rebuild_tensor_v2": rebuild_tensor,
     "torch._utils._rebuild_tensor_v3": rebuild_tensor_v3,
     "torch._utils._rebuild_parameter": _parameter,

@@ -271,6 +271,19 @@ def test_tensors_that_leave_their_storage(tmp_path: Path, size: str, stride: str
         load_torch(bad)
 
 
+def test_state_cannot_be_put_on_classes_or_functions(tmp_path: Path) -> None:
+    """BUILD sets attributes: on a class it would outlive the file."""
+    for name in (
+        b"collections\nOrderedDict",
+        b"torch._utils\n_rebuild_tensor_v2",
+        b"numpy\ndtype",
+        b"torch.nn\nLinear",
+    ):
+        data = b"\x80\x02c" + name + b"\nN}X\x01\x00\x00\x00aK\x01s\x86b."
+        assert "state for an object" in refusal(write(tmp_path / "w.pt", data))
+    assert not hasattr(OrderedDict, "a")
+
+
 def test_zip_bomb_and_endless_memo(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -21,6 +21,7 @@ from n6convert.metrics.base import Score
 from n6convert.numerics import Session
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, TensorInfo, Weights
 from n6convert.samples import open_samples
+from n6convert.testing import check_plugin
 
 
 def interface(model: ir.Model, metadata: Any) -> ModelInfo:
@@ -55,6 +56,11 @@ def test_entry_points_load() -> None:
     }
     assert set(found) == {f"yolov8{s}{p}" for s in "nsm" for p in ("", "-pose")}
     assert all(issubclass(e.load(), YoloV8) for e in found.values())
+
+
+@pytest.mark.parametrize(("name", "head"), [("yolov8n", "cut"), ("yolov8n-pose", "full")])
+def test_keeps_the_contract(name: str, head: str) -> None:
+    assert check_plugin(name, options={"imgsz": 64, "head": head}, convert=False)
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
