@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test check bench bench-npu bench-accuracy clean
+.PHONY: demo test check docs bench bench-npu bench-accuracy clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m n6convert yolov8n --weights seeded
@@ -29,6 +29,9 @@ bench-npu: $(VENV)/.all
 bench-accuracy: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_accuracy.py
 
+docs: $(VENV)/.all
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf build dist .bench $(VENV)
 
@@ -42,5 +45,5 @@ $(VENV)/.demo: $(METADATA) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.all: $(METADATA) | $(BIN)/python
-	$(PIP) --editable '.[dev,coco,tf,tune]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	$(PIP) --editable '.[dev,coco,tf,tune,dask,docs]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	@touch $@ $(VENV)/.demo

@@ -1,0 +1,85 @@
+"""Pages that come from the code itself: the operator table from the placement rules, the recipe reference from the
+schema. Runs as a mkdocs hook, so that no page can be older than what it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+_OPERATORS = """# Operators: what runs where
+
+Made from the rules that the predictor applies. `n6convert explain OPERATOR` says the same on the command line, and
+`n6convert estimate MODEL` applies it to a model. A rule's evidence is *documented* by ST, *seen* in compiler output, or
+*inferred*.
+
+{table}
+"""
+_RECIPES = """# Recipe reference
+
+Made from the schema. `n6convert recipe MODEL` prints the full effective recipe of a model, ready to save and change;
+`n6convert recipe --schema` prints the JSON Schema for editors. A recipe may start with `extends: NAME_OR_PATH`, one
+level deep. On the command line every key is reached by `--set key=value`.
+
+{tables}
+"""
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the generated pages."""
+    from n6convert.npu import operator_table
+    from n6convert.recipes_io import recipe_schema
+
+    pages = {
+        "operators.md": _OPERATORS.format(table=operator_table()),
+        "recipes.md": _RECIPES.format(tables="\n".join(_sections(recipe_schema()))),
+    }
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
+    """A table for the top level and one for every section."""
+    parts = schema.get("$defs", {})
+    yield _table("Top level", schema["properties"], parts)
+    for key, field in schema["properties"].items():
+        name = _reference(field)
+        if name in parts:
+            yield _table(f"`{key}`", parts[name].get("properties", {}), parts, parts[name].get("description", ""))
+
+
+def _table(title: str, fields: Mapping[str, Any], parts: Mapping[str, Any], intro: str = "") -> str:
+    rows = ["| key | default | allowed | what it does |", "|---|---|---|---|"]
+    for key, field in fields.items():
+        default = (
+            "" if isinstance(field.get("default"), dict) else f"`{field['default']}`" if "default" in field else ""
+        )
+        rows.append(f"| `{key}` | {default} | {_allowed(field, parts)} | {_cell(field.get('description', ''))} |")
+    return "\n".join([f"## {title}", "", _cell(intro), "", *rows, ""])
+
+
+def _allowed(field: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
+    if _reference(field) in parts:
+        return "a section"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "anyOf" in field:
+        return " or ".join(dict.fromkeys(_allowed(option, parts) for option in field["anyOf"]))
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {field[key]}" for key, sign in signs.items() if key in field]
+    if field.get("type") == "array":
+        return f"list of {_allowed(field.get('items', {}), parts)}"
+    return " ".join([str(field.get("type", "anything")), *limits])
+
+
+def _reference(field: Mapping[str, Any]) -> str:
+    path = field.get("$ref") or next((o.get("$ref") for o in field.get("allOf", [])), None) or ""
+    return str(path).rpartition("/")[2]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
