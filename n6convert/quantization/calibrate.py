@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
 from n6convert.numerics import Session
 from n6convert.quantization.histogram import Histogram
+from n6convert.quantization.subgraph import with_outputs
 
 __all__ = ["Feeds", "FeedSource", "Progress", "Statistics", "calibrate"]
 
@@ -104,13 +104,3 @@ def _observe(state: dict[str, Statistics], values: Mapping[str, NDArray[Any]], i
                 found="NaN or infinity",
                 remedy="check the encoding of the samples and the float model on this sample",
             )
-
-
-def with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """A shallow copy of the model (weights shared) whose outputs are the named tensors only."""
-    copy = model.clone()
-    by_name = {v.name: v for node in copy.graph for v in node.outputs}
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(by_name[name] for name in names)
-    passes.RemoveUnusedNodesPass()(copy)
-    return copy

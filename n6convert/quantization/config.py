@@ -16,8 +16,18 @@ class QuantizationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ranges: RangeMethod = Field(default="minmax", description="how activation ranges are found")
+    ranges: RangeMethod = Field(default="auto", description="how activation ranges are found")
     percentile: float = Field(
         default=99.999, gt=50, le=100, description="for `percentile`: share of values inside the range"
     )
+    equalization: bool = Field(default=True, description="even out channels where that is exact in float")
+    bias_correction: bool = Field(default=True, description="bring channel means back to float, layer after layer")
+    rounding: Literal["nearest", "second-order"] = Field(
+        default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"
+    )
+    zero_points: Literal["speed", "balanced", "accuracy"] = Field(
+        default="accuracy", description="zero points -128 and 0 at convolution inputs save cycles and may cost accuracy"
+    )
+    refine_samples: int = Field(default=32, ge=1, description="calibration samples that refine the layers, at most")
+    time_budget: float | None = Field(default=None, gt=0, description="seconds for refining layers; null: no limit")
     threads: int | None = Field(default=None, ge=1, description="threads inside operators; null: all cores")

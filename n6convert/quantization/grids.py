@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -11,10 +14,10 @@ from n6convert.quantization.normalize import constant
 from n6convert.quantization.plan import Plan, quantize_weight
 from n6convert.quantization.qdq import least_weight_scales
 from n6convert.quantization.ranges import Range
-from n6convert.quantization.roles import activations, float_operands
+from n6convert.quantization.roles import activations, float_operands, is_float
 from n6convert.quantization.sharing import absorbed_by_grid, fixed_range, shared_groups
 
-__all__ = ["make_plan", "observed", "quantize_weights"]
+__all__ = ["exact_inputs", "make_plan", "observed", "quantize_weights"]
 
 
 def observed(graph: ir.Graph) -> list[str]:
@@ -22,6 +25,24 @@ def observed(graph: ir.Graph) -> list[str]:
     bounded = absorbed_by_grid(graph)
     absorbed = {v.name for node in graph if node.outputs[0].name in bounded for v in node.inputs[:1] if v is not None}
     return [v.name or "" for v in activations(graph) if fixed_range(v) is None and v.name not in absorbed]
+
+
+def exact_inputs(graph: ir.Graph, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Range]:
+    """Ranges of graph inputs that hold 8-bit pixels, as 0..255 or 0..1: their grid loses nothing."""
+    found = {}
+    for value in graph.inputs:
+        arrays = [np.asarray(s[value.name or ""]) for s in samples if is_float(value)]
+        for top in (1.0, 255.0):
+            if arrays and all(_are_pixels(a, top) for a in arrays):
+                found[value.name or ""] = (0.0, top)
+                break
+    return found
+
+
+def _are_pixels(array: NDArray[Any], top: float) -> bool:
+    codes = array * (255.0 / top)
+    inside = bool(array.size) and codes.min() >= 0 and 16 < codes.max() <= 255.5
+    return inside and bool(np.abs(codes - np.rint(codes)).max() < 1e-2)
 
 
 def make_plan(graph: ir.Graph, ranges: dict[str, Range]) -> Plan:

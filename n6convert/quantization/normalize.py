@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from n6convert.errors import QuantizationError
 from n6convert.quantization.roles import is_constant
 
-__all__ = ["constant", "normalize", "set_constant"]
+__all__ = ["constant", "new_constant", "normalize", "set_constant", "static_dims", "take_over"]
 
 
 def normalize(graph: ir.Graph) -> None:
@@ -17,8 +19,14 @@ def normalize(graph: ir.Graph) -> None:
     for node in list(graph):
         if node.op_type == "Gemm":
             _plain_gemm(graph, node)
+        elif node.op_type in ("Conv", "ConvTranspose"):
+            _add_bias(graph, node)
         elif node.op_type == "BatchNormalization":
             _affine(graph, node)
+        elif node.op_type == "Pow":
+            _square(graph, node)
+        elif node.op_type == "LayerNormalization":
+            _layer_norm(graph, node)
         elif node.op_type == "Pad":
             _drop_zero_value(node)
         elif node.op_type == "Dropout":
@@ -37,7 +45,12 @@ def set_constant(value: ir.Value, array: NDArray[np.float32]) -> None:
     value.shape = ir.Shape(array.shape)
 
 
-def new_constant(graph: ir.Graph, name: str, array: NDArray[np.float32]) -> ir.Value:
+def static_dims(shape: ir.Shape) -> list[int]:
+    """The dimensions of a static shape."""
+    return [d for d in shape if isinstance(d, int)]
+
+
+def new_constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     """A new initializer with a free name."""
     while name in graph.initializers:
         name += "_"
@@ -60,12 +73,26 @@ def _plain_gemm(graph: ir.Graph, node: ir.Node) -> None:
         )
     if alpha != 1.0:
         set_constant(weight, constant(weight) * np.float32(alpha))
-    if bias is not None:
-        columns = constant(weight).shape[0 if node.attributes.get_int("transB", 0) else 1]
+    columns = constant(weight).shape[0 if node.attributes.get_int("transB", 0) else 1]
+    if bias is None:
+        node.resize_inputs(3)
+        node.replace_input_with(2, new_constant(graph, f"{node.name}_bias", np.zeros(columns, np.float32)))
+    else:
         row = np.broadcast_to(constant(bias) * np.float32(beta), (*constant(bias).shape[:-1], columns))
         set_constant(bias, row.reshape(-1))
     for name in ("alpha", "beta"):
         node.attributes.pop(name, None)
+
+
+def _add_bias(graph: ir.Graph, node: ir.Node) -> None:
+    """A bias of zeros where there is none, so that corrections have a place."""
+    weight = node.inputs[1]
+    if not is_constant(weight) or (len(node.inputs) > 2 and node.inputs[2] is not None):
+        return
+    groups = node.attributes.get_int("group", 1)
+    channels = constant(weight).shape[1] * groups if node.op_type == "ConvTranspose" else constant(weight).shape[0]
+    node.resize_inputs(3)
+    node.replace_input_with(2, new_constant(graph, f"{node.name}_bias", np.zeros(channels, np.float32)))
 
 
 def _affine(graph: ir.Graph, node: ir.Node) -> None:
@@ -82,10 +109,10 @@ def _affine(graph: ir.Graph, node: ir.Node) -> None:
     multiply.outputs[0].name = f"{name}_mul_output"
     multiply.outputs[0].type, multiply.outputs[0].shape = output.type, output.shape
     add = ir.node("Add", [multiply.outputs[0], shift], name=f"{name}_add")
-    _take_over(graph, node, [multiply, add])
+    take_over(graph, node, [multiply, add])
 
 
-def _take_over(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node]) -> None:
+def take_over(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node]) -> None:
     """Put nodes in place of one node; the last one's output gets the node's output name."""
     old, new = node.outputs[0], nodes[-1].outputs[0]
     new.type, new.shape = old.type, old.shape
@@ -94,6 +121,43 @@ def _take_over(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node]) -> None:
     graph.insert_before(node, nodes)
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     graph.remove(node, safe=True)
+
+
+def _square(graph: ir.Graph, node: ir.Node) -> None:
+    if (
+        is_constant(node.inputs[1])
+        and constant(node.inputs[1]).size == 1
+        and float(constant(node.inputs[1]).item()) == 2
+    ):
+        take_over(graph, node, [ir.node("Mul", [node.inputs[0], node.inputs[0]], name=node.name)])
+
+
+def _layer_norm(graph: ir.Graph, node: ir.Node) -> None:
+    """The fused operator in primitive steps: left whole, its steps would run in float (SPEC c.3)."""
+    source, shape = node.inputs[0], node.outputs[0].shape
+    if source is None or shape is None or any(v.name and v.uses() for v in node.outputs[1:]):
+        return
+    rank, first = len(shape), node.attributes.get_int("axis", -1)
+    axes = list(range(first if first >= 0 else rank + first, rank))
+    name = node.name or node.outputs[0].name
+    epsilon = new_constant(graph, f"{name}_epsilon", np.array(node.attributes.get_float("epsilon", 1e-5), np.float32))
+    reduced = ir.Shape([1 if i in axes else d for i, d in enumerate(shape)])
+    nodes: list[ir.Node] = []
+
+    def step(op: str, inputs: list[ir.Value | None], dims: ir.Shape, **attributes: list[int] | int) -> ir.Value:
+        new = ir.node(op, inputs, attributes or None, name=f"{name}_{len(nodes)}_{op}")
+        nodes.append(new)
+        new.outputs[0].name, new.outputs[0].type, new.outputs[0].shape = f"{new.name}_output", source.type, dims
+        return new.outputs[0]
+
+    mean = step("ReduceMean", [source], reduced, axes=axes, keepdims=1)
+    centered = step("Sub", [source, mean], shape)
+    variance = step("ReduceMean", [step("Mul", [centered, centered], shape)], reduced, axes=axes, keepdims=1)
+    deviation = step("Sqrt", [step("Add", [variance, epsilon], reduced)], reduced)
+    scaled = step("Mul", [step("Div", [centered, deviation], shape), node.inputs[1]], shape)
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        step("Add", [scaled, node.inputs[2]], shape)
+    take_over(graph, node, nodes)
 
 
 def _drop_zero_value(node: ir.Node) -> None:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.errors import QuantizationError
+from n6convert.quantization.linear import fuse_linear
 from n6convert.quantization.normalize import normalize
 from n6convert.quantization.roles import check_supported, float_operands
 
@@ -40,6 +41,7 @@ def prepare(model: ir.Model) -> ir.Model:
     check_supported(model.graph)
     _check_shapes(model)
     normalize(model.graph)
+    fuse_linear(model.graph)
     passes.RemoveUnusedNodesPass()(model)
     _own_initializers(model)
     _check_weights(model)

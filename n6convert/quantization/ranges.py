@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from n6convert.quantization.calibrate import Statistics
+from n6convert.quantization.grid import CODE_MAX, CODE_MIN
 from n6convert.quantization.histogram import Histogram
 
-__all__ = ["Range", "percentile_range", "tensor_range"]
+__all__ = ["METHODS", "Effect", "Range", "candidates", "entropy_range", "mse_range", "percentile_range", "tensor_range"]
 
 Range = tuple[float, float]
+METHODS = ("minmax", "moving-average", "percentile", "mse", "entropy")
+#: exact values and candidates' rounded values in; pairs of the same after each consumer out
+Effect = Callable[[NDArray[np.float64], NDArray[np.float64]], list[tuple[NDArray[np.float64], NDArray[np.float64]]]]
+_STEPS = np.linspace(0.1, 1.0, 46)
+_COARSE = np.array([1.0, 0.85, 0.7, 0.55, 0.43, 0.33, 0.25, 0.18, 0.12, 0.07])
+_FINE = np.array([0.86, 0.93, 1.0, 1.08])
 
 
-def tensor_range(statistics: Statistics, method: str, percentile: float) -> Range:
-    """The range of one tensor by the named method (see :class:`QuantizationConfig`)."""
+def tensor_range(statistics: Statistics, method: str, percentile: float, effect: Effect | None = None) -> Range:
+    """The range of one tensor by the named method (see :class:`QuantizationConfig`).
+
+    Tensors that are constant, or whose histogram was not taken, get their min-max range.
+    """
+    histogram = statistics.histogram
     if method == "moving-average":
         return statistics.moving_low, statistics.moving_high
-    if method == "percentile" and statistics.histogram is not None:
-        return _inside(percentile_range(statistics.histogram, percentile), statistics)
-    return statistics.low, statistics.high
+    if method == "minmax" or histogram is None or histogram.span == 0:
+        return statistics.low, statistics.high
+    whole = (statistics.low, statistics.high)
+    if method == "percentile":
+        return _inside(percentile_range(histogram, percentile), whole)
+    if method == "mse":
+        return mse_range(histogram, whole, effect)
+    return entropy_range(histogram, whole)
+
+
+def candidates(statistics: Statistics, percentile: float, effect: Effect | None = None) -> dict[str, Range]:
+    """Ranges by every method; equal ones appear once, under the first name."""
+    found: dict[str, Range] = {}
+    for method in METHODS:
+        span = tensor_range(statistics, method, percentile, effect)
+        if span not in found.values():
+            found[method] = span
+    return found
 
 
 def percentile_range(histogram: Histogram, percentile: float) -> Range:
@@ -30,6 +59,77 @@ def percentile_range(histogram: Histogram, percentile: float) -> Range:
     return float(histogram.edges[first]), float(histogram.edges[last + 1])
 
 
-def _inside(found: Range, statistics: Statistics) -> Range:
+def mse_range(histogram: Histogram, whole: Range, effect: Effect | None = None) -> Range:
+    """The range whose int8 grid has the least mean squared error on the histogram.
+
+    Args:
+        effect: what the consumers make of the tensor (see :mod:`n6convert.quantization.effect`); the error is then
+            judged after them: a Swish does not care about what lies far below zero.
+    """
+    values, counts = _occupied(histogram)
+    best, least = whole, _errors(values, counts, np.array([whole]), effect)[0]
+    for factors in (_COARSE, _FINE):
+        lows, highs = np.meshgrid(best[0] * factors, best[1] * factors)
+        spans = np.stack([np.maximum(lows.ravel(), whole[0]), np.minimum(highs.ravel(), whole[1])], axis=1)
+        errors = _errors(values, counts, spans, effect)
+        index = int(np.argmin(errors))
+        if errors[index] < least:
+            least, best = errors[index], (float(spans[index, 0]), float(spans[index, 1]))
+    return best
+
+
+def _errors(
+    values: NDArray[np.float64], counts: NDArray[np.int64], spans: NDArray[np.float64], effect: Effect | None
+) -> NDArray[np.float64]:
+    """Mean squared rounding and clipping error of each candidate range, relative to the energy."""
+    lows, highs = np.minimum(spans[:, 0], 0.0), np.maximum(spans[:, 1], 0.0)
+    scale = np.maximum((highs - lows) / (CODE_MAX - CODE_MIN), 1e-30)
+    zero = np.rint(CODE_MIN - lows / scale)
+    codes = np.clip(np.rint(values[:, None] / scale) + zero, CODE_MIN, CODE_MAX)
+    rounded = (codes - zero) * scale
+    pairs = effect(values, rounded) if effect is not None else [(values, rounded)]
+    errors = np.zeros(len(spans))
+    for exact, other in pairs:
+        errors += counts @ (other - exact[:, None]) ** 2 / max(float(counts @ exact**2), 1e-30)
+    return errors
+
+
+def _occupied(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    used = histogram.counts > 0
+    return histogram.centers[used], histogram.counts[used]
+
+
+def entropy_range(histogram: Histogram, whole: Range) -> Range:
+    """The range whose int8 distribution diverges least (Kullback-Leibler) from the values' distribution."""
+    best, least = whole, np.inf
+    for factor in _STEPS:
+        span = (min(whole[0], 0.0) * factor, max(whole[1], 0.0) * factor)
+        divergence = _divergence(histogram, span)
+        if divergence <= least:
+            best, least = span, divergence
+    return best
+
+
+def _divergence(histogram: Histogram, span: Range) -> float:
+    """KL divergence of the clipped histogram from its own coarse copy with 255 levels."""
+    centers = histogram.centers
+    inside = (centers >= span[0]) & (centers <= span[1])
+    kept = histogram.counts[inside].astype(np.float64)
+    if kept.size == 0 or kept.sum() == 0:
+        return np.inf
+    reference = kept.copy()
+    reference[0] += histogram.counts[centers < span[0]].sum()
+    reference[-1] += histogram.counts[centers > span[1]].sum()
+    level = ((centers[inside] - span[0]) / (span[1] - span[0]) * (CODE_MAX - CODE_MIN)).astype(np.int64)
+    level = np.clip(level, 0, CODE_MAX - CODE_MIN)
+    used = reference > 0
+    totals = np.bincount(level, kept, minlength=256)
+    cells = np.bincount(level[used], minlength=256)
+    coarse = np.where(used, totals[level] / np.maximum(cells[level], 1), 0.0)
+    p, q = reference / reference.sum(), coarse / max(coarse.sum(), 1e-30)
+    return float(np.sum(p[used] * np.log(p[used] / np.maximum(q[used], 1e-12))))
+
+
+def _inside(found: Range, whole: Range) -> Range:
     """Bin edges reach beyond the values they hold: never leave the range that was seen."""
-    return max(found[0], statistics.low), min(found[1], statistics.high)
+    return max(found[0], whole[0]), min(found[1], whole[1])

@@ -1,0 +1,86 @@
+"""What the consumers of a tensor make of its values, when that is a function of each value alone.
+
+A tensor that only feeds ``x * Sigmoid(x)`` may lose everything far below zero; one that feeds a Tanh everything far
+from zero. Ranges are therefore judged behind such functions (SPEC d.1: the NPU computes them as one table).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.numerics import Session
+from n6convert.quantization.normalize import constant
+from n6convert.quantization.ranges import Effect
+from n6convert.quantization.roles import is_constant
+from n6convert.quantization.subgraph import cut
+
+__all__ = ["effect_of"]
+
+Array = NDArray[np.float64]
+
+_UNARY = frozenset(
+    {
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Erf",
+        "Exp",
+        "Sqrt",
+        "Relu",
+        "LeakyRelu",
+        "Elu",
+        "Softplus",
+        "Clip",
+    }
+    | {"Mul", "Add", "Sub", "Div", "Neg", "Abs", "Gelu", "Selu", "Mish", "Pow", "Softsign", "Log", "Reciprocal"}
+)
+
+
+def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
+    """The function that the tensor's consumers apply value by value; None when they do not."""
+    nodes, sinks = _functions(value)
+    if not nodes:
+        return None
+    outputs = [v for v in sinks if v is not value]
+    part = cut(model, nodes, [value], outputs)
+    part.graph.inputs[0].shape = None
+    for node in part.graph:
+        for output in node.outputs:
+            output.shape = None
+    session = Session(part, threads=1)
+
+    def apply(exact: Array, rounded: Array) -> list[tuple[Array, Array]]:
+        before, after = _run(session, exact), _run(session, rounded)
+        pairs = list(zip(before, after, strict=True))
+        return [*pairs, (exact, rounded)] if value in sinks else pairs
+
+    return apply
+
+
+def _run(session: Session, values: Array) -> list[Array]:
+    results = session.run({session.inputs[0]: values.astype(np.float32)})
+    return [r.astype(np.float64).reshape(values.shape) for r in results.values()]
+
+
+def _functions(value: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
+    """Nodes that compute from the value alone, in order, and the values that leave them."""
+    inside, nodes = {value}, []
+    grown = True
+    while grown:
+        grown = False
+        for node in {n: None for v in list(inside) for n in v.consumers()}:
+            if node not in nodes and _is_function(node, inside):
+                nodes.append(node)
+                inside.update(node.outputs)
+                grown = True
+    sinks = [v for v in inside if v.is_graph_output() or any(n not in nodes for n in v.consumers())]
+    return nodes, sorted(sinks, key=lambda v: v.name or "")
+
+
+def _is_function(node: ir.Node, inside: set[ir.Value]) -> bool:
+    if node.op_type not in _UNARY:
+        return False
+    return all(v is None or v in inside or (is_constant(v) and constant(v).size == 1) for v in node.inputs)
