@@ -45,16 +45,19 @@ def _estimate(
 
 
 def _write_page(facts: dict[str, Any], path: Path) -> None:
-    from importlib import import_module
+    """The page of a conversion, with the parts that an estimate has."""
+    from n6convert import __version__
+    from n6convert.report.html import write_report
 
-    from n6convert.errors import ToolError
-
-    try:
-        render = import_module("n6convert.report").render_estimate
-    except (ImportError, AttributeError) as error:
-        raise ToolError("this installation cannot draw HTML reports", remedy="use --json, or install n6convert again") \
-            from error
-    render(facts, path)
+    shared = {key: facts[key] for key in ("target", "model", "memory", "cycles", "latency", "advice", "warnings")}
+    report = {
+        "name": facts["model"],
+        "n6convert": __version__,
+        "weights": {"origin": "as in the file"},
+        "placement": {"before": None, "after": facts["placement"]},
+        **shared,
+    }
+    write_report(report, path.parent, path=path)
 
 
 def _explain(

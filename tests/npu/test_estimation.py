@@ -147,6 +147,14 @@ def test_estimate_command_for_people(model_file: Path) -> None:
         assert words in result.stdout
 
 
+def test_estimate_command_draws_a_page(model_file: Path, tmp_path: Path) -> None:
+    page = tmp_path / "estimate.html"
+    result = _RUNNER.invoke(_app(), ["estimate", str(model_file), "--html", str(page)])
+    assert result.exit_code == 0
+    text = page.read_text()
+    assert "<svg" in text and "Softmax" in text
+
+
 def test_explain_command() -> None:
     result = _RUNNER.invoke(_app(), ["explain", "Softmax", "--target", "stm32n6570-dk@2.1"])
     assert result.exit_code == 0 and "softmax-decompose" in result.stdout
