@@ -67,8 +67,8 @@ class CocoAP(Metric):
             self._numbers = category_numbers(self._classes, label.categories)
         if label.image_id in self._images:
             raise SourceError("two samples carry the same COCO image number", place=sample.id, found=label.image_id)
+        self._truth += [_truth(a, label.image_id, self._point_count(sample, prediction)) for a in label.annotations]
         self._images.append(label.image_id)
-        self._truth += [_truth(a, label.image_id) for a in label.annotations]
         self._found += self._results(label.image_id, prediction)
 
     def score(self) -> Score:
@@ -79,6 +79,18 @@ class CocoAP(Metric):
         details = {"AP50": float(each[0]), "AP75": float(each[5])}
         what = "box AP 50:95" if self._kind == "boxes" else "keypoint AP 50:95"
         return Score(what, float(value), "AP", len(self._images), details, lambda w: _average_precisions(curves, w)[0])
+
+    def _point_count(self, sample: Sample, prediction: DetectionsLike) -> int:
+        """Keypoints of a prediction, 0 when boxes are judged; labels must have as many."""
+        if self._kind == "boxes" or prediction.keypoints is None:
+            return 0
+        count = int(prediction.keypoints.shape[1])
+        labelled = {len(a["keypoints"]) // 3 for a in sample.label.annotations if a.get("keypoints")}
+        if labelled - {count}:
+            raise SourceError(
+                "the labels have another number of keypoints", place=sample.id, limit=count, found=labelled
+            )
+        return count
 
     def _results(self, image: int, prediction: DetectionsLike) -> list[dict[str, Any]]:
         results = []
@@ -240,12 +252,21 @@ def _index(images: Sequence[int], categories: Mapping[int, str], annotations: li
     return coco
 
 
-def _truth(annotation: Mapping[str, Any], image: int) -> dict[str, Any]:
-    x, y, w, h = (float(v) for v in annotation["bbox"])
-    truth = {"iscrowd": 0, "area": w * h, "ignore": 0} | dict(annotation) | {"image_id": image, "bbox": [x, y, w, h]}
-    points = annotation.get("keypoints")
-    if points is not None:
-        truth.setdefault("num_keypoints", int(np.count_nonzero(np.asarray(points[2::3]))))
+def _truth(annotation: Mapping[str, Any], image: int, points: int) -> dict[str, Any]:
+    """An annotation with all that pycocotools asks for; without keypoints it does not count for keypoint AP."""
+    try:
+        x, y, w, h = (float(v) for v in annotation["bbox"])
+        category = int(annotation["category_id"])
+    except (KeyError, TypeError, ValueError) as error:
+        limit = "bbox [x, y, width, height] and category_id"
+        raise SourceError(
+            "an annotation is incomplete", place=f"image {image}", limit=limit, found=annotation
+        ) from error
+    truth = {"iscrowd": 0, "area": w * h, "ignore": 0} | dict(annotation)
+    truth |= {"image_id": image, "bbox": [x, y, w, h], "category_id": category}
+    if points:
+        truth["keypoints"] = annotation.get("keypoints") or [0] * (3 * points)
+        truth.setdefault("num_keypoints", int(np.count_nonzero(np.asarray(truth["keypoints"][2::3]))))
     return truth
 
 

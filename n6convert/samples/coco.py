@@ -43,12 +43,16 @@ class CocoImages(ListedSource[str]):
 
     def __init__(self, file: Path, **options: Any) -> None:
         content = _read(file)
-        self._ids = {str(image["file_name"]): int(image["id"]) for image in content["images"]}
-        self._folder = find_beside(file, list(self._ids))
-        self._categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
         self._annotations: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-        for annotation in content["annotations"]:
-            self._annotations[int(annotation["image_id"])].append(annotation)
+        try:
+            self._ids = {str(image["file_name"]): int(image["id"]) for image in content["images"]}
+            self._categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+            for annotation in content["annotations"]:
+                self._annotations[int(annotation["image_id"])].append(annotation)
+        except (KeyError, TypeError, ValueError) as error:
+            found = f"{type(error).__name__}: {error}"
+            raise SourceError("the json file is not in COCO form", place=file, found=found) from error
+        self._folder = find_beside(file, list(self._ids))
         super().__init__(str(file), sorted(self._ids), **options)
 
     def paths(self) -> list[Path]:
@@ -68,13 +72,9 @@ def _read(file: Path) -> dict[str, Any]:
         raise SourceError("the label file is not valid json", place=file, found=error) from error
     parts = ("images", "annotations", "categories")
     missing = [p for p in parts if not isinstance(content, dict) or not isinstance(content.get(p), list)]
-    try:
-        bad = missing or [k for k in ("id", "file_name") if content["images"] and k not in content["images"][0]]
-    except TypeError:
-        bad = ["images"]
-    if bad or not content["images"]:
+    if missing or not content["images"]:
         raise SourceError(
             "the json file is not in COCO form", place=file, limit=f"lists named {', '.join(parts)}",
-            found=f"no {', '.join(bad) or 'images in it'}",
+            found=f"no {', '.join(missing) or 'images in it'}",
         )  # fmt: skip
     return dict(content)

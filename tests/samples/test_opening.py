@@ -151,7 +151,14 @@ def test_coco_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "not valid json"), ("[]", "not in COCO form"), ('{"images": [], "annotations": []}', "categories")],
+    [
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "file_name"),
+        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [{}], "categories": []}', "image_id"),
+        ('{"images": [3], "annotations": [], "categories": []}', "TypeError"),
+        ("{", "not valid json"),
+        ("[]", "not in COCO form"),
+        ('{"images": [], "annotations": []}', "categories"),
+    ],
 )
 def test_bad_coco_files(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "labels.json").write_text(content)
