@@ -48,8 +48,13 @@ class HuggingFaceFolder:
         folder = cls(path, _json(path / "config.json"))
         kind = folder.config.get("model_type")
         if kind not in _ABSOLUTE + _AFTER_PADDING:
-            limit = ", ".join(_ABSOLUTE + _AFTER_PADDING)
-            raise SourceError("the architecture is not BERT-like", place=path / "config.json", limit=limit, found=kind)
+            raise SourceError(
+                "the architecture is not BERT-like",
+                place=path / "config.json",
+                limit=", ".join(_ABSOLUTE + _AFTER_PADDING),
+                found=f"model_type {kind}" if kind else "no model_type",
+                remedy=None if kind else 'add "model_type": "bert" if it is one',
+            )
         return folder
 
     @property
@@ -85,12 +90,15 @@ class HuggingFaceFolder:
         Raises:
             SourceError: there are none, or they are damaged or want to run code.
         """
-        from n6convert.checkpoints import load_tensors
+        from n6convert.checkpoints import load_tensors, what_is
+        from n6convert_tinybert.legacy import resaved
 
         files = [self.path / name for name in _WEIGHTS if (self.path / name).is_file()]
         if not files:
             found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8])
             raise SourceError("the folder holds no weights", place=self.path, limit=" or ".join(_WEIGHTS), found=found)
+        if what_is(files[0]) == "torch-legacy":
+            return resaved(files[0])
         return load_tensors(files[0])
 
 

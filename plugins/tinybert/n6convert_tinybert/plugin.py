@@ -24,6 +24,7 @@ __all__ = ["TinyBert", "TinyBertOptions"]
 
 Task = Literal["classification", "embedding", "tokens"]
 _HUB = "huawei-noah/TinyBERT_General_4L_312D"
+_REVISION = "34707a33cd59a94ecde241ac209bf35103691b43"
 #: optimum's name of each task, and what the exported model calls the answer
 _EXPORTS: dict[str, tuple[str, str]] = {
     "classification": ("text-classification", "logits"),
@@ -78,8 +79,9 @@ class TinyBert(ModelPlugin):
         if weights != "pretrained":
             return None
         raise DownloadError(
-            f"no checkpoint of {_HUB} is pinned: its published hashes could not be confirmed",
-            remedy=f"hf download {_HUB} --local-dir tinybert, then --weights tinybert; or --weights seeded",
+            f"{_HUB} is not fetched by itself: no sha256 of its weights could be confirmed by independent sources",
+            remedy=f"hf download {_HUB} --revision {_REVISION} --local-dir tinybert, then --weights tinybert; "
+            "or any other BERT-like folder; or --weights seeded",
         )
 
     def build(self, request: BuildRequest) -> FloatModel:

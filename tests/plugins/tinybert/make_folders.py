@@ -42,6 +42,10 @@ def main(folder: Path, vocabulary: Path) -> None:
     for name, model in models.items():
         model.eval().save_pretrained(folder / name)
         shutil.copy(vocabulary, folder / name / "vocab.txt")
+    shutil.copytree(folder / "encoder", folder / "old")
+    (folder / "old/model.safetensors").unlink()
+    state = models["encoder"].state_dict()
+    torch.save(state, folder / "old/pytorch_model.bin", _use_new_zipfile_serialization=False)
 
 
 if __name__ == "__main__":

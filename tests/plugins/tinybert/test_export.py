@@ -72,6 +72,16 @@ def test_tasks_come_from_the_folder(folders: Path, tmp_path: Path, name: str, ou
     assert not OUTSIDE & {node.op_type for node in built_model.model.graph}
 
 
+def test_weights_from_before_torch_1_6(folders: Path, tmp_path: Path) -> None:
+    assert built(folders / "old", tmp_path / "scratch").metadata["task"] == "embedding"
+    old, new = (HuggingFaceFolder.open(folders / name).embedding(16) for name in ("old", "encoder"))
+    assert np.array_equal(old.words, new.words) and np.array_equal(old.positions, new.positions)
+    damaged = copied(folders, tmp_path, "old") / "pytorch_model.bin"
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    with pytest.raises(SourceError, match="damaged"):
+        HuggingFaceFolder.open(damaged.parent).embedding(16)
+
+
 def test_classes_keep_their_names(folders: Path) -> None:
     assert HuggingFaceFolder.open(folders / "bert").labels == ("bad", "good", "so so")
 

@@ -175,6 +175,12 @@ def test_int8_table_rounds_by_half_a_step() -> None:
     assert (np.abs(embedding.rounded().words - words) <= step / 2 + 1e-7).all()
 
 
+def test_contract() -> None:
+    from n6convert.testing import check_plugin
+
+    check_plugin("tinybert", options=SMALL)
+
+
 def test_no_framework_in_this_process() -> None:
     code = "import n6convert_tinybert, sys; assert not {'torch', 'transformers', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -206,6 +212,9 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not BERT-like") as caught:
         HuggingFaceFolder.open(config(tmp_path / "gpt", model_type="gpt2"))
     assert "gpt2" in str(caught.value) and "roberta" in str(caught.value)
+    with pytest.raises(SourceError, match="not BERT-like") as caught:
+        HuggingFaceFolder.open(config(tmp_path / "nameless", model_type=None))
+    assert "no model_type" in str(caught.value) and '"bert"' in str(caught.value)
     folder = config(tmp_path / "bert")
     with pytest.raises(SourceError, match="holds no weights"):
         HuggingFaceFolder.open(folder).embedding(8)
