@@ -121,7 +121,7 @@ def test_held_back_samples_are_not_calibrated_on(toy: Path) -> None:
         ({"options": {"channels": 5}}, set()),
         ({"settings": {}}, {"export"}),
         ({"quantization": {"ranges": "percentile"}}, {"export", "simplify", "rewrite"}),
-        ({"evaluation": {"pictures": 0}}, {"export", "simplify", "rewrite", "quantize", "lint"}),
+        ({"evaluation": {"pictures": 0}}, {"export", "simplify", "rewrite", "quantize", "lint", "estimate"}),
     ],
 )
 def test_a_change_repeats_only_what_it_concerns(toy: Path, change: dict[str, Any], kept: set[str]) -> None:
