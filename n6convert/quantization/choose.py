@@ -45,10 +45,13 @@ def choose_ranges(
     errors = {name: np.zeros(len(candidates[name])) for name in regions}
     needed = {v.name or "" for r in regions.values() for v in (r.value, *r.others, *r.sinks)}
     inputs = {v.name for v in model.graph.inputs}
-    reference = Session(with_outputs(model, sorted(needed - inputs)), threads=threads)
+    inner = sorted(needed - inputs)
+    reference = Session(with_outputs(model, inner), threads=threads) if inner else None
     trials = {name: _Trial(model, region, threads) for name, region in regions.items()}
     for index, sample in enumerate(samples):
-        values = {**sample, **reference.run({n: sample[n] for n in reference.inputs})}
+        values = dict(sample)
+        if reference is not None:
+            values |= reference.run({n: sample[n] for n in reference.inputs})
         for name, trial in trials.items():
             errors[name] += trial.errors(values, list(candidates[name].values()))
         if progress is not None:

@@ -97,19 +97,17 @@ def _refined(
     deadline = None if config.time_budget is None else time.monotonic() + config.time_budget
     score = judge.score(model)
     methods: list[dict[str, Any]] = [{"method": "ranges", "kept": True, "sqnr_db": score}]
-    second = config.rounding == "second-order"
-    for name, rounding, bias in (
-        ("bias correction", False, True),
-        ("second-order rounding", True, config.bias_correction),
-    ):
-        if (bias and not rounding and not config.bias_correction) or (rounding and not second):
+    source, bias = model, False
+    for name in ("bias correction", "second-order rounding"):
+        rounding = name == "second-order rounding"
+        if not (config.rounding == "second-order" if rounding else config.bias_correction):
             continue
         trial = refine(
             prepared,
-            model,
+            source,
             samples,
             rounding=rounding,
-            bias=bias,
+            bias=bias or not rounding,
             deadline=deadline,
             threads=config.threads,
             progress=progress,
@@ -117,7 +115,7 @@ def _refined(
         found = judge.score(trial)
         methods.append({"method": name, "kept": found > score, "sqnr_db": found})
         if found > score:
-            model, score = trial, found
+            model, score, bias = trial, found, bias or not rounding
     return model, methods
 
 
