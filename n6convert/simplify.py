@@ -32,8 +32,21 @@ Progress = Callable[[str, int, int | None], None]
 #: results of folding larger than this stay computed: they would bloat the weights for nothing
 _FOLD_BYTES = 16 << 20
 _FOLD_ONNXSIM = "16MB"
-#: a Gemm with a computed bias crashes ST's import (SPEC j.2), so MatMul and Add stay apart
-_SKIPPED = ["fuse_matmul_add_bias_into_gemm"]
+#: fusions into operators that ST's compiler does not read, or reads worse: composites come from outside ONNX or are
+#: expanded into float code (SPEC j.6), and a Gemm with a computed bias crashes its import (SPEC j.2)
+_SKIPPED = [
+    "fuse_attention",
+    "fuse_gelu",
+    "fuse_gqa",
+    "fuse_layer_norm",
+    "fuse_lp_normalization",
+    "fuse_matmul_add_bias_into_gemm",
+    "fuse_matmul_add_bias_into_gemm_batched",
+    "fuse_qkv",
+    "fuse_rms_norm",
+    "fuse_rope",
+    "fuse_transpose_into_gemm",
+]
 _MAIN = "n6convert.simplify"
 
 
@@ -137,11 +150,18 @@ def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model,
             simplified = ir.load(result)
             ir.external_data.load_to_model(simplified)
             gate.check(simplified)
+            foreign = _domains(simplified) - _domains(model)
+            if foreign:
+                return model, f"used operators of {', '.join(sorted(foreign))}"
         except (RewriteError, GraphError) as error:
             return model, f"gave another function ({error.problem}: {error.found})"
         except Exception as error:  # a damaged result file
             return model, f"wrote an unreadable file ({type(error).__name__})"
     return simplified, "applied"
+
+
+def _domains(model: ir.Model) -> set[str]:
+    return {node.domain for node in model.graph if node.domain}
 
 
 def _run_child(source: Path, result: Path, limit: float) -> str | None:

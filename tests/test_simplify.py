@@ -134,3 +134,19 @@ def test_real_networks_keep_their_answers(data_dir: Path) -> None:
         result = simplify(original, lambda inputs=inputs: [inputs], SimplifyConfig())
         assert result.facts["difference"] < 1e-5
         assert result.facts["nodes"]["after"] < result.facts["nodes"]["before"]
+
+
+def test_attention_is_left_in_plain_operators() -> None:
+    body = """<float[8,8] w = {%s}, float[1,1,1] scale = {0.35}> {
+      q = MatMul (x, w) k = MatMul (x, w) v = MatMul (x, w)
+      t = Transpose <perm = [0,2,1]> (k) s = MatMul (q, t) d = Mul (s, scale)
+      p = Softmax <axis = -1> (d) c = MatMul (p, v) o = MatMul (c, w) y = Add (o, x) }"""
+    text = body.replace("%s", ", ".join(str((i % 7) / 9) for i in range(64)))
+    original = ir.from_onnx_text(
+        f'<ir_version: 8, opset_import: ["" : 17]> g (float[1,6,8] x) => (float[1,6,8] y) {text}'
+    )
+    feed = {"x": np.random.default_rng(0).normal(size=(1, 6, 8)).astype(np.float32)}
+    result = simplify(original, lambda: [feed], SimplifyConfig())
+    assert result.facts["onnxsim"] == "applied"
+    assert {node.domain for node in result.model.graph} == {""}
+    assert not {"Attention", "Gemm"} & {node.op_type for node in result.model.graph}
