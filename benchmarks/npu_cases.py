@@ -157,6 +157,7 @@ def _builder(row: dict[str, str]) -> Source | None:
         "mobilenetv2_a050_pt": lambda: nets.mobilenet_v2(0.5, size, classes, pad="torch"),
         "mobilenet_a050_pt": lambda: nets.mobilenet_v1(0.5, size, classes, pad="torch"),
         "efficientnetv2b0": lambda: nets.efficientnet_v2_b0(size, classes),
+        "FastDepth": lambda: nets.fast_depth(size),
         "YAMNet-256": lambda: nets.yamnet(256, classes),
         "YAMNet-1024": lambda: nets.yamnet(1024, classes),
         "YOLOv8n": lambda: nets.yolov8n(size, 1),

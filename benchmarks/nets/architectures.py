@@ -9,7 +9,7 @@ import onnx
 
 from .builder import Net, T
 
-__all__ = ["efficientnet_v2_b0", "mobilenet_v1", "mobilenet_v2", "yamnet", "yolov8n"]
+__all__ = ["efficientnet_v2_b0", "fast_depth", "mobilenet_v1", "mobilenet_v2", "yamnet", "yolov8n"]
 
 
 def _divisible(value: float, divisor: int = 8) -> int:
@@ -98,6 +98,28 @@ def _squeezed(net: Net, x: T, expansion: int, channels: int, stride: int) -> T:
     y = net.binary("Mul", y, net.conv(gate, y.channels, 1, 1, "sigmoid"))
     y = net.conv(y, channels, 1, 1, None)
     return net.add(y, x) if stride == 1 and x.channels == channels else y
+
+
+_FAST_ENCODER = (
+    (56, 1), (88, 2), (120, 1), (144, 2), (256, 1), (408, 2), (376, 1), (272, 1), (288, 1), (296, 1), (328, 1),
+    (480, 2), (512, 1),
+)  # fmt: skip
+_FAST_DECODER = (200, 256, 120, 56, 16)
+"""Channels (and strides) of FastDepth after pruning (Wofk et al. 2019): 1.34 M parameters."""
+
+
+def fast_depth(size: int) -> onnx.ModelProto:
+    """FastDepth: pruned MobileNet encoder, 5x5 depthwise decoder with nearest upsampling and three skip additions."""
+    net = Net("fast_depth", (1, 3, size, size))
+    x = net.conv(net.x, 16, 3, 2, "relu6")
+    skips: dict[int, T] = {}
+    for index, (channels, stride) in enumerate(_FAST_ENCODER, start=1):
+        x = net.conv(net.dw(x, stride, "relu6"), channels, 1, 1, "relu6")
+        skips[index] = x
+    for channels, skip in zip(_FAST_DECODER, (None, 5, 3, 1, None), strict=True):
+        x = net.upsample(net.conv(net.dw(x, 1, "relu", kernel=5), channels, 1, 1, "relu"))
+        x = net.add(x, skips[skip]) if skip else x
+    return net.proto(net.conv(x, 1, 1, 1, "relu"))
 
 
 def yolov8n(size: int, classes: int = 1) -> onnx.ModelProto:

@@ -21,6 +21,10 @@ from n6convert.npu.targets import Target
 __all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
 
 
+BUS_BYTES = 8
+"""Width of the AXI ports (SPEC a.1: two of 64 bit)."""
+
+
 @dataclass(frozen=True, slots=True)
 class EpochCost:
     """One epoch: the compiler's two cycle counts, and the time a board needs (microseconds), split by cause.
@@ -69,7 +73,7 @@ def _cost(
     estimate = max_cycles(epoch, tensors, pools, target)
     if epoch.kind is not Where.HW:
         microseconds = sum(_software(op, tensors, target) for op in epoch.ops) / target.clocks.cpu
-        microseconds += _external_bytes(epoch, tensors, pools, target) / target.hyperram_mb_s
+        microseconds += _transfers(epoch, tensors, pools, target) / target.clocks.npu
         switch = target.constants["overheads.switch_cpu_cycles"] / target.clocks.cpu if between else 0.0
         return EpochCost(epoch.id, epoch.kind, 0, estimate, microseconds, switch, _bound(epoch))
     resources = _resources(epoch, tensors, pools, target)
@@ -81,13 +85,15 @@ def _cost(
     return EpochCost(epoch.id, epoch.kind, compute, estimate, cycles / target.clocks.npu, overhead, bound)
 
 
-def _external_bytes(
+def _transfers(
     epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
 ) -> float:
-    """Bytes that a software epoch moves over the external RAM's bus."""
-    traffic = epoch_traffic(epoch, tensors, pools, target)
-    outside = [traffic[p.name] for p in target.pools if p.external and p.writable and p.name in traffic]
-    return sum(use.reads + use.writes for use in outside)
+    """NPU cycles that a software epoch waits for the external RAM; rearranging kernels use it byte by byte."""
+    kernels = [target.kernels.get(op.kind) for op in epoch.ops]
+    scattering = any(kernel is not None and kernel.scattered for kernel in kernels)
+    outside = [name for name in dict.fromkeys((*epoch.inputs, *epoch.outputs)) if name in pools and pools[name].external]
+    packed = target.clocks.npu / target.hyperram_mb_s
+    return sum(tensors[name].nbytes * (_beat(pools[name], target) if scattering else packed) for name in outside)
 
 
 def _bound(epoch: Epoch) -> str:
@@ -107,12 +113,19 @@ def _resources(
         if not pool.writable:
             needs["flash"] = (use.reads - _streamed(epoch, tensors, target)) * target.clocks.npu / target.flash_mb_s
         elif pool.external:
-            needs["memory"] += (use.reads + use.writes) * target.clocks.npu / target.hyperram_mb_s
+            packed = use.reads + use.writes - use.scattered
+            needs["memory"] += packed * target.clocks.npu / target.hyperram_mb_s + use.scattered * _beat(pool, target)
         else:
-            beat = target.constants["hardware_epoch.beat_cycles"]
-            onchip = max(max(use.reads, use.writes) * pool.cycles_per_byte, use.beats * beat)
+            onchip = max(max(use.reads, use.writes) * pool.cycles_per_byte, use.beats * _beat(pool, target))
             needs["memory"] = max(needs["memory"], onchip)
     return needs
+
+
+def _beat(pool: MemoryPool, target: Target) -> float:
+    """NPU cycles of one beat: bound by the stream engine on chip, by the full width of the bus in external RAM."""
+    if pool.external:
+        return BUS_BYTES * target.clocks.npu / target.hyperram_mb_s
+    return target.constants["hardware_epoch.beat_cycles"]
 
 
 def _streamed(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> int:

@@ -33,7 +33,9 @@ class PoolTraffic:
     writes: float = 0.0
     slowest: float = 0.0
     beats: float = 0.0
-    """Memory beats of the slowest byte-granular stream: one byte each."""
+    """Memory beats of the slowest byte-granular stream."""
+    scattered: float = 0.0
+    """Bytes of all byte-granular streams."""
 
     def add(
         self, reads: float, writes: float, pool: MemoryPool, bytes_per_beat: float | None = None, booked: bool = True
@@ -48,6 +50,7 @@ class PoolTraffic:
         self.slowest = max(self.slowest, (reads + writes) * rate)
         if bytes_per_beat:
             self.beats = max(self.beats, (reads + writes) / bytes_per_beat)
+            self.scattered += reads + writes
 
 
 def is_idle(epoch: Epoch) -> bool:

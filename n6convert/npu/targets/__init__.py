@@ -38,11 +38,15 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """CPU cycles of a software kernel per unit of its work: ``element``, ``byte`` or ``mac``."""
+    """CPU cycles of a software kernel per unit of its work: ``element``, ``byte`` or ``mac``.
+
+    ``scattered`` kernels move single bytes with DMA, which external RAM punishes.
+    """
 
     unit: str
     cycles: float
     source: str
+    scattered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,7 @@ def _pools(data: Mapping[str, Any], without: set[str]) -> tuple[MemoryPool, ...]
 
 def _kernel(entry: Mapping[str, Any]) -> Kernel:
     unit = next(key for key in ("element", "byte", "mac") if key in entry)
-    return Kernel(unit, float(entry[unit]), entry["source"])
+    return Kernel(unit, float(entry[unit]), entry["source"], bool(entry.get("scattered")))
 
 
 def _scalars(node: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:
