@@ -159,7 +159,7 @@ def time_case(case: Measured) -> Timed:
         case,
         latency.milliseconds,
         np.array([latency.parts.get(part, 0.0) for part in PARTS]),
-        ratio(memory.activations / 1024, case.internal_kib),
+        ratio((memory.activations - memory.external) / 1024, case.internal_kib),
         ratio(memory.weights / 1024, case.flash_kib),
         latency.low <= case.milliseconds <= latency.high,
     )

@@ -91,7 +91,8 @@ def _transfers(
     """NPU cycles that a software epoch waits for the external RAM; rearranging kernels use it byte by byte."""
     kernels = [target.kernels.get(op.kind) for op in epoch.ops]
     scattering = any(kernel is not None and kernel.scattered for kernel in kernels)
-    outside = [name for name in dict.fromkeys((*epoch.inputs, *epoch.outputs)) if name in pools and pools[name].external]
+    crossing = dict.fromkeys((*epoch.inputs, *epoch.outputs))
+    outside = [name for name in crossing if name in pools and pools[name].external]
     packed = target.clocks.npu / target.hyperram_mb_s
     return sum(tensors[name].nbytes * (_beat(pools[name], target) if scattering else packed) for name in outside)
 
