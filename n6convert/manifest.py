@@ -52,17 +52,20 @@ def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
 
 
 def environment(*roots: str) -> dict[str, str]:
-    """Versions of the named distributions and of everything they need, sorted by name."""
+    """Versions of the named distributions and of everything they need, extras included, sorted by name."""
     found: dict[str, str] = {}
-    pending = list(roots)
+    seen: set[tuple[str, str]] = set()
+    pending = [(root, "") for root in roots]
     while pending:
+        name, extra = wanted = pending.pop()
         try:
-            dist = distribution(pending.pop())
+            dist = distribution(name)
         except PackageNotFoundError:
             continue
-        if dist.name not in found:
+        if wanted not in seen:
+            seen.add(wanted)
             found[dist.name] = dist.version
-            pending += _needs(dist)
+            pending += _needs(dist, extra)
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
@@ -99,7 +102,9 @@ def _samples(run: Run) -> dict[str, Any]:
     return parts
 
 
-def _needs(dist: Distribution) -> Iterator[str]:
+def _needs(dist: Distribution, extra: str) -> Iterator[tuple[str, str]]:
+    """Name and extra of each requirement; once without and once with each extra that is asked for."""
     for requirement in map(Requirement, dist.requires or []):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield requirement.name
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            for wanted in ("", *sorted(requirement.extras)):
+                yield requirement.name, wanted

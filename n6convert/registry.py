@@ -196,11 +196,11 @@ def _import(entry: EntryPoint) -> object:
         except NoMatches:
             pass
         return entry.load()  # stevedore keeps entry points in a file that may be older than what is installed
-    except Exception as cause:
+    except (Exception, SystemExit) as cause:
         raise _broken(entry, cause) from cause
 
 
-def _broken(entry: EntryPoint, cause: Exception) -> PluginError:
+def _broken(entry: EntryPoint, cause: BaseException) -> PluginError:
     missing = unmet_requirements(_dist(entry))
     remedy = f"pip install {' '.join(repr(m) for m in missing)}" if missing else "report this to the plugin's author"
     return PluginError(

@@ -156,7 +156,7 @@ def guarded(run: Run, what: str) -> Iterator[None]:
         yield
     except (N6ConvertError, MemoryError):
         raise
-    except Exception as cause:
+    except (Exception, SystemExit) as cause:
         dist = run.entry.dist
         owner = f"{dist.name} {dist.version}" if dist else run.entry.value
         raise PluginError(

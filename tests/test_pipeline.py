@@ -87,6 +87,22 @@ def test_cached_run_does_not_load_the_plugin(toy: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_cached_run_with_pretrained_weights_does_not_ask_the_plugin(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = toy / "published.bin"
+    weights.write_bytes(b"123")
+    monkeypatch.setenv("N6_TOY_PRETRAINED", str(weights))
+    first = run("pretrained")
+    assert first.manifest["weights"]["origin"] == "https://example.org/toy" and first.folder.name == "toy"
+    sys.modules.pop("n6_toy")
+    assert all(stage.cached for stage in run("pretrained").report.stages) and "n6_toy" not in sys.modules
+    weights.write_bytes(b"12")
+    changed = run("pretrained")
+    assert changed.manifest["weights"]["sha256"] != first.manifest["weights"]["sha256"]
+    assert not any(stage.cached for stage in changed.report.stages[:3])
+
+
 def test_same_inputs_give_the_same_bytes_without_any_cache(toy: Path) -> None:
     first, second = run(output="a", cache=False), run(output="b", cache=False)
     assert not any(stage.cached for stage in second.report.stages)
@@ -228,6 +244,11 @@ def test_limit_that_cannot_be_measured_is_refused_before_any_work(toy: Path) -> 
     with pytest.raises(RecipeError, match="needs labelled samples"):
         run(acceptance={"max_drop": 1})
     assert not entries("export")
+
+
+def test_plugin_that_exits_is_an_error_like_any_other(toy: Path) -> None:
+    with pytest.raises(PluginError, match="SystemExit: 3"):
+        run(options={"fails_in": "build by exit"})
 
 
 @pytest.mark.parametrize("where", ["build", "encode", "samples"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from n6convert.api import make_draft
+from n6convert.api import effective_recipe, make_draft
 from n6convert.errors import RecipeError, SourceError, UsageError
 from n6convert.recipe import Recipe
 from n6convert.recipes_io import (
@@ -22,6 +22,7 @@ from n6convert.recipes_io import (
     recipe_schema,
     to_yaml,
 )
+from n6convert.registry import list_models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -181,6 +182,14 @@ def test_ready_recipes_are_valid_and_name_installed_families() -> None:
     assert {"yolov8n", "yolov8n-256", "yolov8n-pose"} <= set(files)
     for path in files.values():
         assert isinstance(finish(draft_of_file(path)), Recipe)
+
+
+@pytest.mark.parametrize("name", sorted(recipe_files()))
+def test_options_of_ready_recipes_are_known_to_their_plugins(name: str) -> None:
+    draft = make_draft(name)
+    if draft.values["model"] not in {entry.name for entry in list_models()}:
+        pytest.skip(f"the plugin of {draft.values['model']} is not installed")
+    assert effective_recipe(draft).model == draft.values["model"]
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from n6convert.cache import sha256_of
 from n6convert.metrics.base import Metric, Score, mean_score
 from n6convert.plugin import (
     BuildRequest,
@@ -22,6 +23,7 @@ from n6convert.plugin import (
     PluginOptions,
     Sample,
     SampleSource,
+    Weights,
 )
 
 
@@ -82,6 +84,12 @@ class Toy(ModelPlugin):
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         return FloatModel(ir.from_proto(proto), {"classes": "a,b"})
 
+    def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
+        path = os.environ.get("N6_TOY_PRETRAINED")
+        if weights != "pretrained" or path is None:
+            return None
+        return Weights("pretrained", Path(path), sha256_of(Path(path)), "https://example.org/toy", "MIT")
+
     def encode(self, sample: Sample) -> Feeds:
         self._fail("encode")
         time.sleep(float(os.environ.get("N6_TOY_SLEEP", "0")))
@@ -94,6 +102,8 @@ class Toy(ModelPlugin):
         return Noise()
 
     def _fail(self, where: str) -> None:
+        if self.options.fails_in == f"{where} by exit":
+            raise SystemExit(3)
         if self.options.fails_in == where:
             raise ZeroDivisionError("toy trouble")
 
