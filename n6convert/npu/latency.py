@@ -164,7 +164,8 @@ def _hardware_overhead(epoch: Epoch, target: Target, starts_blob: bool) -> float
     limit = constants["hardware_epoch.streamed_above_channels"]
     channels = sum(width for width in widths if width <= limit)
     per_channel = constants["overheads.without_controller.per_channel_cpu_cycles"]
-    fixed = constants["overheads.without_controller.epoch_cpu_cycles"]
+    kind = "conv_epoch_cpu_cycles" if widths else "plain_epoch_cpu_cycles"
+    fixed = constants[f"overheads.without_controller.{kind}"]
     return (fixed + channels * per_channel) / target.clocks.cpu
 
 
