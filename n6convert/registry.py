@@ -7,6 +7,7 @@ claim one name are an error that names both, since neither stevedore nor ``entry
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
@@ -185,17 +186,17 @@ def _import(entry: EntryPoint) -> object:
     def fail(manager: object, broken: EntryPoint, cause: BaseException) -> None:
         raise cause
 
+    # stevedore keeps entry points in a file that may be older than what is installed: not worth a warning, see below
+    logging.getLogger("stevedore.named").setLevel(logging.ERROR)
     try:
         try:
-            found = DriverManager(
-                MODELS, entry.name, on_load_failure_callback=fail, on_missing_entrypoints_callback=None
-            )
+            found = DriverManager(MODELS, entry.name, on_load_failure_callback=fail)
             extension = found.extensions[0]
             if extension.entry_point.value == entry.value:
                 return extension.plugin
         except NoMatches:
             pass
-        return entry.load()  # stevedore keeps entry points in a file that may be older than what is installed
+        return entry.load()
     except (Exception, SystemExit) as cause:
         raise _broken(entry, cause) from cause
 
