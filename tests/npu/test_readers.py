@@ -236,3 +236,13 @@ def test_permutations() -> None:
     assert compose(channel_first(4), invert(channel_first(4))) == (0, 1, 2, 3)
     assert permuted((1, 8, 9, 16), channel_first(4)) == (1, 16, 8, 9)
     assert only_ones_move((1, 1, 4, 32), (0, 2, 1, 3)) and not only_ones_move((1, 2, 4, 32), (0, 2, 1, 3))
+
+
+def test_a_kernel_of_absurd_size_is_refused_at_once() -> None:
+    from n6convert.npu.placement import place
+
+    b = QdqBuilder("absurd")
+    x = b.op("Sigmoid", b.input(1, 1, 4000, 4000))
+    b.output(b.op("Conv", x, b.weight(1, 1, 3000, 3000), kernel_shape=[3000, 3000]))
+    with pytest.raises(GraphError, match="too large"):
+        place(read(b.model()), (2, 1))

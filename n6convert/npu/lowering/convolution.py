@@ -27,6 +27,8 @@ _SMALL_DEPTHWISE = 4
 """Depthwise kernels read a copy on maps up to this width (SEEN 5/6 r01, r03)."""
 _MANY_PASSES = 4
 """Accumulation passes from which a 1x1 convolution on a small map reads a copy (SEEN 5/5 r02)."""
+_MOST_PARTS = 1024
+"""Native kernels that one operator may be split into; more than any real network needs."""
 _TRUE_DEPTHWISE = (3, 0)
 """From here on no copies are made for convolutions (SEEN r01, r10, r11)."""
 _INFLATED = 8
@@ -96,6 +98,17 @@ def _pads(
     return (int(pads[0]), int(pads[1]), int(pads[2]), int(pads[3]))
 
 
+def _check_parts(node: Node, parts: int) -> None:
+    if parts > _MOST_PARTS:
+        raise GraphError(
+            "the kernel of a convolution or pool is too large",
+            place=node.name,
+            limit=f"{_MOST_PARTS} native kernels",
+            found=parts,
+            remedy="use smaller kernels, or a global pool",
+        )
+
+
 def _sub_kernels(geometry: ConvGeometry) -> tuple[int, int]:
     """Rows and columns of native kernels that a large kernel is split into (SPEC b.4)."""
     native = KERNEL_WIDTH if geometry.strides[1] == 1 else KERNEL_WIDTH_STRIDED
@@ -137,6 +150,7 @@ def _hw_conv(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -
     narrow = geometry.depthwise and geometry.out_hw[1] == 1 and geometry.kernel[1] % KERNEL_WIDTH == 1 and columns > 1
     units = lowerer.conv_units(geometry, source, result)
     x = repacked(lowerer, node, source, geometry)
+    _check_parts(node, rows * columns)
     extra = rows - 1 if narrow else _extra_epochs(rows * columns, lowerer.version)
     partial = lowerer.fresh(result, "partial") if extra or narrow else result
     split = Units(conv=min(4, max(units.conv, rows * columns)), arith=units.arith)
@@ -261,6 +275,7 @@ def _decomposed_pool(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeo
     pad = replace(geometry, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), out_hw=size)
     lowerer.emit("Conv", node, rule, [source], [x], units=Units(conv=1), conv=pad, macs=1)
     steps = -(-(max(geometry.kernel) - 1) // (POOL_WINDOW - 1))
+    _check_parts(node, steps)
     for step in range(steps):
         result = node.outputs[0] if step == steps - 1 else lowerer.fresh(source, "pool")
         lowerer.emit(node.op, node, rule, [x], [result], units=_pool_units(node.op), window=(POOL_WINDOW, POOL_WINDOW))
