@@ -1,0 +1,106 @@
+"""A Hugging Face folder as a float graph, through transformers and optimum in a child process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from n6convert.checkpoints import load_tensors
+from n6convert.errors import SourceError, ToolError
+
+__all__ = ["export_graph", "seeded_folder", "staged_folder"]
+
+_NEEDED = ("torch", "transformers", "optimum.exporters.onnx")
+_ENVIRONMENT = {"USE_TF": "0", "USE_FLAX": "0", "HF_HUB_OFFLINE": "1"}
+_CHILD = "n6convert_mobilevit.export_child"
+_FILES = ("model.safetensors", "pytorch_model.bin")
+_TIME_LIMIT = 900.0
+
+
+def staged_folder(source: Path, config: Mapping[str, Any], scratch: Path) -> Path:
+    """A folder with the configuration and the weights as safetensors; pickled weights are read without running them.
+
+    Raises:
+        SourceError: no weights, or damaged ones.
+    """
+    found = next((source / name for name in _FILES if (source / name).is_file()), None)
+    if found is None:
+        raise SourceError("the folder holds no weights", place=source, limit=" or ".join(_FILES))
+    from safetensors.numpy import save_file
+
+    tensors = load_tensors(found)
+    folder = _with_config(config, scratch)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def seeded_folder(config: Mapping[str, Any], seed: int, scratch: Path) -> Path:
+    """A folder with the configuration and untrained weights: same seed, same numbers."""
+    folder = _with_config(config, scratch)
+    _run(["draw", str(folder), str(seed)], folder)
+    return folder
+
+
+def export_graph(folder: Path, size: tuple[int, int], scratch: Path) -> ir.Model:
+    """Input ``pixel_values`` ``[1, 3, h, w]``, output ``logits`` ``[1, classes]``.
+
+    Raises:
+        SourceError: the weights do not fit the configuration.
+        ToolError: optimum, transformers or torch is missing, crashed, or ran out of time.
+    """
+    output = scratch / "exported"
+    _run(["export", str(folder), str(output), *map(str, size)], folder)
+    model = ir.load(output / "model.onnx")
+    ir.external_data.load_to_model(model)
+    return model
+
+
+def _with_config(config: Mapping[str, Any], scratch: Path) -> Path:
+    folder = scratch / "folder"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
+    return folder
+
+
+def _run(arguments: list[str], place: Path) -> None:
+    _require()
+    command = [sys.executable, "-m", _CHILD, *arguments]
+    try:
+        child = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIME_LIMIT, check=False, env=os.environ | _ENVIRONMENT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolError("the export ran out of time", place=place, limit=f"{_TIME_LIMIT:g} s") from error
+    text = child.stderr
+    if "newly initialized" in text or "mismatched sizes" in text or "size mismatch" in text:
+        raise SourceError("the weights do not fit config.json", place=place, found=_sign(text))
+    if child.returncode:
+        lines = [line for line in text.strip().splitlines() if line.strip()]
+        found = lines[-1][:400] if lines else f"exit code {child.returncode}"
+        raise ToolError("the export of the Hugging Face folder failed", place=place, found=found)
+
+
+def _sign(text: str) -> str:
+    signs = ("newly initialized", "mismatch")
+    return next(line for line in text.splitlines() if any(sign in line for sign in signs))[:400]
+
+
+def _require() -> None:
+    try:
+        missing = [name for name in _NEEDED if find_spec(name) is None]
+    except ModuleNotFoundError as error:
+        missing = [str(error.name)]
+    if missing:
+        raise ToolError(
+            "the export of MobileViT needs more packages",
+            found=f"no {', '.join(missing)}",
+            remedy="pip install n6convert-mobilevit with its dependencies",
+        )
