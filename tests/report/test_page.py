@@ -14,9 +14,6 @@ from n6convert.errors import SourceError
 from n6convert.report.diff import differences
 from n6convert.report.html import read_report, write_report
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sample_report import sample_report, side
-
 
 @pytest.fixture
 def page(report: dict[str, Any], tmp_path: Path) -> Path:
