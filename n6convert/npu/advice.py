@@ -24,7 +24,7 @@ _REPLACEMENT: Mapping[str, tuple[float, int]] = {
     "softmax-decompose": (5.0, 8),
     "layernorm-decompose": (1.0, 2),
     "prelu-to-relu": (2.0, 1),
-    "resize-bilinear-x2": (2.0, 2),
+    "resize-to-conv": (2.0, 2),
     "matmul-to-mul-mean": (0.0, 2),
 }
 """Rewrite -> passes over the tensor and epochs of its hardware form (SPEC n.3, n.4); others: one pass, one epoch."""

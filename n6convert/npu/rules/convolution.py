@@ -47,7 +47,8 @@ def conv_stride_not_native(s: Subject) -> bool:
     where=Where.SW,
     as_float=True,
     evidence="seen 3/3 (r07: 7x7 depthwise on a 7x7 map); a 7x6 kernel stayed on the NPU (r09a)",
-    remedy="use a global average pool, or a kernel at most 6 wide",
+    remedy="write it as a product and a mean, or use a kernel at most 6 wide",
+    rewrite="full-map-depthwise",
 )
 def depthwise_rest(s: Subject) -> bool:
     """A depthwise kernel wider than {KERNEL_WIDTH} that covers the whole map leaves sub-kernels one column wide, which
@@ -65,8 +66,7 @@ def conv_constant_weights(s: Subject) -> bool:
     "ConvTranspose",
     where=Where.HW,
     evidence="seen in one network (core 2.1): two convolutions on the NPU, zero stuffing in software",
-    remedy="resize by nearest neighbour and convolve",
-    rewrite="resize-nearest",
+    remedy="resize and convolve",
 )
 def conv_transpose(s: Subject) -> bool:
     """Transposed convolution is zero stuffing (Concat and DepthToSpace) followed by two convolutions on the NPU."""
@@ -141,7 +141,7 @@ def global_pool(s: Subject) -> bool:
     until=(2, 1),
     evidence="documented for 2.0",
     remedy="write it as a global pool",
-    rewrite="reduce-mean-to-gap",
+    rewrite="reduce-to-pool",
 )
 def reduction_unknown_to_core_2_0(s: Subject) -> bool:
     """Core 2.0 knows global pools but no Reduce operators."""

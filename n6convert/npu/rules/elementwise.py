@@ -57,7 +57,7 @@ def both_operands_repeat(s: Subject) -> bool:
     where=Where.SW,
     evidence="seen 12/12 (r15); for a scalar constant: third party, in a recurrent network",
     remedy="write const - x as x * (-1) + const",
-    rewrite="const-minus-x",
+    rewrite="layernorm-decompose",
 )
 def repeated_operand_minus_tensor(s: Subject) -> bool:
     """A subtraction whose first operand is repeated, or a constant minus a tensor, is executed by the M55 in int8; the
@@ -79,7 +79,7 @@ def elementwise(s: Subject) -> bool:
     where=Where.SW,
     evidence="documented",
     remedy="multiply by the reciprocal of a constant, or avoid the division",
-    rewrite="div-to-mul",
+    rewrite="division-to-product",
 )
 def division_by_activation(s: Subject) -> bool:
     """A division by an activation is executed by the M55 in int8."""

@@ -185,7 +185,7 @@ def split_outer(s: Subject) -> bool:
     until=(3, 0),
     evidence="seen 6/6 (r02)",
     remedy="slice on the channel axis",
-    rewrite="head-cut",
+    rewrite="sink-moves",
 )
 def split_inner(s: Subject) -> bool:
     """Slices on an inner axis are executed by the M55."""
@@ -198,7 +198,7 @@ def split_inner(s: Subject) -> bool:
     since=(3, 0),
     evidence="seen in one network on 4.0.1",
     remedy="slice on the channel axis",
-    rewrite="head-cut",
+    rewrite="sink-moves",
 )
 def split_inner_hybrid(s: Subject) -> bool:
     """Slices on an inner axis are executed by M55 and DMA together."""
@@ -211,7 +211,8 @@ def split_inner_hybrid(s: Subject) -> bool:
     where=Where.SW,
     until=(3, 0),
     evidence="seen 2/2 (r02)",
-    remedy="avoid the rearrangement, or do it on the host",
+    remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
+    rewrite="resize-to-conv",
 )
 def depth_to_space(s: Subject) -> bool:
     """DepthToSpace and SpaceToDepth are executed by the M55."""
@@ -224,7 +225,8 @@ def depth_to_space(s: Subject) -> bool:
     where=Where.HYBRID,
     since=(3, 0),
     evidence="seen 2/2 (r11)",
-    remedy="avoid the rearrangement, or do it on the host",
+    remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
+    rewrite="resize-to-conv",
 )
 def depth_to_space_hybrid(s: Subject) -> bool:
     """DepthToSpace and SpaceToDepth are executed by M55 and DMA together."""
@@ -240,7 +242,7 @@ def is_native_nearest(s: Subject) -> bool:
     return whole and s.attribute("mode", "nearest") == "nearest" and mode == "asymmetric" and rounding == "floor"
 
 
-@rule("Resize", where=Where.HW, evidence="seen r02 (2/2), r11 (2/2)", rewrite="resize-nearest")
+@rule("Resize", where=Where.HW, evidence="seen r02 (2/2), r11 (2/2)", rewrite="resize-to-conv")
 def resize_nearest(s: Subject) -> bool:
     """Nearest neighbour with asymmetric coordinates and floor becomes a Concat of copies and a DepthToSpace."""
     return is_native_nearest(s)
@@ -250,9 +252,8 @@ def resize_nearest(s: Subject) -> bool:
     "Resize",
     where=Where.SW,
     evidence="seen 4/4 (r03), 3/3 (r17)",
-    remedy="use nearest neighbour with asymmetric coordinates and floor; a bilinear x2 is a nearest resize and a "
-    "fixed 3x3 depthwise convolution",
-    rewrite="resize-bilinear-x2",
+    remedy="use nearest neighbour with asymmetric coordinates and floor, or 1x1 convolutions over height and width",
+    rewrite="resize-to-conv",
 )
 def resize_other(s: Subject) -> bool:
     """All other resizes run on the M55 in int8."""
@@ -270,7 +271,6 @@ def pad_spatial(s: Subject) -> bool:
     where=Where.HW,
     evidence="seen 11/11 in one network",
     remedy="concatenate zeros of equal size, or use a 1x1 convolution with zero rows",
-    rewrite="channel-pad",
 )
 def pad_channels(s: Subject) -> bool:
     """Padding of channels is a padding convolution between two Transposes, which run off the NPU."""

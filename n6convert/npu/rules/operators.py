@@ -160,7 +160,7 @@ def logic(s: Subject) -> bool:
     as_float=True,
     evidence="documented",
     remedy="write a sum as ReduceMean times the number of elements; do ArgMax on the host",
-    rewrite="reduce-mean-to-gap",
+    rewrite="reduce-to-pool",
 )
 def float_reduction(s: Subject) -> bool:
     """This reduction is computed in float by the M55."""
@@ -185,7 +185,6 @@ def float_elementwise(s: Subject) -> bool:
     as_float=True,
     evidence="documented as not for the NPU, or seen to be rejected by the import",
     remedy="cut it from the graph and do it on the host",
-    rewrite="head-cut",
 )
 def not_for_npu(s: Subject) -> bool:
     """The compiler has no NPU form of this operator and may reject it."""
