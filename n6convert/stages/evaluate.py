@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from n6convert.plugin import Outputs, Sample
     from n6convert.run import Run
 
-__all__ = ["Evaluate"]
+__all__ = ["Evaluate", "refuse_unjudgeable_samples"]
 
 PICTURES = "pictures"
 
@@ -138,6 +138,13 @@ def _summary(reference: Score, quantized: Score, interval: Any) -> dict[str, Any
         "interval": [abs(points) * interval.low, abs(points) * interval.high] if interval else None,
         "details": {"float": dict(reference.details), "int8": dict(quantized.details)},
     }
+
+
+def refuse_unjudgeable_samples(run: Run) -> None:
+    """Raise SourceError for labelled samples that cannot be opened or judged, before minutes go into anything else."""
+    if run.recipe.evaluation.source is not None:
+        _metric(run)
+        _labelled(run)
 
 
 def _labelled(run: Run) -> Iterator[Sample]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from n6convert.stages.base import Inputs, Stage, StageResult
+from n6convert.stages.evaluate import refuse_unjudgeable_samples
 
 if TYPE_CHECKING:
     from n6convert.run import Run
@@ -24,6 +25,7 @@ class Quantize(Stage):
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.quantization.quantizer import quantize
 
+        refuse_unjudgeable_samples(run)
         result = quantize(
             inputs["rewrite"].load(), run.sampling.calibration, run.recipe.quantization,
             held_back=run.sampling.held_back, seed=run.recipe.seed, progress=run.progress,

@@ -106,8 +106,17 @@ def test_nothing_left_to_judge_is_refused(toy: Path) -> None:
 
 def test_model_without_a_metric_says_so(toy: Path) -> None:
     seen, judged = pictures(toy / "seen", 24), pictures(toy / "judged", 20, seed=1)
-    with pytest.raises(SourceError, match="no metric"):
+    with pytest.raises(SourceError, match="no metric") as caught:
         run(seen, labels(judged, toy / "judged.json"), options={"fails_in": "metric"})
+    assert caught.value.stage == "quantize", "said before the long stages"
+
+
+def test_wrong_labels_are_refused_before_the_long_stages(toy: Path) -> None:
+    seen, wrong = pictures(toy / "seen", 24), toy / "wrong.json"
+    wrong.write_text("{}")
+    with pytest.raises(SourceError, match="COCO") as caught:
+        run(seen, wrong)
+    assert caught.value.stage in {"export", "quantize"}
 
 
 def test_limit_on_the_drop_is_judged(toy: Path) -> None:
