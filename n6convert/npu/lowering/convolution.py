@@ -152,18 +152,22 @@ def _hw_conv(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -
     x = repacked(lowerer, node, source, geometry)
     _check_parts(node, rows * columns)
     extra = rows - 1 if narrow else _extra_epochs(rows * columns, lowerer.version)
-    partial = lowerer.fresh(result, "partial") if extra or narrow else result
     split = Units(conv=min(4, max(units.conv, rows * columns)), arith=units.arith)
-    lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], [partial], units=split, conv=geometry)
-    parts = [partial]
+    sums = _partial_sums(lowerer, result, 1 if narrow else extra + 1) if extra or narrow else [result]
+    lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], sums, units=split, conv=geometry)
     if narrow:
-        parts += [_narrow_part(lowerer, node, geometry, row) for row in range(rows)]
+        sums += [_narrow_part(lowerer, node, geometry, row) for row in range(rows)]
     for index in range(extra):
         last = index == extra - 1
-        target = result if last else lowerer.fresh(result, "partial")
-        inputs = parts if index == 0 else [parts[0]]
-        lowerer.emit("Add", node, rule, inputs, [target], units=Units(arith=4 if not last else 3))
-        parts = [target]
+        target = result if last else _partial_sums(lowerer, result, 1)[0]
+        taken = len(sums) if last or narrow else 2
+        lowerer.emit("Add", node, rule, sums[:taken], [target], units=Units(arith=4 if not last else 3))
+        sums = [target, *sums[taken:]]
+
+
+def _partial_sums(lowerer: Lowerer, result: str, number: int) -> list[str]:
+    """16-bit results of sub-kernels, all kept until they are added (SEEN r13: with the sum 5 maps on 2.2, 6 on 4.0)."""
+    return [lowerer.fresh(result, "partial", dtype="int16") for _ in range(number)]
 
 
 def _narrow_part(lowerer: Lowerer, node: Node, geometry: ConvGeometry, row: int) -> str:
