@@ -55,7 +55,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:4]) or "an empty folder"
         raise SourceError("the folder has no config.json", place=folder, found=found, remedy="download all its files")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise SourceError("config.json cannot be read", place=file, found=str(error)) from error
     kinds = config.get("architectures") or ["MobileViTForImageClassification"] if isinstance(config, dict) else []

@@ -49,15 +49,15 @@ def seeded_folder(config: Mapping[str, Any], seed: int, scratch: Path) -> Path:
     return folder
 
 
-def export_graph(folder: Path, size: tuple[int, int], scratch: Path) -> ir.Model:
-    """Input ``pixel_values`` ``[1, 3, h, w]``, output ``logits`` ``[1, classes]``.
+def export_graph(folder: Path, scratch: Path) -> ir.Model:
+    """Input ``pixel_values`` ``[1, 3, *image_size]``, output ``logits`` ``[1, classes]``.
 
     Raises:
         SourceError: the weights do not fit the configuration.
         ToolError: optimum, transformers or torch is missing, crashed, or ran out of time.
     """
     output = scratch / "exported"
-    _run(["export", str(folder), str(output), *map(str, size)], folder)
+    _run(["export", str(folder), str(output)], folder)
     model = ir.load(output / "model.onnx")
     ir.external_data.load_to_model(model)
     return model

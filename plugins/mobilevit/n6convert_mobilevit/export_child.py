@@ -16,7 +16,7 @@ __all__: list[str] = []
 _BRANCH_ENDS = ("reduce_1x1.normalization.weight", "attention.output.dense.weight", "output.dense.weight")
 
 
-def _export(folder: str, output: str, height: str, width: str) -> None:
+def _export(folder: str, output: str) -> None:
     from optimum.exporters.onnx import main_export
 
     main_export(
@@ -29,8 +29,6 @@ def _export(folder: str, output: str, height: str, width: str) -> None:
         no_dynamic_axes=True,
         do_validation=False,
         batch_size=1,
-        height=int(height),
-        width=int(width),
     )
 
 
@@ -62,4 +60,7 @@ def _numbers(generator: np.random.Generator, name: str, tensor: Any) -> np.ndarr
 
 
 if __name__ == "__main__":
-    {"export": _export, "draw": _draw}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "export":
+        _export(*sys.argv[2:])
+    else:
+        _draw(*sys.argv[2:])

@@ -59,8 +59,12 @@ def write_patches(model: ir.Model) -> ir.Model:
 
 def _blocks(model: ir.Model) -> Iterator[_Block]:
     """Each 1x1 convolution that is unfolded, with the end of the moves, paired with the folding that follows."""
-    folds = [found for node in model.graph if (found := _folding(node)) is not None]
-    unfolds = [found for node in model.graph if node.op_type == "Conv" and (found := _unfolding(node)) is not None]
+    convs = [node for node in model.graph if node.op_type == "Conv"]
+    unfolds = [pair for pair in map(_unfolding, convs) if pair is not None]
+    folds = [pair for pair in map(_folding, convs) if pair is not None]
+    if len(unfolds) != len(folds):
+        raise GraphError("patches are taken apart and put together again in unknown ways",
+                         found=f"{len(unfolds)} and {len(folds)}")  # fmt: skip
     for (conv, tokens), (result, folded) in zip(unfolds, folds, strict=True):
         yield _Block(conv, tokens, result, folded)
 
@@ -77,7 +81,7 @@ def _unfolding(conv: ir.Node) -> tuple[ir.Node, ir.Value] | None:
 
 def _folding(conv: ir.Node) -> tuple[ir.Value, ir.Value] | None:
     """(tokens ``[4, n, C]``, folded map) when a convolution reads the end of a folding."""
-    folded = conv.inputs[0] if conv.op_type == "Conv" else None
+    folded = conv.inputs[0]
     value = folded
     while value is not None and (node := value.producer()) is not None and node.op_type in _MOVES:
         value = node.inputs[0]
@@ -125,7 +129,7 @@ def _node(
     """A node behind an existing one; named after it."""
     name = f"{anchor.name}.{role}"
     output = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
-    node = ir.node(kind, inputs, attributes, outputs=[output], name=name)  # type: ignore[arg-type]
+    node = ir.node(kind, inputs, attributes, outputs=[output], name=name)
     last = anchor.meta.get("last", anchor)
     model.graph.insert_after(last, node)
     anchor.meta["last"] = node

@@ -57,12 +57,13 @@ class MobileVit(ImageClassifier):
         source = request.weights.path
         config = config_of(self.name) if source is None else read_config(source)
         _check_stride(config, source)
+        config["image_size"] = list(options.size)
         if source is None:
             folder = seeded_folder(config, request.seed, request.scratch)
         else:
             folder = staged_folder(source, config, request.scratch)
         request.progress("exporting", 0, None)
-        model = write_patches(export_graph(folder, options.size, request.scratch))
+        model = write_patches(export_graph(folder, request.scratch))
         form = ImageFormat("nchw", *options.size, 3, (0.0,), (255.0,), options.color, fit="crop", crop=options.crop)
         return FloatModel(model, self.facts(form, class_names(config)))
 
