@@ -13,7 +13,6 @@ from n6convert_yolov8.decode import decode_head
 from n6convert_yolov8.network import build_network
 from n6convert_yolov8.parameters import load_parameters, seeded_parameters
 
-from n6convert.checkpoints import flatten, load_torch
 from n6convert.errors import SourceError
 from n6convert.numerics import Session, max_relative_difference, run_model
 from n6convert.samples.synthetic import dead_leaves
@@ -168,11 +167,28 @@ def test_other_networks_are_refused(tmp_path: Path, change: Any, words: str) -> 
     assert "w.pt" in str(caught.value)
 
 
-def test_averaged_weights_are_preferred(tmp_path: Path, data_dir: Path) -> None:
-    real = flatten(load_torch(data_dir / "weights" / "yolov8n_fp32.pt"))
-    assert real["model.0.conv.weight"].shape == (16, 3, 3, 3)
-    architecture = load_parameters(data_dir / "weights" / "yolov8n_fp32.pt").architecture
-    assert architecture == Architecture.of_size("n")
+def as_module(state: dict[str, Any], factor: float) -> Any:
+    """A torch module whose state dict is the given one times a factor."""
+    root = torch.nn.Module()
+    for name, tensor in state.items():
+        *path, last = name.split(".")
+        module = root
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, torch.nn.Module())
+            module = module._modules[part]
+        module.register_buffer(last, tensor * factor)
+    return root
+
+
+def test_averaged_weights_are_preferred(tmp_path: Path) -> None:
+    """A training checkpoint: the raw weights and their running average, both as pickled modules."""
+    state = published("n")
+    torch.save({"model": as_module(state, 2.0), "ema": as_module(state, 1.0), "epoch": 4}, tmp_path / "both.pt")
+    torch.save({"model": as_module(state, 2.0), "ema": None}, tmp_path / "raw.pt")
+    both, raw = (load_parameters(tmp_path / name).convs["22.cv2.0.2"].bias for name in ("both.pt", "raw.pt"))
+    averaged = state["model.22.cv2.0.2.bias"].numpy()
+    assert np.array_equal(both, averaged) and np.array_equal(raw, 2 * averaged)
 
 
 def test_seeded_weights_are_the_same_everywhere() -> None:
