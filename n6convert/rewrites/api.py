@@ -112,9 +112,7 @@ def rewrite(
     refused = [*run.refused.values(), *weighed.refused]
     gains = {k: v for k, v in weighed.gains.items() if any(a.rule == k for a in run.applied)}
     after = timer(run.model) if timer is not None else None
-    return RewriteResult(
-        run.model, run.applied, refused, weighed.before, after, gains, run.difference, sorted(used)
-    )
+    return RewriteResult(run.model, run.applied, refused, weighed.before, after, gains, run.difference, sorted(used))
 
 
 def _proven(

@@ -66,6 +66,8 @@ class Rewrite(ABC, Generic[Found]):
     tolerance: ClassVar[float] = 0.05
     #: clears the way for others (no-ops, layout changes); not weighed by predicted time
     housekeeping: ClassVar[bool] = False
+    #: tried only when all rules before it are at rest: it works on what they leave
+    late: ClassVar[bool] = False
 
     @abstractmethod
     def pattern(self, node: ir.Node) -> Found | None:
@@ -83,5 +85,3 @@ class Rewrite(ABC, Generic[Found]):
     def summary(self) -> str:
         """First line of the rule's docstring."""
         return (self.__doc__ or self.name).strip().splitlines()[0]
-
-

@@ -37,10 +37,13 @@ class Builder:
 
     def constant(self, array: Any, dtype: type = np.float32) -> ir.Value:
         """An initializer."""
-        data = np.ascontiguousarray(np.asarray(array, dtype=dtype))
+        data: Array = np.ascontiguousarray(np.asarray(array, dtype=dtype))
         name = self._name("c")
         value = ir.Value(
-            name=name, shape=ir.Shape(data.shape), type=ir.TensorType(_DTYPES[np.dtype(dtype)]), const_value=ir.tensor(data, name=name)
+            name=name,
+            shape=ir.Shape(data.shape),
+            type=ir.TensorType(_DTYPES[np.dtype(dtype)]),
+            const_value=ir.tensor(data, name=name),
         )
         self.graph.register_initializer(value)
         return value
@@ -56,7 +59,9 @@ class Builder:
         kind = next((v.type for v in inputs if v is not None), ir.TensorType(ir.DataType.FLOAT))
         outputs = [ir.Value(name=self._name(op.lower()), shape=ir.Shape(list(s)), type=kind) for s in shapes]
         name = outputs[0].name
-        self.nodes.append(ir.node(op, inputs, {k: v for k, v in attributes.items() if v is not None}, outputs=outputs, name=name))
+        self.nodes.append(
+            ir.node(op, inputs, {k: v for k, v in attributes.items() if v is not None}, outputs=outputs, name=name)
+        )
         return tuple(outputs)
 
     def unary(self, op: str, x: ir.Value, **attributes: Any) -> ir.Value:
@@ -100,7 +105,7 @@ class Builder:
         return self._held("Transpose", x, to, list(perm)) or self.node("Transpose", [x], [to], perm=list(perm))[0]
 
     def swap(self, x: ir.Value, first: int, to: Sequence[int]) -> ir.Value:
-        """[1, first, rest] -> [1, rest, first], seen as ``to``: the one kind of transpose every core does in hardware."""
+        """[1, first, rest] -> [1, rest, first], seen as ``to``: the transpose that every core does in hardware."""
         rest = math.prod(shape(x)) // first
         return self.reshape(self.transpose(self.reshape(x, [1, first, rest]), [0, 2, 1]), to)
 
@@ -131,7 +136,9 @@ class Builder:
 
     def repeat(self, x: ir.Value, times: int, axis: int) -> ir.Value:
         """The same tensor several times along an axis, by Concats of Concats."""
-        each = next(d for d in (*range(_CONCAT_INPUTS, 1, -1), *range(_CONCAT_INPUTS, _CONCAT_AT_MOST + 1), 1) if times % d == 0)
+        each = next(
+            d for d in (*range(_CONCAT_INPUTS, 1, -1), *range(_CONCAT_INPUTS, _CONCAT_AT_MOST + 1), 1) if times % d == 0
+        )
         if times == each:
             return self.concat([x] * times, axis)
         if each > 1:
@@ -177,9 +184,9 @@ class Builder:
     def _held(self, op: str, x: ir.Value, to: Sequence[int], perm: list[int] | None = None) -> ir.Value | None:
         """The output of an equal Reshape or Transpose of x that is there already."""
         for node in x.consumers():
-            if node.op_type == op and node.inputs[0] is x and shape_of(node.outputs[0]) == tuple(to):
-                if perm is None or attribute(node, "perm") == perm:
-                    return node.outputs[0]
+            same = node.op_type == op and node.inputs[0] is x and shape_of(node.outputs[0]) == tuple(to)
+            if same and (perm is None or attribute(node, "perm") == perm):
+                return node.outputs[0]
         return None
 
     def _pool_last(self, op: str, x: ir.Value) -> ir.Value:

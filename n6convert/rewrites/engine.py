@@ -78,13 +78,17 @@ def run_rules(
     """
     run = Run(model.clone())
     sweep = _Sweep(run, context, proof, tolerance)
-    position = 0
+    position, changed = 0, False
     for done in range(_MAX_SWEEPS):
+        if changed and (position == len(rules) or rules[position].late):
+            position, changed = 0, False
+            continue
         if position == len(rules):
             return run
         if progress is not None:
             progress(rules[position].name, done, None)
-        position = 0 if sweep(rules[position]) else position + 1
+        changed |= sweep(rules[position])
+        position += 1
     last = run.applied[-1]
     raise RewriteError("the rewrites do not come to rest", place=last.place, found=f"{last.rule} keeps changing it")
 

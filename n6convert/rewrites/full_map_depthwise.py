@@ -38,7 +38,9 @@ class FullMapDepthwise(Rewrite[_Covering]):
         if x is None or full is None or result is None or len(full) != 4 or result[2:] != (1, 1):
             return None
         weight = constant_of(node.inputs[1])
-        covers = weight is not None and weight.shape == (full[1], 1, *full[2:]) and attribute(node, "group", 1) == full[1]
+        covers = (
+            weight is not None and weight.shape == (full[1], 1, *full[2:]) and attribute(node, "group", 1) == full[1]
+        )
         if not covers or any(attribute(node, "pads") or []) or any(constant_of(v) is None for v in node.inputs[2:]):
             return None
         return _Covering(node, x, full)

@@ -72,7 +72,12 @@ def _factors(node: ir.Node) -> tuple[list[ir.Value], float]:
         number, inner = scalar_of(value), producer(value, "Mul")
         if number is not None:
             scale *= number
-        elif inner is not None and any(scalar_of(v) is not None for v in inner.inputs) or inner is not None and _has_erf(inner):
+        elif (
+            inner is not None
+            and any(scalar_of(v) is not None for v in inner.inputs)
+            or inner is not None
+            and _has_erf(inner)
+        ):
             more, factor = _factors(inner)
             factors += more
             scale *= factor

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 __all__ = [
     "attribute",
     "constant_of",
+    "grid",
     "is_float",
     "operand",
     "producer",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+_GRID_WIDTH = 16
 
 
 def shape_of(value: ir.Value | None) -> tuple[int, ...] | None:
@@ -97,6 +99,15 @@ def broadcast_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
 def elements(shape: Sequence[int]) -> int:
     """Number of elements."""
     return math.prod(shape)
+
+
+def grid(rows: int) -> tuple[int, int]:
+    """(height, width) of the map that stands for rows.
+
+    Narrow, because a Conv of more than 512 outputs streams its vectors once for every column (SPEC e.5).
+    """
+    width = max(d for d in range(1, _GRID_WIDTH + 1) if rows % d == 0)
+    return rows // width, width
 
 
 def upstream(value: ir.Value, *kinds: str) -> Iterator[ir.Node]:

@@ -17,7 +17,17 @@ import onnx_ir as ir
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import attribute, producer, shape_of
 
-__all__ = ["Layout", "align", "chain_cost", "find_layout", "layout_chain", "layout_of", "layout_of_steps", "step_of", "undo"]
+__all__ = [
+    "Layout",
+    "align",
+    "chain_cost",
+    "find_layout",
+    "layout_chain",
+    "layout_of",
+    "layout_of_steps",
+    "step_of",
+    "undo",
+]
 
 _MAX_CHAIN = 4
 _Axes = list[list[int]]  # factors of every axis, by their number in the source
@@ -108,14 +118,18 @@ def layout_of_steps(source: Sequence[int], steps: Sequence[Step]) -> Layout | No
 
 
 def find_layout(source: ir.Value, wanted: Layout, besides: ir.Value | None = None) -> ir.Value | None:
-    """A value that already holds ``source`` in a wanted layout, made by Reshape and Transpose only and not from ``besides``."""
+    """A value that already holds ``source`` in a wanted layout, by Reshape and Transpose, not by way of ``besides``."""
     if wanted.source == wanted.target and len(wanted.blocks) < 2:
         return source
     queue: list[tuple[ir.Value, list[ir.Node]]] = [(source, [])]
     while queue:
         value, nodes = queue.pop()
         for reader in value.consumers():
-            if reader.op_type not in ("Reshape", "Transpose") or len(nodes) > _MAX_CHAIN or reader.outputs[0] is besides:
+            if (
+                reader.op_type not in ("Reshape", "Transpose")
+                or len(nodes) > _MAX_CHAIN
+                or reader.outputs[0] is besides
+            ):
                 continue
             chain = [*nodes, reader]
             if layout_of(chain) == wanted:
@@ -141,7 +155,7 @@ class _Factors:
     """Factors of the source, in source order, and how the current axes are made of them."""
 
     def __init__(self, shape: Sequence[int]) -> None:
-        self.sizes = {i: n for i, n in enumerate(shape)}
+        self.sizes = dict(enumerate(shape))
         self.order = list(self.sizes)
         self.axes: _Axes = [[i] for i in self.order]
 

@@ -1,4 +1,4 @@
-"""``x[.., C] @ W[C, N] (+ b)`` is a 1x1 convolution of ``[1, C, 1, rows]`` with ``W^T`` as ``[N, C, 1, 1]``.
+"""``x[.., C] @ W[C, N] (+ b)`` is a 1x1 convolution of ``[1, C, h, w]`` with ``W^T`` as ``[N, C, 1, 1]``, h w the rows.
 
 The transposes around it cancel with those of the next Linear once elementwise operators have moved in front of them,
 so a whole block stays channel-first and the compiler's two layout epochs a Gemm (SPEC c.1) disappear.
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import Array, attribute, constant_of, is_float, shape_of
+from n6convert.rewrites.graph import Array, attribute, constant_of, grid, is_float, shape_of
 
 __all__ = ["LinearToConv"]
 
@@ -31,7 +31,7 @@ class _Linear:
 
 
 class LinearToConv(Rewrite[_Linear]):
-    """Turn Gemm and MatMul with constant weights into a 1x1 Conv on [1, C, 1, rows]."""
+    """Turn Gemm and MatMul with constant weights into a 1x1 Conv, channel-first."""
 
     name = "linear-to-conv"
     roots = frozenset({"Gemm", "MatMul"})
@@ -65,6 +65,6 @@ class LinearToConv(Rewrite[_Linear]):
 
     def replace(self, found: _Linear, build: Builder, context: Context) -> Sequence[ir.Value]:
         outputs, channels = found.weight.shape
-        x = build.swap(found.x, found.rows, [1, channels, 1, found.rows])
+        x = build.swap(found.x, found.rows, [1, channels, *grid(found.rows)])
         y = build.pointwise(x, found.weight, found.bias)
         return [build.swap(y, outputs, found.result)]

@@ -68,7 +68,7 @@ class MatMulToMulMean(Rewrite[_Product]):
     def check(self, found: _Product, context: Context) -> str | None:
         if not found.blocks:
             row = found.heads * found.n * found.k
-            return f"even one row's products ({row:,} bytes) exceed the block of {_BLOCK_BYTES:,} bytes or an axis of 65,535"
+            return f"one row's products ({row:,} bytes) exceed the block of {_BLOCK_BYTES:,} bytes or an axis of 65,535"
         if len(found.blocks) > _MAX_BLOCKS:
             return f"it would take {len(found.blocks)} blocks of {found.blocks[0]} rows, more than {_MAX_BLOCKS}"
         return None
@@ -81,7 +81,9 @@ class MatMulToMulMean(Rewrite[_Product]):
         rows = found.blocks
         repeated = build.repeat(b, rows[0], axis=1)
         parts = []
-        for size, part in zip(rows, build.split(build.reshape(a, [1, m * h, 1, k]), [r * h for r in rows], axis=1), strict=True):
+        for size, part in zip(
+            rows, build.split(build.reshape(a, [1, m * h, 1, k]), [r * h for r in rows], axis=1), strict=True
+        ):
             copies = repeated if size == rows[0] else build.slice(repeated, 1, 0, size * h)
             means = build.mean_last(build.mul(copies, part))
             parts.append(build.reshape(means, [1, size * h, n]))

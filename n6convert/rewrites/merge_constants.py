@@ -38,11 +38,11 @@ class MergeConstants(Rewrite[_Step]):
         step = _step(node)
         if step is None:
             return None
-        inner = producer(step.x, "Mul", "Add")
+        inner = None if step.minus else producer(step.x, "Mul", "Add")
         below = None if inner is None or inner.op_type != step.op or not single_use(step.x) else _step(inner)
         if below is not None and shape_of(below.x) == shape_of(node.outputs[0]):
             merged = below.values * step.values if step.op == "Mul" else below.values + step.values
-            return _Step(below.x, step.op, merged, step.minus)
+            return _Step(below.x, step.op, merged)
         return step if node.op_type in ("Div", "Sub") else None
 
     def replace(self, found: _Step, build: Builder, context: Context) -> Sequence[ir.Value]:

@@ -43,4 +43,3 @@ class MergeLayout(Rewrite[_Chain]):
 
     def replace(self, found: _Chain, build: Builder, context: Context) -> Sequence[ir.Value]:
         return [found.layout.build(build, found.source, instead_of=found.result)]
-

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import Array, attribute, constant_of, operand, producer, scalar_of, shape_of
+from n6convert.rewrites.graph import Array, attribute, constant_of, grid, operand, producer, scalar_of, shape_of
 
 __all__ = ["Norm", "find_norm"]
 
@@ -38,12 +38,12 @@ class Norm:
         return math.prod(self.shape) // self.channels
 
     def to_channel_first(self, build: Builder) -> ir.Value:
-        """x as [1, D, 1, rows]."""
-        to = [1, self.channels, 1, self.rows]
+        """x as [1, D, h, w], h * w the rows."""
+        to = [1, self.channels, *grid(self.rows)]
         return build.reshape(self.x, to) if self.axis == 1 else build.swap(self.x, self.rows, to)
 
     def from_channel_first(self, build: Builder, y: ir.Value) -> ir.Value:
-        """[1, D, 1, rows] in the shape of x."""
+        """[1, D, h, w] in the shape of x."""
         return build.reshape(y, self.shape) if self.axis == 1 else build.swap(y, self.channels, self.shape)
 
 

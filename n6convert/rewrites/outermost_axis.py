@@ -40,6 +40,7 @@ class OutermostAxis(Rewrite[_Inner]):
 
     name = "outermost-axis"
     roots = frozenset({"Concat", "Split", "Slice"})
+    late = True
 
     def pattern(self, node: ir.Node) -> _Inner | None:
         axis, full = axis_of(node), shape_of(node.inputs[0])

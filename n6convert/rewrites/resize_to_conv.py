@@ -2,8 +2,8 @@
 
 Turned so that the axis is the channel axis, an interpolation matrix ``A [n_out, n_in]`` is the weight of a pointwise
 convolution; three turns ``(0,3,1,2)``, which are hardware on every core, bring the axes back in order. That avoids
-the CPU epoch of bilinear Resize and the DepthToSpace of nearest (SPEC c.6), is exact at the borders, and holds for every
-mode, scale and coordinate convention, because the matrices are read off onnxruntime's own Resize.
+the CPU epoch of bilinear Resize and the DepthToSpace of nearest (SPEC c.6), is exact at the borders, and holds for
+every mode, scale and coordinate convention, because the matrices are read off onnxruntime's own Resize.
 """
 
 from __future__ import annotations
@@ -104,4 +104,6 @@ def _parameter(value: ir.Value | None, position: int, channels: int) -> ir.Value
     if data.dtype == np.int64 and data.size == 4:
         data[1] = channels
     name = f"p{position}"
-    return ir.Value(name=name, shape=ir.Shape(data.shape), type=ir.TensorType(tensor.dtype), const_value=ir.tensor(data, name=name))
+    return ir.Value(
+        name=name, shape=ir.Shape(data.shape), type=ir.TensorType(tensor.dtype), const_value=ir.tensor(data, name=name)
+    )

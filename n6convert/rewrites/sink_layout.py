@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import attribute, constant_of, producer, shape_of
+from n6convert.rewrites.graph import attribute, constant_of, producer, shape_of, users
 from n6convert.rewrites.layout import (
     align,
     chain_cost,
@@ -26,12 +26,16 @@ from n6convert.rewrites.layout import (
     undo,
 )
 
-__all__ = ["SinkLayout"]
+__all__ = ["UNARY", "SinkLayout"]
 
-_UNARY = frozenset(
-    "Abs Acos Acosh Asin Asinh Atan Atanh Ceil Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log"
-    " Neg Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu".split()
-)
+# fmt: off
+UNARY = frozenset({
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Clip",
+    "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
+    "LeakyRelu", "Log", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign",
+    "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
+})
+# fmt: on
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
 
 
@@ -46,7 +50,7 @@ class SinkLayout(Rewrite[_Sunk]):
     """Move Reshape and Transpose behind elementwise operators."""
 
     name = "sink-layout"
-    roots = _UNARY | _BINARY | {"Softmax"}
+    roots = UNARY | _BINARY | {"Softmax"}
     housekeeping = True
 
     def pattern(self, node: ir.Node) -> _Sunk | None:
@@ -55,7 +59,7 @@ class SinkLayout(Rewrite[_Sunk]):
             layout = producer(value, "Reshape", "Transpose")
             if layout is None or result is None or shape_of(value) != result or shape_of(layout.inputs[0]) is None:
                 continue
-            if _can_sink(node, layout, position):
+            if not _needed_as_is(layout) and _can_sink(node, layout, position):
                 return _Sunk(node, layout, position)
         return None
 
@@ -76,6 +80,12 @@ class SinkLayout(Rewrite[_Sunk]):
         if layout.op_type == "Transpose":
             return [build.transpose(moved, attribute(layout, "perm"))]
         return [build.reshape(moved, shape_of(layout.outputs[0]) or ())]
+
+
+def _needed_as_is(layout: ir.Node) -> bool:
+    """True when a Conv, pool or product reads the result: it would have to be made again behind the operator."""
+    moving = UNARY | _BINARY | {"Softmax", "Reshape", "Transpose"}
+    return any(reader.op_type not in moving for reader in users(layout.outputs[0]))
 
 
 def _can_sink(node: ir.Node, layout: ir.Node, position: int) -> bool:

@@ -53,9 +53,7 @@ class SinkMoves(Rewrite[_Move]):
         sources = [n.inputs[0] for n in found.layouts]
         first = shape_of(sources[0]) or ()
         at = axis_of(node) or 0
-        shapes = [
-            [(shape_of(v) or ())[at] if i == axis else n for i, n in enumerate(first)] for v in node.outputs
-        ]
+        shapes = [[(shape_of(v) or ())[at] if i == axis else n for i, n in enumerate(first)] for v in node.outputs]
         if node.op_type == "Slice":
             bounds = slice_bounds(node)
             inputs = [sources[0], *(build.constant(v, np.int64) for v in (*bounds[:2], [axis], bounds[3]))]

@@ -36,6 +36,7 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
 
     name = "softmax-decompose"
     roots = frozenset({"Softmax"})
+    late = True
 
     def pattern(self, node: ir.Node) -> _Softmax | None:
         x, full = node.inputs[0], shape_of(node.inputs[0])

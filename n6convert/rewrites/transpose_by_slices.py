@@ -19,6 +19,7 @@ from n6convert.rewrites.build import Builder
 from n6convert.rewrites.fold_into_conv import conv_parameters, rebuild_conv
 from n6convert.rewrites.graph import attribute, constant_of, producer, shape_of, users
 from n6convert.rewrites.layout import Layout, layout_chain, layout_of
+from n6convert.rewrites.sink_layout import UNARY
 
 __all__ = ["TransposeBySlices"]
 
@@ -43,6 +44,7 @@ class TransposeBySlices(Rewrite[_Permuted]):
 
     name = "transpose-by-slices"
     roots = frozenset({"Reshape", "Transpose"})
+    late = True
 
     def pattern(self, node: ir.Node) -> _Permuted | None:
         if any(user.op_type in ("Reshape", "Transpose") for user in users(node.outputs[0])):
@@ -81,13 +83,21 @@ def _swap_each(build: Builder, x: ir.Value, outer: int, rows: int, columns: int)
 
 
 def _slices(build: Builder, x: ir.Value, parts: int, size: int) -> Sequence[ir.Value]:
-    conv = producer(x, "Conv")
-    if conv is not None and _sliceable(conv, parts):
-        weight, bias = conv_parameters(conv)
-        step = weight.shape[0] // parts
-        cuts = [slice(i * step, (i + 1) * step) for i in range(parts)]
-        return [rebuild_conv(build, conv, weight[cut], bias[cut]) for cut in cuts]
-    return build.split(build.reshape(x, [1, parts, size]), parts, axis=1)
+    return _conv_slices(build, x, parts) or build.split(build.reshape(x, [1, parts, size]), parts, axis=1)
+
+
+def _conv_slices(build: Builder, x: ir.Value, parts: int) -> list[ir.Value]:
+    """Channel groups of a Conv, with unary functions behind it applied to each; empty when x is no such thing."""
+    node = producer(x)
+    if node is not None and node.op_type in UNARY and len(node.inputs) == 1 and node.inputs[0] is not None:
+        kept = {k: attribute(node, k) for k in node.attributes}
+        return [build.unary(node.op_type, part, **kept) for part in _conv_slices(build, node.inputs[0], parts)]
+    if node is None or node.op_type != "Conv" or not _sliceable(node, parts):
+        return []
+    weight, bias = conv_parameters(node)
+    step = weight.shape[0] // parts
+    cuts = [slice(i * step, (i + 1) * step) for i in range(parts)]
+    return [rebuild_conv(build, node, weight[cut], bias[cut]) for cut in cuts]
 
 
 def _sliceable(conv: ir.Node, parts: int) -> bool:

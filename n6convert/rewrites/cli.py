@@ -1,0 +1,150 @@
+"""``n6convert rewrite FILE.onnx``: keep a float model's operators on the NPU, and say what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from n6convert.rewrites.api import RewriteResult
+    from n6convert.rewrites.config import RewriteConfig
+
+__all__ = ["register"]
+
+_SAMPLES = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("rewrite")(_rewrite)
+
+
+def _rewrite(
+    model: Annotated[Path | None, typer.Argument(help="A float ONNX file with static shapes.")] = None,
+    rules: Annotated[str | None, typer.Option(help="Only these rules, separated by commas; or `none`.")] = None,
+    exclude: Annotated[str, typer.Option(help="Rules that must not run, separated by commas.")] = "",
+    approximate: Annotated[str, typer.Option(help="Approximate rules that may run.")] = "",
+    combination: Annotated[str | None, typer.Option(help="A, B, C or D: lowerings of a transformer.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help=".npz with arrays by input name that prove the rules.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: NAME.rewritten.onnx.")] = None,
+    list_rules: Annotated[bool, typer.Option("--list", help="List all rules and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Rewrite a float model so that its operators stay on the NPU; prints what was applied, refused and gained."""
+    from n6convert.errors import UsageError
+    from n6convert.npu.targets import DEFAULT_TARGET
+    from n6convert.rewrites.api import rewrite
+
+    if list_rules:
+        _print_rules()
+        return
+    if model is None:
+        raise UsageError("which model?", remedy="n6convert rewrite FILE.onnx")
+    config = _config(rules, exclude, approximate, combination)
+    graph = _load(model)
+    result = rewrite(graph, _feeds(graph, model, calibration), config, target=target or DEFAULT_TARGET)
+    path = output or model.with_suffix(".rewritten.onnx")
+    _save(result.model, path)
+    if as_json:
+        typer.echo(json.dumps(result.facts() | {"file": str(path)}, indent=2))
+    else:
+        _print(result, path)
+
+
+def _config(rules: str | None, exclude: str, approximate: str, combination: str | None) -> RewriteConfig:
+    from pydantic import ValidationError
+
+    from n6convert.errors import UsageError
+    from n6convert.rewrites.config import RewriteConfig
+
+    chosen: Any = "auto" if rules is None else "none" if rules == "none" else _names(rules)
+    try:
+        return RewriteConfig(
+            rules=chosen, exclude=_names(exclude), approximate=_names(approximate), combination=combination
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            "a wrong option", place=f"--{first['loc'][0]}", limit=first["msg"], found=first["input"]
+        ) from None
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _load(path: Path) -> ir.Model:
+    import onnx_ir as ir
+
+    from n6convert.errors import SourceError
+
+    if not path.is_file():
+        raise SourceError("no such file", place=path)
+    try:
+        return ir.load(path)
+    except Exception as error:  # protobuf and onnx-ir raise several unrelated types
+        raise SourceError("not a readable ONNX file", place=path, found=str(error).splitlines()[0][:200]) from error
+
+
+def _feeds(graph: ir.Model, model: Path, source: Path | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:
+    """Samples by input name; None lets the proof draw random ones."""
+    if source is None:
+        return None
+    from n6convert.plugin import ModelInfo, TensorInfo
+    from n6convert.rewrites.graph import shape_of
+    from n6convert.samples import open_samples
+
+    inputs = tuple(
+        TensorInfo(str(v.name), shape_of(v) or (), "float32" if v.dtype is None else v.dtype.numpy().name)
+        for v in graph.graph.inputs
+    )
+    info = ModelInfo(inputs, (), {})
+    samples = open_samples(source, "arrays", info, limit=_SAMPLES)
+    return lambda: (sample.data for sample in samples if isinstance(sample.data, Mapping))
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    import onnx_ir as ir
+
+    from n6convert.errors import OutputError
+
+    try:
+        ir.save(model, path)
+    except OSError as error:
+        raise OutputError("the rewritten model cannot be written", place=path, found=error.strerror) from error
+
+
+def _print_rules() -> None:
+    from n6convert.rewrites.catalog import all_rules
+
+    for rule in all_rules():
+        kind = "" if rule.exact else f" (approximate: {rule.price})"
+        typer.echo(f"{rule.name:24} {rule.summary}{kind}")
+
+
+def _print(result: RewriteResult, path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("rule", "times", "gain, ms", "first place")
+    for line in result.facts()["applied"]:
+        gain = "" if line["gain_ms"] is None else f"{line['gain_ms']:.3f}"
+        table.add_row(line["rule"], str(line["times"]), gain, line["where"][0].split("/~")[0])
+    console.print(table)
+    for reason in dict.fromkeys((r.rule, r.reason) for r in result.refused):
+        console.print(f"refused {reason[0]}: {reason[1]}", highlight=False)
+    if result.before is not None and result.after is not None:
+        console.print(f"predicted {result.before:.2f} ms -> {result.after:.2f} ms as INT8")
+    console.print(
+        f"largest difference {result.difference:.1e} of the outputs' range; written to {path}", highlight=False
+    )

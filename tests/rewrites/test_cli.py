@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert.cli import run
+
+from .graphs import bert
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "bert.onnx"
+    ir.save(bert(rows=4, width=8, heads=2, hidden=8), path)
+    return path
+
+
+def test_prints_what_was_done(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "samples.npz", x=np.random.default_rng(0).standard_normal((1, 4, 8)).astype(np.float32))
+    assert (
+        run(["rewrite", str(file), "--calibration", str(tmp_path / "samples.npz"), "--target", "stm32n6570-dk@2.1"])
+        == 0
+    )
+    printed = capsys.readouterr().out
+    assert "softmax-decompose" in printed
+    assert "predicted" in printed
+    assert (tmp_path / "bert.rewritten.onnx").is_file()
+
+
+def test_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "out.onnx"
+    assert run(["rewrite", str(file), "-o", str(target), "--exclude", "softmax-decompose", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["file"] == str(target)
+    assert "softmax-decompose" not in {line["rule"] for line in facts["applied"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.onnx"], "no such file"),
+        ([], "which model"),
+        (["FILE", "--rules", "nonsense"], "no such rewrite"),
+        (["FILE", "--combination", "E"], "--combination"),
+        (["FILE", "--target", "nonsense"], "unknown target"),
+        (["BROKEN"], "not a readable ONNX file"),
+    ],
+)
+def test_wrong_input_is_named(
+    arguments: list[str], message: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = file.with_name("broken.onnx")
+    broken.write_bytes(b"nothing of the kind")
+    given = [{"FILE": str(file), "BROKEN": str(broken)}.get(a, a) for a in arguments]
+    assert run(["rewrite", *given]) in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rewrite", "--list"]) == 0
+    assert "resize-to-conv" in capsys.readouterr().out

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert.errors import GraphError, RecipeError, RewriteError
+from n6convert.rewrites import Builder, Context, Rewrite, RewriteConfig, rewrite
+
+from .graphs import GraphWriter, bert, vit
+from .helpers import NEW, OLD, apply, ops, sample, software
+
+
+class _Wrong(Rewrite[ir.Node]):
+    """Claims that Relu is the identity."""
+
+    name = "wrong"
+    roots = frozenset({"Relu"})
+
+    def pattern(self, node: ir.Node) -> ir.Node | None:
+        return node
+
+    def replace(self, found: ir.Node, build: Builder, context: Context) -> Sequence[ir.Value]:
+        assert found.inputs[0] is not None
+        return [found.inputs[0]]
+
+
+class _Rough(_Wrong):
+    """Claims it roughly."""
+
+    name = "rough"
+    exact = False
+    price = "everything below zero"
+    tolerance = 10.0
+
+
+class _Restless(_Wrong):
+    """Replaces Relu by Relu for ever."""
+
+    name = "restless"
+
+    def replace(self, found: ir.Node, build: Builder, context: Context) -> Sequence[ir.Value]:
+        assert found.inputs[0] is not None
+        return [build.unary("Relu", found.inputs[0])]
+
+
+def two_relus():
+    """The first Relu sees positive numbers only, the second does not."""
+    g = GraphWriter()
+    x = g.input("x", [1, 64])
+    a = g.node("Relu", g.node("Abs", x))
+    return g.model(g.node("Add", a, g.node("Relu", x)))
+
+
+def run(model: ir.Model, rule: Rewrite, **config):
+    chosen = RewriteConfig(rules=[rule.name], **config)
+    return rewrite(model, lambda: [sample(model)], chosen, extra=[rule], threads=1)
+
+
+def test_a_wrong_application_is_taken_back_and_the_right_one_stays() -> None:
+    result = run(two_relus(), _Wrong())
+    assert [a.rule for a in result.applied] == ["wrong"]
+    assert "would differ" in result.refused[0].reason
+    assert ops(result.model)["Relu"] == 1
+    assert result.difference < 1e-6
+
+
+def test_an_approximate_rule_runs_only_when_named() -> None:
+    model = two_relus()
+    assert not rewrite(model, None, RewriteConfig(), extra=[_Rough()], threads=1).applied
+    result = rewrite(model, None, RewriteConfig(approximate=["rough"]), extra=[_Rough()], threads=1)
+    assert result.approximate == ["rough"]
+    assert result.difference > 0.01
+
+
+def test_rules_that_never_rest_are_named() -> None:
+    with pytest.raises(RewriteError, match="rest") as error:
+        run(two_relus(), _Restless())
+    assert "restless" in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["rules", "exclude", "approximate"])
+def test_unknown_names_are_refused_with_the_known_ones(key: str) -> None:
+    with pytest.raises(RecipeError, match="no such rewrite") as error:
+        rewrite(two_relus(), None, RewriteConfig(**{key: ["nonsense"]}))
+    assert "resize-to-conv" in str(error.value)
+
+
+def test_dynamic_shapes_are_refused() -> None:
+    model = two_relus()
+    model.graph.inputs[0].shape = ir.Shape([1, "n"])
+    with pytest.raises(GraphError, match="static"):
+        rewrite(model, None, RewriteConfig())
+
+
+def test_the_model_given_stays_as_it_is() -> None:
+    model = bert(rows=4, width=8, heads=2, hidden=8)
+    before = ir.to_proto(model).SerializeToString()
+    apply(model, "linear-to-conv", "softmax-decompose")
+    assert ir.to_proto(model).SerializeToString() == before
+
+
+def test_none_changes_nothing() -> None:
+    model = bert(rows=4, width=8, heads=2, hidden=8)
+    result = rewrite(model, None, RewriteConfig(rules="none"), target=OLD)
+    assert not result.applied
+    assert ops(result.model) == ops(model)
+
+
+def test_a_harmful_rule_is_dropped_with_both_figures() -> None:
+    model = bert(rows=4, width=8, heads=2, hidden=8)
+    without_softmax = lambda m: 2.0 if ops(m)["Softmax"] == 0 else 1.0  # noqa: E731
+    result = rewrite(model, None, RewriteConfig(), estimator=without_softmax, threads=1)
+    assert ops(result.model)["Softmax"] == 1
+    assert any(r.rule == "softmax-decompose" and "1.000 ms instead of 2.000 ms" in r.reason for r in result.refused)
+    assert result.facts()["milliseconds"] == {"before": 1.0, "after": 1.0}
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+@pytest.mark.parametrize("make", [bert, vit])
+def test_a_whole_encoder_leaves_no_cpu_epoch_and_is_faster(make, target: str) -> None:
+    model = make(rows=16, width=32, heads=4, hidden=64)
+    result = rewrite(model, None, RewriteConfig(), target=target, threads=1)
+    assert software(model, target)
+    assert not software(result.model, target)
+    assert result.after < 0.5 * result.before
+    assert result.difference < 1e-5
+
+
+def test_combinations_follow_the_specification() -> None:
+    model = bert(rows=16, width=32, heads=4, hidden=64)
+    counts = []
+    for name in "ABCD":
+        found = rewrite(model, None, RewriteConfig(combination=name), target=OLD, estimator=lambda _: 1.0, threads=1)
+        counts.append(sum(software(found.model, OLD).values()))
+    assert counts[0] > counts[1] > counts[2] > counts[3] == 0
+    assert counts[2] == 8
+
+
+def test_the_same_input_gives_the_same_file() -> None:
+    results = [rewrite(bert(rows=4, width=8, heads=2, hidden=8), None, RewriteConfig(), target=NEW) for _ in range(2)]
+    first, second = (ir.to_proto(r.model).SerializeToString() for r in results)
+    assert first == second
+
+
+def test_outputs_keep_their_names_and_may_be_read_inside() -> None:
+    g = GraphWriter()
+    y = g.linear(g.input("x", [1, 6, 8]), 8, 8)
+    model = g.model(y, g.node("Relu", y))
+    result = apply(model, "linear-to-conv")
+    assert [v.name for v in result.model.graph.outputs] == [v.name for v in model.graph.outputs]
+
+
+def test_facts_are_plain_data() -> None:
+    import json
+
+    result = rewrite(bert(rows=4, width=8, heads=2, hidden=8), None, RewriteConfig(), target=NEW)
+    facts = json.loads(json.dumps(result.facts()))
+    assert {line["rule"] for line in facts["applied"]} >= {"linear-to-conv", "softmax-decompose"}
+    assert all(np.isfinite(line["gain_ms"]) for line in facts["applied"] if line["gain_ms"] is not None)

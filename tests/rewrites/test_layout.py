@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from n6convert.rewrites.layout import Step, align, layout_of_steps
+
+from .graphs import GraphWriter
+from .helpers import apply, ops
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> tuple[tuple[int, ...], list[Step]]:
+    """A shape and a chain of transposes and of reshapes that cut or join axes."""
+    shape = tuple(draw(st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=1, max_size=4)))
+    source, steps = shape, []
+    for _ in range(draw(st.integers(1, 5))):
+        if draw(st.booleans()):
+            perm = tuple(draw(st.permutations(range(len(shape)))))
+            shape = tuple(shape[p] for p in perm)
+            steps.append(Step(shape, perm))
+        else:
+            shape = _regrouped(draw, shape)
+            steps.append(Step(shape))
+    return source, steps
+
+
+def _regrouped(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
+    at = draw(st.integers(0, len(shape) - 1))
+    if draw(st.booleans()) and len(shape) > 1 and at:
+        return (*shape[: at - 1], shape[at - 1] * shape[at], *shape[at + 1 :])
+    part = draw(st.sampled_from([d for d in (1, 2, 3) if shape[at] % d == 0]))
+    return (*shape[:at], part, shape[at] // part, *shape[at + 1 :])
+
+
+@given(chains())
+@settings(max_examples=200, deadline=None)
+def test_a_chain_equals_its_layout(chain: tuple[tuple[int, ...], list[Step]]) -> None:
+    source, steps = chain
+    data = np.arange(np.prod(source)).reshape(source)
+    expected = data
+    for step in steps:
+        expected = expected.transpose(step.perm) if step.perm is not None else expected.reshape(step.shape)
+    layout = layout_of_steps(source, steps)
+    if layout is None:
+        return
+    found = data.reshape(layout.blocks).transpose(layout.perm).reshape(layout.target)
+    np.testing.assert_array_equal(found, expected)
+    assert all(b - a != 1 for a, b in zip(layout.perm, layout.perm[1:], strict=False))
+
+
+def test_a_partly_repeated_axis_has_no_aligned_shape() -> None:
+    assert align((4, 1), (4, 6), (4, 6)) == (4, 1)
+    assert align((4, 1), (4, 6), (2, 2, 6)) == (2, 2, 1)
+    assert align((4, 1), (4, 6), (24,)) is None
+
+
+@pytest.mark.parametrize(
+    "perms", [[(0, 2, 3, 1), (0, 3, 1, 2)], [(0, 2, 1, 3), (0, 2, 1, 3)], [(0, 3, 1, 2), (0, 3, 1, 2), (0, 3, 1, 2)]]
+)
+def test_transposes_that_undo_each_other_vanish(perms: list[tuple[int, ...]]) -> None:
+    g = GraphWriter()
+    y = g.node("Relu", g.input("x", [1, 3, 4, 5]))
+    for perm in perms:
+        y = g.node("Transpose", y, perm=list(perm))
+    assert ops(apply(g.model(g.node("Exp", y))).model) == {"Relu": 1, "Exp": 1}
+
+
+def test_activation_meets_its_convolution_again() -> None:
+    g = GraphWriter()
+    y = g.node("Conv", g.input("x", [1, 3, 4, 5]), g.weight(6, 3, 1, 1))
+    y = g.node("Sigmoid", g.node("Mul", g.reshape(y, [1, 6, 20]), g.constant(g.random.random((1, 6, 1)))))
+    names = [n.op_type for n in apply(g.model(y)).model.graph]
+    assert names == ["Conv", "Sigmoid", "Reshape"]
+
+
+def test_a_small_operand_moves_along() -> None:
+    g = GraphWriter()
+    x = g.node("Relu", g.input("x", [1, 6, 8]))
+    turned = g.node("Transpose", x, perm=[0, 2, 1])
+    scaled = g.node("Mul", turned, g.node("GlobalAveragePool", turned))
+    y = g.node("Transpose", scaled, perm=[0, 2, 1])
+    assert ops(apply(g.model(y)).model)["Transpose"] <= 2

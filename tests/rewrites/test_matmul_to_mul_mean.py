@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from n6convert.rewrites import matmul_to_mul_mean
+
+from .graphs import GraphWriter
+from .helpers import NEW, OLD, apply, ops, reasons, software
+
+
+def product(a: list[int], b: list[int]):
+    g = GraphWriter()
+    return g.model(g.node("MatMul", g.input("a", a), g.input("b", b)))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [([1, 4, 6, 8], [1, 4, 8, 5]), ([1, 6, 8], [1, 8, 5]), ([3, 7, 8], [3, 8, 5]), ([1, 2, 1, 8], [1, 2, 8, 5])],
+)
+def test_products_are_exact(a: list[int], b: list[int]) -> None:
+    assert "MatMul" not in ops(apply(product(a, b), "matmul-to-mul-mean").model)
+
+
+def test_blocks_of_unequal_height(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul_to_mul_mean, "_BLOCK_BYTES", 1000)
+    result = apply(product([1, 2, 13, 8], [1, 2, 8, 10]), "matmul-to-mul-mean")
+    assert ops(result.model)["Mul"] >= 3
+
+
+def test_a_row_beyond_the_block_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul_to_mul_mean, "_BLOCK_BYTES", 100)
+    result = apply(product([1, 2, 13, 8], [1, 2, 8, 10]), "matmul-to-mul-mean")
+    assert "one row's products" in reasons(result, "matmul-to-mul-mean")
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+def test_an_attention_block_keeps_no_cpu_epoch(target: str) -> None:
+    g = GraphWriter()
+    model = g.model(g.attention(g.input("x", [1, 16, 32]), 16, 32, 4))
+    assert software(model, target)["Conv"] == 8
+    rules = ("matmul-to-mul-mean", "linear-to-conv", "softmax-decompose", "transpose-by-slices")
+    assert not software(apply(model, *rules, target=target).model, target)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .graphs import GraphWriter
+from .helpers import NEW, OLD, apply, ops, reasons, software
+
+
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum"])
+@pytest.mark.parametrize("axes", [[2, 3], [1], [3], [1, 2, 3]])
+def test_reductions_become_pools(op: str, axes: list[int]) -> None:
+    g = GraphWriter()
+    x = g.input("x", [1, 6, 4, 5])
+    y = g.node(op, x, g.constant(axes, np.int64)) if op == "ReduceSum" else g.node(op, x, axes=axes, keepdims=0)
+    result = apply(g.model(y), "reduce-to-pool")
+    assert op not in ops(result.model)
+    assert not software(result.model, OLD)
+
+
+def test_axes_with_a_gap_are_refused() -> None:
+    g = GraphWriter()
+    result = apply(g.model(g.node("ReduceMean", g.input("x", [1, 6, 4, 5]), axes=[1, 3])), "reduce-to-pool")
+    assert "no neighbours" in reasons(result, "reduce-to-pool")
+
+
+def test_an_axis_in_the_middle_is_refused() -> None:
+    g = GraphWriter()
+    result = apply(g.model(g.node("ReduceMean", g.input("x", [1, 6, 4, 5]), axes=[2])), "reduce-to-pool")
+    assert "between others" in reasons(result, "reduce-to-pool")
+
+
+def positive(sign: float = 1.0):
+    g = GraphWriter()
+    x = g.input("x", [1, 6, 4])
+    b = g.node("Mul", g.node("Add", g.node("Abs", x), g.constant(0.5)), g.constant(sign))
+    return g, x, b
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_divisions_become_products(sign: float, target: str) -> None:
+    g, x, b = positive(sign)
+    model = g.model(g.node("Div", x, b), g.node("Reciprocal", b), g.node("Div", g.constant(3.0), b))
+    result = apply(model, "division-to-product", target=target)
+    assert not ops(result.model).keys() & {"Div", "Reciprocal"}
+    assert not software(result.model, target).keys() - {"Abs"}
+
+
+def test_a_divisor_around_zero_is_refused() -> None:
+    g = GraphWriter()
+    model = g.model(g.node("Div", g.input("x", [1, 6, 4]), g.input("b", [1, 6, 4])))
+    assert "has no range" in reasons(apply(model, "division-to-product"), "division-to-product")
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 1), (1,), (6, 4, 4)])
+def test_prelu(shape: tuple[int, ...]) -> None:
+    g = GraphWriter()
+    model = g.model(g.node("PRelu", g.input("x", [1, 6, 4, 4]), g.constant(g.random.random(shape))))
+    found = ops(apply(model, "prelu-to-relu").model)
+    assert found["PRelu"] == 0
+    assert found["LeakyRelu"] == (shape == (1,))
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+def test_a_depthwise_kernel_over_the_whole_map(target: str) -> None:
+    g = GraphWriter()
+    model = g.model(g.node("Conv", g.input("x", [1, 8, 7, 7]), g.weight(8, 1, 7, 7), g.vector(8), group=8))
+    assert software(model, target)
+    assert not software(apply(model, "full-map-depthwise", target=target).model, target)
+
+
+def test_a_narrow_kernel_stays() -> None:
+    g = GraphWriter()
+    model = g.model(g.node("Conv", g.input("x", [1, 8, 5, 5]), g.weight(8, 1, 5, 5), group=8))
+    assert "5 wide" in reasons(apply(model, "full-map-depthwise"), "full-map-depthwise")
