@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,15 +75,24 @@ def compare_model(
 
 
 def target_of(report: StReport, spec: str | None = None, pools: Path | None = None) -> Target:
-    """The target a report was compiled for: its version, its clocks and whether the epoch controller was on."""
+    """The target a report was compiled for: version, clocks, memory pools and whether the epoch controller was on."""
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
     version = f"{report.version[0]}.{report.version[1]}" if report.version else ""
     board = "nucleo-n657x0-q" if _slow_clocks(report) else DEFAULT_TARGET.split("@")[0]
     target = load_target(spec or (f"{board}@{version}" if version else DEFAULT_TARGET), pools=pools)
+    if pools is None:
+        target = _with_layout(target, report.layout)
     if report.counts is not None:
         target = target.with_epoch_controller(report.counts.ec > 0)
     return target
+
+
+def _with_layout(target: Target, layout: Mapping[str, tuple[int, int]]) -> Target:
+    """The stock pools with the addresses and sizes that the report prints."""
+    known = [replace(p, start=layout[p.name][0], size=layout[p.name][1]) for p in target.pools if p.name in layout]
+    usable = tuple(pool for pool in known if pool.size)
+    return replace(target, pools=usable) if any(p.writable for p in usable) else target
 
 
 def _slow_clocks(report: StReport) -> bool:

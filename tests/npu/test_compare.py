@@ -58,6 +58,16 @@ def test_target_follows_the_report(neuralart_dir: Path) -> None:
     assert target_of(read_report(neuralart_dir / R10 / "v2.2.0_cubemx.txt"), "stm32n6570-dk@3.0").version == (3, 0)
 
 
+def test_pools_follow_the_report(neuralart_dir: Path) -> None:
+    own = target_of(read_report(neuralart_dir / R02 / "v2.1.0_network_generate_report.txt.gz"))
+    assert {pool.name for pool in own.pools} == {"npuRAM3", "npuRAM4", "npuRAM5", "npuRAM6", "hyperRAM", "octoFlash"}
+    flash = next(pool for pool in own.pools if pool.name == "octoFlash")
+    assert (flash.start, flash.size) == (0x70380000, 63 * 1024**2)
+    stock = target_of(read_report(neuralart_dir / R10 / "v2.2.0_cubemx.txt"))
+    assert "cpuRAM2" in {pool.name for pool in stock.pools}
+    assert "hyperRAM" not in {pool.name for pool in stock.pools}, "this build was given none"
+
+
 def test_every_stretch_of_difference_is_reported(neuralart_dir: Path) -> None:
     folder = neuralart_dir / R02
     report = read_report(folder / "v2.1.0_network_generate_report.txt.gz", folder / "v2.1.0_network_c_info.json.gz")

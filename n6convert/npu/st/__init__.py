@@ -109,6 +109,7 @@ def _join(text: StReport, info: StReport) -> StReport:
         sw_ops=count_ops(epochs, "sw"),
         hybrid_ops=count_ops(epochs, "hybrid"),
         pools=_join_pools(text.pools, info.pools),
+        layout=text.layout or info.layout,
         weights_bytes=info.weights_bytes or text.weights_bytes,
         activations_bytes=info.activations_bytes or text.activations_bytes,
         macc=text.macc or info.macc,

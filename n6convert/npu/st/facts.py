@@ -122,6 +122,8 @@ class StReport:
     sw_ops: dict[str, int] = field(default_factory=dict)
     hybrid_ops: dict[str, int] = field(default_factory=dict)
     pools: dict[str, StPool] = field(default_factory=dict)
+    layout: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Start address and size of every pool the compiler was given, used or not."""
     weights_bytes: int | None = None
     activations_bytes: int | None = None
     macc: int | None = None

@@ -74,6 +74,7 @@ def _normalise(lines: Sequence[str], source: str) -> StReport:
         sw_ops=count_ops(epochs, "sw"),
         hybrid_ops=count_ops(epochs, "hybrid"),
         pools=_pools(lines),
+        layout={match.group(1): _extent(match) for match in map(_POOL.match, lines) if match},
         macc=_macc(lines),
         allocates_io=not any("--no-inputs-allocation" in line for line in lines if line.startswith("Parameters")),
     )
@@ -114,15 +115,20 @@ def parse_options(arguments: str | None) -> tuple[str, ...]:
 def _pools(lines: Sequence[str]) -> dict[str, StPool]:
     pools: dict[str, StPool] = {}
     for match in filter(None, map(_POOL.match, lines)):
-        name, start, end = match.group(1), int(match.group(2), 16), int(match.group(3), 16)
+        name, (start, size) = match.group(1), _extent(match)
         used, _, weights, activations = (_bytes(match, index) for index in (4, 6, 8, 10))
         if used:
             exact = all(match.group(index) == "B" for index in (5, 9, 11))
-            pools[name] = StPool(name, used, weights, activations, end - start, start, exact=exact)
+            pools[name] = StPool(name, used, weights, activations, size, start, exact=exact)
     for match in filter(None, map(_RANGE.match, lines)):
         if match.group(1) in pools:
             pools[match.group(1)].ranges = match.group(2).strip()
     return pools
+
+
+def _extent(match: re.Match[str]) -> tuple[int, int]:
+    start, end = int(match.group(2), 16), int(match.group(3), 16)
+    return start, end - start
 
 
 def _bytes(match: re.Match[str], index: int) -> int:
