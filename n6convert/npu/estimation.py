@@ -97,14 +97,21 @@ def estimate(
         costs=costs,
         advice=advise(lowered, plan, costs, place_on),
         zero_points=advise_zero_points(lowered, plan, costs, place_on),
-        warnings=notes + _warnings(style, plan, costs),
+        warnings=notes + _warnings(style, lowered, plan, costs),
     )
 
 
-def _warnings(style: str, plan: Schedule, costs: Costs) -> list[str]:
+def _unsigned(lowered: Lowered) -> bool:
+    inner = (op.outputs[0] for op in lowered.ops if op.outputs)
+    return any(lowered.tensors[name].dtype == "uint8" for name in inner)
+
+
+def _warnings(style: str, lowered: Lowered, plan: Schedule, costs: Costs) -> list[str]:
     found = []
     if style == "float":
         found.append("the model is not quantized: every operator runs in float on the Cortex-M55; quantize it first")
+    elif style in ("qdq", "qoperator") and _unsigned(lowered):
+        found.append("activations are uint8: ST's import takes int8 only; quantize with signed activations")
     elif not any(epoch.kind is Where.HW for epoch in plan.epochs):
         found.append("no operator runs on the NPU")
     memory = costs.memory

@@ -30,6 +30,7 @@ _TRIPLE_LAYOUT: dict[str, tuple[str, tuple[int, ...], int]] = {
 _BIAS_POSITION = {"QLinearConv": 8, "QGemm": 6}
 _SHAPE_OPS = {"Shape", "Size"}
 _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_DYNAMIC = {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear"}
 
 
@@ -92,6 +93,8 @@ def absorb(graph: Graph) -> None:
             _quantize(graph, *parameters)
     if graph.style != "qoperator" and any(node.op == "DequantizeLinear" for node in graph.nodes):
         graph.style = "qdq"
+    if any(node.op in _DYNAMIC for node in graph.nodes):
+        graph.notes.append("dynamic quantization does not reach the NPU: quantize statically, with Q/DQ on every edge")
     alias = _Aliases(graph)
     kept: list[Node] = []
     for node in graph.nodes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
@@ -87,6 +89,36 @@ def test_float_models_are_called_float() -> None:
     found = estimate(attention_encoder(1, 8, 16, 2, 32, quantized=False))
     assert found.style == "float" and found.placement.epochs.hw == 0
     assert any("not quantized" in warning for warning in found.warnings)
+
+
+def test_unsigned_activations_and_dynamic_quantization_are_named() -> None:
+    unsigned = _one_relu(np.uint8)
+    assert any("uint8" in warning for warning in estimate(unsigned).warnings)
+    assert not any("uint8" in warning for warning in estimate(_one_relu(np.int8)).warnings)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    found = estimate(_graph(nodes, []))
+    assert any("dynamic quantization" in warning for warning in found.warnings)
+
+
+def _one_relu(kind: type) -> onnx.ModelProto:
+    pair = [numpy_helper.from_array(np.array(0.1, np.float32), "s"), numpy_helper.from_array(np.array(0, kind), "z")]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xf"]),
+        helper.make_node("Sigmoid", ["xf"], ["a"]),
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["aq"]),
+        helper.make_node("DequantizeLinear", ["aq", "s", "z"], ["y"]),
+    ]
+    return _graph(nodes, pair)
+
+
+def _graph(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> onnx.ModelProto:
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_empty_tensor_value_info("y")], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
 def test_unknown_target_names_the_known_ones(encoder: onnx.ModelProto) -> None:

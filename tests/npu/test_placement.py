@@ -333,6 +333,11 @@ def test_float_models_run_in_software_altogether(version: tuple[int, int]) -> No
     assert ops and {op.where for op in ops} == {Where.SW}
 
 
+def test_casts_of_wide_types_are_software() -> None:
+    ops = _ops(lambda b: b.op("Cast", b.op("Sigmoid", b.input(1, 30, 128)), to=1, pair=False))
+    assert next(op for op in ops if op.kind == "Cast").where is Where.SW
+
+
 def test_every_operator_says_why_and_on_what_evidence() -> None:
     for op in _ops(lambda b: b.op("Softmax", _concat(b, (16, 48)))):
         assert op.rule and op.reason and op.evidence

@@ -12,6 +12,7 @@ from n6convert.npu.rules.limits import SMALL_MAP, STREAM_BATCH
 HW_PERMUTATIONS = {(0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1)}
 """Channel position changes: the DMA does them (SEEN 25/25 r15, r02, r03)."""
 _SPLITS = ("Split", "Slice")
+_BYTES = {"int8", "uint8", "bool"}
 _FREE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
 
@@ -287,6 +288,12 @@ def gather_int(s: Subject) -> bool:
 def gather(s: Subject) -> bool:
     """Gather is executed by the M55 in float."""
     return True
+
+
+@rule("Cast", where=Where.SW, as_float=True, evidence="documented", remedy="remove the cast before quantizing")
+def cast_of_wide_types(s: Subject) -> bool:
+    """Casts from or to types of more than 8 bits are executed by the M55."""
+    return any(tensor.dtype not in _BYTES for tensor in (*s.data, s.output))
 
 
 @rule("Cast", where=Where.HW, evidence="documented")
