@@ -15,7 +15,7 @@ from n6convert.npu.cycles import epoch_cycles, plan_of
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
 from n6convert.npu.memory import MemoryPlan
 from n6convert.npu.st.mpool import MemoryPool
-from n6convert.npu.streams import epoch_traffic, is_idle, max_cycles, vector_bytes
+from n6convert.npu.streams import PoolTraffic, epoch_traffic, is_idle, max_cycles, vector_bytes
 from n6convert.npu.targets import Target
 
 __all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
@@ -70,13 +70,14 @@ def _cost(
     epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target,
     starts_blob: bool, between: bool,
 ) -> EpochCost:  # fmt: skip
-    estimate = max_cycles(epoch, tensors, pools, target)
+    traffic = epoch_traffic(epoch, tensors, pools, target)
+    estimate = max_cycles(epoch, tensors, traffic, target)
     if epoch.kind is not Where.HW:
         microseconds = sum(_software(op, tensors, target) for op in epoch.ops) / target.clocks.cpu
         microseconds += _transfers(epoch, tensors, pools, target) / target.clocks.npu
         switch = target.constants["overheads.switch_cpu_cycles"] / target.clocks.cpu if between else 0.0
         return EpochCost(epoch.id, epoch.kind, 0, estimate, microseconds, switch, _bound(epoch))
-    resources = _resources(epoch, tensors, pools, target)
+    resources = _resources(epoch, tensors, traffic, target)
     bound = max(resources, key=lambda name: resources[name])
     cycles = resources[bound] + target.constants["hardware_epoch.start_cycles"]
     cycles += _fill(epoch, tensors, resources, target) + _vectors(epoch, tensors, target)
@@ -102,10 +103,9 @@ def _bound(epoch: Epoch) -> str:
 
 
 def _resources(
-    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+    epoch: Epoch, tensors: Mapping[str, Tensor], traffic: Mapping[str, PoolTraffic], target: Target
 ) -> dict[str, float]:
     """NPU cycles that each resource needs for this epoch (SPEC g.1)."""
-    traffic = epoch_traffic(epoch, tensors, pools, target)
     needs = {"compute": epoch_cycles(epoch, tensors, target.version), "flash": 0.0, "memory": 0.0}
     for pool in target.pools:
         if pool.name not in traffic:

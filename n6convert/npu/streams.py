@@ -182,13 +182,12 @@ def _partial_sums(
 
 
 def max_cycles(
-    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+    epoch: Epoch, tensors: Mapping[str, Tensor], traffic: Mapping[str, PoolTraffic], target: Target
 ) -> float:
     """The compiler's estimate of one epoch in NPU cycles (SPEC f.1; SW epochs by its placeholders, f.3)."""
     if is_idle(epoch):
         return 0.0
     rates = {pool.name: pool.cycles_per_byte for pool in target.pools}
-    traffic = epoch_traffic(epoch, tensors, pools, target)
     totals = [max((t.reads + t.writes) * rates[name], t.slowest) for name, t in traffic.items()]
     if epoch.kind is not Where.HW:
         return max([sum(_placeholder(op, tensors, target) for op in epoch.ops), *totals])

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from n6convert.npu.costs import Costs, cost
+from n6convert.npu.ir import Where
+from n6convert.npu.memory import plan_memory
 from n6convert.npu.placement import place, read
+from n6convert.npu.streams import epoch_traffic
 from n6convert.npu.targets import load_target
 
 
@@ -45,6 +48,27 @@ def test_cycles(found: Found) -> None:
     assert len(compute) >= 5
     assert np.max(np.abs(np.array(compute) - 1)) < 0.04
     assert np.median(np.abs(np.array(estimate) - 1)) < 0.03
+
+
+@pytest.mark.parametrize(("report", "tolerance"), [("r01_3.0.0", 0.03), ("r07_2.1.0", 0.01), ("r02_2.1.0", 0.15)])
+def test_traffic(report: str, tolerance: float, neuralart_dir: Path) -> None:
+    """Bytes read and written on chip and read from flash, summed over the hardware epochs."""
+    truth = json.loads((neuralart_dir / "expected" / f"{report}.json").read_text())
+    model = neuralart_dir / "reports" / truth["model_file"]
+    pools = next(iter(model.parent.glob("*app2*.mpool")), None)
+    target = load_target(f"stm32n6570-dk@{truth['core_version'][:3]}", pools=pools)
+    lowered, schedule = place(read(model), target.version)
+    locations = plan_memory(lowered, schedule, target, allocate_io=pools is None).locations()
+    ours, theirs = np.zeros(3), np.zeros(3)
+    for epoch in schedule.epochs:
+        for name, use in epoch_traffic(epoch, lowered.tensors, locations, target).items():
+            if epoch.kind is Where.HW:
+                ours += [use.reads, 0, 0] if name == "octoFlash" else [0, use.reads, use.writes]
+    for entry in truth["per_epoch"]:
+        for name, (reads, writes, *_) in entry.get("pools", {}).items():
+            if entry["kind"] in {"HW", "EC"}:
+                theirs += [reads, 0, 0] if name == "octoFlash" else [0, reads, writes]
+    assert np.abs(ours / theirs - 1).max() < tolerance
 
 
 def test_memory(found: Found) -> None:
