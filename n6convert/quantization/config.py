@@ -17,10 +17,12 @@ class QuantizationConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ranges: RangeMethod = Field(default="auto", description="how activation ranges are found")
+    ranges_file: str | None = Field(default=None, description="ranges.json of an earlier run, instead of calibration")
     percentile: float = Field(
         default=99.999, gt=50, le=100, description="for `percentile`: share of values inside the range"
     )
     equalization: bool = Field(default=True, description="even out channels where that is exact in float")
+    equalization_strength: float = Field(default=0.5, gt=0, le=1, description="1: channels become equally large")
     bias_correction: bool = Field(default=True, description="bring channel means back to float, layer after layer")
     rounding: Literal["nearest", "second-order"] = Field(
         default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"

@@ -42,10 +42,13 @@ _UNARY = frozenset(
 def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
     """The function that the tensor's consumers apply value by value; None when they do not."""
     nodes, sinks = _functions(value)
-    if not nodes:
+    divided = [v for v in sinks if _is_denominator(v, nodes)]
+    sinks = [v for v in sinks if v not in divided]
+    if not nodes and not divided:
         return None
     outputs = [v for v in sinks if v is not value]
-    part = cut(model, nodes, [value], outputs)
+    part = cut(model, nodes, [value], [*outputs, *(v for v in divided if v is not value)])
+    _invert(part, [v.name or "" for v in divided])
     part.graph.inputs[0].shape = None
     for node in part.graph:
         for output in node.outputs:
@@ -78,6 +81,25 @@ def _functions(value: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
                 grown = True
     sinks = [v for v in inside if v.is_graph_output() or any(n not in nodes for n in v.consumers())]
     return nodes, sorted(sinks, key=lambda v: v.name or "")
+
+
+def _is_denominator(value: ir.Value, nodes: list[ir.Node]) -> bool:
+    """Whether all that reads the value, besides the functions, divides by it: then ``1 / x`` is what matters."""
+    others = [n for n in value.consumers() if n not in nodes]
+    return bool(others) and all(n.op_type == "Div" and n.inputs[0] is not value for n in others)
+
+
+def _invert(part: ir.Model, names: list[str]) -> None:
+    """Give the part the reciprocals of the named values as outputs instead of the values themselves."""
+    outputs = [v for v in part.graph.outputs if v.name not in names]
+    values = {v.name: v for v in (*part.graph.inputs, *(v for n in part.graph for v in n.outputs))}
+    for name in names:
+        node = ir.node("Reciprocal", [values[name]], name=f"{name}_inverse")
+        node.outputs[0].name, node.outputs[0].type = f"{name}_inverse", values[name].type
+        part.graph.append(node)
+        outputs.append(node.outputs[0])
+    part.graph.outputs.clear()
+    part.graph.outputs.extend(outputs)
 
 
 def _is_function(node: ir.Node, inside: set[ir.Value]) -> bool:

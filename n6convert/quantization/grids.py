@@ -96,6 +96,7 @@ def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:
     grid = plan.grids[output.name or ""]
     if grid.low >= bounds[0] - grid.scale / 2 and grid.high <= bounds[1] + grid.scale / 2:
         plan.absorbed.add(output.name or "")
+        plan.absorbed_inputs.add(source.name or "")
         plan.grids[source.name or ""] = grid
     else:
         plan.grids[source.name or ""] = Grid.from_range(max(grid.low, bounds[0]), min(grid.high, bounds[1]))

@@ -38,11 +38,13 @@ class Plan:
         grids: grid of every activation and of every constant operand.
         weights: integer weights by initializer name.
         absorbed: names of Relu/Clip outputs whose operator the grid of its input replaces exactly.
+        absorbed_inputs: names of those operators' inputs, which are no tensors of the INT8 model.
     """
 
     grids: dict[str, Grid] = field(default_factory=dict)
     weights: dict[str, QuantizedWeight] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)
+    absorbed_inputs: set[str] = field(default_factory=set)
 
 
 def along(vector: NDArray[np.float32], rank: int, axis: int) -> NDArray[np.float32]:

@@ -11,12 +11,25 @@ from n6convert.quantization.calibrate import Statistics
 from n6convert.quantization.grid import CODE_MAX, CODE_MIN
 from n6convert.quantization.histogram import Histogram
 
-__all__ = ["METHODS", "Effect", "Range", "candidates", "entropy_range", "mse_range", "percentile_range", "tensor_range"]
+__all__ = [
+    "METHODS",
+    "Effect",
+    "Range",
+    "candidates",
+    "entropy_range",
+    "mse_range",
+    "percentile_range",
+    "range_error",
+    "tensor_range",
+]
 
 Range = tuple[float, float]
 METHODS = ("minmax", "moving-average", "percentile", "mse", "entropy")
 #: exact values and candidates' rounded values in; pairs of the same after each consumer out
 Effect = Callable[[NDArray[np.float64], NDArray[np.float64]], list[tuple[NDArray[np.float64], NDArray[np.float64]]]]
+#: further percentiles that the automatic choice tries, for tensors with single massive values
+_SHARES = (99.99, 99.9)
+_BAD = 1e12
 _STEPS = np.linspace(0.1, 1.0, 46)
 _COARSE = np.array([1.0, 0.85, 0.7, 0.55, 0.43, 0.33, 0.25, 0.18, 0.12, 0.07])
 _FINE = np.array([0.86, 0.93, 1.0, 1.08])
@@ -47,6 +60,12 @@ def candidates(statistics: Statistics, percentile: float, effect: Effect | None 
         span = tensor_range(statistics, method, percentile, effect)
         if span not in found.values():
             found[method] = span
+    histogram = statistics.histogram
+    if histogram is not None and histogram.span > 0:
+        for share in _SHARES:
+            span = _inside(percentile_range(histogram, share), (statistics.low, statistics.high))
+            if span not in found.values():
+                found[f"percentile {share}"] = span
     return found
 
 
@@ -78,6 +97,12 @@ def mse_range(histogram: Histogram, whole: Range, effect: Effect | None = None) 
     return best
 
 
+def range_error(histogram: Histogram, spans: list[Range], effect: Effect | None = None) -> NDArray[np.float64]:
+    """Error of each range on the histogram, relative to the tensor's energy (behind its consumers' functions)."""
+    values, counts = _occupied(histogram)
+    return _errors(values, counts, np.array(spans), effect)
+
+
 def _errors(
     values: NDArray[np.float64], counts: NDArray[np.int64], spans: NDArray[np.float64], effect: Effect | None
 ) -> NDArray[np.float64]:
@@ -90,7 +115,8 @@ def _errors(
     pairs = effect(values, rounded) if effect is not None else [(values, rounded)]
     errors = np.zeros(len(spans))
     for exact, other in pairs:
-        errors += counts @ (other - exact[:, None]) ** 2 / max(float(counts @ exact**2), 1e-30)
+        gaps = np.nan_to_num((other - exact[:, None]) ** 2, nan=_BAD, posinf=_BAD)
+        errors += counts @ gaps / max(float(counts @ np.nan_to_num(exact**2, nan=0.0, posinf=0.0)), 1e-30)
     return errors
 
 

@@ -12,7 +12,8 @@ from n6convert.quantization.roles import is_constant, is_float
 __all__ = ["Region", "consumer_region", "cut", "with_outputs"]
 
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-_DEPTH = 5
+#: enough to reach from a residual sum through a LayerNorm in primitive steps to the products behind it
+_DEPTH = 10
 
 
 class Region:

@@ -1,0 +1,77 @@
+"""Ranges for all tensors of a model: from a file, by one method, or chosen tensor by tensor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from n6convert.quantization.calibrate import Feeds, FeedSource, Progress, Statistics, calibrate
+from n6convert.quantization.choose import choose_ranges
+from n6convert.quantization.config import QuantizationConfig
+from n6convert.quantization.effect import effect_of
+from n6convert.quantization.grids import exact_inputs, observed
+from n6convert.quantization.ranges import Effect, Range, candidates, tensor_range
+from n6convert.quantization.ranges_io import check_known, load_ranges
+from n6convert.quantization.roles import activations
+
+__all__ = ["Found", "find_ranges"]
+
+#: samples on which candidates of one tensor are tried
+_TRIALS = 2
+
+
+@dataclass
+class Found:
+    """Ranges by tensor name, what they were found from, and how often each method was chosen."""
+
+    ranges: dict[str, Range]
+    statistics: dict[str, Statistics]
+    effects: Mapping[str, Effect | None]
+    chosen: dict[str, int]
+
+
+def find_ranges(
+    model: ir.Model, feeds: FeedSource, few: Sequence[Feeds], config: QuantizationConfig, progress: Progress | None
+) -> Found:
+    """Ranges of every tensor the grids need.
+
+    Raises:
+        QuantizationError: no samples, or a tensor that is not finite.
+        SourceError: the ranges file is damaged or of another model.
+    """
+    names = observed(model.graph)
+    if config.ranges_file is not None:
+        return Found(check_known(load_ranges(Path(config.ranges_file)), names), {}, {}, {"file": len(names)})
+    histograms = config.ranges not in ("minmax", "moving-average")
+    statistics = calibrate(model, feeds, names, histograms=histograms, threads=config.threads, progress=progress)
+    effects = {
+        v.name or "": effect_of(model, v) for v in activations(model.graph) if histograms and v.name in statistics
+    }
+    fixed = exact_inputs(model.graph, few)
+    if config.ranges != "minmax":
+        fixed |= _whole_outputs(model.graph, statistics)
+    open_ = {n: s for n, s in statistics.items() if n not in fixed}
+    if config.ranges != "auto":
+        ranges = {n: tensor_range(s, config.ranges, config.percentile, effects.get(n)) for n, s in open_.items()}
+        return Found(ranges | fixed, statistics, effects, {config.ranges: len(ranges), "fixed": len(fixed)})
+    options = {n: _options(s, config, effects[n]) for n, s in open_.items()}
+    choice = choose_ranges(model, few[:_TRIALS], options, threads=config.threads, progress=progress)
+    ranges = {name: options[name][method] for name, method in choice.items()}
+    return Found(ranges | fixed, statistics, effects, dict(Counter(choice.values())) | {"fixed": len(fixed)})
+
+
+def _whole_outputs(graph: ir.Graph, statistics: dict[str, Statistics]) -> dict[str, Range]:
+    """Graph outputs are never clipped: their rare extremes (a confident detection) are the answers."""
+    found = {v.name or "": statistics.get(v.name or "") for v in graph.outputs}
+    return {name: (s.low, s.high) for name, s in found.items() if s is not None}
+
+
+def _options(statistics: Statistics, config: QuantizationConfig, effect: Effect | None) -> dict[str, Range]:
+    """Candidate ranges; where the consumers are functions of each value, the best one is known without trials."""
+    if effect is not None:
+        return {"mse": tensor_range(statistics, "mse", config.percentile, effect)}
+    return candidates(statistics, config.percentile)

@@ -1,0 +1,64 @@
+"""``ranges.json``: calibration results to keep, edit by hand, and share between recipes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from n6convert.errors import QuantizationError, SourceError
+from n6convert.quantization.ranges import Range
+
+__all__ = ["check_known", "load_ranges", "save_ranges"]
+
+_FORMAT = "n6convert ranges 1"
+
+
+def save_ranges(ranges: dict[str, Range], path: Path) -> None:
+    """Write ranges as ``{"format": ..., "ranges": {tensor: [low, high]}}``, one tensor a line."""
+    lines = ",\n".join(f"    {json.dumps(name)}: [{low!r}, {high!r}]" for name, (low, high) in sorted(ranges.items()))
+    path.write_text(f'{{\n  "format": "{_FORMAT}",\n  "ranges": {{\n{lines}\n  }}\n}}\n', encoding="utf-8")
+
+
+def load_ranges(path: Path) -> dict[str, Range]:
+    """Read a file that :func:`save_ranges` wrote and somebody may have edited.
+
+    Raises:
+        SourceError: not such a file, or a range that is not two finite numbers in order; the tensor is named.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        entries = content["ranges"] if content["format"] == _FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError("cannot read the ranges", place=path, found=str(error)[:200]) from error
+    if not isinstance(entries, dict):
+        raise SourceError("the file holds no ranges", place=path, limit=f'"format": "{_FORMAT}"')
+    return {name: _checked(path, name, span) for name, span in entries.items()}
+
+
+def _checked(path: Path, name: str, span: object) -> Range:
+    if isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span):
+        low, high = float(span[0]), float(span[1])
+        if math.isfinite(low) and math.isfinite(high) and low <= high:
+            return low, high
+    raise SourceError(
+        "a range is wrong", place=f"{path}, tensor {name}", limit="[low, high], finite, low <= high", found=span
+    )
+
+
+def check_known(ranges: dict[str, Range], names: Iterable[str]) -> dict[str, Range]:
+    """The ranges of the given tensors.
+
+    Raises:
+        QuantizationError: a tensor has no range; the file belongs to another model or another version of it.
+    """
+    missing = [n for n in names if n not in ranges]
+    if missing:
+        raise QuantizationError(
+            "the saved ranges do not cover the model",
+            place=f"tensor {missing[0]}",
+            found=f"{len(missing)} tensors without a range",
+            remedy="calibrate again, or use the ranges of this very model",
+        )
+    return {n: ranges[n] for n in names}

@@ -1,0 +1,120 @@
+"""Where the error comes from: SQNR of every tensor, the worst ones with their likely cause and a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.numerics import Session
+from n6convert.quantization.judge import Judge
+from n6convert.quantization.plan import Plan
+from n6convert.quantization.subgraph import with_outputs
+
+__all__ = ["explain", "leave_one_out", "one_at_a_time", "tensor_sqnr", "worst"]
+
+Sample = Mapping[str, NDArray[Any]]
+_REMEDIES = {
+    "outlier channel": "equalization evens channels out; or split the channel off in the model",
+    "mixed range": "give the parts outputs of their own instead of one Concat (boxes and scores, pixels and shares)",
+    "saturation": "set a wider range in ranges.json, or `ranges: minmax`",
+    "tiny scale": "the tensor is almost constant: check that it is used, or fold it",
+    "inherited": "the error comes from tensors before it; mend those first",
+}
+
+
+def tensor_sqnr(float_model: ir.Model, model: ir.Model, plan: Plan, samples: Sequence[Sample]) -> dict[str, float]:
+    """SQNR in dB of each activation of the INT8 model against float, all earlier errors included."""
+    pairs = _dequantized(model)
+    names = [n for n in plan.grids if n in pairs and n not in plan.absorbed_inputs]
+    inputs = {v.name for v in float_model.graph.inputs}
+    exact = Session(with_outputs(float_model, [n for n in names if n not in inputs]))
+    rounded = Session(with_outputs(model, [pairs[n] for n in names]), optimize=False)
+    signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for sample in samples:
+        reference = {**sample, **exact.run({n: sample[n] for n in exact.inputs})}
+        found = rounded.run({n: sample[n] for n in rounded.inputs})
+        for name in names:
+            gap = found[pairs[name]].astype(np.float64) - reference[name]
+            signal[name] += float(np.sum(reference[name].astype(np.float64) ** 2))
+            noise[name] += float(np.sum(gap**2))
+    return {n: _decibel(signal[n], noise[n]) for n in names}
+
+
+def one_at_a_time(float_model: ir.Model, model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
+    """Mean output SQNR in dB when only the named tensor (and every constant) is INT8."""
+    return {name: judge.score(_with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
+
+
+def leave_one_out(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
+    """dB of output SQNR gained when the named tensor alone is left in float."""
+    base = judge.score(model)
+    return {name: judge.score(_with_pairs(model, lambda n, out=name: n != out)) - base for name in names}
+
+
+def worst(
+    sqnr: Mapping[str, float], statistics: Mapping[str, Any], plan: Plan, graph: ir.Graph, count: int = 10
+) -> list[dict[str, Any]]:
+    """The tensors with the least SQNR, each with its likely cause and a remedy."""
+    by_name = {v.name: v for node in graph for v in node.outputs}
+    ranked = sorted(sqnr, key=lambda n: sqnr[n])[:count]
+    return [{"name": n, "sqnr_db": sqnr[n]} | explain(n, by_name.get(n), sqnr, statistics.get(n), plan) for n in ranked]
+
+
+def explain(
+    name: str, value: ir.Value | None, sqnr: Mapping[str, float], statistics: Any, plan: Plan
+) -> dict[str, str]:
+    """The likely cause of a tensor's error, and what to do about it."""
+    cause = _cause(name, value, sqnr, statistics, plan)
+    return {"cause": cause, "remedy": _REMEDIES[cause]}
+
+
+def _cause(name: str, value: ir.Value | None, sqnr: Mapping[str, float], statistics: Any, plan: Plan) -> str:
+    producer = value.producer() if value is not None else None
+    names = [v.name or "" for v in (producer.inputs if producer else ()) if v is not None]
+    before = [sqnr[n] for n in names if n in sqnr]
+    if before and min(before) < sqnr[name] + 3:
+        return "inherited"
+    grid = plan.grids[name]
+    if producer is not None and producer.op_type == "Concat":
+        spans = [plan.grids[v.name or ""].scale for v in producer.inputs if v is not None and v.name in plan.grids]
+        if spans and max(spans) > 8 * min(spans):
+            return "mixed range"
+    if grid.scale < 1e-6:
+        return "tiny scale"
+    if statistics is not None and (statistics.low < grid.low * 1.5 - 1e-9 or statistics.high > grid.high * 1.5 + 1e-9):
+        return "saturation"
+    return "outlier channel"
+
+
+def _dequantized(model: ir.Model) -> dict[str, str]:
+    """Planned tensor name -> name of its dequantized value in the INT8 model."""
+    found = {}
+    for node in model.graph:
+        if node.op_type == "QuantizeLinear" and node.inputs[0] is not None:
+            name = (node.inputs[0].name or "").removesuffix("_QuantizeLinear_Input")
+            for user in node.outputs[0].consumers():
+                found[name] = user.outputs[0].name or ""
+    return found
+
+
+def _with_pairs(model: ir.Model, keep: Any) -> ir.Model:
+    """A copy of the INT8 model in which only the pairs of the chosen tensors round."""
+    copy = model.clone()
+    for node in list(copy.graph):
+        if node.op_type != "QuantizeLinear" or node.inputs[0] is None:
+            continue
+        name = (node.inputs[0].name or "").removesuffix("_QuantizeLinear_Input")
+        if keep(name):
+            continue
+        for user in list(node.outputs[0].consumers()):
+            if not user.outputs[0].is_graph_output():
+                user.outputs[0].replace_all_uses_with(node.inputs[0])
+    return copy
+
+
+def _decibel(signal: float, noise: float) -> float:
+    return 120.0 if noise == 0 else float(10 * np.log10(max(signal, 1e-300) / noise))
