@@ -1,72 +1,58 @@
-"""Patches without permuting tensors of rank 5, or two inner axes (SPEC c.4: SW or hybrid, and 4.x crashes on rank 5).
+"""Patches and their attention without batches of four, rank 5, or transposes of two inner axes (SPEC c.4, j.19).
 
 A pixel at (2y + a, 2x + b) belongs to group p = 2a + b; attention runs within each group. The exporter writes the way
-there as ``[C h/2, 2, w/2, 2]`` with a (0,2,1,3) transpose, and back again. Here:
+there as ``[C h/2, 2, w/2, 2]`` with a (0,2,1,3) transpose, computes on ``[4, n, C]``, and goes back the same way. Here:
 
 * there: the 1x1 convolution before it becomes one of 2x2 with stride 2 and 4 C outputs ``(p, C)``, the weights of group
-  p at its own tap, zeros elsewhere; ``(p, C, n)`` to ``(p, n, C)`` is then a transpose of two axes;
-* back: the same transpose, and DepthToSpace (mode DCR), whose channels are ordered ``(p, C)``.
+  p at its own tap, zeros elsewhere; each group ``[1, C, n]`` is turned to ``[1, n, C]``, and all are joined;
+* the transformer computes on ``[1, 4 n, C]``; attention takes the groups apart, one after the other;
+* back: each group is turned again, joined on the channels ``(p, C)``, which is DepthToSpace in mode DCR.
 
-Both are exact: every value is computed from the same numbers.
+All of it is exact: every value is computed from the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from n6convert.builtin.static import settle_shapes
 from n6convert.errors import GraphError
+from n6convert_mobilevit.editing import Editor, shape_of, source_of
 
 __all__ = ["write_patches"]
 
 _MOVES = ("Reshape", "Transpose")
-
-
-@dataclass
-class _Block:
-    """A transformer between unfolding and folding: ``[1, C, h, w]`` to ``[4, n, C]`` and back."""
-
-    conv: ir.Node
-    tokens: ir.Value
-    result: ir.Value
-    folded: ir.Value
+_GROUPS = 4
 
 
 def write_patches(model: ir.Model) -> ir.Model:
-    """Rewrite every unfolding and folding of the exported graph, in place; shapes are settled on the way.
+    """Rewrite every unfolding, attention and folding of the exported graph, in place; shapes are settled on the way.
 
     Raises:
-        GraphError: the graph holds none, so it is not what the exporter is known to write.
+        GraphError: the graph is not what the exporter is known to write.
     """
     settle_shapes(model)
-    blocks = list(_blocks(model))
-    if not blocks:
-        raise GraphError("the exported MobileViT holds no patches in the known form")
-    for block in blocks:
-        _unfold(model, block)
-        _fold(model, block)
+    convs = [node for node in model.graph if node.op_type == "Conv"]
+    unfolds = [found for found in map(_unfolding, convs) if found is not None]
+    folds = [found for found in map(_folding, convs) if found is not None]
+    attentions = [_attention(node) for node in model.graph if node.op_type == "Softmax"]
+    if not unfolds or len(unfolds) != len(folds):
+        found = f"{len(unfolds)} ways to patches and {len(folds)} back"
+        raise GraphError("the exported graph holds no patches in the known form", found=found)
+    for attention in attentions:
+        _by_group(Editor(model, attention.softmax), attention)
+    for conv, tokens in unfolds:
+        _unfold(Editor(model, conv), conv, tokens)
+    for conv, result in folds:
+        _fold(Editor(model, conv), conv, result)
     common.RemoveUnusedNodesPass()(model)
+    common.TopologicalSortPass()(model)
     settle_shapes(model)
     return model
-
-
-def _blocks(model: ir.Model) -> Iterator[_Block]:
-    """Each 1x1 convolution that is unfolded, with the end of the moves, paired with the folding that follows."""
-    convs = [node for node in model.graph if node.op_type == "Conv"]
-    unfolds = [pair for pair in map(_unfolding, convs) if pair is not None]
-    folds = [pair for pair in map(_folding, convs) if pair is not None]
-    if len(unfolds) != len(folds):
-        raise GraphError("patches are taken apart and put together again in unknown ways",
-                         found=f"{len(unfolds)} and {len(folds)}")  # fmt: skip
-    for (conv, tokens), (result, folded) in zip(unfolds, folds, strict=True):
-        yield _Block(conv, tokens, result, folded)
 
 
 def _unfolding(conv: ir.Node) -> tuple[ir.Node, ir.Value] | None:
@@ -74,78 +60,93 @@ def _unfolding(conv: ir.Node) -> tuple[ir.Node, ir.Value] | None:
     value = conv.outputs[0]
     while len(value.uses()) == 1 and (node := next(iter(value.uses())).node).op_type in _MOVES:
         value = node.outputs[0]
-    shape, channels = _shape(value), _shape(conv.outputs[0])
-    fits = len(shape) == 3 and shape[0] == 4 and len(channels) == 4 and shape[2] == channels[1]
+    shape, channels = shape_of(value), shape_of(conv.outputs[0])
+    fits = len(shape) == 3 and shape[0] == _GROUPS and len(channels) == 4 and shape[2] == channels[1]
     return (conv, value) if fits and value is not conv.outputs[0] else None
 
 
-def _folding(conv: ir.Node) -> tuple[ir.Value, ir.Value] | None:
-    """(tokens ``[4, n, C]``, folded map) when a convolution reads the end of a folding."""
-    folded = conv.inputs[0]
-    value = folded
-    while value is not None and (node := value.producer()) is not None and node.op_type in _MOVES:
-        value = node.inputs[0]
-    if folded is None or value is None or value is folded:
+def _folding(conv: ir.Node) -> tuple[ir.Node, ir.Value] | None:
+    """(convolution, tokens ``[4, n, C]``) when the convolution reads the end of a folding."""
+    value = source_of(conv.inputs[0], _MOVES)
+    if value is conv.inputs[0] or value is None or conv.inputs[0] is None:
         return None
-    shape, target = _shape(value), _shape(folded)
-    return (value, folded) if len(shape) == 3 and shape[0] == 4 and shape[2] == target[1] else None
+    shape, target = shape_of(value), shape_of(conv.inputs[0])
+    return (conv, value) if len(shape) == 3 and shape[0] == _GROUPS and shape[2] == target[1] else None
 
 
-def _unfold(model: ir.Model, block: _Block) -> None:
-    _, channels, height, width = _shape(block.conv.outputs[0])
-    weight = ir.convenience.get_const_tensor(block.conv.inputs[1])  # type: ignore[arg-type]
-    numbers = None if weight is None else np.asarray(weight.numpy(), np.float32)
-    if numbers is None or numbers.shape[2:] != (1, 1):
-        raise GraphError("patches are expected behind a 1x1 convolution", place=block.conv.name)
-    taps = np.zeros((4, channels, numbers.shape[1], 2, 2), np.float32)
-    for p in range(4):
-        taps[p, :, :, p // 2, p % 2] = numbers[:, :, 0, 0]
-    inputs = [block.conv.inputs[0], _constant(model, f"{block.conv.name}.taps", taps.reshape(-1, *taps.shape[2:]))]
-    if len(block.conv.inputs) > 2 and block.conv.inputs[2] is not None:
-        bias = ir.convenience.get_const_tensor(block.conv.inputs[2])
-        assert bias is not None
-        inputs.append(_constant(model, f"{block.conv.name}.biases", np.tile(bias.numpy(), 4)))
-    attributes = {"kernel_shape": [2, 2], "strides": [2, 2]}
-    groups = _node(model, block.conv, "Conv", inputs, attributes, "groups")
-    seen = _reshape(model, block.conv, groups, [4, channels, height * width // 4], "split")
-    swapped = _node(model, block.conv, "Transpose", [seen], {"perm": [0, 2, 1]}, "tokens")
-    block.tokens.replace_all_uses_with(swapped, replace_graph_outputs=True)
+def _unfold(edit: Editor, conv: ir.Node, tokens: ir.Value) -> None:
+    _, channels, height, width = shape_of(conv.outputs[0])
+    weight = edit.numbers(conv.inputs[1])
+    if weight.shape[2:] != (1, 1):
+        raise GraphError("patches are expected behind a 1x1 convolution", place=conv.name)
+    taps = np.zeros((_GROUPS, channels, weight.shape[1], 2, 2), np.float32)
+    for p in range(_GROUPS):
+        taps[p, :, :, p // 2, p % 2] = weight[:, :, 0, 0]
+    inputs = [conv.inputs[0], edit.constant("taps", taps.reshape(-1, *taps.shape[2:]))]
+    if len(conv.inputs) > 2 and conv.inputs[2] is not None:
+        inputs.append(edit.constant("biases", np.tile(edit.numbers(conv.inputs[2]), _GROUPS)))
+    maps = edit.node("Conv", inputs, "groups", kernel_shape=[2, 2], strides=[2, 2])
+    rows = []
+    for p, part in enumerate(edit.split(maps, [channels] * _GROUPS, "group")):
+        flat = edit.reshape(part, [1, channels, height * width // _GROUPS], f"flat{p}")
+        rows.append(edit.node("Transpose", [flat], f"rows{p}", perm=[0, 2, 1]))
+    tokens.replace_all_uses_with(edit.node("Concat", rows, "tokens", axis=1))
 
 
-def _fold(model: ir.Model, block: _Block) -> None:
-    _, channels, height, width = _shape(block.folded)
-    anchor = block.folded.producer()
-    assert anchor is not None
-    swapped = _node(model, anchor, "Transpose", [block.result], {"perm": [0, 2, 1]}, "groups")
-    seen = _reshape(model, anchor, swapped, [1, 4 * channels, height // 2, width // 2], "joined")
-    attributes = {"blocksize": 2, "mode": "DCR"}
-    whole = _node(model, anchor, "DepthToSpace", [seen], attributes, "pixels")
-    block.folded.replace_all_uses_with(whole)
+def _fold(edit: Editor, conv: ir.Node, result: ir.Value) -> None:
+    assert conv.inputs[0] is not None
+    _, channels, height, width = shape_of(conv.inputs[0])
+    maps = []
+    for p, part in enumerate(edit.split(result, [height * width // _GROUPS] * _GROUPS, "group")):
+        turned = edit.node("Transpose", [part], f"turned{p}", perm=[0, 2, 1])
+        maps.append(edit.reshape(turned, [1, channels, height // 2, width // 2], f"map{p}"))
+    joined = edit.node("Concat", maps, "groups", axis=1)
+    conv.replace_input_with(0, edit.node("DepthToSpace", [joined], "pixels", blocksize=2, mode="DCR"))
 
 
-def _node(
-    model: ir.Model, anchor: ir.Node, kind: str, inputs: list[ir.Value | None], attributes: Mapping[str, Any], role: str
-) -> ir.Value:
-    """A node behind an existing one; named after it."""
-    name = f"{anchor.name}.{role}"
-    output = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
-    node = ir.node(kind, inputs, attributes, outputs=[output], name=name)
-    last = anchor.meta.get("last", anchor)
-    model.graph.insert_after(last, node)
-    anchor.meta["last"] = node
-    return output
+@dataclass
+class _Attention:
+    """Queries, keys, values ``[4, n, C]``, the softmax between them, the scale of its scores, and the result."""
+
+    softmax: ir.Node
+    operands: tuple[ir.Value, ir.Value, ir.Value]
+    heads: int
+    scale: ir.Node
+    result: ir.Value
 
 
-def _reshape(model: ir.Model, anchor: ir.Node, value: ir.Value, shape: list[int], role: str) -> ir.Value:
-    target = _constant(model, f"{anchor.name}.{role}.shape", np.array(shape, np.int64))
-    return _node(model, anchor, "Reshape", [value, target], {}, role)
+def _attention(softmax: ir.Node) -> _Attention:
+    scale = softmax.inputs[0].producer() if softmax.inputs[0] is not None else None
+    product = scale.inputs[0].producer() if scale is not None and scale.inputs[0] is not None else None
+    second = next(iter(softmax.outputs[0].uses())).node
+    after = second.outputs[0]
+    while len(after.uses()) == 1 and (node := next(iter(after.uses())).node).op_type in _MOVES:
+        after = node.outputs[0]
+    known = product is not None and product.op_type == second.op_type == "MatMul"
+    if not known or product is None or scale is None or scale.op_type not in {"Div", "Mul"}:
+        raise GraphError("an attention of an unknown form", place=softmax.name)
+    q, k = (source_of(value, _MOVES) for value in product.inputs)
+    v = source_of(second.inputs[1], _MOVES)
+    shapes = {shape_of(value) for value in (q, k, v, after) if value is not None}
+    if q is None or k is None or v is None or len(shapes) != 1 or len(shape_of(q)) != 3:
+        raise GraphError("an attention of an unknown form", place=softmax.name)
+    return _Attention(softmax, (q, k, v), shape_of(second.outputs[0])[1], scale, after)
 
 
-def _constant(model: ir.Model, name: str, array: NDArray[Any]) -> ir.Value:
-    value = ir.val(name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
-    model.graph.register_initializer(value)
-    return value
-
-
-def _shape(value: ir.Value) -> tuple[int, ...]:
-    return tuple(d for d in value.shape or () if isinstance(d, int))
+def _by_group(edit: Editor, found: _Attention) -> None:
+    """The same attention for one group at a time, on ``[1, 4 n, C]``."""
+    groups, tokens, channels = shape_of(found.operands[0])
+    view = [1, tokens, found.heads, channels // found.heads]
+    parts = [edit.split(value, [tokens] * groups, role) for value, role in zip(found.operands, "qkv", strict=True)]
+    results = []
+    for p, (q, k, v) in enumerate(zip(*parts, strict=True)):
+        heads = [edit.reshape(value, view, f"{role}{p}.view") for value, role in ((q, "q"), (k, "k"), (v, "v"))]
+        turns = zip(heads, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), "qkv", strict=True)
+        q, k, v = (edit.node("Transpose", [x], f"{role}{p}.heads", perm=perm) for x, perm, role in turns)
+        scores = edit.node("MatMul", [q, k], f"scores{p}")
+        scaled = edit.node(found.scale.op_type, [scores, found.scale.inputs[1]], f"scaled{p}")
+        weights = edit.node("Softmax", [scaled], f"weights{p}", axis=-1)
+        context = edit.node("MatMul", [weights, v], f"context{p}")
+        merged = edit.node("Transpose", [context], f"merged{p}", perm=[0, 2, 1, 3])
+        results.append(edit.reshape(merged, [1, tokens, channels], f"rows{p}"))
+    found.result.replace_all_uses_with(edit.node("Concat", results, "all", axis=1))

@@ -77,6 +77,7 @@ def test_patches_need_no_awkward_tensors(built: tuple[MobileVit, FloatModel]) ->
     assert sum(node.op_type == "DepthToSpace" for node in model.graph) == 3
     outside = [n for n in model.graph if n.op_type == "Transpose" and "attention" not in n.name]
     assert {tuple(n.attributes.get_ints("perm")) for n in outside} == {(0, 2, 1)}
+    assert all(v.shape[0] == 1 for n in model.graph for v in n.outputs if v.shape is not None and len(v.shape) > 1)
     assert {f.rule for f in lint(model) if f.severity == "error"} == set()
     assert "torch" not in sys.modules and "transformers" not in sys.modules
 
