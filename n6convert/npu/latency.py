@@ -107,18 +107,17 @@ def _resources(
 ) -> dict[str, float]:
     """NPU cycles that each resource needs for this epoch (SPEC g.1)."""
     needs = {"compute": epoch_cycles(epoch, tensors, target.version), "flash": 0.0, "memory": 0.0}
-    for pool in target.pools:
-        if pool.name not in traffic:
-            continue
+    for pool in (pool for pool in target.pools if pool.name in traffic):
         use = traffic[pool.name]
         if not pool.writable:
             needs["flash"] = (use.reads - _streamed(epoch, tensors, target)) * target.clocks.npu / target.flash_mb_s
-        elif pool.external:
+            continue
+        if pool.external:
             packed = use.reads + use.writes - use.scattered
-            needs["memory"] += packed * target.clocks.npu / target.hyperram_mb_s + use.scattered * _beat(pool, target)
+            cycles = packed * target.clocks.npu / target.hyperram_mb_s + use.scattered * _beat(pool, target)
         else:
-            onchip = max(max(use.reads, use.writes) * pool.cycles_per_byte, use.beats * _beat(pool, target))
-            needs["memory"] = max(needs["memory"], onchip)
+            cycles = max(max(use.reads, use.writes) * pool.cycles_per_byte, use.beats * _beat(pool, target))
+        needs["memory"] = max(needs["memory"], cycles)
     return needs
 
 

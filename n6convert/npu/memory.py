@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from n6convert.npu.ir import Lowered, Op, Schedule, Where
 from n6convert.npu.st.mpool import MemoryPool
-from n6convert.npu.streams import stored_weights, vector_bytes
+from n6convert.npu.streams import constant_pools, stored_weights, vector_bytes
 from n6convert.npu.targets import Target
 
 __all__ = [
@@ -246,9 +246,8 @@ def _high_water(pool: MemoryPool, buffers: Iterable[Buffer]) -> int:
 
 
 def _place_weights(weights: int, target: Target, uses: Mapping[str, PoolUse]) -> int:
-    """Weights go where constants are preferred, read-only pools first; returns the bytes that do not fit."""
-    pools = sorted((p for p in target.pools if p.constants), key=lambda p: p.writable)
-    for pool in pools:
+    """Fill the pools for constants with weights; returns the bytes that do not fit."""
+    for pool in constant_pools(target):
         room = min(weights, pool.size - uses[pool.name].activations)
         uses[pool.name].weights = room
         weights -= room

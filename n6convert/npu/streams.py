@@ -17,7 +17,7 @@ from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import Target
 
-__all__ = ["PoolTraffic", "epoch_traffic", "is_idle", "max_cycles", "stored_weights", "vector_bytes"]
+__all__ = ["PoolTraffic", "constant_pools", "epoch_traffic", "is_idle", "max_cycles", "stored_weights", "vector_bytes"]
 
 PACKED_CHANNELS = 8
 """From this batch depth on a stream fills its beats (SPEC f.2)."""
@@ -79,6 +79,13 @@ def vector_bytes(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
     return (2 * (len(op.inputs) > 2) + 2 * per_channel) * op.conv.out_channels * op.conv.out_hw[1]
 
 
+def constant_pools(target: Target) -> list[MemoryPool]:
+    """Where weights go, in order: read-only pools, pools for constants, else every pool (weights on chip)."""
+    fitting = [pool for pool in target.pools if pool.constants or not pool.writable]
+    preferred = sorted(fitting, key=lambda pool: pool.writable)
+    return preferred or sorted(target.pools, key=lambda pool: pool.cycles_per_byte)
+
+
 def epoch_traffic(
     epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
 ) -> dict[str, PoolTraffic]:
@@ -88,7 +95,7 @@ def epoch_traffic(
         pools: where each tensor that crosses an epoch border lies.
     """
     traffic: dict[str, PoolTraffic] = defaultdict(PoolTraffic)
-    constants = next((pool for pool in target.pools if not pool.writable), target.pools[-1])
+    constants = constant_pools(target)[0]
     readers = {op.inputs[0]: op for op in reversed(epoch.ops) if op.inputs}
     for name in epoch.inputs:
         _read(traffic, name, readers.get(name), tensors, pools.get(name), target)

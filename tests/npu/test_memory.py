@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,14 @@ def test_a_model_that_does_not_fit_says_by_how_much() -> None:
     assert not plan.fits and plan.missing == 40_000 * 256
     kit = plan_memory(lowered, schedule, load_target("stm32n6570-dk@3.0"))
     assert kit.fits and kit.external == 40_000 * 256
+
+
+def test_weights_on_chip_when_there_is_no_flash(target: Target) -> None:
+    lowered, schedule = _network()
+    onchip = replace(target, pools=tuple(pool for pool in target.pools if not pool.external))
+    plan = plan_memory(lowered, schedule, onchip)
+    assert plan.fits and sum(use.weights for use in plan.pools) == plan.weights
+    lowered.tensors["w"].shape = (8, 1, 3, 3)
+    huge = replace(lowered.ops[0].conv, kernel=(1000, 1000)) if lowered.ops[0].conv else None
+    lowered.ops[0].conv = huge
+    assert plan_memory(lowered, schedule, onchip).missing > 5_000_000
