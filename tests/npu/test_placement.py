@@ -306,6 +306,7 @@ def test_layer_normalization_as_one_operator() -> None:
     assert _off(build, (2, 2)) == {"DequantizeLinear": 1, "LayerNormalization": 1, "QuantizeLinear": 1}
     found = _off(build, (4, 0))
     assert found["Reciprocal(float)"] == 1 and found["GlobalAveragePool(float)"] == 2
+    assert found["DequantizeLinear"] == 2, "mean and difference both read the input"
 
 
 def test_power_depends_on_the_version() -> None:

@@ -8,10 +8,20 @@ from n6convert.npu.lowering.core import Lowerer, lowers
 
 __all__: list[str] = []
 
-_LAYER_NORM = (
-    *("GlobalAveragePool", "Sub", "Mul", "GlobalAveragePool", "Add", "Sqrt", "Reciprocal", "Mul", "Mul", "Add"),
+_LAYER_NORM: tuple[tuple[str, tuple[int, ...], bool], ...] = (
+    ("GlobalAveragePool", (0,), True),
+    ("Sub", (0, 1), False),
+    ("Mul", (2, 2), False),
+    ("GlobalAveragePool", (3,), True),
+    ("Add", (4,), True),
+    ("Sqrt", (5,), True),
+    ("Reciprocal", (6,), True),
+    ("Mul", (2, 7), False),
+    ("Mul", (8,), False),
+    ("Add", (9,), False),
 )
-"""What core 4 expands LayerNormalization to (SPEC c.3)."""
+"""What core 4 expands LayerNormalization to: operator, operands (0 = input, n = result of line n), one value a row
+(SPEC c.3)."""
 
 _ACTIV = (
     *("Swish", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "ThresholdedRelu", "Relu", "Clip", "PRelu"),
@@ -80,12 +90,9 @@ def _layer_normalization(lowerer: Lowerer, node: Node) -> None:
         lowerer.emit("LayerNormalization", node, rule, node.inputs, [result])
         return
     shape = lowerer.shape(source)
-    small = (*shape[:-1], 1)
-    x = source
-    for step, kind in enumerate(_LAYER_NORM):
-        reduced = 3 <= step <= 6 or step == 0
-        y = result if step == len(_LAYER_NORM) - 1 else lowerer.fresh(
-            result, "norm", small if reduced else shape, dtype="float32"
-        )
-        lowerer.emit(kind, node, rule, [x], [y])
-        x = y
+    made = [source]
+    for kind, operands, reduced in _LAYER_NORM:
+        last = len(made) == len(_LAYER_NORM)
+        size = (*shape[:-1], 1) if reduced else shape
+        made.append(result if last else lowerer.fresh(result, "norm", size, dtype="float32"))
+        lowerer.emit(kind, node, rule, [made[i] for i in operands], [made[-1]])
