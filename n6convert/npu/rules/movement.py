@@ -166,6 +166,18 @@ def split_behind_software(s: Subject) -> bool:
     return s.node.inputs[0] in s.stored_channel_last
 
 
+@rule(
+    "Split",
+    where=Where.HYBRID,
+    since=(3, 0),
+    evidence="inferred from 6/6 software Splits of r15 and the hybrid ones of 4.0.1",
+    remedy="keep the operator before it on the NPU",
+)
+def split_behind_software_hybrid(s: Subject) -> bool:
+    """A Split of a tensor that a software operator stored channel-last is executed by M55 and DMA together."""
+    return s.node.inputs[0] in s.stored_channel_last
+
+
 @rule(*_SPLITS, where=Where.NONE, evidence="documented")
 def slice_of_everything(s: Subject) -> bool:
     """A Slice that keeps everything is no work."""
