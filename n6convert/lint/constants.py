@@ -11,6 +11,7 @@ __all__ = [
     "DIM_LIMIT",
     "IR_MAX",
     "IR_WRITTEN",
+    "LEVELS_FULL",
     "LEVELS_LOST",
     "LEVELS_POOR",
     "MATMUL_RANK",
@@ -40,7 +41,9 @@ SCATTER_RANK = 5
 SLICE_AXES = 3
 DIM_LIMIT = 65_536
 
-#: of the 256 levels of an 8-bit grid: a part with fewer than LEVELS_POOR is badly served, below LEVELS_LOST gone
+#: of the 256 levels of an 8-bit grid: LEVELS_FULL are plenty, below LEVELS_POOR precision is lost, below
+#: LEVELS_LOST the meaning
+LEVELS_FULL = 64
 LEVELS_POOR = 24
 LEVELS_LOST = 6
 

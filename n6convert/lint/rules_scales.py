@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.lint.constants import BOUNDED, LEVELS_LOST, LEVELS_POOR, SAME_GRID
+from n6convert.lint.constants import BOUNDED, LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.lint.finding import Break, Finding, Severity, limit, limits
 from n6convert.lint.view import View, constant, label
 
@@ -137,7 +137,7 @@ def _poor_channels(arrays: list[NDArray[Any]], step: float) -> Iterator[str]:
         rest = tuple(i for i in range(stacked.ndim) if i != axis)
         levels = np.ptp(stacked, axis=rest) / step
         poor = np.flatnonzero((levels > 0) & (levels < LEVELS_POOR))
-        if levels.max() >= 128 and len(poor) and stacked.shape[axis] <= 4096 and _separate(levels):
+        if levels.max() >= LEVELS_FULL and len(poor) and stacked.shape[axis] <= 4096 and _separate(levels):
             worst = int(poor[np.argmin(levels[poor])])
             yield (
                 f"along axis {axis - 1}, {len(poor)} of {len(levels)} channels keep fewer than {LEVELS_POOR} levels "
@@ -147,6 +147,5 @@ def _poor_channels(arrays: list[NDArray[Any]], step: float) -> Iterator[str]:
 
 
 def _separate(levels: NDArray[Any]) -> bool:
-    """True when channels fall into two groups far apart (pixels and scores), not into one broad spread."""
-    ordered = np.sort(levels[levels > 0])
-    return bool((ordered[1:] / ordered[:-1]).max(initial=1.0) >= 4)
+    """True when channels fall into two groups far apart (pixels and scores), not into one broad spread (classes)."""
+    return bool(levels[levels >= LEVELS_POOR].min(initial=256) >= LEVELS_FULL)

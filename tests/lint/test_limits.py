@@ -65,7 +65,8 @@ CASES = [
         "{ y = Transpose <perm = [1,0,2,3]> (x) }",
         {"outputs": "float[4,1,8,8] y"},
     ),
-    ("concat-batch", "{ y = Concat <axis=1> (x, x) }", "{ y = Concat <axis=0> (x, x) }", {"outputs": "float[2,4,8,8] y"}),
+    ("concat-batch", "{ y = Concat <axis=1> (x, x) }", "{ y = Concat <axis=0> (x, x) }",
+     {"outputs": "float[2,4,8,8] y"}),
     (
         "pad-mode",
         "<int64[8] p={0,0,1,1,0,0,1,1}> { y = Pad (x, p) }",

@@ -16,6 +16,7 @@ from n6convert.errors import GraphError, SourceError
 from n6convert.lint import lint
 from n6convert.lint.cli import register
 from n6convert.lint.prepare import load_model
+from n6convert.lint.rules_scales import measured
 
 
 def errors(path: Path, target: str | None = None) -> set[str]:
@@ -45,11 +46,28 @@ def test_pixels_and_probabilities_under_one_scale(neuralart_dir: Path, data_dir:
     assert not [f for f in fine if f.rule == "mixed-scales"]
 
 
-def test_measured_values_show_what_a_scale_loses(neuralart_dir: Path) -> None:
-    model = load_model(neuralart_dir / "reports" / "r11_yolov8n_micro_224_int8" / "yolov8n_micro_224_int8.onnx")
-    quiet = [f for f in lint(model) if f.rule == "mixed-scales"]
-    feeds = {"images": np.random.default_rng(0).random((1, 3, 224, 224), np.float32)}
-    assert len([f for f in lint(model, feeds=[feeds]) if f.rule == "mixed-scales"]) >= len(quiet)
+def _measured(width: int) -> int:
+    """How often mixed scales are measured when channel i of ten gets a range of i / 10 * width and two get 255."""
+    weights = ", ".join(str(w) for w in [1.0, 1.0, *(i / 2550 * width for i in range(1, 9))])
+    body = f"""<float s = {{1.0}}, int8 z = {{-128}}, float[1,10] w = {{{weights}}}> {{
+      m = Mul (x, w) q = QuantizeLinear (m, s, z) y = DequantizeLinear (q, s, z) }}"""
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[1,10] x) => (float[1,10] y) {body}'
+    feeds = [{"x": np.full((1, 10), v, np.float32)} for v in (0, 100, 255)]
+    return len(measured(ir.from_onnx_text(text), feeds))
+
+
+def test_measured_values_show_what_a_scale_loses() -> None:
+    assert _measured(20) == 1
+    assert _measured(255) == 0
+    assert (
+        measured(
+            ir.from_onnx_text(
+                '<ir_version: 8, opset_import: ["" : 17]> g (float[1,4] x) => (float[1,4] y) { y = Relu (x) }'
+            ),
+            [{"x": np.ones((1, 4), np.float32)}],
+        )
+        == []
+    )
 
 
 def test_float_yolo_is_warned_about_before_quantization(data_dir: Path) -> None:
