@@ -86,10 +86,21 @@ def test_answers_come_back_in_the_samples_pixels(tmp_path: Path) -> None:
     assert np.allclose(pose[:, :2], [10.5 / 16 * 200, 4.5 / 16 * 200 - 50]) and np.allclose(pose[:, 2], 0.9)
 
 
-def test_highest_cell_wins() -> None:
-    heatmaps = np.random.default_rng(0).uniform(0, 0.5, (1, 3, 8, 8))
-    heatmaps[0, 1, 2, 5] = 0.75
-    assert np.allclose(decode_heatmaps(heatmaps)[1], [5.5 / 8, 2.5 / 8, 0.75])
+@pytest.mark.parametrize(
+    ("cells", "x", "y"),
+    [
+        ({(2, 5): 0.75, (7, 0): 0.7}, 5.5, 2.5),
+        ({(2, 5): 0.6, (2, 6): 0.6}, 6.0, 2.5),
+        ({(2, 5): 0.6, (3, 5): 0.3, (1, 5): -1.0}, 5.5, 2.5 + 1 / 3),
+        ({(0, 0): 0.8, (2, 2): 0.2}, 0.9, 0.9),
+        ({}, 0.5, 0.5),
+    ],
+)
+def test_centre_of_mass_around_the_highest_cell(cells: dict[tuple[int, int], float], x: float, y: float) -> None:
+    heatmaps = np.zeros((1, 2, 8, 10))
+    for (row, column), value in cells.items():
+        heatmaps[0, 1, row, column] = value
+    assert np.allclose(decode_heatmaps(heatmaps)[1], [x / 10, y / 8, max(cells.values(), default=0)])
 
 
 def test_four_heads_follow_the_central_person() -> None:
@@ -140,3 +151,10 @@ def test_picture_shows_every_pose(tmp_path: Path) -> None:
     picture = plugin.draw(Sample("x", image), pose, pose * [1, 1, 0])
     drawn = np.asarray(picture)
     assert picture.size == (60, 40) and drawn[:, :30].any() and not drawn[:, 30:].any()
+
+
+@pytest.mark.parametrize("name", ["movenet", "movenet-lightning", "movenet-thunder"])
+def test_contract(name: str) -> None:
+    from n6convert.testing import check_plugin
+
+    check_plugin(name, options={"imgsz": 64}, convert=False)
