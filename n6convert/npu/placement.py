@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +44,18 @@ def _malformed(place: object) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _paused_collector() -> Iterator[None]:
+    """Growing graphs leave no garbage; walking all of them again and again would cost more than linear time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
     """Read a model file (ONNX or TFLite) or a model in memory.
 
@@ -50,7 +63,7 @@ def read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
         SourceError: no such file.
         GraphError: damaged, not static, or of another kind.
     """
-    with _malformed(model if isinstance(model, (str, Path)) else type(model).__name__):
+    with _malformed(model if isinstance(model, (str, Path)) else type(model).__name__), _paused_collector():
         return _read(model)
 
 
@@ -75,7 +88,7 @@ def _read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
 
 def place(graph: Graph, version: tuple[int, int]) -> tuple[Lowered, Schedule]:
     """Lower a graph for a compiler version and group it into epochs. The graph is consumed."""
-    with _malformed(graph.name):
+    with _malformed(graph.name), _paused_collector():
         lowered = lower(graph, version)
         return lowered, schedule(lowered, version)
 
