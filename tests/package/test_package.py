@@ -1,0 +1,92 @@
+"""A whole package, as a firmware engineer opens it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert import convert
+from n6convert.npu.st.mpool import read_mpool, read_profiles
+from n6convert.numerics import run_model
+from n6convert.package.ports import read_ports
+
+pytest.importorskip("n6convert_yolov8")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("package") / "out"
+    return convert("yolov8n", weights="seeded", imgsz=64, calibration={"samples": 8}, output=folder).folder
+
+
+def sources(package: Path) -> dict[str, str]:
+    return {p.name: p.read_text() for p in package.iterdir() if p.suffix in (".c", ".h")}
+
+
+def test_all_of_its_c_compiles_and_the_selftest_is_the_models_own_answer(package, tmp_path, compile_c):
+    library = compile_c(tmp_path, sources(package))
+    model = ir.load(next(package.glob("*.onnx")))
+    inputs, outputs = read_ports(model)
+    stored = (ctypes.c_int8 * inputs[0].size).in_dll(library, "n6_selftest_input_0")
+    feeds = {inputs[0].name: inputs[0].from_board(np.array(stored, np.int8))}
+    answers = run_model(model, feeds)
+    for index, port in enumerate(outputs):
+        expected = (ctypes.c_int8 * port.size).in_dll(library, f"n6_selftest_output_{index}")
+        np.testing.assert_array_equal(np.array(expected, np.int8), port.to_board(answers[port.name]).reshape(-1))
+
+
+def test_the_header_tells_how_pixels_become_int8(package):
+    header = (package / "n6_yolov8n.h").read_text()
+    assert "PIXEL_IS_SHIFT (1)" in header
+    assert 'CHANNEL_ORDER "RGB"' in header
+    assert "INPUT_0_DIM_3 (3)" in header
+
+
+def test_the_compile_command_is_one_in_three_forms(package):
+    command = json.loads((package / "stedgeai.json").read_text())["command"]
+    assert command[:2] == ["stedgeai", "generate"]
+    assert next(package.glob("*.onnx")).name in command
+    for word in command:
+        assert word in (package / "generate.sh").read_text()
+        assert word in (package / "generate.bat").read_text()
+    assert os.access(package / "generate.sh", os.X_OK)
+
+
+def test_the_script_runs_the_compiler_it_finds(package, tmp_path):
+    here = tmp_path / "package"
+    shutil.copytree(package, here)
+    tool = tmp_path / "bin" / "stedgeai"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\npwd\necho "$@"\n')
+    tool.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tool.parent}:{os.environ['PATH']}"}
+    done = subprocess.run([here / "generate.sh"], env=environment, capture_output=True, text=True, check=True)
+    folder, words = done.stdout.splitlines()
+    assert Path(folder).samefile(here)
+    assert words.split() == json.loads((here / "stedgeai.json").read_text())["command"][1:]
+
+
+def test_profiles_name_pools_that_are_there(package):
+    profiles = sorted(package.glob("user_neuralart*.json"))
+    assert len(profiles) == 2
+    for path in profiles:
+        (profile,) = read_profiles(path).values()
+        assert profile.memory_pool
+        pools = read_mpool(package / profile.memory_pool)
+        assert {p.name for p in pools} >= {"npuRAM3", "npuRAM6", "octoFlash"}
+    nucleo = read_mpool(package / "nucleo-n657x0-q.mpool")
+    assert "hyperRAM" not in {p.name for p in nucleo}
+
+
+def test_the_card_says_what_a_reader_must_know(package):
+    card = (package / "README.md").read_text()
+    for words in ("Untrained", "predicted", "## Licences", "n6_selftest.h", "boxes_8"):
+        assert words in card
