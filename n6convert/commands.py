@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compile": ("n6convert.npu.st_cli", "Compile a package with ST Edge AI and compare its report."),
     "estimate": ("n6convert.npu.cli", "Predict placement, time and memory of a quantized model."),
     "explain": ("n6convert.npu.cli", "Say what decides where an operator runs."),
+    "quantize": ("n6convert.quantization.cli", "Turn a float ONNX file into INT8 QDQ as the NPU takes it."),
+    "debug": ("n6convert.quantization.cli", "Show where INT8 loses accuracy, tensor by tensor."),
     "rewrite": ("n6convert.rewrites.cli", "Rewrite a float ONNX file so that its operators stay on the NPU."),
     "lint": ("n6convert.lint.cli", "Say what ST Edge AI would refuse, or run in float or on the CPU."),
 }

@@ -16,7 +16,7 @@ class QuantizationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ranges: RangeMethod = Field(default="auto", description="how activation ranges are found")
+    ranges: RangeMethod = Field(default="mse", description="how activation ranges are found")
     ranges_file: str | None = Field(default=None, description="ranges.json of an earlier run, instead of calibration")
     percentile: float = Field(
         default=99.999, gt=50, le=100, description="for `percentile`: share of values inside the range"

@@ -24,6 +24,7 @@ __all__ = ["round_layer", "round_rows", "second_moments"]
 _ROWS = 8192
 _DAMPING = 0.01
 _BLOCK = 64
+_EXACT = 2e-3
 
 
 def round_layer(layer: Layer, weight: NDArray[np.float32]) -> None:
@@ -33,12 +34,20 @@ def round_layer(layer: Layer, weight: NDArray[np.float32]) -> None:
         return
     codes, scales = layer.initializer(1), layer.initializer(1, 1)
     assert codes.const_value is not None and scales.const_value is not None
+    if _is_on_grid(rows, scales.const_value.numpy()):
+        return
     groups = layer.node.attributes.get_int("group", 1)
     moments = second_moments(layer, rows.shape[1], groups)
     parts = np.split(rows, groups)
     steps = np.split(scales.const_value.numpy(), groups)
     rounded = [round_rows(w, s, h) for w, s, h in zip(parts, steps, moments, strict=True)]
     codes.const_value = ir.tensor(_from_rows(layer.node, np.concatenate(rounded), weight.shape), name=codes.name)
+
+
+def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
+    """Whether rounding changes nothing, as for weights that were int8 before."""
+    target = rows / scales[:, None]
+    return bool(np.abs(target - np.rint(target)).max(initial=0.0) < _EXACT)
 
 
 def round_rows(

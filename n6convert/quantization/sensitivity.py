@@ -44,7 +44,7 @@ def tensor_sqnr(float_model: ir.Model, model: ir.Model, plan: Plan, samples: Seq
     return {n: _decibel(signal[n], noise[n]) for n in names}
 
 
-def one_at_a_time(float_model: ir.Model, model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
+def one_at_a_time(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
     """Mean output SQNR in dB when only the named tensor (and every constant) is INT8."""
     return {name: judge.score(_with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
 
