@@ -30,6 +30,8 @@ _REPLACEMENT: Mapping[str, tuple[float, int]] = {
 """Rewrite -> passes over the tensor and epochs of its hardware form (SPEC n.3, n.4); others: one pass, one epoch."""
 _PRODUCT_PASSES = 1.8
 """Elements per MAC of a product written as multiplication and mean, copies included (SPEC n.3: 1.31 .. 2.25)."""
+_VIEWS_BETWEEN = 3
+"""Reshapes that may lie between a conversion and its operator, plus one."""
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast"}
 
 
@@ -84,8 +86,8 @@ def advise(lowered: Lowered, plan: Schedule, costs: Costs, target: Target) -> li
                 continue
         if epoch.kind in (Where.SW, Where.HYBRID):
             op = epoch.ops[0]
-            groups[printed(op, target.version), op.rule].append((epoch, op, times.get(epoch.id, 0.0)))
-    lines = [_line(kind, found, extra, lowered.tensors, target) for (kind, _), found in groups.items()]
+            groups[op.rule, str(op.attributes.get("operator", op.kind))].append((epoch, op, times.get(epoch.id, 0.0)))
+    lines = [_line(name, found, extra, lowered.tensors, target) for (_, name), found in groups.items()]
     return sorted(lines, key=lambda line: -line.microseconds)
 
 
@@ -102,15 +104,22 @@ def _neighbours(plan: Schedule) -> tuple[dict[str, Op], dict[str, list[Op]]]:
 
 def _cause(conversion: Op, writers: Mapping[str, Op], readers: Mapping[str, list[Op]]) -> Op | None:
     """The software operator that a conversion serves: behind a Dequantize, in front of a Quantize or Cast."""
-    if conversion.kind == "DequantizeLinear":
-        candidates = readers.get(conversion.outputs[0], [])
-    else:
-        candidates = [writers[name] for name in conversion.inputs if name in writers]
-    return next((op for op in candidates if op.where in (Where.SW, Where.HYBRID) and op.kind not in _CONVERSIONS), None)
+    forward = conversion.kind == "DequantizeLinear"
+    near = [conversion]
+    for _ in range(_VIEWS_BETWEEN):
+        if forward:
+            near = [op for one in near for name in one.outputs for op in readers.get(name, ())]
+        else:
+            near = [writers[name] for one in near for name in one.inputs if name in writers]
+        found = next((op for op in near if op.where in (Where.SW, Where.HYBRID) and op.kind not in _CONVERSIONS), None)
+        if found is not None:
+            return found
+        near = [op for op in near if op.where is Where.NONE]
+    return None
 
 
 def _line(
-    kind: str,
+    operator: str,
     found: list[tuple[Epoch, Op, float]],
     extra: Mapping[int, float],
     tensors: Mapping[str, Tensor],
@@ -119,8 +128,9 @@ def _line(
     total = sum(time + extra.get(id(op), 0.0) for _, op, time in found)
     hardware = sum(_hardware_microseconds(op, tensors, target) for _, op, _ in found)
     first = found[0][1]
+    kinds = {printed(op, target.version) for _, op, _ in found}
     return Advice(
-        op=kind,
+        op=kinds.pop() if len(kinds) == 1 else operator,
         epochs=len(found),
         microseconds=round(total, 1),
         gain_microseconds=round(max(0.0, total - hardware), 1) if first.remedy else 0.0,

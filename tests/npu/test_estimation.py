@@ -74,6 +74,15 @@ def test_advice_covers_every_epoch_off_the_npu(encoder: onnx.ModelProto) -> None
     assert not {line.op for line in found.advice} - {*found.placement.sw_ops, *found.placement.hybrid_ops}
 
 
+def test_an_expanded_operator_is_one_line_of_advice() -> None:
+    b = QdqBuilder("norm")
+    x = b.op("Sigmoid", b.input(1, 30, 128))
+    b.output(b.op("LayerNormalization", x, b.weight(128), b.weight(128)))
+    (line,) = estimate(b.model(), "stm32n6570-dk@4.0").advice
+    assert line.op == "LayerNormalization" and line.epochs == 10
+    assert line.rewrite == "layernorm-decompose"
+
+
 @pytest.mark.parametrize(("zero", "slow"), [(-128, False), (0, False), (3, True)])
 def test_zero_points_of_convolution_inputs(zero: int, slow: bool) -> None:
     b = QdqBuilder("zero")

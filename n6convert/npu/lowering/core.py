@@ -126,7 +126,7 @@ class Lowerer:
             rewrite=rule.rewrite,
             conv=conv,
             units=units if place in (Where.HW, Where.NONE) else Units(),
-            attributes=attributes,
+            attributes={"operator": node.op, **attributes},
             sources=node.sources,
             macs=macs or (conv.macs if conv is not None and kind == "Conv" else 0),
         )
