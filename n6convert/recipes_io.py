@@ -34,7 +34,9 @@ __all__ = [
 
 _T = TypeVar("_T", bound=BaseModel)
 _GROUP = "n6convert.recipes"
-_PATHS: tuple[KeyPath, ...] = (("weights",), ("calibration", "source"), ("evaluation", "source"))
+_PATHS: tuple[KeyPath, ...] = (
+    ("weights",), ("calibration", "source"), ("evaluation", "source"), ("quantization", "ranges_file"),
+)
 
 
 @dataclass

@@ -123,6 +123,15 @@ def test_manifest_accounts_for_what_decided_the_result(toy: Path) -> None:
     assert str(toy) not in json.dumps(manifest)
 
 
+def test_untrained_weights_are_not_refined_unless_asked_for(toy: Path) -> None:
+    assert "rounding" in run().report.quantization["skipped"]
+    asked = run(settings=FAST | {"quantization.rounding": "second-order"}).report.quantization["skipped"]
+    assert asked == ["bias_correction", "equalization"]
+    weights = toy / "w.bin"
+    weights.write_bytes(b"1")
+    assert run(weights).report.quantization["skipped"] == []
+
+
 def test_held_back_samples_are_not_calibrated_on(toy: Path) -> None:
     samples = run().manifest["samples"]
     calibrated = {s["sha256"] for s in samples["calibration"]}

@@ -42,7 +42,7 @@ def _without_rewrites(run: Run, simplified: Artifact) -> tuple[dict[str, Any] | 
     from n6convert.quantization.config import QuantizationConfig
     from n6convert.quantization.quantizer import quantize
 
-    plain = QuantizationConfig(ranges="minmax")
+    plain = QuantizationConfig(ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
     try:
         model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain).model
         facts = estimate(model, run.recipe.target).facts()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from n6convert.cache import sha256_of
 from n6convert.stages.base import Inputs, Stage, StageResult
 from n6convert.stages.evaluate import refuse_unjudgeable_samples
 
 if TYPE_CHECKING:
+    from n6convert.quantization.config import QuantizationConfig
     from n6convert.run import Run
 
 __all__ = ["Quantize"]
+
+_PLAIN: dict[str, Any] = {"equalization": False, "bias_correction": False, "rounding": "nearest"}
 
 
 class Quantize(Stage):
@@ -19,18 +24,32 @@ class Quantize(Stage):
     inputs = ("rewrite",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
-        config = run.recipe.quantization.model_dump(mode="json")
-        return {"quantization": config, "samples": run.sampling.key(), "seed": run.recipe.seed}
+        config = _config(run)
+        choices = config.model_dump(mode="json")
+        if config.ranges_file and Path(config.ranges_file).is_file():
+            choices["ranges_file"] = sha256_of(Path(config.ranges_file))
+        return {"quantization": choices, "samples": run.sampling.key(), "seed": run.recipe.seed}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.quantization.quantizer import quantize
 
         refuse_unjudgeable_samples(run)
         result = quantize(
-            inputs["rewrite"].load(), run.sampling.calibration, run.recipe.quantization,
+            inputs["rewrite"].load(), run.sampling.calibration, _config(run),
             held_back=run.sampling.held_back, seed=run.recipe.seed, progress=run.progress,
         )
         found = dict(result.facts)
         samples = run.sampling.facts()
+        found["skipped"] = sorted(_skipped(run))
         warnings = [*samples.pop("warnings"), *found.pop("warnings", [])]
         return StageResult({"quantization": found, "samples": samples, "warnings": warnings}, result.model)
+
+
+def _config(run: Run) -> QuantizationConfig:
+    config = run.recipe.quantization
+    return config.model_copy(update={name: _PLAIN[name] for name in _skipped(run)})
+
+
+def _skipped(run: Run) -> set[str]:
+    """Accuracy methods left out for untrained weights, whose answers mean nothing, unless the recipe asks for them."""
+    return set() if run.weights.trained else set(_PLAIN) - run.recipe.quantization.model_fields_set
