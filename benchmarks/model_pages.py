@@ -1,6 +1,6 @@
 """Writes ``docs/models/``: every ready model converted for two compiler versions, before and after rewrites.
 
-Uses the real weights and samples of ``N6_DATA`` where a family has some there, seeded weights otherwise, and says which.
+Uses the real weights and samples of ``N6_DATA`` where a family has some there, otherwise seeded weights, and says so.
 ``python benchmarks/model_pages.py [NAME ...]``; pages of other names stay as they are.
 """
 
