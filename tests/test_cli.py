@@ -56,7 +56,7 @@ def test_options_reach_the_recipe(toy: Path) -> None:
         (["tyo"], 2, "did you mean toy?"),
         (["nowhere.onnx"], 2, "the file does not exist"),
         (["nowhere.yaml"], 2, "the file does not exist"),
-        ([*TOY, "--set", "quantization.rangs=mse"], 2, "did you mean ranges?"),
+        ([*TOY, "--set", "quantization.rangs=mse"], 2, "did you mean ranges"),
         ([*TOY, "--imgsz", "256"], 2, "options.imgsz"),
         ([*TOY, "--no-such-option"], 2, "no-such-option"),
         ([*TOY, "--samples", "many"], 2, "valid integer"),
