@@ -113,8 +113,9 @@ def _open(model: ir.Model | str | Path, options: onnxruntime.SessionOptions) -> 
     providers = ["CPUExecutionProvider"]
     if not isinstance(model, ir.Model):
         return ort.InferenceSession(str(model), options, providers=providers)
-    weights = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-    if weights < _PROTO_LIMIT:
+    tensors = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
+    outside = any(isinstance(t, ir.ExternalTensor) for t in tensors)
+    if not outside and sum(t.nbytes for t in tensors) < _PROTO_LIMIT:
         return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=providers)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

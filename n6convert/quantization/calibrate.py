@@ -79,7 +79,8 @@ def calibrate(
     """
     state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
     inputs = {v.name for v in model.graph.inputs}
-    session = Session(with_outputs(model, [n for n in names if n not in inputs]), threads=threads)
+    wanted = with_outputs(model, [n for n in names if n not in inputs])
+    session = Session(wanted, threads=threads, optimize=False)  # fused operators would round differently
     count = 0
     for sample in feeds():
         values = session.run({name: sample[name] for name in session.inputs if name in sample})

@@ -17,6 +17,7 @@ from n6convert.quantization.grids import exact_inputs, observed
 from n6convert.quantization.ranges import Effect, Range, candidates, tensor_range
 from n6convert.quantization.ranges_io import check_known, load_ranges
 from n6convert.quantization.roles import activations
+from n6convert.quantization.sharing import shared_groups
 
 __all__ = ["Found", "find_ranges"]
 
@@ -66,8 +67,9 @@ def find_ranges(
 
 def _whole_outputs(graph: ir.Graph, statistics: dict[str, Statistics]) -> dict[str, Range]:
     """Graph outputs are never clipped: their rare extremes (a confident detection) are the answers."""
-    found = {v.name or "": statistics.get(v.name or "") for v in graph.outputs}
-    return {name: (s.low, s.high) for name, s in found.items() if s is not None}
+    groups = shared_groups(graph)
+    outputs = {groups.get(v.name or "", v.name or "") for v in graph.outputs}
+    return {name: (s.low, s.high) for name, s in statistics.items() if groups.get(name, name) in outputs}
 
 
 def _options(statistics: Statistics, config: QuantizationConfig, effect: Effect | None) -> dict[str, Range]:

@@ -30,11 +30,16 @@ class Grid:
 
     @classmethod
     def from_range(cls, low: float, high: float) -> Grid:
-        """The grid that spans [low, high], widened to contain 0. A range of no width gives scale 1, zero point 0."""
+        """The grid that spans [low, high], widened to contain 0.
+
+        A range of no width gives scale 1 and zero point 0; one as wide on both sides gives zero point 0.
+        """
         low, high = min(float(low), 0.0), max(float(high), 0.0)
         scale = np.float32((high - low) / _SPAN)
         if not scale > _SMALLEST_SCALE:
             return cls(1.0, 0)
+        if abs(low + high) < 1e-6 * high:
+            return cls(float(scale), 0)
         zero_point = round(CODE_MIN - low / float(scale))
         return cls(float(scale), int(np.clip(zero_point, CODE_MIN, CODE_MAX)))
 

@@ -15,16 +15,31 @@ from n6convert.quantization.plan import Plan, quantize_weight
 from n6convert.quantization.qdq import least_weight_scales
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.roles import activations, float_operands, is_float
-from n6convert.quantization.sharing import absorbed_by_grid, fixed_range, shared_groups
+from n6convert.quantization.sharing import absorbed_by_grid, fixed_range, passes_through, shared_groups
 
 __all__ = ["exact_inputs", "make_plan", "observed", "quantize_weights"]
 
 
 def observed(graph: ir.Graph) -> list[str]:
-    """Names of the tensors whose statistics the grids need: all but those a fixed range or a Relu decides."""
+    """Names of the tensors whose statistics the grids need.
+
+    Left out: tensors with a fixed range, inputs of a Relu or Clip that the grid replaces, and values that an operator
+    only selects from tensors which are observed themselves.
+    """
     bounded = absorbed_by_grid(graph)
     absorbed = {v.name for node in graph if node.outputs[0].name in bounded for v in node.inputs[:1] if v is not None}
-    return [v.name or "" for v in activations(graph) if fixed_range(v) is None and v.name not in absorbed]
+    return [v.name or "" for v in activations(graph) if not _decided(v) and v.name not in absorbed]
+
+
+def _decided(value: ir.Value) -> bool:
+    producer = value.producer()
+    if fixed_range(value) is not None:
+        return True
+    return (
+        producer is not None
+        and passes_through(producer)
+        and any(o.role == "activation" for o in float_operands(producer))
+    )
 
 
 def exact_inputs(graph: ir.Graph, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Range]:

@@ -46,7 +46,7 @@ class Histogram:
         if self.span == 0:
             self.counts[self.half] += values.size
             return
-        bins = (values.reshape(-1) * np.float32(self.half / self.span) + np.float32(self.half)).astype(np.int32)
+        bins = np.floor(values.reshape(-1) * np.float32(self.half / self.span)).astype(np.int32) + self.half
         np.clip(bins, 0, 2 * self.half - 1, out=bins)
         self.counts += np.bincount(bins, minlength=2 * self.half)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import onnx_ir as ir
 
-from n6convert.quantization.calibrate import FeedSource, Progress
+from n6convert.errors import GraphError
+from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.config import QuantizationConfig
 from n6convert.quantization.equalize import difference, equalize
 from n6convert.quantization.find_ranges import Found, find_ranges
@@ -91,6 +93,19 @@ class _Candidate:
     zero_points: list[dict[str, Any]]
 
 
+def _check_inputs(model: ir.Model, samples: Sequence[Feeds]) -> None:
+    names = [v.name or "" for v in model.graph.inputs]
+    for index, sample in enumerate(samples):
+        missing = [n for n in names if n not in sample]
+        if missing:
+            raise GraphError(
+                "a sample lacks an input of the model",
+                place=f"sample {index}, input {missing[0]}",
+                limit=", ".join(names),
+                found=", ".join(sample),
+            )
+
+
 class _Job:
     def __init__(
         self,
@@ -107,6 +122,7 @@ class _Job:
         self.progress = progress
         self.prepared = prepare(model)
         self.few = list(islice(feeds(), _FEW))
+        _check_inputs(self.prepared, self.few)
         self.masks = clamp_masks(self.prepared, self.few, config.threads)
         self.held_back = list(held_back()) if held_back is not None else self.few
         self.judge = Judge(self.prepared, self.held_back or self.few, config.threads)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant, is_float
 
-__all__ = ["absorbed_by_grid", "fixed_range", "shared_groups"]
+__all__ = ["absorbed_by_grid", "fixed_range", "passes_through", "shared_groups"]
 
 #: functions whose output range is known; both bounds are reached by saturated inputs
 _FIXED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}

@@ -1,0 +1,226 @@
+"""Equalization, bias correction, rounding, zero points, masks: each against what it promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert.numerics import max_relative_difference, run_model
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.equalize import equalize
+from n6convert.quantization.masks import clamp_masks
+from n6convert.quantization.prepare import prepare
+from n6convert.quantization.rounding import round_rows
+
+from .nets import cnn, feeds, parse
+from .walk import float_islands
+
+PLAIN = QuantizationConfig(ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def weights(seed: int, *shape: int) -> np.ndarray:
+    return (rng(seed).standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+
+def uneven_net() -> ir.Model:
+    """Channels of very different size between layers: Conv-PRelu-depthwise-Relu-Conv, a residual sum, ConvTranspose."""
+    size = np.geomspace(0.05, 20, 8).astype(np.float32)
+    body = """
+    net (float[1,3,12,12] x) => (float[1,4,24,24] y) {
+      a = Conv<pads=[1,1,1,1]>(x, w1, b1)
+      p = PRelu(a, slope)
+      d = Conv<pads=[1,1,1,1], group=8>(p, w2, b2)
+      r = Relu(d)
+      e = Conv(r, w3, b3)
+      f = Conv(e, w4, b4)
+      s = Add(e, f)
+      y = ConvTranspose<strides=[2,2]>(s, w5, b5)
+    }"""
+    w1 = weights(1, 8, 3, 3, 3) * size[:, None, None, None]
+    w3 = weights(3, 8, 8, 1, 1) * size[:, None, None, None] / size[None, :, None, None]
+    w4 = weights(4, 8, 8, 1, 1) * size[:, None, None, None] / size[None, :, None, None]
+    w5 = weights(5, 8, 4, 2, 2) / size[:, None, None, None]
+    slope = np.full((8, 1, 1), 0.25, np.float32)
+    values = {"w1": w1, "w2": weights(2, 8, 1, 3, 3), "w3": w3, "w4": w4, "w5": w5, "slope": slope}
+    biases = {f"b{i + 1}": weights(10 + i, n, 1)[:, 0] * 0.01 for i, n in enumerate((8, 8, 8, 8, 4))}
+    return parse(body, **values, **biases)
+
+
+def test_equalization_is_exact_in_float_and_evens_channels_out() -> None:
+    model, source = prepare(uneven_net()), feeds((1, 3, 12, 12))
+    even, records = equalize(model, list(source()))
+    assert len(records) >= 3
+    sample = next(iter(feeds((1, 3, 12, 12), seed=5)()))
+    before, after = run_model(model, sample)["y"], run_model(even, sample)["y"]
+    assert max_relative_difference(before, after) < 1e-5
+
+
+def test_equalization_helps_where_channels_are_uneven() -> None:
+    source, held_back = feeds((1, 3, 12, 12), 8), feeds((1, 3, 12, 12), 4, seed=7)
+    result = quantize(uneven_net(), source, PLAIN.model_copy(update={"equalization": True}), held_back=held_back)
+    plain, even = result.facts["methods"][:2]
+    assert even["method"] == "equalization" and even["kept"]
+    assert even["sqnr_db"] > plain["sqnr_db"] + 3
+
+
+def test_grouped_and_linear_layers_equalize_exactly() -> None:
+    body = """
+    net (float[1,4,6,6] x) => (float[1,5] y) {
+      a = Conv<group=2>(x, w1, b1)
+      r = Relu(a)
+      c = Conv<group=2>(r, w2, b2)
+      q = Relu(c)
+      g = GlobalAveragePool(q)
+      f = Flatten(g)
+      y = Gemm<transB=1>(f, w3, b3)
+    }"""
+    size = np.geomspace(0.1, 10, 8).astype(np.float32)
+    values = {
+        "w1": weights(1, 8, 2, 1, 1) * size[:, None, None, None],
+        "w2": weights(2, 8, 4, 1, 1),
+        "w3": weights(3, 5, 8),
+    }
+    values["w2"] *= size[:, None, None, None]
+    model = prepare(parse(body, **values, b1=np.zeros(8, "f4"), b2=np.zeros(8, "f4"), b3=np.zeros(5, "f4")))
+    even, records = equalize(model, list(feeds((1, 4, 6, 6))()))
+    assert len(records) == 2
+    sample = next(iter(feeds((1, 4, 6, 6), seed=3)()))
+    assert max_relative_difference(run_model(model, sample)["y"], run_model(even, sample)["y"]) < 1e-5
+
+
+def test_second_order_rounding_beats_nearest_on_correlated_inputs() -> None:
+    inputs = rng(1).standard_normal((2000, 4)) @ rng(2).standard_normal((4, 32)) + 0.05 * rng(3).standard_normal(
+        (2000, 32)
+    )
+    rows = weights(4, 16, 32)
+    scales = (np.abs(rows).max(axis=1) / 15).astype(np.float32)
+    moments = inputs.T @ inputs
+    codes = round_rows(rows, scales, moments)
+    nearest = np.rint(rows / scales[:, None])
+
+    def error(chosen: np.ndarray) -> float:
+        return float(np.sum((inputs @ (chosen * scales[:, None] - rows).T) ** 2))
+
+    assert error(codes) < 0.3 * error(nearest)
+
+
+def test_rounding_never_loses_to_nearest_in_a_channel() -> None:
+    inputs = rng(5).standard_normal((500, 16))
+    rows = weights(6, 8, 16)
+    scales = (np.abs(rows).max(axis=1) / 127).astype(np.float32)
+    codes, nearest = round_rows(rows, scales, inputs.T @ inputs), np.rint(rows / scales[:, None])
+    errors = [np.sum((inputs @ (c * scales[:, None] - rows).T) ** 2, axis=0) for c in (codes, nearest)]
+    assert (errors[0] <= errors[1] * 1.02).all()  # the damping of the moments may cost a little
+
+
+def test_bias_correction_brings_means_back() -> None:
+    from n6convert.quantization.bias_correction import channel_means
+    from n6convert.quantization.refine import refine
+    from n6convert.quantization.walk import walk_layers
+
+    model, samples = prepare(cnn()), list(feeds((1, 3, 16, 16), 6)())
+    int8 = quantize(cnn(), feeds((1, 3, 16, 16), 6), PLAIN).model
+    wanted = channel_means(model, samples)
+
+    def shift(candidate: ir.Model) -> float:
+        total = 0.0
+        for layer in walk_layers(candidate, samples):
+            values = list(layer.outputs())
+            axis = 1 if values[0].ndim == 4 else values[0].ndim - 1
+            others = tuple(i for i in range(values[0].ndim) if i != axis)
+            means = np.mean([v.mean(axis=others) for v in values], axis=0)
+            total += float(np.abs(means - wanted[layer.name]).sum())
+        return total
+
+    corrected = refine(model, int8, samples, rounding=False, bias=True)
+    assert shift(corrected) < 0.1 * shift(int8)
+    assert float_islands(corrected) == []
+
+
+def test_speed_policy_gives_every_convolution_a_cheap_zero_point() -> None:
+    source = feeds((1, 3, 16, 16))
+    config = PLAIN.model_copy(update={"ranges": "mse", "zero_points": "speed"})
+    asked: list[str] = []
+
+    def cycles(model: ir.Model) -> dict[str, float]:
+        names = [n.inputs[0].name for n in model.graph if n.op_type in ("Conv", "Gemm")]
+        asked.extend(names)
+        return dict.fromkeys(names, 100.0)
+
+    result = quantize(cnn(), source, config, cheap_zero_points=cycles)
+    assert asked
+    for node in result.model.graph:
+        if node.op_type in ("Conv", "Gemm"):
+            zero = node.inputs[0].producer().inputs[2].const_value
+            assert int(zero.numpy()) in (-128, 0), node.name
+    taken = [r for r in result.facts["zero_points"]["tensors"] if r["taken"]]
+    assert taken and all(r["saved"] == 100.0 for r in taken)
+
+
+def test_accuracy_policy_gives_no_error_away() -> None:
+    config = PLAIN.model_copy(update={"ranges": "mse", "zero_points": "accuracy"})
+    result = quantize(cnn(), feeds((1, 3, 16, 16)), config)
+    for record in result.facts["zero_points"]["tensors"]:
+        if record["taken"]:
+            assert record["cheap_sqnr_db"] >= record["sqnr_db"] - 0.05
+
+
+def attention(mask: float) -> ir.Model:
+    body = """
+    net (float[1,8,8] x, int64[1,1,8] keep) => (float[1,8,8] y) {
+      one = Constant<value_float=1.0>()
+      f = Cast<to=1>(keep)
+      hide = Sub(one, f)
+      big = Mul(hide, huge)
+      t = Transpose<perm=[0,2,1]>(x)
+      s = MatMul(x, t)
+      m = Add(s, big)
+      p = Softmax(m)
+      y = MatMul(p, x)
+    }"""
+    return parse(body, huge=np.array(mask, np.float32))
+
+
+def attention_feeds():
+    for sample in feeds((1, 8, 8), 4)():
+        yield sample | {"keep": np.array([[[1] * 5 + [0] * 3]], np.int64)}
+
+
+@pytest.mark.parametrize("mask", [-3.4028235e38, -1e9])
+def test_huge_mask_constants_do_not_eat_the_grid(mask: float) -> None:
+    result = quantize(attention(mask), attention_feeds, QuantizationConfig())
+    assert result.facts["clamped_masks"] == ["huge"]
+    assert min(result.facts["outputs_sqnr_db"].values()) > 20
+    plain = quantize(attention(-40.0), attention_feeds, QuantizationConfig())
+    assert plain.facts["clamped_masks"] == []
+
+
+def test_clamping_a_mask_is_exact_after_the_softmax() -> None:
+    model = prepare(attention(-3.4028235e38))
+    sample = next(attention_feeds())
+    before = run_model(model, sample)["y"]
+    clamp_masks(model, [sample])
+    assert max_relative_difference(before, run_model(model, sample)["y"]) < 1e-6
+
+
+def test_layer_norm_operator_is_quantized_step_by_step() -> None:
+    body = "net (float[1,6,16] x) => (float[1,6,16] y) { y = LayerNormalization<axis=-1>(x, g, b) }"
+    model = parse(body, 17, g=weights(1, 16, 1)[:, 0] + 1, b=weights(2, 16, 1)[:, 0])
+    result = quantize(model, feeds((1, 6, 16), 8))
+    assert float_islands(result.model) == []
+    assert "LayerNormalization" not in {n.op_type for n in result.model.graph}
+    assert result.facts["outputs_sqnr_db"]["y"] > 20
+
+
+def test_linear_layers_get_an_int32_bias() -> None:
+    body = "net (float[1,6,16] x) => (float[1,6,8] y) { p = MatMul(x, w) y = Add(b, p) }"
+    model = parse(body, w=weights(1, 16, 8), b=weights(2, 8, 1)[:, 0])
+    result = quantize(model, feeds((1, 6, 16)))
+    gemm = next(n for n in result.model.graph if n.op_type == "Gemm")
+    assert gemm.inputs[2].producer().inputs[0].const_value.dtype == ir.DataType.INT32
+    assert float_islands(result.model) == []
