@@ -136,20 +136,18 @@ def accuracy(report: Any) -> str:
     return f"least output SQNR {min(values):.1f} dB" if values else "equal to float"
 
 
-def time_of(report: Any, key: str) -> str:
-    """Milliseconds with their interval; before rewrites only the number is known."""
-    if key == "before":
-        before = (report.rewrites.get("milliseconds") or {}).get("before")
-        return "not estimated" if before is None else f"{before:.1f} ms"
-    latency = report.latency
+def time_of(latency: Mapping[str, Any] | None) -> str:
+    """Milliseconds with their interval."""
+    if latency is None:
+        return "not estimated"
     return f"{latency['milliseconds']:.1f} ms ({latency['low']:.1f} to {latency['high']:.1f})"
 
 
 ROWS = (
     ("epochs before rewrites", lambda r: epochs(r.placement.before)),
     ("epochs as converted", lambda r: epochs(r.placement.after)),
-    ("time before rewrites", lambda r: time_of(r, "before")),
-    ("time as converted", lambda r: time_of(r, "after")),
+    ("time before rewrites", lambda r: time_of((r.placement.before or {}).get("latency"))),
+    ("time as converted", lambda r: time_of(r.latency)),
     ("activations", lambda r: f"{r.memory['activations'] / 1024:,.0f} KiB"),
     ("weights", lambda r: f"{r.memory['weights'] / 1024:,.0f} KiB"),
     ("accuracy (measured)", accuracy),

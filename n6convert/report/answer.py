@@ -26,7 +26,7 @@ def cards(report: Facts) -> list[Card]:
     found = [
         _fits(report.get("memory")),
         _offload(report.get("placement")),
-        _time(report.get("latency")),
+        _time(report),
         _accuracy(report),
     ]
     return [card for card in found if card is not None]
@@ -65,11 +65,14 @@ def _offload(placement: Facts | None) -> Card | None:
     return Card("On the NPU", f"{100 * after['offload']:.1f} %", detail, "good" if e["hw"] == e["total"] else "")
 
 
-def _time(latency: Facts | None) -> Card | None:
+def _time(report: Facts) -> Card | None:
+    latency = report.get("latency")
     if not latency:
         return None
-    low, high = latency["low"], latency["high"]
-    return Card("Time", f"{latency['milliseconds']:.1f} ms", f"predicted; likely {low:.1f} to {high:.1f} ms")
+    before = ((report.get("placement") or {}).get("before") or {}).get("latency")
+    was = f"; {before['milliseconds']:.1f} ms before rewrites" if before else ""
+    detail = f"predicted; likely {latency['low']:.1f} to {latency['high']:.1f} ms{was}"
+    return Card("Time", f"{latency['milliseconds']:.1f} ms", detail)
 
 
 def _accuracy(report: Facts) -> Card | None:
