@@ -129,7 +129,7 @@ def accuracy(report: Any) -> str:
     if found is not None:
         spread = f", 95 %: {found.interval[0]:.2f} to {found.interval[1]:.2f}" if found.interval else ""
         return (
-            f"{found.metric} {found.float_value:.4f} float, {found.int8:.4f} INT8: {found.drop:.2f} points "
+            f"{found.metric} {found.float_value:.2f} float, {found.int8:.2f} INT8: {found.drop:.2f} points "
             f"({found.samples} samples{spread})"
         )
     values = [value for value in report.sqnr_db.values() if value is not None]

@@ -79,7 +79,7 @@ def _accuracy(report: Facts) -> Card | None:
     found = report.get("accuracy")
     if found:
         mood = "good" if found["drop"] <= 1 else "bad" if found["drop"] > 3 else ""
-        detail = f"{found['metric']} {found['float']:.3f} → {found['int8']:.3f}, measured on {found['samples']} samples"
+        detail = f"{found['metric']} {found['float']:.2f} → {found['int8']:.2f}, measured on {found['samples']} samples"
         return Card("INT8 costs", f"{found['drop']:.2f} points", detail, mood)
     values = [v for v in (report.get("sqnr_db") or {}).values() if v is not None]
     if not values:

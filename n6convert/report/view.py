@@ -165,7 +165,7 @@ def _accuracy(report: Facts) -> dict[str, Any] | None:
         interval = found.get("interval")
         spread = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
         drop = f"{found['drop']:.2f} points{spread}"
-        rows.insert(0, [found["metric"], f"{found['float']:.4f}", f"{found['int8']:.4f}", drop])
+        rows.insert(0, [found["metric"], f"{found['float']:.2f}", f"{found['int8']:.2f}", drop])
         note = (
             f"{found['metric']} on {found['samples']} labelled samples that calibration did not see; in brackets a "
             f"95 % bootstrap interval. {note}"
