@@ -121,8 +121,8 @@ def _patches(
     view = view[tuple(steps)]
     channels = values.shape[1] // groups
     positions = _positions(view.shape[2 : 2 + rank], share)
-    index: list[Any] = [0, slice(None), *positions]
-    picked = view[tuple(index)]  # [channels, positions, *kernel]
+    index: list[Any] = [slice(None), *positions]
+    picked = view[0][tuple(index)]  # [channels, positions, *kernel]
     for group in range(groups):
         part = picked[group * channels : (group + 1) * channels]
         yield np.ascontiguousarray(np.moveaxis(part, 0, 1)).reshape(-1, size)

@@ -93,6 +93,28 @@ def test_grouped_and_linear_layers_equalize_exactly() -> None:
     assert max_relative_difference(run_model(model, sample)["y"], run_model(even, sample)["y"]) < 1e-5
 
 
+@pytest.mark.parametrize("attributes", ["pads=[1,1,1,1]", "strides=[2,2], pads=[0,1,1,0]", "dilations=[2,2], group=2"])
+def test_second_moments_reproduce_the_layers_energy(attributes: str) -> None:
+    """``sum(y^2) = w H w^T`` for a convolution without bias, whatever its geometry."""
+    from n6convert.quantization.rounding import second_moments
+    from n6convert.quantization.walk import walk_layers
+
+    groups = 2 if "group" in attributes else 1
+    body = f"net (float[1,4,9,9] x) => (float[1,6,n,m] y) {{ y = Conv<{attributes}>(x, w) }}"
+    model = parse(body, w=weights(1, 6, 4 // groups, 3, 3))
+    samples = list(feeds((1, 4, 9, 9), 3)())
+    int8 = quantize(model, feeds((1, 4, 9, 9), 3), PLAIN).model
+    layer = next(walk_layers(int8, samples))
+    codes, scales = (layer.initializer(1, part).const_value.numpy() for part in (0, 1))
+    rows = (codes * scales[:, None, None, None]).reshape(6, -1)
+    moments = second_moments(layer, rows.shape[1], groups)
+    energy = np.concatenate(
+        [np.einsum("oi,ij,oj->o", r, h, r) for r, h in zip(np.split(rows, groups), moments, strict=True)]
+    )
+    expected = sum((y.astype(np.float64) ** 2).sum(axis=(0, 2, 3)) for y in layer.outputs())
+    np.testing.assert_allclose(energy, expected, rtol=1e-4)
+
+
 def test_second_order_rounding_beats_nearest_on_correlated_inputs() -> None:
     inputs = rng(1).standard_normal((2000, 4)) @ rng(2).standard_normal((4, 32)) + 0.05 * rng(3).standard_normal(
         (2000, 32)
