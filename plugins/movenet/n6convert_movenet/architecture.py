@@ -57,10 +57,13 @@ class _Net:
     def _constant(self, array: np.ndarray | np.generic, name: str) -> ir.Value:
         return self.tape.initializer(ir.tensor(np.asarray(array), name=name))
 
-    def conv(self, name: str, x: _Feature, out: int, *, kernel: int = 1, stride: int = 1, gain: float = 1) -> _Feature:
-        """A dense convolution; strided ones pad like TensorFlow's SAME on even sizes (below and right)."""
-        pads = [0, 0, kernel // 2, kernel // 2] if stride == 2 else [kernel // 2] * 4
-        return self._conv(name, x, (out, x.channels, kernel, kernel), stride, pads, gain)
+    def stem(self, name: str, x: _Feature, out: int) -> _Feature:
+        """A dense 3x3 convolution with stride 2, padded like TensorFlow's SAME on even sizes (below and right)."""
+        return self._conv(name, x, (out, x.channels, 3, 3), 2, [0, 0, 1, 1], 2)
+
+    def conv(self, name: str, x: _Feature, out: int, *, gain: float = 1, bias: float = 0.05) -> _Feature:
+        """A 1x1 convolution."""
+        return self._conv(name, x, (out, x.channels, 1, 1), 1, [0, 0, 0, 0], gain, bias)
 
     def depthwise(self, name: str, x: _Feature, *, stride: int = 1, gain: float = 1) -> _Feature:
         """A depthwise 3x3 convolution; strided ones expect :meth:`pad` before them, as in Keras' MobileNetV2."""
@@ -68,11 +71,18 @@ class _Net:
         return self._conv(name, x, (x.channels, 1, 3, 3), stride, pads, gain)
 
     def _conv(
-        self, name: str, x: _Feature, shape: tuple[int, int, int, int], stride: int, pads: list[int], gain: float
+        self,
+        name: str,
+        x: _Feature,
+        shape: tuple[int, int, int, int],
+        stride: int,
+        pads: list[int],
+        gain: float,
+        spread: float = 0.05,
     ) -> _Feature:
         scale = np.sqrt(gain / np.prod(shape[1:]))
         weight = self._constant((self._rng.standard_normal(shape) * scale).astype(np.float32), f"{name}.weight")
-        bias = self._constant((self._rng.standard_normal(shape[0]) * 0.05).astype(np.float32), f"{name}.bias")
+        bias = self._constant((self._rng.standard_normal(shape[0]) * spread).astype(np.float32), f"{name}.bias")
         group = x.channels // shape[1]
         attributes = {"kernel_shape": shape[2:], "strides": (stride, stride), "pads": pads}
         value = self.tape.op("Conv", [x.value, weight, bias], attributes | {"group": group}, name=name)
@@ -124,7 +134,7 @@ def build_network(*, width: float, heads: Heads, keypoints: int, imgsz: int, see
 
 def _trunk(net: _Net, image: _Feature, width: float) -> tuple[list[_Feature], _Feature]:
     """Ends of the stages with strides 4, 8 and 16 (the first at 16), and the widened end of the trunk."""
-    x = net.relu6(net.conv("Conv1", image, scaled(32 * width), kernel=3, stride=2, gain=2))
+    x = net.relu6(net.stem("Conv1", image, scaled(32 * width)))
     ends, index = [], 0
     for expansion, channels, blocks, first in _STAGES:
         for block in range(blocks):
@@ -152,7 +162,7 @@ def _pyramid(net: _Net, laterals: list[_Feature], top: _Feature) -> _Feature:
 
 def _head(net: _Net, x: _Feature, name: str, channels: int, sigmoid: bool) -> ir.Value:
     y = net.relu(net.conv(f"{name}_pointwise", net.depthwise(f"{name}_depthwise", x), _HEAD_WIDTH, gain=2))
-    value = net.conv(f"{name}_out", y, channels).value
+    value = net.conv(f"{name}_out", y, channels, bias=1.0).value
     if sigmoid:
         value = net.tape.op("Sigmoid", [value])
     value.name = name
