@@ -10,8 +10,9 @@ import numpy as np
 
 from n6convert.builtin.images import ImageFormat
 from n6convert.errors import SourceError
+from n6convert.metrics.class_folders import by_folder
 from n6convert.metrics.classification import Classes, Classification, rank
-from n6convert.plugin import Feeds, ModelPlugin, Outputs, Sample
+from n6convert.plugin import Feeds, ModelPlugin, Outputs, Sample, SampleSource
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,6 +48,10 @@ class ImageClassifier(ModelPlugin):
     def metric(self) -> Classification:
         """Top-1 and top-5 accuracy."""
         return Classification(self.class_names())
+
+    def prepare(self, source: SampleSource) -> SampleSource:
+        """Labels from one folder per class, where the images lie so."""
+        return by_folder(source, self.class_names(), self.info.outputs[0].shape[-1])
 
     def draw(self, sample: Sample, *predictions: Any) -> Image | None:
         """The sample once for each prediction, its best class above: float first, then INT8."""

@@ -25,6 +25,7 @@ from n6convert.plugin import (
     PluginOptions,
     Prediction,
     Sample,
+    SampleSource,
     TensorInfo,
     Weights,
 )
@@ -117,6 +118,13 @@ class OnnxFile(ModelPlugin):
         from n6convert.metrics.classification import Classification
 
         return Classification(self._names())
+
+    def prepare(self, source: SampleSource) -> SampleSource:
+        if self.options.task == "none":
+            return source
+        from n6convert.metrics.class_folders import by_folder
+
+        return by_folder(source, self._names(), self.info.outputs[0].shape[-1])
 
     def _metadata(self, model: ir.Model, grids: Mapping[str, tuple[float, float]]) -> dict[str, str]:
         facts = {key: text for key, text in model.metadata_props.items() if key in {"names", "task", "stride"}}

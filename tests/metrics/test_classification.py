@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from n6convert.errors import SourceError
 from n6convert.metrics.base import bootstrap
+from n6convert.metrics.class_folders import by_folder, folder_classes
 from n6convert.metrics.classification import Classification, class_of, rank
+from n6convert.samples import open_samples
 from n6convert.samples.base import Sample
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
@@ -47,3 +52,27 @@ def test_label_outside_the_network_and_nothing_at_all() -> None:
         Classification().add(Sample("s", IMAGE, 9), rank(np.zeros((1, 3))))
     with pytest.raises(SourceError, match="no labelled samples"):
         Classification().score()
+
+
+@pytest.mark.parametrize(
+    ("folders", "names", "total", "expected"),
+    [
+        (["cat", "dog"], ["dog", "bird", "cat"], 3, {"cat": 2, "dog": 0}),
+        (["1", "10"], [], 11, {"1": 1, "10": 10}),
+        (["n01", "n02"], [], 2, {"n01": 0, "n02": 1}),
+        (["n01", "n02"], [], 3, {}),
+        (["12"], [], 11, {}),
+        ([], [], 2, {}),
+    ],
+)
+def test_folders_as_classes(folders: list[str], names: list[str], total: int, expected: dict[str, int]) -> None:
+    assert folder_classes(folders, names, total) == expected
+
+
+def test_images_in_folders_get_labels(tmp_path: Path) -> None:
+    for number, folder in enumerate(("b", "a")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((4, 4, 3), number * 90, np.uint8)).save(tmp_path / folder / "x.png")
+    source = open_samples(tmp_path, "image")
+    assert [(s.id, s.label) for s in by_folder(source, [], 2)] == [("a/x.png", 0), ("b/x.png", 1)]
+    assert by_folder(source, [], 5) is source and len(by_folder(source, [], 2)) == 2
