@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.npu.advice import Advice, ZeroPointAdvice, advise, advise_zero_points
 from n6convert.npu.costs import Costs, cost, fill_operators
+from n6convert.npu.graph import Graph, depth_first
 from n6convert.npu.ir import Lowered, PlacementReport, Schedule, Where
 from n6convert.npu.placement import place, read, report
 from n6convert.npu.quantized import assume_int8
@@ -78,12 +79,21 @@ def estimate(
         RecipeError: unknown target.
     """
     place_on = load_target(target) if isinstance(target, str) else target
-    graph = read(model)
-    if assume_quantized:
-        assume_int8(graph)
+
+    def prepared() -> Graph:
+        graph = read(model)
+        if assume_quantized:
+            assume_int8(graph)
+        return graph
+
+    graph = prepared()
     name, style, notes = graph.name, graph.style, list(graph.notes)
-    lowered, plan = place(graph, place_on.version)
-    costs = cost(lowered, plan, place_on, allocate_io=allocate_io)
+    lowered, plan, costs = _scheduled(graph, place_on, allocate_io)
+    if costs.memory.external or not costs.memory.fits:
+        graph = prepared()
+        graph.nodes = depth_first(graph)
+        other = _scheduled(graph, place_on, allocate_io)
+        lowered, plan, costs = min((lowered, plan, costs), other, key=lambda found: found[2].latency.milliseconds)
     times = {epoch.id: epoch.microseconds + epoch.overhead for epoch in costs.epochs}
     found = report(plan, place_on.version, times)
     fill_operators(found.operators, costs)
@@ -99,6 +109,12 @@ def estimate(
         zero_points=advise_zero_points(lowered, plan, costs, place_on),
         warnings=notes + _warnings(style, lowered, plan, costs),
     )
+
+
+def _scheduled(graph: Graph, target: Target, allocate_io: bool) -> tuple[Lowered, Schedule, Costs]:
+    """One order of execution. The compiler weighs memory and epochs together (SPEC d.4), so orders are compared."""
+    lowered, plan = place(graph, target.version)
+    return lowered, plan, cost(lowered, plan, target, allocate_io=allocate_io)
 
 
 def _unsigned(lowered: Lowered) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from n6convert.errors import GraphError
 from n6convert.npu.ir import Tensor
 
-__all__ = ["MAX_ELEMENTS", "Graph", "Node", "in_execution_order"]
+__all__ = ["MAX_ELEMENTS", "Graph", "Node", "depth_first", "in_execution_order"]
 
 MAX_ELEMENTS = 1 << 32
 """More elements in one tensor than any memory of the board could hold: such a model is damaged."""
@@ -99,6 +99,25 @@ class Graph:
                     found=f"shape {list(shape)}",
                     remedy="export the model again with its real, static input shape",
                 )
+
+
+def depth_first(graph: Graph) -> list[Node]:
+    """The nodes with every one right behind the last of its sources: long chains before their neighbours."""
+    makers = graph.producers()
+    order: list[Node] = []
+    done: set[int] = set()
+    stack = [(makers.get(name), False) for name in reversed(graph.outputs)]
+    while stack:
+        node, ready = stack.pop()
+        if node is None or id(node) in done:
+            continue
+        if ready:
+            done.add(id(node))
+            order.append(node)
+        else:
+            stack.append((node, True))
+            stack.extend((makers.get(name), False) for name in reversed(node.inputs) if name)
+    return order
 
 
 def in_execution_order(nodes: Sequence[Node], known: Iterable[str]) -> list[Node]:

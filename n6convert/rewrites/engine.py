@@ -19,6 +19,7 @@ from n6convert.errors import RewriteError
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import shape_of
+from n6convert.rewrites.ordering import order_for_memory
 from n6convert.rewrites.proof import Proof
 
 __all__ = ["Applied", "Refused", "Run", "run_rules"]
@@ -84,6 +85,7 @@ def run_rules(
             position, changed = 0, False
             continue
         if position == len(rules):
+            order_for_memory(run.model.graph)
             return run
         if progress is not None:
             progress(rules[position].name, done, None)
