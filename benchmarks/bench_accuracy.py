@@ -1,0 +1,161 @@
+"""INT8 accuracy on real models: float | onnxruntime min-max | NNCF | ours, with float nodes, seconds and memory.
+
+    N6_DATA=../shared/data python benchmarks/bench_accuracy.py [CASE ...] [--samples 64] [--nncf PYTHON]
+
+Every quantizer gets the same float model (the plugin's, before rewrites) and the same calibration samples, in a process
+of its own; all results are judged by the plugin's own metric on the same labelled samples, which calibration did not
+see. Models without a metric are judged by the mean cosine of their outputs to float. ``--nncf`` names the Python of an
+environment in which NNCF is installed; without it that column stays out.
+
+"float nodes" are compute nodes that touch an activation which no quantize/dequantize pair rounds: the NPU needs 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from bench_quantize import measure
+
+DATA = Path(os.environ.get("N6_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+WEIGHTS, IMAGES, TEXT = DATA / "weights", DATA / "images", DATA / "text"
+
+#: case -> model, its weights, calibration, evaluation, further settings
+CASES: dict[str, tuple[str, Path, Path, Path | None, dict[str, Any]]] = {
+    "yolov8n": (
+        "yolov8n",
+        WEIGHTS / "yolov8n_fp32.pt",
+        IMAGES / "coco_kpt",
+        IMAGES / "coco_det_instances.json",
+        {"options.imgsz": 640},
+    ),
+    "pose": (
+        "yolov8n-pose",
+        WEIGHTS / "yolov8n_pose_256_float.onnx",
+        IMAGES / "lspet",
+        IMAGES / "coco_kpt_person_keypoints.json",
+        {"options.imgsz": 256},
+    ),
+    "movenet": (
+        "movenet",
+        WEIGHTS / "movenet_lightning_heatmaps_192_float.onnx",
+        IMAGES / "lspet",
+        IMAGES / "coco_kpt_person_keypoints.json",
+        {},
+    ),
+    "mobilenetv2": (
+        "onnx",
+        WEIGHTS / "mobilenet_v2_1.0_224_float.onnx",
+        IMAGES / "imagenet500",
+        IMAGES / "imagenet500_labels.csv",
+        {"options.task": "classification", "options.range": "-1..1", "options.resize": "crop"},
+    ),
+    "tinybert": ("tinybert", WEIGHTS / "bert_tiny_sst2", TEXT / "glue_sst2_train.tsv", TEXT / "glue_sst2_dev.tsv", {}),
+    "mobilefacenet": (
+        "onnx",
+        WEIGHTS / "mobilefacenet_fp32.onnx",
+        IMAGES / "lspet",
+        None,
+        {"options.range": "-1..1", "options.resize": "crop"},
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=list(CASES), help=", ".join(CASES))
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--nncf", help="python of an environment with NNCF")
+    options = parser.parse_args()
+    print(f"{'model':<14} {'quantizer':<12} {'score':>8} {'drop':>7} {'float nodes':>11} {'seconds':>8} {'peak MB':>8}")
+    for name in options.cases:
+        with TemporaryDirectory() as folder:
+            compare(name, options.samples, options.nncf, Path(folder))
+
+
+def compare(name: str, samples: int, nncf: str | None, folder: Path) -> None:
+    run, model = prepare(name, samples, folder)
+    float_score = judge(run, model, model)
+    print(f"{name:<14} {'float':<12} {float_score:8.2f}", flush=True)
+    for method in ("onnxruntime", *(("nncf",) if nncf else ()), "ours"):
+        try:
+            row = measure(method, model, folder, samples, *((nncf,) if method == "nncf" and nncf else ()))
+        except RuntimeError as error:
+            print(f"{name:<14} {method:<12} {error}")
+            continue
+        path = folder / f"{method}.onnx"
+        score, nodes = judge(run, model, path), float_nodes(ir.load(path))
+        figures = f"{score:8.2f} {float_score - score:7.2f} {nodes:11d} {row['seconds']:8.1f} {row['rss_mb']:8.0f}"
+        print(f"{name:<14} {method:<12} {figures}", flush=True)
+
+
+def prepare(name: str, samples: int, folder: Path) -> tuple[Any, Path]:
+    """The case's run with its float model, and encoded calibration samples in the folder."""
+    from n6convert.api import make_draft
+    from n6convert.cache import Cache
+    from n6convert.pipeline import STAGES, run_stages
+    from n6convert.recipes_io import finish
+    from n6convert.run import Run
+
+    model, weights, calibration, evaluation, settings = CASES[name]
+    given = {"weights": str(weights), "calibration.source": str(calibration), "calibration.samples": samples}
+    if evaluation is not None:
+        given["evaluation.source"] = str(evaluation)
+    draft = make_draft(model)
+    for key, value in (given | settings).items():
+        draft.set(tuple(key.split(".")), value, "benchmark")
+    run = Run(finish(draft), draft, Cache(), lambda what, done, total: None)
+    run_stages(run, [s for s in STAGES if s.name in ("export", "simplify")])
+    path = folder / "float.onnx"
+    ir.save(run.artifacts["simplify"].load(), path)
+    for i, feeds in enumerate(run.sampling.calibration()):
+        np.savez(folder / f"{i:05d}.npz", **feeds)
+    return run, path
+
+
+def judge(run: Any, reference: Path, model: Path) -> float:
+    """Score in points on labelled samples that calibration did not see; without labels 100 times the mean cosine."""
+    from n6convert.numerics import Session
+    from n6convert.sampling import open_source
+
+    a, b = Session(reference), Session(model)
+    if run.recipe.evaluation.source is None:
+        pairs = [(a.run(f), b.run(f)) for f in run.sampling.held_back()]
+        return float(100 * np.mean([cosine(x[n], y[m]) for x, y in pairs for n, m in zip(x, y, strict=True)]))
+    seen = {s.sha256 for part in ("calibration", "held_back") for s in run.sampling.samples(part)}
+    metric = run.ready_plugin.metric()
+    for sample in open_source(run, run.recipe.evaluation.source, None):
+        if sample.sha256 not in seen:
+            outputs = dict(zip(a.outputs, b.run(run.encode(sample)).values(), strict=True))
+            metric.add(sample, run.ready_plugin.decode(outputs, sample))
+    return float(100 * metric.score().value)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    x, y = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
+    return float(x @ y / max(np.linalg.norm(x) * np.linalg.norm(y), 1e-30))
+
+
+def float_nodes(model: ir.Model) -> int:
+    """Compute nodes with a float operand that no DequantizeLinear made."""
+    count = 0
+    for node in model.graph:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Constant"):
+            continue
+        for value in node.inputs:
+            source = value.producer() if value is not None else None
+            constant = value is None or value.const_value is not None
+            integers = value is not None and value.dtype not in (None, ir.DataType.FLOAT)
+            if not constant and not integers and (source is None or source.op_type != "DequantizeLinear"):
+                count += 1
+                break
+    return count
+
+
+if __name__ == "__main__":
+    main()
