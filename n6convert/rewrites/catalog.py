@@ -9,6 +9,7 @@ from n6convert.rewrites.base import Rewrite
 from n6convert.rewrites.concat_conv_split import ConcatConvSplit
 from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.concat_off_batch import ConcatOffBatch
+from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
@@ -62,6 +63,7 @@ def all_rules() -> list[Rewrite[Any]]:
         ScaleIntoNextConv(),
         FullMapDepthwise(),
         ResizeToConv(),
+        DepthToSpaceToConv(),
         PReluToRelu(),
         ConcatOffBatch(),
         ConcatEqualChunks(),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Estimator", "Weighed", "predicted_milliseconds", "version_of", "weigh"]
 
 Estimator = Callable[[ir.Model], float]
+_WEIGHED_NODES = 2000
 _WORTH = 1e-3  # of the whole time; smaller differences are noise of the predictor
 
 
@@ -40,6 +41,8 @@ def weigh(
 ) -> Weighed:
     """Drop rules without which the rewritten graph would be faster, the most harmful first.
 
+    A graph of more than a few thousand nodes is judged as a whole: leaving rules out one by one would take minutes.
+
     Args:
         start: the graph before rewrites.
         rules: candidates in order.
@@ -47,9 +50,16 @@ def weigh(
         timer: predicted milliseconds.
         progress: called for every rule.
     """
-    result = Weighed(list(rules), before=timer(start))
+    before = timer(start)
+    result = Weighed(list(rules), before)
     run = trial(rules)
     best = timer(run.model)
+    if run.model.graph.num_nodes() > _WEIGHED_NODES:
+        if best <= before:
+            return result
+        reason = f"the rewritten graph is predicted slower: {best:.3f} ms instead of {before:.3f} ms"
+        refused = [Refused(r.name, "whole graph", reason) for r in rules if not r.housekeeping]
+        return Weighed([r for r in rules if r.housekeeping], before, refused=refused)
     while True:
         used = {a.rule for a in run.applied}
         judged = [r for r in result.rules if not r.housekeeping and r.name in used]

@@ -160,3 +160,15 @@ def test_facts_are_plain_data() -> None:
     facts = json.loads(json.dumps(result.facts()))
     assert {line["rule"] for line in facts["applied"]} >= {"linear-to-conv", "softmax-decompose"}
     assert all(np.isfinite(line["gain_ms"]) for line in facts["applied"] if line["gain_ms"] is not None)
+
+
+@pytest.mark.parametrize(("slower", "kept"), [(True, 1), (False, 0)])
+def test_a_large_graph_is_judged_as_a_whole(slower: bool, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from n6convert.rewrites import weigh
+
+    monkeypatch.setattr(weigh, "_WEIGHED_NODES", 5)
+    model = bert(rows=4, width=8, heads=2, hidden=8)
+    timer = lambda m: float(ops(m)["Softmax"] == 0) if slower else float(ops(m)["Softmax"])  # noqa: E731
+    result = rewrite(model, None, RewriteConfig(), estimator=timer, threads=1)
+    assert ops(result.model)["Softmax"] == kept
+    assert bool(result.refused) == slower
