@@ -105,13 +105,13 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
 
 def convert_draft(draft: Draft, *, cache: bool = True, progress: Progress | None = None) -> ConversionResult:
     """Convert by a draft; see :func:`convert`."""
-    from n6convert.acceptance import refuse_unjudgeable
     from n6convert.pipeline import run_stages
+    from n6convert.preflight import refuse_hopeless
     from n6convert.publish import holding
     from n6convert.run import Run
 
     recipe = finish(draft)
-    refuse_unjudgeable(recipe)
+    refuse_hopeless(recipe, draft)
     say = progress or (lambda what, done, total: None)
     run = Run(recipe, draft, Cache(reuse=cache), say)
     folder = Path(recipe.output or Path("build") / run.name)

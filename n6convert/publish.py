@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ def holding(folder: Path, progress: Progress) -> Iterator[None]:
         _files_of(folder)
         yield
     finally:
+        with suppress(OSError):  # Windows keeps an open file
+            Path(lock.lock_file).unlink()
         lock.release()
 
 
@@ -78,6 +81,7 @@ def publish(
         before = _files_of(folder)
         if not _up_to_date(folder, files, manifest):
             (folder / MANIFEST).unlink(missing_ok=True)
+            _sweep(folder, {*files, *before})
             for name in files:
                 write_atomically(folder / name, source / name)
             for name in before - set(files):
@@ -85,6 +89,14 @@ def publish(
         write_atomically(folder / REPORT, report)
         draw(folder)
         write_atomically(folder / MANIFEST, manifest)
+
+
+def _sweep(folder: Path, names: set[str]) -> None:
+    """Remove the unfinished copies of these files that a killed run left behind."""
+    for name in [*names, MANIFEST, REPORT]:
+        path = folder / name
+        for stale in path.parent.glob(f".{escape(path.name)}.*.part"):
+            stale.unlink(missing_ok=True)
 
 
 def _up_to_date(folder: Path, files: Mapping[str, str], manifest: bytes) -> bool:

@@ -37,6 +37,7 @@ _GROUP = "n6convert.recipes"
 _PATHS: tuple[KeyPath, ...] = (
     ("weights",), ("calibration", "source"), ("evaluation", "source"), ("quantization", "ranges_file"),
 )
+_KEY_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
 
 
 @dataclass
@@ -185,12 +186,15 @@ def _folders() -> Iterator[Path]:
 
 def _base_path(base: Any, path: Path, place: str) -> Path:
     ready = recipe_files()
-    beside = path.parent / str(base)
+    if not isinstance(base, str):
+        limit = "the path or name of one recipe"
+        raise RecipeError("`extends` must be text", place=place, limit=limit, found=repr(base))
+    beside = path.parent / base
     if beside.is_file():
         return beside
     if base in ready:
         return ready[base]
-    close = nearest(str(base), ready)
+    close = nearest(base, ready)
     raise RecipeError(
         f"the base {base!r} does not exist", place=place, limit=f"a path, or one of {', '.join(ready)}",
         remedy=f"did you mean {' or '.join(close)}?" if close else None,
@@ -226,6 +230,10 @@ def _walk(node: yaml.Node, path: Path, prefix: KeyPath) -> Iterator[tuple[KeyPat
     for key, value in node.value:
         line = key.start_mark.line + 1
         name = str(key.value)
+        if key.tag not in _KEY_TAGS:
+            raise RecipeError(
+                "a key must be text", place=f"{path}:{line}", found=name, remedy=f"put it in quotes: '{name}'"
+            )
         if name in seen:
             raise RecipeError(
                 f"the key `{'.'.join((*prefix, name))}` is written twice", place=f"{path}:{line}",

@@ -65,7 +65,10 @@ def test_options_reach_the_recipe(toy: Path) -> None:
         (["toy"], 1, "pretrained"),
         ([*TOY, "--set", "options.fails_in=build"], 1, "toy trouble"),
         ([*TOY, "--set", "acceptance.min_sqnr_db=200"], 3, "toy-untrained-rejected"),
-        ([*TOY, "--target", "stm32n6570-dk@9.9"], 2, "9.9"),
+        ([*TOY, "--target", "stm32n6570-dk@9.9"], 2, "where: --target"),
+        ([*TOY, "--set", "package.profiles=[dk]"], 2, "where: --set package.profiles=[dk]"),
+        ([*TOY, "--calibration", "nowhere"], 1, "where: --calibration"),
+        ([*TOY, "--evaluate", "nowhere.json"], 1, "where: --evaluate"),
     ],
 )
 def test_mistakes_are_one_message_with_an_exit_code(
@@ -75,6 +78,11 @@ def test_mistakes_are_one_message_with_an_exit_code(
     shown = capsys.readouterr()
     assert words in shown.err and "Traceback" not in shown.err
     assert shown.out == ""
+
+
+def test_what_does_not_exist_is_found_before_any_work(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*TOY, "--set", "package.profiles=[dk]", "--set", "options.fails_in=build"]) == 2
+    assert "export" not in capsys.readouterr().err and not Path("build").exists()
 
 
 def test_mistake_with_json_is_json(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from n6convert.cache import sha256_of, write_atomically
 from n6convert.errors import OutputError
-from n6convert.publish import publish
+from n6convert.publish import holding, publish
 
 
 def source(folder: Path, **files: str) -> tuple[Path, dict[str, str], bytes]:
@@ -84,3 +86,38 @@ def test_a_file_in_the_way_is_an_output_error(tmp_path: Path) -> None:
     made, hashes, manifest = source(tmp_path / "made", a="1")
     with pytest.raises(OutputError):
         publish(tmp_path / "out", made, hashes, b"{}", manifest)
+
+
+def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f".a.{'0' * 32}.part").write_text("half")
+    (out / ".mine.part").write_text("the user's own")
+    made, hashes, manifest = source(tmp_path / "made", a="1")
+    publish(out, made, hashes, b"{}", manifest)
+    assert {path.name for path in out.iterdir()} == {".mine.part", "a", "manifest.json", "report.json"}
+
+
+def test_one_run_at_a_time_holds_a_folder_and_no_lock_stays(tmp_path: Path) -> None:
+    count = """
+import sys, time
+from pathlib import Path
+from n6convert.publish import holding
+number = Path(sys.argv[1]) / "number"
+for _ in range(20):
+    with holding(Path(sys.argv[1]) / "out", lambda *_: None):
+        value = int(number.read_text())
+        time.sleep(0.001)
+        number.write_text(str(value + 1))
+"""
+    (tmp_path / "number").write_text("0")
+    runs = [subprocess.Popen([sys.executable, "-c", count, str(tmp_path)]) for _ in range(3)]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    assert (tmp_path / "number").read_text() == "60"
+    assert [path.name for path in tmp_path.iterdir()] == ["number"]
+
+
+def test_a_lock_does_not_outlive_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), holding(tmp_path / "out", lambda *_: None):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())

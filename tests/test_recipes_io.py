@@ -95,6 +95,8 @@ def test_union_is_one_complaint(tmp_path: Path) -> None:
         ("model: a\nmodel: b\n", "written twice"),
         ("seed: 3\n", "names no model"),
         ("model: &x [*x]\n", "wrong value"),
+        ("extends: [a]\n", "must be text"),
+        ("model: a\n1: b\n", "a key must be text"),
     ],
 )
 def test_broken_files(tmp_path: Path, text: str, problem: str) -> None:
