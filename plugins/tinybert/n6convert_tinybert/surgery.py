@@ -53,9 +53,12 @@ def cut_encoder(exported: ir.Model, sequence: int, outputs: tuple[str, ...]) -> 
     graph.inputs[:] = [hidden, mask] if mask.consumers() else [hidden]
     graph.outputs[:] = [answer]
     RemoveUnusedNodesPass()(model)
-    for node in [n for n in graph if n.op_type == "Gather"]:
+    for value in (v for node in graph for v in node.outputs):
+        value.shape = None
+    model = ShapeInferencePass()(model).model
+    for node in [n for n in model.graph if n.op_type == "Gather"]:
         _slice_instead(node)
-    _unused_initializers(graph)
+    _unused_initializers(model.graph)
     if not mask.consumers():
         raise SourceError("the exported model does not use its attention mask")
     return ShapeInferencePass()(model).model
