@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from n6convert.rewrites.base import Rewrite
+from n6convert.rewrites.batch_norm import BatchNormToAffine, InstanceNormDecompose
+from n6convert.rewrites.channel_pad import ChannelPadToConv
 from n6convert.rewrites.concat_conv_split import ConcatConvSplit
 from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.concat_off_batch import ConcatOffBatch
+from n6convert.rewrites.conv_transpose import ConvTransposeToConv
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
@@ -70,6 +73,10 @@ def all_rules() -> list[Rewrite[Any]]:
         ConcatConvSplit(),
         ReduceToPool(),
         DivisionToProduct(),
+        BatchNormToAffine(),
+        InstanceNormDecompose(),
+        ChannelPadToConv(),
+        ConvTransposeToConv(),
         OutermostAxis(),
         SoftmaxDecompose(),
         TransposeBySlices(),

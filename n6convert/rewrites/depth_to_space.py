@@ -41,7 +41,7 @@ class _Shuffle:
 
     @property
     def crd(self) -> bool:
-        return attribute(self.node, "mode", "DCR") == "CRD"
+        return bool(attribute(self.node, "mode", "DCR") == "CRD")
 
 
 class DepthToSpaceToConv(Rewrite[_Shuffle]):

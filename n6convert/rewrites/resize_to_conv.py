@@ -19,7 +19,7 @@ from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import Array, attribute, is_float, shape_of
 
-__all__ = ["ResizeToConv"]
+__all__ = ["ResizeToConv", "along_axes"]
 
 _AXIS_LIMIT = 1 << 16
 _MAX_SIDE = 512
@@ -57,17 +57,20 @@ class ResizeToConv(Rewrite[_Resize]):
         return None
 
     def replace(self, found: _Resize, build: Builder, context: Context) -> Sequence[ir.Value]:
-        _, c, h, w = found.before
-        h_out, w_out = found.after[2:]
-        x = found.x
-        if w_out != w:
-            x = build.pointwise(build.swap(x, c * h, [1, w, c, h]), _matrix(found, 3))
-        else:
-            x = build.swap(x, c * h, [1, w, c, h])
-        x = build.swap(x, w_out * c, [1, h, w_out, c])
-        if h_out != h:
-            x = build.pointwise(x, _matrix(found, 2))
-        return [build.swap(x, h_out * w_out, found.after)]
+        matrices = [None if found.before[a] == found.after[a] else _matrix(found, a) for a in (2, 3)]
+        return [along_axes(build, found.x, *matrices)]
+
+
+def along_axes(build: Builder, x: ir.Value, over_height: Array | None, over_width: Array | None) -> ir.Value:
+    """``A_h X A_w^T`` for every channel of [1, C, H, W]; None leaves an axis as it is."""
+    _, c, h, w = shape_of(x) or (1, 1, 1, 1)
+    x = build.swap(x, c * h, [1, w, c, h])
+    x = x if over_width is None else build.pointwise(x, over_width)
+    wide = w if over_width is None else len(over_width)
+    x = build.swap(x, wide * c, [1, h, wide, c])
+    x = x if over_height is None else build.pointwise(x, over_height)
+    high = h if over_height is None else len(over_height)
+    return build.swap(x, high * wide, [1, c, high, wide])
 
 
 def _matrix(found: _Resize, axis: int) -> Array:

@@ -1,0 +1,87 @@
+"""BatchNormalization alone, and InstanceNormalization, as per-channel products and sums.
+
+A BatchNormalization that no convolution can absorb is ``x * scale + shift`` (CPU in float up to 2.x, SPEC b.1). An
+InstanceNormalization takes mean and variance of each channel from global pools::
+
+    m = GlobalAveragePool(x)   c = x - m   v = GlobalAveragePool(c*c) + eps   y = c * (1/sqrt(v)) * gamma + beta
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from n6convert.rewrites.base import Context, Rewrite
+from n6convert.rewrites.build import Builder
+from n6convert.rewrites.fold_into_conv import channel_affine
+from n6convert.rewrites.graph import Array, attribute, constant_of, is_float, producer, shape_of
+from n6convert.rewrites.reciprocal import rsqrt
+
+__all__ = ["BatchNormToAffine", "InstanceNormDecompose"]
+
+
+@dataclass
+class _Affine:
+    x: ir.Value
+    scale: Array
+    shift: Array
+
+
+class BatchNormToAffine(Rewrite[_Affine]):
+    """Write a BatchNormalization that stands alone as Mul and Add per channel."""
+
+    name = "batchnorm-to-affine"
+    roots = frozenset({"BatchNormalization"})
+    late = True
+
+    def pattern(self, node: ir.Node) -> _Affine | None:
+        full = shape_of(node.inputs[0])
+        affine = None if full is None or len(full) < 3 else channel_affine(node)
+        return None if affine is None or producer(affine[0], "Conv") is not None else _Affine(*affine)
+
+    def replace(self, found: _Affine, build: Builder, context: Context) -> Sequence[ir.Value]:
+        along = [1, -1, *[1] * (len(shape_of(found.x) or ()) - 2)]
+        scaled = build.mul(found.x, found.scale.reshape(along))
+        return [build.add(scaled, found.shift.reshape(along))]
+
+
+@dataclass
+class _Instance:
+    x: ir.Value
+    gamma: Array
+    beta: Array
+    epsilon: float
+
+
+class InstanceNormDecompose(Rewrite[_Instance]):
+    """Write InstanceNormalization as global pools, one-sided broadcasts and an ACTIV function."""
+
+    name = "instancenorm-decompose"
+    roots = frozenset({"InstanceNormalization"})
+
+    def pattern(self, node: ir.Node) -> _Instance | None:
+        gamma, beta, x = constant_of(node.inputs[1]), constant_of(node.inputs[2]), node.inputs[0]
+        if gamma is None or beta is None or x is None or len(shape_of(x) or ()) != 4 or not is_float(x):
+            return None
+        return _Instance(x, gamma, beta, float(attribute(node, "epsilon", 1e-5)))
+
+    def replace(self, found: _Instance, build: Builder, context: Context) -> Sequence[ir.Value]:
+        x, (_, c, _, _) = found.x, shape_of(found.x) or (1, 1, 1, 1)
+        pooled = [[1, c, 1, 1]]
+        centred = build.sub(x, build.node("GlobalAveragePool", [x], pooled)[0])
+        scale = 1 / _typical_variance(found, context)
+        mean = build.node("GlobalAveragePool", [build.mul(centred, centred)], pooled)[0]
+        inverse, factor = rsqrt(build, context, build.add(build.mul(mean, scale), scale * found.epsilon))
+        gamma = found.gamma.reshape(1, c, 1, 1) * factor * math.sqrt(scale)
+        return [build.add(build.mul(centred, build.mul(inverse, gamma)), found.beta.reshape(1, c, 1, 1))]
+
+
+def _typical_variance(found: _Instance, context: Context) -> float:
+    variances = [np.var(a, axis=(2, 3)) + found.epsilon for a in context.values(found.x)]
+    if not variances:
+        return 1.0
+    return math.sqrt(max(min(float(v.min()) for v in variances) * max(float(v.max()) for v in variances), 1e-24))

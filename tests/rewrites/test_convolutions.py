@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .graphs import GraphWriter
+from .helpers import NEW, OLD, apply, ops, reasons, software
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"strides": [2, 2]},
+        {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
+        {"strides": [3, 1], "pads": [0, 1, 1, 0]},
+        {"dilations": [2, 1]},
+        {"strides": [2, 2], "pads": [3, 3, 3, 3]},
+        {"strides": [2, 2], "group": 2},
+    ],
+)
+def test_conv_transpose_is_exact(attributes: dict[str, object]) -> None:
+    g = GraphWriter()
+    groups = int(attributes.get("group", 1))  # type: ignore[call-overload]
+    y = g.node("ConvTranspose", g.input("x", [1, 4, 5, 6]), g.weight(4, 6 // groups, 3, 3), g.vector(6), **attributes)
+    result = apply(g.model(y), "conv-transpose-to-conv")
+    assert "ConvTranspose" not in ops(result.model)
+
+
+def test_conv_transpose_leaves_the_cpu() -> None:
+    g = GraphWriter()
+    y = g.node("ConvTranspose", g.input("x", [1, 8, 8, 8]), g.weight(8, 4, 2, 2), strides=[2, 2])
+    model = g.model(y)
+    assert software(model, OLD)
+    assert not software(apply(model, "conv-transpose-to-conv").model, OLD)
+
+
+def test_automatic_padding_is_refused() -> None:
+    g = GraphWriter()
+    y = g.node("ConvTranspose", g.input("x", [1, 4, 5, 5]), g.weight(4, 6, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER")
+    assert "by a rule" in reasons(apply(g.model(y), "conv-transpose-to-conv"), "conv-transpose-to-conv")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_channel_pads(value: float) -> None:
+    g = GraphWriter()
+    pads = g.constant([0, 2, 0, 0, 0, 3, 0, 0], np.int64)
+    result = apply(g.model(g.node("Pad", g.input("x", [1, 4, 5, 5]), pads, g.constant(value))), "channel-pad-to-conv")
+    assert ops(result.model) == {"Conv": 1}
+
+
+@pytest.mark.parametrize("pads", [[0, 2, 1, 0, 0, 0, 0, 0], [0, -1, 0, 0, 0, 2, 0, 0]])
+def test_other_pads_are_left_alone(pads: list[int]) -> None:
+    g = GraphWriter()
+    model = g.model(g.node("Pad", g.input("x", [1, 4, 5, 5]), g.constant(pads, np.int64)))
+    assert ops(apply(model, "channel-pad-to-conv").model)["Pad"] == 1
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+def test_batch_normalization_alone(target: str) -> None:
+    g = GraphWriter()
+    parameters = [g.vector(6, 1.0), g.vector(6), g.vector(6), g.vector(6, 1.0)]
+    model = g.model(g.node("BatchNormalization", g.node("Relu", g.input("x", [1, 6, 4, 4])), *parameters))
+    result = apply(model, "batchnorm-to-affine", target=target)
+    assert ops(result.model) == {"Relu": 1, "Mul": 1, "Add": 1}
+    assert not software(result.model, target)
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+def test_instance_normalization(target: str) -> None:
+    g = GraphWriter()
+    model = g.model(g.node("InstanceNormalization", g.input("x", [1, 6, 8, 8]), g.vector(6, 1.0), g.vector(6)))
+    assert software(model, target)
+    assert not software(apply(model, "instancenorm-decompose", target=target).model, target)
