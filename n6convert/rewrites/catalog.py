@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from n6convert.rewrites.activation_forms import ActivationForms
 from n6convert.rewrites.base import Rewrite
 from n6convert.rewrites.batch_norm import BatchNormToAffine, InstanceNormDecompose
 from n6convert.rewrites.channel_pad import ChannelPadToConv
@@ -34,6 +35,7 @@ from n6convert.rewrites.sink_moves import SinkMoves
 from n6convert.rewrites.softmax import SoftmaxDecompose
 from n6convert.rewrites.transpose_by_slices import TransposeBySlices
 from n6convert.rewrites.view_to_reshape import ViewToReshape
+from n6convert.rewrites.wide_conv_split import WideConvSplit
 
 __all__ = ["COMBINATIONS", "all_rules"]
 
@@ -54,6 +56,7 @@ def all_rules() -> list[Rewrite[Any]]:
         ViewToReshape(),
         DropNoOps(),
         LayerNormDecompose(),
+        ActivationForms(),
         GeluNormalForm(),
         ScalarBeforeMatMul(),
         LinearToConv(),
@@ -77,6 +80,7 @@ def all_rules() -> list[Rewrite[Any]]:
         InstanceNormDecompose(),
         ChannelPadToConv(),
         ConvTransposeToConv(),
+        WideConvSplit(),
         OutermostAxis(),
         SoftmaxDecompose(),
         TransposeBySlices(),

@@ -71,3 +71,15 @@ def test_instance_normalization(target: str) -> None:
     model = g.model(g.node("InstanceNormalization", g.input("x", [1, 6, 8, 8]), g.vector(6, 1.0), g.vector(6)))
     assert software(model, target)
     assert not software(apply(model, "instancenorm-decompose", target=target).model, target)
+
+
+def test_wide_convolutions_split_into_equal_parts() -> None:
+    g = GraphWriter()
+    y = g.node("Conv", g.input("x", [1, 8, 4, 4]), g.weight(960, 8, 1, 1), g.vector(960))
+    assert ops(apply(g.model(y), "wide-conv-split").model) == {"Conv": 2, "Concat": 1}
+
+
+def test_prime_channel_counts_have_no_parts() -> None:
+    g = GraphWriter()
+    y = g.node("Conv", g.input("x", [1, 8, 4, 4]), g.weight(523, 8, 1, 1))
+    assert "no equal parts" in reasons(apply(g.model(y), "wide-conv-split"), "wide-conv-split")
