@@ -67,7 +67,7 @@ def make_plan(graph: ir.Graph, ranges: dict[str, Range]) -> Plan:
         ranges: of every tensor in :func:`observed`.
     """
     plan = Plan()
-    groups = shared_groups(graph)
+    groups = shared_groups(graph, ranges)
     spans = _group_ranges(graph, groups, ranges)
     bounds = absorbed_by_grid(graph)
     for value in activations(graph):

@@ -6,6 +6,8 @@ keep the codes when both sides share one grid; otherwise the compiler adds a req
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
@@ -37,8 +39,13 @@ def passes_through(node: ir.Node) -> bool:
     return node.op_type in PASS_THROUGH
 
 
-def shared_groups(graph: ir.Graph) -> dict[str, str]:
-    """Tensor name -> name of the group's representative, for every float activation and pass-through constant."""
+def shared_groups(graph: ir.Graph, ranges: Mapping[str, tuple[float, float]] | None = None) -> dict[str, str]:
+    """Tensor name -> name of the group's representative, for every float activation and pass-through constant.
+
+    Args:
+        ranges: when given, a Concat's operand that other operators read too keeps a grid of its own if the common one
+            would cost it a bit or more; the Concat then requantizes it.
+    """
     parent: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -55,9 +62,20 @@ def shared_groups(graph: ir.Graph) -> dict[str, str]:
         if not passes_through(node) or not outputs:
             continue
         for operand in float_operands(node):
+            if ranges is not None and _loses_a_bit(node, operand.value, ranges):
+                continue
             for name in outputs:
                 parent[find(operand.value.name or "")] = find(name)
     return {name: find(name) for name in list(parent)}
+
+
+def _loses_a_bit(node: ir.Node, value: ir.Value, ranges: Mapping[str, tuple[float, float]]) -> bool:
+    own = ranges.get(value.name or "")
+    if node.op_type != "Concat" or len(value.uses()) == 1 or own is None:
+        return False
+    known = [ranges[v.name or ""] for v in node.inputs if v is not None and v.name in ranges]
+    width = max(0.0, *(high for _, high in known)) - min(0.0, *(low for low, _ in known))
+    return 2 * (max(own[1], 0.0) - min(own[0], 0.0)) < width
 
 
 def absorbed_by_grid(graph: ir.Graph) -> dict[str, tuple[float, float]]:

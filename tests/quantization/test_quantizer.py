@@ -64,6 +64,33 @@ def test_relu_and_clip_are_replaced_by_saturation(int8: ir.Model) -> None:
     assert not {"Relu", "Clip"} & {n.op_type for n in int8.graph}
 
 
+def test_values_that_are_only_moved_keep_their_grid() -> None:
+    model = parse(
+        """net (float[1,4,8,8] x) => (float[1,8,4,4] y) {
+          a = Relu(x)
+          p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(a)
+          t = Transpose<perm=[0,1,3,2]>(p)
+          y = Concat<axis=1>(t, p)
+        }"""
+    )
+    result = quantize(model, feeds((1, 4, 8, 8)), QuantizationConfig(ranges="minmax"))
+    grids = {(t["scale"], t["zero_point"]) for t in result.facts["tensors"] if t["name"] != "x"}
+    assert len(grids) == 1
+
+
+def test_a_small_operand_of_a_concat_keeps_a_fine_grid_for_its_other_reader() -> None:
+    body = """net (float[1,4,8,8] x) => (float[1,8,8,8] y, float[1,4,8,8] z) {
+      s = Mul(x, tiny)
+      b = Mul(x, big)
+      y = Concat<axis=1>(s, b)
+      z = Neg(s)
+    }"""
+    model = parse(body, tiny=np.array(0.01, np.float32), big=np.array(10.0, np.float32))
+    result = quantize(model, feeds((1, 4, 8, 8)), QuantizationConfig(ranges="minmax"))
+    scale = {t["name"]: t["scale"] for t in result.facts["tensors"]}
+    assert scale["b"] == scale["y"] and scale["s"] < scale["y"] / 100
+
+
 def test_close_to_float(int8: ir.Model) -> None:
     sample = next(iter(feeds((1, 3, 16, 16), seed=9)()))
     reference, other = run_model(cnn(), sample), run_model(int8, sample)
