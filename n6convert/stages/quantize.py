@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,18 @@ class Quantize(Stage):
         choices = config.model_dump(mode="json")
         if config.ranges_file and Path(config.ranges_file).is_file():
             choices["ranges_file"] = sha256_of(Path(config.ranges_file))
-        return {"quantization": choices, "samples": run.sampling.key(), "seed": run.recipe.seed}
+        parts = {"quantization": choices, "samples": run.sampling.key(), "seed": run.recipe.seed}
+        return parts | {"target": run.recipe.target}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.npu.zero_points import zero_point_cycles
         from n6convert.quantization.quantizer import quantize
 
         refuse_unjudgeable_samples(run)
         result = quantize(
             inputs["rewrite"].load(), run.sampling.calibration, _config(run),
-            held_back=run.sampling.held_back, seed=run.recipe.seed, progress=run.progress,
+            held_back=run.sampling.held_back, cheap_zero_points=partial(zero_point_cycles, target=run.recipe.target),
+            seed=run.recipe.seed, progress=run.progress,
         )
         found = dict(result.facts)
         samples = run.sampling.facts()
