@@ -1,0 +1,89 @@
+"""Where the error comes from, and the commands that say so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.cli import register
+from n6convert.quantization.judge import Judge
+from n6convert.quantization.prepare import prepare
+from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
+
+from .nets import cnn, feeds, parse
+from .walk import float_islands
+
+PLAIN = QuantizationConfig(ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+
+
+def spoiled() -> ir.Model:
+    """One tensor whose single huge channel takes the whole grid."""
+    body = """net (float[1,8,8,8] x) => (float[1,8,8,8] y) {
+      a = Conv<group=8>(x, uneven)
+      y = Conv<group=8>(a, even)
+    }"""
+    uneven = np.array([1000, 1, 1, 1, 1, 1, 1, 1], np.float32).reshape(8, 1, 1, 1)
+    even = (1 / uneven).astype(np.float32)
+    return parse(body, uneven=uneven, even=even)
+
+
+def test_the_spoiled_tensor_is_found_alone_and_left_out() -> None:
+    source = feeds((1, 8, 8, 8))
+    result = quantize(spoiled(), source, PLAIN)
+    judge = Judge(prepare(spoiled()), list(source()))
+    alone = one_at_a_time(result.model, judge, ["x", "a"])
+    assert alone["a"] < alone["x"] - 10
+    gain = leave_one_out(result.model, judge, ["x", "a"])
+    assert gain["a"] > gain["x"] + 3
+
+
+def test_every_tensor_has_its_sqnr_and_the_worst_a_cause_and_a_remedy() -> None:
+    result = quantize(cnn(), feeds((1, 3, 16, 16)), PLAIN)
+    assert all(np.isfinite(t["sqnr_db"]) for t in result.facts["tensors"])
+    worst = result.facts["worst"]
+    assert worst == sorted(worst, key=lambda r: r["sqnr_db"])
+    assert all(r["cause"] and r["remedy"] for r in worst)
+    json.dumps(result.facts)
+
+
+def test_methods_are_kept_only_when_they_help_on_held_back_samples() -> None:
+    held_back = feeds((1, 3, 16, 16), 4, seed=5)
+    result = quantize(cnn(), feeds((1, 3, 16, 16), 8), QuantizationConfig(), held_back=held_back)
+    best = -np.inf
+    for method in result.facts["methods"]:
+        assert method["kept"] == (method["sqnr_db"] > best)
+        best = max(best, method["sqnr_db"])
+    judged = Judge(prepare(cnn()), list(held_back())).score(result.model)
+    assert judged == pytest.approx(best, abs=0.01)
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
+    monkeypatch.setenv("N6CONVERT_CACHE", str(tmp_path / "cache"))
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    return app
+
+
+def test_commands_quantize_and_debug(app: typer.Typer, tmp_path: Path) -> None:
+    ir.save(cnn(), tmp_path / "net.onnx")
+    samples = np.concatenate([s["x"] for s in feeds((1, 3, 16, 16), 12)()])
+    np.savez(tmp_path / "samples.npz", x=samples)
+    common = ["--calibration", str(tmp_path / "samples.npz"), "--set", "options.samples=arrays", "--json"]
+    done = CliRunner().invoke(
+        app, ["quantize", str(tmp_path / "net.onnx"), *common, "--save-ranges", str(tmp_path / "ranges.json")]
+    )
+    assert done.exit_code == 0, done.output
+    assert float_islands(ir.load(tmp_path / "net.int8.onnx")) == []
+    assert json.loads((tmp_path / "ranges.json").read_text())["ranges"]
+    done = CliRunner().invoke(app, ["debug", str(tmp_path / "net.onnx"), *common, "--count", "2"])
+    assert done.exit_code == 0, done.output
+    assert {"alone_db", "left_out_gain_db", "cause", "remedy"} <= set(json.loads(done.stdout)["worst"][0])
