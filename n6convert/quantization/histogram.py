@@ -50,6 +50,16 @@ class Histogram:
         np.clip(bins, 0, 2 * self.half - 1, out=bins)
         self.counts += np.bincount(bins, minlength=2 * self.half)
 
+    def summary(self, bins: int = 48) -> dict[str, Any]:
+        """The occupied part in few bins, for a picture: ``low``, ``high`` and ``counts``, JSON-ready."""
+        occupied = np.flatnonzero(self.counts)
+        if not occupied.size:
+            return {"low": 0.0, "high": 0.0, "counts": []}
+        first, last = int(occupied[0]), int(occupied[-1]) + 1
+        parts = np.array_split(self.counts[first:last], min(bins, last - first))
+        edges = self.edges
+        return {"low": float(edges[first]), "high": float(edges[last]), "counts": [int(p.sum()) for p in parts]}
+
     def _cover(self, largest: float) -> None:
         if largest == 0:
             return

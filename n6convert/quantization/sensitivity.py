@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
+from n6convert.quantization.grid import Grid
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.subgraph import with_outputs
@@ -58,10 +59,22 @@ def leave_one_out(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[s
 def worst(
     sqnr: Mapping[str, float], statistics: Mapping[str, Any], plan: Plan, graph: ir.Graph, count: int = 10
 ) -> list[dict[str, Any]]:
-    """The tensors with the least SQNR, each with its likely cause and a remedy."""
+    """The tensors with the least SQNR, each with its grid, its values, its likely cause and a remedy."""
     by_name = {v.name: v for node in graph for v in node.outputs}
     ranked = sorted(sqnr, key=lambda n: sqnr[n])[:count]
-    return [{"name": n, "sqnr_db": sqnr[n]} | explain(n, by_name.get(n), sqnr, statistics.get(n), plan) for n in ranked]
+    return [
+        {"name": n, "sqnr_db": sqnr[n]}
+        | explain(n, by_name.get(n), sqnr, statistics.get(n), plan)
+        | _picture(plan.grids[n], statistics.get(n))
+        for n in ranked
+    ]
+
+
+def _picture(grid: Grid, statistics: Any) -> dict[str, Any]:
+    """The grid, and the values seen where a histogram was made."""
+    histogram = getattr(statistics, "histogram", None)
+    seen = {"histogram": histogram.summary()} if histogram is not None else {}
+    return {"scale": grid.scale, "zero_point": grid.zero_point} | seen
 
 
 def explain(

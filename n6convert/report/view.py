@@ -192,8 +192,8 @@ def _pictures(report: Facts, folder: Path) -> list[dict[str, str]]:
 def _tensors(quantization: Facts) -> list[dict[str, str]]:
     found = []
     for tensor in quantization.get("worst", [])[:_WORST]:
-        words = [f"{tensor['name']}: {tensor['sqnr_db']:.1f} dB.", tensor.get("cause"), tensor.get("remedy")]
-        text = " ".join(word for word in words if word)
+        reasons = ": ".join(tensor[key] for key in ("cause", "remedy") if tensor.get(key))
+        text = f"{tensor['name']}: {tensor['sqnr_db']:.1f} dB. {reasons[:1].upper()}{reasons[1:]}"
         shape = tensor.get("histogram")
         svg = ""
         if shape:

@@ -1,3 +1,10 @@
+"""Histograms condensed for a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from n6convert.quantization.histogram import Histogram
 
 
 def test_the_summary_keeps_every_count_and_the_occupied_range():
