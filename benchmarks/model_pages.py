@@ -1,7 +1,7 @@
-"""Writes ``docs/models/``: every ready model converted for two compiler versions, before and after rewrites.
+"""Writes ``docs/models/figures.md``: ready models converted for two compiler versions, before and after rewrites.
 
 Uses the real weights and samples of ``N6_DATA`` where a family has some there, otherwise seeded weights, and says so.
-``python benchmarks/model_pages.py [NAME ...]``; pages of other names stay as they are.
+``python benchmarks/model_pages.py [NAME ...]``; names choose some of the recipes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+_HEAD = """# Figures
+
+Written by `python benchmarks/model_pages.py`: one conversion a column. Placement, time and memory are predicted;
+accuracy is measured on samples that calibration did not see."""
 TARGETS = ("stm32n6570-dk@2.1", "stm32n6570-dk@4.0")
 
 
@@ -62,16 +66,17 @@ PAGES = (
 
 
 def main() -> None:
-    """Convert and write the pages that were asked for."""
+    """Convert what was asked for and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="recipes; default all")
-    names = parser.parse_args().names
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "models" / "figures.md")
+    asked = parser.parse_args()
     data = Path(os.environ.get("N6_DATA", ROOT.parent / "shared" / "data"))
-    folder = ROOT / "docs" / "models"
-    for page in (p for p in PAGES if not names or p.recipe in names):
-        reports = [report_of(page, target, data) for target in TARGETS]
-        (folder / f"{page.recipe}.md").write_text("\n".join(lines(page, reports)) + "\n", encoding="utf-8")
-        print(f"docs/models/{page.recipe}.md")
+    parts = [_HEAD]
+    for page in (p for p in PAGES if not asked.names or p.recipe in asked.names):
+        print(page.recipe, flush=True)
+        parts.append("\n".join(lines(page, [report_of(page, target, data) for target in TARGETS])))
+    asked.output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def report_of(page: Page, target: str, data: Path) -> Any:
@@ -91,25 +96,15 @@ def report_of(page: Page, target: str, data: Path) -> Any:
 def lines(page: Page, reports: Sequence[Any]) -> Iterator[str]:
     """The page as markdown."""
     first = reports[0]
-    yield f"# {page.title}"
-    yield ""
-    yield (
-        f"`n6convert {page.recipe}`, weights {first.weights.origin}. Placement, time and memory are predicted. "
-        + ("" if first.weights.trained else "The weights are untrained: answers mean nothing here. ")
-        + "Written by `python benchmarks/model_pages.py`."
-    )
-    yield ""
+    untrained = "" if first.weights.trained else " The weights are untrained: answers mean nothing here."
+    yield f"## {page.title}\n\n`n6convert {page.recipe}`, weights {first.weights.origin}.{untrained}\n"
     yield "| | " + " | ".join(report.target for report in reports) + " |"
     yield "|---|" + "---|" * len(reports)
     for name, cell in ROWS:
         yield f"| {name} | " + " | ".join(cell(report) for report in reports) + " |"
-    yield ""
-    yield "## What stays off the NPU, and why"
-    yield ""
+    yield "\nWhat stays off the NPU, and why:\n"
     yield from left_over(reports)
-    yield ""
-    yield "## Rewrites"
-    yield ""
+    yield "\nRewrites:\n"
     for report in reports:
         applied = ", ".join(f"{a['rule']} ({a['times']})" for a in report.rewrites.get("applied", [])) or "none"
         yield f"* {report.target}: {applied}"
@@ -166,7 +161,7 @@ def left_over(reports: Sequence[Any]) -> Iterator[str]:
             found = True
             yield f"* {report.target}: {op} ({where}): {reason}"
     if not found:
-        yield "Nothing."
+        yield "* nothing"
 
 
 if __name__ == "__main__":
