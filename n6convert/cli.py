@@ -10,13 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from n6convert.commands import LazyGroup
-from n6convert.errors import N6ConvertError
+from n6convert.errors import N6ConvertError, UsageError
 
 __all__ = ["app", "main", "run"]
 
@@ -34,8 +35,10 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; prints errors instead of raising, unless ``--debug`` is given."""
-    args = _with_default_command(list(arguments))
+    debug = "--debug" in arguments
+    args = [word for word in arguments if word != "--debug"]
     try:
+        args = _with_default_command(args)
         code = typer.main.get_command(app).main(args, prog_name="n6convert", standalone_mode=False)
         sys.stdout.flush()
         if code == _INTERRUPTED:
@@ -45,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except Exception as error:
-        if "--debug" in args:
+        if debug:
             raise
         return _report_failure(error, as_json="--json" in args)
 
@@ -117,7 +120,6 @@ def recipe(
 ) -> None:
     """Print the full effective recipe of a model as YAML, ready to save and change."""
     from n6convert.api import effective_recipe, make_draft
-    from n6convert.errors import UsageError
     from n6convert.recipes_io import recipe_files, recipe_schema, to_yaml
 
     if schema:
@@ -164,7 +166,21 @@ def _with_default_command(args: list[str]) -> list[str]:
         return args
     group = typer.main.get_command(app)
     known = group.list_commands(typer.Context(group))  # type: ignore[attr-defined]
-    return args if args[0] in known else ["convert", *args]
+    if args[0] in known:
+        return args
+    _refuse_mistyped_command(args[0], known)
+    return ["convert", *args]
+
+
+def _refuse_mistyped_command(word: str, known: Sequence[str]) -> None:
+    close = get_close_matches(word, known, n=1, cutoff=0.8)
+    if not close or Path(word).exists():
+        return
+    from n6convert.recipes_io import recipe_files
+    from n6convert.registry import list_models
+
+    if word not in recipe_files() and word not in {entry.name for entry in list_models()}:
+        raise UsageError(f"there is no command, model or recipe {word!r}", remedy=f"did you mean `{close[0]}`?")
 
 
 def _report_failure(error: Exception, *, as_json: bool) -> int:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from n6convert.cli import run
+from n6convert.errors import SourceError
 from n6convert.recipe import Recipe
 from n6convert.results import Report
 
@@ -54,6 +55,8 @@ def test_options_reach_the_recipe(toy: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["tyo"], 2, "did you mean toy?"),
+        (["modles"], 2, "did you mean `models`?"),
+        (["estimte", "model.onnx"], 2, "did you mean `estimate`?"),
         (["nowhere.onnx"], 2, "the file does not exist"),
         (["nowhere.yaml"], 2, "the file does not exist"),
         ([*TOY, "--set", "quantization.rangs=mse"], 2, "did you mean ranges"),
@@ -94,6 +97,11 @@ def test_mistake_with_json_is_json(toy: Path, capsys: pytest.CaptureFixture[str]
 def test_debug_gives_the_traceback(toy: Path) -> None:
     with pytest.raises(Exception, match="toy trouble"):
         run([*TOY, "--set", "options.fails_in=build", "--debug"])
+
+
+def test_debug_is_understood_by_every_command(toy: Path) -> None:
+    with pytest.raises(SourceError):
+        run(["estimate", "nowhere.onnx", "--debug"])
 
 
 def test_interrupt_is_clean(toy: Path) -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
 import n6convert
 from n6convert.errors import AcceptanceError, GraphError, OutputError, PluginError, RecipeError, SourceError
 from n6convert.results import ConversionResult, Report
+from n6convert.stages.export import _check_size
 
 #: onnxsim runs in a child process, which most of these tests need not wait for
 FAST = {"simplify.onnxsim": False}
@@ -289,6 +291,16 @@ def test_nan_in_a_result_is_traced_to_its_node(toy: Path) -> None:
 def test_batch_other_than_one_is_refused(toy: Path) -> None:
     with pytest.raises(GraphError, match="batch 1"):
         run(options={"batch": 2})
+
+
+def test_an_input_larger_than_the_board_is_refused_before_it_is_run() -> None:
+    shape = ir.Shape([1, 3, 4096, 4096])
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
+    relu = ir.node("Relu", [x])
+    relu.outputs[0].name, relu.outputs[0].type, relu.outputs[0].shape = "y", x.type, shape
+    model = ir.Model(ir.Graph([x], relu.outputs, nodes=[relu], opset_imports={"": 17}, name="g"), ir_version=8)
+    with pytest.raises(GraphError, match="larger than all RAM"):
+        _check_size(model, "stm32n6570-dk@4.0")
 
 
 def test_wrong_option_names_the_nearest(toy: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from n6convert.fit.plan import Together
+    from n6convert.fit.plan import Resident, Together
 
 __all__ = ["register"]
 
@@ -28,23 +28,27 @@ def _fit(
     as_json: Annotated[bool, typer.Option("--json", help="facts as JSON")] = False,
 ) -> None:
     """Say whether models fit one board together: shared buffers, flash map, time of a cascade."""
+    from n6convert.cache import writing
     from n6convert.errors import UsageError
-    from n6convert.fit import Resident, plan
+    from n6convert.fit import plan
     from n6convert.fit.page import write_page
     from n6convert.npu.targets import load_target
 
     if len(models) < 2:
-        raise UsageError("`fit` needs two models at least", found=", ".join(models))
+        raise UsageError(
+            "`fit` needs two models at least", found=", ".join(models), remedy="n6convert fit yolov8n-pose tinybert"
+        )
     board = load_target(target)
     flash = next(pool for pool in board.pools if pool.constants and not pool.writable)
     on_chip = sum(pool.size for pool in board.pools if pool.writable and not pool.external)
     together = plan(
-        [Resident.of(_report_of(name, target, weights)) for name in models],
+        [_resident(name, target, weights) for name in models],
         on_chip=on_chip,
         flash_start=flash.start,
         flash_size=flash.size,
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
+    with writing(output.parent):
+        output.parent.mkdir(parents=True, exist_ok=True)
     write_page(output, together, target)
     if as_json:
         typer.echo(json.dumps(together.facts(), indent=2))
@@ -52,6 +56,15 @@ def _fit(
         _print(together, output)
     if not together.fits:
         raise typer.Exit(3)
+
+
+def _resident(name: str, target: str, weights: str) -> Resident:
+    from n6convert.fit import Resident
+    from n6convert.report.html import damage_named
+
+    report = _report_of(name, target, weights)
+    with damage_named(Path(name)):
+        return Resident.of(report)
 
 
 def _report_of(name: str, target: str, weights: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from n6convert.errors import UsageError
 from n6convert.lint.constants import CORE_VERSIONS, DEFAULT_CORE
+from n6convert.npu.targets import load_target
 
 __all__ = ["View", "constant", "core_version", "dims", "label", "through_quantization"]
 
@@ -19,10 +20,13 @@ def core_version(target: str | None) -> tuple[int, int]:
     """Compiler version of a target: ``stm32n6570-dk@4.0``, ``4.0.1`` or None (the newest known).
 
     Raises:
-        UsageError: no known version is named.
+        UsageError: no known board or version is named.
     """
     if target is None:
         return DEFAULT_CORE
+    board = target.partition("@")[0]
+    if board and not board[0].isdigit():
+        load_target(board)
     text = target.rpartition("@")[2]
     try:
         major, minor = (int(part) for part in text.split(".")[:2])

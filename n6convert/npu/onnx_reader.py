@@ -50,13 +50,13 @@ def read_onnx(path: Path) -> Graph:
         GraphError: not an ONNX model, damaged, not static, or its external data are missing.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if not path.is_file():
-        raise SourceError("no such model file", place=path)
+        remedy = "give the file in it: *.onnx or *.tflite" if path.is_dir() else None
+        raise SourceError("no such model file", place=path, found="a folder" if remedy else None, remedy=remedy)
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, OSError, ValueError, UnicodeDecodeError) as error:
+    except Exception as error:  # protobuf and onnx raise unrelated types, by the file's suffix
         raise GraphError("not an ONNX model, or a damaged one", place=path, found=str(error)[:200]) from error
     _check_external(model, path.parent)
     return read_proto(model, path.stem)

@@ -25,10 +25,13 @@ def _report(
     output: Annotated[Path | None, typer.Option(help="file to write; default report.html beside it")] = None,
 ) -> None:
     """Draw report.html from a run's report.json, also for runs of an older version."""
-    from n6convert.report.html import read_report, write_report
+    from n6convert.report.html import damage_named, read_report, write_report
 
     place = folder if folder.is_dir() else folder.parent
-    typer.echo(str(write_report(read_report(folder), place, path=output)))
+    report = read_report(folder)
+    with damage_named(folder):
+        drawn = write_report(report, place, path=output)
+    typer.echo(str(drawn))
 
 
 def _diff(
@@ -36,9 +39,11 @@ def _diff(
 ) -> None:
     """Say what changed between two runs: time, placement, memory, accuracy, recipe."""
     from n6convert.report.diff import differences
-    from n6convert.report.html import read_report
+    from n6convert.report.html import damage_named, read_report
 
-    changes = differences(read_report(before), read_report(after))
+    old, new = read_report(before), read_report(after)
+    with damage_named(before, after):
+        changes = differences(old, new)
     if as_json:
         typer.echo(json.dumps([asdict(c) for c in changes], indent=2))
         return

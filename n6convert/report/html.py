@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from n6convert.errors import SourceError
 from n6convert.report.render import render_page
 from n6convert.report.view import page_values
 
-__all__ = ["read_report", "write_report"]
+__all__ = ["damage_named", "read_report", "write_report"]
 
 _MAJOR = "1"
 
@@ -59,3 +60,19 @@ def read_report(folder: Path) -> dict[str, Any]:
             remedy="read it with the version of n6convert that wrote it, or convert again",
         )
     return dict(report)
+
+
+@contextmanager
+def damage_named(*places: Path) -> Iterator[None]:
+    """Tell a report that is damaged inside from a mistake of ours: around whatever uses reports that users give.
+
+    Raises:
+        SourceError: a part is missing or of another type.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise SourceError(
+            "the report is damaged: a part is missing or of another type", place=", ".join(map(str, places)),
+            found=f"{type(error).__name__}: {error}", remedy="convert again; finished stages come from the cache",
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,3 +46,6 @@ def render_page(path: Path, template: str, **values: Any) -> None:
         aside.replace(path)
     except OSError as error:
         raise OutputError("the page cannot be written", place=path, found=error.strerror or error) from None
+    finally:
+        with suppress(OSError):
+            aside.unlink()

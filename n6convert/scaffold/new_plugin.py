@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from n6convert.errors import OutputError, UsageError
+from n6convert.registry import list_models
 
 __all__ = ["new_plugin"]
 
@@ -28,10 +29,16 @@ def new_plugin(name: str, parent: Path) -> Path:
         the new folder.
 
     Raises:
-        UsageError: the name is not usable as a model name.
+        UsageError: the name is not usable as a model name, or is taken.
         OutputError: the folder exists already or cannot be written.
     """
     words = _words(name)
+    taken = next((entry for entry in list_models() if entry.name == name), None)
+    if taken is not None:
+        raise UsageError(
+            "a model of this name is installed already", found=f"{name} of {taken.distribution}",
+            remedy="choose another name: of two plugins with one name neither would run",
+        )
     folder = parent / f"n6convert-{words['dist']}"
     if folder.exists():
         raise OutputError("the folder exists already", place=folder, remedy="choose another name or remove it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class Export(Stage):
             model = _named_outputs(built.model)
         model.metadata_props.update(built.metadata)
         _check_batch(model)
+        _check_size(model, run.recipe.target)
         _check_initializers(model)
         run.settle(interface_of(model))
         for feeds in run.sampling.first(1):
@@ -55,6 +57,20 @@ def _check_batch(model: ir.Model) -> None:
             raise GraphError(
                 "the model takes more than one sample at a time", place=tensor.name, limit="batch 1",
                 found=f"shape {list(tensor.shape)}", remedy="export the model with batch 1",
+            )
+
+
+def _check_size(model: ir.Model, target: str) -> None:
+    """Refuse what no rewrite can make fit, before running it takes more memory than this machine has."""
+    from n6convert.npu.targets import load_target
+
+    room = sum(pool.size for pool in load_target(target).pools if pool.writable)
+    for tensor in interface_of(model).inputs:
+        if (size := math.prod(tensor.shape)) > room:
+            raise GraphError(
+                "one input alone is larger than all RAM of the board", place=tensor.name,
+                limit=f"{room:,} bytes on {target}", found=f"{size:,} bytes as INT8 for shape {list(tensor.shape)}",
+                remedy="use a smaller input",
             )
 
 

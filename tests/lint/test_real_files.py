@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from n6convert.errors import GraphError, SourceError
+from n6convert.errors import GraphError, RecipeError, SourceError
 from n6convert.lint import lint
 from n6convert.lint.cli import register
 from n6convert.lint.prepare import load_model
@@ -117,6 +117,9 @@ def test_command_line(tmp_path: Path) -> None:
     assert bad.exit_code == 1
     assert "ir-version" in bad.output and "remedy" in bad.output
     assert CliRunner().invoke(app, ["lint", str(tmp_path / "good.onnx")]).exit_code == 0
+    for target in ("stm32", "stm32@4.0"):
+        unknown = CliRunner().invoke(app, ["lint", str(tmp_path / "good.onnx"), "--target", target])
+        assert isinstance(unknown.exception, RecipeError) and "stm32n6570-dk" in str(unknown.exception)
     listed = CliRunner().invoke(app, ["lint", str(tmp_path / "bad.onnx"), "--json", "--level", "error"])
     assert listed.exit_code == 1
     assert '"rule": "batch"' in listed.output and '"severity": "info"' not in listed.output

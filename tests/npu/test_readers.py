@@ -162,6 +162,11 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
         read(tmp_path / "absent.onnx")
     with pytest.raises(SourceError, match="no such model file"):
         read(tmp_path / "absent.tflite")
+    with pytest.raises(SourceError, match="give the file in it"):
+        read(tmp_path)
+    (tmp_path / "report.json").write_text('{"schema_version": "1.0"}')
+    with pytest.raises(GraphError, match="not an ONNX model"):
+        read(tmp_path / "report.json")
     text = tmp_path / "text.onnx"
     text.write_text("this is no model")
     with pytest.raises(GraphError):

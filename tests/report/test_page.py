@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from n6convert.errors import SourceError
+from n6convert.cli import run
+from n6convert.errors import OutputError, SourceError
 from n6convert.report.diff import differences
 from n6convert.report.html import read_report, write_report
 
@@ -63,6 +64,21 @@ def test_files_that_are_no_report(tmp_path, content, words):
         (tmp_path / "report.json").write_text(content)
     with pytest.raises(SourceError, match=words):
         read_report(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [{"stages": "x"}, {"memory": {"weights": 1}}, {"sqnr_db": [1]}])
+def test_a_damaged_report_is_named_not_called_a_bug(report, tmp_path, damage, capsys):
+    (tmp_path / "report.json").write_text(json.dumps(report | damage))
+    assert run(["report", str(tmp_path)]) == 1
+    shown = capsys.readouterr().err
+    assert "the report is damaged" in shown and str(tmp_path) in shown and "bug" not in shown
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing(report, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_report(report, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_differences_name_what_changed(report):

@@ -33,6 +33,12 @@ def test_unusable_names_are_refused(name, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_name_that_is_installed_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="installed already"):
+        new_plugin("onnx", tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_nothing_is_overwritten(tmp_path):
     first = new_plugin("net", tmp_path)
     (first / "mine.txt").write_text("keep")

@@ -36,7 +36,7 @@ class EfficientVitOptions(PluginOptions):
     def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         for side in value if isinstance(value, tuple) else (value,):
             if side < _STRIDE or side % _STRIDE:
-                raise ValueError(f"{side} is not a multiple of {_STRIDE}")
+                raise ValueError(f"{side} is not a positive multiple of {_STRIDE}")
         return value
 
     @property

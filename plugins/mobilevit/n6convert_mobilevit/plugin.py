@@ -29,7 +29,7 @@ class MobileVitOptions(PluginOptions):
     def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         for side in value if isinstance(value, tuple) else (value,):
             if side < STRIDE or side % STRIDE:
-                raise ValueError(f"{side} is not a multiple of {STRIDE}")
+                raise ValueError(f"{side} is not a positive multiple of {STRIDE}")
         return value
 
     @property

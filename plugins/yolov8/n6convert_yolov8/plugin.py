@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["YoloV8", "YoloV8Options", "YoloV8Pose"]
 
 
+_LARGEST_SIDE = 4096
+
+
 class YoloV8Options(PluginOptions):
     """Options of the YOLOv8 models."""
 
@@ -59,7 +62,9 @@ class YoloV8Options(PluginOptions):
     def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         for side in value if isinstance(value, tuple) else (value,):
             if side < 32 or side % 32:
-                raise ValueError(f"{side} is not a multiple of 32")
+                raise ValueError(f"{side} is not a positive multiple of 32")
+            if side > _LARGEST_SIDE:
+                raise ValueError(f"{side} is more than {_LARGEST_SIDE}: such an image fits no board's memory")
         return value
 
     @property

@@ -103,7 +103,7 @@ def test_nan_in_weights_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 100, -32, (224, 225)])
 def test_sizes_the_family_cannot_take(size: Any) -> None:
-    with pytest.raises(ValidationError, match="not a multiple of 32"):
+    with pytest.raises(ValidationError, match="not a positive multiple of 32"):
         EfficientVitOptions(imgsz=size)
 
 

@@ -168,7 +168,7 @@ def test_a_file_is_no_folder(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 96, 250, (256, 32)])
 def test_sizes_the_family_cannot_take(size: Any) -> None:
-    with pytest.raises(ValidationError, match="not a multiple of 64"):
+    with pytest.raises(ValidationError, match="not a positive multiple of 64"):
         MobileVitOptions(imgsz=size)
 
 
