@@ -106,7 +106,9 @@ def rewrite(
     timer = estimator or predicted_milliseconds(target)
     weighed = weigh(start, rules, trial, timer, progress) if timer is not None else Weighed(list(rules))
     original = proof.reference
-    run = _proven(start, weighed.rules, context, proof, config.tolerance, progress)
+    run = weighed.run
+    if run is None or not _proves(run, weighed.rules, proof, config.tolerance):
+        run = _proven(start, weighed.rules, context, proof, config.tolerance, progress)
     used = {a.rule for a in run.applied if not a.exact}
     _conclude(run, proof.distance(original, run.model), config.tolerance if not used else None)
     refused = [*run.refused.values(), *weighed.refused]
@@ -126,9 +128,13 @@ def _proven(
     """Prove exact rules at the end, all at once; only when that fails, or with approximate rules, step by step."""
     if all(rule.exact for rule in rules):
         run = run_rules(start, rules, context, proof, None, progress)
-        if proof.difference(run.model) <= tolerance:
+        if _proves(run, rules, proof, tolerance):
             return run
     return run_rules(start, rules, context, proof, tolerance, progress)
+
+
+def _proves(run: Run, rules: Sequence[Rewrite[Any]], proof: Proof, tolerance: float) -> bool:
+    return all(rule.exact for rule in rules) and proof.difference(run.model) <= tolerance
 
 
 def select_rules(config: RewriteConfig, extra: Sequence[Rewrite[Any]] = ()) -> list[Rewrite[Any]]:

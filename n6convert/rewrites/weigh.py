@@ -30,6 +30,8 @@ class Weighed:
     before: float | None = None
     gains: dict[str, float] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    run: Run | None = None
+    """The trial with these rules, not yet proven."""
 
 
 def weigh(
@@ -56,6 +58,7 @@ def weigh(
     best = timer(run.model)
     if run.model.graph.num_nodes() > _WEIGHED_NODES:
         if best <= before:
+            result.run = run
             return result
         reason = f"the rewritten graph is predicted slower: {best:.3f} ms instead of {before:.3f} ms"
         refused = [Refused(r.name, "whole graph", reason) for r in rules if not r.housekeeping]
@@ -72,6 +75,7 @@ def weigh(
         result.gains = {name: time - best for name, (time, _) in without.items()}
         worst = min(without, key=lambda name: without[name][0], default=None)
         if worst is None or without[worst][0] >= best * (1 - _WORTH):
+            result.run = run
             return result
         time, run = without[worst]
         reason = f"the graph is predicted faster without it: {time:.3f} ms instead of {best:.3f} ms"
