@@ -201,7 +201,10 @@ def _output_error(error: OSError, place: Path) -> OutputError:
             "the folder cannot be written", place=place, found=error.strerror,
             remedy="choose another one with --output, or another cache with N6CONVERT_CACHE",
         )
-    return OutputError("writing failed", place=place, found=error.strerror or str(error))
+    remedy = None
+    if error.errno in {errno.ENOTDIR, errno.EEXIST} or isinstance(error, NotADirectoryError):
+        remedy = "a file is in the way: choose another folder with --output, or another cache with N6CONVERT_CACHE"
+    return OutputError("writing failed", place=place, found=error.strerror or str(error), remedy=remedy)
 
 
 def _move(made: Path, final: Path) -> None:

@@ -60,7 +60,7 @@ class Sampling:
     """Samples of the recipe's ``calibration`` section.
 
     Of the samples there are, at most ``samples + held_back`` are used; the held-back ones are spread evenly among
-    them and never outnumber a quarter.
+    them. Where there are fewer, a quarter of them at most is held back.
     """
 
     def __init__(self, run: Run) -> None:
@@ -146,7 +146,8 @@ class Sampling:
 
     @cached_property
     def _held_back_positions(self) -> frozenset[int]:
-        count = min(self._config.held_back, self._used // 4)
+        beyond = self._used - self._config.samples
+        count = min(self._config.held_back, max(self._used // 4, beyond))
         return frozenset((2 * i + 1) * self._used // (2 * count) for i in range(count))
 
     def _warnings(self) -> list[str]:

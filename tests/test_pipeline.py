@@ -293,6 +293,13 @@ def test_batch_other_than_one_is_refused(toy: Path) -> None:
         run(options={"batch": 2})
 
 
+def test_calibration_never_takes_more_samples_than_asked(toy: Path) -> None:
+    samples = run(calibration={"samples": 8, "held_back": 8}).manifest["samples"]
+    assert len(samples["calibration"]) == 8
+    few = run(calibration={"samples": 64, "held_back": 8}).manifest["samples"]
+    assert len(few["calibration"]) == 15
+
+
 def test_an_input_larger_than_the_board_is_refused_before_it_is_run() -> None:
     shape = ir.Shape([1, 3, 4096, 4096])
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)

@@ -84,7 +84,7 @@ def test_a_manifest_of_somebody_else_is_not_overwritten(tmp_path: Path, content:
 def test_a_file_in_the_way_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     made, hashes, manifest = source(tmp_path / "made", a="1")
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match="file is in the way"):
         publish(tmp_path / "out", made, hashes, b"{}", manifest)
 
 

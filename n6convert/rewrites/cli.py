@@ -45,7 +45,7 @@ def _rewrite(
     from n6convert.rewrites.api import rewrite
 
     if list_rules:
-        _print_rules()
+        _print_rules(as_json)
         return
     if model is None:
         raise UsageError("which model?", remedy="n6convert rewrite FILE.onnx")
@@ -123,9 +123,13 @@ def _save(model: ir.Model, path: Path) -> None:
         raise OutputError("the rewritten model cannot be written", place=path, found=error.strerror) from error
 
 
-def _print_rules() -> None:
+def _print_rules(as_json: bool) -> None:
     from n6convert.rewrites.catalog import all_rules
 
+    if as_json:
+        facts = [{"rule": r.name, "summary": r.summary, "exact": r.exact, "price": r.price} for r in all_rules()]
+        typer.echo(json.dumps(facts, indent=2))
+        return
     for rule in all_rules():
         kind = "" if rule.exact else f" (approximate: {rule.price})"
         typer.echo(f"{rule.name:24} {rule.summary}{kind}")

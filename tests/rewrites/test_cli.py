@@ -63,3 +63,5 @@ def test_wrong_input_is_named(
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rewrite", "--list"]) == 0
     assert "resize-to-conv" in capsys.readouterr().out
+    assert run(["rewrite", "--list", "--json"]) == 0
+    assert "resize-to-conv" in {rule["rule"] for rule in json.loads(capsys.readouterr().out)}
