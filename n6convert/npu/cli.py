@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from n6convert.npu.explanation import Explanation
+    from n6convert.npu.targets import Target
 
 __all__ = ["register"]
 
@@ -26,12 +28,19 @@ def _estimate(
     pools: Annotated[Path | None, typer.Option(help="The project's own *.mpool instead of the stock one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page that shows the same facts.")] = None,
+    combinations: Annotated[
+        bool, typer.Option("--combinations", help="For a float transformer: ways of lowering it, side by side.")
+    ] = False,
 ) -> None:
     """Predict where a model runs on the STM32N6, how long it takes and how much memory it needs."""
     from n6convert.npu.estimation import estimate
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
-    found = estimate(model, load_target(target or DEFAULT_TARGET, pools=pools))
+    board = load_target(target or DEFAULT_TARGET, pools=pools)
+    if combinations:
+        _compare_combinations(model, board, as_json)
+        return
+    found = estimate(model, board)
     if html is not None:
         _write_page(found.facts(), html)
     if as_json:
@@ -42,6 +51,24 @@ def _estimate(
     from n6convert.npu.terminal import print_estimate
 
     print_estimate(found, Console())
+
+
+def _compare_combinations(model: Path, target: Target, as_json: bool) -> None:
+    from n6convert.lint.prepare import load_model
+    from n6convert.rewrites.combinations import compare_combinations
+
+    rows = compare_combinations(load_model(model), target)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "rules", "hw", "hybrid", "sw", "ms (predicted as INT8)", box=None, pad_edge=False)
+    for row in rows:
+        time = f"{row.milliseconds:.1f} ({row.low:.1f} to {row.high:.1f})"
+        table.add_row(row.name, ", ".join(row.rules) or "none", str(row.hw), str(row.hybrid), str(row.sw), time)
+    Console().print(table)
 
 
 def _write_page(facts: dict[str, Any], path: Path) -> None:
