@@ -41,12 +41,13 @@ def request(path: Path, scratch: Path) -> BuildRequest:
 def test_keras_file_becomes_a_graph(tmp_path: Path) -> None:
     path = tmp_path / "small.keras"
     subprocess.run([sys.executable, "-c", KERAS, str(path)], check=True, capture_output=True)
+    before = set(sys.modules)
     built = options().build(request(path, tmp_path))
+    assert "tensorflow" not in set(sys.modules) - before, "TensorFlow belongs into the child process"
     value = built.model.graph.inputs[0]
     assert tuple(value.shape or ()) == (1, 16, 16, 3)
     outputs = run_model(built.model, {value.name or "": np.ones((1, 16, 16, 3), np.float32)})
     assert next(iter(outputs.values())).shape == (1, 5)
-    assert "tensorflow" not in sys.modules
 
 
 @needs_tf

@@ -45,7 +45,10 @@ def build(folder: Path, scratch: Path, **options: Any) -> tuple[MobileVit, Float
 
 @pytest.fixture(scope="module")
 def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[MobileVit, FloatModel]:
-    return build(folder, tmp_path_factory.mktemp("build"), imgsz=(64, 128))
+    before = set(sys.modules)
+    made = build(folder, tmp_path_factory.mktemp("build"), imgsz=(64, 128))
+    assert not {"torch", "transformers"} & (set(sys.modules) - before), "frameworks belong into the child process"
+    return made
 
 
 def test_equals_transformers_and_reads_pickled_weights(
@@ -79,7 +82,6 @@ def test_patches_need_no_awkward_tensors(built: tuple[MobileVit, FloatModel]) ->
     assert {tuple(n.attributes.get_ints("perm")) for n in outside} == {(0, 2, 1)}
     assert all(v.shape[0] == 1 for n in model.graph for v in n.outputs if v.shape is not None and len(v.shape) > 1)
     assert {f.rule for f in lint(model) if f.severity == "error"} == set()
-    assert "torch" not in sys.modules and "transformers" not in sys.modules
 
 
 def test_what_is_no_mobilevit_graph_is_refused() -> None:
