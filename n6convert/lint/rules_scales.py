@@ -133,7 +133,7 @@ def _poor_channels(arrays: list[NDArray[Any]], step: float) -> Iterator[str]:
     if any(a.shape != arrays[0].shape or a.ndim < 2 for a in arrays):
         return
     stacked = np.stack(arrays)
-    for axis in range(2, stacked.ndim):
+    for axis in _channel_axes(stacked.shape):
         rest = tuple(i for i in range(stacked.ndim) if i != axis)
         levels = np.ptp(stacked, axis=rest) / step
         poor = np.flatnonzero((levels > 0) & (levels < LEVELS_POOR))
@@ -144,6 +144,16 @@ def _poor_channels(arrays: list[NDArray[Any]], step: float) -> Iterator[str]:
                 f"(channel {worst}: {levels[worst]:.0f}; the widest: {levels.max():.0f})"
             )
             return
+
+
+def _channel_axes(shape: tuple[int, ...]) -> list[int]:
+    """Axes that may hold channels, samples stacked in front; rows and columns of a map are not among them.
+
+    A rank-4 tensor is [N,C,H,W] unless its first two sizes are those of a square map and its last is not.
+    """
+    if len(shape) != 5:
+        return list(range(2, len(shape)))
+    return [4] if shape[2] == shape[3] != shape[4] else [2]
 
 
 def _separate(levels: NDArray[Any]) -> bool:

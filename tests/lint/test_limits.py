@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx_ir as ir
+import numpy as np
 import pytest
 
 from n6convert.errors import GraphError, UsageError
@@ -229,3 +230,16 @@ def test_findings_do_not_change_the_model() -> None:
     before = ir.to_proto(model).SerializeToString()
     lint(model)
     assert ir.to_proto(model).SerializeToString() == before
+
+
+def test_rows_and_columns_of_a_map_are_no_channels():
+    from n6convert.lint.rules_scales import _poor_channels
+
+    rng = np.random.default_rng(0)
+    maps = rng.uniform(0, 1, (1, 6, 8, 8)).astype(np.float32)
+    maps[:, :, :2] *= 0.02
+    assert list(_poor_channels([maps], 1 / 255)) == []
+    mixed = rng.uniform(0, 1, (1, 6, 8, 8)).astype(np.float32)
+    mixed[:, :2] *= 0.02
+    assert len(list(_poor_channels([mixed], 1 / 255))) == 1
+    assert len(list(_poor_channels([mixed.transpose(0, 2, 3, 1)], 1 / 255))) == 1
