@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import onnx_ir as ir
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from n6convert.errors import GraphError, UsageError
