@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from n6convert.report.words import kib
+
 if TYPE_CHECKING:
     from n6convert.fit.plan import Resident, Together
 
@@ -85,19 +87,15 @@ def _print(together: Together, page: Path) -> None:
     table = Table("model", "activations", "weights at", "ms (predicted)", box=None, pad_edge=False)
     for resident, region in zip(together.residents, together.flash, strict=True):
         table.add_row(
-            resident.name, _kib(resident.activations), f"0x{region.start:08x}", f"{resident.milliseconds:.2f}"
+            resident.name, kib(resident.activations), f"0x{region.start:08x}", f"{resident.milliseconds:.2f}"
         )
     best, low, high = together.milliseconds
     console = Console()
     console.print(table)
     verdict = "[green]fit[/]" if together.fits else "[red]do not fit[/]"
     console.print(
-        f"together they {verdict}: {_kib(together.shared)} of {_kib(together.on_chip)} on-chip RAM in turn "
-        f"({_kib(together.separate)} if all buffers stay alive), {_kib(together.flash_used)} of flash, "
+        f"together they {verdict}: {kib(together.shared)} of {kib(together.on_chip)} on-chip RAM in turn "
+        f"({kib(together.separate)} if all buffers stay alive), {kib(together.flash_used)} of flash, "
         f"{best:.2f} ms a frame (likely {low:.2f} to {high:.2f})"
     )
     console.print(f"page: {page}", soft_wrap=True)
-
-
-def _kib(value: float) -> str:
-    return f"{value / 1024:,.0f} KiB"

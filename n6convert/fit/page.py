@@ -7,6 +7,7 @@ from pathlib import Path
 from n6convert.fit.plan import Together
 from n6convert.report.render import render_page
 from n6convert.report.svg import Block, Row, bars, ribbon
+from n6convert.report.words import kib
 
 __all__ = ["write_page"]
 
@@ -20,11 +21,11 @@ def write_page(path: Path, together: Together, target: str) -> None:
     best, low, high = together.milliseconds
     limit = float(together.on_chip)
     memory = [
-        Row(r.name, r.activations, _kib(r.activations), _kind(i), limit) for i, r in enumerate(together.residents)
+        Row(r.name, r.activations, kib(r.activations), _kind(i), limit) for i, r in enumerate(together.residents)
     ]
     memory += [
-        Row("in turn, shared", together.shared, _kib(together.shared), "hw", limit),
-        Row("all alive at once", together.separate, _kib(together.separate), "none", limit),
+        Row("in turn, shared", together.shared, kib(together.shared), "hw", limit),
+        Row("all alive at once", together.separate, kib(together.separate), "none", limit),
     ]
     frame = [
         Block(r.milliseconds, _kind(i), f"{r.name}: {r.milliseconds:.2f} ms") for i, r in enumerate(together.residents)
@@ -33,7 +34,7 @@ def write_page(path: Path, together: Together, target: str) -> None:
         Block(r.end - r.start, _kind(i), f"{r.name}: {r.start:#x} to {r.end:#x}") for i, r in enumerate(together.flash)
     ]
     free = together.flash_size - together.flash_used
-    flash += [Block(free, "none", f"free: {_kib(free)}")] if free > 0 else []
+    flash += [Block(free, "none", f"free: {kib(free)}")] if free > 0 else []
     render_page(
         path,
         "fit.html.j2",
@@ -47,13 +48,9 @@ def write_page(path: Path, together: Together, target: str) -> None:
         memory=bars(memory, "Activation memory; dashed: what the chip has"),
         frame=ribbon(frame, "One frame: every model once, in turn"),
         flash=ribbon(flash, "Weights in flash"),
-        regions=[(r.name, f"0x{r.start:08x}", f"0x{r.end:08x}", _kib(r.end - r.start)) for r in together.flash],
+        regions=[(r.name, f"0x{r.start:08x}", f"0x{r.end:08x}", kib(r.end - r.start)) for r in together.flash],
     )
 
 
 def _kind(index: int) -> str:
     return f"p{index % 7}"
-
-
-def _kib(value: float) -> str:
-    return f"{value / 1024:,.0f} KiB"

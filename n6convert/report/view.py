@@ -10,6 +10,7 @@ from typing import Any
 
 from n6convert.report.answer import cards, notices
 from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon
+from n6convert.report.words import kib
 
 __all__ = ["page_values"]
 
@@ -95,13 +96,13 @@ def _memory(memory: Facts) -> dict[str, Any]:
         return {}
     pools = [p for p in memory["pools"] if p["size"]]
     rows = [
-        Row(p["name"], 100 * p["used"] / p["size"], f"{_kib(p['used'])} of {_kib(p['size'])}", "bar", 100.0)
+        Row(p["name"], 100 * p["used"] / p["size"], f"{kib(p['used'])} of {kib(p['size'])}", "bar", 100.0)
         for p in pools
     ]
     names = [p["name"] for p in pools if p["activations"]]
     series = [(n, f"p{i % _POOL_CLASSES}", _live(memory.get("buffers", []), n)) for i, n in enumerate(names)]
     return {
-        "summary": f"Activations {_kib(memory['activations'])}, weights {_kib(memory['weights'])}; "
+        "summary": f"Activations {kib(memory['activations'])}, weights {kib(memory['weights'])}; "
         + ("the activations fit on the chip." if _on_chip(memory) else _overflow(memory)),
         "pools": bars(rows, "Share of each memory pool in use, in percent"),
         "timeline": area([(n, k, [v / 1024 for v in values]) for n, k, values in series], "Live activations", "KiB"),
@@ -116,8 +117,8 @@ def _on_chip(memory: Facts) -> bool:
 
 def _overflow(memory: Facts) -> str:
     if not memory["fits"]:
-        return f"it does not fit: {_kib(memory['missing'])} find no place."
-    return f"{_kib(memory['external'])} of activations leave the chip for external RAM: a multiple of the time."
+        return f"it does not fit: {kib(memory['missing'])} find no place."
+    return f"{kib(memory['external'])} of activations leave the chip for external RAM: a multiple of the time."
 
 
 def _live(buffers: Sequence[Facts], pool: str) -> list[float]:
@@ -135,8 +136,8 @@ def _peak(memory: Facts) -> str:
     epoch = memory.get("peak_epoch")
     alive = [b for b in memory.get("buffers", []) if epoch is not None and b["first"] <= epoch <= b["last"]]
     largest = sorted(alive, key=lambda b: -b["bytes"])[:4]
-    names = ", ".join(f"{b['name']} ({_kib(b['bytes'])})" for b in largest)
-    return f"The peak of {_kib(memory['peak'])} is at epoch {epoch}; alive there: {names}." if largest else ""
+    names = ", ".join(f"{b['name']} ({kib(b['bytes'])})" for b in largest)
+    return f"The peak of {kib(memory['peak'])} is at epoch {epoch}; alive there: {names}." if largest else ""
 
 
 def _rewrites(facts: Facts) -> dict[str, list[dict[str, Any]]]:
@@ -216,7 +217,3 @@ def _operators(side: Facts) -> list[dict[str, Any]]:
         }
         for o in side.get("operators", [])
     ]
-
-
-def _kib(value: float) -> str:
-    return f"{value / 1024:,.0f} KiB"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import N6ConvertError
 from n6convert.stages.base import Artifact, Inputs, Stage, StageResult
+from n6convert.stages.quantize import PLAIN
 
 if TYPE_CHECKING:
     from n6convert.run import Run
@@ -42,7 +43,7 @@ def _without_rewrites(run: Run, simplified: Artifact) -> tuple[dict[str, Any] | 
     from n6convert.quantization.config import QuantizationConfig
     from n6convert.quantization.quantizer import quantize
 
-    plain = QuantizationConfig(ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+    plain = QuantizationConfig(ranges="minmax", **PLAIN)
     try:
         model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain).model
         facts = estimate(model, run.recipe.target).facts()

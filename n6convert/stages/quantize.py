@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from n6convert.quantization.config import QuantizationConfig
     from n6convert.run import Run
 
-__all__ = ["Quantize"]
+__all__ = ["PLAIN", "Quantize"]
 
-_PLAIN: dict[str, Any] = {"equalization": False, "bias_correction": False, "rounding": "nearest"}
+#: no accuracy method: nothing that only pays for answers that mean something
+PLAIN: dict[str, Any] = {"equalization": False, "bias_correction": False, "rounding": "nearest"}
 
 
 class Quantize(Stage):
@@ -51,9 +52,9 @@ class Quantize(Stage):
 
 def _config(run: Run) -> QuantizationConfig:
     config = run.recipe.quantization
-    return config.model_copy(update={name: _PLAIN[name] for name in _skipped(run)})
+    return config.model_copy(update={name: PLAIN[name] for name in _skipped(run)})
 
 
 def _skipped(run: Run) -> set[str]:
     """Accuracy methods left out for untrained weights, whose answers mean nothing, unless the recipe asks for them."""
-    return set() if run.weights.trained else set(_PLAIN) - run.recipe.quantization.model_fields_set
+    return set() if run.weights.trained else set(PLAIN) - run.recipe.quantization.model_fields_set
