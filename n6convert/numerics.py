@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
+from n6convert.threads import default_threads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -29,7 +29,7 @@ class Session:
     Args:
         model: a model in memory or the path of an ONNX file.
         outputs: tensors to return; default the graph's outputs.
-        threads: threads inside operators; default all cores.
+        threads: threads inside operators; default :func:`n6convert.threads.default_threads`.
         optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
 
     Raises:
@@ -48,7 +48,7 @@ class Session:
 
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or default_threads()
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

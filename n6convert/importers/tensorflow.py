@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError, SourceError, ToolError
+from n6convert.importers.child import Child, require, run_module
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -21,6 +18,7 @@ __all__ = ["import_tensorflow", "tensorflow_kind"]
 _INSTALL = "pip install 'n6convert[tf]'"
 _TFLITE_MAGIC = b"TFL3"
 _KERAS_CHILD = "n6convert.importers.keras_child"
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def tensorflow_kind(path: Path) -> str | None:
@@ -60,17 +58,17 @@ def import_tensorflow(
     import onnx_ir as ir
 
     kind = _checked_kind(path)
-    _require("tf2onnx", "tensorflow")
+    require(("tf2onnx", "tensorflow"), "TensorFlow import", _INSTALL)
+    path, scratch = path.resolve(), scratch.resolve()  # the child works in the scratch folder
     if kind == "keras":
         folder = scratch / "saved_model"
-        _run([sys.executable, "-m", _KERAS_CHILD, str(path), str(folder)], path, time_limit, scratch)
+        _run(_KERAS_CHILD, [str(path), str(folder)], path, time_limit, scratch)
         path, kind = folder, "saved-model"
     result = scratch / "imported.onnx"
-    command = [sys.executable, "-m", "tf2onnx.convert", f"--{kind}", str(path), "--output", str(result)]
-    command += ["--opset", str(opset)]
-    command += ["--dequantize"] if dequantize else []
-    command += ["--inputs-as-nchw", ",".join(nchw_inputs)] if nchw_inputs else []
-    _run(command, path, time_limit, scratch)
+    arguments = [f"--{kind}", str(path), "--output", str(result), "--opset", str(opset)]
+    arguments += ["--dequantize"] if dequantize else []
+    arguments += ["--inputs-as-nchw", ",".join(nchw_inputs)] if nchw_inputs else []
+    _run("tf2onnx.convert", arguments, path, time_limit, scratch)
     model = ir.load(result)
     ir.external_data.load_to_model(model)
     return model
@@ -91,33 +89,20 @@ def _checked_kind(path: Path) -> str:
     return kind
 
 
-def _require(*modules: str) -> None:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ToolError("TensorFlow models need the extra [tf]", found=f"no {', '.join(missing)}", remedy=_INSTALL)
+def _run(module: str, arguments: Sequence[str], path: Path, limit: float, scratch: Path) -> None:
+    child = run_module(module, arguments, place=path, time_limit=limit, environment=_ENVIRONMENT, folder=scratch)
+    if child.code:
+        raise _explained(child, path)
 
 
-def _run(command: list[str], path: Path, limit: float, scratch: Path) -> None:
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
-    try:
-        child = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit, check=False, env=environment, cwd=scratch
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ToolError("tf2onnx ran out of time", place=path, limit=f"{limit:g} s") from error
-    if child.returncode:
-        raise _explained(child.stdout + child.stderr, child.returncode, path)
-
-
-def _explained(text: str, code: int, path: Path) -> GraphError | SourceError | ToolError:
+def _explained(child: Child, path: Path) -> GraphError | SourceError | ToolError:
     """The error a person can act on, from what the child printed."""
+    text, last = child.text, child.last
     operators = set(re.findall(r"Tensorflow op \[[^:\]]*: (\w+)\] is not supported", text)) | _flex_operators(path)
     if operators or "Unsupported ops" in text:
         names = ", ".join(sorted(operators)) or text.split("Unsupported ops", 1)[1].splitlines()[0].strip(": ")
         remedy = "cut these operators off the model, or export it to ONNX with the framework it was trained in"
         return GraphError("tf2onnx cannot convert some operators", place=path, found=names, remedy=remedy)
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else f"exit code {code}"
     if "struct.error" in last or "Unable to open file" in last or "DecodeError" in text:
         return SourceError("the model file is damaged", place=path, found=last, remedy="download or export it again")
     return ToolError("tf2onnx failed", place=path, found=last, remedy="export the model to ONNX and give that file")

@@ -22,7 +22,9 @@ class QuantizationConfig(BaseModel):
         default=99.999, gt=50, le=100, description="for `percentile`: share of values inside the range"
     )
     equalization: bool = Field(default=True, description="even out channels where that is exact in float")
-    equalization_strength: float = Field(default=0.5, gt=0, le=1, description="1: channels become equally large")
+    equalization_strength: float | None = Field(
+        default=None, gt=0, le=1, description="1: channels become equally large; null: as far as the least noise asks"
+    )
     bias_correction: bool = Field(default=True, description="bring channel means back to float, layer after layer")
     rounding: Literal["nearest", "second-order"] = Field(
         default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"
@@ -32,4 +34,6 @@ class QuantizationConfig(BaseModel):
     )
     refine_samples: int = Field(default=32, ge=1, description="calibration samples that refine the layers, at most")
     time_budget: float | None = Field(default=None, gt=0, description="seconds for refining layers; null: no limit")
-    threads: int | None = Field(default=None, ge=1, description="threads inside operators; null: all cores")
+    threads: int | None = Field(
+        default=None, ge=1, description="threads inside operators; null: N6CONVERT_THREADS, OMP_NUM_THREADS or all cores"
+    )

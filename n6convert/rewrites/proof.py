@@ -26,7 +26,7 @@ class Proof:
     Args:
         model: the graph whose answers are the reference.
         feeds: makes a fresh iterable of inputs; the first few are used. None: one seeded random sample.
-        threads: threads inside operators; default all cores.
+        threads: threads inside operators; default :func:`n6convert.threads.default_threads`.
     """
 
     def __init__(

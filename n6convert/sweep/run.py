@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from n6convert.sweep.grid import GridPoint, expand
 from n6convert.sweep.page import write_page
 from n6convert.sweep.results import PointResult, load_results, save_result
 from n6convert.sweep.workers import run_dask, run_processes
+from n6convert.threads import available_cores
 
 __all__ = ["sweep"]
 
@@ -52,7 +52,7 @@ def sweep(
     results = load_results(output / "points", [p.key for p in points])
     results = {key: result for key, result in results.items() if result.error is None}
     todo = [point for point in points if point.key not in results]
-    count = min(workers or os.cpu_count() or 1, max(len(todo), 1))
+    count = min(workers or available_cores(), max(len(todo), 1))
     running = run_dask(todo, dask) if dask else run_processes(todo, count)
     for result in running if todo else ():
         results[result.key] = result

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from itertools import zip_longest
 from typing import Any
 
 from n6convert.errors import N6ConvertError, ToolError
 from n6convert.sweep.grid import GridPoint
 from n6convert.sweep.results import PointResult, summarise
+from n6convert.threads import available_cores, default_threads, limit_threads
 
 __all__ = ["convert_point", "run_dask", "run_processes"]
 
 _RETRIES = 2
 
 
-def convert_point(point: GridPoint, threads: int) -> PointResult:
+def convert_point(point: GridPoint) -> PointResult:
     """Convert one point in this process; a failure becomes a result that says why."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
     from n6convert import convert
 
     try:
@@ -39,10 +39,10 @@ def run_processes(points: Sequence[GridPoint], workers: int) -> Iterator[PointRe
     A native crash or an out-of-memory kill of one point costs only the points in flight: those run again, each alone,
     and only the one that kills its process again is given up.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, min(default_threads(), available_cores() // workers))
     orphans: list[GridPoint] = []
-    with _pool(workers) as pool:
-        futures = {pool.submit(convert_point, point, threads): point for point in points}
+    with _pool(workers, threads) as pool:
+        futures = {pool.submit(convert_point, point): point for point in _apart(points, workers)}
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -60,7 +60,7 @@ def run_dask(points: Sequence[GridPoint], address: str) -> Iterator[PointResult]
     """
     client, completed = _connect(address)
     with client:
-        futures = [client.submit(convert_point, p, 1, key=f"n6-{p.key}", retries=_RETRIES, pure=False) for p in points]
+        futures = [client.submit(convert_point, p, key=f"n6-{p.key}", retries=_RETRIES, pure=False) for p in points]
         names = {future.key: point for future, point in zip(futures, points, strict=True)}
         for future in completed(futures):
             point = names[future.key]
@@ -84,14 +84,23 @@ def _connect(address: str) -> tuple[Any, Callable[[Any], Any]]:
         raise ToolError("the Dask scheduler cannot be reached", place=address, found=str(error)) from None
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+def _apart(points: Sequence[GridPoint], workers: int) -> list[GridPoint]:
+    """An order in which neighbours are far apart in the grid, so that workers seldom make the same stage at once."""
+    size = -(-len(points) // workers)
+    blocks = [points[start : start + size] for start in range(0, len(points), size)]
+    return [point for column in zip_longest(*blocks) for point in column if point is not None]
+
+
+def _pool(workers: int, threads: int) -> ProcessPoolExecutor:
+    """Fresh processes that share the cores; the limit is set before they import what reads it."""
+    fresh = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=fresh, initializer=limit_threads, initargs=(threads,))
 
 
 def _alone(point: GridPoint, threads: int) -> PointResult:
     try:
-        with _pool(1) as pool:
-            return pool.submit(convert_point, point, threads).result()
+        with _pool(1, threads) as pool:
+            return pool.submit(convert_point, point).result()
     except BrokenProcessPool:
         return _failed(point, "its process was killed (out of memory, or a crash in native code)")
 

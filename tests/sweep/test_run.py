@@ -99,3 +99,15 @@ class CrashOnce:
 
     def __reduce__(self):
         return (os.abort, ())
+
+
+def test_workers_share_the_cores_and_take_points_far_apart():
+    from concurrent.futures import as_completed
+
+    from n6convert.sweep import workers
+
+    with workers._pool(2, 3) as pool:
+        futures = [pool.submit(os.getenv, name) for name in ("N6CONVERT_THREADS", "OMP_NUM_THREADS")]
+        assert {future.result() for future in as_completed(futures)} == {"3"}
+    assert workers._apart([0, 1, 2, 3, 4], 2) == [0, 3, 1, 4, 2]
+    assert workers._apart([0, 1], 5) == [0, 1]

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +11,14 @@ import onnx_ir as ir
 
 from n6convert.checkpoints import load_tensors
 from n6convert.errors import SourceError, ToolError
+from n6convert.importers.child import HUGGING_FACE, require, run_module
 
 __all__ = ["export_graph", "seeded_folder", "staged_folder"]
 
 _NEEDED = ("torch", "transformers", "optimum.exporters.onnx")
-_ENVIRONMENT = {"USE_TF": "0", "USE_FLAX": "0", "HF_HUB_OFFLINE": "1"}
 _CHILD = "n6convert_mobilevit.export_child"
+_MISFITS = ("newly initialized", "mismatched sizes", "size mismatch")
 _FILES = ("model.safetensors", "pytorch_model.bin")
-_TIME_LIMIT = 900.0
 
 
 def staged_folder(source: Path, config: Mapping[str, Any], scratch: Path) -> Path:
@@ -71,36 +67,13 @@ def _with_config(config: Mapping[str, Any], scratch: Path) -> Path:
 
 
 def _run(arguments: list[str], place: Path) -> None:
-    _require()
-    command = [sys.executable, "-m", _CHILD, *arguments]
-    try:
-        child = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIME_LIMIT, check=False, env=os.environ | _ENVIRONMENT
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ToolError("the export ran out of time", place=place, limit=f"{_TIME_LIMIT:g} s") from error
-    text = child.stderr
-    if "newly initialized" in text or "mismatched sizes" in text or "size mismatch" in text:
-        raise SourceError("the weights do not fit config.json", place=place, found=_sign(text))
-    if child.returncode:
-        lines = [line for line in text.strip().splitlines() if line.strip()]
-        found = lines[-1][:400] if lines else f"exit code {child.returncode}"
-        raise ToolError("the export of the Hugging Face folder failed", place=place, found=found)
+    require(_NEEDED, "the export of MobileViT", "pip install n6convert-mobilevit with its dependencies")
+    child = run_module(_CHILD, arguments, place=place, environment=HUGGING_FACE)
+    if any(sign in child.text for sign in _MISFITS):
+        raise SourceError("the weights do not fit config.json", place=place, found=_sign(child.text))
+    if child.code:
+        raise ToolError("the export of the Hugging Face folder failed", place=place, found=child.last)
 
 
 def _sign(text: str) -> str:
-    signs = ("newly initialized", "mismatch")
-    return next(line for line in text.splitlines() if any(sign in line for sign in signs))[:400]
-
-
-def _require() -> None:
-    try:
-        missing = [name for name in _NEEDED if find_spec(name) is None]
-    except ModuleNotFoundError as error:
-        missing = [str(error.name)]
-    if missing:
-        raise ToolError(
-            "the export of MobileViT needs more packages",
-            found=f"no {', '.join(missing)}",
-            remedy="pip install n6convert-mobilevit with its dependencies",
-        )
+    return next(line for line in text.splitlines() if any(sign in line for sign in _MISFITS))[:400]

@@ -1,0 +1,59 @@
+"""How many threads to compute with: one rule, for every process and every library.
+
+An explicit number wins, then ``N6CONVERT_THREADS``, then ``OMP_NUM_THREADS``, then the cores this process may use: its
+CPU affinity and its container's CPU limit, not the cores that the machine happens to have.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from n6convert.errors import UsageError
+
+__all__ = ["available_cores", "default_threads", "limit_threads"]
+
+_OWN, _OPENMP = "N6CONVERT_THREADS", "OMP_NUM_THREADS"
+#: read by OpenBLAS, MKL and OpenMP when numpy is first imported
+_LIBRARIES = (_OPENMP, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def default_threads() -> int:
+    """Threads inside operators where nobody gave a number.
+
+    Raises:
+        UsageError: ``N6CONVERT_THREADS`` is not a positive number.
+    """
+    own = os.environ.get(_OWN, "").strip()
+    if own:
+        if not own.isdecimal() or int(own) < 1:
+            raise UsageError("the number of threads is wrong", place=f"environment variable {_OWN}", found=own,
+                             limit="a number from 1 on", remedy=f"unset {_OWN} to use every core")  # fmt: skip
+        return int(own)
+    first = os.environ.get(_OPENMP, "").partition(",")[0].strip()  # a list names nested levels
+    return int(first) if first.isdecimal() and int(first) > 0 else available_cores()
+
+
+def available_cores() -> int:
+    """Cores this process may use, 1 at least."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cpu_limit(_CGROUP)
+    return max(1, allowed if quota is None else min(allowed, int(quota)))
+
+
+def limit_threads(count: int) -> None:
+    """Hold this process and its children to ``count`` threads; call it before numpy is imported to hold BLAS, too."""
+    for name in (_OWN, *_LIBRARIES):
+        os.environ[name] = str(count)
+
+
+def _cpu_limit(root: Path) -> float | None:
+    """Cores that the control group grants (version 2, then 1), None without a limit."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((root / name).read_text() for name in names).split()
+            return int(quota) / int(period) if int(quota) > 0 else None
+        except (OSError, ValueError, ZeroDivisionError):  # absent, or "max"
+            continue
+    return None
