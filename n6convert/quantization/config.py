@@ -35,5 +35,5 @@ class QuantizationConfig(BaseModel):
     refine_samples: int = Field(default=32, ge=1, description="calibration samples that refine the layers, at most")
     time_budget: float | None = Field(default=None, gt=0, description="seconds for refining layers; null: no limit")
     threads: int | None = Field(
-        default=None, ge=1, description="threads inside operators; null: N6CONVERT_THREADS, OMP_NUM_THREADS or all cores"
+        default=None, ge=1, description="threads inside operators; null: N6CONVERT_THREADS, OMP_NUM_THREADS, all cores"
     )

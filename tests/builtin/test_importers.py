@@ -13,7 +13,7 @@ import pytest
 from n6convert.builtin.images import ImageFormat
 from n6convert.builtin.onnx_file import OnnxFile, OnnxOptions
 from n6convert.errors import GraphError, SourceError, ToolError
-from n6convert.importers import import_tensorflow, tensorflow, tensorflow_kind
+from n6convert.importers import child, import_tensorflow, tensorflow_kind
 from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, Weights
 
