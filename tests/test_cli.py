@@ -107,7 +107,13 @@ def test_debug_is_understood_by_every_command(toy: Path) -> None:
 def test_interrupt_is_clean(toy: Path) -> None:
     words = [sys.executable, "-m", "n6convert", *TOY]
     process = subprocess.Popen(
-        words, env=os.environ | {"N6_TOY_SLEEP": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        env=os.environ | {"N6_TOY_SLEEP": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a runner in the background hands on an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     while "simplify" not in process.stderr.readline():
