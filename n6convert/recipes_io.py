@@ -48,16 +48,20 @@ class Draft:
         values: nested plain data.
         places: ``file:line`` or ``--set key=value`` by key path.
         name: of the recipe file or of the model; what messages call the recipe.
+        axes: from the recipe's ``sweep``: values by dotted key, open until a sweep or the user chooses one.
     """
 
     values: dict[str, Any]
     places: dict[KeyPath, str] = field(default_factory=dict)
     name: str = ""
+    axes: dict[str, list[Any]] = field(default_factory=dict)
 
     def merge(self, values: Mapping[str, Any], places: Mapping[KeyPath, str]) -> None:
-        """Lay values over this draft: mappings key by key, everything else replaced."""
+        """Lay values over this draft: mappings key by key, everything else replaced; a set key is open no more."""
         _overlay(self.values, values)
         self.places.update(places)
+        for path in places:
+            self.axes.pop(".".join(path), None)
 
     def set(self, path: KeyPath, value: Any, place: str) -> None:
         """Set one nested key."""
@@ -114,6 +118,7 @@ def draft_of_file(path: Path) -> Draft:
             remedy=f"extend {draft.values['extends']!r} directly and repeat the few keys that differ",
         )
     draft.merge(top.values, top.places)
+    draft.axes |= top.axes
     draft.name = top.name
     return draft
 
@@ -122,8 +127,15 @@ def finish(draft: Draft) -> Recipe:
     """Check a draft against the schema.
 
     Raises:
-        RecipeError: an unknown key, a wrong value, no model.
+        RecipeError: an unknown key, a wrong value, no model, or keys left open for a sweep.
     """
+    if draft.axes:
+        key, values = next(iter(draft.axes.items()))
+        raise RecipeError(
+            "this recipe is a sweep: it leaves keys open", place=draft.name,
+            found="; ".join(f"{key}: {', '.join(map(str, some))}" for key, some in draft.axes.items()),
+            remedy=f"`n6convert sweep` converts them all; for one, choose with --set {key}={values[0]}",
+        )
     if "model" not in draft.values:
         raise RecipeError("the recipe names no model", place=draft.name, remedy="add a line such as `model: yolov8n`")
     return check(Recipe, draft.values, draft)
@@ -161,7 +173,11 @@ def recipe_schema() -> dict[str, Any]:
     """JSON Schema of recipe files, for editors."""
     schema = Recipe.model_json_schema()
     base = {"type": "string", "description": "name or path of a recipe to start from; one level", "title": "Extends"}
-    schema["properties"] = {"extends": base} | schema["properties"]
+    axes = {
+        "type": "object", "title": "Sweep", "additionalProperties": {"type": "array", "minItems": 1},
+        "description": "for `n6convert sweep`: values to try by dotted key, such as `options.imgsz: [192, 256]`",
+    }
+    schema["properties"] = {"extends": base} | schema["properties"] | {"sweep": axes}
     schema.pop("required", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
@@ -218,8 +234,16 @@ def _read(path: Path) -> Draft:
         draft.values = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise RecipeError("the recipe is not valid YAML", place=path, found=_brief(error)) from None
+    draft.axes = _axes(draft.values.pop("sweep", {}), draft.places.get(("sweep",), str(path)))
     _anchor_paths(draft.values, path.resolve().parent)
     return draft
+
+
+def _axes(section: Any, place: str) -> dict[str, list[Any]]:
+    if not isinstance(section, dict) or not all(isinstance(v, list) and v for v in section.values()):
+        limit = "lists of values by dotted key, such as `options.imgsz: [192, 256]`"
+        raise RecipeError("wrong value for `sweep`", place=place, limit=limit, found=repr(section))
+    return section
 
 
 def _walk(node: yaml.Node, path: Path, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:

@@ -183,15 +183,40 @@ def test_ready_recipes_are_valid_and_name_installed_families() -> None:
     files = recipe_files()
     assert {"yolov8n", "yolov8n-256", "yolov8n-pose"} <= set(files)
     for path in files.values():
-        assert isinstance(finish(draft_of_file(path)), Recipe)
+        assert isinstance(finish(chosen(draft_of_file(path))), Recipe)
+
+
+def chosen(draft: Draft) -> Draft:
+    """The first point, where the recipe is a sweep."""
+    for key, values in list(draft.axes.items()):
+        draft.set(tuple(key.split(".")), values[0], "chosen")
+    return draft
 
 
 @pytest.mark.parametrize("name", sorted(recipe_files()))
 def test_options_of_ready_recipes_are_known_to_their_plugins(name: str) -> None:
-    draft = make_draft(name)
+    draft = chosen(make_draft(name))
     if draft.values["model"] not in {entry.name for entry in list_models()}:
         pytest.skip(f"the plugin of {draft.values['model']} is not installed")
     assert effective_recipe(draft).model == draft.values["model"]
+
+
+def test_a_sweep_leaves_keys_open_until_they_are_chosen(tmp_path: Path) -> None:
+    write(tmp_path, "model: m\nsweep: {options.imgsz: [64, 96], seed: [0, 1]}\n", "base.yaml")
+    path = write(tmp_path, "extends: base.yaml\nseed: 7\nsweep:\n  target: [a, b]\n")
+    draft = draft_of_file(path)
+    assert draft.axes == {"options.imgsz": [64, 96], "target": ["a", "b"]}
+    with pytest.raises(RecipeError, match="is a sweep") as caught:
+        finish(draft)
+    assert "--set options.imgsz=64" in str(caught.value)
+    assert finish(chosen(draft)).options == {"imgsz": 64}
+
+
+@pytest.mark.parametrize("section", ["[1]", "{seed: 1}", "{seed: []}"])
+def test_a_sweep_is_lists_by_key(tmp_path: Path, section: str) -> None:
+    with pytest.raises(RecipeError, match=r"wrong value for `sweep`") as caught:
+        draft_of_file(write(tmp_path, f"model: m\nsweep: {section}\n"))
+    assert str(caught.value.place).endswith("mine.yaml:2")
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""``n6convert sweep MODEL --imgsz 192,256 --set key=a,b``."""
+"""``n6convert sweep RECIPE`` with axes of its own, or ``n6convert sweep MODEL --imgsz 192,256 --set key=a,b``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _sweep(
-    model: Annotated[str, typer.Argument(help="model or recipe name", show_default=False)],
+    model: Annotated[str, typer.Argument(help="model, or recipe; one with a `sweep` section brings its axes")],
     imgsz: Annotated[str | None, typer.Option(help="input sizes, e.g. 192,224,256")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="an axis: recipe.key=a,b (repeatable)")] = None,
     weights: Annotated[str | None, typer.Option(help="pretrained, seeded or a path")] = None,
@@ -39,7 +39,7 @@ def _sweep(
     if imgsz is not None:
         axes = dict([parse_axis(f"options.imgsz={imgsz}")]) | axes
     given = {"weights": weights, "calibration": _absolute(calibration), "evaluation": _absolute(evaluate)}
-    folder = output or Path("build") / f"sweep-{model}"
+    folder = output or Path("build") / f"sweep-{Path(model).stem}"
     results = sweep(
         model,
         axes,

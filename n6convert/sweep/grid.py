@@ -65,8 +65,13 @@ def expand(model: str, axes: Mapping[str, Sequence[Any]], common: Mapping[str, A
     """All combinations, the last axis varying fastest.
 
     Raises:
-        UsageError: an axis without values, or more than a thousand points.
+        UsageError: no axis, one without values, or more than a thousand points.
     """
+    if not axes:
+        raise UsageError(
+            "a sweep needs something to vary", place=model, limit="an axis, or a recipe with a `sweep` section",
+            remedy=f"n6convert sweep {model} --imgsz 192,256, or --set key=a,b",
+        )
     for key, values in axes.items():
         if not values:
             raise UsageError("a sweep axis has no values", place=key)

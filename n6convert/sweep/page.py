@@ -23,7 +23,7 @@ def write_page(path: Path, model: str, results: Sequence[PointResult]) -> None:
     render_page(
         path,
         "sweep.html.j2",
-        title=f"{model}: {len(results)} points",
+        title=f"{model}: {len(results)} point{'s' * (len(results) != 1)}",
         front=", ".join(r.label for r in front),
         scatter=scatter(
             points, [_point(r, True) for r in front], f"{quality} over predicted time", "predicted ms", quality

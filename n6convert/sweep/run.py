@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int | None], None]
 
 def sweep(
     model: str,
-    axes: Mapping[str, Sequence[Any]],
+    axes: Mapping[str, Sequence[Any]] | None,
     output: Path,
     *,
     common: Mapping[str, Any] | None = None,
@@ -31,8 +31,8 @@ def sweep(
     """Convert every combination of the axes and draw accuracy over predicted time and memory.
 
     Args:
-        model: model or recipe name.
-        axes: values by recipe key, e.g. ``{"options.imgsz": [192, 256]}``.
+        model: model or recipe name, or a file of either kind.
+        axes: values by recipe key, e.g. ``{"options.imgsz": [192, 256]}``, over those of the recipe's own ``sweep``.
         output: gets one folder a point, ``points/*.json`` and ``sweep.html``; finished points are not run again.
         common: further arguments of :func:`n6convert.convert`, such as ``weights`` or ``calibration``.
         workers: processes at a time; default one a core.
@@ -42,11 +42,13 @@ def sweep(
         results in the grid's order, failed ones included.
 
     Raises:
-        UsageError: an axis is empty or the grid too large.
-        RecipeError: an axis names a recipe key that does not exist, before anything runs.
+        UsageError: no axis, an empty one, or too large a grid.
+        RecipeError: an axis names a recipe key that does not exist or a value it does not take, before anything runs.
         ToolError: the Dask scheduler cannot be reached.
         OutputError: the output cannot be written.
     """
+    model = str(Path(model).resolve()) if Path(model).is_file() else model  # workers may run in another folder
+    axes = _own_axes(model) | dict(axes or {})
     points = [_placed(point, output) for point in expand(model, axes, common or {})]
     _check(points)
     results = load_results(output / "points", [p.key for p in points])
@@ -60,8 +62,14 @@ def sweep(
         if progress:
             progress(result.label, len(results), len(points))
     ordered = [results[point.key] for point in points]
-    write_page(output / "sweep.html", model, ordered)
+    write_page(output / "sweep.html", Path(model).stem, ordered)
     return ordered
+
+
+def _own_axes(model: str) -> dict[str, Sequence[Any]]:
+    from n6convert.api import make_draft
+
+    return dict(make_draft(model).axes)
 
 
 def _placed(point: GridPoint, output: Path) -> GridPoint:

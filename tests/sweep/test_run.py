@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from n6convert.errors import RecipeError, ToolError
+from n6convert.errors import RecipeError, ToolError, UsageError
 from n6convert.sweep import sweep
 
 AXES = {"seed": [0, 1], "calibration.samples": [2]}
@@ -42,6 +42,18 @@ def test_an_unknown_key_is_refused_before_anything_runs(toy, tmp_path):
     with pytest.raises(RecipeError):
         sweep("toy", {"calibration.sample": [1, 2]}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_brings_its_axes_and_the_caller_may_change_them(toy, tmp_path):
+    (toy / "grid.yaml").write_text("model: toy\nweights: seeded\nsweep:\n  seed: [0, 1]\n  calibration.samples: [2]\n")
+    results = sweep("grid.yaml", {"seed": [5]}, tmp_path / "out", workers=1)
+    assert [(dict(r.settings), r.error) for r in results] == [({"seed": 5, "calibration.samples": 2}, None)]
+    assert "grid: 1 point" in (tmp_path / "out" / "sweep.html").read_text()
+
+
+def test_nothing_to_vary_is_refused(toy, tmp_path):
+    with pytest.raises(UsageError, match="something to vary"):
+        sweep("toy", None, tmp_path / "out")
 
 
 def test_an_unreachable_scheduler_is_one_message(toy, tmp_path):
