@@ -1,176 +1,334 @@
 """Which tensors may be scaled channel by channel without changing what the network computes.
 
-A group is a set of tensors tied by operators that treat channels alike and commute with a positive factor (Add, Relu,
-PRelu, pooling, Reshape that keeps the channels, ...). Scaling every channel c of the group by ``1 / s_c`` is exact when
-each operator that writes into the group can divide its output channels (a convolution, a Gemm, a Mul or Add of a
-constant vector, an embedding table) and each that reads from it can multiply its input channels.
+The graph is walked once with :class:`~n6convert.quantization.labels.Labels` in place of numbers. Operators that
+commute with positive factors (Add, Relu, pooling, moves of values) tie or pass labels on; the constants of
+convolutions, matrix products, ``x * v``, ``x + v`` and embedding tables absorb them; a product of two activations lets
+one operand's factor cancel the other's (``q_c / s * k_c s``, as MatMul or element by element). Every other operator
+pins the labels that reach it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
+from n6convert.quantization.labels import LabelArray, Labels, broadcast, joined
 from n6convert.quantization.normalize import constant, static_dims
-from n6convert.quantization.roles import is_constant
+from n6convert.quantization.roles import is_constant, is_float
 
-__all__ = ["Edge", "Group", "channel_groups"]
-
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
-_ALIKE = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity", "Neg"})
+__all__ = ["Absorber", "ChannelMap", "map_channels"]
 
 
 @dataclass(frozen=True)
-class Edge:
-    """Where a node touches a group: it writes (``output``) or reads (``index`` of its input)."""
+class Absorber:
+    """A constant that takes up factors: it becomes ``constant * s ** power``.
 
-    node: ir.Node
-    index: int = -1
+    Attributes:
+        labels: of the factors, in a shape that broadcasts to the constant's.
+        power: 1 where the constant multiplies a scaled tensor, -1 where it makes one.
+        rows: the output-channel axis of a layer's weight that reads the tensor; None for every other constant.
+    """
+
+    value: ir.Value
+    labels: LabelArray
+    power: int
+    rows: int | None = None
 
 
 @dataclass
-class Group:
-    """Tensors that share one vector of channel factors.
+class ChannelMap:
+    """Labels of every float activation, the constants that absorb factors, and the clips that need a bound a channel.
 
     Attributes:
-        axis: channel axis by tensor.
-        writers, readers: operators that absorb the factors.
-        blocked: why the group cannot be scaled, None when it can.
+        clips: Clip nodes at 0 and an upper bound, which a factor moves.
     """
 
-    channels: int
-    axis: dict[ir.Value, int] = field(default_factory=dict)
-    writers: list[Edge] = field(default_factory=list)
-    readers: list[Edge] = field(default_factory=list)
-    blocked: str | None = None
+    labels: Labels = field(default_factory=Labels)
+    tensors: dict[ir.Value, LabelArray] = field(default_factory=dict)
+    absorbers: list[Absorber] = field(default_factory=list)
+    clips: list[ir.Node] = field(default_factory=list)
+
+    def of(self, value: ir.Value | None) -> LabelArray:
+        """Labels of an activation as they stand now."""
+        assert value is not None
+        return self.labels.find(self.tensors[value]) if value in self.tensors else _fixed(value)
 
 
-def channel_groups(graph: ir.Graph) -> list[Group]:
-    """All groups that can be scaled, in graph order."""
-    seen: set[ir.Value] = set()
-    found = []
+def map_channels(graph: ir.Graph) -> ChannelMap:
+    """Walk the graph; afterwards every label but 0 may get any positive factor."""
+    found = ChannelMap()
+    for value in graph.inputs:
+        found.tensors[value] = _fixed(value)
     for node in graph:
-        value = node.outputs[0]
-        if node.op_type in _LAYERS and value not in seen and value.shape is not None:
-            group = _grow(value, channel_axis(node))
-            seen.update(group.axis)
-            if group.blocked is None and group.readers:
-                found.append(group)
+        outputs = _labels_after(found, node)
+        found.tensors.update(zip(node.outputs, outputs, strict=False))
+    for value in graph.outputs:
+        if value in found.tensors:
+            found.labels.pin(found.tensors[value])
     return found
 
 
-def channel_axis(node: ir.Node) -> int:
-    """Axis of a layer's input and output that holds channels."""
-    return 1 if node.op_type in ("Conv", "ConvTranspose") else len(node.outputs[0].shape or ()) - 1
+def _labels_after(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray]:
+    rule = _RULES.get(node.op_type)
+    known = all(v.shape is not None and v.shape.is_static() for v in (*node.inputs, *node.outputs) if v is not None)
+    if rule is not None and known and is_float(node.outputs[0]):
+        outputs = rule(found, node)
+        if outputs is not None:
+            return outputs
+    for value in node.inputs:
+        if value in found.tensors:
+            found.labels.pin(found.tensors[value])
+    return [_fixed(v) for v in node.outputs]
 
 
-def _grow(start: ir.Value, axis: int) -> Group:
-    group = Group(static_dims(start.shape or ir.Shape([]))[axis])
-    queue: list[tuple[ir.Value, int]] = [(start, axis)]
-    while queue and group.blocked is None:
-        value, axis = queue.pop()
-        if group.axis.get(value, axis) != axis:
-            group.blocked = f"{value.name} is read along two axes"
-        if value in group.axis:
-            continue
-        group.axis[value] = axis
-        if value.is_graph_output() or value.producer() is None:
-            group.blocked = f"{value.name} is an input or output of the graph"
-            continue
-        queue += _through(group, value, axis, value.producer())
-        for node, index in value.uses():
-            queue += _through(group, value, axis, node, index)
-    return group
+def _fixed(value: ir.Value) -> LabelArray:
+    return broadcast(np.zeros((), np.int64), _dims(value))
 
 
-def _through(
-    group: Group, value: ir.Value, axis: int, node: ir.Node | None, index: int = -1
-) -> list[tuple[ir.Value, int]]:
-    """Follow a node from a value: values tied to it, or an edge that absorbs, or a reason to block."""
-    if node is None:
-        return []
-    output = node.outputs[0]
-    if node.op_type in _LAYERS and index <= 0 and axis == channel_axis(node):
-        (group.writers if index < 0 else group.readers).append(Edge(node, index))
-        return []
-    if node.op_type == "Mul" and _vector(node, group.channels, axis, len(output.shape or ())) is not None:
-        (group.writers if index < 0 else group.readers).append(Edge(node, index))
-        return []
-    if node.op_type == "Gather" and index < 0 and is_constant(node.inputs[0]) and _last(output, axis):
-        group.writers.append(Edge(node))
-        return []
-    if node.op_type == "Add":
-        return _through_add(group, node, axis)
-    other = output if index >= 0 else node.inputs[0]
-    moved = _moved_axis(node, axis, index >= 0)
-    if other is None or moved is None or is_constant(other):
-        group.blocked = f"{node.op_type} {node.name} does not keep channels apart"
-        return []
-    return [(other, moved)]
+def _dims(value: ir.Value | None) -> list[int]:
+    return static_dims(value.shape) if value is not None and value.shape is not None else []
 
 
-def _through_add(group: Group, node: ir.Node, axis: int) -> list[tuple[ir.Value, int]]:
-    output = node.outputs[0]
-    rank = len(output.shape or ())
-    constants = [v for v in node.inputs if is_constant(v)]
-    if constants:
-        shape = constants[0].shape if constants[0] is not None else None
-        dims = static_dims(shape or ir.Shape([]))
-        if len(dims) < rank - axis or dims[axis - rank] != group.channels:
-            group.blocked = f"Add {node.name}: its constant is not one number a channel"
-            return []
-        edge = Edge(node)
-        if edge not in group.writers:
-            group.writers.append(edge)
-    tied = [v for v in (*node.inputs, output) if v is not None and not is_constant(v)]
-    if any(v.shape != output.shape for v in tied):
-        group.blocked = f"Add {node.name} broadcasts"
-    return [(v, axis) for v in tied]
+def _along(vector: LabelArray, shape: Sequence[int], axis: int) -> LabelArray:
+    """One label a channel, seen with the shape of the tensor."""
+    kept = [1] * len(shape)
+    kept[axis] = -1
+    return broadcast(vector.reshape(kept), shape)
 
 
-def _vector(node: ir.Node, channels: int, axis: int, rank: int) -> ir.Value | None:
-    """The constant operand of a Mul when it has one number a channel along the axis, and only there."""
+def _evened(found: ChannelMap, labels: LabelArray, axes: Sequence[int]) -> LabelArray:
+    """Labels tied along some axes, of which one element is left."""
+    first = labels[tuple(slice(0, 1) if i in axes else slice(None) for i in range(labels.ndim))]
+    found.labels.tie(labels, first)
+    return first
+
+
+def _vector(found: ChannelMap, value: ir.Value | None, axis: int) -> LabelArray:
+    """One label a channel; labels that vary within a channel are tied."""
+    labels = found.of(value)
+    return _evened(found, labels, [i for i in range(labels.ndim) if i != axis % labels.ndim]).reshape(-1)
+
+
+Rule = Callable[[ChannelMap, ir.Node], "Sequence[LabelArray] | None"]
+
+
+def _convolution(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+    if not is_constant(weight) or weight is None or (bias is not None and not is_constant(bias)):
+        return None
+    shape, groups = _dims(weight), node.attributes.get_int("group", 1)
+    output = _dims(node.outputs[0])
+    read, made = _vector(found, node.inputs[0], 1), found.labels.fresh(output[1])
+    tail = [1] * (len(shape) - 2)
+    transposed = node.op_type == "ConvTranspose"
+    many, few = (made, read) if not transposed else (read, made)
+    # of the weight's first two axes one counts all channels, the other those of a group
+    by_group = np.repeat(few.reshape(groups, -1), many.size // groups, axis=0)
+    grouped = by_group.reshape(*by_group.shape, *tail)
+    plain = many.reshape(-1, 1, *tail)
+    reading, writing = (plain, grouped) if transposed else (grouped, plain)
+    found.absorbers.append(Absorber(weight, reading, 1, rows=1 if transposed else 0))
+    found.absorbers.append(Absorber(weight, writing, -1))
+    if bias is not None:
+        found.absorbers.append(Absorber(bias, made, -1))
+    return [_along(made, output, 1)]
+
+
+def _linear(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    """Gemm or MatMul with a constant matrix on the right."""
+    weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+    assert weight is not None
+    if len(_dims(weight)) != 2 or node.attributes.get_int("transA", 0) != 0 or is_constant(node.inputs[0]):
+        return None
+    output = _dims(node.outputs[0])
+    read, made = _vector(found, node.inputs[0], -1), found.labels.fresh(output[-1])
+    by_row = node.attributes.get_int("transB", 0)
+    across, down = (read[None], made[:, None]) if by_row else (read[:, None], made[None])
+    found.absorbers += [Absorber(weight, across, 1, rows=0 if by_row else 1), Absorber(weight, down, -1)]
+    if bias is not None:
+        found.absorbers.append(Absorber(bias, made, -1))
+    return [_along(made, output, len(output) - 1)]
+
+
+def _matmul(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    if is_constant(node.inputs[1]):
+        return _linear(found, node)
+    if is_constant(node.inputs[0]) or min(len(_dims(v)) for v in node.inputs) < 2:
+        return None
+    left, right = (found.of(v) for v in node.inputs)
+    output = _dims(node.outputs[0])
+    if not left.any():
+        return [broadcast(_evened(found, right, [right.ndim - 2]), output)]
+    if not right.any():
+        return [broadcast(_evened(found, left, [left.ndim - 1]), output)]
+    row = _evened(found, left, [left.ndim - 2])
+    column = _evened(found, right, [right.ndim - 1])
+    found.labels.tie(row, -np.swapaxes(column, -1, -2))
+    return [_fixed(node.outputs[0])]
+
+
+def _add(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    output = _dims(node.outputs[0])
+    active = [v for v in node.inputs if v is not None and v in found.tensors]
+    if not active:
+        return None
+    labels = broadcast(found.of(active[0]), output)
+    for other in active[1:]:
+        found.labels.tie(labels, found.of(other))
     for value in node.inputs:
         if value is not None and is_constant(value):
-            dims = static_dims(value.shape or ir.Shape([]))
-            fits = len(dims) >= rank - axis and constant(value).size == channels and dims[axis - rank] == channels
-            return value if fits else None
-    return None
+            at = _at_constant(found, labels, value)
+            found.absorbers.append(Absorber(value, at, -1))
+    return [labels]
 
 
-def _moved_axis(node: ir.Node, axis: int, forward: bool) -> int | None:
-    """The channel axis on the other side of an operator that ties both; None when channels get mixed."""
-    source, target = (node.inputs[0], node.outputs[0]) if forward else (node.outputs[0], node.inputs[0])
-    if source is None or target is None or source.shape is None or target.shape is None:
+def _at_constant(found: ChannelMap, labels: LabelArray, value: ir.Value) -> LabelArray:
+    """The labels that each element of a broadcast constant meets, tied where one element meets several."""
+    dims = _dims(value)
+    missing = labels.ndim - len(dims)
+    narrow = [i for i in range(labels.ndim) if i < missing or dims[i - missing] == 1]
+    if constant(value).any():
+        labels = _evened(found, labels, narrow)
+    return labels[tuple(0 if i < missing else slice(0, 1) if i in narrow else slice(None) for i in range(labels.ndim))]
+
+
+def _multiply(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    output = _dims(node.outputs[0])
+    active = [v for v in node.inputs if v is not None and v in found.tensors]
+    if len(active) == 2:
+        return [_product(found, *(broadcast(found.of(v), output) for v in active))]
+    vector = next((v for v in node.inputs if v is not None and is_constant(v)), None)
+    if not active or vector is None:
         return None
-    before, after = static_dims(source.shape), static_dims(target.shape)
-    if node.op_type in _ALIKE - {"Neg"}:
-        return axis if axis == 1 or node.op_type in ("Relu", "LeakyRelu", "Identity") else None
-    if node.op_type == "PRelu":
-        return axis
-    if node.op_type == "Resize" or (node.op_type == "Pad" and len(node.inputs) == 2):
-        return axis if axis == 1 and before[1] == after[1] else None
-    if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
-        return _reshaped_axis(before, after, axis)
-    if node.op_type == "Transpose":
-        order = list(node.attributes.get_ints("perm", []))
-        return order.index(axis) if forward else order[axis]
-    return None
+    return [_by_vector(found, broadcast(found.of(active[0]), output), vector)]
 
 
-def _reshaped_axis(before: list[int], after: list[int], axis: int) -> int | None:
-    """Where a channel axis goes: it must keep its size and its position in memory."""
-    outer = 1
-    for d in before[:axis]:
-        outer *= d
-    product = 1
-    for position, d in enumerate(after):
-        if product == outer and d == before[axis]:
-            return position
-        product *= d
-    return None
+def _product(found: ChannelMap, a: LabelArray, b: LabelArray) -> LabelArray:
+    """A gate that stays as it is passes the other factor on; otherwise the factors cancel."""
+    if not a.any() or not b.any():
+        return b if not a.any() else a
+    found.labels.tie(a, -b)
+    return broadcast(np.zeros((), np.int64), a.shape)
 
 
-def _last(value: ir.Value, axis: int) -> bool:
-    return axis == len(value.shape or ()) - 1
+def _by_vector(found: ChannelMap, labels: LabelArray, vector: ir.Value) -> LabelArray:
+    """A constant with one number a channel takes up the factors before it and those after it."""
+    dims = [1] * (labels.ndim - len(_dims(vector))) + _dims(vector)
+    wide = [i for i, d in enumerate(dims) if d > 1]
+    others = [i for i in range(labels.ndim) if i not in wide]
+    flat = labels[tuple(slice(0, 1) if i in others else slice(None) for i in range(labels.ndim))]
+    if len(wide) != 1 or not np.array_equal(broadcast(flat, labels.shape), labels):
+        return labels  # the product with any constant commutes with a factor
+    made = _along(found.labels.fresh(dims[wide[0]]), labels.shape, wide[0])
+    for part, power in ((labels, 1), (made, -1)):
+        found.absorbers.append(Absorber(vector, _at_constant(found, part, vector), power))
+    return made
+
+
+def _divide(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    above, below = node.inputs
+    if above not in found.tensors or (below in found.tensors and found.of(below).any()):
+        return None
+    return [broadcast(found.of(above), _dims(node.outputs[0]))]
+
+
+def _alike(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    if node.op_type == "PRelu" and not is_constant(node.inputs[1]):
+        return None
+    return [found.of(node.inputs[0])]
+
+
+def _clip(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    """From 0 to a bound: the factors move the bound."""
+    low, high = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
+    if not is_constant(low) or not is_constant(high) or constant(low) != 0:
+        return None
+    found.clips.append(node)
+    return [found.of(node.inputs[0])]
+
+
+def _window(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    """Pooling, padding and resizing of the axes after the channels."""
+    if node.op_type == "Pad" and (len(node.inputs) > 2 or node.attributes.get_string("mode", "constant") == "wrap"):
+        return None
+    labels, output = found.of(node.inputs[0]), _dims(node.outputs[0])
+    if list(labels.shape[:2]) != output[:2]:
+        return None
+    return [broadcast(_evened(found, labels, range(2, labels.ndim)), output)]
+
+
+def _reduce(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    labels = found.of(node.inputs[0])
+    axes = [a % labels.ndim for a in node.attributes.get_ints("axes", range(labels.ndim))]
+    return [_evened(found, labels, axes).reshape(_dims(node.outputs[0]))] if len(node.inputs) == 1 else None
+
+
+def _reshape(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    return [found.of(node.inputs[0]).reshape(_dims(node.outputs[0]))]
+
+
+def _transpose(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    labels = found.of(node.inputs[0])
+    return [labels.transpose(node.attributes.get_ints("perm", range(labels.ndim)[::-1]))]
+
+
+def _concat(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    if any(v not in found.tensors for v in node.inputs):
+        return None
+    parts = [found.of(v) for v in node.inputs]
+    return [joined(parts, node.attributes.get_int("axis") % parts[0].ndim)]
+
+
+def _split(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    labels = found.of(node.inputs[0])
+    axis = node.attributes.get_int("axis", 0) % labels.ndim
+    ends = np.cumsum([_dims(v)[axis] for v in node.outputs])
+    return np.split(labels, ends[:-1], axis)
+
+
+def _slice(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    labels = found.of(node.inputs[0])
+    if not all(is_constant(v) for v in node.inputs[1:] if v is not None):
+        return None
+    starts, ends = (constant(v).tolist() for v in node.inputs[1:3])
+    axes, steps = (constant(v).tolist() if v is not None else None for v in (*node.inputs[3:5], None, None)[:2])
+    index = [slice(None)] * labels.ndim
+    for i, axis in enumerate(axes or range(len(starts))):
+        step = steps[i] if steps else 1
+        if step < 0:
+            return None
+        index[axis] = slice(starts[i], ends[i], step)
+    return [labels[tuple(index)]]
+
+
+def _table(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
+    """Rows of an embedding table."""
+    table, output = node.inputs[0], _dims(node.outputs[0])
+    if table is None or not is_constant(table) or len(_dims(table)) != 2 or node.attributes.get_int("axis", 0) != 0:
+        return None
+    made = found.labels.fresh(output[-1])
+    found.absorbers.append(Absorber(table, made[None], -1))
+    return [_along(made, output, len(output) - 1)]
+
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(("Conv", "ConvTranspose"), _convolution),
+    **dict.fromkeys(("Add", "Sub"), _add),
+    **dict.fromkeys(("Relu", "LeakyRelu", "PRelu", "Identity", "Neg", "Dropout"), _alike),
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Pad"), _window),
+    **dict.fromkeys(("ReduceMean", "ReduceMax"), _reduce),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    "Gemm": _linear,
+    "MatMul": _matmul,
+    "Mul": _multiply,
+    "Div": _divide,
+    "Clip": _clip,
+    "Transpose": _transpose,
+    "Concat": _concat,
+    "Split": _split,
+    "Slice": _slice,
+    "Gather": _table,
+}

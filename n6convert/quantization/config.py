@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["QuantizationConfig"]
+__all__ = ["Bias", "QuantizationConfig"]
 
 RangeMethod = Literal["minmax", "moving-average", "percentile", "entropy", "mse", "auto"]
+Bias = Literal["sequential", "analytic", "off"]
+
+
+def _from_bool(value: Any) -> Any:
+    """``true`` and ``false`` (YAML reads a bare ``off`` as the latter) stand for `sequential` and `off`."""
+    return {True: "sequential", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class QuantizationConfig(BaseModel):
@@ -25,7 +31,11 @@ class QuantizationConfig(BaseModel):
     equalization_strength: float | None = Field(
         default=None, gt=0, le=1, description="1: channels become equally large; null: as far as the least noise asks"
     )
-    bias_correction: bool = Field(default=True, description="bring channel means back to float, layer after layer")
+    bias_correction: Annotated[Bias, BeforeValidator(_from_bool, json_schema_input_type=Bias | bool)] = Field(
+        default="sequential",
+        description="bring channel means back to float: layer after layer on samples, or `analytic` without data, from "
+        "the BatchNormalizations of the model; true: `sequential`",
+    )
     rounding: Literal["nearest", "second-order"] = Field(
         default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"
     )

@@ -1,14 +1,16 @@
 """Equalization: even out the channels of a tensor, so that one int8 scale serves them all.
 
-Channel c of every tensor of a group is divided by ``s_c`` and the layers around it absorb that: writers divide their
-output channels, readers multiply their input channels (Cross-layer equalization through Relu, PRelu, depthwise and
-residual sums; SmoothQuant through Linear layers; both exact in float). ``s_c`` is the geometric mean of what helps
-the activation and what the readers' weights bear.
+Channel c of a tensor is divided by ``s_c`` and the constants around it absorb that, exactly in float (see
+:mod:`~n6convert.quantization.channels`): cross-layer equalization of convolutions (Nagel et al. 2019), SmoothQuant
+from a normalization's affine part into the layers behind it (Xiao et al. 2022), value to output and query to key
+projections of attention, bridges between convolutions and transformers. How far each set of channels is evened out is
+decided by the noise predicted behind its readers, from the step of every tensor and of every weight row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,36 +18,69 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session, max_relative_difference
-from n6convert.quantization.channels import Edge, Group, channel_groups
-from n6convert.quantization.normalize import constant, set_constant
-from n6convert.quantization.roles import is_constant
+from n6convert.quantization.batch_norm import rescale
+from n6convert.quantization.channels import Absorber, ChannelMap, map_channels
+from n6convert.quantization.grids import observed
+from n6convert.quantization.labels import LabelArray, Labels, thin
+from n6convert.quantization.normalize import constant, new_constant, set_constant, take_over
 from n6convert.quantization.subgraph import with_outputs
 
-__all__ = ["difference", "equalize", "scale_group"]
+__all__ = ["difference", "equalize"]
 
 Sample = Mapping[str, NDArray[Any]]
+Vector = NDArray[np.float64]
 _LARGEST = 32.0
-_EXACT = 1e-3
+_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+#: predicted noise must fall to this share before a group is scaled
+_WORTHWHILE = 0.9
+
+
+@dataclass
+class Seen:
+    """What the samples showed of one tensor, by label.
+
+    Attributes:
+        labels: the tensor's distinct labels.
+        low, high: smallest (at most 0) and largest (at least 0) value of each label.
+        square: mean square of each label.
+    """
+
+    labels: LabelArray
+    low: Vector
+    high: Vector
+    square: Vector
+
+
+@dataclass
+class Group:
+    """Labels whose factors meet in some tensor, with those tensors and the weights that read them."""
+
+    labels: LabelArray
+    tensors: dict[str, Seen] = field(default_factory=dict)
+    readers: list[Absorber] = field(default_factory=list)
 
 
 def equalize(
-    model: ir.Model, samples: Sequence[Sample], *, strength: float = 0.5, threads: int | None = None
+    model: ir.Model, samples: Sequence[Sample], *, strength: float | None = None, threads: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
-    """A copy of the model with even channels, and a record of every group that was scaled.
+    """A copy of the model with even channels, and a record of every group of tensors that was scaled.
 
     Args:
-        strength: 0 leaves activations alone, 1 gives every channel the same largest value.
+        strength: 0 leaves activations alone, 1 gives every channel the same largest value; None: for each group what
+            promises the least noise.
     """
     model = model.clone()
-    groups = channel_groups(model.graph)
-    largest = _largest_by_channel(model, groups, samples, threads)
+    channels = map_channels(model.graph)
+    factors = np.ones(channels.labels.size)
     records = []
-    for group, peaks in zip(groups, largest, strict=True):
-        factors = _factors(peaks, strength)
-        if factors.max() > 1.05 * factors.min():
-            scale_group(group, factors)
-            first = next(iter(group.axis)).name
-            records.append({"tensor": first, "channels": group.channels, "largest_factor": float(factors.max())})
+    for group in _groups(channels, _observe(model, channels, samples, threads)):
+        chosen, found = _choose(group, strength)
+        if found.max() > 1.05 * found.min():
+            factors[group.labels] = found
+            name = next(iter(group.tensors))
+            record = {"tensor": name, "tensors": len(group.tensors), "channels": len(group.labels)}
+            records.append(record | {"strength": chosen, "largest_factor": float(max(found.max(), 1 / found.min()))})
+    _absorb(model.graph, channels, factors)
     return model, records
 
 
@@ -56,91 +91,175 @@ def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | 
     return max((max_relative_difference(x[n], y[n]) for n in x), default=0.0)
 
 
-def _factors(peaks: NDArray[np.float64], strength: float) -> NDArray[np.float32]:
-    """Channel factors with geometric mean near 1; silent channels keep their scale."""
-    active = peaks[peaks > 0]
-    if active.size == 0:
-        return np.ones(peaks.shape, np.float32)
-    ratio = np.where(peaks > 0, peaks, np.median(active)) / np.median(active)
-    return np.clip(ratio**strength, 1 / _LARGEST, _LARGEST).astype(np.float32)
-
-
-def _largest_by_channel(
-    model: ir.Model, groups: Sequence[Group], samples: Sequence[Sample], threads: int | None
-) -> list[NDArray[np.float64]]:
-    """Largest absolute value of each channel over the tensors of each group."""
-    names = sorted({v.name or "" for g in groups for v in g.axis})
-    peaks = [np.zeros(g.channels) for g in groups]
-    if not names:
-        return peaks
-    session = Session(with_outputs(model, names), threads=threads)
+def _observe(
+    model: ir.Model, channels: ChannelMap, samples: Sequence[Sample], threads: int | None
+) -> dict[str, Seen]:
+    """Statistics by label of every tensor that has a grid of its own and labels that are free."""
+    by_name = {v.name or "": v for v in channels.tensors}
+    labels = {n: channels.of(by_name[n]) for n in observed(model.graph)}
+    labels = {n: a for n, a in labels.items() if a.any() and by_name[n].producer() is not None}
+    places = {n: np.unique(thin(a), return_inverse=True) for n, a in labels.items()}
+    seen = {n: Seen(u, *np.zeros((3, u.size))) for n, (u, _) in places.items()}
+    if not seen:
+        return {}
+    session = Session(with_outputs(model, list(seen)), threads=threads)
     for sample in samples:
-        values = session.run({n: sample[n] for n in session.inputs})
-        for group, peak in zip(groups, peaks, strict=True):
-            for value, axis in group.axis.items():
-                array = np.abs(values[value.name or ""])
-                np.maximum(peak, array.max(axis=tuple(i for i in range(array.ndim) if i != axis)), out=peak)
-    return peaks
+        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+            alike = tuple(i for i, stride in enumerate(labels[name].strides) if stride == 0)
+            _add(seen[name], places[name][1].ravel(), values, alike, len(samples))
+    return seen
 
 
-def scale_group(group: Group, factors: NDArray[np.float32]) -> None:
-    """Divide the channels of a group by the factors, in place, and let the layers around it absorb that."""
-    for edge in group.writers:
-        _scale_writer(edge.node, (1 / factors).astype(np.float32))
-    for edge in group.readers:
-        _scale_reader(edge, factors)
+def _add(seen: Seen, places: NDArray[np.intp], values: NDArray[np.float32], alike: tuple[int, ...], of: int) -> None:
+    np.minimum.at(seen.low, places, values.min(axis=alike).ravel())
+    np.maximum.at(seen.high, places, values.max(axis=alike).ravel())
+    square = np.square(values).mean(axis=alike, dtype=np.float64).ravel()
+    seen.square += np.bincount(places, square, seen.square.size) / np.bincount(places) / of
 
 
-def _scale_writer(node: ir.Node, factors: NDArray[np.float32]) -> None:
-    if node.op_type in ("Mul", "Add", "Gather"):
-        for value in node.inputs[:1] if node.op_type == "Gather" else node.inputs:
-            if value is not None and is_constant(value):
-                _scale(value, factors, _axis_of(value, factors.size))
-        return
-    weight, bias = node.inputs[1], node.inputs[2]
-    assert weight is not None and bias is not None
-    if node.op_type == "ConvTranspose":
-        _scale_transposed_outputs(node, weight, factors)
-    else:
-        by_row = node.op_type == "Conv" or node.attributes.get_int("transB", 0) == 1
-        _scale(weight, factors, 0 if by_row else 1)
-    _scale(bias, factors, 0)
+def _groups(channels: ChannelMap, seen: Mapping[str, Seen]) -> list[Group]:
+    """Sets of labels that may be judged apart: those that meet in a tensor belong together."""
+    sets = Labels()
+    sets.fresh(channels.labels.size)
+    for tensor in seen.values():
+        free = np.abs(tensor.labels[tensor.labels != 0])
+        sets.tie(free, free[:1])
+    groups: dict[int, Group] = {}
+    for name, tensor in seen.items():
+        free = np.abs(tensor.labels[tensor.labels != 0])
+        group = groups.setdefault(int(sets.find(free[:1])[0]), Group(np.array([], np.int64)))
+        group.labels = np.union1d(group.labels, free)
+        group.tensors[name] = tensor
+    for absorber in channels.absorbers:
+        labels = channels.labels.find(absorber.labels)
+        free = np.abs(labels[labels != 0])
+        group_of = groups.get(int(sets.find(free[:1])[0])) if free.size else None
+        if absorber.rows is not None and group_of is not None:
+            group_of.readers.append(Absorber(absorber.value, labels, absorber.power, absorber.rows))
+    return list(groups.values())
 
 
-def _scale_reader(edge: Edge, factors: NDArray[np.float32]) -> None:
-    node = edge.node
-    if node.op_type == "Mul":
-        vector = next(v for v in node.inputs if v is not None and is_constant(v))
-        _scale(vector, factors, _axis_of(vector, factors.size))
-        return
-    weight = node.inputs[1]
-    assert weight is not None
-    groups = node.attributes.get_int("group", 1)
-    if node.op_type == "Gemm":
-        _scale(weight, factors, 1 if node.attributes.get_int("transB", 0) else 0)
-    elif node.op_type == "ConvTranspose" or groups == 1:
-        _scale(weight, factors, 0 if node.op_type == "ConvTranspose" else 1)
-    else:
-        array = constant(weight)
-        by_group = factors.reshape(groups, 1, -1, *[1] * (array.ndim - 2))
-        shaped = array.reshape(groups, -1, *array.shape[1:]) * by_group
-        set_constant(weight, shaped.reshape(array.shape))
+def _choose(group: Group, strength: float | None) -> tuple[float, Vector]:
+    """The strength that promises the least noise, and the factor of each label of the group."""
+    noise = _Noise(group)
+    ratio = noise.ratio()
+    if strength is not None:
+        return strength, _powered(ratio, strength)
+    best, least, factors = 0.0, _WORTHWHILE * noise.at(np.ones(ratio.size)), np.ones(ratio.size)
+    for trial in _STRENGTHS:
+        found = _powered(ratio, trial)
+        level = noise.at(found)
+        if level < least:
+            best, least, factors = trial, level, found
+    return best, factors
 
 
-def _scale_transposed_outputs(node: ir.Node, weight: ir.Value, factors: NDArray[np.float32]) -> None:
-    groups, array = node.attributes.get_int("group", 1), constant(weight)
-    by_group = factors.reshape(groups, 1, -1, *[1] * (array.ndim - 2))
-    shaped = array.reshape(groups, -1, *array.shape[1:]) * by_group
-    set_constant(weight, shaped.reshape(array.shape))
+def _powered(ratio: Vector, strength: float) -> Vector:
+    return np.clip(ratio**strength, 1 / _LARGEST, _LARGEST)
 
 
-def _scale(value: ir.Value, factors: NDArray[np.float32], axis: int) -> None:
-    array = constant(value)
-    shape = [1] * array.ndim
-    shape[axis] = -1
-    set_constant(value, (array * factors.reshape(shape)).astype(np.float32))
+class _Noise:
+    """Predicted rounding noise behind the readers of a group, relative to what they compute."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.tensors = [(t, np.sign(t.labels), self._place(t.labels)) for t in group.tensors.values()]
+        self.square = {side: self._mean_square(side) for side in (1, -1)}
+        self.peaks = {side: self._peaks(side) for side in (1, -1)}
+        self.readers = [self._reader(r) for r in group.readers]
+
+    def _place(self, labels: LabelArray) -> NDArray[np.intp]:
+        """Where each label stands in the group; label 0 gets the place behind the last."""
+        places = np.searchsorted(self.group.labels, np.abs(labels))
+        return np.where(labels == 0, self.group.labels.size, places)
+
+    def _mean_square(self, side: int) -> Vector:
+        total, count = np.zeros(self.group.labels.size + 1), np.zeros(self.group.labels.size + 1)
+        for tensor, sign, place in self.tensors:
+            np.add.at(total, place[sign == side], tensor.square[sign == side])
+            np.add.at(count, place[sign == side], 1)
+        return total / np.maximum(count, 1)
+
+    def _peaks(self, side: int) -> Vector:
+        peaks = np.zeros(self.group.labels.size + 1)
+        for tensor, sign, place in self.tensors:
+            largest = np.maximum(tensor.high, -tensor.low)
+            np.maximum.at(peaks, place[sign == side], largest[sign == side])
+        return peaks[:-1]
+
+    def ratio(self) -> Vector:
+        """How much larger each channel is than the usual one; for products: than it is in the other operand."""
+        parts = []
+        for side in (1, -1):
+            peaks = self.peaks[side]
+            usual = np.median(peaks[peaks > 0]) if peaks.any() else 1.0
+            parts.append(np.where(peaks > 0, peaks, usual) / usual)
+        both = self.peaks[1].any() and self.peaks[-1].any()
+        return np.sqrt(parts[0] / parts[1]) if both else parts[0] / parts[1]
+
+    def _reader(self, reader: Absorber) -> tuple[Vector, NDArray[np.intp], NDArray[np.int64]]:
+        assert reader.rows is not None
+        weight = np.moveaxis(constant(reader.value).astype(np.float64), reader.rows, 0)
+        labels = np.moveaxis(np.broadcast_to(reader.labels, constant(reader.value).shape), reader.rows, 0)
+        return weight, self._place(labels), np.sign(labels)
+
+    def at(self, factors: Vector) -> float:
+        """The noise with these factors; at least some of it where nothing reads the group."""
+        scale = np.append(factors, 1.0)
+        steps = {1: 0.0, -1: 0.0}
+        for tensor, sign, place in self.tensors:
+            divisor = scale[place] ** sign
+            width = float((tensor.high / divisor).max() - (tensor.low / divisor).min())
+            for side in (1, -1):
+                steps[side] += (width / 255) ** 2 / 12 if (sign == side).any() else 0.0
+        total = sum(self._behind(*reader, scale, steps) for reader in self.readers)
+        return total + self._product(scale, steps)
+
+    def _behind(
+        self, weight: Vector, place: NDArray[np.intp], sign: NDArray[np.int64], scale: Vector, steps: dict[int, float]
+    ) -> float:
+        """Noise of one weight's outputs: of the steps before it, and of its own rounding."""
+        factor = scale[place] ** sign
+        square = np.where(sign < 0, self.square[-1][place], self.square[1][place])
+        rows = np.abs(weight * factor).reshape(len(weight), -1).max(axis=1) / 127
+        own = rows.reshape(-1, *[1] * (weight.ndim - 1)) ** 2 / 12 * square / factor**2
+        step = np.where(sign < 0, steps[-1], steps[1]) * (sign != 0)
+        noise = float(((weight * factor) ** 2 * step + own).sum())
+        return noise / max(float((weight**2 * square).sum()), 1e-30)
+
+    def _product(self, scale: Vector, steps: dict[int, float]) -> float:
+        """Noise of products of two activations in which a factor cancels."""
+        a, b = self.square[1], self.square[-1]
+        energy = float((a * b).sum())
+        return float((steps[1] * scale**2 * b + steps[-1] * a / scale**2).sum()) / energy if energy else 0.0
 
 
-def _axis_of(value: ir.Value, size: int) -> int:
-    """The axis of a constant vector (or table) that holds the channels: the last of that size."""
-    return max(i for i, d in enumerate(constant(value).shape) if d == size)
+def _absorb(graph: ir.Graph, channels: ChannelMap, factors: Vector) -> None:
+    """Divide tensors by their factors, by scaling the constants around them."""
+
+    def scale(labels: LabelArray) -> Vector:
+        root = thin(channels.labels.find(labels))
+        result: Vector = factors[np.abs(root)] ** np.sign(root)
+        return result
+
+    for absorber in channels.absorbers:
+        factor = scale(absorber.labels)
+        if (factor != 1).any():
+            scaled = constant(absorber.value) * factor**absorber.power
+            set_constant(absorber.value, scaled.astype(np.float32))
+    by_name = {v.name: labels for v, labels in channels.tensors.items()}
+    rescale(graph, lambda name: scale(by_name[name]).reshape(-1))
+    for node in channels.clips:
+        factor = scale(channels.tensors[node.outputs[0]])
+        if (factor != 1).any():
+            _move_bound(graph, node, constant(node.inputs[2]) / factor)
+
+
+def _move_bound(graph: ir.Graph, node: ir.Node, bounds: Vector) -> None:
+    """``Clip(x, 0, b)`` with one bound a channel: ``Min(Relu(x), bounds)``, which saturation of a grid replaces."""
+    name, shape = node.name or node.outputs[0].name, node.outputs[0].shape
+    relu = ir.node("Relu", [node.inputs[0]], name=f"{name}_relu")
+    positive = relu.outputs[0]
+    positive.name, positive.type, positive.shape = f"{name}_relu_output", node.outputs[0].type, shape
+    limit = new_constant(graph, f"{name}_bounds", bounds.astype(np.float32))
+    take_over(graph, node, [relu, ir.node("Min", [positive, limit], name=name)])

@@ -15,7 +15,7 @@ from n6convert.quantization.plan import Plan, quantize_weight
 from n6convert.quantization.qdq import least_weight_scales
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.roles import activations, float_operands, is_float
-from n6convert.quantization.sharing import absorbed_by_grid, fixed_range, passes_through, shared_groups
+from n6convert.quantization.sharing import absorbed_by_grid, clip_bounds, fixed_range, passes_through, shared_groups
 
 __all__ = ["exact_inputs", "make_plan", "observed", "quantize_weights"]
 
@@ -94,7 +94,7 @@ def _group_ranges(graph: ir.Graph, groups: dict[str, str], ranges: dict[str, Ran
     for value in activations(graph):
         span = fixed_range(value) or ranges.get(value.name or "")
         if span is not None:
-            widen(value.name or "", *span)
+            widen(value.name or "", *_below_limit(value, span))
     for node in graph:
         for operand in float_operands(node):
             name = operand.value.name or ""
@@ -102,6 +102,13 @@ def _group_ranges(graph: ir.Graph, groups: dict[str, str], ranges: dict[str, Ran
                 numbers = constant(operand.value)
                 widen(name, float(numbers.min()), float(numbers.max()))
     return spans
+
+
+def _below_limit(value: ir.Value, span: Range) -> Range:
+    """The range of a Min with constants ends at the least of them, so that a grid can replace the operator."""
+    producer = value.producer()
+    bounds = clip_bounds(producer) if producer is not None and producer.op_type == "Min" else None
+    return (span[0], min(span[1], bounds[1])) if bounds is not None else span
 
 
 def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:

@@ -9,20 +9,21 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
+from n6convert.quantization.batch_norm import affine, fold_batch_norm, remember
 from n6convert.quantization.roles import is_constant
 
 __all__ = ["constant", "new_constant", "normalize", "set_constant", "static_dims", "take_over"]
 
 
 def normalize(graph: ir.Graph) -> None:
-    """Gemm without alpha and beta, its bias a vector; BatchNormalization as Mul and Add; Pad without its zero."""
+    """Gemm with its bias a vector and no more; BatchNormalization folded, or Mul and Add; Pad without its zero."""
     for node in list(graph):
         if node.op_type == "Gemm":
             _plain_gemm(graph, node)
         elif node.op_type in ("Conv", "ConvTranspose"):
             _add_bias(graph, node)
         elif node.op_type == "BatchNormalization":
-            _affine(graph, node)
+            _batch_norm(graph, node)
         elif node.op_type == "Pow":
             _square(graph, node)
         elif node.op_type == "LayerNormalization":
@@ -95,12 +96,13 @@ def _add_bias(graph: ir.Graph, node: ir.Node) -> None:
     node.replace_input_with(2, new_constant(graph, f"{node.name}_bias", np.zeros(channels, np.float32)))
 
 
-def _affine(graph: ir.Graph, node: ir.Node) -> None:
-    """A BatchNormalization that could not be folded: ``x * a + b``, per channel."""
+def _batch_norm(graph: ir.Graph, node: ir.Node) -> None:
+    """Folded into the convolution before it, else ``x * a + b``, per channel."""
     source, output = node.inputs[0], node.outputs[0]
-    gamma, beta, mean, variance = (constant(v).astype(np.float64) for v in node.inputs[1:5])
-    a = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
-    b = beta - mean * a
+    remember(graph, node)
+    if fold_batch_norm(node):
+        return
+    a, b = affine(node)
     shape = (-1, *[1] * (len(output.shape or (0, 0)) - 2))
     name = node.name or output.name
     scale = new_constant(graph, f"{name}_scale", a.reshape(shape).astype(np.float32))

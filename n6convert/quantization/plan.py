@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.quantization.grid import CODE_MAX, Grid
 
-__all__ = ["Plan", "QuantizedWeight", "quantize_weight"]
+__all__ = ["Plan", "QuantizedWeight", "along", "quantize_weight"]
 
 
 @dataclass
@@ -27,7 +28,8 @@ class QuantizedWeight:
 
     def values(self) -> NDArray[np.float32]:
         """The weights that the integers stand for."""
-        return self.codes.astype(np.float32) * along(self.scales, self.codes.ndim, self.axis)
+        values: NDArray[np.float32] = self.codes.astype(np.float32) * along(self.scales, self.codes.ndim, self.axis)
+        return values
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Plan:
     absorbed_inputs: set[str] = field(default_factory=set)
 
 
-def along(vector: NDArray[np.float32], rank: int, axis: int) -> NDArray[np.float32]:
+def along(vector: NDArray[Any], rank: int, axis: int) -> NDArray[Any]:
     """The vector shaped to broadcast along one axis of a tensor of that rank."""
     shape = [1] * rank
     shape[axis] = -1

@@ -40,10 +40,10 @@ def prepare(model: ir.Model) -> ir.Model:
     _fold(model)
     check_supported(model.graph)
     _check_shapes(model)
+    _own_initializers(model)
     normalize(model.graph)
     fuse_linear(model.graph)
     passes.RemoveUnusedNodesPass()(model)
-    _own_initializers(model)
     _check_weights(model)
     model.ir_version = IR_VERSION
     return model

@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
+from n6convert.quantization.batch_norm import forget
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.plan import Plan, QuantizedWeight
 from n6convert.quantization.roles import Operand, activations, float_operands
@@ -35,6 +36,7 @@ def write_qdq(model: ir.Model, plan: Plan) -> ir.Model:
                 writer.constant(node, operand)
     for value in values:
         writer.activation(value)
+    forget(model.graph)
     model.producer_name = "n6convert"
     passes.RemoveUnusedNodesPass()(model)
     passes.ShapeInferencePass()(model)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,25 +12,20 @@ import onnx_ir as ir
 from n6convert.errors import GraphError
 from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.config import QuantizationConfig
-from n6convert.quantization.equalize import difference, equalize
-from n6convert.quantization.find_ranges import Found, find_ranges
-from n6convert.quantization.grids import make_plan
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.masks import clamp_masks
-from n6convert.quantization.plan import Plan
+from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
 from n6convert.quantization.prepare import prepare
-from n6convert.quantization.qdq import write_qdq
 from n6convert.quantization.ranges import Range
-from n6convert.quantization.refine import refine
 from n6convert.quantization.sensitivity import tensor_sqnr, worst
-from n6convert.quantization.zero_points import CheapZeroPoints, cheapen
+from n6convert.quantization.zero_points import CheapZeroPoints
 
-__all__ = ["CheapZeroPoints", "QuantizationResult", "quantize"]
+__all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
 
 #: samples on which single decisions (range of one tensor, spread of scores) are tried
 _FEW = 4
-#: an equalized model must be the same function to this share of its output's range
-_EXACT = 1e-3
+#: whether an INT8 model, with the SQNR in dB of each of its outputs on held-back samples, is good enough
+Accepted = Callable[[ir.Model, Mapping[str, float]], bool]
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,8 @@ class QuantizationResult:
     Attributes:
         model: the INT8 QDQ model, opset 13 to 17, IR 8.
         facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db), ``methods`` (what was tried, what it
-            brought, whether it was kept), ``worst`` (ten tensors with cause and remedy), ``zero_points``.
+            brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before),
+            ``worst`` (ten tensors with cause and remedy), ``zero_points``.
         ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges_io`.
     """
 
@@ -57,13 +52,14 @@ def quantize(
     *,
     held_back: FeedSource | None = None,
     cheap_zero_points: CheapZeroPoints | None = None,
+    accepted: Accepted | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> QuantizationResult:
     """Quantize every operator to INT8.
 
-    Methods are tried in order of cost; each is kept only if it brings the INT8 outputs closer to float on the
-    held-back samples.
+    Methods are tried in the order of :data:`~n6convert.quantization.methods.METHODS`; each is kept only if it brings
+    the INT8 outputs closer to float on the held-back samples.
 
     Args:
         model: float model with static shapes; not changed.
@@ -71,6 +67,8 @@ def quantize(
         held_back: other samples, on which methods are judged; default: a few of the calibration samples.
         cheap_zero_points: tells the cycles that a zero point of -128 or 0 saves, by tensor; None: multiplications
             stand for cycles.
+        accepted: called as ``accepted(model, sqnr_db_by_output)`` before each method; once it holds, no further one is
+            tried. None: all are tried.
         seed: reserved for methods that draw random numbers; all present ones are deterministic.
         progress: called as ``progress(what, done, total)``.
 
@@ -78,19 +76,7 @@ def quantize(
         QuantizationError: the model has no INT8 form, is quantized already, or the samples do not allow it.
         GraphError: the model or a sample does not run.
     """
-    return _Job(model, feeds, config or QuantizationConfig(), held_back, cheap_zero_points, progress).run()
-
-
-@dataclass
-class _Candidate:
-    """One INT8 model on the way, with what it was made from."""
-
-    prepared: ir.Model
-    found: Found
-    plan: Plan
-    model: ir.Model
-    score: float
-    zero_points: list[dict[str, Any]]
+    return _Job(model, feeds, config or QuantizationConfig(), held_back, cheap_zero_points, accepted, progress).run()
 
 
 def _check_inputs(model: ir.Model, samples: Sequence[Feeds]) -> None:
@@ -114,90 +100,49 @@ class _Job:
         config: QuantizationConfig,
         held_back: FeedSource | None,
         cycles: CheapZeroPoints | None,
+        accepted: Accepted | None,
         progress: Progress | None,
     ) -> None:
-        self.feeds = feeds
         self.config = config
-        self.cycles = cycles
-        self.progress = progress
+        self.accepted = accepted
         self.prepared = prepare(model)
-        self.few = list(islice(feeds(), _FEW))
-        _check_inputs(self.prepared, self.few)
-        self.masks = clamp_masks(self.prepared, self.few, config.threads)
-        self.held_back = list(held_back()) if held_back is not None else self.few
-        self.judge = Judge(self.prepared, self.held_back or self.few, config.threads)
+        few = list(islice(feeds(), _FEW))
+        _check_inputs(self.prepared, few)
+        self.masks = clamp_masks(self.prepared, few, config.threads)
+        self.held_back = list(held_back()) if held_back is not None else []
+        self.judge = Judge(self.prepared, self.held_back or few, config.threads)
+        self.shop = Workshop(feeds, few, config, self.judge, cycles, progress)
         self.methods: list[dict[str, Any]] = []
+        self.not_needed: list[str] = []
 
     def run(self) -> QuantizationResult:
-        best = self._candidate(self.prepared)
-        self._record(f"ranges: {self.config.ranges}", best.score, True)
-        if self.config.equalization and self.config.ranges_file is None:
-            best = self._equalized(best)
-        best = self._not_below_minmax(best)
-        self._refine(best)
+        best = self.shop.quantized(self.prepared)
+        self._record(f"ranges: {self.config.ranges}", best, True)
+        for method in METHODS:
+            if not method.wanted(self.config):
+                continue
+            if self._accepts(best):
+                self.not_needed.append(method.name)
+            else:
+                best = self._better(method, best)
         return QuantizationResult(best.model, self._facts(best), best.found.ranges)
 
-    def _candidate(self, prepared: ir.Model, found: Found | None = None) -> _Candidate:
-        found = found or find_ranges(prepared, self.feeds, self.few, self.config, self.progress)
-        zero_points = cheapen(
-            prepared, found.ranges, found.statistics, found.effects, self.config.zero_points, self.cycles
-        )
-        plan = make_plan(prepared.graph, found.ranges)
-        model = write_qdq(prepared, plan)
-        return _Candidate(prepared, found, plan, model, self.judge.score(model), zero_points)
+    def _accepts(self, best: Candidate) -> bool:
+        return self.accepted is not None and self.accepted(best.model, self.judge.by_output(best.model))
 
-    def _equalized(self, best: _Candidate) -> _Candidate:
-        """Try even channels; the equalized float model must compute the same."""
-        samples = list(islice(self.feeds(), self.config.refine_samples))
-        prepared, records = equalize(
-            self.prepared, samples, strength=self.config.equalization_strength, threads=self.config.threads
-        )
-        if not records or difference(self.prepared, prepared, self.few[0], self.config.threads) > _EXACT:
+    def _better(self, method: Method, best: Candidate) -> Candidate:
+        trial = method.attempt(self.shop, best)
+        if trial is None:
             return best
-        trial = self._candidate(prepared)
-        self._record("equalization", trial.score, trial.score > best.score, groups=records)
-        return trial if trial.score > best.score else best
+        kept = trial.score > best.score
+        self._record(method.name, trial, kept)
+        return trial if kept else best
 
-    def _not_below_minmax(self, best: _Candidate) -> _Candidate:
-        """Fall back to min-max ranges where they happen to be better."""
-        whole = {name: (s.low, s.high) for name, s in best.found.statistics.items()}
-        if not whole or whole == best.found.ranges:
-            return best
-        trial = self._candidate(best.prepared, Found(whole, best.found.statistics, best.found.effects, {}))
-        self._record("ranges: minmax", trial.score, trial.score > best.score)
-        return trial if trial.score > best.score else best
+    def _record(self, method: str, trial: Candidate, kept: bool) -> None:
+        self.methods.append({"method": method, "sqnr_db": round(trial.score, 3), "kept": kept, **trial.notes})
 
-    def _refine(self, best: _Candidate) -> None:
-        """Bias correction, then rounding on top of it where it helped."""
-        budget = self.config.time_budget
-        deadline = None if budget is None else time.monotonic() + budget
-        samples = list(islice(self.feeds(), self.config.refine_samples))
-        source, bias = best.model, False
-        for name in ("bias correction", "second-order rounding"):
-            rounding = name == "second-order rounding"
-            if not (self.config.rounding == "second-order" if rounding else self.config.bias_correction):
-                continue
-            trial = refine(
-                best.prepared,
-                source,
-                samples,
-                rounding=rounding,
-                bias=bias or not rounding,
-                deadline=deadline,
-                threads=self.config.threads,
-                progress=self.progress,
-            )
-            score = self.judge.score(trial)
-            kept = score > best.score
-            self._record(name, score, kept)
-            if kept:
-                best.model, best.score, bias = trial, score, bias or not rounding
-
-    def _record(self, method: str, score: float, kept: bool, **more: Any) -> None:
-        self.methods.append({"method": method, "sqnr_db": round(score, 3), "kept": kept, **more})
-
-    def _facts(self, best: _Candidate) -> dict[str, Any]:
-        sqnr = tensor_sqnr(best.prepared, best.model, best.plan, (self.held_back or self.few)[:2])
+    def _facts(self, best: Candidate) -> dict[str, Any]:
+        sqnr = tensor_sqnr(best.prepared, best.model, best.plan, (self.held_back or self.shop.few)[:2])
         tensors = [
             {"name": n, "scale": g.scale, "zero_point": g.zero_point, "sqnr_db": sqnr[n]}
             for n, g in best.plan.grids.items()
@@ -206,6 +151,7 @@ class _Job:
         return {
             "tensors": tensors,
             "methods": self.methods,
+            "methods_not_needed": self.not_needed,
             "ranges": best.found.chosen,
             "worst": worst(sqnr, best.found.statistics, best.plan, best.prepared.graph),
             "outputs_sqnr_db": self.judge.by_output(best.model),

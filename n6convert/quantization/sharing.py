@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant, is_float
 
-__all__ = ["absorbed_by_grid", "fixed_range", "passes_through", "shared_groups"]
+__all__ = ["absorbed_by_grid", "clip_bounds", "fixed_range", "passes_through", "shared_groups"]
 
 #: functions whose output range is known; both bounds are reached by saturated inputs
 _FIXED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
@@ -98,9 +98,13 @@ def absorbed_by_grid(graph: ir.Graph) -> dict[str, tuple[float, float]]:
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
-    """Bounds of a Relu, or of a Clip around zero with constant bounds."""
+    """Bounds of a Relu, of a Clip around zero with constant bounds, or of a Min with positive constants."""
     if node.op_type == "Relu":
         return 0.0, np.inf
+    if node.op_type == "Min" and len(node.inputs) == 2 and is_constant(node.inputs[1]):
+        assert node.inputs[1] is not None and node.inputs[1].const_value is not None
+        least = float(node.inputs[1].const_value.numpy().min(initial=np.inf))
+        return (-np.inf, least) if least >= 0 else None
     if node.op_type != "Clip":
         return None
     bounds = [-np.inf, np.inf]

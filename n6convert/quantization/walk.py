@@ -15,9 +15,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
+from n6convert.quantization.plan import along
 from n6convert.quantization.subgraph import cut
 
-__all__ = ["LAYERS", "Layer", "walk_layers"]
+__all__ = ["LAYERS", "Layer", "layers_of", "walk_layers"]
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -46,6 +47,16 @@ class Layer:
         assert found is not None
         return found
 
+    def weight(self) -> NDArray[np.float64]:
+        """The numbers that the layer's integer weights stand for."""
+        codes, scales = (self.initializer(1, part).const_value for part in (0, 1))
+        dequantize = self.node.inputs[1].producer()  # type: ignore[union-attr]
+        assert codes is not None and scales is not None and dequantize is not None
+        axis = dequantize.attributes.get_int("axis")
+        steps = along(scales.numpy().astype(np.float64), codes.numpy().ndim, axis)
+        values: NDArray[np.float64] = codes.numpy() * steps
+        return values
+
     def inputs(self) -> Iterator[NDArray[np.float32]]:
         """The dequantized input of each sample."""
         codes = self.initializer(0).name or ""
@@ -61,6 +72,11 @@ class Layer:
         session = Session(part, threads=self._threads)
         for state in self._states:
             yield next(iter(session.run({source.name or "": state[source.name or ""]}).values()))
+
+
+def layers_of(model: ir.Model) -> Iterator[Layer]:
+    """The layers of an INT8 model in order, without samples."""
+    yield from (Layer(model, n, [], None) for n in model.graph if n.op_type in LAYERS and _has_integers(n))
 
 
 def walk_layers(

@@ -1,0 +1,89 @@
+"""Labels: which elements of which tensors must share one scale factor for a network to stay the same function.
+
+A label stands for an unknown factor ``s``. Elements with label ``i`` are divided by ``s_i``, those with ``-i`` are
+multiplied by it, and those with label 0 stay as they are. Labels that turn out to be equal are joined; a label that
+would have to be its own inverse is 0.
+
+An array of labels has the shape of its tensor; axes along which nothing varies have stride 0 and take no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LabelArray", "Labels", "broadcast", "joined", "thin"]
+
+LabelArray = NDArray[np.int64]
+#: two labels in one number
+_PACK = 1 << 31
+
+
+class Labels:
+    """Labels that can be made, joined and pinned to 0."""
+
+    def __init__(self) -> None:
+        self._parent = np.zeros(1024, np.int64)
+        self._count = 1
+
+    @property
+    def size(self) -> int:
+        """One more than the largest label."""
+        return self._count
+
+    def fresh(self, count: int) -> LabelArray:
+        """New labels, each a factor of its own."""
+        while self._count + count > self._parent.size:
+            self._parent = np.concatenate([self._parent, np.zeros_like(self._parent)])
+        new = np.arange(self._count, self._count + count)
+        self._parent[new] = new
+        self._count += count
+        return new
+
+    def find(self, labels: LabelArray) -> LabelArray:
+        """The label that now stands for each label; axes without variation stay thin."""
+        found = thin(labels)
+        while True:
+            above = np.sign(found) * self._parent[np.abs(found)]
+            if np.array_equal(above, found):
+                return np.broadcast_to(found, labels.shape)
+            found = above
+
+    def tie(self, a: LabelArray, b: LabelArray) -> None:
+        """Make two arrays of labels (one may broadcast to the other) equal, element by element."""
+        first, second = np.broadcast_arrays(thin(self.find(a)), thin(self.find(b)))
+        pairs = np.unique(first.ravel() * _PACK + second.ravel() + _PACK // 2)
+        for x, y in zip((pairs // _PACK).tolist(), (pairs % _PACK - _PACK // 2).tolist(), strict=True):
+            self._join(x, y)
+
+    def pin(self, labels: LabelArray) -> None:
+        """Leave these elements as they are."""
+        self.tie(labels, np.zeros((), np.int64))
+
+    def _join(self, x: int, y: int) -> None:
+        x, y = (int(self.find(np.array(v))) for v in (x, y))
+        if x == y:
+            return
+        low, high = sorted((x, y), key=abs)
+        self._parent[abs(high)] = 0 if low == -high else low * (1 if high > 0 else -1)
+
+
+def thin(labels: LabelArray) -> LabelArray:
+    """The array with one element along each axis on which it cannot vary."""
+    return labels[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in labels.strides)]
+
+
+def broadcast(labels: LabelArray, shape: Sequence[int]) -> LabelArray:
+    """The labels seen with another shape, without a copy."""
+    return np.broadcast_to(labels, tuple(shape))
+
+
+def joined(parts: Sequence[LabelArray], axis: int) -> LabelArray:
+    """Concatenation that keeps axes thin on which no part varies."""
+    flat = [all(p.strides[i] == 0 or p.shape[i] == 1 for p in parts) and i != axis for i in range(parts[0].ndim)]
+    index = tuple(slice(0, 1) if f else slice(None) for f in flat)
+    shape = list(parts[0].shape)
+    shape[axis] = sum(p.shape[axis] for p in parts)
+    return np.broadcast_to(np.concatenate([p[index] for p in parts], axis), shape)

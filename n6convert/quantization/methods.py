@@ -1,0 +1,159 @@
+"""The accuracy methods, in the order in which they are tried: :data:`METHODS` is the whole list.
+
+A method looks at the best INT8 model so far and makes another one. The quantizer keeps it when the outputs on held-back
+samples are closer to float, and goes on with the next until the recipe's acceptance is met or the list ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import onnx_ir as ir
+
+from n6convert.quantization.analytic import correct_analytically
+from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.config import Bias, QuantizationConfig
+from n6convert.quantization.equalize import difference, equalize
+from n6convert.quantization.find_ranges import Found, find_ranges
+from n6convert.quantization.grids import make_plan
+from n6convert.quantization.judge import Judge
+from n6convert.quantization.plan import Plan
+from n6convert.quantization.qdq import write_qdq
+from n6convert.quantization.refine import refine
+from n6convert.quantization.zero_points import CheapZeroPoints, cheapen
+
+__all__ = ["METHODS", "Candidate", "Method", "Workshop"]
+
+#: an equalized model must be the same function to this share of its output's range
+_EXACT = 1e-3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One INT8 model, with what it was made from.
+
+    Attributes:
+        prepared: the float model it stands for.
+        score: what :class:`~n6convert.quantization.judge.Judge` says of it, higher is better.
+        bias: how its biases were corrected.
+        notes: what the method that made it adds to its record.
+    """
+
+    prepared: ir.Model
+    found: Found
+    plan: Plan
+    model: ir.Model
+    score: float
+    zero_points: list[dict[str, Any]]
+    bias: Bias = "off"
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Workshop:
+    """What the methods work with: the samples, the choices of the recipe, the judge."""
+
+    feeds: FeedSource
+    few: Sequence[Feeds]
+    config: QuantizationConfig
+    judge: Judge
+    cycles: CheapZeroPoints | None
+    progress: Progress | None
+
+    @cached_property
+    def samples(self) -> list[Feeds]:
+        """Calibration samples that are kept in memory, to look at layers one by one."""
+        return list(islice(self.feeds(), self.config.refine_samples))
+
+    @cached_property
+    def deadline(self) -> float | None:
+        """When refining must end; its time starts with the first question."""
+        budget = self.config.time_budget
+        return None if budget is None else time.monotonic() + budget
+
+    def quantized(self, prepared: ir.Model, found: Found | None = None) -> Candidate:
+        """The INT8 model by ranges and nearest rounding alone."""
+        found = found or find_ranges(prepared, self.feeds, self.few, self.config, self.progress)
+        policy = self.config.zero_points
+        zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self.cycles)
+        plan = make_plan(prepared.graph, found.ranges)
+        model = write_qdq(prepared, plan)
+        return Candidate(prepared, found, plan, model, self.judge.score(model), zero_points)
+
+    def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
+        """The best model's layers made anew: weights rounded on the samples, biases corrected."""
+        model = write_qdq(best.prepared, best.plan)
+        sequential = bias == "sequential"
+        if rounding or sequential:
+            model = refine(
+                best.prepared, model, self.samples, rounding=rounding, bias=sequential,
+                deadline=self.deadline, threads=self.config.threads, progress=self.progress,
+            )  # fmt: skip
+        if bias == "analytic":
+            model = correct_analytically(best.prepared, model)
+        return replace(best, model=model, score=self.judge.score(model), bias=bias, notes={})
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of making the INT8 model better.
+
+    Attributes:
+        cost: about how many times it runs the model over the samples; the list is sorted by it.
+        wanted: whether the recipe asks for it.
+        attempt: makes a candidate from the best one so far; None when there is nothing to do.
+    """
+
+    name: str
+    cost: float
+    wanted: Callable[[QuantizationConfig], bool]
+    attempt: Callable[[Workshop, Candidate], Candidate | None]
+
+
+def _minmax(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Ranges without clipping, where those happen to be better."""
+    found = _whole(best.found)
+    return shop.quantized(best.prepared, found) if found is not None else None
+
+
+def _whole(found: Found) -> Found | None:
+    """The same statistics with min-max ranges; None when they are those already."""
+    ranges = {name: (s.low, s.high) for name, s in found.statistics.items()}
+    return None if not ranges or ranges == found.ranges else Found(ranges, found.statistics, found.effects, {})
+
+
+def _equalization(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Even channels; the equalized float model must compute the same."""
+    config = shop.config
+    prepared, groups = equalize(
+        best.prepared, shop.samples, strength=config.equalization_strength, threads=config.threads
+    )
+    if not groups or difference(best.prepared, prepared, shop.few[0], config.threads) > _EXACT:
+        return None
+    trial = shop.quantized(prepared)
+    unclipped = _minmax(shop, trial) if _whole(best.found) is None else None
+    return replace(unclipped or trial, notes={"groups": groups})
+
+
+def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them."""
+    kind = shop.config.bias_correction
+    return replace(shop.refined(best, rounding=False, bias=kind), notes={"kind": kind})
+
+
+def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Weights rounded so that their errors cancel on the samples, with bias correction where that helped before."""
+    return shop.refined(best, rounding=True, bias=best.bias)
+
+
+METHODS = (
+    Method("ranges: minmax", 0, lambda c: True, _minmax),
+    Method("equalization", 2, lambda c: c.equalization and c.ranges_file is None, _equalization),
+    Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction),
+    Method("second-order rounding", 5, lambda c: c.rounding == "second-order", _rounding),
+)
