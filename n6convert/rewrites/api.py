@@ -14,7 +14,7 @@ from n6convert.errors import RecipeError, RewriteError
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.catalog import COMBINATIONS, all_rules
 from n6convert.rewrites.config import RewriteConfig
-from n6convert.rewrites.engine import Applied, Progress, Refused, Run, run_rules
+from n6convert.rewrites.engine import Applied, Checkpoint, Progress, Refused, Run, run_rules
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.weigh import Estimator, Weighed, predicted_milliseconds, version_of, weigh
@@ -55,7 +55,7 @@ class RewriteResult:
         counts = Counter(a.rule for a in self.applied)
         return {
             "applied": [
-                {"rule": rule, "times": n, "gain_ms": self.gains.get(rule), "where": self._places(rule)}
+                {"rule": rule, "times": n, "gain_ms": self.gains.get(rule), **self._account(rule)}
                 for rule, n in counts.items()
             ],
             "refused": [{"rule": r.rule, "where": r.place, "why": r.reason} for r in self.refused],
@@ -64,8 +64,9 @@ class RewriteResult:
             "approximate": self.approximate,
         }
 
-    def _places(self, rule: str) -> list[str]:
-        return [a.place for a in self.applied if a.rule == rule]
+    def _account(self, rule: str) -> dict[str, list[str]]:
+        done = [a for a in self.applied if a.rule == rule]
+        return {"where": [a.place for a in done], "because": list(dict.fromkeys(a.because for a in done if a.because))}
 
 
 def rewrite(
@@ -98,22 +99,25 @@ def rewrite(
     rules = select_rules(config, extra)
     start = prepare(model)
     proof = Proof(start, feeds, threads)
-    context = Context(version_of(target), approximate=frozenset(config.approximate))
-
-    def trial(chosen: Sequence[Rewrite[Any]]) -> Run:
-        return run_rules(start, chosen, context, proof, None)
-
     timer = estimator or predicted_milliseconds(target)
+    context = Context(version_of(target), approximate=frozenset(config.approximate), timer=timer)
+
+    def trial(chosen: Sequence[Rewrite[Any]], resume: Checkpoint | None) -> Run:
+        return run_rules(start, chosen, context, proof, None, resume=resume)
+
     weighed = weigh(start, rules, trial, timer, progress) if timer is not None else Weighed(list(rules))
-    original = proof.reference
+    original, after = proof.reference, weighed.after
     run = weighed.run
     if run is None or not _proves(run, weighed.rules, proof, config.tolerance):
         run = _proven(start, weighed.rules, context, proof, config.tolerance, progress)
+        after = timer(run.model) if timer is not None else None
     used = {a.rule for a in run.applied if not a.exact}
-    _conclude(run, proof.distance(original, run.model), config.tolerance if not used else None)
+    if used:
+        run.difference = proof.distance(original, run.model)
+    elif run.difference > config.tolerance:
+        raise RewriteError("the rewritten graph answers differently", limit=config.tolerance, found=run.difference)
     refused = [*run.refused.values(), *weighed.refused]
     gains = {k: v for k, v in weighed.gains.items() if any(a.rule == k for a in run.applied)}
-    after = timer(run.model) if timer is not None else None
     return RewriteResult(run.model, run.applied, refused, weighed.before, after, gains, run.difference, sorted(used))
 
 
@@ -130,11 +134,14 @@ def _proven(
         run = run_rules(start, rules, context, proof, None, progress)
         if _proves(run, rules, proof, tolerance):
             return run
-    return run_rules(start, rules, context, proof, tolerance, progress)
+    run = run_rules(start, rules, context, proof, tolerance, progress)
+    run.difference = proof.difference(run.model)
+    return run
 
 
 def _proves(run: Run, rules: Sequence[Rewrite[Any]], proof: Proof, tolerance: float) -> bool:
-    return all(rule.exact for rule in rules) and proof.difference(run.model) <= tolerance
+    run.difference = proof.difference(run.model)
+    return all(rule.exact for rule in rules) and run.difference <= tolerance
 
 
 def select_rules(config: RewriteConfig, extra: Sequence[Rewrite[Any]] = ()) -> list[Rewrite[Any]]:
@@ -160,9 +167,3 @@ def _allowed(rule: Rewrite[Any], config: RewriteConfig, wanted: set[str], everyt
     if not rule.exact:
         return rule.name in config.approximate or rule.name in wanted
     return everything or rule.housekeeping or rule.name in wanted
-
-
-def _conclude(run: Run, difference: float, tolerance: float | None) -> None:
-    run.difference = difference
-    if tolerance is not None and difference > tolerance:
-        raise RewriteError("the rewritten graph answers differently", limit=tolerance, found=difference)

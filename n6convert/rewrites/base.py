@@ -32,11 +32,13 @@ class Context:
         version: (major, minor) of the target's ST Edge AI core; rules choose operator forms by it.
         values: the arrays a tensor takes on the calibration samples; empty without samples.
         approximate: names of approximate rules that may run.
+        timer: predicted milliseconds of a float graph as INT8; None without a predictor.
     """
 
     version: tuple[int, int] = (2, 1)
     values: Values = field(default=_no_values)
     approximate: frozenset[str] = frozenset()
+    timer: Callable[[ir.Model], float] | None = None
 
     def span(self, value: ir.Value, default: tuple[float, float]) -> tuple[float, float]:
         """Smallest and largest value of a tensor over the samples; ``default`` without samples."""
@@ -78,8 +80,12 @@ class Rewrite(ABC, Generic[Found]):
         return None
 
     @abstractmethod
-    def replace(self, found: Found, build: Builder, context: Context) -> Sequence[ir.Value]:
-        """Build the new nodes; one value for each output of the root."""
+    def replace(self, found: Found, build: Builder, context: Context) -> Sequence[ir.Value] | None:
+        """Build the new nodes; one value for each output of the root, or None when nodes were changed in place."""
+
+    def because(self, found: Found, context: Context) -> str:
+        """Why this form was chosen instead of others, with the figures of all; empty when there was no choice."""
+        return ""
 
     @property
     def summary(self) -> str:

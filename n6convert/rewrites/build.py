@@ -43,7 +43,7 @@ class Builder:
             name=name,
             shape=ir.Shape(data.shape),
             type=ir.TensorType(_DTYPES[np.dtype(dtype)]),
-            const_value=ir.tensor(data, name=name),
+            const_value=ir.Tensor(data, name=name),
         )
         self.graph.register_initializer(value)
         return value

@@ -26,15 +26,18 @@ __all__ = ["Applied", "Refused", "Run", "run_rules"]
 
 Progress = Callable[[str, int, int | None], None]
 _MAX_SWEEPS = 5000
+_MARKED_NODES = 2000  # copies of larger graphs cost more than they save
+_REACH = 3  # edges around a change within which rules are tried again at once
 
 
 @dataclass(frozen=True)
 class Applied:
-    """One application: rule, the node it replaced, and the values it made."""
+    """One application: rule, the node it replaced, and, where the rule had a choice, why it chose so."""
 
     rule: str
     place: str
     exact: bool = True
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,19 @@ class Run:
     applied: list[Applied] = field(default_factory=list)
     refused: dict[tuple[str, str], Refused] = field(default_factory=dict)
     difference: float = 0.0
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    """For every rule that ran the state just before it first did; runs without it can go on from there."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run before one of its rules first changed anything."""
+
+    run: Run
+    names: Counter[str]
+    earlier: frozenset[str]
+    """Rules that are tried before that one."""
+    changed: bool
 
 
 def run_rules(
@@ -63,6 +79,7 @@ def run_rules(
     proof: Proof,
     tolerance: float | None,
     progress: Progress | None = None,
+    resume: Checkpoint | None = None,
 ) -> Run:
     """Run rules on a copy of a model until nothing changes.
 
@@ -72,23 +89,31 @@ def run_rules(
         context: target and approximations; its ``values`` are bound to the graph as it changes.
         proof: reference answers on samples.
         tolerance: largest difference for exact rules; None skips the proof (trial runs).
-        progress: called with the rule's name, rounds done and None.
+        progress: called with the rule's name, sweeps done and None.
+        resume: go on from there instead of the model; ``rules`` are those of that run without some.
 
     Raises:
         RewriteError: the rules do not come to rest.
     """
-    run = Run(model.clone())
-    sweep = _Sweep(run, context, proof, tolerance)
-    position, changed = 0, False
+    run = Run(model.clone()) if resume is None else _copy(resume.run)
+    sweep = _Sweep(run, context, proof, tolerance, Counter() if resume is None else Counter(resume.names))
+    position = 0 if resume is None else sum(rule.name in resume.earlier for rule in rules)
+    changed, thorough = resume is not None and resume.changed, False
     for done in range(_MAX_SWEEPS):
         if changed and (position == len(rules) or rules[position].late):
-            position, changed = 0, False
+            position, changed, thorough = 0, False, False
             continue
         if position == len(rules):
-            order_for_memory(run.model.graph)
-            return run
+            if thorough:
+                sweep.sort()
+                order_for_memory(run.model.graph)
+                return run
+            sweep.forget()
+            position, thorough = 0, True
+            continue
         if progress is not None:
             progress(rules[position].name, done, None)
+        sweep.state = frozenset(r.name for r in rules[:position]), changed
         changed |= sweep(rules[position])
         position += 1
     last = run.applied[-1]
@@ -96,21 +121,44 @@ def run_rules(
 
 
 class _Sweep:
-    """One rule over all nodes, proven as a whole and, when that fails, one application at a time."""
+    """One rule over all nodes, proven as a whole and, when that fails, one application at a time.
 
-    def __init__(self, run: Run, context: Context, proof: Proof, tolerance: float | None) -> None:
+    A rule looks again only at nodes near which something changed since it last looked, until :meth:`forget`.
+    """
+
+    def __init__(self, run: Run, context: Context, proof: Proof, tolerance: float | None, names: Counter[str]) -> None:
         self.run, self.context, self.proof, self.tolerance = run, context, proof, tolerance
+        self.state: tuple[frozenset[str], bool] = frozenset(), False
         self._skip: set[tuple[str, str]] = set()
-        self._names: Counter[str] = Counter()
+        self._names = names
+        self._clock = 0
+        self._touched: dict[ir.Node, int] = {}
+        self._looked: dict[str, int] = {}
+        self._sorted = True
 
     def __call__(self, rule: Rewrite[Any]) -> bool:
         before = self.run.model.clone() if self.tolerance is not None else None
         applied = self._apply(rule)
         if applied and before is not None and not self._proven(rule):
-            self.run.model = before
+            self._restore(before)
             applied = self._one_by_one(rule)
         self.run.applied.extend(applied)
         return bool(applied)
+
+    def forget(self) -> None:
+        """Let every rule look at every node once more."""
+        self._looked.clear()
+
+    def sort(self) -> None:
+        """Bring the nodes into an order in which every value is made before it is read."""
+        if not self._sorted:
+            self.run.model.graph.sort()
+            self._sorted = True
+
+    def _restore(self, model: ir.Model) -> None:
+        self.run.model = model
+        self._touched.clear()
+        self.forget()
 
     def _one_by_one(self, rule: Rewrite[Any]) -> list[Applied]:
         kept: list[Applied] = []
@@ -122,7 +170,7 @@ class _Sweep:
             if self._proven(rule):
                 kept += step
                 continue
-            self.run.model = before
+            self._restore(before)
             self._skip.add((rule.name, step[0].place))
             self._refuse(rule, step[0].place, f"the outputs would differ by {self.run.difference:.2g} of their range")
 
@@ -136,37 +184,60 @@ class _Sweep:
         return True
 
     def _apply(self, rule: Rewrite[Any], limit: int | None = None) -> list[Applied]:
-        graph = self.run.model.graph
-        self.context.values = _Values(self.run.model, self.proof)
+        self.context.values = _Values(self.run.model, self.proof, self.sort)
         applied: list[Applied] = []
-        for node in list(graph):
-            if node.graph is None or node.op_type not in rule.roots or node.domain not in ("", "ai.onnx"):
+        for node in self._candidates(rule):
+            if node.graph is None or (rule.name, _place(node)) in self._skip:
                 continue
-            if (rule.name, _place(node)) not in self._skip and self._try(rule, node):
-                applied.append(Applied(rule.name, _place(node), rule.exact))
+            done = self._try(rule, node)
+            if done is not None:
+                applied.append(done)
                 if len(applied) == limit:
                     break
-        if applied:
-            graph.sort()
+        if self.tolerance is not None:
+            self.sort()
         return applied
 
-    def _try(self, rule: Rewrite[Any], node: ir.Node) -> bool:
+    def _candidates(self, rule: Rewrite[Any]) -> list[ir.Node]:
+        last = self._looked.get(rule.name, -1)
+        self._looked[rule.name] = self._clock
+        return [
+            node
+            for node in self.run.model.graph
+            if node.op_type in rule.roots and self._touched.get(node, 0) > last and node.domain in ("", "ai.onnx")
+        ]
+
+    def _try(self, rule: Rewrite[Any], node: ir.Node) -> Applied | None:
         found = rule.pattern(node)
         if found is None:
-            return False
+            return None
+        place = _place(node)
         reason = rule.check(found, self.context)
         if reason is not None:
-            self._refuse(rule, _place(node), reason)
-            return False
+            self._refuse(rule, place, reason)
+            return None
         graph = self.run.model.graph
+        if rule.name not in self.run.checkpoints:
+            self._mark(rule)
         build = Builder(graph, self._prefix(node, rule), graph.opset_imports.get("", 17))
         values = rule.replace(found, build, self.context)
+        if values is not None and list(values) == list(node.outputs):
+            return None
+        near = _around(node)
         graph.insert_before(node, build.nodes)
-        if list(values) == list(node.outputs):
-            return False
-        _swap_outputs(graph, node, values)
-        self.run.refused.pop((rule.name, _place(node)), None)
-        return True
+        if values is not None:
+            _swap_outputs(graph, node, values)
+        self._clock += 1
+        self._sorted = False
+        self._touched.update(dict.fromkeys([*near, *build.nodes], self._clock))
+        self.run.refused.pop((rule.name, place), None)
+        return Applied(rule.name, place, rule.exact, rule.because(found, self.context))
+
+    def _mark(self, rule: Rewrite[Any]) -> None:
+        if self.tolerance is not None or self.run.model.graph.num_nodes() > _MARKED_NODES:
+            return
+        self.sort()
+        self.run.checkpoints[rule.name] = Checkpoint(_copy(self.run), Counter(self._names), *self.state)
 
     def _prefix(self, node: ir.Node, rule: Rewrite[Any]) -> str:
         base = f"{str(node.outputs[0].name).split('/~')[0]}/~{rule.name}"
@@ -180,17 +251,33 @@ class _Sweep:
 class _Values:
     """Arrays of tensors on the samples; all tensors of one shape are computed together."""
 
-    def __init__(self, model: ir.Model, proof: Proof) -> None:
-        self._model, self._proof = model, proof
+    def __init__(self, model: ir.Model, proof: Proof, sort: Callable[[], None]) -> None:
+        self._model, self._proof, self._sort = model, proof, sort
         self._held: dict[str, list[NDArray[Any]]] = {}
 
     def __call__(self, value: ir.Value) -> list[NDArray[Any]]:
         name = str(value.name)
         if name not in self._held:
+            self._sort()
             alike = [v for n in self._model.graph for v in n.outputs if shape_of(v) == shape_of(value)]
             names = sorted({name, *(str(v.name) for v in alike if v.dtype == value.dtype)} - self._held.keys())
             self._held |= self._proof.values(self._model, names)
         return self._held[name]
+
+
+def _copy(run: Run) -> Run:
+    return Run(run.model.clone(), list(run.applied), dict(run.refused), run.difference, dict(run.checkpoints))
+
+
+def _around(node: ir.Node) -> dict[ir.Node, None]:
+    """Nodes a few edges away, up and down."""
+    found = {node: None}
+    edge = [node]
+    for _ in range(_REACH):
+        near = [n for e in edge for n in (*e.predecessors(), *e.successors())]
+        edge = [n for n in dict.fromkeys(near) if n not in found]
+        found.update(dict.fromkeys(edge))
+    return found
 
 
 def _swap_outputs(graph: ir.Graph, node: ir.Node, values: Sequence[ir.Value]) -> None:

@@ -31,10 +31,8 @@ def shape_of(value: ir.Value | None) -> tuple[int, ...] | None:
     """The static shape, None when unknown or dynamic."""
     if value is None or value.shape is None:
         return None
-    dims = tuple(value.shape)
-    if not all(isinstance(d, int) for d in dims):
-        return None
-    return tuple(int(d) for d in dims if isinstance(d, int))
+    dims = value.shape.dims
+    return dims if all(type(d) is int for d in dims) else None  # type: ignore[return-value]
 
 
 def is_float(value: ir.Value | None) -> bool:

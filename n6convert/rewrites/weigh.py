@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from n6convert.rewrites.base import Rewrite
-from n6convert.rewrites.engine import Progress, Refused, Run
+from n6convert.rewrites.engine import Checkpoint, Progress, Refused, Run
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Estimator", "Weighed", "predicted_milliseconds", "version_of", "weigh"]
 
 Estimator = Callable[[ir.Model], float]
+Trial = Callable[[Sequence[Rewrite[Any]], Checkpoint | None], Run]
 _WEIGHED_NODES = 2000
 _WORTH = 1e-3  # of the whole time; smaller differences are noise of the predictor
+_CLEAR = 0.02  # of the whole time; a rule that gains more is not weighed again when another one is dropped
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Weighed:
 
     rules: list[Rewrite[Any]]
     before: float | None = None
+    after: float | None = None
     gains: dict[str, float] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     run: Run | None = None
@@ -37,7 +40,7 @@ class Weighed:
 def weigh(
     start: ir.Model,
     rules: Sequence[Rewrite[Any]],
-    trial: Callable[[Sequence[Rewrite[Any]]], Run],
+    trial: Trial,
     timer: Estimator,
     progress: Progress | None = None,
 ) -> Weighed:
@@ -48,39 +51,53 @@ def weigh(
     Args:
         start: the graph before rewrites.
         rules: candidates in order.
-        trial: runs rules on the graph without proof.
+        trial: runs rules on the graph, or on from a checkpoint, without proof.
         timer: predicted milliseconds.
         progress: called for every rule.
     """
     before = timer(start)
-    result = Weighed(list(rules), before)
-    run = trial(rules)
+    run = trial(rules, None)
     best = timer(run.model)
     if run.model.graph.num_nodes() > _WEIGHED_NODES:
-        if best <= before:
-            result.run = run
-            return result
-        reason = f"the rewritten graph is predicted slower: {best:.3f} ms instead of {before:.3f} ms"
-        refused = [Refused(r.name, "whole graph", reason) for r in rules if not r.housekeeping]
-        return Weighed([r for r in rules if r.housekeeping], before, refused=refused)
-    while True:
-        used = {a.rule for a in run.applied}
-        judged = [r for r in result.rules if not r.housekeeping and r.name in used]
-        without: dict[str, tuple[float, Run]] = {}
-        for done, rule in enumerate(judged):
-            if progress is not None:
-                progress(f"weigh {rule.name}", done, len(judged))
-            other = trial([r for r in result.rules if r is not rule])
-            without[rule.name] = timer(other.model), other
-        result.gains = {name: time - best for name, (time, _) in without.items()}
-        worst = min(without, key=lambda name: without[name][0], default=None)
-        if worst is None or without[worst][0] >= best * (1 - _WORTH):
-            result.run = run
-            return result
-        time, run = without[worst]
-        reason = f"the graph is predicted faster without it: {time:.3f} ms instead of {best:.3f} ms"
+        return _as_a_whole(rules, run, before, best)
+    result = Weighed(list(rules), before, best, run=run)
+    while (dropped := _weigh_once(result, trial, timer, progress)) is not None:
+        worst, (time, run) = dropped
+        reason = f"the graph is predicted faster without it: {time:.3f} ms instead of {result.after:.3f} ms"
         result.refused.append(Refused(worst, "whole graph", reason))
-        result.rules, best = [r for r in result.rules if r.name != worst], time
+        result.rules, result.after, result.run = [r for r in result.rules if r.name != worst], time, run
+        result.gains.pop(worst)
+    return result
+
+
+def _as_a_whole(rules: Sequence[Rewrite[Any]], run: Run, before: float, best: float) -> Weighed:
+    if best <= before:
+        return Weighed(list(rules), before, best, run=run)
+    reason = f"the rewritten graph is predicted slower: {best:.3f} ms instead of {before:.3f} ms"
+    refused = [Refused(r.name, "whole graph", reason) for r in rules if not r.housekeeping]
+    return Weighed([r for r in rules if r.housekeeping], before, refused=refused)
+
+
+def _weigh_once(
+    result: Weighed, trial: Trial, timer: Estimator, progress: Progress | None
+) -> tuple[str, tuple[float, Run]] | None:
+    """Leave each rule out in turn; the one that harms most with the time and the run without it, None when all help."""
+    assert result.run is not None and result.after is not None
+    best, used = result.after, {a.rule for a in result.run.applied}
+    clear = {name for name, gain in result.gains.items() if gain > _CLEAR * best}
+    judged = [r for r in result.rules if not r.housekeeping and r.name in used - clear]
+    without: dict[str, tuple[float, Run]] = {}
+    for done, rule in enumerate(judged):
+        if progress is not None:
+            progress(f"weigh {rule.name}", done, len(judged))
+        others = [r for r in result.rules if r is not rule]
+        other = trial(others, result.run.checkpoints.get(rule.name))
+        without[rule.name] = timer(other.model), other
+        result.gains[rule.name] = without[rule.name][0] - best
+    worst = min(without, key=lambda name: without[name][0], default=None)
+    if worst is None or without[worst][0] >= best * (1 - _WORTH):
+        return None
+    return worst, without[worst]
 
 
 def predicted_milliseconds(target: Target | str | None) -> Estimator | None:
