@@ -2,11 +2,17 @@
 
 Rounding weights and inputs shifts the mean of a layer's outputs. The walk corrects every layer in order, each on
 inputs that come from the already corrected, quantized layers before it (full sequential correction).
+
+Means are compared behind the functions that read a layer (Relu, Swish, Clip): there the float network looks at them.
+In front of a function that forgets most values, the mean is ruled by what is forgotten: a detector's background logits
+far below any threshold would move the few that decide. A shift that the samples do not agree on is shrunk by its own
+uncertainty (James and Stein), so that few samples of a small map do not teach their accidents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,33 +20,99 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
+from n6convert.quantization.effect import Functions, functions_of, read_behind
 from n6convert.quantization.subgraph import with_outputs
 from n6convert.quantization.walk import LAYERS, Layer
 
-__all__ = ["channel_means", "correct_bias", "shift_bias"]
+__all__ = ["Wanted", "channel_means", "correct_bias", "shift_bias"]
 
+Floats = NDArray[np.float64]
 _INT32 = (1 << 31) - 1
+#: least share of values that a function must react to; the mean of fewer says nothing about them
+_SHARE = 0.02
+#: the functions' slopes are measured over this share of a channel's spread
+_PROBE = 0.01
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a layer's output should be.
+
+    Attributes:
+        functions: those that read the output.
+        means: mean of each channel behind each function in the float model ``[samples, functions, channels]``.
+    """
+
+    functions: Functions
+    means: Floats
 
 
 def channel_means(
     model: ir.Model, samples: Sequence[Mapping[str, NDArray[Any]]], threads: int | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """Mean of each output channel of every layer of the float model, by node name."""
-    names = {n.outputs[0].name or "": n for n in model.graph if n.op_type in LAYERS}
+) -> dict[str, Wanted]:
+    """What every layer's channels average to in the float model, by node name."""
+    layers = {n.name or "": n for n in model.graph if n.op_type in LAYERS}
+    read = {name: read_behind(node.outputs[0]) for name, node in layers.items()}
+    names = sorted({v for values in read.values() for v in values})
     if not names:
         return {}
-    session = Session(with_outputs(model, list(names)), threads=threads)
-    sums: dict[str, NDArray[np.float64]] = {}
+    session = Session(with_outputs(model, names), threads=threads)
+    means: dict[str, list[list[Floats]]] = {name: [] for name in layers}
     for sample in samples:
-        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
-            node = names[name]
-            sums[node.name or ""] = sums.get(node.name or "", 0.0) + _mean(node, values)
-    return {name: total / len(samples) for name, total in sums.items()}
+        values = session.run({n: sample[n] for n in session.inputs})
+        for name, node in layers.items():
+            means[name].append([_mean(node, values[v]) for v in read[name]])
+    return {name: Wanted(functions_of(model, n.outputs[0]), np.array(means[name])) for name, n in layers.items()}
 
 
-def correct_bias(layer: Layer, wanted: NDArray[np.float64]) -> None:
-    """Shift the layer's bias so that its channel means over the samples become the wanted ones."""
-    shift_bias(layer, wanted - _average(_mean(layer.node, values) for values in layer.outputs()))
+def correct_bias(layer: Layer, wanted: Wanted) -> None:
+    """Shift the layer's bias so that its channel means over the samples become the wanted ones.
+
+    One step by the functions' mean slopes, which is then measured, and shortened where it went too far.
+    """
+    means, slope, clear = _means_and_slopes(layer, wanted.functions)
+    missing = np.sum(slope * _shrunk(wanted.means - means), axis=0)
+    shift = np.where(clear, missing / np.where(clear, np.sum(slope**2, axis=0), 1.0), 0.0)
+    moved = _means(layer, wanted.functions, shift).mean(axis=0) - means.mean(axis=0)
+    closed = np.sum(slope * moved, axis=0)
+    share = np.where(missing * closed > 0, missing / np.where(closed == 0, 1.0, closed), 0.0)
+    shift_bias(layer, shift * np.clip(share, 0.0, 1.0))
+
+
+def _means(layer: Layer, functions: Functions, shift: Floats) -> Floats:
+    """Channel means behind the functions, of outputs with shifted channels ``[samples, functions, channels]``."""
+    axis = _channel_axis(layer.node)
+    found = []
+    for values in layer.outputs():
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        moved = values + shift.astype(np.float32).reshape(shape)
+        found.append([_mean(layer.node, v) for v in functions(moved)])
+    return np.array(found)
+
+
+def _means_and_slopes(layer: Layer, functions: Functions) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Channel means behind the functions, their mean slopes, and where enough values are reacted to."""
+    means, slopes, power = [], [], []
+    for values in layer.outputs():
+        before = functions(values)
+        step = np.float32(_PROBE * float(values.std()) + 1e-6)
+        steep = [(b - a) / step for a, b in zip(before, functions(values + step), strict=True)]
+        means.append([_mean(layer.node, v) for v in before])
+        slopes.append([_mean(layer.node, v) for v in steep])
+        power.append([_mean(layer.node, v**2) for v in steep])
+    slope: Floats = np.mean(slopes, axis=0)
+    clear = np.sum(slope**2, axis=0) > _SHARE * np.mean(power, axis=0).sum(axis=0)
+    return np.array(means), slope, clear
+
+
+def _shrunk(gaps: Floats) -> Floats:
+    """Mean over the samples (the first axis), made smaller by what the samples disagree."""
+    mean: Floats = gaps.mean(axis=0)
+    if len(gaps) == 1:
+        return mean
+    noise = gaps.var(axis=0, ddof=1) / len(gaps)
+    return np.asarray(mean * np.maximum(0.0, 1.0 - noise / np.maximum(mean**2, 1e-30)))
 
 
 def shift_bias(layer: Layer, shift: NDArray[np.float64]) -> None:
@@ -52,12 +124,11 @@ def shift_bias(layer: Layer, shift: NDArray[np.float64]) -> None:
     bias.const_value = ir.tensor(codes, name=bias.name)
 
 
-def _mean(node: ir.Node, values: NDArray[np.float32]) -> NDArray[np.float64]:
-    axis = values.ndim - 1 if node.op_type == "Gemm" else 1
-    means: NDArray[np.float64] = values.mean(axis=tuple(i for i in range(values.ndim) if i != axis), dtype=np.float64)
+def _channel_axis(node: ir.Node) -> int:
+    return -1 if node.op_type == "Gemm" else 1
+
+
+def _mean(node: ir.Node, values: NDArray[np.float32]) -> Floats:
+    axis = _channel_axis(node) % values.ndim
+    means: Floats = values.mean(axis=tuple(i for i in range(values.ndim) if i != axis), dtype=np.float64)
     return means
-
-
-def _average(vectors: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = np.mean(list(vectors), axis=0)
-    return mean

@@ -6,6 +6,8 @@ from zero. Ranges are therefore judged behind such functions (SPEC d.1: the NPU 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -16,9 +18,11 @@ from n6convert.quantization.ranges import Effect
 from n6convert.quantization.roles import is_constant
 from n6convert.quantization.subgraph import cut
 
-__all__ = ["effect_of"]
+__all__ = ["Functions", "effect_of", "functions_of", "read_behind"]
 
 Array = NDArray[np.float64]
+#: values of a tensor in; the same shape after each function that reads them out
+Functions = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
 _UNARY = frozenset(
     {
@@ -49,23 +53,43 @@ def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
     outputs = [v for v in sinks if v is not value]
     part = cut(model, nodes, [value], [*outputs, *(v for v in divided if v is not value)])
     _invert(part, [v.name or "" for v in divided])
-    part.graph.inputs[0].shape = None
-    for node in part.graph:
-        for output in node.outputs:
-            output.shape = None
-    session = Session(part, threads=1)
+    functions = _elementwise(part)
 
     def apply(exact: Array, rounded: Array) -> list[tuple[Array, Array]]:
-        before, after = _run(session, exact), _run(session, rounded)
+        before, after = ([r.astype(np.float64) for r in functions(v.astype(np.float32))] for v in (exact, rounded))
         pairs = list(zip(before, after, strict=True))
         return [*pairs, (exact, rounded)] if value in sinks else pairs
 
     return apply
 
 
-def _run(session: Session, values: Array) -> list[Array]:
-    results = session.run({session.inputs[0]: values.astype(np.float32)})
-    return [r.astype(np.float64).reshape(values.shape) for r in results.values()]
+def read_behind(value: ir.Value) -> list[str]:
+    """Names of the tensors in which the value is read, once functions of each value are passed."""
+    return [v.name or "" for v in _functions(value)[1]]
+
+
+def functions_of(model: ir.Model, value: ir.Value) -> Functions:
+    """What makes the tensors of :func:`read_behind` from the value, in the same order."""
+    nodes, sinks = _functions(value)
+    if not nodes:
+        return lambda values: [values]
+    functions = _elementwise(cut(model, nodes, [value], [v for v in sinks if v is not value]))
+
+    def apply(values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        results = iter(functions(values))
+        return [values if v is value else next(results) for v in sinks]
+
+    return apply
+
+
+def _elementwise(part: ir.Model) -> Functions:
+    """Run a model of functions on values of any shape."""
+    part.graph.inputs[0].shape = None
+    for node in part.graph:
+        for output in node.outputs:
+            output.shape = None
+    session = Session(part, threads=1)
+    return lambda values: [r.reshape(values.shape) for r in session.run({session.inputs[0]: values}).values()]
 
 
 def _functions(value: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
