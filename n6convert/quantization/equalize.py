@@ -23,6 +23,7 @@ from n6convert.quantization.channels import Absorber, ChannelMap, map_channels
 from n6convert.quantization.grids import observed
 from n6convert.quantization.labels import LabelArray, Labels, thin
 from n6convert.quantization.normalize import constant, new_constant, set_constant, take_over
+from n6convert.quantization.plan import quantize_weight
 from n6convert.quantization.subgraph import with_outputs
 
 __all__ = ["difference", "equalize"]
@@ -30,6 +31,8 @@ __all__ = ["difference", "equalize"]
 Sample = Mapping[str, NDArray[Any]]
 Vector = NDArray[np.float64]
 _LARGEST = 32.0
+#: a channel may get that much larger on samples not seen before it reaches the end of the grid
+_MARGIN = 2.0
 _STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 #: predicted noise must fall to this share before a group is scaled
 _WORTHWHILE = 0.9
@@ -192,6 +195,7 @@ class _Noise:
         parts = []
         for side in (1, -1):
             peaks = self.peaks[side]
+            peaks = np.minimum(peaks * _MARGIN, peaks.max())
             usual = np.median(peaks[peaks > 0]) if peaks.any() else 1.0
             parts.append(np.where(peaks > 0, peaks, usual) / usual)
         both = self.peaks[1].any() and self.peaks[-1].any()
@@ -221,10 +225,10 @@ class _Noise:
         """Noise of one weight's outputs: of the steps before it, and of its own rounding."""
         factor = scale[place] ** sign
         square = np.where(sign < 0, self.square[-1][place], self.square[1][place])
-        rows = np.abs(weight * factor).reshape(len(weight), -1).max(axis=1) / 127
-        own = rows.reshape(-1, *[1] * (weight.ndim - 1)) ** 2 / 12 * square / factor**2
+        scaled = weight * factor
+        own = (quantize_weight(scaled.astype(np.float32), 0).values() - scaled) / factor
         step = np.where(sign < 0, steps[-1], steps[1]) * (sign != 0)
-        noise = float(((weight * factor) ** 2 * step + own).sum())
+        noise = float((scaled**2 * step + own**2 * square).sum())
         return noise / max(float((weight**2 * square).sum()), 1e-30)
 
     def _product(self, scale: Vector, steps: dict[int, float]) -> float:

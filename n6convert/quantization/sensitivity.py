@@ -10,8 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
-from n6convert.quantization.grid import Grid
+from n6convert.quantization.grid import CODE_MAX, CODE_MIN, Grid
 from n6convert.quantization.judge import Judge
+from n6convert.quantization.normalize import constant, new_constant
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.subgraph import with_outputs
 
@@ -115,7 +116,10 @@ def _dequantized(model: ir.Model) -> dict[str, str]:
 
 
 def _with_pairs(model: ir.Model, keep: Any) -> ir.Model:
-    """A copy of the INT8 model in which only the pairs of the chosen tensors round."""
+    """A copy of the INT8 model in which only the pairs of the chosen tensors round.
+
+    A grid that starts at 0 may stand for a Relu or Clip, so its bounds stay where its rounding goes.
+    """
     copy = model.clone()
     for node in list(copy.graph):
         if node.op_type != "QuantizeLinear" or node.inputs[0] is None:
@@ -123,10 +127,26 @@ def _with_pairs(model: ir.Model, keep: Any) -> ir.Model:
         name = (node.inputs[0].name or "").removesuffix("_QuantizeLinear_Input")
         if keep(name):
             continue
+        source = _clipped(copy.graph, node)
         for user in list(node.outputs[0].consumers()):
             if not user.outputs[0].is_graph_output():
-                user.outputs[0].replace_all_uses_with(node.inputs[0])
+                user.outputs[0].replace_all_uses_with(source)
     return copy
+
+
+def _clipped(graph: ir.Graph, quantize: ir.Node) -> ir.Value:
+    """What a quantizer reads, inside the grid's bounds where the grid starts at 0."""
+    source = quantize.inputs[0]
+    scale, zero_point = (float(constant(v)) for v in quantize.inputs[1:3])
+    assert source is not None
+    if zero_point != CODE_MIN:
+        return source
+    bounds = (0.0, scale * (CODE_MAX - CODE_MIN))
+    limits = [new_constant(graph, f"{source.name}_bound", np.array(b, np.float32)) for b in bounds]
+    clip = ir.node("Clip", [source, *limits], name=f"{source.name}_clip")
+    clip.outputs[0].name = f"{source.name}_clipped"
+    graph.insert_before(quantize, clip)
+    return clip.outputs[0]
 
 
 def _decibel(signal: float, noise: float) -> float:
