@@ -106,7 +106,8 @@ class FloatModel:
     Attributes:
         model: float32 graph; input and output names are what ``encode`` and ``decode`` use.
         metadata: facts found while building (classes, strides, vocabulary ...), strings by key. They travel inside
-            the ONNX file, so that a run that resumes from the cache knows them without building again.
+            the ONNX file, so that a run that resumes from the cache knows them without building again. The key
+            ``note`` is for people: a sentence that report and terminal show among the warnings.
     """
 
     model: ir.Model

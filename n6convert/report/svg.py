@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-__all__ = ["Block", "Point", "Row", "area", "bars", "histogram", "ribbon", "scatter"]
+__all__ = ["Band", "Block", "Point", "Row", "area", "bars", "histogram", "occupancy", "ribbon", "scatter"]
 
 _WIDTH = 960
 
@@ -34,6 +34,16 @@ class Row:
     text: str
     kind: str = "hw"
     limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Band:
+    """One memory in an occupancy picture: its size, what to print behind it, and blocks (of bytes) in every turn."""
+
+    label: str
+    size: int
+    text: str
+    turns: Sequence[Sequence[Block]]
 
 
 @dataclass(frozen=True)
@@ -61,24 +71,63 @@ def ribbon(blocks: Sequence[Block], label: str, *, height: int = 44) -> str:
 
 
 def bars(rows: Sequence[Row], label: str) -> str:
-    """Horizontal bars with their values printed behind them."""
-    width_all, step, left, right = 620, 26, 190, 190
+    """Horizontal bars between their names and their values; names and values are text that wraps on a phone."""
     top = max((max(r.value, r.limit or 0) for r in rows), default=0) or 1.0
-    span = width_all - left - right
+    return _rows([(r.label, _bar(r, 100 / top), r.text) for r in rows], label)
+
+
+def _bar(row: Row, scale: float) -> str:
+    parts = [f'<rect class="{row.kind}" x="0" y="2" width="{_visible(scale * row.value):.2f}" height="18"/>']
+    if row.limit:
+        x = scale * row.limit
+        parts.append(f'<line class="limit" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="22"/>')
+    return _stretched(22, parts)
+
+
+def _visible(width: float) -> float:
+    """Something is never drawn as nothing."""
+    return max(width, 0.3) if width else 0.0
+
+
+def occupancy(bands: Sequence[Band], widths: Sequence[float], label: str) -> str:
+    """Memories one below the other, as high as they are large; over the width what each holds in every turn."""
+    scale = 300 / (sum(band.size for band in bands) or 1)
+    edges = 100 * np.cumsum([0.0, *widths]) / (sum(widths) or 1.0)
+    rows = []
+    for band in bands:
+        height = round(max(22.0, scale * band.size))
+        parts = [f'<rect class="room" x="0" y="0" width="100" height="{height}"/>']
+        for start, stop, blocks in zip(edges, edges[1:], band.turns, strict=False):
+            parts += _pile(blocks, start, stop - start, height, height / (band.size or 1))
+        rows.append((band.label, _stretched(height, parts), band.text))
+    return _rows(rows, label)
+
+
+def _pile(blocks: Sequence[Block], x: float, width: float, floor: float, scale: float) -> list[str]:
     parts = []
-    for index, row in enumerate(rows):
-        y, width = index * step, span * row.value / top
-        end = left + max(width, span * (row.limit or 0) / top) + 8
-        parts += [
-            f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{escape(_short(row.label, 27))}</text>',
-            f'<rect class="{row.kind}" x="{left}" y="{y + 4}" width="{max(width, 1):.1f}" height="18" rx="2">'
-            f"<title>{escape(row.label)}: {escape(row.text)}</title></rect>",
-            f'<text x="{end:.1f}" y="{y + 17}">{escape(row.text)}</text>',
-        ]
-        if row.limit:
-            x = left + span * row.limit / top
-            parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 1}" y2="{y + 25}"/>')
-    return _frame(width_all, step * max(len(rows), 1), label, parts, kind="bars")
+    for block in blocks:
+        tall = scale * block.width
+        floor -= tall
+        parts.append(
+            f'<rect class="{block.kind}" x="{x:.2f}" y="{floor:.2f}" width="{width:.2f}" height="{tall:.2f}">'
+            f"<title>{escape(block.title)}</title></rect>"
+        )
+    return parts
+
+
+def _rows(rows: Sequence[tuple[str, str, str]], label: str) -> str:
+    """Name, picture and value in three columns, as a list that is read out row by row."""
+    cells = "".join(
+        f'<div role="listitem"><span>{escape(name)}</span>{svg}<span>{escape(text)}</span></div>'
+        for name, svg, text in rows
+    )
+    return f'<div class="bars" role="list" aria-label="{escape(label, quote=True)}">{cells}</div>'
+
+
+def _stretched(height: int, parts: Sequence[str]) -> str:
+    """A picture 100 wide that takes the width there is; what it says stands in text beside it."""
+    head = f'<svg aria-hidden="true" viewBox="0 0 100 {height}" style="height: {height}px" preserveAspectRatio="none">'
+    return head + "".join(parts) + "</svg>"
 
 
 def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: str) -> str:
@@ -96,7 +145,7 @@ def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: s
         parts.append(f'<path class="{kind}" d="{path}"><title>{escape(name)}</title></path>')
         floor = level
     parts += _axis(top, unit, left, height - bottom, count)
-    return _frame(_WIDTH, height, label, parts)
+    return _frame(_WIDTH, height, label, parts, kind="plot")
 
 
 def histogram(counts: Sequence[float], low: float, high: float, grid: tuple[float, float], label: str) -> str:
@@ -143,7 +192,7 @@ def scatter(points: Sequence[Point], front: Sequence[Point], label: str, x_name:
             f'<circle class="{p.kind}" cx="{across:.1f}" cy="{up:.1f}" r="5"><title>{name}</title></circle>',
             f'<text class="small" x="{across + 8:.1f}" y="{up - 6:.1f}">{name}</text>',
         ]
-    return _frame(width, height, label, parts)
+    return _frame(width, height, label, parts, kind="plot")
 
 
 class _Scale:
@@ -191,7 +240,3 @@ def _frame(width: int, height: int, label: str, parts: Sequence[str], *, kind: s
     name = escape(label, quote=True)
     head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{name}"{ratio}>'
     return head + "".join(parts) + "</svg>"
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else "…" + text[1 - limit :]

@@ -18,6 +18,7 @@ Facts = Mapping[str, Any]
 _POOL_CLASSES = 7
 _MOST_KINDS = 12
 _WORST = 10
+_PLACES = {"hw": "NPU", "hybrid": "CPU and NPU", "sw": "CPU", "none": "no work"}
 
 
 def page_values(report: Facts, folder: Path) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
         "kinds": _kinds((report.get("placement") or {}).get("after") or {}),
         "advice": [_advice(row) for row in report.get("advice", [])],
         "memory": _memory(report.get("memory") or {}),
-        "rewrites": _rewrites(report.get("rewrites") or {}),
+        "rewrites": _rewrites(report),
         "accuracy": _accuracy(report),
         "pictures": _pictures(report, folder),
         "tensors": _tensors(report.get("quantization") or {}),
@@ -48,12 +49,12 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
 
 def _ribbons(placement: Facts) -> list[dict[str, str]]:
     found = []
-    for name, side in (("before rewrites", placement.get("before")), ("as converted", placement.get("after"))):
+    for name, side in (("Before rewrites", placement.get("before")), ("As converted", placement.get("after"))):
         if not side:
             continue
         e = side["epochs"]
         summary = f"{e['hw']} of {e['total']} epochs on the NPU, {e['hybrid']} hybrid, {e['sw']} on the CPU"
-        found.append({"name": name, "summary": summary, "svg": ribbon(_blocks(side), f"Epochs {name}: {summary}")})
+        found.append({"name": name, "summary": summary, "svg": ribbon(_blocks(side), f"Epochs, {name}: {summary}")})
     return found
 
 
@@ -76,7 +77,7 @@ def _kinds(side: Facts) -> str:
     for operator in side.get("operators", []):
         times[operator["op"], operator["where"]] += operator.get("microseconds") or 0.0
     ranked = sorted(((t, k) for k, t in times.items() if t > 0), reverse=True)[:_MOST_KINDS]
-    rows = [Row(f"{op} ({where})", t, f"{t / 1000:.2f} ms", where) for t, (op, where) in ranked]
+    rows = [Row(f"{op} ({_PLACES.get(where, where)})", t, f"{t / 1000:.2f} ms", where) for t, (op, where) in ranked]
     return bars(rows, "Predicted time by operator kind") if rows else ""
 
 
@@ -140,13 +141,23 @@ def _peak(memory: Facts) -> str:
     return f"The peak of {kib(memory['peak'])} is at epoch {epoch}; alive there: {names}." if largest else ""
 
 
-def _rewrites(facts: Facts) -> dict[str, list[dict[str, Any]]]:
+def _rewrites(report: Facts) -> dict[str, Any]:
+    facts = report.get("rewrites") or {}
     applied = [
         {"name": a["rule"], "count": a["times"], "gain": _gain(a.get("gain_ms")), "place": _places(a.get("where", []))}
         for a in facts.get("applied", [])
     ]
     refused = [{"name": r["rule"], "place": r["where"], "reason": r["why"]} for r in facts.get("refused", [])]
-    return {"applied": applied, "refused": refused}
+    return {"applied": applied, "refused": refused, "together": _together(report)}
+
+
+def _together(report: Facts) -> str:
+    """What all rewrites changed in the predicted time."""
+    before = ((report.get("placement") or {}).get("before") or {}).get("latency")
+    after = report.get("latency")
+    if not before or not after:
+        return ""
+    return f"; together {before['milliseconds']:.2f} → {after['milliseconds']:.2f} ms (predicted)"
 
 
 def _gain(milliseconds: float | None) -> str:
@@ -183,7 +194,7 @@ def _pictures(report: Facts, folder: Path) -> list[dict[str, str]]:
     return [
         {
             "source": "data:image/png;base64," + base64.b64encode((folder / n).read_bytes()).decode(),
-            "text": f"float and INT8: {Path(n).stem}",
+            "text": f"{Path(n).stem.partition('-')[2]}: float on the left, INT8 on the right",
         }
         for n in names
         if (folder / n).is_file()
@@ -194,7 +205,7 @@ def _tensors(quantization: Facts) -> list[dict[str, str]]:
     found = []
     for tensor in quantization.get("worst", [])[:_WORST]:
         reasons = ": ".join(tensor[key] for key in ("cause", "remedy") if tensor.get(key))
-        text = f"{tensor['name']}: {tensor['sqnr_db']:.1f} dB. {reasons[:1].upper()}{reasons[1:]}"
+        text = f"{tensor['name']}: {tensor['sqnr_db']:.1f} dB. {reasons[:1].upper()}{reasons[1:]}".replace("`", "")
         shape = tensor.get("histogram")
         svg = ""
         if shape:
@@ -212,6 +223,7 @@ def _operators(side: Facts) -> list[dict[str, Any]]:
             "op": o["op"],
             "name": o["name"],
             "where": o["where"],
+            "place": _PLACES.get(o["where"], o["where"]),
             "microseconds": f"{o['microseconds']:.1f}" if o.get("microseconds") is not None else "",
             "reason": o["reason"],
         }

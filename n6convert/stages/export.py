@@ -130,4 +130,5 @@ def _facts(model: ir.Model) -> dict[str, Any]:
         "opset": model.opset_imports.get("", 0),
         "inputs": [{"name": t.name, "shape": list(t.shape), "type": t.dtype} for t in info.inputs],
         "outputs": [{"name": t.name, "shape": list(t.shape), "type": t.dtype} for t in info.outputs],
+        "warnings": [note] if (note := info.metadata.get("note")) else [],
     }

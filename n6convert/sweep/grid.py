@@ -27,12 +27,14 @@ class GridPoint:
         settings: recipe keys (dotted) and values that differ between the points.
         common: further arguments of :func:`n6convert.convert`, equal for all points.
         varying: keys with more than one value in the grid: what tells the points apart.
+        state: hash of what the point will read; another state is another point.
     """
 
     model: str
     settings: Mapping[str, Any]
     common: Mapping[str, Any]
     varying: tuple[str, ...] = ()
+    state: str = ""
 
     @property
     def label(self) -> str:
@@ -41,8 +43,9 @@ class GridPoint:
 
     @property
     def key(self) -> str:
-        """A stable name for files: the same point has the same key in every run."""
-        text = json.dumps([self.model, dict(self.settings), dict(self.common)], sort_keys=True, default=str)
+        """A stable name for files: the same point has the same key in every run, wherever its output goes."""
+        common = {key: value for key, value in self.common.items() if key != "output"}
+        text = json.dumps([self.model, dict(self.settings), common, self.state], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from n6convert.cache import key_of
 from n6convert.sweep.grid import GridPoint, expand
 from n6convert.sweep.page import write_page
 from n6convert.sweep.results import PointResult, load_results, save_result
@@ -16,6 +18,8 @@ from n6convert.threads import available_cores
 __all__ = ["sweep"]
 
 Progress = Callable[[str, int, int | None], None]
+#: arguments of a sweep that are keys of its recipe
+_COMMON = {"weights": ("weights",), "calibration": ("calibration", "source"), "evaluation": ("evaluation", "source")}
 
 
 def sweep(
@@ -33,7 +37,8 @@ def sweep(
     Args:
         model: model or recipe name, or a file of either kind.
         axes: values by recipe key, e.g. ``{"options.imgsz": [192, 256]}``, over those of the recipe's own ``sweep``.
-        output: gets one folder a point, ``points/*.json`` and ``sweep.html``; finished points are not run again.
+        output: gets one folder a point, named by what varies, ``points/*.json`` and ``sweep.html``. Finished points are
+            not run again, unless the recipe, a file it names or the version of n6convert changed.
         common: further arguments of :func:`n6convert.convert`, such as ``weights`` or ``calibration``.
         workers: processes at a time; default one a core.
         dask: address of a Dask scheduler to use instead of processes.
@@ -49,8 +54,7 @@ def sweep(
     """
     model = str(Path(model).resolve()) if Path(model).is_file() else model  # workers may run in another folder
     axes = _own_axes(model) | dict(axes or {})
-    points = [_placed(point, output) for point in expand(model, axes, common or {})]
-    _check(points)
+    points = [_placed(_checked(point), output) for point in expand(model, axes, common or {})]
     results = load_results(output / "points", [p.key for p in points])
     results = {key: result for key, result in results.items() if result.error is None}
     todo = [point for point in points if point.key not in results]
@@ -73,15 +77,29 @@ def _own_axes(model: str) -> dict[str, Sequence[Any]]:
 
 
 def _placed(point: GridPoint, output: Path) -> GridPoint:
-    return replace(point, common={**point.common, "output": str((output / point.key).resolve())})
+    """A folder that tells what is in it; the key keeps apart what has the same label."""
+    name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', point.label).strip('-')}-{point.key[:6]}"
+    return replace(point, common={**point.common, "output": str((output / name).resolve())})
 
 
-def _check(points: Sequence[GridPoint]) -> None:
-    """Read every point's recipe, so that a wrong key is one message at once and not a failure a point."""
+def _checked(point: GridPoint) -> GridPoint:
+    """Read the point's recipe, so that a wrong key is one message at once and not a failure a point."""
+    from n6convert import __version__
     from n6convert.api import effective_recipe, make_draft
 
-    for point in points:
-        draft = make_draft(point.model)
-        for key, value in point.settings.items():
-            draft.set(tuple(key.split(".")), value, f"sweep axis {key}")
-        effective_recipe(draft)
+    draft = make_draft(point.model)
+    for key, value in point.settings.items():
+        draft.set(tuple(key.split(".")), value, f"sweep axis {key}")
+    for key, path in _COMMON.items():
+        if isinstance(value := point.common.get(key), str):
+            draft.set(path, value, f"{key} of the sweep")
+    recipe = effective_recipe(draft)
+    named = recipe.weights, recipe.calibration.source, recipe.evaluation.source, recipe.quantization.ranges_file
+    files = [_stamps(Path(name)) for name in named if name]
+    return replace(point, state=key_of({"recipe": recipe.model_dump(mode="json"), "files": files, "version": __version__}))
+
+
+def _stamps(path: Path) -> list[list[Any]]:
+    """Names, sizes and times of a file, or of all files in a folder."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
+    return [[str(p), (stat := p.stat()).st_size, stat.st_mtime_ns] for p in files]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ def test_the_answer_comes_first(page):
         assert words in text
     assert text.index("0.50 points") < text.index("Where it runs")
     assert "because &lt;it&gt; is so" in text
+
+
+def test_what_the_rewrites_gained_together(report, tmp_path):
+    report["placement"]["before"]["latency"] = {"milliseconds": 1.5}
+    assert "Applied; together 1.50 → 0.80 ms (predicted)" in write_report(report, tmp_path).read_text()
 
 
 def test_nothing_is_loaded_from_anywhere(page):
@@ -133,11 +139,56 @@ def test_the_page_never_scrolls_sideways(page, browser, width):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_every_picture_has_a_text(page, browser):
+def test_every_picture_has_a_text_and_every_table_its_heads(page, browser):
     tab = browser.new_page()
     tab.goto(page.as_uri())
-    assert tab.locator("svg[role=img]:not([aria-label]), img:not([alt])").count() == 0
-    assert tab.locator("svg[role=img]").count() >= 5
+    silent = "svg[role=img]:not([aria-label]), img:not([alt]), svg:not([role]):not([aria-hidden])"
+    assert tab.locator(silent).count() == 0
+    assert tab.locator("svg[role=img]").count() >= 4
+    assert tab.locator("th:not([scope])").count() == 0
+    assert tab.locator("[role=list] > [role=listitem]").count() >= 2
+    assert tab.locator(".scroll:not([tabindex])").count() == 0, "what scrolls must be reached by keyboard"
+
+
+def test_names_as_long_as_compilers_make_them_stay_on_the_page(report, tmp_path, browser):
+    name = "model/backbone/stage_4/block_11/attention/projection_with_a_very_long_name/Conv2D_fused_" * 2
+    report["name"] = report["weights"]["origin"] = name
+    report["quantization"]["worst"][0]["name"] = name
+    for operator in report["placement"]["after"]["operators"]:
+        operator["name"] = operator["op"] = name
+    report["memory"]["pools"][0]["name"] = report["rewrites"]["applied"][0]["where"][0] = name
+    page = write_report(report, tmp_path)
+    for width in (360, 1200):
+        tab = browser.new_page(viewport={"width": width, "height": 800})
+        tab.goto(page.as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def _luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_text_stands_out_on_light_and_dark_pages(page):
+    """WCAG 2 AA: 4.5 to 1 for text, 3 to 1 for graphics."""
+    themes = re.findall(r":root \{(.*?)\}", page.read_text(), re.DOTALL)[:2]
+    for theme in themes:
+        colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
+        for ground in ("paper", "panel"):
+            for text in ("ink", "quiet", "hw", "hybrid", "sw", "good", "bad"):
+                high, low = sorted((_luminance(colours[text]), _luminance(colours[ground])), reverse=True)
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
+def test_in_print_nothing_is_hidden_or_cut(report, tmp_path, browser):
+    tab = browser.new_page(viewport={"width": 700, "height": 1000}, color_scheme="dark")
+    tab.goto(write_report(report, tmp_path).as_uri())
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.locator(".filters:visible").count() == 0
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 700
+    assert tab.locator("details li").first.evaluate("e => e.getBoundingClientRect().height") > 0
 
 
 def test_round_trip_through_the_folder(report, page, tmp_path):

@@ -30,6 +30,21 @@ def test_a_grid_runs_in_processes_and_a_second_run_does_nothing(toy, tmp_path):
     assert seen == []
 
 
+def test_a_changed_file_makes_its_points_run_again(toy, tmp_path):
+    (toy / "w.bin").write_bytes(b"123")
+    seen = []
+
+    def again():
+        seen.clear()
+        arguments = {"common": {"weights": str(toy / "w.bin")}, "workers": 1}
+        sweep("toy", {"seed": [0]}, tmp_path / "out", progress=lambda *args: seen.append(args), **arguments)
+        return len(seen)
+
+    assert [again(), again()] == [1, 0]
+    (toy / "w.bin").write_bytes(b"1234")
+    assert again() == 1
+
+
 def test_one_failure_does_not_stop_the_rest(toy, tmp_path):
     axes = {"acceptance.min_sqnr_db": [-100.0, 1000.0]}
     results = sweep("toy", axes, tmp_path / "out", common={"weights": "seeded"}, workers=1)

@@ -1,0 +1,88 @@
+"""What one model needs of the board, read from its ``report.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+from n6convert.errors import SourceError
+
+__all__ = ["Resident", "told_apart"]
+
+_IO_BYTES = {"float32": 4}
+
+
+@dataclass(frozen=True)
+class Resident:
+    """One model's predicted needs, bytes and milliseconds.
+
+    Attributes:
+        arena: activation bytes in each pool while it runs, inputs and outputs included (SPEC a.4).
+        results: bytes of its outputs: what must outlive its turn until the application has read it.
+        missing: bytes that find no place on the board even when it runs alone.
+        inputs: shapes of its inputs.
+    """
+
+    name: str
+    target: str
+    arena: Mapping[str, int]
+    results: int
+    weights: int
+    milliseconds: float
+    low: float
+    high: float
+    missing: int = 0
+    inputs: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def activations(self) -> int:
+        """Bytes of the whole arena."""
+        return sum(self.arena.values())
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Resident:
+        """From a run's ``report.json``.
+
+        Raises:
+            SourceError: the report has no prediction.
+        """
+        memory, latency = report.get("memory"), report.get("latency")
+        if not memory or not latency:
+            raise SourceError(
+                "this report has no predicted memory and time", place=report.get("model"),
+                remedy="convert the model again with this version",
+            )
+        return cls(
+            name=str(report["model"]),
+            target=str(report["target"]),
+            arena={pool["name"]: int(pool["activations"]) for pool in memory["pools"] if pool["activations"]},
+            results=_result_bytes(report),
+            weights=int(memory["weights"]),
+            milliseconds=float(latency["milliseconds"]),
+            low=float(latency["low"]),
+            high=float(latency["high"]),
+            missing=int(memory["missing"]),
+            inputs=tuple(tuple(tensor["shape"]) for tensor in _exported(report).get("inputs", [])),
+        )
+
+
+def told_apart(residents: Sequence[Resident]) -> list[Resident]:
+    """The same models with a number behind every name that occurs more than once."""
+    names = [resident.name for resident in residents]
+    return [
+        resident if names.count(resident.name) == 1
+        else replace(resident, name=f"{resident.name} #{names[: i + 1].count(resident.name)}")
+        for i, resident in enumerate(residents)
+    ]  # fmt: skip
+
+
+def _result_bytes(report: Mapping[str, Any]) -> int:
+    """Outputs as the board has them: the exported model's shapes in the package's I/O type."""
+    width = _IO_BYTES.get(report["recipe"].get("package", {}).get("io_type", "int8"), 1)
+    return width * sum(int(prod(tensor["shape"])) for tensor in _exported(report).get("outputs", []))
+
+
+def _exported(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((stage["facts"] for stage in report["stages"] if stage["name"] == "export"), {})
