@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from n6convert.errors import QuantizationError
 from n6convert.numerics import Session
 from n6convert.quantization.histogram import Histogram
 from n6convert.quantization.subgraph import with_outputs
+from n6convert.threads import default_threads
 
 __all__ = ["Feeds", "FeedSource", "Progress", "Statistics", "calibrate"]
 
@@ -21,8 +24,11 @@ Feeds = Mapping[str, NDArray[Any]]
 FeedSource = Callable[[], Iterable[Feeds]]
 Progress = Callable[[str, int, int | None], None]
 
-#: values of one tensor in one sample that enter its histogram; larger tensors are sampled evenly
-HISTOGRAM_VALUES = 1 << 15
+#: values of one tensor in one sample that enter its histogram; larger tensors are sampled
+HISTOGRAM_VALUES = 1 << 13
+#: neighbours that are sampled together: one line of the processor's cache
+_LINE = 16
+_GOLDEN = (5**0.5 - 1) / 2
 _MOVING = 0.01
 
 
@@ -57,9 +63,20 @@ class Statistics:
         self.moving_high += weight * (high - self.moving_high)
         self.samples += 1
         if self.histogram is not None:
-            step = -(-values.size // HISTOGRAM_VALUES)
-            self.histogram.add(values.reshape(-1)[::step], max(-low, high, 0.0))
+            self.histogram.add(_some(values.reshape(-1), self.samples), max(-low, high, 0.0))
         return True
+
+
+def _some(values: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
+    """All values, or as many as a histogram takes, from other places every turn.
+
+    Multiples of the golden ratio spread evenly and fall into step with no width or number of channels.
+    """
+    if values.size <= HISTOGRAM_VALUES:
+        return values
+    lines, count = values.size // _LINE, HISTOGRAM_VALUES // _LINE
+    places = np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0 * lines
+    return values[: lines * _LINE].reshape(lines, _LINE)[places.astype(np.intp)]
 
 
 def calibrate(
@@ -80,14 +97,19 @@ def calibrate(
     state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
     inputs = {v.name for v in model.graph.inputs}
     wanted = with_outputs(model, [n for n in names if n not in inputs])
-    session = Session(wanted, threads=threads, optimize=False)  # fused operators would round differently
+    session = Session(wanted, threads=threads, optimize="exact")
+    workers = threads or default_threads()
+    parts = [names[i::workers] for i in range(workers)]
     count = 0
-    for sample in feeds():
-        values = session.run({name: sample[name] for name in session.inputs if name in sample})
-        _observe(state, {**sample, **values}, count)
-        count += 1
-        if progress is not None:
-            progress("calibration", count, None)
+    with ThreadPoolExecutor(workers) as pool:
+        for sample in feeds():
+            values = {**sample, **session.run({name: sample[name] for name in session.inputs if name in sample})}
+            for unfit in pool.map(_observe, repeat(state), repeat(values), parts):
+                _refuse_infinite(unfit, count)
+            values.clear()  # so that the next sample finds this memory free
+            count += 1
+            if progress is not None:
+                progress("calibration", count, None)
     if count == 0:
         raise QuantizationError(
             "there are no calibration samples", limit="at least 1", found=0, remedy="check the calibration source"
@@ -95,13 +117,19 @@ def calibrate(
     return state
 
 
-def _observe(state: dict[str, Statistics], values: Mapping[str, NDArray[Any]], index: int) -> None:
-    for name, statistics in state.items():
-        if not statistics.add(values[name]):
-            raise QuantizationError(
-                "a tensor is not finite during calibration",
-                place=f"tensor {name}, sample {index}",
-                limit="finite numbers",
-                found="NaN or infinity",
-                remedy="check the encoding of the samples and the float model on this sample",
-            )
+def _observe(
+    state: Mapping[str, Statistics], values: Mapping[str, NDArray[Any]], names: Sequence[str]
+) -> list[str]:
+    """Take one sample's values of some tensors; the names of those that are not finite."""
+    return [name for name in names if not state[name].add(values[name])]
+
+
+def _refuse_infinite(names: Sequence[str], index: int) -> None:
+    if names:
+        raise QuantizationError(
+            "a tensor is not finite during calibration",
+            place=f"tensor {names[0]}, sample {index}",
+            limit="finite numbers",
+            found="NaN or infinity",
+            remedy="check the encoding of the samples and the float model on this sample",
+        )

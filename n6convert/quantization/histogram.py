@@ -46,9 +46,11 @@ class Histogram:
         if self.span == 0:
             self.counts[self.half] += values.size
             return
-        bins = np.floor(values.reshape(-1) * np.float32(self.half / self.span)).astype(np.int32) + self.half
-        np.clip(bins, 0, 2 * self.half - 1, out=bins)
-        self.counts += np.bincount(bins, minlength=2 * self.half)
+        places = np.multiply(values.reshape(-1), self.half / self.span, dtype=np.float64)
+        places += self.half  # not negative: cutting off the fraction is rounding down
+        counts = np.bincount(places.astype(np.intp), minlength=2 * self.half)
+        self.counts += counts[: 2 * self.half]
+        self.counts[-1] += counts[2 * self.half :].sum()  # values of exactly `span`
 
     def summary(self, bins: int = 48) -> dict[str, Any]:
         """The occupied part in few bins, for a picture: ``low``, ``high`` and ``counts``, JSON-ready."""

@@ -30,7 +30,7 @@ Effect = Callable[[NDArray[np.float64], NDArray[np.float64]], list[tuple[NDArray
 #: further percentiles that the automatic choice tries, for tensors with single massive values
 _SHARES = (99.99, 99.9)
 _BAD = 1e12
-_STEPS = np.linspace(0.1, 1.0, 46)
+_THRESHOLDS = np.geomspace(0.02, 1.0, 60)
 _COARSE = np.array([1.0, 0.85, 0.7, 0.55, 0.43, 0.33, 0.25, 0.18, 0.12, 0.07])
 _FINE = np.array([0.86, 0.93, 1.0, 1.08])
 
@@ -126,34 +126,33 @@ def _occupied(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.int
 
 
 def entropy_range(histogram: Histogram, whole: Range) -> Range:
-    """The range whose int8 distribution diverges least (Kullback-Leibler) from the values' distribution."""
+    """The range whose int8 distribution diverges least (Kullback-Leibler) from the values' distribution.
+
+    Both sides are cut at one distance from zero, so that a lone outlier on one side does not narrow the other.
+    """
+    values, counts = _occupied(histogram)
     best, least = whole, np.inf
-    for factor in _STEPS:
-        span = (min(whole[0], 0.0) * factor, max(whole[1], 0.0) * factor)
-        divergence = _divergence(histogram, span)
+    for threshold in max(-whole[0], whole[1]) * _THRESHOLDS:
+        span = (max(min(whole[0], 0.0), -threshold), min(max(whole[1], 0.0), threshold))
+        divergence = _divergence(values, counts, span)
         if divergence <= least:
             best, least = span, divergence
     return best
 
 
-def _divergence(histogram: Histogram, span: Range) -> float:
-    """KL divergence of the clipped histogram from its own coarse copy with 255 levels."""
-    centers = histogram.centers
-    inside = (centers >= span[0]) & (centers <= span[1])
-    kept = histogram.counts[inside].astype(np.float64)
-    if kept.size == 0 or kept.sum() == 0:
+def _divergence(values: NDArray[np.float64], counts: NDArray[np.int64], span: Range) -> float:
+    """KL divergence of the clipped histogram (values ascending) from its own coarse copy with 256 levels."""
+    first, last = np.searchsorted(values, span[0]), np.searchsorted(values, span[1], side="right")
+    if first == last:
         return np.inf
+    kept = counts[first:last].astype(np.float64)
     reference = kept.copy()
-    reference[0] += histogram.counts[centers < span[0]].sum()
-    reference[-1] += histogram.counts[centers > span[1]].sum()
-    level = ((centers[inside] - span[0]) / (span[1] - span[0]) * (CODE_MAX - CODE_MIN)).astype(np.int64)
-    level = np.clip(level, 0, CODE_MAX - CODE_MIN)
-    used = reference > 0
-    totals = np.bincount(level, kept, minlength=256)
-    cells = np.bincount(level[used], minlength=256)
-    coarse = np.where(used, totals[level] / np.maximum(cells[level], 1), 0.0)
-    p, q = reference / reference.sum(), coarse / max(coarse.sum(), 1e-30)
-    return float(np.sum(p[used] * np.log(p[used] / np.maximum(q[used], 1e-12))))
+    reference[0] += counts[:first].sum()
+    reference[-1] += counts[last:].sum()
+    level = ((values[first:last] - span[0]) / (span[1] - span[0]) * (CODE_MAX - CODE_MIN)).astype(np.int64)
+    coarse = (np.bincount(level, kept) / np.maximum(np.bincount(level), 1))[level]
+    p, q = reference / reference.sum(), coarse / coarse.sum()
+    return float(np.sum(p * np.log(p / np.maximum(q, 1e-12))))
 
 
 def _inside(found: Range, whole: Range) -> Range:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from n6convert.errors import QuantizationError, SourceError
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.calibrate import Statistics, calibrate
+from n6convert.quantization.calibrate import HISTOGRAM_VALUES, Statistics, calibrate
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.histogram import Histogram
 from n6convert.quantization.ranges import entropy_range, mse_range, percentile_range, range_error
@@ -41,6 +42,21 @@ def test_histogram_keeps_its_size_however_much_it_sees() -> None:
         histogram.add(np.full(100, 10.0**i / 1e20, np.float32), 10.0**i / 1e20)
     assert histogram.counts.size == 2 * histogram.half
     assert histogram.counts.sum() == 5000
+
+
+@pytest.mark.parametrize("channels", [32, 48, 100])
+def test_large_tensors_are_sampled_without_falling_into_step_with_their_channels(channels: int) -> None:
+    """Channels of very different means, channels last: each must get its share of the histogram in every sample."""
+    shape, offsets = (1, 150, 200, channels), np.linspace(-50, 50, channels, dtype=np.float32)
+    statistics = Statistics(histogram=Histogram())
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32) + offsets
+    statistics.add(values)
+    histogram = statistics.histogram
+    assert histogram is not None
+    assert histogram.counts.sum() == HISTOGRAM_VALUES < values.size
+    naive, _ = np.histogram(values, histogram.edges)
+    gap = np.cumsum(histogram.counts) / histogram.counts.sum() - np.cumsum(naive) / naive.sum()
+    assert np.abs(gap).max() < 0.02
 
 
 def seen(values: np.ndarray) -> Histogram:
@@ -87,6 +103,29 @@ def test_entropy_clips_a_lone_outlier_but_not_a_uniform_tensor() -> None:
     assert low < -0.9 and high > 0.9
 
 
+_TENSORS = {
+    "normal": lambda rng: rng.standard_normal(200_000),
+    "laplace": lambda rng: rng.laplace(size=200_000),
+    "heavy tails": lambda rng: rng.standard_t(3, 200_000),
+    "uniform": lambda rng: rng.uniform(-1, 1, 200_000),
+    "lone outlier": lambda rng: np.append(rng.standard_normal(200_000), 40.0),
+}
+
+
+@pytest.mark.parametrize("name", _TENSORS)
+def test_entropy_agrees_with_onnxruntimes_where_that_has_enough_bins(name: str) -> None:
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    values = _TENSORS[name](np.random.default_rng(0)).astype(np.float32)
+    theirs = HistogramCollector("entropy", False, 2048, 255, 99.999, "same")
+    theirs.collect({"x": [values]})
+    threshold = max(abs(float(v)) for v in theirs.compute_collection_result()["x"][:2])
+    low, high = entropy_range(seen(values), (float(values.min()), float(values.max())))
+    assert max(-low, high) == pytest.approx(threshold, rel=0.3)
+    if name in ("heavy tails", "lone outlier"):
+        assert max(-low, high) < 0.5 * np.abs(values).max()
+
+
 def test_moving_average_follows_the_formula() -> None:
     statistics, rng = Statistics(), np.random.default_rng(4)
     low, parts = None, [rng.standard_normal(50).astype(np.float32) for _ in range(5)]
@@ -96,32 +135,43 @@ def test_moving_average_follows_the_formula() -> None:
     assert statistics.moving_low == pytest.approx(low)
 
 
-def test_minmax_equals_onnxruntimes_calibrator_exactly(tmp_path: Path) -> None:
+def attention() -> ir.Model:
+    """A product with a scale on both sides, as attention has it: fusing the scales would change last bits."""
+    weights = np.random.default_rng(5).standard_normal((3, 16, 16)).astype(np.float32)
+    body = """net (float[1,12,16] x) => (float[1,12,16] y) {
+      q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv)
+      t = Transpose<perm=[0,2,1]>(k) r = Constant<value_float=0.37>() qs = Mul(q, r) ts = Mul(t, r)
+      a = MatMul(qs, ts) p = Softmax<axis=-1>(a) y = MatMul(p, v) }"""
+    return parse(body, wq=weights[0], wk=weights[1], wv=weights[2])
+
+
+@pytest.mark.parametrize(("make", "shape"), [(cnn, (1, 3, 16, 16)), (attention, (1, 12, 16))])
+def test_minmax_equals_onnxruntimes_calibrator_exactly(make: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
     from onnxruntime.quantization.calibrate import CalibrationDataReader, MinMaxCalibrater
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.left = feeds((1, 3, 16, 16), 6)()
+            self.left = feeds(shape, 6)()
 
         def get_next(self) -> dict | None:
             return next(self.left, None)
 
     path = tmp_path / "net.onnx"
-    onnx.save(ir.to_proto(cnn()), path)
+    onnx.save(ir.to_proto(make()), path)
     calibrater = MinMaxCalibrater(path, augmented_model_path=str(tmp_path / "augmented.onnx"))
     calibrater.augment_graph()
     calibrater.create_inference_session()
     calibrater.collect_data(Reader())
     theirs = calibrater.compute_data().data
-    names = [v.name for n in cnn().graph if n.op_type != "Constant" for v in n.outputs]
-    ours = calibrate(cnn(), feeds((1, 3, 16, 16), 6), names)
+    names = [v.name for n in make().graph if n.op_type != "Constant" for v in n.outputs]
+    ours = calibrate(make(), feeds(shape, 6), names)
     compared = 0
     for name in names:
         if name in theirs:
             low, high = theirs[name].range_value
             assert (ours[name].low, ours[name].high) == (low.item(), high.item()), name
             compared += 1
-    assert compared >= 10
+    assert compared >= 8
 
 
 def test_swish_input_is_not_spent_on_what_the_swish_forgets() -> None:
