@@ -162,6 +162,9 @@ class ModelPlugin(ABC):
     sample_kind: ClassVar[str] = "arrays"
     #: a sentence for ``n6convert models``
     summary: ClassVar[str] = ""
+    #: licence of the weights this family is published with, such as ``Apache-2.0 (Google)``; the model card names it
+    #: beside weights of the user's own, which may descend from them
+    published_license: ClassVar[str] = ""
 
     def __init__(self, name: str, options: PluginOptions) -> None:
         self.name = name

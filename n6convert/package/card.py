@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from n6convert.package.ports import Port
@@ -11,13 +12,19 @@ __all__ = ["card_text"]
 
 
 def card_text(
-    report: Mapping[str, Any], inputs: Sequence[Port], outputs: Sequence[Port], files: Mapping[str, str]
+    report: Mapping[str, Any],
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    files: Mapping[str, str],
+    *,
+    published: str = "",
 ) -> str:
     """Markdown: what the model is, how good, how fast, how to feed it, whose weights and data it carries.
 
     Args:
         report: the run's facts (``report.json``).
         files: what lies in the package, a sentence each.
+        published: licence of the family's published weights, for weights that state none.
     """
     weights = report["weights"]
     untrained = (
@@ -32,7 +39,8 @@ def card_text(
         "## Files\n\n" + "\n".join(f"* `{name}`: {what}" for name, what in files.items()),
         "## Compile\n\n`./generate.sh` (Linux, macOS) or `generate.bat` (Windows) with ST Edge AI Core installed, or "
         "`n6convert compile .`, which also compares the compiler's report with the prediction.",
-        "## Licences\n\n" + _licences(report),
+        "## Data\n\n" + _data(report),
+        "## Licences\n\n" + _licences(report, published),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -79,7 +87,42 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def _licences(report: Mapping[str, Any]) -> str:
-    licence = report["weights"].get("license") or "not stated by their source: find out before you distribute them"
-    calibration = report.get("calibration", {}).get("source", "unknown samples")
-    return f"* weights: {licence}\n* calibrated on: {calibration}\n* generated C: free to use under Apache-2.0"
+def _data(report: Mapping[str, Any]) -> str:
+    """What the ranges came from and what the figures were measured on, with counts."""
+    calibration = report.get("calibration") or {}
+    seen, held = (len(calibration.get(part, [])) for part in ("calibration", "held_back"))
+    rows = [f"* calibrated on {_count(seen)} of {calibration.get('source', 'an unknown source')}"]
+    rows += [f"* methods and SQNR judged on {_count(held)} held back"] if held else []
+    accuracy, section = report.get("accuracy"), report["recipe"].get("evaluation", {})
+    if accuracy and section.get("source"):
+        rows.append(f"* {accuracy['metric']} measured on {_count(accuracy['samples'])} of {Path(section['source']).name}")
+    else:
+        rows.append("* accuracy not measured: no labelled samples were given")
+    return "\n".join(rows)
+
+
+def _count(samples: int) -> str:
+    return f"{samples} sample{'s' * (samples != 1)}"
+
+
+def _licences(report: Mapping[str, Any], published: str) -> str:
+    rows = [f"* weights: {_weights_licence(report['weights'], published)}"]
+    if (report.get("calibration") or {}).get("synthetic"):
+        rows.append("* calibration samples: made by n6convert, free to use")
+    else:
+        rows.append("* calibration samples: given by you; n6convert does not know their licence")
+    if report.get("accuracy"):
+        rows.append("* evaluation samples: given by you; n6convert does not know their licence")
+    return "\n".join([*rows, "* generated C: free to use under Apache-2.0"])
+
+
+def _weights_licence(weights: Mapping[str, Any], published: str) -> str:
+    if weights.get("license"):
+        return str(weights["license"])
+    if not weights.get("trained"):
+        return "random numbers drawn by n6convert, free to use"
+    family = f"; the published weights of this family are {published}, and so is what was trained from them"
+    return (
+        f"given by you ({weights.get('origin')}); n6convert does not know their licence{family * bool(published)}. "
+        "Make sure before you distribute them"
+    )

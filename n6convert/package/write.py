@@ -65,7 +65,8 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
     firmware = request.plugin.firmware(stem, inputs, outputs)
     files = _compile_files(request, inputs, outputs) | _sources(request, stem, inputs, outputs, firmware)
     sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
-    card = card_text(request.report, inputs, outputs, dict(sorted(sentences.items())))
+    published = request.plugin.published_license
+    card = card_text(request.report, inputs, outputs, dict(sorted(sentences.items())), published=published)
     for name, (_, text) in (files | {"README.md": ("", card)}).items():
         path = folder / name
         path.write_bytes(text.encode())

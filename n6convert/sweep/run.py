@@ -96,7 +96,8 @@ def _checked(point: GridPoint) -> GridPoint:
     recipe = effective_recipe(draft)
     named = recipe.weights, recipe.calibration.source, recipe.evaluation.source, recipe.quantization.ranges_file
     files = [_stamps(Path(name)) for name in named if name]
-    return replace(point, state=key_of({"recipe": recipe.model_dump(mode="json"), "files": files, "version": __version__}))
+    parts = {"recipe": recipe.model_dump(mode="json"), "files": files, "version": __version__}
+    return replace(point, state=key_of(parts))
 
 
 def _stamps(path: Path) -> list[list[Any]]:

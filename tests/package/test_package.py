@@ -16,6 +16,7 @@ import pytest
 from n6convert import convert
 from n6convert.npu.st.mpool import read_mpool, read_profiles
 from n6convert.numerics import run_model
+from n6convert.package.card import card_text
 from n6convert.package.ports import read_ports
 
 pytest.importorskip("n6convert_yolov8")
@@ -88,5 +89,28 @@ def test_profiles_name_pools_that_are_there(package):
 
 def test_the_card_says_what_a_reader_must_know(package):
     card = (package / "README.md").read_text()
-    for words in ("Untrained", "predicted", "## Licences", "n6_selftest.h", "boxes_8"):
+    for words in ("Untrained", "predicted", "## Licences", "n6_selftest.h", "boxes_8", "accuracy not measured"):
         assert words in card
+    assert "calibrated on 8 samples of synthetic" in card
+    assert "weights: random numbers drawn by n6convert" in card
+
+
+REPORT = {
+    "model": "net", "target": "stm32n6570-dk@4.0", "recipe": {"evaluation": {"source": "data/labels.json"}},
+    "weights": {"kind": "file", "origin": "mine.pt", "trained": True, "license": None},
+    "calibration": {"source": "images", "synthetic": False, "calibration": [{}] * 60, "held_back": [{}]},
+    "accuracy": {"metric": "AP", "float": 40.0, "int8": 39.0, "drop": 1.0, "samples": 64},
+}  # fmt: skip
+
+
+def test_the_card_counts_samples_and_does_not_guess_licences():
+    card = card_text(REPORT, [], [], {}, published="AGPL-3.0 (Somebody)")
+    for words in (
+        "calibrated on 60 samples of images", "judged on 1 sample held back", "AP measured on 64 samples of labels.json",
+        "given by you (mine.pt); n6convert does not know their licence; the published weights of this family are AGPL-3.0",
+        "calibration samples: given by you; n6convert does not know their licence", "evaluation samples: given by you",
+    ):  # fmt: skip
+        assert words in card
+    assert "family" not in card_text(REPORT, [], [], {})
+    stated = REPORT | {"weights": REPORT["weights"] | {"license": "MIT"}}
+    assert "weights: MIT\n" in card_text(stated, [], [], {}, published="AGPL-3.0")

@@ -79,6 +79,7 @@ class MoveNet(ModelPlugin):
     Options: ClassVar[type[PluginOptions]] = MoveNetOptions
     sample_kind: ClassVar[str] = "image"
     summary: ClassVar[str] = "MoveNet single-person pose estimation"
+    published_license: ClassVar[str] = "Apache-2.0 (Google)"
 
     options: MoveNetOptions
 

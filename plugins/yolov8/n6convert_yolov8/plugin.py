@@ -31,7 +31,7 @@ from n6convert_yolov8.names import COCO_CLASSES, SKELETON
 from n6convert_yolov8.network import build_network
 from n6convert_yolov8.onnx_source import ForeignNetwork
 from n6convert_yolov8.parameters import load_parameters, seeded_parameters
-from n6convert_yolov8.pretrained import fetch_pretrained
+from n6convert_yolov8.pretrained import LICENSE, fetch_pretrained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,6 +84,7 @@ class YoloV8(ModelPlugin):
     Options: ClassVar[type[PluginOptions]] = YoloV8Options
     sample_kind: ClassVar[str] = "image"
     summary: ClassVar[str] = "YOLOv8 object detection (Ultralytics checkpoints, .safetensors, .onnx)"
+    published_license: ClassVar[str] = LICENSE
     seeded_keypoints: ClassVar[tuple[int, int] | None] = None
 
     @property

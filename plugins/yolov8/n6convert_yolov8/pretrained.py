@@ -6,10 +6,10 @@ from pathlib import Path
 
 from n6convert.plugin import Weights
 
-__all__ = ["PINNED", "fetch_pretrained"]
+__all__ = ["LICENSE", "PINNED", "fetch_pretrained"]
 
 _RELEASES = "https://github.com/ultralytics/assets/releases/download"
-_LICENSE = "AGPL-3.0 (Ultralytics)"
+LICENSE = "AGPL-3.0 (Ultralytics)"
 #: release and sha256 of the published files, each confirmed by at least two independent public repositories that pin or
 #: store the same file
 PINNED = {
@@ -34,4 +34,4 @@ def fetch_pretrained(name: str, cache: Path) -> Weights | None:
         return None
     release, digest = PINNED[name]
     url = f"{_RELEASES}/{release}/{name}.pt"
-    return Weights("pretrained", fetch(url, digest, cache), digest, url, _LICENSE)
+    return Weights("pretrained", fetch(url, digest, cache), digest, url, LICENSE)
