@@ -95,7 +95,8 @@ def _data(report: Mapping[str, Any]) -> str:
     rows += [f"* methods and SQNR judged on {_count(held)} held back"] if held else []
     accuracy, section = report.get("accuracy"), report["recipe"].get("evaluation", {})
     if accuracy and section.get("source"):
-        rows.append(f"* {accuracy['metric']} measured on {_count(accuracy['samples'])} of {Path(section['source']).name}")
+        labelled = Path(section["source"]).name
+        rows.append(f"* {accuracy['metric']} measured on {_count(accuracy['samples'])} of {labelled}")
     else:
         rows.append("* accuracy not measured: no labelled samples were given")
     return "\n".join(rows)
@@ -121,7 +122,7 @@ def _weights_licence(weights: Mapping[str, Any], published: str) -> str:
         return str(weights["license"])
     if not weights.get("trained"):
         return "random numbers drawn by n6convert, free to use"
-    family = f"; the published weights of this family are {published}, and so is what was trained from them"
+    family = f"; the published weights of this family are {published}, which may bind what was trained from them, too"
     return (
         f"given by you ({weights.get('origin')}); n6convert does not know their licence{family * bool(published)}. "
         "Make sure before you distribute them"
