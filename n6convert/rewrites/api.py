@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -17,7 +17,7 @@ from n6convert.rewrites.config import RewriteConfig
 from n6convert.rewrites.engine import Applied, Checkpoint, Progress, Refused, Run, run_rules
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
-from n6convert.rewrites.weigh import Estimator, Weighed, predicted_milliseconds, version_of, weigh
+from n6convert.rewrites.weigh import Choice, Choices, Estimator, Weighed, predicted_milliseconds, version_of, weigh
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -39,6 +39,7 @@ class RewriteResult:
         gains: milliseconds that each rule saved: what the graph would take more without it.
         difference: largest difference to the original's outputs, relative to their range.
         approximate: names of approximate rules that ran.
+        choices: forms that were chosen among several by the predicted time of the whole graph.
     """
 
     model: ir.Model
@@ -49,6 +50,7 @@ class RewriteResult:
     gains: dict[str, float] = field(default_factory=dict)
     difference: float = 0.0
     approximate: list[str] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """JSON-ready account for ``report.json``."""
@@ -57,6 +59,10 @@ class RewriteResult:
             "applied": [
                 {"rule": rule, "times": n, "gain_ms": self.gains.get(rule), **self._account(rule)}
                 for rule, n in counts.items()
+            ],
+            "choices": [
+                {"rule": c.rule, "where": c.place, "form": c.form, "milliseconds": dict(c.milliseconds)}
+                for c in self.choices
             ],
             "refused": [{"rule": r.rule, "where": r.place, "why": r.reason} for r in self.refused],
             "milliseconds": {"before": self.before, "after": self.after},
@@ -102,14 +108,14 @@ def rewrite(
     timer = estimator or predicted_milliseconds(target)
     context = Context(version_of(target), approximate=frozenset(config.approximate), timer=timer)
 
-    def trial(chosen: Sequence[Rewrite[Any]], resume: Checkpoint | None) -> Run:
-        return run_rules(start, chosen, context, proof, None, resume=resume)
+    def trial(chosen: Sequence[Rewrite[Any]], resume: Checkpoint | None, forms: Choices) -> Run:
+        return run_rules(start, chosen, replace(context, choices=forms), proof, None, resume=resume)
 
     weighed = weigh(start, rules, trial, timer, progress) if timer is not None else Weighed(list(rules))
     original, after = proof.reference, weighed.after
     run = weighed.run
     if run is None or not _proves(run, weighed.rules, proof, config.tolerance):
-        run = _proven(start, weighed.rules, context, proof, config.tolerance, progress)
+        run = _proven(start, weighed.rules, replace(context, choices=weighed.forms), proof, config.tolerance, progress)
         after = timer(run.model) if timer is not None else None
     used = {a.rule for a in run.applied if not a.exact}
     if used:
@@ -118,7 +124,17 @@ def rewrite(
         raise RewriteError("the rewritten graph answers differently", limit=config.tolerance, found=run.difference)
     refused = [*run.refused.values(), *weighed.refused]
     gains = {k: v for k, v in weighed.gains.items() if any(a.rule == k for a in run.applied)}
-    return RewriteResult(run.model, run.applied, refused, weighed.before, after, gains, run.difference, sorted(used))
+    return RewriteResult(
+        run.model,
+        run.applied,
+        refused,
+        weighed.before,
+        after,
+        gains,
+        run.difference,
+        sorted(used),
+        weighed.choices,
+    )
 
 
 def _proven(

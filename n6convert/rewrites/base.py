@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -33,12 +33,18 @@ class Context:
         values: the arrays a tensor takes on the calibration samples; empty without samples.
         approximate: names of approximate rules that may run.
         timer: predicted milliseconds of a float graph as INT8; None without a predictor.
+        choices: option by rule and kind of place, where not the first is wanted (see :meth:`Rewrite.options`).
     """
 
     version: tuple[int, int] = (2, 1)
     values: Values = field(default=_no_values)
     approximate: frozenset[str] = frozenset()
     timer: Callable[[ir.Model], float] | None = None
+    choices: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def chosen(self, rule: str, kind: str, options: Sequence[str]) -> str:
+        """The option to take at a kind of place."""
+        return self.choices.get((rule, kind), options[0])
 
     def span(self, value: ir.Value, default: tuple[float, float]) -> tuple[float, float]:
         """Smallest and largest value of a tensor over the samples; ``default`` without samples."""
@@ -82,6 +88,13 @@ class Rewrite(ABC, Generic[Found]):
     @abstractmethod
     def replace(self, found: Found, build: Builder, context: Context) -> Sequence[ir.Value] | None:
         """Build the new nodes; one value for each output of the root, or None when nodes were changed in place."""
+
+    def options(self, found: Found, context: Context) -> Mapping[str, Sequence[str]]:
+        """Where the rule could write several forms: kinds of places and their forms, the usual one first.
+
+        Which form is taken at places of a kind is decided by the predicted time of the whole graph.
+        """
+        return {}
 
     def because(self, found: Found, context: Context) -> str:
         """Why this form was chosen instead of others, with the figures of all; empty when there was no choice."""

@@ -145,6 +145,13 @@ def _print(result: RewriteResult, path: Path) -> None:
         gain = "" if line["gain_ms"] is None else f"{line['gain_ms']:.3f}"
         table.add_row(line["rule"], str(line["times"]), gain, line["where"][0].split("/~")[0])
     console.print(table)
+    for line in result.facts()["applied"]:
+        for because in line["because"]:
+            console.print(f"{line['rule']}: {because}", highlight=False)
+    for choice in result.choices:
+        others = ", ".join(f"{ms:.3f} ms {form}" for form, ms in choice.milliseconds.items() if form != choice.form)
+        took = f"{choice.form}, {choice.milliseconds[choice.form]:.3f} ms for the whole graph instead of {others}"
+        console.print(f"{choice.rule}: {choice.place}: {took}", highlight=False)
     for reason in dict.fromkeys((r.rule, r.reason) for r in result.refused):
         console.print(f"refused {reason[0]}: {reason[1]}", highlight=False)
     if result.before is not None and result.after is not None:

@@ -7,9 +7,9 @@ without which the graph would be faster is dropped and says so; the others' gain
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx_ir as ir
@@ -57,19 +57,28 @@ class Run:
     applied: list[Applied] = field(default_factory=list)
     refused: dict[tuple[str, str], Refused] = field(default_factory=dict)
     difference: float = 0.0
-    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
-    """For every rule that ran the state just before it first did; runs without it can go on from there."""
+    options: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Forms that rules could write, by rule and kind of place, where there was more than one."""
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    """States on the way, each just before a rule first changed anything."""
+
+    def before(self, rule: str) -> Checkpoint | None:
+        """The last state that a rule had not touched yet: runs without it can go on from there."""
+        return next((c for c in reversed(self.checkpoints) if rule not in c.begun), None)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run before one of its rules first changed anything."""
+    """A run just before one of its rules first changed anything."""
 
     run: Run
     names: Counter[str]
     earlier: frozenset[str]
-    """Rules that are tried before that one."""
+    """Rules that have had their turn in this round."""
     changed: bool
+    """Whether one of them changed something."""
+    begun: frozenset[str]
+    """Rules that changed something in any round."""
 
 
 def run_rules(
@@ -99,6 +108,7 @@ def run_rules(
     sweep = _Sweep(run, context, proof, tolerance, Counter() if resume is None else Counter(resume.names))
     position = 0 if resume is None else sum(rule.name in resume.earlier for rule in rules)
     changed, thorough = resume is not None and resume.changed, False
+    sweep.keep &= resume is None
     for done in range(_MAX_SWEEPS):
         if changed and (position == len(rules) or rules[position].late):
             position, changed, thorough = 0, False, False
@@ -128,12 +138,15 @@ class _Sweep:
 
     def __init__(self, run: Run, context: Context, proof: Proof, tolerance: float | None, names: Counter[str]) -> None:
         self.run, self.context, self.proof, self.tolerance = run, context, proof, tolerance
+        self.keep = tolerance is None
         self.state: tuple[frozenset[str], bool] = frozenset(), False
+        self._begun: set[str] = set()
         self._skip: set[tuple[str, str]] = set()
         self._names = names
         self._clock = 0
         self._touched: dict[ir.Node, int] = {}
         self._looked: dict[str, int] = {}
+        self._by_type: tuple[int, dict[str, list[tuple[int, ir.Node]]]] = -1, {}
         self._sorted = True
 
     def __call__(self, rule: Rewrite[Any]) -> bool:
@@ -158,6 +171,7 @@ class _Sweep:
     def _restore(self, model: ir.Model) -> None:
         self.run.model = model
         self._touched.clear()
+        self._by_type = -1, {}
         self.forget()
 
     def _one_by_one(self, rule: Rewrite[Any]) -> list[Applied]:
@@ -201,11 +215,14 @@ class _Sweep:
     def _candidates(self, rule: Rewrite[Any]) -> list[ir.Node]:
         last = self._looked.get(rule.name, -1)
         self._looked[rule.name] = self._clock
-        return [
-            node
-            for node in self.run.model.graph
-            if node.op_type in rule.roots and self._touched.get(node, 0) > last and node.domain in ("", "ai.onnx")
-        ]
+        if self._by_type[0] != self._clock:
+            groups: dict[str, list[tuple[int, ir.Node]]] = defaultdict(list)
+            for position, node in enumerate(self.run.model.graph):
+                if node.domain in ("", "ai.onnx"):
+                    groups[node.op_type].append((position, node))
+            self._by_type = self._clock, groups
+        of_kind = sorted(pair for op in rule.roots for pair in self._by_type[1].get(op, ()))
+        return [node for _, node in of_kind if self._touched.get(node, 0) > last]
 
     def _try(self, rule: Rewrite[Any], node: ir.Node) -> Applied | None:
         found = rule.pattern(node)
@@ -217,8 +234,12 @@ class _Sweep:
             self._refuse(rule, place, reason)
             return None
         graph = self.run.model.graph
-        if rule.name not in self.run.checkpoints:
-            self._mark(rule)
+        if self.keep and rule.name not in self._begun:
+            self._mark()
+            self._begun.add(rule.name)
+        for kind, forms in rule.options(found, self.context).items():
+            if len(forms) > 1:
+                self.run.options[rule.name, kind] = tuple(forms)
         build = Builder(graph, self._prefix(node, rule), graph.opset_imports.get("", 17))
         values = rule.replace(found, build, self.context)
         if values is not None and list(values) == list(node.outputs):
@@ -233,11 +254,13 @@ class _Sweep:
         self.run.refused.pop((rule.name, place), None)
         return Applied(rule.name, place, rule.exact, rule.because(found, self.context))
 
-    def _mark(self, rule: Rewrite[Any]) -> None:
-        if self.tolerance is not None or self.run.model.graph.num_nodes() > _MARKED_NODES:
-            return
-        self.sort()
-        self.run.checkpoints[rule.name] = Checkpoint(_copy(self.run), Counter(self._names), *self.state)
+    def _mark(self) -> None:
+        """Keep the state, so that runs without the rule at work need not start over."""
+        if self.run.model.graph.num_nodes() <= _MARKED_NODES:
+            self.sort()
+            earlier, changed = self.state
+            mark = Checkpoint(_copy(self.run), Counter(self._names), earlier, changed, frozenset(self._begun))
+            self.run.checkpoints.append(mark)
 
     def _prefix(self, node: ir.Node, rule: Rewrite[Any]) -> str:
         base = f"{str(node.outputs[0].name).split('/~')[0]}/~{rule.name}"
@@ -266,7 +289,14 @@ class _Values:
 
 
 def _copy(run: Run) -> Run:
-    return Run(run.model.clone(), list(run.applied), dict(run.refused), run.difference, dict(run.checkpoints))
+    return replace(
+        run,
+        model=run.model.clone(),
+        applied=list(run.applied),
+        refused=dict(run.refused),
+        options=dict(run.options),
+        checkpoints=list(run.checkpoints),
+    )
 
 
 def _around(node: ir.Node) -> dict[ir.Node, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,24 @@ from n6convert.rewrites.engine import Checkpoint, Progress, Refused, Run
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
 
-__all__ = ["Estimator", "Weighed", "predicted_milliseconds", "version_of", "weigh"]
+__all__ = ["Choice", "Estimator", "Weighed", "predicted_milliseconds", "version_of", "weigh"]
 
 Estimator = Callable[[ir.Model], float]
-Trial = Callable[[Sequence[Rewrite[Any]], Checkpoint | None], Run]
+Choices = Mapping[tuple[str, str], str]
+Trial = Callable[[Sequence[Rewrite[Any]], Checkpoint | None, Choices], Run]
 _WEIGHED_NODES = 2000
 _WORTH = 1e-3  # of the whole time; smaller differences are noise of the predictor
 _CLEAR = 0.02  # of the whole time; a rule that gains more is not weighed again when another one is dropped
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The form that a rule writes at a kind of place, and the whole graph's milliseconds with each form."""
+
+    rule: str
+    place: str
+    form: str
+    milliseconds: Mapping[str, float]
 
 
 @dataclass
@@ -33,8 +44,14 @@ class Weighed:
     after: float | None = None
     gains: dict[str, float] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
     run: Run | None = None
     """The trial with these rules, not yet proven."""
+
+    @property
+    def forms(self) -> dict[tuple[str, str], str]:
+        """The chosen forms by rule and kind of place."""
+        return {(c.rule, c.place): c.form for c in self.choices}
 
 
 def weigh(
@@ -51,16 +68,17 @@ def weigh(
     Args:
         start: the graph before rewrites.
         rules: candidates in order.
-        trial: runs rules on the graph, or on from a checkpoint, without proof.
+        trial: runs rules on the graph, or on from a checkpoint, with forms chosen, without proof.
         timer: predicted milliseconds.
         progress: called for every rule.
     """
     before = timer(start)
-    run = trial(rules, None)
+    run = trial(rules, None, {})
     best = timer(run.model)
     if run.model.graph.num_nodes() > _WEIGHED_NODES:
         return _as_a_whole(rules, run, before, best)
     result = Weighed(list(rules), before, best, run=run)
+    _choose(result, trial, timer, progress)
     while (dropped := _weigh_once(result, trial, timer, progress)) is not None:
         worst, (time, run) = dropped
         reason = f"the graph is predicted faster without it: {time:.3f} ms instead of {result.after:.3f} ms"
@@ -68,6 +86,22 @@ def weigh(
         result.rules, result.after, result.run = [r for r in result.rules if r.name != worst], time, run
         result.gains.pop(worst)
     return result
+
+
+def _choose(result: Weighed, trial: Trial, timer: Estimator, progress: Progress | None) -> None:
+    """Try every other form that rules could write at a kind of place, one kind after the other."""
+    assert result.run is not None and result.after is not None
+    kinds = list(result.run.options.items())
+    for done, ((rule, place), names) in enumerate(kinds):
+        if progress is not None:
+            progress(f"choose {rule}", done, len(kinds))
+        form, times = names[0], {names[0]: result.after}
+        for name in names[1:]:
+            run = trial(result.rules, result.run.before(rule), result.forms | {(rule, place): name})
+            times[name] = timer(run.model)
+            if times[name] < result.after * (1 - _WORTH):
+                form, result.after, result.run = name, times[name], run
+        result.choices.append(Choice(rule, place, form, times))
 
 
 def _as_a_whole(rules: Sequence[Rewrite[Any]], run: Run, before: float, best: float) -> Weighed:
@@ -91,7 +125,7 @@ def _weigh_once(
         if progress is not None:
             progress(f"weigh {rule.name}", done, len(judged))
         others = [r for r in result.rules if r is not rule]
-        other = trial(others, result.run.checkpoints.get(rule.name))
+        other = trial(others, result.run.before(rule.name), result.forms)
         without[rule.name] = timer(other.model), other
         result.gains[rule.name] = without[rule.name][0] - best
     worst = min(without, key=lambda name: without[name][0], default=None)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from n6convert.rewrites import matmul_to_mul_mean
+from n6convert.rewrites import RewriteConfig, matmul_to_mul_mean, rewrite
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, reasons, software
@@ -40,3 +40,27 @@ def test_an_attention_block_keeps_no_cpu_epoch(target: str) -> None:
     assert software(model, target)["Conv"] == 8
     rules = ("matmul-to-mul-mean", "linear-to-conv", "softmax-decompose", "transpose-by-slices")
     assert not software(apply(model, *rules, target=target).model, target)
+
+
+def test_the_software_convolution_stays_where_it_is_faster() -> None:
+    costs = lambda m: float("MatMul" not in ops(m))  # noqa: E731
+    model = product([1, 2, 13, 8], [1, 2, 8, 10])
+    result = rewrite(model, None, RewriteConfig(), estimator=costs, threads=1)
+    assert not result.applied
+    assert "software Conv is predicted faster, 0.000 ms instead of 1.000 ms" in reasons(result, "matmul-to-mul-mean")
+
+
+def test_the_form_is_chosen_by_time_and_the_others_are_told() -> None:
+    """Rows first; columns are taken where the whole graph is faster with them."""
+    g = GraphWriter()
+    x = g.input("x", [1, 48, 64])
+    keys, values = g.node("Relu", g.linear(x, 64, 64)), g.linear(x, 64, 64)
+    model = g.model(g.node("MatMul", g.node("Transpose", keys, perm=[0, 2, 1]), values))
+    result = rewrite(model, None, RewriteConfig(), target=NEW, threads=1)
+    line = next(line for line in result.facts()["applied"] if line["rule"] == "matmul-to-mul-mean")
+    assert "ms instead of software Conv" in line["because"][0]
+    assert [c.place for c in result.choices] == ["1 x [64, 48] [48, 64]", "1 x [64, 48] [48, 64], blocks"]
+    assert result.choices[0].milliseconds.keys() == {"rows", "columns"}
+    for choice in result.choices:
+        assert choice.milliseconds[choice.form] <= min(choice.milliseconds.values()) * 1.002
+    assert not software(result.model, NEW)

@@ -14,8 +14,6 @@ from onnx_ir.tape import Tape
 __all__ = ["Writer"]
 
 _OPSET, _IR_VERSION = 17, 8
-#: inputs of one Concat that were seen in hardware (SPEC m.9)
-_CONCAT_INPUTS = 4
 
 
 class Writer:
@@ -56,27 +54,18 @@ class Writer:
     def split(self, name: str, x: ir.Value, sizes: Sequence[int], axis: int = 1) -> Sequence[ir.Value]:
         """Parts of the given sizes along an axis."""
         parts = self._tape.op_multi_out(
-            "Split", [x, self._integers(sizes)], {"axis": axis}, num_outputs=len(sizes), name=name
+            "Split", [x, self.integers(sizes)], {"axis": axis}, num_outputs=len(sizes), name=name
         )
         for i, part in enumerate(parts):
             part.name = f"{name}.{i}"
         return parts
 
-    def concat(self, name: str, parts: Sequence[ir.Value]) -> ir.Value:
-        """Equal parts joined on the channel axis, a few at a time."""
-        level, rest = 0, list(parts)
-        while len(rest) > 1:
-            groups = [rest[i : i + _CONCAT_INPUTS] for i in range(0, len(rest), _CONCAT_INPUTS)]
-            last = len(groups) == 1
-            rest = [
-                g[0] if len(g) == 1 else self.op("Concat", name if last else f"{name}.{level}.{i}", *g, axis=1)
-                for i, g in enumerate(groups)
-            ]
-            level += 1
-        return rest[0]
+    def slice(self, name: str, x: ir.Value, start: int, stop: int, axis: int = -1) -> ir.Value:
+        """Elements start..stop-1 of an axis."""
+        return self.op("Slice", name, x, *(self.integers([value]) for value in (start, stop, axis)))
 
     def reshape(self, name: str, x: ir.Value, shape: Sequence[int]) -> ir.Value:
-        return self.op("Reshape", name, x, self._integers(shape))
+        return self.op("Reshape", name, x, self.integers(shape))
 
     def finish(self, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]) -> ir.Model:
         """The model, with all shapes inferred."""
@@ -87,7 +76,8 @@ class Writer:
         model = ir.Model(graph, ir_version=_IR_VERSION, producer_name="n6convert")
         return ShapeInferencePass()(model).model
 
-    def _integers(self, numbers: Sequence[int]) -> ir.Value:
+    def integers(self, numbers: Sequence[int]) -> ir.Value:
+        """An initializer of shapes, axes and ends; equal ones are one."""
         key = tuple(numbers)
         if key not in self._shapes:
             self._shapes[key] = self.constant(f"numbers_{'_'.join(map(str, key))}", np.array(key, np.int64))

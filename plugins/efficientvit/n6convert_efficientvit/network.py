@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from n6convert_efficientvit.attention import AttentionForm, write_attention
+from n6convert_efficientvit.attention import write_attention
 from n6convert_efficientvit.graph import Writer
 from n6convert_efficientvit.parameters import Parameters
 
@@ -15,9 +15,7 @@ _ATTENTION_FROM = 2
 _NORM_EPSILON = 1e-5
 
 
-def build_network(
-    parameters: Parameters, size: tuple[int, int], attention: AttentionForm = "steps", name: str = "efficientvit"
-) -> ir.Model:
+def build_network(parameters: Parameters, size: tuple[int, int], name: str = "efficientvit") -> ir.Model:
     """The float graph.
 
     Input ``images``: float32 ``[1, 3, h, w]``, ImageNet mean and deviation. Output ``logits``: ``[1, classes]``.
@@ -25,20 +23,18 @@ def build_network(
     Args:
         parameters: the weights.
         size: input height and width in pixels, multiples of 32.
-        attention: how the products of two activations are written; all forms are the same function.
         name: name of the graph.
     """
-    network = _Network(parameters, size, attention, name)
+    network = _Network(parameters, size, name)
     image = ir.Value(name=INPUT, shape=ir.Shape((1, 3, *size)), type=ir.TensorType(ir.DataType.FLOAT))
     return network.graph.finish([image], [network.head(network.body(image))])
 
 
 class _Network:
-    def __init__(self, parameters: Parameters, size: tuple[int, int], attention: AttentionForm, name: str) -> None:
+    def __init__(self, parameters: Parameters, size: tuple[int, int], name: str) -> None:
         self.graph = Writer(name)
         self._parameters = parameters
         self._size = size
-        self._form = attention
 
     def body(self, x: ir.Value) -> ir.Value:
         """Stem and stages, ``[1, 3, h, w]`` to ``[1, widths[-1], h/32, w/32]``."""
@@ -89,7 +85,7 @@ class _Network:
 
     def attention_block(self, name: str, x: ir.Value, stride: int) -> ir.Value:
         module, grid = f"{name}.context_module", (self._size[0] // stride, self._size[1] // stride)
-        x = self.add(module, write_attention(self.graph, self._parameters, f"{module}.main", x, grid, self._form), x)
+        x = self.add(module, write_attention(self.graph, self._parameters, f"{module}.main", x, grid), x)
         module = f"{name}.local_module"
         return self.add(module, self.bottleneck(f"{module}.main", x), x)
 

@@ -10,7 +10,6 @@ from pydantic import Field, field_validator
 from n6convert.classifier import ImageClassifier, ImageFormat
 from n6convert.plugin import BuildRequest, FloatModel, PluginOptions, SourceError, Weights
 from n6convert_efficientvit.architecture import ARCHITECTURES
-from n6convert_efficientvit.attention import AttentionForm
 from n6convert_efficientvit.network import build_network
 from n6convert_efficientvit.parameters import Parameters, load_parameters, seeded_parameters
 
@@ -26,9 +25,6 @@ class EfficientVitOptions(PluginOptions):
     """Options of the EfficientViT models."""
 
     imgsz: int | tuple[int, int] = Field(224, description="input size in pixels, or [height, width]; multiples of 32")
-    attention: AttentionForm = Field(
-        "steps", description="`steps`: products and means that the NPU has; `matmul`: products of two activations"
-    )
     crop: float = Field(_CROP, gt=0, le=1, description="share of the image's short side that the network looks at")
 
     @field_validator("imgsz")
@@ -70,7 +66,7 @@ class EfficientVit(ImageClassifier):
         """The float graph, from a checkpoint or seeded numbers; sizes are read off the checkpoint."""
         options = cast(EfficientVitOptions, self.options)
         parameters = self._parameters(request)
-        model = build_network(parameters, options.size, options.attention, self.name)
+        model = build_network(parameters, options.size, self.name)
         form = ImageFormat("nchw", *options.size, 3, _MEAN, _STD, fit="crop", crop=options.crop, smooth=True)
         return FloatModel(model, self.facts(form))
 
