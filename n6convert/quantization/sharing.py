@@ -113,5 +113,5 @@ def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
             continue
         if not is_constant(value) or value.const_value is None:
             return None
-        bounds[index] = float(value.const_value.numpy())
+        bounds[index] = float(value.const_value.numpy().item())
     return (bounds[0], bounds[1]) if bounds[0] <= 0 <= bounds[1] else None

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from n6convert.plugin import Outputs, Sample
     from n6convert.run import Run
 
-__all__ = ["Evaluate", "refuse_unjudgeable_samples"]
+__all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labelled", "metric_of", "refuse_unjudgeable_samples"]
 
 PICTURES = "pictures"
+#: samples that had a say in the INT8 model: ranges, choice of methods, whether they suffice
+SEEN = ("calibration", "held_back", "accepting")
 
 
 class Evaluate(Stage):
@@ -100,11 +102,11 @@ def _sqnr(pair: Pair, run: Run) -> dict[str, float | None]:
 def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str, Any]:
     from n6convert.metrics.base import bootstrap_drop
 
-    seen = {s["sha256"] for part in ("calibration", "held_back") for s in calibration.get(part, [])}
-    metrics = _metric(run), _metric(run)
+    seen = {s["sha256"] for part in SEEN for s in calibration.get(part, [])}
+    metrics = metric_of(run), metric_of(run)
     used: list[dict[str, str]] = []
     overlapping = 0
-    for sample in _labelled(run):
+    for sample in labelled(run):
         if sample.sha256 in seen:
             overlapping += 1
             continue
@@ -133,28 +135,35 @@ def _summary(reference: Score, quantized: Score, interval: Any) -> dict[str, Any
         "unit": reference.unit,
         "float": abs(points) * reference.value,
         "int8": abs(points) * quantized.value,
-        "drop": points * (reference.value - quantized.value),
+        "drop": drop_in_points(reference, quantized),
         "samples": reference.samples,
         "interval": [abs(points) * interval.low, abs(points) * interval.high] if interval else None,
         "details": {"float": dict(reference.details), "int8": dict(quantized.details)},
     }
 
 
+def drop_in_points(reference: Score, quantized: Score) -> float:
+    """What INT8 loses: shares in points, errors as they are; above 0 is worse."""
+    return (100 if reference.higher_is_better else -1) * (reference.value - quantized.value)
+
+
 def refuse_unjudgeable_samples(run: Run) -> None:
     """Raise SourceError for labelled samples that cannot be opened or judged, before minutes go into anything else."""
     if run.recipe.evaluation.source is not None:
-        _metric(run)
-        _labelled(run)
+        metric_of(run)
+        labelled(run)
 
 
-def _labelled(run: Run) -> Iterator[Sample]:
+def labelled(run: Run) -> Iterator[Sample]:
+    """The recipe's labelled samples."""
     from n6convert.sampling import open_source
 
     section = run.recipe.evaluation
     return iter(open_source(run, str(section.source), section.samples))
 
 
-def _metric(run: Run) -> Metric:
+def metric_of(run: Run) -> Metric:
+    """A fresh metric of the model's task; raises SourceError where it has none."""
     with guarded(run, "metric"):
         metric = run.ready_plugin.metric()
     if metric is None:

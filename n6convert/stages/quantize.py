@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.cache import sha256_of
+from n6convert.stages.accepting import Accepting
 from n6convert.stages.base import Inputs, Stage, StageResult
 from n6convert.stages.evaluate import refuse_unjudgeable_samples
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAIN", "Quantize"]
 
 #: no accuracy method: nothing that only pays for answers that mean something
-PLAIN: dict[str, Any] = {"equalization": False, "bias_correction": False, "rounding": "nearest"}
+PLAIN: dict[str, Any] = {"equalization": False, "bias_correction": "off", "rounding": "nearest"}
 
 
 class Quantize(Stage):
@@ -31,23 +32,38 @@ class Quantize(Stage):
         if config.ranges_file and Path(config.ranges_file).is_file():
             choices["ranges_file"] = sha256_of(Path(config.ranges_file))
         parts = {"quantization": choices, "samples": run.sampling.key(), "seed": run.recipe.seed}
-        return parts | {"target": run.recipe.target}
+        return parts | {"target": run.recipe.target} | _acceptance(run)
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu.zero_points import zero_point_cycles
         from n6convert.quantization.quantizer import quantize
 
         refuse_unjudgeable_samples(run)
+        model = inputs["rewrite"].load()
+        accepting = Accepting(run, model)
         result = quantize(
-            inputs["rewrite"].load(), run.sampling.calibration, _config(run),
+            model, run.sampling.calibration, _config(run),
             held_back=run.sampling.held_back, cheap_zero_points=partial(zero_point_cycles, target=run.recipe.target),
-            seed=run.recipe.seed, progress=run.progress,
+            accepted=accepting if accepting.limited else None, seed=run.recipe.seed, progress=run.progress,
         )
         found = dict(result.facts)
         samples = run.sampling.facts()
+        if accepting.used:
+            samples["accepting"] = [{"id": i, "sha256": h} for i, h in accepting.used.items()]
         found["skipped"] = sorted(_skipped(run))
         warnings = [*samples.pop("warnings"), *found.pop("warnings", [])]
         return StageResult({"quantization": found, "samples": samples, "warnings": warnings}, result.model)
+
+
+def _acceptance(run: Run) -> dict[str, Any]:
+    """What decides when enough methods were tried."""
+    limits, evaluation = run.recipe.acceptance, run.recipe.evaluation
+    found: dict[str, Any] = {"min_sqnr_db": limits.min_sqnr_db, "max_drop": limits.max_drop}
+    if limits.max_drop is not None and evaluation.source is not None:
+        from n6convert.samples import fingerprint_samples
+
+        found["labelled"] = fingerprint_samples(evaluation.source, limit=evaluation.samples)
+    return found
 
 
 def _config(run: Run) -> QuantizationConfig:

@@ -1,0 +1,86 @@
+"""What each accuracy method brings on networks built to be hard, in dB of SQNR over plain min-max ranges.
+
+    python benchmarks/bench_methods.py [CASE ...] [--small] [--samples 32] [--file NAME=FLOAT.onnx=SAMPLES_FOLDER ...]
+
+The networks have the weight statistics that training leaves behind (``nets/trained_like.py``). Each row is one run of
+the quantizer with that method alone on top of min-max ranges, the last one the default recipe. All are judged on
+samples that neither calibration nor the quantizer's own judge saw: a method kept by accident shows as a loss.
+``--file`` adds a float model of your own with encoded samples (``.npz``, arrays by input name).
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from nets.trained_like import CASES, images
+
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.judge import Judge
+from n6convert.quantization.prepare import prepare
+
+#: row -> what it switches on
+ROWS: dict[str, dict[str, Any]] = {
+    "min-max": {},
+    "mse ranges": {"ranges": "mse"},
+    "equalization": {"equalization": True},
+    "bias correction": {"bias_correction": "sequential"},
+    "analytic bias": {"bias_correction": "analytic"},
+    "rounding": {"rounding": "second-order"},
+}
+PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", help=", ".join(CASES))
+    parser.add_argument("--small", action="store_true", help="the instances of the tests")
+    parser.add_argument("--samples", type=int, default=32, help="calibration samples")
+    parser.add_argument("--file", action="append", default=[])
+    options = parser.parse_args()
+    print(f"{'case':<18} {'method':<16} {'SQNR dB':>8} {'gain':>7} {'seconds':>8} {'peak MB':>8}")
+    for name in options.cases or ([] if options.file else CASES):
+        compare(name, *built(name, options.small, options.samples), options.samples)
+    for given in options.file:
+        name, model, folder = given.split("=")
+        compare(name, ir.load(model), [dict(np.load(f)) for f in sorted(Path(folder).glob("*.npz"))], options.samples)
+
+
+def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[str, Any]]]:
+    """A case's float model and its samples: ``count`` to calibrate on, 16 for the quantizer's judge, 16 for ours."""
+    build, size, fewer = CASES[name]
+    given = fewer if small else {}
+    pictures = images(count + 32, given.get("size", size), seed=1)
+    return ir.from_proto(build(**given)), [{"image": p} for p in pictures]
+
+
+def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count: int) -> None:
+    judge = Judge(prepare(model), samples[count + 16 :])
+    base = None
+    for row, choices in {**ROWS, "default recipe": None}.items():
+        config = QuantizationConfig() if choices is None else QuantizationConfig(**{**PLAIN, **choices})
+        start = time.perf_counter()
+        try:
+            result = quantize(model, source(samples[:count]), config, held_back=source(samples[count : count + 16]))
+        except Exception as error:  # a method may not apply to a model; the row says why
+            print(f"{name:<18} {row:<16} {str(error).splitlines()[0]}")
+            continue
+        score, seconds = judge.score(result.model), time.perf_counter() - start
+        base = score if base is None else base
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{name:<18} {row:<16} {score:8.2f} {score - base:7.2f} {seconds:8.1f} {peak:8.0f}", flush=True)
+
+
+def source(samples: Iterable[Mapping[str, Any]]) -> Any:
+    kept = list(samples)
+    return lambda: iter(kept)
+
+
+if __name__ == "__main__":
+    main()
