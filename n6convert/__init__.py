@@ -6,8 +6,9 @@ what is installed. Everything here is loaded when it is first used, so that impo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from n6convert.lazy import first_use
 
 if TYPE_CHECKING:
     from n6convert.api import convert, models
@@ -43,12 +44,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.acceptance import refuse_unjudgeable
 from n6convert.errors import RecipeError, SourceError
+from n6convert.naming import nearest
 from n6convert.recipe_errors import KeyPath
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
     """Raise for what can only fail later on.
 
     Raises:
-        RecipeError: an unknown target or profile, or a limit that this recipe cannot measure.
+        RecipeError: an unknown target, profile or rewrite, or a limit that this recipe cannot measure.
         SourceError: samples, labels or ranges that do not exist.
     """
     _check_boards(recipe, draft)
+    _check_rewrites(recipe, draft)
     refuse_unjudgeable(recipe)
     named = {
         ("calibration", "source"): recipe.calibration.source,
@@ -50,6 +52,36 @@ def _check_boards(recipe: Recipe, draft: Draft) -> None:
     except RecipeError as error:
         error.place = _written(draft, key)
         raise
+
+
+def _check_rewrites(recipe: Recipe, draft: Draft) -> None:
+    """Names of rules; a plugin is loaded for its own only where the catalog does not know a name."""
+    section = recipe.rewrite
+    named = {"rules": section.rules, "exclude": section.exclude, "approximate": section.approximate}
+    wanted = [(key, name) for key, names in named.items() if isinstance(names, list) for name in names]
+    if not wanted:
+        return
+    from n6convert.rewrites import all_rules
+
+    known = {rule.name for rule in all_rules()}
+    if not known.issuperset(name for _, name in wanted):
+        known |= _rules_of_plugin(recipe, draft)
+    for key, name in wanted:
+        if name not in known:
+            close = nearest(name, known)
+            raise RecipeError(
+                f"there is no rewrite {name!r}", place=_written(draft, ("rewrite", key)),
+                limit=", ".join(sorted(known)), remedy=f"did you mean {' or '.join(close)}?" if close else None,
+            )
+
+
+def _rules_of_plugin(recipe: Recipe, draft: Draft) -> set[str]:
+    from n6convert.recipes_io import check
+    from n6convert.registry import load_plugin
+
+    plugin = load_plugin(recipe.model)
+    options = check(plugin.Options, recipe.options, draft, ("options",))
+    return {rule.name for rule in plugin(recipe.model, options).rewrites()}
 
 
 def _written(draft: Draft, key: KeyPath) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
     from n6convert.plugin import Feeds
     from n6convert.run import Run
 
-__all__ = ["Sampling", "open_source"]
+__all__ = ["Sampling", "blaming", "open_source"]
+
+
+@contextmanager
+def blaming(samples: str) -> Iterator[None]:
+    """Say which samples are at fault, not which stage happened to read them first."""
+    try:
+        yield
+    except SourceError as error:
+        error.stage = error.stage or samples
+        raise
 
 
 def open_source(run: Run, path: str, limit: int | None) -> SampleSource:
@@ -71,6 +82,10 @@ class Sampling:
     @cached_property
     def source(self) -> SampleSource:
         """Opened source; raises SourceError when there is nothing to calibrate on."""
+        with blaming("calibration samples"):
+            return self._open()
+
+    def _open(self) -> SampleSource:
         from n6convert.run import guarded
 
         config = self._config
@@ -122,12 +137,13 @@ class Sampling:
     def samples(self, part: str) -> Iterator[Sample]:
         """Samples of ``calibration`` or ``held_back``, in order."""
         held = self._held_back_positions
-        for position, sample in enumerate(self.source):
-            if position >= self._used:
-                return
-            if (position in held) == (part == "held_back"):
-                self.hashes[part][sample.id] = sample.sha256
-                yield sample
+        with blaming("calibration samples"):
+            for position, sample in enumerate(self.source):
+                if position >= self._used:
+                    return
+                if (position in held) == (part == "held_back"):
+                    self.hashes[part][sample.id] = sample.sha256
+                    yield sample
 
     def facts(self) -> dict[str, Any]:
         """For the report and the manifest, after the samples were used."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from n6convert.recipe import SimplifyConfig
 
-__all__ = ["SimplifyResult", "simplify"]
+__all__ = ["SimplifyResult", "refuse_nothing", "simplify"]
 
 Feeds = dict[str, "NDArray[Any]"]
 Progress = Callable[[str, int, int | None], None]
@@ -76,6 +76,7 @@ def simplify(
     Raises:
         GraphError: the model is malformed or does not run.
         RewriteError: a pass changed the answers by more than the tolerance.
+        GraphError: nothing is left to compute.
     """
     gate = _Gate(model, feeds, config.tolerance)
     warnings: list[str] = []
@@ -89,6 +90,7 @@ def simplify(
             say(warnings[-1], 0, None)
     say("onnx-ir passes", 0, None)
     mended = _passes(current)
+    refuse_nothing(current)
     difference = gate.check(current)
     facts = {
         "nodes": {"before": len(model.graph), "after": len(current.graph)},
@@ -98,6 +100,15 @@ def simplify(
         "warnings": warnings,
     }
     return SimplifyResult(current, facts)
+
+
+def refuse_nothing(model: ir.Model) -> None:
+    """Raise GraphError for a graph in which nothing is computed: outputs are inputs or constants."""
+    if all(node.op_type in ("Identity", "Constant") for node in model.graph):
+        raise GraphError(
+            "the graph simplifies to nothing: every output is an input or a constant", place=model.graph.name,
+            limit="operators for the NPU", remedy="check what was exported: the network itself seems to be missing",
+        )
 
 
 class _Gate:

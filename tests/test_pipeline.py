@@ -288,6 +288,28 @@ def test_nan_in_a_result_is_traced_to_its_node(toy: Path) -> None:
     assert "middle (Sqrt)" in str(caught.value)
 
 
+def test_bad_samples_are_blamed_and_not_the_stage_that_read_them_first(toy: Path) -> None:
+    images = np.random.default_rng(0).random((6, 8, 8, 3)).astype(np.float32)
+    images[2, 0, 0, 0] = np.nan
+    np.savez("bad.npz", images)
+    with pytest.raises(SourceError, match="NaN or infinity") as caught:
+        n6convert.convert("seer", weights="seeded", calibration="bad.npz", settings=FAST)
+    assert caught.value.stage == "calibration samples"
+
+
+def test_a_misspelt_rewrite_costs_no_work(toy: Path) -> None:
+    for key in ("exclude", "approximate", "rules"):
+        with pytest.raises(RecipeError, match="there is no rewrite 'softmax-decompos'") as caught:
+            run(settings=FAST | {f"rewrite.{key}": ["softmax-decompos"]})
+        assert "softmax-decompose" in str(caught.value.remedy) and f"rewrite.{key}" in str(caught.value.place)
+    assert not entries("export")
+
+
+def test_what_a_plugin_notes_is_a_warning(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("N6_TOY_NOTE", "the head was left as it is")
+    assert "the head was left as it is" in run().report.warnings
+
+
 def test_batch_other_than_one_is_refused(toy: Path) -> None:
     with pytest.raises(GraphError, match="batch 1"):
         run(options={"batch": 2})

@@ -36,6 +36,14 @@ def feeds() -> list[dict[str, np.ndarray]]:
     return [{"x": np.random.default_rng(0).normal(size=(1, 4, 8, 8)).astype(np.float32)}]
 
 
+@pytest.mark.parametrize("body", ["y = Identity (x)", "t = Identity (x)\n y = Identity (t)", "y = Expand (one, sizes)"])
+def test_a_graph_without_a_network_is_refused(body: str) -> None:
+    head = '<ir_version: 10, opset_import: ["" : 17]> g (float[1,4,8,8] x) => (float[1,4,8,8] y)'
+    text = f"{head} <float[1] one = {{1.0}}, int64[4] sizes = {{1, 4, 8, 8}}> {{ {body} }}"
+    with pytest.raises(GraphError, match="simplifies to nothing"):
+        simplify(ir.from_onnx_text(text), feeds, SimplifyConfig(onnxsim=False))
+
+
 @pytest.mark.parametrize("onnxsim", [True, False])
 def test_same_function_in_fewer_nodes(onnxsim: bool) -> None:
     original = model()

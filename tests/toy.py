@@ -82,7 +82,8 @@ class Toy(ModelPlugin):
             [numpy_helper.from_array(value, name) for name, value in weights.items()],
         )
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        return FloatModel(ir.from_proto(proto), {"classes": "a,b"})
+        note = os.environ.get("N6_TOY_NOTE")
+        return FloatModel(ir.from_proto(proto), {"classes": "a,b"} | ({"note": note} if note else {}))
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         path = os.environ.get("N6_TOY_PRETRAINED")

@@ -77,7 +77,7 @@ def _fixed(name: str, value: ir.Value, told: Sequence[int] | None, size: tuple[i
     rest = _sized(current[1:], size)
     if None in rest:
         guess = [1, *(d if d is not None else 224 if len(current) == 4 else 128 for d in current[1:])]
-        raise _ask(name, current, guess)
+        raise _ask(name, _open_axes(value, rest), guess)
     if len(current) > 1 and batch[0] != 1:
         raise RecipeError(
             "the model has a fixed batch; the NPU computes batch 1",
@@ -97,9 +97,20 @@ def _sized(rest: list[int | None], size: tuple[int, int] | None) -> list[int | N
     return [*size, rest[2]] if rest[:2] == [None, None] else rest
 
 
+def _open_axes(value: ir.Value, rest: Sequence[int | None]) -> str:
+    """``axis 2 (height), axis 3``: the axes behind the batch that nobody fixed, by their symbol where they have one."""
+    assert value.shape is not None
+    symbols = [getattr(dimension, "value", None) for dimension in value.shape]
+    return ", ".join(
+        f"axis {axis} ({symbols[axis]})" if symbols[axis] else f"axis {axis}"
+        for axis, size in enumerate(rest, start=1)
+        if size is None
+    )
+
+
 def _ask(name: str, found: object, guess: list[int]) -> RecipeError:
     return RecipeError(
-        "an input has a dynamic shape, and only the batch can be guessed",
+        "an input has open sizes, and only the batch can be guessed",
         place=name,
         found=found,
         remedy=f"set `options: {{shapes: {{{name}: {guess}}}}}` with your own numbers (images: `imgsz` is enough)",

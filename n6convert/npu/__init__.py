@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from n6convert.lazy import first_use
 
 if TYPE_CHECKING:
     from n6convert.npu.estimation import Estimate, estimate
@@ -10,18 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "estimate", "explain", "operator_table"]
 
+#: loaded on first use: the command line must not pay for what it does not call
 _HOMES = {
     "Estimate": "estimation",
     "estimate": "estimation",
     "explain": "explanation",
     "operator_table": "explanation",
 }
-
-
-def __getattr__(name: str) -> Any:
-    """Load on first use: the command line must not pay for what it does not call."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = first_use(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from n6convert.lazy import first_use
 from n6convert.rewrites.config import RewriteConfig
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "rewrite",
 ]
 
+#: loaded on first use: recipes read this package's schema, which must not cost importing onnx
 _HOMES = {
     "RewriteResult": "api",
     "rewrite": "api",
@@ -32,12 +34,4 @@ _HOMES = {
     "COMBINATIONS": "catalog",
     "all_rules": "catalog",
 }
-
-
-def __getattr__(name: str) -> Any:
-    """Load on first use: recipes read this package's schema, which must not cost importing onnx."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = first_use(__name__, _HOMES)

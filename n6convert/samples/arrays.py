@@ -82,7 +82,9 @@ class ImageArray(ListedSource[int]):
         image = self._images[item]
         image = image if image.shape[2] in (1, 3, 4) else image.transpose(1, 2, 0)
         if image.dtype.kind == "f":
-            if not np.isfinite(image).all() or image.min() < -0.01 or image.max() > 255.5:
+            if not np.isfinite(image).all():
+                raise Unreadable("NaN or infinity among the values")
+            if image.min() < -0.01 or image.max() > 255.5:
                 raise Unreadable(f"values {image.min():.3g} to {image.max():.3g}; images are 0..1 or 0..255")
             image = np.round(image * (255 if self._scale() else 1))
         image = as_rgb(image.clip(0, 255).astype(np.uint8))
@@ -100,11 +102,23 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
         arrays = dict(content) if isinstance(content, Mapping) else {"": content}
     except Exception as error:  # zipfile, numpy and OS errors
         raise SourceError(
-            "the array file cannot be read", place=file, found=f"{type(error).__name__}: {error}"
+            "the array file cannot be read", place=file, limit="numeric arrays, saved by numpy.save or numpy.savez",
+            found=_why(file, error), remedy="write it again",
         ) from error
     if not arrays or any(a.ndim == 0 or a.dtype.kind not in "biuf" for a in arrays.values()):
         raise SourceError("the array file holds no numeric arrays", place=file, limit="numbers with a samples axis")
     return arrays
+
+
+def _why(file: Path, error: Exception) -> str:
+    """What is wrong in our words: numpy's own advice is to load the file unsafely."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    with file.open("rb") as stream:
+        head = stream.read(6)
+    if not head.startswith((b"PK", b"\x93NUMPY")):
+        return "neither an .npy nor an .npz file" if head else "an empty file"
+    return "Python objects" if "pickle" in str(error) else f"a damaged file ({error})"
 
 
 def _by_input(arrays: dict[str, NDArray[Any]], info: ModelInfo | None, file: Path) -> dict[str, NDArray[Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from n6convert.run import guarded
+from n6convert.simplify import refuse_nothing
 from n6convert.stages.base import Inputs, Stage, StageResult
 
 if TYPE_CHECKING:
@@ -33,4 +34,5 @@ class Rewrite(Stage):
             inputs["simplify"].load(), lambda: run.sampling.first(_PROOF_SAMPLES), run.recipe.rewrite,
             target=run.recipe.target, extra=extra, progress=run.progress,
         )
+        refuse_nothing(result.model)
         return StageResult({"rewrites": result.facts()}, result.model)

@@ -203,7 +203,14 @@ def test_bad_arrays(tmp_path: Path) -> None:
     (tmp_path / "e.npz").write_bytes(b"PK\x03\x04")
     for name, words in (("a", "[1, 4]"), ("b", "lacks an input"), ("c", "different numbers")):
         assert words in refusal(tmp_path / f"{name}.npz", "arrays", info=INFO)
-    assert "cannot be read" in refusal(tmp_path / "d.npy", "arrays") + refusal(tmp_path / "e.npz", "arrays")
+    (tmp_path / "f.npz").write_bytes(b"no array at all")
+    (tmp_path / "g.npy").write_bytes(b"")
+    for name, words in (
+        ("d.npy", "Python objects"), ("e.npz", "a damaged file"), ("f.npz", "neither an .npy"), ("g.npy", "an empty")
+    ):  # fmt: skip
+        text = refusal(tmp_path / name, "arrays")
+        assert "cannot be read" in text and words in text
+        assert "pickle" not in text, "numpy's advice is unsafe"
 
 
 @pytest.mark.parametrize("form", ["bytes", "unit floats", "wide floats", "channels first"])
@@ -234,6 +241,8 @@ def test_swapped_channels_are_suspected_in_arrays(data_dir: Path, tmp_path: Path
 def test_normalised_images_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(2, 8, 8, 3)))
     assert "0..1 or 0..255" in refusal(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.full((2, 8, 8, 3), np.nan))
+    assert "NaN or infinity among the values" in refusal(tmp_path / "b.npy")
 
 
 # -- text -------------------------------------------------------------------------------------------------------------

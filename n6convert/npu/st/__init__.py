@@ -48,6 +48,11 @@ def read_report(*paths: str | Path) -> StReport:
 
 def _read_one(path: str | Path) -> StReport:
     head = read_bytes(path)[:400].lstrip()
+    if b"\0" in head:
+        raise SourceError(
+            "this is no compiler report: the file is binary", place=path,
+            limit="network_generate_report.txt, c_info.json, network.csv, network.c, or a log of generate or validate",
+        )
     if head.startswith((b"{", b"[")):
         data = read_json(path)
         board = parse_validate_info(data)

@@ -26,15 +26,6 @@ class Keypoint(ctypes.Structure):
     _fields_ = [("x", ctypes.c_float), ("y", ctypes.c_float), ("score", ctypes.c_float)]
 
 
-def ports_of(outputs):
-    ports = []
-    for name, values in outputs.items():
-        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        scale = np.float32((high - low) / 255)
-        ports.append(Port(name, values.shape, float(scale), int(np.rint(-128 - low / scale)), channel_last=True))
-    return ports
-
-
 def found_by_c(folder, compile_c, outputs, ports):
     firmware = pose_firmware(STEM, ports)
     header = interface_header(STEM, [], ports, None, firmware.defines)
@@ -52,7 +43,7 @@ def real_again(outputs, ports):
     return {p.name: p.from_board(p.to_board(outputs[p.name])) for p in ports}
 
 
-def test_heat_maps_of_a_real_network(data_dir, tmp_path, compile_c):
+def test_heat_maps_of_a_real_network(data_dir, tmp_path, compile_c, int8_ports):
     plugin = MoveNet("movenet", MoveNetOptions())
     weights = Weights("file", data_dir / "weights" / "movenet_lightning_heatmaps_192_float.onnx")
     made = plugin.build(BuildRequest(weights, 0, tmp_path))
@@ -62,7 +53,7 @@ def test_heat_maps_of_a_real_network(data_dir, tmp_path, compile_c):
     for path in sorted((data_dir / "images" / "lspet").glob("*.jpg"))[:4]:
         sample = Sample(path.name, np.asarray(Image.open(path).convert("RGB")))
         outputs = session.run(plugin.encode(sample))
-        ports = ports_of(outputs)
+        ports = int8_ports(outputs)
         folder = tmp_path / path.stem
         folder.mkdir()
         expected = decode_heatmaps(real_again(outputs, ports)["heatmaps"])
@@ -70,7 +61,7 @@ def test_heat_maps_of_a_real_network(data_dir, tmp_path, compile_c):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_four_heads(seed, tmp_path, compile_c):
+def test_four_heads(seed, tmp_path, compile_c, int8_ports):
     rng = np.random.default_rng(seed)
     shapes = {
         "center": (1, 1, 12, 16),
@@ -80,7 +71,7 @@ def test_four_heads(seed, tmp_path, compile_c):
     }
     outputs = {name: rng.uniform(0, 1, shape) for name, shape in shapes.items()}
     outputs["regression"] = rng.normal(0, 3, shapes["regression"])
-    ports = ports_of(outputs)
+    ports = int8_ports(outputs)
     expected = decode_four_heads(real_again(outputs, ports))
     np.testing.assert_allclose(found_by_c(tmp_path, compile_c, outputs, ports), expected, atol=1e-5)
 

@@ -31,16 +31,6 @@ def built(kind, name, weights, tmp_path, **options):
     return plugin, Session(made.model)
 
 
-def quantized_ports(outputs):
-    """A min-max int8 grid for every output, as firmware sees it."""
-    ports = []
-    for name, values in outputs.items():
-        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        scale = np.float32((high - low) / 255)
-        ports.append(Port(name, values.shape, float(scale), int(np.rint(-128 - low / scale)), channel_last=True))
-    return ports
-
-
 def found_by_c(library, plugin, ports, outputs):
     points = plugin._keypoints()
     count = points[0] if points else 0
@@ -71,23 +61,23 @@ def images(folder: Path, count: int):
         yield Sample(path.name, np.asarray(Image.open(path).convert("RGB")))
 
 
-def test_c_agrees_with_python_on_real_images(data_dir, tmp_path, compile_c):
+def test_c_agrees_with_python_on_real_images(data_dir, tmp_path, compile_c, int8_ports):
     weights = Weights("file", data_dir / "weights" / "yolov8n.pt")
     plugin, session = built(YoloV8, "yolov8n", weights, tmp_path)
-    compare(plugin, session, images(data_dir / "images" / "coco_det", 12), tmp_path, compile_c, least=20)
+    compare(plugin, session, images(data_dir / "images" / "coco_det", 12), tmp_path, compile_c, int8_ports, least=20)
 
 
-def test_c_agrees_with_python_on_keypoints(data_dir, tmp_path, compile_c):
+def test_c_agrees_with_python_on_keypoints(data_dir, tmp_path, compile_c, int8_ports):
     source = data_dir / "weights" / "yolov8n_pose_256_float.onnx"
     plugin, session = built(YoloV8Pose, "yolov8n-pose", Weights("file", source), tmp_path)
-    compare(plugin, session, images(data_dir / "images" / "coco_kpt", 12), tmp_path, compile_c, least=8)
+    compare(plugin, session, images(data_dir / "images" / "coco_kpt", 12), tmp_path, compile_c, int8_ports, least=8)
 
 
-def compare(plugin, session, samples, folder, compile_c, least):
+def compare(plugin, session, samples, folder, compile_c, int8_ports, least):
     seen = 0
     for sample in samples:
         outputs = session.run(plugin.encode(sample))
-        ports = quantized_ports(outputs)
+        ports = int8_ports(outputs)
         firmware = plugin.firmware(STEM, [], ports)
         header = interface_header(STEM, [], ports, None, firmware.defines)
         place = folder / sample.id
