@@ -190,7 +190,7 @@ def scatter(points: Sequence[Point], front: Sequence[Point], label: str, x_name:
         across, up, name = x.at(p.x), y.at(p.y), escape(p.label)
         parts += [
             f'<circle class="{p.kind}" cx="{across:.1f}" cy="{up:.1f}" r="5"><title>{name}</title></circle>',
-            f'<text class="small" x="{across + 8:.1f}" y="{up - 6:.1f}">{name}</text>',
+            f'<text class="small" x="{across + 8:.1f}" y="{up + 16:.1f}">{name}</text>',  # the front rises to the right
         ]
     return _frame(width, height, label, parts, kind="plot")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from n6convert.report.render import render_page
 from n6convert.report.svg import Point, Row, bars, scatter
@@ -30,7 +32,7 @@ def write_page(path: Path, model: str, results: Sequence[PointResult]) -> None:
         ),
         time=bars(time, "predicted time by point"),
         memory=bars(memory, "predicted activation memory by point"),
-        rows=[_row(r, r in front) for r in results],
+        rows=[_row(r, r in front, path.parent) for r in results],
         quality=quality,
         failed=[r for r in results if r.error is not None],
     )
@@ -52,9 +54,10 @@ def _bytes(value: int | None) -> str:
     return "unknown" if value is None else f"{value / 1024:,.0f} KiB"
 
 
-def _row(result: PointResult, best: bool) -> dict[str, str]:
+def _row(result: PointResult, best: bool, folder: Path) -> dict[str, str]:
     return {
         "label": result.label,
+        "link": _report(result, folder),
         "front": "yes" if best else "",
         "quality": _number(result.quality),
         "float_score": _number(result.float_score),
@@ -64,6 +67,12 @@ def _row(result: PointResult, best: bool) -> dict[str, str]:
         "weights": _bytes(result.weights),
         "error": result.error or "",
     }
+
+
+def _report(result: PointResult, folder: Path) -> str:
+    """The point's own page, relative to the sweep's, so that both can be moved together."""
+    page = Path(result.folder) / "report.html" if result.folder else None
+    return quote(os.path.relpath(page, folder)) if page and page.is_file() else ""
 
 
 def _number(value: float | None) -> str:

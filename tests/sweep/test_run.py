@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,9 @@ def test_a_grid_runs_in_processes_and_a_second_run_does_nothing(toy, tmp_path):
     assert all(r.milliseconds and r.activations for r in results)
     page = (tmp_path / "out" / "sweep.html").read_text()
     assert "seed 0" in page
+    for link in re.findall(r'<a href="(.+?)">seed', page):
+        assert (tmp_path / "out" / link).is_file()
+    assert page.count('">seed') >= 2
     assert "http" not in page.replace("http://www.w3.org", "")
     again = sweep("toy", AXES, tmp_path / "out", common={"weights": "seeded"}, progress=lambda *args: seen.append(args))
     assert again == results
