@@ -118,13 +118,12 @@ class _Job:
     def run(self) -> QuantizationResult:
         best = self.shop.quantized(self.prepared)
         self._record(f"ranges: {self.config.ranges}", best, True)
-        for method in METHODS:
-            if not method.wanted(self.config):
-                continue
+        wanted = [m for m in METHODS if m.wanted(self.config)]
+        for index, method in enumerate(wanted):
             if self._accepts(best):
-                self.not_needed.append(method.name)
-            else:
-                best = self._better(method, best)
+                self.not_needed = [m.name for m in wanted[index:]]
+                break
+            best = self._better(method, best)
         return QuantizationResult(best.model, self._facts(best), best.found.ranges)
 
     def _accepts(self, best: Candidate) -> bool:

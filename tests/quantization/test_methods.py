@@ -11,10 +11,13 @@ import pytest
 from n6convert.numerics import max_relative_difference, run_model
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.equalize import equalize
+from n6convert.quantization.judge import Judge
 from n6convert.quantization.masks import clamp_masks
+from n6convert.quantization.methods import METHODS
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges_io import save_ranges
 from n6convert.quantization.rounding import round_rows
+from n6convert.quantization.walk import layers_of
 
 from .nets import cnn, feeds, parse
 from .walk import float_islands
@@ -66,7 +69,7 @@ def test_equalization_is_exact_in_float_and_evens_channels_out() -> None:
 def test_equalization_helps_where_channels_are_uneven() -> None:
     source, held_back = feeds((1, 3, 12, 12), 8), feeds((1, 3, 12, 12), 4, seed=7)
     result = quantize(uneven_net(), source, PLAIN.model_copy(update={"equalization": True}), held_back=held_back)
-    plain, even = result.facts["methods"][:2]
+    plain, even = (m for m in result.facts["methods"] if m["method"] in ("ranges: minmax", "equalization"))
     assert even["method"] == "equalization" and even["kept"]
     assert even["sqnr_db"] > plain["sqnr_db"] + 3
 
@@ -141,6 +144,73 @@ def test_rounding_never_loses_to_nearest_in_a_channel() -> None:
     codes, nearest = round_rows(rows, scales, inputs.T @ inputs), np.rint(rows / scales[:, None])
     errors = [np.sum((inputs @ (c * scales[:, None] - rows).T) ** 2, axis=0) for c in (codes, nearest)]
     assert (errors[0] <= errors[1] * 1.02).all()  # the damping of the moments may cost a little
+
+
+@pytest.mark.parametrize("turns", [0, 8])
+def test_settling_finds_no_worse_codes(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from n6convert.quantization import rounding
+
+    inputs = rng(1).standard_normal((2000, 12)) @ rng(2).standard_normal((12, 48))
+    inputs += 0.1 * rng(3).standard_normal((2000, 48))
+    rows = weights(4, 16, 48)
+    scales = (np.abs(rows).max(axis=1) / 15).astype(np.float32)
+    moments = inputs.T @ inputs
+    settled = round_rows(rows, scales, moments)
+    monkeypatch.setattr(rounding, "_TURNS", turns)
+    codes = round_rows(rows, scales, moments)
+    errors = [np.sum((inputs @ (c * scales[:, None] - rows).T) ** 2) for c in (settled, codes)]
+    assert errors[0] <= errors[1] and (turns or errors[0] < 0.98 * errors[1])
+    np.testing.assert_array_equal(settled, round_rows(rows, scales, moments)) if turns else None
+
+
+def test_no_time_left_means_nearest_rounding() -> None:
+    from n6convert.quantization.refine import refine
+
+    model, samples = prepare(cnn()), list(feeds((1, 3, 16, 16), 6)())
+    int8 = quantize(cnn(), feeds((1, 3, 16, 16), 6), PLAIN).model
+    late, early = (
+        refine(model, int8, samples, rounding=True, bias=False, deadline=deadline) for deadline in (0.0, None)
+    )
+    codes = [[x.initializer(1).const_value.numpy() for x in layers_of(m)] for m in (int8, late, early)]
+    assert all(np.array_equal(a, b) for a, b in zip(codes[0], codes[1], strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(codes[0], codes[2], strict=True))
+
+
+def test_rounding_is_never_worse_than_nearest_on_held_back_samples() -> None:
+    held_back = feeds((1, 3, 16, 16), 6, seed=8)
+    for seed in range(3):
+        scores = [
+            Judge(prepare(cnn(seed)), list(held_back())).score(
+                quantize(
+                    cnn(seed), feeds((1, 3, 16, 16), 4), PLAIN.model_copy(update={"rounding": kind}),
+                    held_back=held_back,
+                ).model
+            )
+            for kind in ("nearest", "second-order")
+        ]  # fmt: skip
+        assert scores[1] >= scores[0]
+
+
+def test_methods_stop_once_the_model_is_good_enough() -> None:
+    asked: list[dict[str, float]] = []
+
+    def enough(model: ir.Model, sqnr: dict[str, float]) -> bool:
+        asked.append(dict(sqnr))
+        return len(asked) == 3
+
+    source, held_back = feeds((1, 3, 16, 16)), feeds((1, 3, 16, 16), 4, seed=7)
+    facts = quantize(cnn(), source, QuantizationConfig(), held_back=held_back, accepted=enough).facts
+    tried = [m["method"] for m in facts["methods"]]
+    names = [m.name for m in METHODS]
+    assert set(tried[1:]) <= set(names[:2]) and facts["methods_not_needed"] == names[2:]
+    assert asked and set(asked[0]) == {"y", "up"}
+    everything = quantize(cnn(), source, QuantizationConfig(), held_back=held_back).facts
+    assert everything["methods_not_needed"] == []
+
+
+def test_the_list_of_methods_is_in_order_of_cost() -> None:
+    assert [m.cost for m in METHODS] == sorted(m.cost for m in METHODS)
+    assert len({m.name for m in METHODS}) == len(METHODS)
 
 
 def test_bias_correction_brings_means_behind_the_functions_back() -> None:
