@@ -136,9 +136,9 @@ def _decode_cut(
     scores = _sigmoid(_rows(outputs, "scores", size))
     if keypoints is None:
         return Candidates(boxes, scores, None)
-    raw = _rows(outputs, "keypoints", size).reshape(len(boxes), *keypoints)
-    place = (raw[..., :2] * 2 + (points - 0.5)[:, None]) * strides[:, None]
-    seen = _sigmoid(raw[..., 2:]) if keypoints[1] == 3 else np.ones_like(raw[..., :1])
+    raw = _rows(outputs, "keypoints", size).reshape(len(boxes), keypoints[0], 2)
+    place = (raw * 2 + (points - 0.5)[:, None]) * strides[:, None]
+    seen = _sigmoid(_rows(outputs, "visibility", size))[..., None] if keypoints[1] == 3 else np.ones_like(raw[..., :1])
     return Candidates(boxes, scores, np.concatenate([place, seen], 2))
 
 

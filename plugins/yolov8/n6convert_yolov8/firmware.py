@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.plugin import Firmware
 from n6convert_yolov8.architecture import STRIDES
+from n6convert_yolov8.head import KINDS
 
 if TYPE_CHECKING:
     from n6convert.package.ports import Port
@@ -74,7 +75,7 @@ def full_head(
 
 
 def _level(index: Mapping[str, int], size: tuple[int, int], stride: int) -> str:
-    branches = [index.get(f"{kind}_{stride}", 0) for kind in ("boxes", "scores", "keypoints")]
+    branches = [index.get(f"{kind}_{stride}", 0) for kind in KINDS]
     return "  {" + ", ".join(f"{v}u" for v in (stride, size[0] // stride, size[1] // stride, *branches)) + "}"
 
 

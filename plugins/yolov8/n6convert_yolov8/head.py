@@ -2,8 +2,10 @@
 
 ``cut``: one output per stride and branch, before any decoding: ``boxes_8 [1, 4 * reg_max, h, w]`` (distribution logits,
 side by side for left, top, right, bottom), ``scores_8 [1, classes, h, w]`` (logits, clipped to :data:`SCORE_RANGE`),
-``keypoints_8`` (raw offsets and visibility logits), and the same for strides 16 and 32. Each has an INT8 grid of its
-own; decoding is the host's work.
+``keypoints_8 [1, 2 * count, h, w]`` (raw offsets x, y of each point), ``visibility_8 [1, count, h, w]`` (logits), and
+the same for strides 16 and 32. Each has an INT8 grid of its own; decoding is the host's work. Offsets and visibility
+come from one convolution of the network, whose rows are told apart: logits reach nearly twice as far as offsets, and on
+a common grid the offsets would be that much less exact.
 
 ``full``: ``output0 [1, 4 + classes + keypoint values, anchors]``: boxes as centre and size normalised to 0..1, class
 probabilities, keypoints as x, y normalised to 0..1 and visibility. This is the form of ST's own files.
@@ -12,7 +14,7 @@ probabilities, keypoints as x, y normalised to 0..1 and visibility. This is the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -22,10 +24,12 @@ from n6convert_yolov8.architecture import STRIDES, Architecture
 from n6convert_yolov8.graph import GraphBuilder
 from n6convert_yolov8.parameters import Conv, Parameters
 
-__all__ = ["FULL_OUTPUT", "HeadForm", "anchor_points", "write_head"]
+__all__ = ["FULL_OUTPUT", "KINDS", "HeadForm", "anchor_points", "point_rows", "write_head"]
 
 HeadForm = Literal["cut", "full"]
 FULL_OUTPUT = "output0"
+#: outputs of the cut head at every stride; the last two for pose, visibility where points have three values
+KINDS = ("boxes", "scores", "keypoints", "visibility")
 _BRANCHES = {"boxes": "cv2", "scores": "cv3", "keypoints": "cv4"}
 Size = tuple[int, int]
 #: The cut head's class logits are clipped to this range (probabilities 0.0009 to 0.993), which becomes their INT8 grid:
@@ -39,16 +43,13 @@ def write_head(
 ) -> list[ir.Value]:
     """Add the head to the graph and give its outputs."""
     architecture = parameters.architecture
-    branches = {k: b for k, b in _BRANCHES.items() if k != "keypoints" or architecture.keypoints}
     convs = dict(parameters.convs)
     for i in range(len(STRIDES)):
         convs[f"22.cv2.{i}.2"] = _centre(convs[f"22.cv2.{i}.2"], architecture.reg_max)
-    raw = {
-        kind: [_branch(graph, convs, f"22.{b}.{i}", x) for i, x in enumerate(features)] for kind, b in branches.items()
-    }
+    raw = _raw(graph, convs, features, architecture.keypoints, apart=form == "cut")
     if form == "cut":
         raw["scores"] = [_clipped(graph, x) for x in raw["scores"]]
-        return [_named(raw[kind][i], f"{kind}_{stride}") for i, stride in enumerate(STRIDES) for kind in branches]
+        return [_named(raw[kind][i], f"{kind}_{stride}") for i, stride in enumerate(STRIDES) for kind in raw]
     return [_decoded(graph, raw, architecture, size)]
 
 
@@ -71,10 +72,36 @@ def _clipped(graph: GraphBuilder, x: ir.Value) -> ir.Value:
     return graph.op("Clip", f"{x.name}.clipped", x, low, high)
 
 
-def _branch(graph: GraphBuilder, convs: dict[str, Conv], name: str, x: ir.Value) -> ir.Value:
-    for j in range(2):
-        x = graph.silu(graph.conv(f"{name}.{j}", x, convs[f"{name}.{j}"]))
-    return graph.conv(f"{name}.2", x, convs[f"{name}.2"])
+def _raw(
+    graph: GraphBuilder,
+    convs: dict[str, Conv],
+    features: Sequence[ir.Value],
+    points: tuple[int, int] | None,
+    *,
+    apart: bool,
+) -> dict[str, list[ir.Value]]:
+    """What every branch ends in, one value a stride; points and their visibility apart where that is asked for."""
+    raw: dict[str, list[ir.Value]] = {}
+    for kind, branch in _BRANCHES.items():
+        if kind == "keypoints" and not points:
+            continue
+        for i, x in enumerate(features):
+            name = f"22.{branch}.{i}"
+            for j in range(2):
+                x = graph.silu(graph.conv(f"{name}.{j}", x, convs[f"{name}.{j}"]))
+            rows = point_rows(points) if kind == "keypoints" and points and apart else {kind: slice(None)}
+            for end, part in rows.items():
+                whole = convs[f"{name}.2"]
+                conv = Conv(whole.weight[part], whole.bias[part])
+                raw.setdefault(end, []).append(graph.conv(f"{name}.2" if end == kind else f"{name}.{end}", x, conv))
+    return raw
+
+
+def point_rows(points: tuple[int, int]) -> dict[str, Any]:
+    """Rows of the last convolution that make each output of the cut head: x and y of all points, their visibility."""
+    count, values = points
+    rows = np.arange(count * values).reshape(count, values)
+    return {"keypoints": rows[:, :2].ravel()} | ({"visibility": rows[:, 2]} if values == 3 else {})
 
 
 def _centre(conv: Conv, bins: int) -> Conv:

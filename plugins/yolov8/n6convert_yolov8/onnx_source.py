@@ -24,6 +24,7 @@ from n6convert.plugin import SourceError
 from n6convert.samples.synthetic import dead_leaves
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.decode import decode_head
+from n6convert_yolov8.head import KINDS, point_rows
 from n6convert_yolov8.network import build_network
 from n6convert_yolov8.parameters import Parameters
 from n6convert_yolov8.recover import HeadEnds, Unknown, head_ends, recover
@@ -67,7 +68,7 @@ class ForeignNetwork:
         """The file's graph ending in the raw outputs of the head, None when they cannot be told apart."""
         try:
             for ends in head_ends(self.model):
-                model = _cut_at(self.model, ends, self.size)
+                model = _cut_at(self.model, ends, self.size, self.keypoints)
                 if model is not None and self._same(*self._difference(model)):
                     return model
         except Unknown:
@@ -191,21 +192,49 @@ def _keypoint_shape(model: ir.Model, width: int) -> tuple[int, int]:
     return (width - 5) // 3, 3
 
 
-def _cut_at(model: ir.Model, ends: HeadEnds, size: tuple[int, int]) -> ir.Model | None:
+def _cut_at(model: ir.Model, ends: HeadEnds, size: tuple[int, int], points: Keypoints) -> ir.Model | None:
     """A copy of the graph whose outputs are the given convolutions', named by branch and stride."""
     copy = model.clone()
     outputs = {}
-    for node in copy.graph:
+    for node in list(copy.graph):
         kind = ends.get(str(node.name))
         if kind is None:
             continue
-        value = node.outputs[0]
-        stride = next((s for s in STRIDES if value.shape and value.shape[2:] == (size[0] // s, size[1] // s)), None)
-        value.name = f"{kind}_{stride}"
-        outputs[value.name] = value
-    wanted = [f"{kind}_{s}" for s in STRIDES for kind in ("boxes", "scores", "keypoints") if kind in ends.values()]
+        shape = node.outputs[0].shape
+        stride = next((s for s in STRIDES if shape and shape[2:] == (size[0] // s, size[1] // s)), None)
+        parts = _parted(node, point_rows(points)) if kind == "keypoints" and points else {kind: node.outputs[0]}
+        for end, value in parts.items():
+            value.name = f"{end}_{stride}"
+            outputs[value.name] = value
+    kinds = [*ends.values(), *(point_rows(points) if points else ())]
+    wanted = [f"{kind}_{s}" for s in STRIDES for kind in KINDS if kind in kinds]
     if set(wanted) != set(outputs):
         return None
     copy.graph.outputs[:] = [outputs[name] for name in wanted]
     RemoveUnusedNodesPass()(copy)
     return copy
+
+
+def _parted(conv: ir.Node, rows: Mapping[str, Array]) -> dict[str, ir.Value]:
+    """Convolutions with some of another one's rows each, put behind it; nothing where they are not all its rows."""
+    constants = [ir.convenience.get_const_tensor(v) if v is not None else None for v in conv.inputs[1:]]
+    graph = conv.graph
+    size = sum(len(part) for part in rows.values())
+    if graph is None or any(c is None or c.shape[0] != size for c in constants):
+        return {}
+    parts = {}
+    for end, part in rows.items():
+        inputs = [conv.inputs[0]]
+        for constant in constants:
+            assert constant is not None
+            tensor = ir.tensor(constant.numpy()[part], name=f"{conv.name}.{constant.name}.{end}")
+            value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), const_value=tensor)
+            value.shape = ir.Shape(tensor.numpy().shape)
+            graph.register_initializer(value)
+            inputs.append(value)
+        node = ir.Node("", "Conv", inputs, conv.attributes.values(), name=f"{conv.name}.{end}")
+        old, new = conv.outputs[0], node.outputs[0]
+        new.type, new.shape = old.type, ir.Shape([1, len(part), *old.shape[2:]]) if old.shape else None
+        graph.insert_after(conv, node)
+        parts[end] = new
+    return parts

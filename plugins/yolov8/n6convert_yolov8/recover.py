@@ -113,9 +113,12 @@ def _as_parameters(
 
 
 def _reference(count: int, pose: bool) -> ir.Model:
-    """Our own graph with as many convolutions; its weights do not matter."""
+    """Our own graph with as many convolutions; its weights do not matter, nor does the meaning of its keypoints.
+
+    Two values a point: with visibility the cut head has one convolution more a stride than foreign files.
+    """
     for size in _DEPTHS:
-        parameters = empty_parameters(size, (17, 3) if pose else None)
+        parameters = empty_parameters(size, (17, 2) if pose else None)
         if len(parameters.convs) == count:
             return build_network(parameters, (64, 64))
     raise Unknown(f"{count} convolutions are not those of any published depth")

@@ -64,7 +64,8 @@ def cut_outputs(size: tuple[int, int], classes: int, keypoints: tuple[int, int] 
         outputs[f"boxes_{stride}"] = np.zeros((1, 64, *cells), np.float32)
         outputs[f"scores_{stride}"] = np.full((1, classes, *cells), -7, np.float32)
         if keypoints:
-            outputs[f"keypoints_{stride}"] = np.zeros((1, keypoints[0] * keypoints[1], *cells), np.float32)
+            outputs[f"keypoints_{stride}"] = np.zeros((1, keypoints[0] * 2, *cells), np.float32)
+            outputs[f"visibility_{stride}"] = np.zeros((1, keypoints[0], *cells), np.float32)
     return outputs
 
 
@@ -75,7 +76,8 @@ def test_one_object_by_hand() -> None:
     for side, bin_number in enumerate((1, 2, 3, 4)):
         sides[side, bin_number, 1, 2] = 100
     outputs["scores_16"][0, 1, 1, 2] = 2
-    outputs["keypoints_16"][0, :, 1, 2] = [1, -0.5, 3, 0, 0, -3]
+    outputs["keypoints_16"][0, :, 1, 2] = [1, -0.5, 0, 0]
+    outputs["visibility_16"][0, :, 1, 2] = [3, -3]
     found = suppress(decode_head(outputs, (64, 96), (2, 3)), confidence=0.5, iou=0.5, limit=9)
     assert found.boxes.tolist() == [[40 - 16, 24 - 32, 40 + 48, 24 + 64]]
     assert found.classes.tolist() == [1] and found.scores[0] == pytest.approx(1 / (1 + np.exp(-2)))

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 from n6convert_yolov8.architecture import Architecture
 from n6convert_yolov8.decode import decode_head
+from n6convert_yolov8.head import KINDS
 from n6convert_yolov8.network import build_network
 from n6convert_yolov8.parameters import load_parameters, seeded_parameters
 
@@ -109,7 +110,7 @@ def test_operators_and_versions_suit_the_npu() -> None:
         if node.op_type == "Split":
             assert len({v.shape[1] for v in node.outputs}) == 1
     names = [o.name for o in model.graph.outputs]
-    assert names == [f"{kind}_{s}" for s in (8, 16, 32) for kind in ("boxes", "scores", "keypoints")]
+    assert names == [f"{kind}_{s}" for s in (8, 16, 32) for kind in KINDS]
 
 
 def test_box_logits_are_centred() -> None:

@@ -59,9 +59,9 @@ def test_channel_last_files(tmp_path: Path) -> None:
     assert found.parameters is not None and found.size == SIZE
 
 
-def unrecognised(path: Path) -> None:
+def unrecognised(path: Path, keypoints: tuple[int, int] | None = None) -> None:
     """One more convolution in the middle: no YOLOv8, but still a head that can be cut."""
-    foreign(path)
+    foreign(path, keypoints)
     model = ir.load(path)
     node = next(n for n in model.graph if n.op_type == "MaxPool")
     source = node.inputs[0]
@@ -73,6 +73,8 @@ def unrecognised(path: Path) -> None:
     conv = ir.node("Conv", [source, weight], name="extra_conv")
     model.graph.insert_before(node, conv)
     node.replace_input_with(0, conv.outputs[0])
+    if keypoints:
+        model.metadata_props["kpt_shape"] = str(list(keypoints))
     ir.save(model, path)
 
 
@@ -86,6 +88,22 @@ def test_unknown_bodies_are_cut_where_they_are(tmp_path: Path) -> None:
     x = {"images": np.random.default_rng(0).random((1, 3, *SIZE), np.float32)}
     whole, cut = (decode_head(run_model(m, x), SIZE, None) for m in (found.model, result.model))
     assert np.allclose(whole.boxes, cut.boxes, atol=1e-2) and np.allclose(whole.scores, cut.scores, atol=1e-5)
+
+
+def test_places_and_visibility_of_an_unknown_body_are_told_apart(tmp_path: Path) -> None:
+    unrecognised(tmp_path / "a.onnx", (17, 3))
+    found = ForeignNetwork(tmp_path / "a.onnx", pose=True)
+    result = YoloV8Pose("yolov8n-pose", YoloV8Options(imgsz=SIZE)).build(
+        BuildRequest(Weights("file", tmp_path / "a.onnx"), 0, tmp_path)
+    )
+    assert found.parameters is None and result.metadata["head"] == "cut"
+    widths = {o.name: o.shape[1] for o in result.model.graph.outputs}
+    assert widths["keypoints_16"] == 34 and widths["visibility_16"] == 17
+    x = {"images": np.random.default_rng(0).random((1, 3, *SIZE), np.float32)}
+    whole, cut = (decode_head(run_model(m, x), SIZE, (17, 3)) for m in (found.model, result.model))
+    assert whole.keypoints is not None and cut.keypoints is not None
+    assert np.allclose(whole.keypoints[..., :2], cut.keypoints[..., :2], atol=1e-2)
+    assert np.allclose(whole.keypoints[..., 2], cut.keypoints[..., 2], atol=1e-5)
 
 
 def test_a_head_that_cannot_be_cut_stays_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

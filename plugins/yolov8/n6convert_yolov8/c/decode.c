@@ -8,7 +8,7 @@
 
 typedef struct {
   uint32_t stride, rows, columns;
-  uint32_t boxes, scores, keypoints; /* indices into the outputs */
+  uint32_t boxes, scores, keypoints, visibility; /* indices into the outputs */
 } level_t;
 
 typedef struct {
@@ -111,13 +111,21 @@ static void decode_box(const int8_t *const outputs[], place_t place, @STEM@_dete
 static void decode_keypoints(const int8_t *const outputs[], place_t place, @STEM@_detection_t *box)
 {
   const n6_tensor_t *tensor = &@STEM@_outputs[place.level->keypoints];
-  const int8_t *raw = outputs[place.level->keypoints] + place.cell * @PREFIX@_KEYPOINTS * @PREFIX@_KEYPOINT_VALUES;
+  const int8_t *raw = outputs[place.level->keypoints] + place.cell * @PREFIX@_KEYPOINTS * 2u;
+#if @PREFIX@_KEYPOINT_VALUES == 3
+  const n6_tensor_t *visibility = &@STEM@_outputs[place.level->visibility];
+  const int8_t *seen = outputs[place.level->visibility] + place.cell * @PREFIX@_KEYPOINTS;
+#endif
   const float stride = (float)place.level->stride;
   uint32_t k;
-  for (k = 0; k < @PREFIX@_KEYPOINTS; k++, raw += @PREFIX@_KEYPOINT_VALUES) {
+  for (k = 0; k < @PREFIX@_KEYPOINTS; k++, raw += 2) {
     box->keypoints[k][0] = (real(tensor, raw[0]) * 2.0f + place.x - 0.5f) * stride;
     box->keypoints[k][1] = (real(tensor, raw[1]) * 2.0f + place.y - 0.5f) * stride;
-    box->keypoints[k][2] = @PREFIX@_KEYPOINT_VALUES == 3 ? probability(real(tensor, raw[@PREFIX@_KEYPOINT_VALUES - 1])) : 1.0f;
+#if @PREFIX@_KEYPOINT_VALUES == 3
+    box->keypoints[k][2] = probability(real(visibility, seen[k]));
+#else
+    box->keypoints[k][2] = 1.0f;
+#endif
   }
 }
 #endif
