@@ -158,12 +158,12 @@ class Builder:
             return self.node("Split", [x, self.constant(sizes, np.int64)], shapes, axis=axis)
         return self.node("Split", [x], shapes, axis=axis, split=sizes)
 
-    def slice(self, x: ir.Value, axis: int, start: int, stop: int) -> ir.Value:
-        """Elements start..stop-1 of one axis."""
-        to = [stop - start if i == axis else n for i, n in enumerate(shape(x))]
-        if self.opset < 10:
+    def slice(self, x: ir.Value, axis: int, start: int, stop: int, step: int = 1) -> ir.Value:
+        """Every ``step``-th element from start to stop-1 of one axis."""
+        to = [-(-(stop - start) // step) if i == axis else n for i, n in enumerate(shape(x))]
+        if self.opset < 10 and step == 1:
             return self.node("Slice", [x], [to], axes=[axis], starts=[start], ends=[stop])[0]
-        ends = [self.constant([v], np.int64) for v in (start, stop, axis)]
+        ends = [self.constant([v], np.int64) for v in (start, stop, axis, step)[: 3 + (step != 1)]]
         return self.node("Slice", [x, *ends], [to])[0]
 
     def mean_last(self, x: ir.Value) -> ir.Value:

@@ -13,11 +13,13 @@ from n6convert.rewrites.concat_conv_split import ConcatConvSplit
 from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.concat_off_batch import ConcatOffBatch
 from n6convert.rewrites.conv_transpose import ConvTransposeToConv
+from n6convert.rewrites.cut_before_join import CutBeforeJoin
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
 from n6convert.rewrites.full_map_depthwise import FullMapDepthwise
+from n6convert.rewrites.gather_to_slice import GatherToSlice
 from n6convert.rewrites.gelu import GeluNormalForm
 from n6convert.rewrites.layernorm import LayerNormDecompose
 from n6convert.rewrites.linear_to_conv import LinearToConv
@@ -25,6 +27,7 @@ from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.merge_constants import MergeConstants
 from n6convert.rewrites.merge_layout import MergeLayout
 from n6convert.rewrites.outermost_axis import OutermostAxis
+from n6convert.rewrites.pad_channels import PadChannels
 from n6convert.rewrites.prelu_to_relu import PReluToRelu
 from n6convert.rewrites.reduce_to_pool import ReduceToPool
 from n6convert.rewrites.resize_to_conv import ResizeToConv
@@ -32,7 +35,9 @@ from n6convert.rewrites.scalar_before_matmul import ScalarBeforeMatMul
 from n6convert.rewrites.scale_into_next_conv import ScaleIntoNextConv
 from n6convert.rewrites.sink_layout import SinkLayout
 from n6convert.rewrites.sink_moves import SinkMoves
+from n6convert.rewrites.slice_normal_form import SliceNormalForm
 from n6convert.rewrites.softmax import SoftmaxDecompose
+from n6convert.rewrites.strided_conv_by_blocks import StridedConvByBlocks
 from n6convert.rewrites.transpose_by_slices import TransposeBySlices
 from n6convert.rewrites.view_to_reshape import ViewToReshape
 from n6convert.rewrites.wide_conv_split import WideConvSplit
@@ -55,6 +60,9 @@ def all_rules() -> list[Rewrite[Any]]:
     return [
         ViewToReshape(),
         DropNoOps(),
+        SliceNormalForm(),
+        GatherToSlice(),
+        CutBeforeJoin(),
         LayerNormDecompose(),
         ActivationForms(),
         GeluNormalForm(),
@@ -80,6 +88,8 @@ def all_rules() -> list[Rewrite[Any]]:
         InstanceNormDecompose(),
         ChannelPadToConv(),
         ConvTransposeToConv(),
+        StridedConvByBlocks(),
+        PadChannels(),
         WideConvSplit(),
         OutermostAxis(),
         SoftmaxDecompose(),

@@ -36,6 +36,7 @@ UNARY = frozenset({
     "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
 })
 # fmt: on
+_RANK_LIMIT = 4  # of elementwise operators in hardware (SPEC j)
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
 
 
@@ -57,7 +58,10 @@ class SinkLayout(Rewrite[_Sunk]):
         result = shape_of(node.outputs[0])
         for position, value in enumerate(node.inputs[:1] if node.op_type not in _BINARY else node.inputs):
             layout = producer(value, "Reshape", "Transpose")
-            if layout is None or result is None or shape_of(value) != result or shape_of(layout.inputs[0]) is None:
+            before = None if layout is None else shape_of(layout.inputs[0])
+            if layout is None or result is None or shape_of(value) != result or before is None:
+                continue
+            if len(before) > max(len(result), _RANK_LIMIT):
                 continue
             if not _needed_as_is(layout) and _can_sink(node, layout, position):
                 return _Sunk(node, layout, position)

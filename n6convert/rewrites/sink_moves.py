@@ -27,6 +27,8 @@ class _Move:
     layouts: list[ir.Node]
     axis: int
     """The axis in front of the layout change."""
+    times: int
+    """How many of its elements one element of the axis behind stands for."""
 
 
 class SinkMoves(Rewrite[_Move]):
@@ -43,9 +45,10 @@ class SinkMoves(Rewrite[_Move]):
             return None
         found = [n for n in layouts if n is not None]
         axes = {_before(n, axis) for n in found}
-        if len(axes) != 1 or None in axes or not _alike(found, next(iter(axes))):
+        before = axes.pop()
+        if axes or before is None or not _alike(found, before[0]):
             return None
-        move = _Move(node, found, axes.pop() or 0)
+        move = _Move(node, found, *before)
         return None if _worse(move) else move
 
     def replace(self, found: _Move, build: Builder, context: Context) -> Sequence[ir.Value]:
@@ -53,21 +56,26 @@ class SinkMoves(Rewrite[_Move]):
         sources = [n.inputs[0] for n in found.layouts]
         first = shape_of(sources[0]) or ()
         at = axis_of(node) or 0
-        shapes = [[(shape_of(v) or ())[at] if i == axis else n for i, n in enumerate(first)] for v in node.outputs]
+        sizes = [(shape_of(v) or ())[at] * found.times for v in node.outputs]
         if node.op_type == "Slice":
-            bounds = slice_bounds(node)
-            inputs = [sources[0], *(build.constant(v, np.int64) for v in (*bounds[:2], [axis], bounds[3]))]
-            parts = build.node("Slice", inputs, shapes)
+            start, stop, _, step = (int(v[0]) for v in slice_bounds(node))
+            x = sources[0]
+            assert x is not None
+            parts: Sequence[ir.Value] = [build.slice(x, axis, start * found.times, stop * found.times, step)]
+        elif node.op_type == "Split":
+            x = sources[0]
+            assert x is not None
+            parts = build.split(x, sizes, axis)
         else:
-            extra = [v for v in node.inputs[1:] if node.op_type == "Split"]
-            kept = {k: attribute(node, k) for k in node.attributes} | {"axis": axis}
-            parts = build.node(node.op_type, [*sources, *extra], shapes, **kept)
+            parts = build.node("Concat", sources, [[sizes[0] if i == axis else n for i, n in enumerate(first)]], axis=axis)
         return [_redo(build, found.layouts[0], p, v) for p, v in zip(parts, node.outputs, strict=True)]
 
 
 def _worse(move: _Move) -> bool:
     """True when it would lead off the outermost axis, or to a layout change that is harder than those of the parts."""
     before = shape_of(move.layouts[0].inputs[0]) or ()
+    if move.times > 1 and move.node.op_type == "Slice" and (slice_bounds(move.node)[3] != 1).any():
+        return True
     if math.prod(before[: move.axis]) != 1 or move.node.op_type != "Concat":
         return math.prod(before[: move.axis]) != 1
     if len({id(n) for n in move.layouts}) < len(move.layouts):
@@ -108,25 +116,25 @@ def slice_bounds(node: ir.Node) -> list[Array]:
     return held + defaults[len(held) - 2 :] if len(held) < 4 else held
 
 
-def _before(layout: ir.Node, axis: int) -> int | None:
-    """The axis of the layout's input that becomes ``axis``; None when it is cut or joined."""
+def _before(layout: ir.Node, axis: int) -> tuple[int, int] | None:
+    """The axis of the layout's input that ``axis`` is the leading factor of, and the other factor; None without."""
     before, after = shape_of(layout.inputs[0]) or (), shape_of(layout.outputs[0]) or ()
     if layout.op_type == "Transpose":
-        perm = attribute(layout, "perm")
-        return int(perm[axis])
-    ahead = math.prod(after[:axis])
+        return int(attribute(layout, "perm")[axis]), 1
+    ahead, behind = math.prod(after[:axis]), math.prod(after[axis + 1 :])
     for i, size in enumerate(before):
-        if size == after[axis] and math.prod(before[:i]) == ahead:
-            return i
+        times, rest = divmod(behind, math.prod(before[i + 1 :]))
+        if math.prod(before[:i]) == ahead and not rest and size == after[axis] * times:
+            return i, times
     return None
 
 
-def _alike(layouts: Sequence[ir.Node], axis: int | None) -> bool:
+def _alike(layouts: Sequence[ir.Node], axis: int) -> bool:
     """True when all inputs have the same form apart from the length of the axis."""
     forms = set()
     for layout in layouts:
         before = list(shape_of(layout.inputs[0]) or ())
-        before[axis or 0] = 0
+        before[axis] = 0
         perm = attribute(layout, "perm") if layout.op_type == "Transpose" else None
         forms.add((layout.op_type, tuple(before), None if perm is None else tuple(perm)))
     return len(forms) == 1
