@@ -103,8 +103,8 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
     return draft_of_model(name)
 
 
-def convert_draft(draft: Draft, *, cache: bool = True, progress: Progress | None = None) -> ConversionResult:
-    """Convert by a draft; see :func:`convert`."""
+def convert_draft(draft: Draft, *, cache: bool | Cache = True, progress: Progress | None = None) -> ConversionResult:
+    """Convert by a draft; see :func:`convert`. ``cache`` may also be one of the caller's own."""
     from n6convert.pipeline import run_stages
     from n6convert.preflight import refuse_hopeless
     from n6convert.publish import holding
@@ -113,7 +113,7 @@ def convert_draft(draft: Draft, *, cache: bool = True, progress: Progress | None
     recipe = finish(draft)
     refuse_hopeless(recipe, draft)
     say = progress or (lambda what, done, total: None)
-    run = Run(recipe, draft, Cache(reuse=cache), say)
+    run = Run(recipe, draft, Cache(reuse=cache) if isinstance(cache, bool) else cache, say)
     folder = Path(recipe.output or Path("build") / run.name)
     with holding(folder, say):
         run_stages(run)

@@ -23,24 +23,23 @@ import numpy as np
 from n6convert.errors import N6ConvertError, PluginError
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
+    from n6convert.cache import Cache
     from n6convert.plugin import ModelPlugin
+    from n6convert.recipes_io import Draft
     from n6convert.run import Run
 
 __all__ = ["FRAMEWORKS", "CheckedPlugin", "check_plugin"]
 
 #: modules that loading a plugin must not import: they belong inside ``build``
 FRAMEWORKS = ("torch", "tensorflow", "transformers", "keras", "jax")
-_FEW_SAMPLES = {"samples": 4, "held_back": 1}
+_FEW_SAMPLES = {"samples": 2, "held_back": 1}
 
 
 class CheckedPlugin:
-    """A plugin under test: its seeded model and the run it was built in; :meth:`checks` are the contract."""
+    """A plugin under test, in a run that has exported its seeded model; :meth:`checks` are the contract."""
 
-    def __init__(self, run: Run, model: ir.Model) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.model = model
 
     @property
     def plugin(self) -> ModelPlugin:
@@ -67,7 +66,17 @@ class CheckedPlugin:
         _require(not loaded, f"imports {', '.join(loaded)}: move those imports into build()")
 
     def build_is_deterministic(self) -> None:
-        _require(_bytes(_build(self.run)) == _bytes(self.model), "two builds from one seed differ")
+        from n6convert.plugin import BuildRequest
+        from n6convert.stages.base import MODEL_FILE, save_model
+
+        with TemporaryDirectory() as scratch:
+            built = self.run.plugin.build(BuildRequest(self.run.weights, self.run.recipe.seed, Path(scratch)))
+            built.model.metadata_props.update(built.metadata)
+            save_model(built.model, Path(scratch))
+            first, second = self.run.artifacts["export"].entry.folder, Path(scratch)
+            for name in (MODEL_FILE, f"{MODEL_FILE}.data"):
+                same = _bytes(first / name) == _bytes(second / name)
+                _require(same, "two builds from one seed differ")
 
     def samples_are_stable(self) -> None:
         source = self.plugin.samples()
@@ -87,7 +96,8 @@ class CheckedPlugin:
         from n6convert.numerics import run_model
 
         sample = next(iter(self.plugin.samples()))
-        prediction = self.plugin.decode(run_model(self.model, self.run.encode(sample)), sample)
+        outputs = run_model(self.run.artifacts["export"].model_path, self.run.encode(sample))
+        prediction = self.plugin.decode(outputs, sample)
         image = self.plugin.draw(sample, prediction, prediction)
         _require(image is None or hasattr(image, "save"), "draw() must return a PIL image or None")
 
@@ -113,8 +123,14 @@ def check_plugin(name: str, *, options: Mapping[str, Any] | None = None, convert
         PluginError: the first sentence that does not hold, and why.
         N6ConvertError: the plugin cannot even be loaded or built.
     """
+    from n6convert.api import convert_draft, make_draft
+    from n6convert.cache import Cache
+
+    values = {"model": name, "weights": "seeded", "options": dict(options or {}), "calibration": _FEW_SAMPLES}
+    draft = make_draft(values)
     with TemporaryDirectory() as folder:
-        checked = _built(name, dict(options or {}), Path(folder))
+        cache = Cache(Path(folder))
+        checked = CheckedPlugin(_exported(draft, cache))
         held = []
         for sentence, check in checked.checks().items():
             try:
@@ -123,7 +139,8 @@ def check_plugin(name: str, *, options: Mapping[str, Any] | None = None, convert
                 raise PluginError(f"{name}: {broken}", limit=sentence) from None
             held.append(sentence)
         if convert:
-            _convert(name, dict(options or {}), Path(folder))
+            draft.values["output"] = str(Path(folder) / "out")
+            convert_draft(draft, cache=cache)
             held.append("a whole conversion with seeded weights is accepted")
     return held
 
@@ -149,36 +166,17 @@ def _refusing(what: str) -> Iterator[None]:
     raise _Broken(f"{what} were accepted")
 
 
-def _built(name: str, options: dict[str, Any], folder: Path) -> CheckedPlugin:
-    from n6convert.api import make_draft
-    from n6convert.cache import Cache
+def _exported(draft: Draft, cache: Cache) -> Run:
+    """A run whose export stage is done; a conversion with the same cache does not build again."""
+    from n6convert.pipeline import execute
     from n6convert.recipes_io import finish
     from n6convert.run import Run
-    from n6convert.stages.base import interface_of
+    from n6convert.stages.export import Export
 
-    draft = make_draft({"model": name, "weights": "seeded", "options": options})
-    run = Run(finish(draft), draft, Cache(folder), lambda what, done, total: None)
-    model = _build(run)
-    run.settle(interface_of(model))
-    return CheckedPlugin(run, model)
+    run = Run(finish(draft), draft, cache, lambda what, done, total: None)
+    run.artifacts["export"] = execute(Export(), run)
+    return run
 
 
-def _build(run: Run) -> ir.Model:
-    from n6convert.plugin import BuildRequest
-
-    with TemporaryDirectory() as scratch:
-        built = run.plugin.build(BuildRequest(run.weights, run.recipe.seed, Path(scratch)))
-    built.model.metadata_props.update(built.metadata)
-    return built.model
-
-
-def _bytes(model: ir.Model) -> bytes:
-    import onnx_ir
-
-    return bytes(onnx_ir.to_proto(model).SerializeToString())
-
-
-def _convert(name: str, options: dict[str, Any], folder: Path) -> None:
-    from n6convert.api import convert
-
-    convert(name, weights="seeded", output=folder / "out", cache=False, options=options, calibration=_FEW_SAMPLES)
+def _bytes(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b""
