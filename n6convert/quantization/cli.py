@@ -132,9 +132,10 @@ def _print_methods(result: QuantizationResult, path: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("method", "SQNR dB", "kept", title=f"{path}")
+    table = Table("method", "SQNR dB", "closeness dB", "kept", title=f"{path}")
     for method in result.facts["methods"]:
-        table.add_row(method["method"], f"{method['sqnr_db']:.2f}", "yes" if method["kept"] else "no")
+        closer = f"{method['closeness_db']:.2f}"
+        table.add_row(method["method"], f"{method['sqnr_db']:.2f}", closer, "yes" if method["kept"] else "no")
     Console().print(table)
 
 

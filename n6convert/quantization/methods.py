@@ -7,7 +7,7 @@ samples are closer to float, and goes on with the next until the recipe's accept
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -21,7 +21,7 @@ from n6convert.quantization.config import Bias, QuantizationConfig
 from n6convert.quantization.equalize import difference, equalize
 from n6convert.quantization.find_ranges import Found, find_ranges
 from n6convert.quantization.grids import make_plan
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.judge import Judge, Verdict
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.qdq import write_qdq
 from n6convert.quantization.refine import refine
@@ -39,7 +39,7 @@ class Candidate:
 
     Attributes:
         prepared: the float model it stands for.
-        score: what :class:`~n6convert.quantization.judge.Judge` says of it, higher is better.
+        verdict: how close it is to float on the held-back samples.
         bias: how its biases were corrected.
         notes: what the method that made it adds to its record.
     """
@@ -48,10 +48,21 @@ class Candidate:
     found: Found
     plan: Plan
     model: ir.Model
-    score: float
+    verdict: Verdict
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _First:
+    """The first few samples of a source."""
+
+    source: FeedSource
+    count: int
+
+    def __iter__(self) -> Iterator[Feeds]:
+        return islice(self.source(), self.count)
 
 
 @dataclass
@@ -65,10 +76,10 @@ class Workshop:
     cycles: CheapZeroPoints | None
     progress: Progress | None
 
-    @cached_property
-    def samples(self) -> list[Feeds]:
-        """Calibration samples that are kept in memory, to look at layers one by one."""
-        return list(islice(self.feeds(), self.config.refine_samples))
+    @property
+    def samples(self) -> Iterable[Feeds]:
+        """Calibration samples on which layers are looked at one by one; read anew each time."""
+        return _First(self.feeds, self.config.refine_samples)
 
     @cached_property
     def deadline(self) -> float | None:
@@ -83,7 +94,7 @@ class Workshop:
         zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self.cycles)
         plan = make_plan(prepared.graph, found.ranges)
         model = write_qdq(prepared, plan)
-        return Candidate(prepared, found, plan, model, self.judge.score(model), zero_points)
+        return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
 
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected."""
@@ -96,7 +107,7 @@ class Workshop:
             )  # fmt: skip
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
-        return replace(best, model=model, score=self.judge.score(model), bias=bias, notes={})
+        return replace(best, model=model, verdict=self.judge.verdict(model), bias=bias, notes={})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
@@ -24,6 +25,8 @@ __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
 
 #: samples on which single decisions (range of one tensor, spread of scores) are tried
 _FEW = 4
+#: the yardstick: no result may have this much less SQNR in dB than min-max ranges without any method
+_UNCLIPPED, _TOLERANCE = "ranges: minmax", 0.1
 #: whether an INT8 model, with the SQNR in dB of each of its outputs on held-back samples, is good enough
 Accepted = Callable[[ir.Model, Mapping[str, float]], bool]
 
@@ -114,10 +117,12 @@ class _Job:
         self.shop = Workshop(feeds, few, config, self.judge, cycles, progress)
         self.methods: list[dict[str, Any]] = []
         self.not_needed: list[str] = []
+        self.least = -np.inf
 
     def run(self) -> QuantizationResult:
-        best = self.shop.quantized(self.prepared)
-        self._record(f"ranges: {self.config.ranges}", best, True)
+        best, first = self.shop.quantized(self.prepared), f"ranges: {self.config.ranges}"
+        self._note_floor(first, best)
+        self._record(first, best, True)
         wanted = [m for m in METHODS if m.wanted(self.config)]
         for index, method in enumerate(wanted):
             if self._accepts(best):
@@ -127,18 +132,28 @@ class _Job:
         return QuantizationResult(best.model, self._facts(best), best.found.ranges)
 
     def _accepts(self, best: Candidate) -> bool:
-        return self.accepted is not None and self.accepted(best.model, self.judge.by_output(best.model))
+        return self.accepted is not None and self.accepted(best.model, best.verdict.outputs_sqnr_db)
 
     def _better(self, method: Method, best: Candidate) -> Candidate:
         trial = method.attempt(self.shop, best)
         if trial is None:
             return best
-        kept = trial.score > best.score
+        self._note_floor(method.name, trial)
+        kept = self._rank(trial) > self._rank(best)
         self._record(method.name, trial, kept)
         return trial if kept else best
 
+    def _note_floor(self, method: str, candidate: Candidate) -> None:
+        if method == _UNCLIPPED:
+            self.least = candidate.verdict.sqnr_db - _TOLERANCE
+
+    def _rank(self, candidate: Candidate) -> tuple[bool, float]:
+        """Closer to float is better, but nothing that min-max ranges beat in plain SQNR."""
+        return candidate.verdict.sqnr_db >= self.least, candidate.verdict.closeness_db
+
     def _record(self, method: str, trial: Candidate, kept: bool) -> None:
-        self.methods.append({"method": method, "sqnr_db": round(trial.score, 3), "kept": kept, **trial.notes})
+        found = {"sqnr_db": round(trial.verdict.sqnr_db, 3), "closeness_db": round(trial.verdict.closeness_db, 3)}
+        self.methods.append({"method": method, **found, "kept": kept, **trial.notes})
 
     def _facts(self, best: Candidate) -> dict[str, Any]:
         sqnr = tensor_sqnr(best.prepared, best.model, best.plan, (self.held_back or self.shop.few)[:2])
@@ -153,7 +168,7 @@ class _Job:
             "methods_not_needed": self.not_needed,
             "ranges": best.found.chosen,
             "worst": worst(sqnr, best.found.statistics, best.plan, best.prepared.graph),
-            "outputs_sqnr_db": self.judge.by_output(best.model),
+            "outputs_sqnr_db": best.verdict.outputs_sqnr_db,
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
             "held_back": len(self.held_back),

@@ -1,0 +1,70 @@
+"""What methods are compared by: closeness behind bounded errors, with plain SQNR as a floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert.quantization import QuantizationConfig, methods, quantize, quantizer
+from n6convert.quantization.judge import Judge, Verdict
+
+from .nets import cnn, feeds, parse
+
+Samples = list[Mapping[str, Any]]
+
+
+def shifted(by: np.ndarray) -> ir.Model:
+    """A model that adds a constant to its input."""
+    return parse("net (float[1,100] x) => (float[1,100] y) { y = Add(x, by) }", by=by.astype(np.float32))
+
+
+def samples() -> Samples:
+    return list(feeds((1, 100), 3)())
+
+
+def test_small_errors_count_as_in_sqnr() -> None:
+    judge = Judge(shifted(np.zeros(100)), samples())
+    verdict = judge.verdict(shifted(np.full(100, 0.01)))
+    assert verdict.closeness_db == pytest.approx(40, abs=0.5)
+    assert verdict.sqnr_db == pytest.approx(40, abs=0.5)
+    assert judge.score(shifted(np.full(100, 0.01))) == verdict.sqnr_db
+
+
+def test_one_element_far_off_does_not_rule() -> None:
+    """One element of a hundred is wrong by 30 spreads: worse for SQNR than noise that spoils every answer a little."""
+    judge, lonely = Judge(shifted(np.zeros(100)), samples()), np.zeros(100)
+    lonely[7] = 30
+    one, noisy = judge.verdict(shifted(lonely)), judge.verdict(shifted(np.full(100, 1.0)))
+    assert one.sqnr_db < noisy.sqnr_db
+    assert one.closeness_db > noisy.closeness_db + 10
+
+
+def test_exact_and_constant_outputs() -> None:
+    assert Judge(shifted(np.zeros(100)), samples()).verdict(shifted(np.zeros(100))).closeness_db == 80
+    constant = parse("net (float[1,4] x) => (float[1,4] y) { y = Mul(x, by) }", by=np.zeros(4, np.float32))
+    judge = Judge(constant, list(feeds((1, 4), 2)()))
+    assert judge.verdict(constant) == Verdict(80.0, {"y": 80.0})
+
+
+def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is closest, plain min-max ranges stay the floor."""
+    figures = {"ranges: mse": (5.0, 10.0), "ranges: minmax": (1.0, 20.0), "bad": (9.0, 19.5), "good": (2.0, 19.95)}
+
+    def verdict(name: str) -> Verdict:
+        closeness, sqnr = figures[name]
+        return Verdict(closeness, {"y": sqnr})
+
+    def method(name: str) -> methods.Method:
+        return methods.Method(
+            name, 0, lambda c: True, lambda shop, best: methods.replace(best, verdict=verdict(name), notes={})
+        )
+
+    monkeypatch.setattr(Judge, "verdict", lambda self, model: verdict("ranges: mse"))
+    monkeypatch.setattr(quantizer, "METHODS", [method(n) for n in ("ranges: minmax", "bad", "good")])
+    result = quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(ranges="mse"))
+    kept = {m["method"]: m["kept"] for m in result.facts["methods"]}
+    assert kept == {"ranges: mse": True, "ranges: minmax": True, "bad": False, "good": True}
