@@ -11,7 +11,7 @@ uncertainty (James and Stein), so that few samples of a small map do not teach t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Wanted:
 
 
 def channel_means(
-    model: ir.Model, samples: Sequence[Mapping[str, NDArray[Any]]], threads: int | None = None
+    model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], threads: int | None = None
 ) -> dict[str, Wanted]:
     """What every layer's channels average to in the float model, by node name."""
     layers = {n.name or "": n for n in model.graph if n.op_type in LAYERS}

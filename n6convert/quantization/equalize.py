@@ -9,7 +9,7 @@ decided by the noise predicted behind its readers, from the step of every tensor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,7 @@ class Group:
 
 
 def equalize(
-    model: ir.Model, samples: Sequence[Sample], *, strength: float | None = None, threads: int | None = None
+    model: ir.Model, samples: Iterable[Sample], *, strength: float | None = None, threads: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy of the model with even channels, and a record of every group of tensors that was scaled.
 
@@ -95,7 +95,7 @@ def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | 
 
 
 def _observe(
-    model: ir.Model, channels: ChannelMap, samples: Sequence[Sample], threads: int | None
+    model: ir.Model, channels: ChannelMap, samples: Iterable[Sample], threads: int | None
 ) -> dict[str, Seen]:
     """Statistics by label of every tensor that has a grid of its own and labels that are free."""
     by_name = {v.name or "": v for v in channels.tensors}
@@ -106,18 +106,21 @@ def _observe(
     if not seen:
         return {}
     session = Session(with_outputs(model, list(seen)), threads=threads)
-    for sample in samples:
+    for count, sample in enumerate(samples):
         for name, values in session.run({n: sample[n] for n in session.inputs}).items():
             alike = tuple(i for i, stride in enumerate(labels[name].strides) if stride == 0)
-            _add(seen[name], places[name][1].ravel(), values, alike, len(samples))
+            _add(seen[name], places[name][1].ravel(), values, alike, count)
     return seen
 
 
-def _add(seen: Seen, places: NDArray[np.intp], values: NDArray[np.float32], alike: tuple[int, ...], of: int) -> None:
+def _add(
+    seen: Seen, places: NDArray[np.intp], values: NDArray[np.float32], alike: tuple[int, ...], before: int
+) -> None:
     np.minimum.at(seen.low, places, values.min(axis=alike).ravel())
     np.maximum.at(seen.high, places, values.max(axis=alike).ravel())
     square = np.square(values).mean(axis=alike, dtype=np.float64).ravel()
-    seen.square += np.bincount(places, square, seen.square.size) / np.bincount(places) / of
+    means = np.bincount(places, square, seen.square.size) / np.bincount(places)
+    seen.square += (means - seen.square) / (before + 1)
 
 
 def _groups(channels: ChannelMap, seen: Mapping[str, Seen]) -> list[Group]:
@@ -186,8 +189,9 @@ class _Noise:
     def _peaks(self, side: int) -> Vector:
         peaks = np.zeros(self.group.labels.size + 1)
         for tensor, sign, place in self.tensors:
-            largest = np.maximum(tensor.high, -tensor.low)
-            np.maximum.at(peaks, place[sign == side], largest[sign == side])
+            largest = np.maximum(tensor.high, -tensor.low)[sign == side]
+            usual = np.median(largest[largest > 0]) if (largest > 0).any() else 1.0
+            np.maximum.at(peaks, place[sign == side], largest / usual)
         return peaks[:-1]
 
     def ratio(self) -> Vector:

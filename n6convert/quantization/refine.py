@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -21,7 +21,7 @@ __all__ = ["refine"]
 def refine(
     float_model: ir.Model,
     model: ir.Model,
-    samples: Sequence[Mapping[str, NDArray[Any]]],
+    samples: Iterable[Mapping[str, NDArray[Any]]],
     *,
     rounding: bool,
     bias: bool,
@@ -32,6 +32,7 @@ def refine(
     """A copy of the INT8 model with its weights rounded anew and its biases corrected, layer after layer.
 
     Args:
+        samples: gone through twice; none but their int8 codes is kept.
         deadline: ``time.monotonic()`` after which weights are no longer rounded anew.
     """
     model = model.clone()

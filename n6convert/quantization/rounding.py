@@ -115,9 +115,8 @@ def _cost(errors: Matrix, moments: Matrix) -> Matrix:
 def second_moments(layer: Layer, size: int, groups: int) -> list[NDArray[np.float64]]:
     """``X^T X`` of the rows that each group's weights multiply, over the samples."""
     total = np.zeros((groups, size, size))
-    inputs = list(layer.inputs())
-    share = max(_ROWS // max(len(inputs), 1), 64)
-    for values in inputs:
+    share = max(_ROWS // max(layer.samples, 1), 64)
+    for values in layer.inputs():
         for group, rows in enumerate(_patches(layer.node, values, size, groups, share)):
             total[group] += rows.T @ rows
     return list(total)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 from n6convert.numerics import Session
 from n6convert.quantization.grid import CODE_MAX, CODE_MIN, Grid
 from n6convert.quantization.judge import Judge
-from n6convert.quantization.normalize import constant, new_constant
+from n6convert.quantization.normalize import constant, new_constant, static_dims
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.subgraph import with_outputs
 
 __all__ = ["explain", "leave_one_out", "one_at_a_time", "tensor_sqnr", "worst"]
 
 Sample = Mapping[str, NDArray[Any]]
+#: values of all tensors that are looked at together, at most
+_VALUES = 1 << 23
 _REMEDIES = {
     "outlier channel": "equalization evens channels out; or split the channel off in the model",
     "mixed range": "give the parts outputs of their own instead of one Concat (boxes and scores, pixels and shares)",
@@ -32,18 +35,42 @@ def tensor_sqnr(float_model: ir.Model, model: ir.Model, plan: Plan, samples: Seq
     """SQNR in dB of each activation of the INT8 model against float, all earlier errors included."""
     pairs = _dequantized(model)
     names = [n for n in plan.grids if n in pairs and n not in plan.absorbed_inputs]
+    found: dict[str, float] = {}
+    for part in _portions(float_model.graph, names):
+        found |= _portion_sqnr(float_model, model, {n: pairs[n] for n in part}, samples)
+    return found
+
+
+def _portions(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
+    """The names in portions whose tensors together stay small: all at once would take the memory of the whole run."""
+    sizes = {v.name: math.prod(static_dims(v.shape)) for n in graph for v in n.outputs if v.shape is not None}
+    part: list[str] = []
+    values = 0
+    for name in names:
+        if part and values + sizes.get(name, 0) > _VALUES:
+            yield part
+            part, values = [], 0
+        part.append(name)
+        values += sizes.get(name, 0)
+    if part:
+        yield part
+
+
+def _portion_sqnr(
+    float_model: ir.Model, model: ir.Model, pairs: Mapping[str, str], samples: Sequence[Sample]
+) -> dict[str, float]:
     inputs = {v.name for v in float_model.graph.inputs}
-    exact = Session(with_outputs(float_model, [n for n in names if n not in inputs]))
-    rounded = Session(with_outputs(model, [pairs[n] for n in names]), optimize=False)
-    signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    exact = Session(with_outputs(float_model, [n for n in pairs if n not in inputs]))
+    rounded = Session(with_outputs(model, list(pairs.values())), optimize=False)
+    signal, noise = dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0)
     for sample in samples:
         reference = {**sample, **exact.run({n: sample[n] for n in exact.inputs})}
         found = rounded.run({n: sample[n] for n in rounded.inputs})
-        for name in names:
-            gap = found[pairs[name]].astype(np.float64) - reference[name]
+        for name, dequantized in pairs.items():
+            gap = found.pop(dequantized).astype(np.float64) - reference[name]
             signal[name] += float(np.sum(reference[name].astype(np.float64) ** 2))
             noise[name] += float(np.sum(gap**2))
-    return {n: _decibel(signal[n], noise[n]) for n in names}
+    return {n: _decibel(signal[n], noise[n]) for n in pairs}
 
 
 def one_at_a_time(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:

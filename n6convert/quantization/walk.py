@@ -7,7 +7,7 @@ what they decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,11 @@ class Layer:
         self.node = node
         self._states = states
         self._threads = threads
+
+    @property
+    def samples(self) -> int:
+        """How many samples reach it."""
+        return len(self._states)
 
     @property
     def name(self) -> str:
@@ -80,19 +85,29 @@ def layers_of(model: ir.Model) -> Iterator[Layer]:
 
 
 def walk_layers(
-    model: ir.Model, samples: Sequence[Mapping[str, NDArray[Any]]], threads: int | None = None
+    model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], threads: int | None = None
 ) -> Iterator[Layer]:
     """Yield the layers of an INT8 model in order; changes made to a layer take effect for all that follow."""
-    states: list[Codes] = [dict(sample) for sample in samples]
     compute = [n for n in model.graph if n.op_type not in _PAIR]
-    entry = [n for n in model.graph if n.op_type == "QuantizeLinear" and n.inputs[0] in set(model.graph.inputs)]
-    pending: list[ir.Node] = list(entry)
+    states = list(_entered(model, samples, set(compute), threads))
+    pending: list[ir.Node] = []
     for index, node in enumerate(compute):
         if node.op_type in LAYERS and _has_integers(node):
             _advance(model, pending, states, set(compute[index:]), threads)
             pending = []
             yield Layer(model, node, states, threads)
         pending.append(node)
+
+
+def _entered(
+    model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], later: set[ir.Node], threads: int | None
+) -> Iterator[Codes]:
+    """The codes of each sample's inputs; the samples themselves are not kept."""
+    entry = [n for n in model.graph if n.op_type == "QuantizeLinear" and n.inputs[0] in set(model.graph.inputs)]
+    for sample in samples:
+        state = dict(sample)
+        _advance(model, entry, [state], later, threads)
+        yield state
 
 
 def _has_integers(node: ir.Node) -> bool:
