@@ -18,7 +18,7 @@ import onnx_ir as ir
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.fold_into_conv import channel_affine
-from n6convert.rewrites.graph import Array, attribute, constant_of, is_float, producer, shape_of
+from n6convert.rewrites.graph import Array, attribute, constant_of, grid, is_float, producer, shape_of
 from n6convert.rewrites.reciprocal import rsqrt
 
 __all__ = ["BatchNormToAffine", "InstanceNormDecompose"]
@@ -65,23 +65,29 @@ class InstanceNormDecompose(Rewrite[_Instance]):
 
     def pattern(self, node: ir.Node) -> _Instance | None:
         gamma, beta, x = constant_of(node.inputs[1]), constant_of(node.inputs[2]), node.inputs[0]
-        if gamma is None or beta is None or x is None or len(shape_of(x) or ()) != 4 or not is_float(x):
+        full = shape_of(x)
+        if gamma is None or beta is None or x is None or full is None or full[0] != 1 or not is_float(x):
             return None
         return _Instance(x, gamma, beta, float(attribute(node, "epsilon", 1e-5)))
 
     def replace(self, found: _Instance, build: Builder, context: Context) -> Sequence[ir.Value]:
-        x, (_, c, _, _) = found.x, shape_of(found.x) or (1, 1, 1, 1)
+        full = shape_of(found.x) or ()
+        c, x = full[1], found.x
+        if len(full) != 4:  # groups of channels seen as channels, [1, groups, rest]
+            x = build.reshape(x, [1, c, *grid(math.prod(full[2:]))])
         pooled = [[1, c, 1, 1]]
         centred = build.sub(x, build.node("GlobalAveragePool", [x], pooled)[0])
         scale = 1 / _typical_variance(found, context)
         mean = build.node("GlobalAveragePool", [build.mul(centred, centred)], pooled)[0]
         inverse, factor = rsqrt(build, context, build.add(build.mul(mean, scale), scale * found.epsilon))
         gamma = found.gamma.reshape(1, c, 1, 1) * factor * math.sqrt(scale)
-        return [build.add(build.mul(centred, build.mul(inverse, gamma)), found.beta.reshape(1, c, 1, 1))]
+        scaled = build.mul(centred, build.mul(inverse, gamma))
+        shifted = build.add(scaled, found.beta.reshape(1, c, 1, 1)) if found.beta.any() else scaled
+        return [build.reshape(shifted, full)]
 
 
 def _typical_variance(found: _Instance, context: Context) -> float:
-    variances = [np.var(a, axis=(2, 3)) + found.epsilon for a in context.values(found.x)]
+    variances = [np.var(a, axis=tuple(range(2, a.ndim))) + found.epsilon for a in context.values(found.x)]
     if not variances:
         return 1.0
     return math.sqrt(max(min(float(v.min()) for v in variances) * max(float(v.max()) for v in variances), 1e-24))

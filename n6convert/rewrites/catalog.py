@@ -8,6 +8,7 @@ from typing import Any
 from n6convert.rewrites.activation_forms import ActivationForms
 from n6convert.rewrites.base import Rewrite
 from n6convert.rewrites.batch_norm import BatchNormToAffine, InstanceNormDecompose
+from n6convert.rewrites.centre_keys import CentreKeys
 from n6convert.rewrites.channel_pad import ChannelPadToConv
 from n6convert.rewrites.concat_conv_split import ConcatConvSplit
 from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
@@ -17,6 +18,8 @@ from n6convert.rewrites.cut_before_join import CutBeforeJoin
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
+from n6convert.rewrites.elu_to_exp import EluToExp
+from n6convert.rewrites.expand_to_broadcast import ExpandToBroadcast
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
 from n6convert.rewrites.full_map_depthwise import FullMapDepthwise
 from n6convert.rewrites.gather_to_slice import GatherToSlice
@@ -24,10 +27,13 @@ from n6convert.rewrites.gelu import GeluNormalForm
 from n6convert.rewrites.layernorm import LayerNormDecompose
 from n6convert.rewrites.linear_to_conv import LinearToConv
 from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
+from n6convert.rewrites.max_min import MaxMin
 from n6convert.rewrites.merge_constants import MergeConstants
 from n6convert.rewrites.merge_layout import MergeLayout
 from n6convert.rewrites.outermost_axis import OutermostAxis
 from n6convert.rewrites.pad_channels import PadChannels
+from n6convert.rewrites.pixel_shuffle_forms import PixelShuffleForms
+from n6convert.rewrites.pool_forms import PoolForms
 from n6convert.rewrites.prelu_to_relu import PReluToRelu
 from n6convert.rewrites.reduce_to_pool import ReduceToPool
 from n6convert.rewrites.resize_to_conv import ResizeToConv
@@ -39,7 +45,9 @@ from n6convert.rewrites.slice_normal_form import SliceNormalForm
 from n6convert.rewrites.softmax import SoftmaxDecompose
 from n6convert.rewrites.strided_conv_by_blocks import StridedConvByBlocks
 from n6convert.rewrites.transpose_by_slices import TransposeBySlices
+from n6convert.rewrites.two_sided_broadcast import TwoSidedBroadcast
 from n6convert.rewrites.view_to_reshape import ViewToReshape
+from n6convert.rewrites.where_to_product import WhereToProduct
 from n6convert.rewrites.wide_conv_split import WideConvSplit
 
 __all__ = ["COMBINATIONS", "all_rules"]
@@ -60,11 +68,16 @@ def all_rules() -> list[Rewrite[Any]]:
     return [
         ViewToReshape(),
         DropNoOps(),
+        CentreKeys(),
         SliceNormalForm(),
         GatherToSlice(),
         CutBeforeJoin(),
         LayerNormDecompose(),
         ActivationForms(),
+        WhereToProduct(),
+        ExpandToBroadcast(),
+        MaxMin(),
+        EluToExp(),
         GeluNormalForm(),
         ScalarBeforeMatMul(),
         LinearToConv(),
@@ -77,12 +90,14 @@ def all_rules() -> list[Rewrite[Any]]:
         ScaleIntoNextConv(),
         FullMapDepthwise(),
         ResizeToConv(),
+        PixelShuffleForms(),
         DepthToSpaceToConv(),
         PReluToRelu(),
         ConcatOffBatch(),
         ConcatEqualChunks(),
         ConcatConvSplit(),
         ReduceToPool(),
+        PoolForms(),
         DivisionToProduct(),
         BatchNormToAffine(),
         InstanceNormDecompose(),
@@ -91,6 +106,7 @@ def all_rules() -> list[Rewrite[Any]]:
         StridedConvByBlocks(),
         PadChannels(),
         WideConvSplit(),
+        TwoSidedBroadcast(),
         OutermostAxis(),
         SoftmaxDecompose(),
         TransposeBySlices(),

@@ -92,7 +92,9 @@ def _sources(chosen: _Chosen) -> tuple[str, list[_Chosen]] | None:
     if node.op_type == "Reshape":
         x = node.inputs[0]
         sizes = np.cumprod(shape_of(x) or (0,))
-        return ("same", [_Chosen(x, chosen.rows, chosen.channels)]) if x is not None and chosen.channels in sizes else None
+        return (
+            ("same", [_Chosen(x, chosen.rows, chosen.channels)]) if x is not None and chosen.channels in sizes else None
+        )
     full, axis = shape_of(chosen.value) or (), attribute(node, "axis") % len(shape_of(chosen.value) or (1,))
     inputs = [v for v in node.inputs if v is not None and constant_of(v) is None]
     if len(inputs) != len(node.inputs) or any(shape_of(v) is None for v in inputs):

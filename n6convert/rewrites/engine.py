@@ -241,6 +241,7 @@ class _Sweep:
             if len(forms) > 1:
                 self.run.options[rule.name, kind] = tuple(forms)
         build = Builder(graph, self._prefix(node, rule), graph.opset_imports.get("", 17))
+        done = Applied(rule.name, place, rule.exact, rule.because(found, self.context))
         values = rule.replace(found, build, self.context)
         if values is not None and list(values) == list(node.outputs):
             return None
@@ -252,7 +253,7 @@ class _Sweep:
         self._sorted = False
         self._touched.update(dict.fromkeys([*near, *build.nodes], self._clock))
         self.run.refused.pop((rule.name, place), None)
-        return Applied(rule.name, place, rule.exact, rule.because(found, self.context))
+        return done
 
     def _mark(self) -> None:
         """Keep the state, so that runs without the rule at work need not start over."""

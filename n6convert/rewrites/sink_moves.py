@@ -67,7 +67,9 @@ class SinkMoves(Rewrite[_Move]):
             assert x is not None
             parts = build.split(x, sizes, axis)
         else:
-            parts = build.node("Concat", sources, [[sizes[0] if i == axis else n for i, n in enumerate(first)]], axis=axis)
+            parts = build.node(
+                "Concat", sources, [[sizes[0] if i == axis else n for i, n in enumerate(first)]], axis=axis
+            )
         return [_redo(build, found.layouts[0], p, v) for p, v in zip(parts, node.outputs, strict=True)]
 
 

@@ -1,9 +1,9 @@
 """A large kernel with a stride on few channels as space-to-depth and a small kernel on many: the same products.
 
 With blocks of b pixels, b a divisor of the stride s, ``x[c, b i + dy, b j + dx]`` is channel ``(dy, dx, c)`` of pixel
-``(i, j)``; the kernel is cut along the same blocks and strides over ``s / b``. Space-to-depth is a convolution of single
-ones, exact in 8 bits. The first layer of a ResNet (7x7, stride 2) and the patches of a vision transformer (16x16,
-stride 16) use three input channels of a unit that takes eight, and split rows of kernels wider than six (SPEC b.4, e.2).
+``(i, j)``; the kernel is cut along the same blocks and strides over ``s / b``. Space-to-depth is a convolution of
+single ones, exact in 8 bits. The first layer of a ResNet (7x7, stride 2) and the patches of a vision transformer (16x16,
+stride 16) use three input channels of a unit that takes eight, and kernels wider than six are split (SPEC b.4, e.2).
 """
 
 from __future__ import annotations
@@ -62,14 +62,16 @@ class StridedConvByBlocks(Rewrite[_Strided]):
     def check(self, found: _Strided, context: Context) -> str | None:
         times = self._weighed(found, context)
         best = min(_blocks(found), key=lambda b: times.get(b, 0.0))
-        if times.get(1, math.inf) <= times.get(best, 0.0):
+        if times.get(1, math.inf) < times.get(best, 0.0):
             return f"the Conv alone is predicted at {times[1]:.3f} ms, with blocks of {best} at {times[best]:.3f} ms"
         return None
 
     def because(self, found: _Strided, context: Context) -> str:
         times = self._weighed(found, context)
         best = min(_blocks(found), key=lambda b: times.get(b, 0.0))
-        others = ", ".join(f"{'as it is' if b == 1 else f'blocks of {b}'} {t:.3f}" for b, t in times.items() if b != best)
+        others = ", ".join(
+            f"{'as it is' if b == 1 else f'blocks of {b}'} {t:.3f}" for b, t in times.items() if b != best
+        )
         return f"blocks of {best} alone {times[best]:.3f} ms instead of {others} ms" if times else ""
 
     def replace(self, found: _Strided, build: Builder, context: Context) -> Sequence[ir.Value]:
@@ -114,7 +116,7 @@ def _behind(found: _Strided, axis: int, block: int, pad: int, kernel: int) -> in
     """Padding behind, in blocks, that gives the length the original has."""
     side, step = found.shape[2 + axis], found.stride
     length = (side + found.pads[axis] + found.pads[axis + 2] - found.weight.shape[2 + axis]) // step + 1
-    return max((length - 1) * (step // block) + kernel - side // block - pad, 0)
+    return int(max((length - 1) * (step // block) + kernel - side // block - pad, 0))
 
 
 def _corners(channels: int, block: int) -> Array:

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .graphs import GraphWriter
+from .helpers import apply, ops
+
+
+def sliced(*parts: list[int]):
+    g = GraphWriter()
+    return g.model(g.node("Slice", g.input("x", [1, 6, 8, 4]), *(g.constant(p, np.int64) for p in parts)))
+
+
+@pytest.mark.parametrize(
+    ("parts", "slices"),
+    [
+        (([0, 1, 0], [2**31 - 1, 3, 2**63 - 1], [0, 1, 2]), 1),
+        (([-3, 1], [-1, 2**31 - 1], [-2, 1]), 2),
+        (([1, 1], [2**31 - 1, -1], [1, 2], [2, 3]), 2),
+        (([0, 2], [1, 5]), 1),
+    ],
+)
+def test_one_axis_each(parts: tuple[list[int], ...], slices: int) -> None:
+    result = apply(sliced(*parts))
+    assert ops(result.model)["Slice"] == slices
+    for node in result.model.graph:
+        assert node.inputs[1].const_value.numpy().size == 1
+        assert 0 <= node.inputs[1].const_value.numpy()[0] < node.inputs[2].const_value.numpy()[0] <= 8
+
+
+def test_backward_slices_stay() -> None:
+    assert not apply(sliced([-1], [-9], [1], [-1])).applied
