@@ -136,7 +136,10 @@ def _print_methods(result: QuantizationResult, path: Path) -> None:
     for method in result.facts["methods"]:
         closer = f"{method['closeness_db']:.2f}"
         table.add_row(method["method"], f"{method['sqnr_db']:.2f}", closer, "yes" if method["kept"] else "no")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for text in result.facts["warnings"]:
+        console.print(f"warning: {text}", style="yellow", markup=False)
 
 
 def _print_worst(records: Sequence[Mapping[str, Any]], outputs: Mapping[str, float]) -> None:

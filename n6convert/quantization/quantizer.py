@@ -16,6 +16,7 @@ from n6convert.quantization.config import QuantizationConfig
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.masks import clamp_masks
 from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
+from n6convert.quantization.mixed import mixed_outputs
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.sensitivity import tensor_sqnr, worst
@@ -39,7 +40,7 @@ class QuantizationResult:
         model: the INT8 QDQ model, opset 13 to 17, IR 8.
         facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db), ``methods`` (what was tried, what it
             brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before),
-            ``worst`` (ten tensors with cause and remedy), ``zero_points``.
+            ``worst`` (ten tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
         ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges_io`.
     """
 
@@ -172,4 +173,5 @@ class _Job:
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
             "held_back": len(self.held_back),
+            "warnings": mixed_outputs(best.prepared.graph, best.found.ranges),
         }
