@@ -44,6 +44,7 @@ from n6convert.rewrites.sink_moves import SinkMoves
 from n6convert.rewrites.slice_normal_form import SliceNormalForm
 from n6convert.rewrites.softmax import SoftmaxDecompose
 from n6convert.rewrites.strided_conv_by_blocks import StridedConvByBlocks
+from n6convert.rewrites.strided_slice_to_conv import FocusToConv, StridedSliceToConv
 from n6convert.rewrites.transpose_by_slices import TransposeBySlices
 from n6convert.rewrites.two_sided_broadcast import TwoSidedBroadcast
 from n6convert.rewrites.view_to_reshape import ViewToReshape
@@ -103,7 +104,9 @@ def all_rules() -> list[Rewrite[Any]]:
         InstanceNormDecompose(),
         ChannelPadToConv(),
         ConvTransposeToConv(),
+        FocusToConv(),
         StridedConvByBlocks(),
+        StridedSliceToConv(),
         PadChannels(),
         WideConvSplit(),
         TwoSidedBroadcast(),

@@ -43,6 +43,7 @@ def _rewrite(
     from n6convert.errors import UsageError
     from n6convert.npu.targets import DEFAULT_TARGET
     from n6convert.rewrites.api import rewrite
+    from n6convert.rewrites.prepare import batch_of_one
 
     if list_rules:
         _print_rules(as_json)
@@ -50,7 +51,7 @@ def _rewrite(
     if model is None:
         raise UsageError("which model?", remedy="n6convert rewrite FILE.onnx")
     config = _config(rules, exclude, approximate, combination)
-    graph = _load(model)
+    graph = batch_of_one(_load(model))
     result = rewrite(graph, _feeds(graph, model, calibration), config, target=target or DEFAULT_TARGET)
     path = output or model.with_suffix(".rewritten.onnx")
     _save(result.model, path)

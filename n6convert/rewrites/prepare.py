@@ -8,16 +8,17 @@ from onnx_ir.passes import common
 from n6convert.errors import GraphError
 from n6convert.rewrites.graph import shape_of
 
-__all__ = ["prepare"]
+__all__ = ["batch_of_one", "prepare"]
 
 
 def prepare(model: ir.Model) -> ir.Model:
     """A copy of a model with folded constants, inferred shapes and a name for every node.
 
     Raises:
-        GraphError: an input has no static shape.
+        GraphError: an input has no static shape (an unknown batch is taken as 1).
     """
-    for value in model.graph.inputs:
+    copy = batch_of_one(model)
+    for value in copy.graph.inputs:
         if shape_of(value) is None and not value.is_initializer():
             raise GraphError(
                 "rewrites need static shapes",
@@ -25,12 +26,26 @@ def prepare(model: ir.Model) -> ir.Model:
                 found=str(value.shape),
                 remedy="fix the shape, e.g. with `n6convert onnx --shape`",
             )
-    copy = model.clone()
     common.RemoveInitializersFromInputsPass()(copy)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     _fold(copy)
     common.RemoveUnusedNodesPass()(copy)
     _name_nodes(copy)
+    return copy
+
+
+def batch_of_one(model: ir.Model) -> ir.Model:
+    """A copy in which inputs of an unknown batch have one sample, as ST's import takes them (SPEC j, hard limits)."""
+    copy = model.clone()
+    open_batch = [v for v in copy.graph.inputs if v.shape is not None and shape_of(v) is None]
+    for value in open_batch:
+        assert value.shape is not None
+        if all(isinstance(d, int) for d in value.shape[1:]):
+            value.shape = ir.Shape([1, *value.shape[1:]])
+    if open_batch:
+        for value in (v for node in copy.graph for v in node.outputs):
+            value.shape = None if shape_of(value) is None else value.shape
+        common.ShapeInferencePass()(copy)
     return copy
 
 

@@ -1,9 +1,9 @@
 """A permutation that costs CPU time as swaps of two blocks, which do not (SPEC c.4).
 
 ``[s, u, v] -> [s, v, u]`` (``(0,1,3,2)``) is the swap of u and v in every one of the s slices on the outermost axis.
-Every odd order of three blocks, such as ``(0,2,1,3)``, is that between two rotations, and a rotation is a swap of two
-blocks. The block with the fewest slices is taken for s. Slices of a 1x1 Conv's output channels are convolutions with
-slices of its weights: the head split of attention.
+Any other permutation is that between two rotations, which are swaps of two blocks themselves, with what remains to be
+permuted in every slice one block shorter. The block that takes the fewest slices is taken for s. Slices of a 1x1 Conv's
+output channels are convolutions with slices of its weights: the head split of attention.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import onnx_ir as ir
 
@@ -23,8 +24,7 @@ from n6convert.rewrites.sink_layout import UNARY
 
 __all__ = ["TransposeBySlices"]
 
-_MAX_SLICES = 32
-_ODD = {(0, 2, 1), (1, 0, 2), (2, 1, 0)}
+_MAX_SLICES = 64
 
 
 @dataclass
@@ -33,10 +33,14 @@ class _Permuted:
     layout: Layout
 
     @property
-    def sliced(self) -> int:
-        """The block whose slices are taken: the fewest, rotations (0.5 each) counted in."""
-        blocks = self.layout.blocks
-        return min(range(3), key=lambda s: blocks[s] + 0.5 * ((s != 0) + (self.layout.perm[0] != s)))
+    def start(self) -> _Blocks:
+        """The blocks in the source's order."""
+        return tuple((i, size) for i, size in enumerate(self.layout.blocks))
+
+    @property
+    def goal(self) -> _Blocks:
+        """The blocks in the result's order."""
+        return tuple(self.start[p] for p in self.layout.perm)
 
 
 class TransposeBySlices(Rewrite[_Permuted]):
@@ -52,34 +56,88 @@ class TransposeBySlices(Rewrite[_Permuted]):
         source, nodes = layout_chain(node.outputs[0])
         for start in range(len(nodes)):
             layout = layout_of(nodes[start:])
-            if layout is not None and layout.perm in _ODD:
+            if layout is not None and len(layout.blocks) > 2:
                 return _Permuted(nodes[start].inputs[0] or source, layout)
         return None
 
     def check(self, found: _Permuted, context: Context) -> str | None:
-        slices = found.layout.blocks[found.sliced]
+        slices = _plan(found.start, found.goal).slices
         return f"it would take {slices} slices, more than {_MAX_SLICES}" if slices > _MAX_SLICES else None
 
     def replace(self, found: _Permuted, build: Builder, context: Context) -> Sequence[ir.Value]:
-        blocks, perm, s = found.layout.blocks, found.layout.perm, found.sliced
-        order = [s, (s + 1) % 3, (s + 2) % 3]
-        x = _rotate(build, found.source, [0, 1, 2], s, blocks)
-        x = _swap_each(build, x, *(blocks[i] for i in order))
-        x = _rotate(build, x, [order[0], order[2], order[1]], perm[0], blocks)
-        return [build.reshape(x, found.layout.target)]
+        return [build.reshape(_permute(build, found.source, found.start, found.goal), found.layout.target)]
 
 
-def _rotate(build: Builder, x: ir.Value, order: list[int], first: int, blocks: Sequence[int]) -> ir.Value:
-    """Bring the block ``first`` to the front, the others following in a circle."""
-    at = order.index(first)
-    sizes = [blocks[i] for i in (*order[at:], *order[:at])]
-    return build.swap(x, math.prod(blocks[i] for i in order[:at]), [1, *sizes]) if at else x
+_Blocks = tuple[tuple[int, int], ...]
+"""Blocks of axes from the outermost to the innermost: a number that names each, and its size."""
 
 
-def _swap_each(build: Builder, x: ir.Value, outer: int, rows: int, columns: int) -> ir.Value:
-    """[outer, rows, columns] -> [1, outer, columns, rows]."""
-    parts = [build.swap(part, rows, [1, 1, columns, rows]) for part in _slices(build, x, outer, rows * columns)]
-    return build.concat(parts, axis=1)
+@dataclass(frozen=True)
+class _Plan:
+    """Which block's slices are taken, how many slices that makes in all, and what it costs."""
+
+    block: tuple[int, int] | None
+    slices: int
+    cost: float
+
+
+@lru_cache(maxsize=1024)
+def _plan(start: _Blocks, goal: _Blocks) -> _Plan:
+    start, goal = _joined(start, goal)
+    if len(start) < 3:
+        return _Plan(None, 1, float(len(start) - 1))
+    plans = []
+    for block in start:
+        inner = _plan(_after(start, block), _after(goal, block))
+        turns = 0.5 * ((start[0] != block) + (goal[0] != block))
+        plans.append(_Plan(block, block[1] * inner.slices, block[1] * (1 + inner.cost) + turns))
+    return min(plans, key=lambda plan: plan.cost)
+
+
+def _permute(build: Builder, x: ir.Value, start: _Blocks, goal: _Blocks) -> ir.Value:
+    """The elements of x, blocks ``start``, in the order ``goal``."""
+    start, goal = _joined(start, goal)
+    if start == goal:
+        return x
+    block = _plan(start, goal).block
+    if block is None:
+        return _rotate(build, x, start, goal[0])
+    x = _rotate(build, x, start, block)
+    rest, order = _after(start, block), _after(goal, block)
+    to = [1, 1, order[0][1], _size(order[1:])]
+    parts = [build.reshape(_permute(build, p, rest, order), to) for p in _slices(build, x, block[1], _size(rest))]
+    return _rotate(build, build.concat(parts, axis=1), (block, *order), goal[0])
+
+
+def _joined(start: _Blocks, goal: _Blocks) -> tuple[_Blocks, _Blocks]:
+    """With blocks that stay neighbours taken as one."""
+    follows = dict(zip(goal, goal[1:], strict=False))
+    runs: list[list[tuple[int, int]]] = []
+    for block in start:
+        if runs and follows.get(runs[-1][-1]) == block:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    whole = {run[0]: (run[0][0], _size(run)) for run in runs}
+    return tuple(whole.values()), tuple(whole[b] for b in goal if b in whole)
+
+
+def _after(blocks: _Blocks, first: tuple[int, int]) -> _Blocks:
+    """The others, in a circle from behind one of them."""
+    at = blocks.index(first)
+    return blocks[at + 1 :] + blocks[:at]
+
+
+def _size(blocks: Sequence[tuple[int, int]]) -> int:
+    return math.prod(size for _, size in blocks)
+
+
+def _rotate(build: Builder, x: ir.Value, blocks: _Blocks, first: tuple[int, int]) -> ir.Value:
+    """Bring a block to the front, the others following in a circle."""
+    at = blocks.index(first)
+    sizes = [size for _, size in (first, *_after(blocks, first))]
+    to = sizes if len(sizes) < 4 else [sizes[0], math.prod(sizes[1:-1]), sizes[-1]]
+    return build.swap(x, _size(blocks[:at]), [1, *to]) if at else x
 
 
 def _slices(build: Builder, x: ir.Value, parts: int, size: int) -> Sequence[ir.Value]:

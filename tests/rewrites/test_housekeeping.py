@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
+from n6convert.rewrites import RewriteConfig, rewrite
+
 from .graphs import GraphWriter
-from .helpers import apply, ops
+from .helpers import OLD, apply, ops
 
 
 def test_nodes_that_give_back_their_input_go() -> None:
@@ -92,3 +95,12 @@ def test_a_scalar_moves_in_front_of_a_product() -> None:
     product = g.node("MatMul", g.linear(g.input("a", [1, 6, 8]), 8, 8), g.input("b", [1, 8, 5]))
     model = g.model(g.node("Div", product, g.constant(3.0)))
     assert not ops(apply(model, "linear-to-conv").model).keys() & {"Div", "Mul"}
+
+
+def test_an_unknown_batch_is_one() -> None:
+    g = GraphWriter()
+    model = g.model(g.node("Relu", g.linear(g.input("x", [1, 6, 8]), 8, 8)))
+    for value in (*model.graph.inputs, *model.graph.outputs, *(v for n in model.graph for v in n.outputs)):
+        value.shape = ir.Shape(["batch", *list(value.shape or [])[1:]])
+    result = rewrite(model, None, RewriteConfig(), target=OLD, threads=1)
+    assert [tuple(v.shape or ()) for v in (*result.model.graph.inputs, *result.model.graph.outputs)] == [(1, 6, 8)] * 2
