@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.quantization.labels import LabelArray, Labels, broadcast, joined
+from n6convert.quantization.labels import LabelArray, Labels, broadcast, joined, thin
 from n6convert.quantization.normalize import constant, static_dims
 from n6convert.quantization.roles import is_constant, is_float
 
@@ -207,7 +207,14 @@ def _multiply(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
 
 
 def _product(found: ChannelMap, a: LabelArray, b: LabelArray) -> LabelArray:
-    """A gate that stays as it is passes the other factor on; otherwise the factors cancel."""
+    """A gate that stays as it is passes the other factor on; otherwise the factors cancel.
+
+    A gate without channels (1/deviation of a normalization) stays as it is: one factor for all of it gains nothing.
+    """
+    for gate, other in ((a, b), (b, a)):
+        if thin(gate).size == 1 and thin(other).size > 1:
+            found.labels.pin(gate)
+            return other
     if not a.any() or not b.any():
         return b if not a.any() else a
     found.labels.tie(a, -b)

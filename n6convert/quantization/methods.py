@@ -20,11 +20,13 @@ from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.config import Bias, QuantizationConfig
 from n6convert.quantization.equalize import difference, equalize
 from n6convert.quantization.find_ranges import Found, find_ranges
+from n6convert.quantization.gates import loosen_gates
 from n6convert.quantization.grids import make_plan
 from n6convert.quantization.judge import Judge, Verdict
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.qdq import write_qdq
 from n6convert.quantization.refine import refine
+from n6convert.quantization.wide_norm import widen_norms
 from n6convert.quantization.zero_points import CheapZeroPoints, cheapen
 
 __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
@@ -151,6 +153,17 @@ def _equalization(shop: Workshop, best: Candidate) -> Candidate | None:
     return replace(unclipped or trial, notes={"groups": groups})
 
 
+def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Norms and gates that one huge channel spoils get other forms, whose channels are then evened out."""
+    threads = shop.config.threads
+    prepared, norms = widen_norms(best.prepared, shop.samples, threads)
+    prepared, gates = loosen_gates(prepared, shop.samples, threads)
+    if not norms and not gates:
+        return None
+    trial = _equalization(shop, replace(best, prepared=prepared))
+    return None if trial is None else replace(trial, notes={"norms": norms, "gates": gates, **trial.notes})
+
+
 def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them."""
     kind = shop.config.bias_correction
@@ -164,6 +177,7 @@ def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
 
 METHODS = (
     Method("ranges: minmax", 0, lambda c: True, _minmax),
+    Method("outlier channels", 2, lambda c: c.equalization and c.ranges_file is None, _outliers),
     Method("equalization", 2, lambda c: c.equalization and c.ranges_file is None, _equalization),
     Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction),
     Method("second-order rounding", 5, lambda c: c.rounding == "second-order", _rounding),
