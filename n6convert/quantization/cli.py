@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+#: bytes of weights from which they get a file of their own: protobuf ends at 2 GB
+_EXTERNAL_DATA_ABOVE = 1 << 30
 _Settings = Annotated[list[str] | None, typer.Option("--set", help="recipe key=value, e.g. quantization.ranges=mse")]
 _Calibration = Annotated[str | None, typer.Option(help="folder, COCO json, .npz, .txt or .tsv", show_default=False)]
 
@@ -106,12 +108,16 @@ def _run(
 
 def _quantized(run: Run, source: str) -> QuantizationResult:
     from n6convert.quantization.quantizer import quantize
+    from n6convert.stages.accepting import Accepting
 
+    model = run.artifacts[source].load()
+    accepting = Accepting(run, model)
     return quantize(
-        run.artifacts[source].load(),
+        model,
         run.sampling.calibration,
         run.recipe.quantization,
         held_back=run.sampling.held_back,
+        accepted=accepting if accepting.limited else None,
         seed=run.recipe.seed,
         progress=run.progress,
     )
@@ -122,8 +128,10 @@ def _save(result: QuantizationResult, path: Path) -> None:
 
     from n6convert.errors import OutputError
 
+    tensors = (v.const_value for v in result.model.graph.initializers.values())
+    size = sum(t.nbytes for t in tensors if t is not None)
     try:
-        ir.save(result.model, path)
+        ir.save(result.model, path, external_data=f"{path.name}.data" if size > _EXTERNAL_DATA_ABOVE else None)
     except OSError as error:
         raise OutputError("cannot write the model", place=path, found=str(error)) from error
 

@@ -137,3 +137,79 @@ def test_weights_in_external_files(tmp_path) -> None:
     ir.save(cnn(), tmp_path / "net.onnx", external_data="net.data")
     model = ir.load(tmp_path / "net.onnx")
     check(model, feeds((1, 3, 16, 16)), 15.0)
+
+
+def test_empty_tensors_pass_through() -> None:
+    body = """
+    net (float[1,3,8,8] x) => (float[1,4,8,8] y) {
+      zero = Constant<value_ints=[0]>()
+      one = Constant<value_ints=[1]>()
+      none = Slice(x, zero, zero, one)
+      c = Concat<axis=1>(x, none)
+      y = Conv<pads=[1,1,1,1]>(c, w)
+    }"""
+    check(parse(body, w=weight()), feeds((1, 3, 8, 8)))
+
+
+def test_channels_that_never_speak() -> None:
+    """Half the channels are zero on every sample, in front of everything that equalization touches."""
+    body = """
+    net (float[1,3,8,8] x) => (float[1,4,8,8] y) {
+      a = Conv(x, w1, b1)
+      r = Relu(a)
+      y = Conv(r, w2)
+    }"""
+    rng = np.random.default_rng(0)
+    w1, b1 = rng.standard_normal((8, 3, 1, 1)).astype(np.float32), np.zeros(8, np.float32)
+    w1[::2], b1[::2] = 0, -1
+    check(parse(body, w1=w1, b1=b1, w2=rng.standard_normal((4, 8, 1, 1)).astype(np.float32)), feeds((1, 3, 8, 8)))
+
+
+def test_one_weight_behind_two_normalizations() -> None:
+    """Each convolution folds its own normalization into its own copy."""
+    body = """
+    net (float[1,4,8,8] x) => (float[1,4,8,8] y) {
+      a = Conv<pads=[1,1,1,1]>(x, w)
+      n = BatchNormalization(a, g, s, m, v)
+      r = Relu(n)
+      c = Conv<pads=[1,1,1,1]>(r, w)
+      y = BatchNormalization(c, v, m, s, g)
+    }"""
+    rng = np.random.default_rng(0)
+    vectors = {name: rng.uniform(0.5, 1.5, 4).astype(np.float32) for name in "gsmv"}
+    check(parse(body, w=rng.standard_normal((4, 4, 3, 3)).astype(np.float32), **vectors), feeds((1, 4, 8, 8)))
+
+
+def test_wildly_different_samples_keep_the_large_ones_right() -> None:
+    def samples():
+        for i, sample in enumerate(feeds((1, 3, 8, 8), 6)()):
+            yield {"x": sample["x"] * np.float32(10.0 ** (i - 3))}
+
+    result = quantize(conv(weight()), samples, held_back=lambda: iter(list(samples())[-1:]))
+    sample = list(samples())[-1]
+    assert sqnr_db(run_model(conv(weight()), sample)["y"], run_model(result.model, sample)["y"]) > 25
+
+
+def test_a_damaged_sample_is_named_with_its_input() -> None:
+    def samples():
+        yield {"x": np.zeros((1, 3, 8, 8), np.float32)}
+        yield {"x": np.full((1, 3, 8, 8), np.nan, np.float32)}
+
+    with pytest.raises(QuantizationError, match="not finite") as caught:
+        quantize(conv(weight()), samples)
+    assert "tensor x, sample 1" in str(caught.value.place)
+
+
+def test_large_models_go_through_files(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """The path that models over 2 GB take, at a limit that a small one reaches."""
+    from n6convert import numerics
+    from n6convert.quantization import cli
+
+    monkeypatch.setattr(numerics, "_PROTO_LIMIT", 256)
+    monkeypatch.setattr(cli, "_EXTERNAL_DATA_ABOVE", 256)
+    result = quantize(cnn(), feeds((1, 3, 16, 16)))
+    cli._save(result, tmp_path / "net.int8.onnx")
+    assert (tmp_path / "net.int8.onnx.data").is_file()
+    sample = next(iter(feeds((1, 3, 16, 16), seed=2)()))
+    stored, kept = run_model(tmp_path / "net.int8.onnx", sample), run_model(result.model, sample)
+    np.testing.assert_array_equal(stored["y"], kept["y"])
