@@ -40,7 +40,7 @@ class BatchNormToAffine(Rewrite[_Affine]):
 
     def pattern(self, node: ir.Node) -> _Affine | None:
         full = shape_of(node.inputs[0])
-        affine = None if full is None or len(full) < 3 else channel_affine(node)
+        affine = None if full is None or len(full) < 2 else channel_affine(node)
         return None if affine is None or producer(affine[0], "Conv") is not None else _Affine(*affine)
 
     def replace(self, found: _Affine, build: Builder, context: Context) -> Sequence[ir.Value]:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from n6convert.errors import RewriteError
 from n6convert.rewrites.graph import attribute, broadcast_shape, constant_of, shape_of
 
-__all__ = ["Builder"]
+__all__ = ["AXIS_LIMIT", "Builder"]
 
 Array = NDArray[Any]
 _CONCAT_INPUTS, _CONCAT_AT_MOST = 4, 7
+AXIS_LIMIT = 1 << 16  # a longer axis is refused by ST's import (SPEC j)
 
 
 class Builder:
@@ -105,9 +106,18 @@ class Builder:
         return self._held("Transpose", x, to, list(perm)) or self.node("Transpose", [x], [to], perm=list(perm))[0]
 
     def swap(self, x: ir.Value, first: int, to: Sequence[int]) -> ir.Value:
-        """[1, first, rest] -> [1, rest, first], seen as ``to``: the transpose that every core does in hardware."""
+        """[1, first, rest] -> [1, rest, first], seen as ``to``: the transpose that every core does in hardware.
+
+        A side above the compiler's limit of 65,535 is taken as two axes: (0,2,3,1) and (0,3,1,2) are hardware as well.
+        """
         rest = math.prod(shape(x)) // first
-        return self.reshape(self.transpose(self.reshape(x, [1, first, rest]), [0, 2, 1]), to)
+        if rest >= AXIS_LIMIT:
+            turned = self.transpose(self.reshape(x, [1, first, *_factors(rest)]), [0, 2, 3, 1])
+        elif first >= AXIS_LIMIT:
+            turned = self.transpose(self.reshape(x, [1, *_factors(first), rest]), [0, 3, 1, 2])
+        else:
+            turned = self.transpose(self.reshape(x, [1, first, rest]), [0, 2, 1])
+        return self.reshape(turned, to)
 
     def conv(self, x: ir.Value, weight: Array, bias: Array | None = None, **attributes: Any) -> ir.Value:
         """Convolution of [1, I, H, W] with weights [O, I/groups, kh, kw]; attributes as in ONNX."""
@@ -202,6 +212,12 @@ class Builder:
     def _name(self, kind: str) -> str:
         self._count += 1
         return f"{self.prefix}.{kind}{self._count}"
+
+
+def _factors(size: int) -> tuple[int, int]:
+    """Two factors of about the same size."""
+    first = next(d for d in range(math.isqrt(size), 0, -1) if size % d == 0)
+    return first, size // first
 
 
 _DTYPES = {

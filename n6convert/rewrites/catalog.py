@@ -10,6 +10,7 @@ from n6convert.rewrites.base import Rewrite
 from n6convert.rewrites.batch_norm import BatchNormToAffine, InstanceNormDecompose
 from n6convert.rewrites.centre_keys import CentreKeys
 from n6convert.rewrites.channel_pad import ChannelPadToConv
+from n6convert.rewrites.channel_shuffle_to_conv import ChannelShuffleToConv
 from n6convert.rewrites.concat_conv_split import ConcatConvSplit
 from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.concat_off_batch import ConcatOffBatch
@@ -29,6 +30,7 @@ from n6convert.rewrites.linear_to_conv import LinearToConv
 from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.max_min import MaxMin
 from n6convert.rewrites.merge_constants import MergeConstants
+from n6convert.rewrites.merge_convs import MergeConvs
 from n6convert.rewrites.merge_layout import MergeLayout
 from n6convert.rewrites.outermost_axis import OutermostAxis
 from n6convert.rewrites.pad_channels import PadChannels
@@ -105,6 +107,7 @@ def all_rules() -> list[Rewrite[Any]]:
         ChannelPadToConv(),
         ConvTransposeToConv(),
         FocusToConv(),
+        MergeConvs(),
         StridedConvByBlocks(),
         StridedSliceToConv(),
         PadChannels(),
@@ -112,5 +115,6 @@ def all_rules() -> list[Rewrite[Any]]:
         TwoSidedBroadcast(),
         OutermostAxis(),
         SoftmaxDecompose(),
+        ChannelShuffleToConv(),
         TransposeBySlices(),
     ]

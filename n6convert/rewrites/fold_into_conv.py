@@ -69,7 +69,7 @@ def rebuild_conv(
 def channel_affine(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:
     """(x, scale, shift), both [C], of a node that computes ``scale * x + shift`` per channel of [1, C, ...]."""
     full = shape_of(node.outputs[0])
-    if full is None or len(full) < 3:
+    if full is None or len(full) < 2:
         return None
     channels = full[1]
     if node.op_type == "BatchNormalization":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from n6convert.rewrites.build import Builder
+from n6convert.rewrites.build import AXIS_LIMIT, Builder
 from n6convert.rewrites.graph import attribute, producer, shape_of
 
 __all__ = [
@@ -80,6 +80,8 @@ class Layout:
         held = find_layout(x, self, instead_of)
         if held is not None:
             return held
+        if len(self.blocks) == 2 and max(self.blocks) >= AXIS_LIMIT:
+            return build.swap(x, self.blocks[0], self.target)
         if len(self.blocks) > 1:
             x = build.transpose(build.reshape(x, [1, *self.blocks]), [0, *(p + 1 for p in self.perm)])
         return build.reshape(x, self.target)

@@ -21,14 +21,13 @@ import onnx_ir as ir
 
 from n6convert.rewrites.alone import time_alone
 from n6convert.rewrites.base import Context, Rewrite
-from n6convert.rewrites.build import Builder
+from n6convert.rewrites.build import AXIS_LIMIT, Builder
 from n6convert.rewrites.graph import constant_of, is_float, producer, shape_of
 
 __all__ = ["MatMulToMulMean"]
 
 _BLOCK_BYTES = 1 << 18
 _MAX_BLOCKS = 64
-_AXIS_LIMIT = 1 << 16
 _ROWS, _COLUMNS, _SOFTWARE = "rows", "columns", "software Conv"
 _FEW, _MANY = _AMOUNTS = "few", "many"
 _NEARLY = 1.15  # every block more is more layout work around the product, which its time alone does not hold
@@ -51,7 +50,7 @@ class _Size:
     def counts(self) -> list[int]:
         """Numbers of blocks that keep every product within the limits, the fewest and then twice as many each."""
         pieces = self.heads * self.n
-        most = min(_BLOCK_BYTES // (pieces * self.k), (_AXIS_LIMIT - 1) // pieces, self.m)
+        most = min(_BLOCK_BYTES // (pieces * self.k), (AXIS_LIMIT - 1) // pieces, self.m)
         least = -(-self.m // most) if most else _MAX_BLOCKS + 1
         doubled = [least << i for i in range(7)] if least <= _MAX_BLOCKS else []
         return [count for count in doubled if count == least or count <= min(self.m, _MAX_BLOCKS)]

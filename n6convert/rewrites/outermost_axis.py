@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
-from n6convert.rewrites.build import Builder
+from n6convert.rewrites.build import AXIS_LIMIT, Builder
 from n6convert.rewrites.graph import constant_of, is_float, shape_of
 from n6convert.rewrites.sink_moves import axis_of, slice_bounds
 
 __all__ = ["OutermostAxis"]
-
-_AXIS_LIMIT = 1 << 16
 
 
 @dataclass
@@ -56,7 +54,7 @@ class OutermostAxis(Rewrite[_Inner]):
         if found.node.op_type == "Slice" and (slice_bounds(found.node)[3] != 1).any():
             return "it takes every other element"
         longest = max(found.rows(v) for v in (*found.inputs, *found.node.outputs))
-        return f"an axis of {longest} exceeds the compiler's limit of 65,535" if longest >= _AXIS_LIMIT else None
+        return f"an axis of {longest} exceeds the compiler's limit of 65,535" if longest >= AXIS_LIMIT else None
 
     def replace(self, found: _Inner, build: Builder, context: Context) -> Sequence[ir.Value]:
         a = found.before

@@ -21,7 +21,6 @@ from n6convert.rewrites.graph import Array, attribute, is_float, shape_of
 
 __all__ = ["ResizeToConv", "along_axes"]
 
-_AXIS_LIMIT = 1 << 16
 _MAX_SIDE = 512
 
 
@@ -52,8 +51,6 @@ class ResizeToConv(Rewrite[_Resize]):
             return "crop and resize depends on a region of interest"
         if max(found.before[2:] + found.after[2:]) > _MAX_SIDE:
             return f"a side above {_MAX_SIDE} makes weights of more bytes than the image"
-        if max(found.before[1] * found.before[2], found.after[2] * found.after[3]) >= _AXIS_LIMIT:
-            return "a turned axis exceeds the compiler's limit of 65,535"
         return None
 
     def replace(self, found: _Resize, build: Builder, context: Context) -> Sequence[ir.Value]:

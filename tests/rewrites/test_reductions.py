@@ -74,3 +74,23 @@ def test_a_narrow_kernel_stays() -> None:
     g = GraphWriter()
     model = g.model(g.node("Conv", g.input("x", [1, 8, 5, 5]), g.weight(8, 1, 5, 5), group=8))
     assert "5 wide" in reasons(apply(model, "full-map-depthwise"), "full-map-depthwise")
+
+
+def test_batch_normalization_of_a_vector() -> None:
+    g = GraphWriter()
+    parameters = [g.vector(16, 1.0), g.vector(16), g.vector(16), g.constant(np.ones(16))]
+    model = g.model(g.node("BatchNormalization", g.input("x", [1, 16]), *parameters))
+    result = apply(model, "batchnorm-to-affine")
+    assert "BatchNormalization" not in ops(result.model)
+    assert software(model, OLD) and not software(result.model, OLD)
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+def test_a_group_norm_is_an_instance_norm_of_groups(target: str) -> None:
+    g = GraphWriter()
+    groups = g.reshape(g.input("x", [1, 16, 8, 8]), [1, 4, -1])
+    y = g.node("InstanceNormalization", groups, g.constant(np.ones(4)), g.constant(np.zeros(4)))
+    y = g.node("Mul", g.reshape(y, [1, 16, 8, 8]), g.constant(g.random.standard_normal((16, 1, 1))))
+    model = g.model(g.node("Add", y, g.constant(g.random.standard_normal((16, 1, 1)))))
+    result = apply(model, "instancenorm-decompose", target=target)
+    assert software(model, target) and not software(result.model, target)

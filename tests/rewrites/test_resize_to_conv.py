@@ -47,3 +47,12 @@ def test_a_huge_side_is_refused() -> None:
     result = apply(resized("linear", "half_pixel", (1, 2), (2, 400)), "resize-to-conv")
     assert "above 512" in reasons(result, "resize-to-conv")
     assert "Resize" in ops(result.model)
+
+
+def test_a_map_of_more_than_65535_pixels_is_turned_in_four_axes() -> None:
+    g = GraphWriter()
+    scales = g.constant([1, 1, 2, 2])
+    model = g.model(g.node("Resize", g.input("x", [1, 2, 150, 150]), g.constant([]), scales, mode="linear"))
+    result = apply(model, "resize-to-conv")
+    assert not software(result.model, NEW)
+    assert max(max(v.shape) for node in result.model.graph for v in node.outputs) < 1 << 16
