@@ -46,5 +46,5 @@ $(VENV)/.demo: $(METADATA) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.all: $(METADATA) | $(BIN)/python
-	$(PIP) --editable '.[dev,coco,tf,tune,dask,docs]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	$(PIP) --editable '.[dev,coco,tf,dask,docs]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	@touch $@ $(VENV)/.demo

@@ -103,7 +103,6 @@ def _extras() -> Iterator[Check]:
     for extra, package, purpose in (
         ("tf", "tf2onnx", "SavedModel and Keras files"),
         ("coco", "pycocotools", "COCO AP and OKS"),
-        ("tune", "torch", "trained rounding"),
     ):
         try:
             yield Check(f"extra [{extra}]", True, f"{package} {version(package)}: {purpose}", needed=False)
