@@ -34,6 +34,7 @@ from n6convert.rewrites.merge_convs import MergeConvs
 from n6convert.rewrites.merge_layout import MergeLayout
 from n6convert.rewrites.outermost_axis import OutermostAxis
 from n6convert.rewrites.pad_channels import PadChannels
+from n6convert.rewrites.pad_output_channels import PadOutputChannels
 from n6convert.rewrites.pixel_shuffle_forms import PixelShuffleForms
 from n6convert.rewrites.pool_forms import PoolForms
 from n6convert.rewrites.prelu_to_relu import PReluToRelu
@@ -111,6 +112,7 @@ def all_rules() -> list[Rewrite[Any]]:
         StridedConvByBlocks(),
         StridedSliceToConv(),
         PadChannels(),
+        PadOutputChannels(),
         WideConvSplit(),
         TwoSidedBroadcast(),
         OutermostAxis(),

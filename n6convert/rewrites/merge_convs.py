@@ -19,19 +19,22 @@ from n6convert.rewrites.build import Builder
 from n6convert.rewrites.fold_into_conv import conv_parameters
 from n6convert.rewrites.graph import Array, attribute, constant_of, producer, shape_of, single_use
 
-__all__ = ["MergeConvs"]
+__all__ = ["MergeConvs", "PlainConv", "read_conv"]
 
 _MAX_KERNEL = 12  # wider ones are taken apart again (SPEC b.4)
 
 
 @dataclass
-class _Conv:
+class PlainConv:
+    """The parameters of a dense convolution of rows and columns, not dilated."""
+
     weight: Array
     bias: Array
     strides: list[int]
     pads: list[int]
 
     def write(self, build: Builder, x: ir.Value) -> ir.Value:
+        """The convolution of x."""
         bias = self.bias if self.bias.any() else None
         return build.conv(x, self.weight, bias, strides=self.strides, pads=self.pads)
 
@@ -39,11 +42,11 @@ class _Conv:
 @dataclass
 class _Pair:
     x: ir.Value
-    first: _Conv
-    second: _Conv
+    first: PlainConv
+    second: PlainConv
 
     @property
-    def one(self) -> _Conv:
+    def one(self) -> PlainConv:
         a, b, s = self.first, self.second, self.first.strides
         kernel = [a.weight.shape[2 + i] + (b.weight.shape[2 + i] - 1) * s[i] for i in (0, 1)]
         weight = np.zeros((b.weight.shape[0], a.weight.shape[1], *kernel), np.float32)
@@ -53,7 +56,7 @@ class _Pair:
                 weight[:, :, y * s[0] : y * s[0] + part.shape[2], x * s[1] : x * s[1] + part.shape[3]] += part
         bias = b.bias + b.weight.sum(axis=(2, 3)) @ a.bias
         pads = [p * s[i % 2] + q for i, (p, q) in enumerate(zip(b.pads, a.pads, strict=True))]
-        return _Conv(weight, bias.astype(np.float32), [p * q for p, q in zip(s, b.strides, strict=True)], pads)
+        return PlainConv(weight, bias.astype(np.float32), [p * q for p, q in zip(s, b.strides, strict=True)], pads)
 
 
 class MergeConvs(Rewrite[_Pair]):
@@ -76,7 +79,7 @@ class MergeConvs(Rewrite[_Pair]):
             or not single_use(node.inputs[0])
         ):
             return None
-        first, second = _read(inner), _read(node)
+        first, second = read_conv(inner), read_conv(node)
         if first is None or second is None or (any(second.pads) and (first.bias.any() or any(first.pads))):
             return None
         pair = _Pair(x, first, second)
@@ -103,8 +106,8 @@ class MergeConvs(Rewrite[_Pair]):
         return self._times[key]
 
 
-def _read(conv: ir.Node) -> _Conv | None:
-    """The parameters of a plain dense convolution of rows and columns."""
+def read_conv(conv: ir.Node) -> PlainConv | None:
+    """The parameters of a plain convolution; None for grouped, dilated and other ones."""
     weight = constant_of(conv.inputs[1])
     if weight is None or weight.ndim != 4 or any(v is not None and constant_of(v) is None for v in conv.inputs[2:]):
         return None
@@ -112,4 +115,4 @@ def _read(conv: ir.Node) -> _Conv | None:
     if not plain or attribute(conv, "auto_pad", "NOTSET") != "NOTSET":
         return None
     strides, pads = list(attribute(conv, "strides") or [1, 1]), list(attribute(conv, "pads") or [0] * 4)
-    return _Conv(*conv_parameters(conv), strides, pads)
+    return PlainConv(*conv_parameters(conv), strides, pads)

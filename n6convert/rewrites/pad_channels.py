@@ -19,9 +19,10 @@ from n6convert.rewrites.build import Builder
 from n6convert.rewrites.fold_into_conv import conv_parameters
 from n6convert.rewrites.graph import Array, attribute, constant_of, producer, shape_of, users
 
-__all__ = ["PadChannels"]
+__all__ = ["GROUPS", "PadChannels", "followed_channels"]
 
-_GROUPS = (8, 24)
+GROUPS = (8, 24)
+"""Numbers of channels that the units take at once (SPEC e.2)."""
 _BINARY = frozenset({"Add", "Sub", "Mul", "PRelu"})
 _FINITE = frozenset({"Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Erf"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
@@ -94,11 +95,8 @@ class PadChannels(Rewrite[_Channels]):
         self._times: dict[tuple[object, ...], float] = {}
 
     def pattern(self, node: ir.Node) -> _Channels | None:
-        full = shape_of(node.outputs[0])
-        if full is None or len(full) != 4 or full[1] % _GROUPS[0] == 0 or not _dense(node):
-            return None
-        found = _Channels(full[1])
-        return found if found.include(node.outputs[0]) and next(iter(found.makers)) is node else None
+        found = followed_channels(node)
+        return found if found is not None and next(iter(found.makers)) is node else None
 
     def check(self, found: _Channels, context: Context) -> str | None:
         now, (count, best) = self._time(found, found.count, context), self._best(found, context)
@@ -129,7 +127,7 @@ class PadChannels(Rewrite[_Channels]):
         return None
 
     def _best(self, found: _Channels, context: Context) -> tuple[int, float]:
-        counts = dict.fromkeys(-(-found.count // g) * g for g in _GROUPS)
+        counts = dict.fromkeys(-(-found.count // g) * g for g in GROUPS)
         return min(((c, self._time(found, c, context)) for c in counts), key=lambda pair: pair[1])
 
     def _time(self, found: _Channels, count: int, context: Context) -> float:
@@ -148,6 +146,15 @@ class PadChannels(Rewrite[_Channels]):
                 )
             total += self._times[key]
         return total
+
+
+def followed_channels(conv: ir.Node) -> _Channels | None:
+    """All that a convolution's awkward number of channels pass through; None where zeros cannot be added."""
+    full = shape_of(conv.outputs[0])
+    if full is None or len(full) != 4 or full[1] % GROUPS[0] == 0 or not _dense(conv):
+        return None
+    found = _Channels(full[1])
+    return found if found.include(conv.outputs[0]) else None
 
 
 def _depthwise(conv: ir.Node) -> bool:
