@@ -1,0 +1,74 @@
+"""Small instances of the networks of ``benchmarks/bench_methods.py``, built to be hard, on samples nobody saw."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.judge import Judge
+from n6convert.quantization.prepare import prepare
+
+from .walk import float_islands
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+MINMAX = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
+
+
+@pytest.fixture(scope="module")
+def hard() -> Any:
+    """The module that builds the networks."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from nets import trained_like
+
+        yield trained_like
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+def built(hard: ModuleType, case: str, seed: int = 0) -> onnx.ModelProto:
+    build, _, small = hard.CASES[case]
+    return build(**small, seed=seed)
+
+
+CASES = ["mobilenetv3-small", "vit-tiny", "mobilevit-xxs"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_default_recipe_is_never_worse_than_min_max(hard: ModuleType, case: str) -> None:
+    model = ir.from_proto(built(hard, case))
+    pictures = hard.images(64, hard.CASES[case][2]["size"], seed=1)
+    samples = [{"image": p} for p in pictures]
+    seen, held_back, unseen = samples[:24], samples[24:40], samples[40:]
+    judge = Judge(prepare(model), unseen)
+    plain, ours = (
+        quantize(model, lambda: iter(seen), config, held_back=lambda: iter(held_back))
+        for config in (MINMAX, QuantizationConfig())
+    )
+    assert float_islands(ours.model) == []
+    assert judge.verdict(ours.model).sqnr_db >= judge.verdict(plain.model).sqnr_db - 0.1
+    assert any(m["kept"] for m in ours.facts["methods"][1:]), "a hard case that no method helps is none"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_networks_are_valid_seeded_and_uneven(hard: ModuleType, case: str) -> None:
+    assert set(CASES) == set(hard.CASES)
+    proto = built(hard, case)
+    onnx.checker.check_model(proto, full_check=True)
+    assert proto.SerializeToString() == built(hard, case).SerializeToString()
+    assert proto.SerializeToString() != built(hard, case, seed=1).SerializeToString()
+    peaks = []
+    for tensor in proto.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.ndim == 4 and array.dtype == np.float32:
+            largest = np.abs(array).max(axis=(1, 2, 3))
+            peaks.append(largest.max() / np.median(largest))
+    assert case == "vit-tiny" or np.median(peaks) > 2
