@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
 
@@ -91,10 +94,33 @@ def _apart(points: Sequence[GridPoint], workers: int) -> list[GridPoint]:
     return [point for column in zip_longest(*blocks) for point in column if point is not None]
 
 
-def _pool(workers: int, threads: int) -> ProcessPoolExecutor:
-    """Fresh processes that share the cores; the limit is set before they import what reads it."""
+@contextmanager
+def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes that share the cores. When the sweep is interrupted they end at once, not after their points."""
+    others = set(multiprocessing.active_children())
     fresh = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=fresh, initializer=limit_threads, initargs=(threads,))
+    pool = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_begin, initargs=(threads,))
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+
+
+def _begin(threads: int) -> None:
+    """In a new worker, before it imports what reads the number of threads; it must not outlive a killed parent."""
+    limit_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _alone(point: GridPoint, threads: int) -> PointResult:

@@ -142,3 +142,23 @@ def test_workers_share_the_cores_and_take_points_far_apart():
         assert {future.result() for future in as_completed(futures)} == {"3"}
     assert workers._apart([0, 1, 2, 3, 4], 2) == [0, 3, 1, 4, 2]
     assert workers._apart([0, 1], 5) == [0, 1]
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_sweep_that_is_stopped_ends_its_workers_and_goes_on_next_time(toy, tmp_path, blow):
+    psutil = pytest.importorskip("psutil")
+    grid = ["--set", "seed=0,1,2", "--set", "calibration.samples=2", "--set", "simplify.onnxsim=false"]
+    command = [sys.executable, "-m", "n6convert", "sweep", "toy", *grid, "--weights", "seeded", "--workers", "1"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    stopped = subprocess.Popen(command, env=os.environ | {"N6_TOY_SLEEP": "0.5"}, start_new_session=True, **quiet)
+    points = toy / "build" / "sweep-toy" / "points"
+    while not list(points.glob("*.json")):
+        assert stopped.poll() is None
+        time.sleep(0.1)
+    workers = psutil.Process(stopped.pid).children(recursive=True)
+    stopped.send_signal(blow)
+    assert stopped.wait(20) == (130 if blow == signal.SIGINT else -signal.SIGKILL)
+    assert psutil.wait_procs(workers, 20)[1] == []
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "of 3: seed 0" not in done.stderr
+    assert "3 of 3: seed" in done.stderr
