@@ -20,7 +20,8 @@ _RECIPES = """# Recipe reference
 
 Made from the schema. `n6convert recipe MODEL` prints the full effective recipe of a model, ready to save and change;
 `n6convert recipe --schema` prints the JSON Schema for editors. A recipe may start with `extends: NAME_OR_PATH`, one
-level deep. On the command line every key is reached by `--set key=value`.
+level deep. A recipe with a section `sweep` (lists of values by dotted key) is a grid for `n6convert sweep`. On the command line
+every key is reached by `--set key=value`.
 
 {tables}
 """
