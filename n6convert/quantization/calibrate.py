@@ -96,14 +96,16 @@ def calibrate(
     """
     state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
     inputs = {v.name for v in model.graph.inputs}
-    wanted = with_outputs(model, [n for n in names if n not in inputs])
-    session = Session(wanted, threads=threads, optimize="exact")
+    inner = [n for n in names if n not in inputs]
+    session = Session(with_outputs(model, inner), threads=threads, optimize="exact") if inner else None
     workers = threads or default_threads()
     parts = [names[i::workers] for i in range(workers)]
     count = 0
     with ThreadPoolExecutor(workers) as pool:
         for sample in feeds():
-            values = {**sample, **session.run({name: sample[name] for name in session.inputs if name in sample})}
+            values = dict(sample)
+            if session is not None:
+                values |= session.run({name: sample[name] for name in session.inputs if name in sample})
             for unfit in pool.map(_observe, repeat(state), repeat(values), parts):
                 _refuse_infinite(unfit, count)
             values.clear()  # so that the next sample finds this memory free

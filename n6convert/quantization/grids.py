@@ -15,7 +15,14 @@ from n6convert.quantization.plan import Plan, quantize_weight
 from n6convert.quantization.qdq import least_weight_scales
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.roles import activations, float_operands, is_float
-from n6convert.quantization.sharing import absorbed_by_grid, clip_bounds, fixed_range, passes_through, shared_groups
+from n6convert.quantization.sharing import (
+    absorbed_by_grid,
+    clip_bounds,
+    clipped_with,
+    fixed_range,
+    passes_through,
+    shared_groups,
+)
 
 __all__ = ["exact_inputs", "make_plan", "observed", "quantize_weights"]
 
@@ -27,7 +34,8 @@ def observed(graph: ir.Graph) -> list[str]:
     only selects from tensors which are observed themselves.
     """
     bounded = absorbed_by_grid(graph)
-    absorbed = {v.name for node in graph if node.outputs[0].name in bounded for v in node.inputs[:1] if v is not None}
+    clips = [n.inputs[0] for n in graph if n.outputs[0].name in bounded]
+    absorbed = {v.name for source in clips if source is not None for v in clipped_with(source)}
     return [v.name or "" for v in activations(graph) if not _decided(v) and v.name not in absorbed]
 
 
@@ -119,9 +127,10 @@ def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:
     if grid.low >= bounds[0] - grid.scale / 2 and grid.high <= bounds[1] + grid.scale / 2:
         plan.absorbed.add(output.name or "")
         plan.absorbed_inputs.add(source.name or "")
-        plan.grids[source.name or ""] = grid
     else:
-        plan.grids[source.name or ""] = Grid.from_range(max(grid.low, bounds[0]), min(grid.high, bounds[1]))
+        grid = Grid.from_range(max(grid.low, bounds[0]), min(grid.high, bounds[1]))
+    for value in clipped_with(source):
+        plan.grids[value.name or ""] = grid
 
 
 def _constant_grids(graph: ir.Graph, groups: dict[str, str], spans: dict[str, Range], plan: Plan) -> None:

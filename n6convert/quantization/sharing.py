@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant, is_float
 
-__all__ = ["absorbed_by_grid", "clip_bounds", "fixed_range", "passes_through", "shared_groups"]
+__all__ = ["absorbed_by_grid", "clip_bounds", "clipped_with", "fixed_range", "passes_through", "shared_groups"]
 
 #: functions whose output range is known; both bounds are reached by saturated inputs
 _FIXED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
@@ -81,20 +81,29 @@ def _loses_a_bit(node: ir.Node, value: ir.Value, ranges: Mapping[str, tuple[floa
 def absorbed_by_grid(graph: ir.Graph) -> dict[str, tuple[float, float]]:
     """Relu and Clip outputs that saturation of the producer's grid can replace, with the bounds they enforce.
 
-    The producer must compute (not pass values through) and feed nothing else; then writing its result straight to a
-    grid inside [low, high] clips exactly as the operator does (SPEC b.1: Relu, Clip).
+    Writing the producer's result straight to a grid inside [low, high] clips exactly as the operator does (SPEC b.1:
+    Relu, Clip). Where operators that only move values stand between (the Concat behind a Conv that was cut in parts),
+    clipping what they move is the same.
     """
     found = {}
     for node in graph:
         bounds = clip_bounds(node)
-        source = node.inputs[0] if node.inputs else None
-        if bounds is None or source is None:
-            continue
-        producer = source.producer()
-        lonely = len(source.uses()) == 1 and not source.is_graph_output()
-        if producer is not None and lonely and not passes_through(producer) and fixed_range(source) is None:
+        if bounds is not None and node.inputs[0] is not None and clipped_with(node.inputs[0]):
             found[node.outputs[0].name or ""] = bounds
     return found
+
+
+def clipped_with(value: ir.Value) -> list[ir.Value]:
+    """The value and all that it was moved from, down to what operators compute; none if anything else reads them."""
+    producer = value.producer()
+    lonely = len(value.uses()) == 1 and not value.is_graph_output()
+    if producer is None or not lonely or fixed_range(value) is not None:
+        return []
+    if not passes_through(producer):
+        return [value]
+    operands = list(float_operands(producer))
+    parts = [clipped_with(o.value) if o.role == "activation" else [] for o in operands]
+    return [value, *(v for part in parts for v in part)] if len(producer.outputs) == 1 and all(parts) else []
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:

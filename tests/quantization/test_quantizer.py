@@ -142,3 +142,42 @@ def test_nan_is_refused_with_the_tensor_and_the_sample() -> None:
 def test_no_samples_are_refused() -> None:
     with pytest.raises(QuantizationError, match="no calibration samples"):
         quantize(cnn(), lambda: iter(()))
+
+
+def test_a_clip_behind_a_convolution_cut_in_parts_costs_no_levels() -> None:
+    """The parts' codes are those of the whole: the Clip becomes their grid, through Concat and MaxPool."""
+    weight = np.random.default_rng(0).standard_normal((8, 3, 1, 1)).astype(np.float32)
+    whole = parse(
+        """net (float[1,3,8,8] x) => (float[1,8,4,4] y) { low = Constant<value_float=0.0>()
+        high = Constant<value_float=1.5>() a = Conv(x, w) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(a)
+        y = Clip(p, low, high) }""",
+        w=weight,
+    )
+    parts = parse(
+        """net (float[1,3,8,8] x) => (float[1,8,4,4] y) { low = Constant<value_float=0.0>()
+        high = Constant<value_float=1.5>() a = Conv(x, w1) b = Conv(x, w2) c = Concat<axis=1>(a, b)
+        p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(c) y = Clip(p, low, high) }""",
+        w1=weight[:3],
+        w2=weight[3:],
+    )
+    config = QuantizationConfig(ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+    results = [quantize(model, feeds((1, 3, 8, 8)), config).model for model in (whole, parts)]
+    for int8 in results:
+        assert "Clip" not in {n.op_type for n in int8.graph} and float_islands(int8) == []
+    for sample in feeds((1, 3, 8, 8), seed=1)():
+        a, b = (run_model(model, sample)["y"] for model in results)
+        assert np.array_equal(a, b) and a.max() == pytest.approx(1.5)
+
+
+def test_a_clip_stays_where_its_input_is_read_elsewhere() -> None:
+    model = parse(
+        """net (float[1,3,8,8] x) => (float[1,4,8,8] y, float[1,2,8,8] z) { a = Conv(x, w1) b = Conv(x, w2)
+        c = Concat<axis=1>(a, b) y = Relu(c) z = Neg(a) }""",
+        w1=np.full((2, 3, 1, 1), 0.5, np.float32),
+        w2=np.full((2, 3, 1, 1), -0.5, np.float32),
+    )
+    config = QuantizationConfig(ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+    int8 = quantize(model, feeds((1, 3, 8, 8)), config).model
+    assert "Relu" in {n.op_type for n in int8.graph}
+    sample = next(iter(feeds((1, 3, 8, 8), seed=2)()))
+    assert np.abs(run_model(int8, sample)["z"] - run_model(model, sample)["z"]).max() < 0.05
