@@ -261,11 +261,23 @@ def _replace(graph: ir.Graph, norm: _Norm, seen: _Seen) -> dict[str, Any]:
     n = build.mul(c, inverse)
     gamma = np.ones(channels) if norm.gamma is None else norm.gamma
     beta = np.zeros(channels) if norm.beta is None else norm.beta
-    y = build.conv(n, gamma.reshape(-1, 1, 1, 1), beta, group=channels)
-    y = y if norm.axis == 1 else build.swap(y, channels, norm.shape)
+    ends = []
+    for readers in _readers(norm.last.outputs[0]):
+        y = build.conv(n, gamma.reshape(-1, 1, 1, 1), beta, group=channels)
+        ends.append((readers, y if norm.axis == 1 else build.swap(y, channels, norm.shape)))
     graph.insert_before(norm.n, build.nodes)
-    _take_over(graph, norm.last.outputs[0], y)
+    for readers, y in ends[1:]:
+        for node, index in readers:
+            node.replace_input_with(index, y)
+    _take_over(graph, norm.last.outputs[0], ends[0][1])
     return {"tensor": norm.x.name, **record}
+
+
+def _readers(value: ir.Value) -> list[list[tuple[ir.Node, int]]]:
+    """Uses that may have channel factors of their own: the residual sums, and the layers, whose weights mind them."""
+    sums = [(node, index) for node, index in value.uses() if node.op_type == "Add"]
+    others = [(node, index) for node, index in value.uses() if node.op_type != "Add"]
+    return [sums, others] if sums and others and not value.is_graph_output() else [sums + others]
 
 
 def _inverse(build: Builder, c: ir.Value, seen: _Seen) -> tuple[ir.Value, dict[str, Any]]:
