@@ -1,4 +1,4 @@
-"""A depthwise Conv that covers its whole input map is a product and a mean: ``n * mean(x * w) + b``, n = h * w.
+"""A depthwise Conv that covers its whole input map, in parts that the convolution units take.
 
 Depthwise kernels wider than the unit's six columns leave float sub-kernels on the CPU (SPEC b.1, 7x7 on 7x7).
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.fold_into_conv import conv_parameters
-from n6convert.rewrites.graph import attribute, constant_of, shape_of
+from n6convert.rewrites.graph import Array, attribute, constant_of, shape_of
 
 __all__ = ["FullMapDepthwise"]
 
@@ -28,7 +29,7 @@ class _Covering:
 
 
 class FullMapDepthwise(Rewrite[_Covering]):
-    """Write a depthwise Conv over the whole map as a product and a global mean."""
+    """Write a wide depthwise Conv over the whole map as two narrow ones, or as a product and a global mean."""
 
     name = "full-map-depthwise"
     roots = frozenset({"Conv"})
@@ -52,7 +53,29 @@ class FullMapDepthwise(Rewrite[_Covering]):
 
     def replace(self, found: _Covering, build: Builder, context: Context) -> Sequence[ir.Value]:
         weight, bias = conv_parameters(found.conv)
-        _, c, h, w = found.shape
-        product = build.mul(found.x, weight.reshape(1, c, h, w) * (h * w))
-        mean = build.node("GlobalAveragePool", [product], [[1, c, 1, 1]])[0]
-        return [build.add(mean, bias.reshape(1, c, 1, 1)) if bias.any() else mean]
+        if found.shape[3] < 2 * _NATIVE_WIDTH:
+            return [_two_halves(build, found.x, weight, bias)]
+        return [_product(build, found.x, weight, bias)]
+
+
+def _two_halves(build: Builder, x: ir.Value, weight: Array, bias: Array) -> ir.Value:
+    """A Conv with the left columns, one with the right ones; of the places each comes to, one is picked and added."""
+    channels, _, _, width = weight.shape
+    half = -(-width // 2)
+    places = width - half + 1
+    right = weight[..., width - half :].copy()
+    right[..., : 2 * half - width] = 0
+    first, last = (np.broadcast_to(row, (channels, 1, 1, places)) for row in np.eye(places)[[0, -1]])
+    a = build.conv(build.conv(x, weight[..., :half], group=channels), first, group=channels)
+    b = build.conv(build.conv(x, right, group=channels), last, bias, group=channels)
+    return build.add(a, b)
+
+
+def _product(build: Builder, x: ir.Value, weight: Array, bias: Array) -> ir.Value:
+    """``n s * mean(x * w/s) + b``; s is the largest weight of a channel: the product has one 8-bit grid for all."""
+    channels, _, height, width = weight.shape
+    largest = np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
+    largest[largest == 0] = 1
+    product = build.mul(x, (weight / largest).reshape(1, channels, height, width))
+    mean = build.node("GlobalAveragePool", [product], [[1, channels, 1, 1]])[0]
+    return build.conv(mean, largest * (height * width), bias, group=channels)

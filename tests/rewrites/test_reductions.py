@@ -63,11 +63,15 @@ def test_prelu(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("target", [OLD, NEW])
-def test_a_depthwise_kernel_over_the_whole_map(target: str) -> None:
+@pytest.mark.parametrize(("width", "form"), [(7, {"Conv": 4, "Add": 1}), (13, {"Mul": 1, "GlobalAveragePool": 1})])
+def test_a_depthwise_kernel_over_the_whole_map(width: int, form: dict[str, int], target: str) -> None:
     g = GraphWriter()
-    model = g.model(g.node("Conv", g.input("x", [1, 8, 7, 7]), g.weight(8, 1, 7, 7), g.vector(8), group=8))
+    x, weight = g.input("x", [1, 8, 7, width]), g.weight(8, 1, 7, width)
+    model = g.model(g.node("Conv", x, weight, g.vector(8), group=8))
     assert software(model, target)
-    assert not software(apply(model, "full-map-depthwise", target=target).model, target)
+    rewritten = apply(model, "full-map-depthwise", target=target).model
+    assert not software(rewritten, target)
+    assert {op: ops(rewritten)[op] for op in form} == form
 
 
 def test_a_narrow_kernel_stays() -> None:
