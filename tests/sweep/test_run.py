@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from n6convert.errors import RecipeError, ToolError, UsageError
+from n6convert.errors import OutputError, RecipeError, ToolError, UsageError
 from n6convert.sweep import sweep
 
 AXES = {"seed": [0, 1], "calibration.samples": [2]}
@@ -68,6 +68,13 @@ def test_a_recipe_brings_its_axes_and_the_caller_may_change_them(toy, tmp_path):
     results = sweep("grid.yaml", {"seed": [5]}, tmp_path / "out", workers=1)
     assert [(dict(r.settings), r.error) for r in results] == [({"seed": 5, "calibration.samples": 2}, None)]
     assert "grid: 1 point" in (tmp_path / "out" / "sweep.html").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(toy, tmp_path, monkeypatch):
+    (tmp_path / "out").write_text("in the way")
+    monkeypatch.setattr("n6convert.sweep.run.run_processes", lambda *args: pytest.fail("something ran"))
+    with pytest.raises(OutputError, match="writing failed"):
+        sweep("toy", AXES, tmp_path / "out", common={"weights": "seeded"})
 
 
 def test_nothing_to_vary_is_refused(toy, tmp_path):
