@@ -60,11 +60,12 @@ def _portion_sqnr(
     float_model: ir.Model, model: ir.Model, pairs: Mapping[str, str], samples: Sequence[Sample]
 ) -> dict[str, float]:
     inputs = {v.name for v in float_model.graph.inputs}
-    exact = Session(with_outputs(float_model, [n for n in pairs if n not in inputs]))
+    inner = [n for n in pairs if n not in inputs]
+    exact = Session(with_outputs(float_model, inner)) if inner else None
     rounded = Session(with_outputs(model, list(pairs.values())), optimize=False)
     signal, noise = dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0)
     for sample in samples:
-        reference = {**sample, **exact.run({n: sample[n] for n in exact.inputs})}
+        reference = {**sample, **(exact.run({n: sample[n] for n in exact.inputs}) if exact else {})}
         found = rounded.run({n: sample[n] for n in rounded.inputs})
         for name, dequantized in pairs.items():
             gap = found.pop(dequantized).astype(np.float64) - reference[name]

@@ -44,6 +44,24 @@ def test_the_spoiled_tensor_is_found_alone_and_left_out() -> None:
     assert gain["a"] > gain["x"] + 3
 
 
+def test_a_tensor_left_in_float_keeps_the_relu_that_its_grid_replaced() -> None:
+    source = feeds((1, 3, 16, 16))
+    result = quantize(cnn(), source, PLAIN)
+    assert "Relu" not in {n.op_type for n in result.model.graph}
+    judge = Judge(prepare(cnn()), list(source()))
+    base = judge.score(result.model)
+    assert one_at_a_time(result.model, judge, ["nothing"])["nothing"] > base
+    assert all(gain > -1 for gain in leave_one_out(result.model, judge, ["ar", "dr"]).values())
+
+
+def test_sqnr_is_the_same_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    from n6convert.quantization import sensitivity
+
+    whole = quantize(cnn(), feeds((1, 3, 16, 16)), PLAIN).facts["tensors"]
+    monkeypatch.setattr(sensitivity, "_VALUES", 1)
+    assert quantize(cnn(), feeds((1, 3, 16, 16)), PLAIN).facts["tensors"] == whole
+
+
 def test_every_tensor_has_its_sqnr_and_the_worst_a_cause_and_a_remedy() -> None:
     result = quantize(cnn(), feeds((1, 3, 16, 16)), PLAIN)
     assert all(np.isfinite(t["sqnr_db"]) for t in result.facts["tensors"])
