@@ -148,7 +148,8 @@ def _rewrites(report: Facts) -> dict[str, Any]:
         for a in facts.get("applied", [])
     ]
     refused = [{"name": r["rule"], "place": r["where"], "reason": r["why"]} for r in facts.get("refused", [])]
-    return {"applied": applied, "refused": refused, "together": _together(report)}
+    chosen = [{"name": a["rule"], "reason": why} for a in facts.get("applied", []) for why in a.get("because", [])]
+    return {"applied": applied, "refused": refused, "chosen": chosen, "together": _together(report)}
 
 
 def _together(report: Facts) -> str:
