@@ -1,0 +1,146 @@
+"""Norms behind massive activations and gates with one huge channel: the same function, far less INT8 noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert.numerics import max_relative_difference, run_model, sqnr_db
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.gates import loosen_gates
+from n6convert.quantization.prepare import prepare
+from n6convert.quantization.wide_norm import widen_norms
+
+from .nets import parse
+from .walk import float_islands
+
+ROWS, WIDTH = 16, 48
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def samples(count: int = 8, seed: int = 0, sink: float = 1.0) -> list[dict[str, np.ndarray]]:
+    """Rows of usual size; the first of each sample drives one unit far up, as the first token of a sentence does."""
+    found = []
+    for x in rng(seed).standard_normal((count, 1, ROWS, WIDTH)).astype(np.float32):
+        x[0, 0, 0] = 40 * sink
+        found.append({"x": x})
+    return found
+
+
+def sentence_net(norm: str = "y = LayerNormalization <axis = -1> (s, gamma, beta)") -> ir.Model:
+    """Linear, residual sum, norm, and a linear layer behind it; unit 7 gets the huge value."""
+    weight = (rng(1).standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype(np.float32)
+    weight[:, 7] = 0
+    weight[0, 7] = 3
+    body = f"""
+    net (float[1,{ROWS},{WIDTH}] x) => (float[1,{ROWS},{WIDTH}] z) {{
+      p = MatMul(x, w1)
+      a = Add(p, b1)
+      h = MatMul(x, w0)
+      s = Add(a, h)
+      {norm}
+      q = MatMul(y, w2)
+      z = Add(q, b1)
+    }}"""
+    other = (rng(2).standard_normal((2, WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype(np.float32)
+    gamma, beta = (rng(3).standard_normal((2, WIDTH)) * 0.1).astype(np.float32)
+    other[0][0] = 0
+    used = {"gamma": 1 + gamma, "beta": beta} if "gamma" in norm else {}
+    return parse(body, opset=17, w0=other[0], w1=weight, w2=other[1], b1=beta, **used)
+
+
+RMS = """
+      sq = Mul(s, s)
+      mean = ReduceMean <axes = [-1], keepdims = 1> (sq)
+      root = Sqrt(mean)
+      y = Div(s, root)
+"""
+
+
+@pytest.mark.parametrize("norm", ["y = LayerNormalization <axis = -1> (s, gamma, beta)", RMS])
+def test_a_wide_norm_is_the_same_within_the_error_it_states(norm: str) -> None:
+    model = prepare(sentence_net(norm))
+    wide, records = widen_norms(model, samples())
+    (record,) = records
+    assert record["variance_spread"] > 50 and 0 < record["largest_error"] < 0.01
+    assert record["hinges"] < WIDTH
+    for sample in samples(seed=5):
+        exact, found = (run_model(m, sample, threads=1)["z"] for m in (model, wide))
+        rows = np.linalg.norm(found - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
+        assert np.median(rows) < 2 * record["largest_error"]
+        assert rows.max() < 0.06  # the row whose squares are a sum of hinges
+
+
+def test_rows_of_usual_size_leave_a_norm_alone() -> None:
+    model = prepare(sentence_net())
+    quiet = samples(sink=0.0)
+    for sample in quiet:
+        sample["x"][..., 0] = 0
+        sample["x"] *= 6 / np.linalg.norm(sample["x"], axis=-1, keepdims=True)
+    same, records = widen_norms(model, quiet)
+    assert not records and [n.op_type for n in same.graph] == [n.op_type for n in model.graph]
+
+
+def test_something_else_than_a_norm_is_left_alone() -> None:
+    """``c * sqrt(mean(c*c))`` has the shape of a norm but is none."""
+    model = prepare(sentence_net(RMS.replace("Div", "Mul")))
+    assert not widen_norms(model, samples())[1]
+
+
+def test_int8_gains_where_one_value_took_the_whole_grid() -> None:
+    model = sentence_net()
+
+    def feeds() -> Iterator[dict[str, np.ndarray]]:
+        return iter(samples())
+
+    plain = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
+    full = plain.model_copy(update={"equalization": True})
+    scores = []
+    for config in (plain, full):
+        result = quantize(model, feeds, config, held_back=lambda: iter(samples(seed=9, count=3)))
+        assert not float_islands(result.model)
+        pairs = [(run_model(m, s, threads=1)["z"] for m in (model, result.model)) for s in samples(seed=5)]
+        scores.append(np.mean([sqnr_db(a[:, 1:], b[:, 1:]) for a, b in pairs]))
+    assert [m["kept"] for m in result.facts["methods"] if m["method"] == "outlier channels"] == [True]
+    assert scores[1] > scores[0] + 6
+
+
+def gate_net(function: str) -> ir.Model:
+    weight = (rng(1).standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype(np.float32)
+    weight[:, 3] *= 20
+    body = f"""
+    net (float[1,{ROWS},{WIDTH}] x) => (float[1,{ROWS},{WIDTH}] z) {{
+      p = MatMul(x, w1)
+      h = Add(p, b)
+      k = Mul(h, scale)
+      f = {function}(k)
+      g = Mul(h, f)
+      q = MatMul(g, w2)
+      z = Add(q, b)
+    }}"""
+    bias = np.zeros(WIDTH, np.float32)
+    second = (rng(2).standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype(np.float32)
+    return parse(body, opset=17, w1=weight, w2=second, b=bias, scale=np.float32(0.7))
+
+
+@pytest.mark.parametrize("function", ["Sigmoid", "Erf"])
+def test_a_gate_with_a_huge_channel_reads_a_copy_of_its_own(function: str) -> None:
+    model = prepare(gate_net(function))
+    loose, records = loosen_gates(model, samples(sink=0.02))
+    assert len(records) == 1 and records[0]["largest_to_usual_channel"] > 4
+    for sample in samples(seed=5, sink=0.02):
+        exact, found = (run_model(m, sample, threads=1)["z"] for m in (model, loose))
+        assert max_relative_difference(exact, found) < 1e-3
+
+
+def test_even_gates_stay() -> None:
+    model = gate_net("Erf")
+    weight = next(v for n, v in model.graph.initializers.items() if n == "w1")
+    weight.const_value = ir.tensor((rng(1).standard_normal((WIDTH, WIDTH)) / 7).astype(np.float32), name="w1")
+    assert not loosen_gates(prepare(model), samples(sink=0.02))[1]
