@@ -146,6 +146,8 @@ def _print_methods(result: QuantizationResult, path: Path) -> None:
         table.add_row(method["method"], f"{method['sqnr_db']:.2f}", closer, "yes" if method["kept"] else "no")
     console = Console()
     console.print(table)
+    if result.facts["methods_not_needed"]:
+        console.print(f"not needed: {', '.join(result.facts['methods_not_needed'])}", markup=False)
     for text in result.facts["warnings"]:
         console.print(f"warning: {text}", style="yellow", markup=False)
 
