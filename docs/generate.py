@@ -16,6 +16,20 @@ Made from the rules that the predictor applies. `n6convert explain OPERATOR` say
 
 {table}
 """
+_REWRITES = """# Rewrites
+
+Made from the catalog of rules. Every conversion runs them on the float graph, in this order and to a fixpoint, and
+`n6convert rewrite FILE.onnx` does it for a file of your own.
+
+* Every application is proven: the rewritten graph answers real samples as the original does, to float32's precision.
+* A rule without which the whole graph is predicted faster is left out, and both times are told.
+* Where a rule could write several forms, it takes the one that is predicted fastest, and the others' times are told.
+* A place where a pattern was found and the rule did not run is listed with the reason.
+
+| rule | what it does | why |
+|---|---|---|
+{rows}
+"""
 _RECIPES = """# Recipe reference
 
 Made from the schema. `n6convert recipe MODEL` prints the full effective recipe of a model, ready to save and change;
@@ -34,11 +48,24 @@ def on_files(files: Files, config: Any) -> Files:
 
     pages = {
         "operators.md": _OPERATORS.format(table=operator_table()),
+        "rewrites.md": _REWRITES.format(rows="\n".join(_rules())),
         "recipes.md": _RECIPES.format(tables="\n".join(_sections(recipe_schema()))),
     }
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def _rules() -> Iterator[str]:
+    """A row for every rule: its name, its summary, and what its module says first."""
+    from inspect import getdoc, getmodule
+
+    from n6convert.rewrites import all_rules
+
+    for rule in all_rules():
+        words = (getdoc(getmodule(type(rule))) or "").split("\n\n")[0].split()
+        why = " ".join(words).replace("|", "\\|").replace("``", "`").removesuffix("::").replace(":mod:", "")
+        yield f"| `{rule.name}` | {rule.summary} | {why} |"
 
 
 def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
