@@ -97,7 +97,10 @@ def compile_package(folder: str | Path, *, time_limit: float = TIME_LIMIT) -> Co
     model = folder / _option(command, ("--model", "-m"), "the model")
     output = folder / _option(command, ("--output", "-o"), "the output folder")
     if not model.is_file():
-        raise SourceError("the package's model is missing", place=model)
+        raise SourceError(
+            "the package's model is missing", place=model,
+            remedy="convert again: finished stages come from the cache",
+        )
     stale = _reports(output)
     for path in stale:
         path.unlink()
