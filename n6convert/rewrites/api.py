@@ -122,17 +122,20 @@ def rewrite(
         run.difference = proof.distance(original, run.model)
     elif run.difference > config.tolerance:
         raise RewriteError("the rewritten graph answers differently", limit=config.tolerance, found=run.difference)
-    refused = [*run.refused.values(), *weighed.refused]
-    gains = {k: v for k, v in weighed.gains.items() if any(a.rule == k for a in run.applied)}
+    return _account_of(run, weighed, after, sorted(used))
+
+
+def _account_of(run: Run, weighed: Weighed, after: float | None, approximate: list[str]) -> RewriteResult:
+    applied = {a.rule for a in run.applied}
     return RewriteResult(
         run.model,
         run.applied,
-        refused,
+        [*run.refused.values(), *weighed.refused],
         weighed.before,
         after,
-        gains,
+        {rule: gain for rule, gain in weighed.gains.items() if rule in applied},
         run.difference,
-        sorted(used),
+        approximate,
         weighed.choices,
     )
 

@@ -27,6 +27,7 @@ def test_prints_what_was_done(file: Path, tmp_path: Path, capsys: pytest.Capture
     )
     printed = capsys.readouterr().out
     assert "softmax-decompose" in printed
+    assert "ms instead of software Conv" in " ".join(printed.split())
     assert "predicted" in printed
     assert (tmp_path / "bert.rewritten.onnx").is_file()
 
