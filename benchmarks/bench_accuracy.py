@@ -2,10 +2,12 @@
 
     N6_DATA=../shared/data python benchmarks/bench_accuracy.py [CASE ...] [--samples 64] [--nncf PYTHON]
 
-Every quantizer gets the same float model (the plugin's, before rewrites) and the same calibration samples, in a process
-of its own; all results are judged by the plugin's own metric on the same labelled samples, which calibration did not
-see. Models without a metric are judged by the mean cosine of their outputs to float. ``--nncf`` names the Python of an
-environment in which NNCF is installed; without it that column stays out.
+Every quantizer gets the same float model (the plugin's, before rewrites) and the same calibration samples, in a
+process of its own; ``ours, NPU`` is what the pipeline makes of it: the graph after rewrites, which the NPU runs without
+software operators. All results are judged by the plugin's own metric on the same labelled samples, which calibration
+did not see, with the 95 % interval of a paired bootstrap for the drop. Models without a metric are judged by the mean
+cosine of their outputs to float. ``--nncf`` names the Python of an environment in which NNCF is installed (``make
+bench-accuracy`` makes one where it can); without it those rows stay out.
 
 "float nodes" are compute nodes that touch an activation which no quantize/dequantize pair rounds: the NPU needs 0.
 """
@@ -16,11 +18,15 @@ import argparse
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 from bench_quantize import measure
+
+if TYPE_CHECKING:
+    from n6convert.metrics.base import Score
+    from n6convert.run import Run
 
 DATA = Path(os.environ.get("N6_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WEIGHTS, IMAGES, TEXT = DATA / "weights", DATA / "images", DATA / "text"
@@ -33,6 +39,13 @@ CASES: dict[str, tuple[str, Path, Path, Path | None, dict[str, Any]]] = {
         IMAGES / "coco_kpt",
         IMAGES / "coco_det_instances.json",
         {"options.imgsz": 640},
+    ),
+    "yolov8n-256": (
+        "yolov8n",
+        WEIGHTS / "yolov8n_fp32.pt",
+        IMAGES / "coco_kpt",
+        IMAGES / "coco_det_instances.json",
+        {"options.imgsz": 256},
     ),
     "pose": (
         "yolov8n-pose",
@@ -70,32 +83,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=list(CASES), help=", ".join(CASES))
     parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--nncf", help="python of an environment with NNCF")
+    parser.add_argument("--nncf", help="python of an environment with NNCF; ignored where there is none")
     options = parser.parse_args()
-    print(f"{'model':<14} {'quantizer':<12} {'score':>8} {'drop':>7} {'float nodes':>11} {'seconds':>8} {'peak MB':>8}")
+    if options.nncf and not Path(options.nncf).exists():
+        print(f"NNCF is left out: there is no {options.nncf}")
+        options.nncf = None
+    figures = f"{'score':>8} {'drop':>7} {'95 %':>15} {'float nodes':>11} {'seconds':>8} {'peak MB':>8}"
+    print(f"{'model':<14} {'quantizer':<12} {figures}")
     for name in options.cases:
         with TemporaryDirectory() as folder:
             compare(name, options.samples, options.nncf, Path(folder))
 
 
 def compare(name: str, samples: int, nncf: str | None, folder: Path) -> None:
-    run, model = prepare(name, samples, folder)
-    float_score = judge(run, model, model)
-    print(f"{name:<14} {'float':<12} {float_score:8.2f}", flush=True)
-    for method in ("onnxruntime", *(("nncf",) if nncf else ()), "ours"):
+    run = prepare(name, samples, folder)
+    reference = judge(run, folder / "float.onnx", folder / "float.onnx")
+    print(f"{name:<14} {'float':<12} {100 * reference.value:8.2f}", flush=True)
+    rows = [("onnxruntime", "onnxruntime", "float"), ("ours", "ours", "float"), ("ours, NPU", "ours", "rewritten")]
+    if nncf:
+        rows.insert(1, ("nncf", "nncf", "float"))
+    for title, method, graph in rows:
         try:
-            row = measure(method, model, folder, samples, *((nncf,) if method == "nncf" and nncf else ()))
+            python = (nncf,) if method == "nncf" and nncf else ()
+            row = measure(method, folder / f"{graph}.onnx", folder, samples, *python)
         except RuntimeError as error:
-            print(f"{name:<14} {method:<12} {error}")
+            print(f"{name:<14} {title:<12} {str(error).strip().splitlines()[-1]}", flush=True)
             continue
         path = folder / f"{method}.onnx"
-        score, nodes = judge(run, model, path), float_nodes(ir.load(path))
-        figures = f"{score:8.2f} {float_score - score:7.2f} {nodes:11d} {row['seconds']:8.1f} {row['rss_mb']:8.0f}"
-        print(f"{name:<14} {method:<12} {figures}", flush=True)
+        score, nodes = judge(run, folder / "float.onnx", path), float_nodes(ir.load(path))
+        drop, interval = 100 * (reference.value - score.value), between(reference, score)
+        figures = f"{100 * score.value:8.2f} {drop:7.2f} {interval:>15} {nodes:11d}"
+        print(f"{name:<14} {title:<12} {figures} {row['seconds']:8.1f} {row['rss_mb']:8.0f}", flush=True)
 
 
-def prepare(name: str, samples: int, folder: Path) -> tuple[Any, Path]:
-    """The case's run with its float model, and encoded calibration samples in the folder."""
+def between(reference: Score, score: Score) -> str:
+    from n6convert.metrics.base import bootstrap_drop
+
+    found = bootstrap_drop(reference, score)
+    return f"{100 * found.low:.2f} .. {100 * found.high:.2f}" if found is not None else ""
+
+
+def prepare(name: str, samples: int, folder: Path) -> Run:
+    """The case's run; its float model, the rewritten one, and encoded samples are put into the folder."""
     from n6convert.api import make_draft
     from n6convert.cache import Cache
     from n6convert.pipeline import STAGES, run_stages
@@ -110,30 +139,35 @@ def prepare(name: str, samples: int, folder: Path) -> tuple[Any, Path]:
     for key, value in (given | settings).items():
         draft.set(tuple(key.split(".")), value, "benchmark")
     run = Run(finish(draft), draft, Cache(), lambda what, done, total: None)
-    run_stages(run, [s for s in STAGES if s.name in ("export", "simplify")])
-    path = folder / "float.onnx"
-    ir.save(run.artifacts["simplify"].load(), path)
-    for i, feeds in enumerate(run.sampling.calibration()):
-        np.savez(folder / f"{i:05d}.npz", **feeds)
-    return run, path
+    run_stages(run, [s for s in STAGES if s.name in ("export", "simplify", "rewrite")])
+    ir.save(run.artifacts["simplify"].load(), folder / "float.onnx")
+    ir.save(run.artifacts["rewrite"].load(), folder / "rewritten.onnx")
+    (folder / "held_back").mkdir()
+    for place, feeds in ((folder, run.sampling.calibration()), (folder / "held_back", run.sampling.held_back())):
+        for i, arrays in enumerate(feeds):
+            np.savez(place / f"{i:05d}.npz", **arrays)
+    return run
 
 
-def judge(run: Any, reference: Path, model: Path) -> float:
-    """Score in points on labelled samples that calibration did not see; without labels 100 times the mean cosine."""
+def judge(run: Run, reference: Path, model: Path) -> Score:
+    """Score on labelled samples that calibration did not see; without labels the mean cosine to float."""
+    from n6convert.metrics.base import mean_score
     from n6convert.numerics import Session
     from n6convert.sampling import open_source
 
     a, b = Session(reference), Session(model)
     if run.recipe.evaluation.source is None:
         pairs = [(a.run(f), b.run(f)) for f in run.sampling.held_back()]
-        return float(100 * np.mean([cosine(x[n], y[m]) for x, y in pairs for n, m in zip(x, y, strict=True)]))
+        each = [np.mean([cosine(v, w) for v, w in zip(x.values(), y.values(), strict=True)]) for x, y in pairs]
+        return mean_score("mean cosine to float", each, "cosine")
     seen = {s.sha256 for part in ("calibration", "held_back") for s in run.sampling.samples(part)}
     metric = run.ready_plugin.metric()
+    assert metric is not None
     for sample in open_source(run, run.recipe.evaluation.source, None):
         if sample.sha256 not in seen:
             outputs = dict(zip(a.outputs, b.run(run.encode(sample)).values(), strict=True))
             metric.add(sample, run.ready_plugin.decode(outputs, sample))
-    return float(100 * metric.score().value)
+    return metric.score()
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

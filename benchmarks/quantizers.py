@@ -1,8 +1,12 @@
 """Child process of the benchmarks: quantize one float model with one tool, and say what that took.
 
-    python benchmarks/quantizers.py ours|onnxruntime|nncf FLOAT.onnx SAMPLES_FOLDER OUT.onnx COUNT
+    python benchmarks/quantizers.py METHOD FLOAT.onnx SAMPLES_FOLDER OUT.onnx COUNT
 
-Samples are ``.npz`` files with arrays by input name. Prints one JSON line: seconds, cpu seconds, peak RSS in MB.
+METHOD is ``ours``, ``ours-minmax``, ``onnxruntime``, ``nncf``, or a part of the work: ``inference`` (plain float),
+``calibrate-minmax``, ``calibrate-all`` (statistics for every range method in one pass).
+
+Samples are ``.npz`` files with arrays by input name; those in ``SAMPLES_FOLDER/held_back`` are for judging methods.
+Prints one JSON line: seconds, cpu seconds, peak RSS in MB.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +30,32 @@ def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
 
     from n6convert.quantization import QuantizationConfig, quantize
 
-    ir.save(quantize(ir.load(model), feeds, QuantizationConfig(**config)).model, out)
+    folder = model.parent / "held_back"
+    held_back = reader(sorted(folder.glob("*.npz"))) if folder.is_dir() else None
+    ir.save(quantize(ir.load(model), feeds, QuantizationConfig(**config), held_back=held_back).model, out)
 
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:
     """The same work that onnxruntime's min-max run does."""
     ours(model, feeds, out, ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+
+
+def inference(model: Path, feeds: Feeds, out: Path) -> None:
+    from n6convert.numerics import Session
+
+    session = Session(model)
+    for sample in feeds():
+        session.run(sample)
+
+
+def calibration(model: Path, feeds: Feeds, out: Path, histograms: bool = True) -> None:
+    import onnx_ir as ir
+
+    from n6convert.quantization.calibrate import calibrate
+    from n6convert.quantization.grids import observed
+
+    graph = ir.load(model)
+    calibrate(graph, feeds, observed(graph.graph), histograms=histograms)
 
 
 def onnxruntime(model: Path, feeds: Feeds, out: Path) -> None:
@@ -71,20 +96,31 @@ def nncf(model: Path, feeds: Feeds, out: Path) -> None:
     onnx.save(found, out)
 
 
-METHODS = {"ours": ours, "ours-minmax": ours_minmax, "onnxruntime": onnxruntime, "nncf": nncf}
+METHODS = {
+    "ours": ours,
+    "ours-minmax": ours_minmax,
+    "onnxruntime": onnxruntime,
+    "nncf": nncf,
+    "inference": inference,
+    "calibrate-minmax": partial(calibration, histograms=False),
+    "calibrate-all": calibration,
+}
 
 
-def main() -> None:
-    method, model, folder, out, count = sys.argv[1:]
-    files = sorted(Path(folder).glob("*.npz"))[: int(count)]
-
+def reader(files: Sequence[Path]) -> Feeds:
     def feeds() -> Iterator[dict[str, Any]]:
         for file in files:
             with np.load(file) as arrays:
                 yield dict(arrays)
 
+    return feeds
+
+
+def main() -> None:
+    method, model, folder, out, count = sys.argv[1:]
+    files = sorted(Path(folder).glob("*.npz"))[: int(count)]
     start, cpu = time.perf_counter(), time.process_time()
-    METHODS[method](Path(model), feeds, Path(out))
+    METHODS[method](Path(model), reader(files), Path(out))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "rss_mb": peak}
     print(json.dumps(figures))
