@@ -10,7 +10,7 @@ decided by the noise predicted behind its readers, from the step of every tensor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class Seen:
 class Group:
     """Labels whose factors meet in some tensor, with those tensors and the weights that read them."""
 
-    labels: LabelArray
+    labels: LabelArray = field(default_factory=lambda: np.array([], np.int64))
     tensors: dict[str, Seen] = field(default_factory=dict)
     readers: list[Absorber] = field(default_factory=list)
 
@@ -109,7 +109,8 @@ def _observe(
     for count, sample in enumerate(samples):
         for name, values in session.run({n: sample[n] for n in session.inputs}).items():
             alike = tuple(i for i, stride in enumerate(labels[name].strides) if stride == 0)
-            _add(seen[name], places[name][1].ravel(), values, alike, count)
+            if values.size:
+                _add(seen[name], places[name][1].ravel(), values, alike, count)
     return seen
 
 
@@ -124,25 +125,30 @@ def _add(
 
 
 def _groups(channels: ChannelMap, seen: Mapping[str, Seen]) -> list[Group]:
-    """Sets of labels that may be judged apart: those that meet in a tensor belong together."""
+    """Sets of labels that may be judged apart: those that meet in a tensor or in a reader belong together."""
+    readers = [replace(a, labels=channels.labels.find(a.labels)) for a in channels.absorbers if a.rows is not None]
     sets = Labels()
     sets.fresh(channels.labels.size)
-    for tensor in seen.values():
-        free = np.abs(tensor.labels[tensor.labels != 0])
-        sets.tie(free, free[:1])
+    for part in (*seen.values(), *readers):
+        sets.tie(_free(part), _free(part)[:1])
     groups: dict[int, Group] = {}
     for name, tensor in seen.items():
-        free = np.abs(tensor.labels[tensor.labels != 0])
-        group = groups.setdefault(int(sets.find(free[:1])[0]), Group(np.array([], np.int64)))
-        group.labels = np.union1d(group.labels, free)
+        group = groups.setdefault(int(sets.find(_free(tensor)[:1])[0]), Group())
+        group.labels = np.union1d(group.labels, _free(tensor))
         group.tensors[name] = tensor
-    for absorber in channels.absorbers:
-        labels = channels.labels.find(absorber.labels)
-        free = np.abs(labels[labels != 0])
-        group_of = groups.get(int(sets.find(free[:1])[0])) if free.size else None
-        if absorber.rows is not None and group_of is not None:
-            group_of.readers.append(Absorber(absorber.value, labels, absorber.power, absorber.rows))
+    for reader in readers:
+        found = groups.get(int(sets.find(_free(reader)[:1])[0])) if _free(reader).size else None
+        if found is not None:
+            found.labels = np.union1d(found.labels, _free(reader))
+            found.readers.append(reader)
     return list(groups.values())
+
+
+def _free(part: Seen | Absorber) -> LabelArray:
+    """The labels that may get a factor, without their sign."""
+    labels = thin(part.labels).ravel()
+    free: LabelArray = np.abs(labels[labels != 0])
+    return free
 
 
 def _choose(group: Group, strength: float | None) -> tuple[float, Vector]:

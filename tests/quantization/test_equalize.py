@@ -227,3 +227,18 @@ def test_labels_join_invert_and_pin() -> None:
     np.testing.assert_array_equal(labels.find(c), [0, c[1]])
     wide = np.broadcast_to(c.reshape(2, 1), (2, 1000))
     assert labels.find(wide).strides[1] == 0
+
+
+def test_a_reader_of_two_branches_judges_them_together() -> None:
+    """Behind a Concat, which has no grid of its own, one weight reads channels of two groups of tensors."""
+    body = """net (float[1,3,8,8] x) => (float[1,4,8,8] y) {
+      a = Conv(x, w1)
+      b = Conv(x, w2)
+      c = Concat<axis=1>(a, b)
+      y = Conv(c, w3)
+    }"""
+    model = prepare(parse(body, w1=uneven(1, 8, 3, 1, 1), w2=w(2, 4, 3, 1, 1), w3=w(3, 4, 12, 1, 1)))
+    even, records = equalize(model, list(feeds((1, 3, 8, 8))()), strength=1.0)
+    assert [(r["tensors"], r["channels"]) for r in records] == [(2, 12)]
+    sample = next(feeds((1, 3, 8, 8), seed=4)())
+    assert max_relative_difference(run_model(model, sample)["y"], run_model(even, sample)["y"]) < 1e-5
