@@ -129,7 +129,8 @@ def _groups(channels: ChannelMap, seen: Mapping[str, Seen]) -> list[Group]:
     readers = [replace(a, labels=channels.labels.find(a.labels)) for a in channels.absorbers if a.rows is not None]
     sets = Labels()
     sets.fresh(channels.labels.size)
-    for part in (*seen.values(), *readers):
+    parts: list[Seen | Absorber] = [*seen.values(), *readers]
+    for part in parts:
         sets.tie(_free(part), _free(part)[:1])
     groups: dict[int, Group] = {}
     for name, tensor in seen.items():
