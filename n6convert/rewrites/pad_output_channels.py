@@ -44,7 +44,10 @@ class PadOutputChannels(Rewrite[_Head]):
 
     def pattern(self, node: ir.Node) -> _Head | None:
         x, conv = node.inputs[0], read_conv(node)
-        if x is None or shape_of(x) is None or conv is None or conv.weight.shape[0] % GROUPS[0] == 0:
+        if x is None or shape_of(x) is None or conv is None:
+            return None
+        rows = conv.weight.shape[0]
+        if rows < GROUPS[0] or rows % GROUPS[0] == 0:
             return None
         return None if followed_channels(node) is not None else _Head(x, conv)
 
