@@ -99,9 +99,8 @@ def _sources(chosen: _Chosen) -> tuple[str, list[_Chosen]] | None:
     inputs = [v for v in node.inputs if v is not None and constant_of(v) is None]
     if len(inputs) != len(node.inputs) or any(shape_of(v) is None for v in inputs):
         return None
-    if math.prod(full[: axis + 1]) > chosen.channels:
-        behind = math.prod(full[:axis]) >= chosen.channels
-        return ("rest", [_Chosen(v, chosen.rows, chosen.channels) for v in inputs]) if behind else None
+    if math.prod(full[:axis]) == chosen.channels:
+        return "rest", [_Chosen(v, chosen.rows, chosen.channels) for v in inputs]
     if math.prod(full[:axis]) != 1 or math.prod(full[: axis + 1]) != chosen.channels:
         return None
     return _of_parts(chosen, inputs, axis)
@@ -134,7 +133,11 @@ def _conv(chosen: _Chosen) -> ir.Node | None:
     conv, full = producer(chosen.value, "Conv"), shape_of(chosen.value)
     if conv is None or full is None or full[:2] != (1, chosen.channels) or len(full) != 4:
         return None
-    plain = attribute(conv, "group", 1) == 1 and all(constant_of(v) is not None for v in conv.inputs[1:])
+    plain = (
+        attribute(conv, "group", 1) == 1
+        and len(users(chosen.value)) == 1
+        and all(constant_of(v) is not None for v in conv.inputs[1:])
+    )
     return conv if plain else None
 
 

@@ -40,7 +40,7 @@ def batch_of_one(model: ir.Model) -> ir.Model:
     open_batch = [v for v in copy.graph.inputs if v.shape is not None and shape_of(v) is None]
     for value in open_batch:
         assert value.shape is not None
-        if all(isinstance(d, int) for d in value.shape[1:]):
+        if len(value.shape) > 1 and all(isinstance(d, int) for d in value.shape[1:]):
             value.shape = ir.Shape([1, *value.shape[1:]])
     if open_batch:
         for value in (v for node in copy.graph for v in node.outputs):

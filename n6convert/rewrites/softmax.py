@@ -1,9 +1,10 @@
 """Softmax over one axis in steps that the NPU has (SPEC n.3), on rows ``[1, R, S]``::
 
-    d = s - max(s)      e = exp(d)      t = mean(e)      p = e * (1/(S t))
+    d = max(s - max(s), -14)      e = exp(d)      t = mean(e)      p = e * (1/(S t))
 
-Maximum and mean are global pools over the last axis; 1/t comes from :mod:`n6convert.rewrites.reciprocal`. Exact. Of the
-alternatives, one fixed shift instead of the row's maximum loses everything in 8 bits (SPEC n.3).
+Maximum and mean are global pools over the last axis; 1/t comes from :mod:`n6convert.rewrites.reciprocal`. Exact but for
+e below 1e-6, which 8 bits do not see; the bound gives exp a fine grid, and as its producer's saturation it costs no
+operator. Of the alternatives, one fixed shift instead of the row's maximum loses everything in 8 bits (SPEC n.3).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from n6convert.rewrites.reciprocal import power_minus_one
 
 __all__ = ["SoftmaxDecompose"]
 
+_DEEPEST = 14.0  # below a row's maximum
 _MAX_SLICES = 32  # as many as transpose-by-slices takes apart
 
 
@@ -63,7 +65,7 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
         before, after = math.prod(found.shape[: found.axis]), math.prod(found.shape[found.axis + 1 :])
         x = build.transpose(build.reshape(found.x, [before, size, after]), [0, 2, 1]) if after > 1 else found.x
         x = build.reshape(x, [1, rows, size])
-        e = build.unary("Exp", build.sub(x, build.max_last(x)))
+        e = build.unary("Exp", build.clip(build.sub(x, build.max_last(x)), -_DEEPEST, None))
         total = build.mean_last(e)
         inverse = power_minus_one(build, context, total, middle=1 / math.sqrt(size))
         p = build.mul(e, build.mul(inverse, 1 / size))

@@ -59,12 +59,12 @@ class WhereToProduct(Rewrite[_Where]):
         on = _numbers(build, found.mask)
         off = _inverse(build, on)
         if found.hidden:
-            first = _lowest(constant_of(found.x))
-            kept, gone = (found.y, on) if first else (found.x, off)
-            return [build.add(kept, _scaled(build, gone, -_GONE))]
-        parts = [_product(build, v, m) for v, m in ((found.x, on), (found.y, off))]
-        kept_parts = [p for p in parts if p is not None]
-        total = kept_parts[0] if len(kept_parts) == 1 else build.add(*sorted(kept_parts, key=_is_constant))
+            kept, gone = (found.y, on) if _lowest(constant_of(found.x)) else (found.x, off)
+            total = build.add(kept, _scaled(build, gone, -_GONE))
+        else:
+            products = [_product(build, v, m) for v, m in ((found.x, on), (found.y, off))]
+            parts = sorted((p for p in products if p is not None), key=_is_constant)
+            total = parts[0] if len(parts) == 1 else build.add(*parts)
         return [total if shape_of(total) == found.result else build.add(total, np.zeros(found.result))]
 
 

@@ -65,3 +65,12 @@ def test_one_tensor_without_a_join_stays() -> None:
         "Slice", convolved(g, g.input("x", [1, 8, 4, 4]), 8), *(g.constant([v], np.int64) for v in (0, 4, 1))
     )
     assert not apply(g.model(first), "cut-before-join").applied
+
+
+def test_scales_that_are_joined_by_column_stay() -> None:
+    g = GraphWriter()
+    wide = [convolved(g, g.input(f"x{n}", [1, 8, 4, n]), 8) for n in (4, 2)]
+    joined = g.node("Concat", *wide, axis=3)
+    first, second = g.node("Split", joined, g.constant([4, 4], np.int64), axis=1, outputs=2)
+    result = apply(g.model(g.node("Relu", first), g.node("Sigmoid", second)), "cut-before-join")
+    assert not result.applied
