@@ -18,6 +18,7 @@ import onnx_ir as ir
 from n6convert.quantization.labels import LabelArray, Labels, broadcast, joined, thin
 from n6convert.quantization.normalize import constant, static_dims
 from n6convert.quantization.roles import is_constant, is_float
+from n6convert.quantization.sharing import absorbed_by_grid, passes_through
 
 __all__ = ["Absorber", "ChannelMap", "map_channels"]
 
@@ -44,12 +45,14 @@ class ChannelMap:
 
     Attributes:
         clips: Clip nodes at 0 and an upper bound, which a factor moves.
+        saturating: names of Relu and Clip outputs whose operator the grid replaces.
     """
 
     labels: Labels = field(default_factory=Labels)
     tensors: dict[ir.Value, LabelArray] = field(default_factory=dict)
     absorbers: list[Absorber] = field(default_factory=list)
     clips: list[ir.Node] = field(default_factory=list)
+    saturating: frozenset[str] = frozenset()
 
     def of(self, value: ir.Value | None) -> LabelArray:
         """Labels of an activation as they stand now."""
@@ -59,7 +62,7 @@ class ChannelMap:
 
 def map_channels(graph: ir.Graph) -> ChannelMap:
     """Walk the graph; afterwards every label but 0 may get any positive factor."""
-    found = ChannelMap()
+    found = ChannelMap(saturating=frozenset(absorbed_by_grid(graph)))
     for value in graph.inputs:
         found.tensors[value] = _fixed(value)
     for node in graph:
@@ -249,12 +252,23 @@ def _alike(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
 
 
 def _clip(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
-    """From 0 to a bound: the factors move the bound."""
+    """From 0 to a bound: the factors move the bound, where saturation of the grid replaces the operator.
+
+    One bound a channel would need a Min otherwise, which is no operator of the NPU (SPEC b.1).
+    """
     low, high = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
     if not is_constant(low) or not is_constant(high) or constant(low) != 0:
         return None
+    if node.outputs[0].name not in found.saturating or _joins(node.outputs[0]):
+        return None
     found.clips.append(node)
     return [found.of(node.inputs[0])]
+
+
+def _joins(value: ir.Value) -> bool:
+    """Whether the tensor shares its grid with others, behind a Concat."""
+    moves = [n for n in value.consumers() if passes_through(n)]
+    return any(n.op_type == "Concat" or any(_joins(v) for v in n.outputs) for n in moves)
 
 
 def _window(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:

@@ -216,6 +216,22 @@ def test_moved_clip_bounds_leave_no_operator_behind() -> None:
     assert not {"Clip", "Min", "Relu"} & {n.op_type for n in result.model.graph}
 
 
+def test_a_clip_that_the_grid_cannot_replace_stays_where_it_is() -> None:
+    """Behind a Concat the grid is shared with a wider tensor; one bound a channel would be a software operator."""
+    body = """net (float[1,3,8,8] x) => (float[1,4,8,8] y) {
+      zero = Constant<value_float=0.0>()
+      six = Constant<value_float=6.0>()
+      a = Conv(x, w1)
+      b = Clip(a, zero, six)
+      c = Conv(x, w2)
+      d = Concat<axis=1>(b, c)
+      y = Conv(d, w3)
+    }"""
+    model = parse(body, w1=uneven(1, 8, 3, 1, 1), w2=30 * w(2, 4, 3, 1, 1), w3=w(3, 4, 12, 1, 1))
+    result = quantize(model, sources(model), QuantizationConfig(ranges="minmax"))
+    assert "Min" not in {n.op_type for n in result.model.graph}
+
+
 def test_labels_join_invert_and_pin() -> None:
     labels = Labels()
     a, b, c = labels.fresh(3), labels.fresh(3), labels.fresh(2)
