@@ -20,7 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
-from n6convert.quantization.effect import Functions, functions_of, read_behind
+from n6convert.quantization.effect import Functions, functions_of
 from n6convert.quantization.subgraph import with_outputs
 from n6convert.quantization.walk import LAYERS, Layer
 
@@ -51,18 +51,16 @@ def channel_means(
     model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], threads: int | None = None
 ) -> dict[str, Wanted]:
     """What every layer's channels average to in the float model, by node name."""
-    layers = {n.name or "": n for n in model.graph if n.op_type in LAYERS}
-    read = {name: read_behind(node.outputs[0]) for name, node in layers.items()}
-    names = sorted({v for values in read.values() for v in values})
-    if not names:
+    layers = {n.outputs[0].name or "": n for n in model.graph if n.op_type in LAYERS}
+    if not layers:
         return {}
-    session = Session(with_outputs(model, names), threads=threads)
+    functions = {name: functions_of(model, node.outputs[0]) for name, node in layers.items()}
+    session = Session(with_outputs(model, list(layers)), threads=threads)
     means: dict[str, list[list[Floats]]] = {name: [] for name in layers}
     for sample in samples:
-        values = session.run({n: sample[n] for n in session.inputs})
-        for name, node in layers.items():
-            means[name].append([_mean(node, values[v]) for v in read[name]])
-    return {name: Wanted(functions_of(model, n.outputs[0]), np.array(means[name])) for name, n in layers.items()}
+        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+            means[name].append([_mean(layers[name], v) for v in functions[name](values)])
+    return {node.name or "": Wanted(functions[name], np.array(means[name])) for name, node in layers.items()}
 
 
 def correct_bias(layer: Layer, wanted: Wanted) -> None:

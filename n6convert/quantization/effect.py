@@ -16,9 +16,10 @@ from n6convert.numerics import Session
 from n6convert.quantization.normalize import constant
 from n6convert.quantization.ranges import Effect
 from n6convert.quantization.roles import is_constant
+from n6convert.quantization.sharing import passes_through
 from n6convert.quantization.subgraph import cut
 
-__all__ = ["Functions", "effect_of", "functions_of", "read_behind"]
+__all__ = ["Functions", "effect_of", "functions_of"]
 
 Array = NDArray[np.float64]
 #: values of a tensor in; the same shape after each function that reads them out
@@ -45,6 +46,7 @@ _UNARY = frozenset(
 
 def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
     """The function that the tensor's consumers apply value by value; None when they do not."""
+    value = _moved(value)
     nodes, sinks = _functions(value)
     divided = [v for v in sinks if _is_denominator(v, nodes)]
     sinks = [v for v in sinks if v not in divided]
@@ -63,13 +65,9 @@ def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
     return apply
 
 
-def read_behind(value: ir.Value) -> list[str]:
-    """Names of the tensors in which the value is read, once functions of each value are passed."""
-    return [v.name or "" for v in _functions(value)[1]]
-
-
 def functions_of(model: ir.Model, value: ir.Value) -> Functions:
-    """What makes the tensors of :func:`read_behind` from the value, in the same order."""
+    """The functions of each value that the tensor's consumers apply, the tensor itself where one reads it as it is."""
+    value = _moved(value)
     nodes, sinks = _functions(value)
     if not nodes:
         return lambda values: [values]
@@ -90,6 +88,16 @@ def _elementwise(part: ir.Model) -> Functions:
             output.shape = None
     session = Session(part, threads=1)
     return lambda values: [r.reshape(values.shape) for r in session.run({session.inputs[0]: values}).values()]
+
+
+def _moved(value: ir.Value) -> ir.Value:
+    """Where the values are read after operators that only move them (the Concat behind a Conv cut in parts)."""
+    while len(value.uses()) == 1 and not value.is_graph_output():
+        node = next(iter(value.consumers()))
+        if not passes_through(node) or len(node.outputs) != 1:
+            break
+        value = node.outputs[0]
+    return value
 
 
 def _functions(value: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:

@@ -354,3 +354,22 @@ def test_linear_layers_get_an_int32_bias() -> None:
     gemm = next(n for n in result.model.graph if n.op_type == "Gemm")
     assert gemm.inputs[2].producer().inputs[0].const_value.dtype == ir.DataType.INT32
     assert float_islands(result.model) == []
+
+
+def test_functions_are_found_behind_operators_that_only_move() -> None:
+    """A convolution cut in parts is looked at where the whole one is: behind the Concat's Swish."""
+    from n6convert.quantization.effect import effect_of, functions_of
+
+    model = prepare(
+        parse(
+            """net (float[1,3,8,8] x) => (float[1,8,8,8] y) { a = Conv(x, w1) b = Conv(x, w2)
+            c = Concat<axis=1>(a, b) s = Sigmoid(c) y = Mul(c, s) }""",
+            w1=weights(0, 4, 3, 1, 1),
+            w2=weights(1, 4, 3, 1, 1),
+        )
+    )
+    part = next(v for n in model.graph for v in n.outputs if v.name == "a")
+    values = np.linspace(-6, 6, 64, dtype=np.float32).reshape(1, 4, 4, 4)
+    (found,) = functions_of(model, part)(values)
+    np.testing.assert_allclose(found, values / (1 + np.exp(-values)), atol=1e-5)
+    assert effect_of(model, part) is not None
