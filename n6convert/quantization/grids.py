@@ -26,6 +26,9 @@ from n6convert.quantization.sharing import (
 
 __all__ = ["exact_inputs", "make_plan", "observed", "quantize_weights"]
 
+#: a range that ends this much beyond a bound may as well end there
+_NEARLY = 1.25
+
 
 def observed(graph: ir.Graph) -> list[str]:
     """Names of the tensors whose statistics the grids need.
@@ -113,10 +116,10 @@ def _group_ranges(graph: ir.Graph, groups: dict[str, str], ranges: dict[str, Ran
 
 
 def _below_limit(value: ir.Value, span: Range) -> Range:
-    """The range of a Min with constants ends at the least of them, so that a grid can replace the operator."""
+    """The range of a Min ends at the least of its constants where it nearly does: a grid then replaces the operator."""
     producer = value.producer()
     bounds = clip_bounds(producer) if producer is not None and producer.op_type == "Min" else None
-    return (span[0], min(span[1], bounds[1])) if bounds is not None else span
+    return (span[0], bounds[1]) if bounds is not None and bounds[1] < span[1] < _NEARLY * bounds[1] else span
 
 
 def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:
@@ -127,7 +130,7 @@ def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:
     if grid.low >= bounds[0] - grid.scale / 2 and grid.high <= bounds[1] + grid.scale / 2:
         plan.absorbed.add(output.name or "")
         plan.absorbed_inputs.add(source.name or "")
-    else:
+    elif node.op_type != "Min":  # whose other channels may reach further
         grid = Grid.from_range(max(grid.low, bounds[0]), min(grid.high, bounds[1]))
     for value in clipped_with(source):
         plan.grids[value.name or ""] = grid

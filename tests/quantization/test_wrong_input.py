@@ -213,3 +213,13 @@ def test_large_models_go_through_files(monkeypatch: pytest.MonkeyPatch, tmp_path
     sample = next(iter(feeds((1, 3, 16, 16), seed=2)()))
     stored, kept = run_model(tmp_path / "net.int8.onnx", sample), run_model(result.model, sample)
     np.testing.assert_array_equal(stored["y"], kept["y"])
+
+
+def test_bounds_of_very_different_channels_are_kept() -> None:
+    body = """
+    net (float[1,3,8,8] x) => (float[1,4,8,8] y) {
+      a = Conv<pads=[1,1,1,1]>(x, w)
+      y = Min(a, bounds)
+    }"""
+    bounds = np.array([6, 0.1, 3, 5], np.float32).reshape(4, 1, 1)
+    check(parse(body, w=weight(), bounds=bounds), feeds((1, 3, 8, 8)))
