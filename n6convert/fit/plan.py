@@ -94,8 +94,9 @@ class Together:
 
     @property
     def shared(self) -> int:
-        """Most bytes of RAM in any turn, results that wait included."""
-        return max(sum(p.arenas[turn] + p.kept[turn] for p in self.pools) for turn in range(len(self.residents)))
+        """Most bytes of RAM that any turn asks for, results that wait included."""
+        waiting = [sum(kept.size for kept in self.kept if kept.turn < turn) for turn in range(len(self.residents))]
+        return max(r.activations + bytes_ for r, bytes_ in zip(self.residents, waiting, strict=True))
 
     @property
     def separate(self) -> int:

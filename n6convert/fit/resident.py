@@ -38,8 +38,8 @@ class Resident:
 
     @property
     def activations(self) -> int:
-        """Bytes of the whole arena."""
-        return sum(self.arena.values())
+        """Bytes of the whole arena, with or without a place."""
+        return sum(self.arena.values()) + self.missing
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Resident:

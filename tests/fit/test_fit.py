@@ -74,6 +74,7 @@ def test_a_model_without_a_place_does_not_fit():
     lost = replace(HUGE, arena={"cpuRAM2": MIB}, missing=900_000)
     found = plan([lost, TWO], SMALL)
     assert not found.fits
+    assert found.shared == MIB + 900_000, "what finds no place is asked for all the same"
     assert "find no place" in advise(found, SMALL)[0]
 
 
