@@ -1,6 +1,8 @@
 """What the user takes away: a sweep with one process beside one with two, and how long package and report take.
 
-Both sweeps run the same twelve points, each with a cache of its own, in one go; the ratio is what counts.
+Both sweeps run the same twelve points, each with a cache of its own, in one go; the ratio is what counts. One process uses
+every core inside operators, as a user's conversions one after another do; two processes have half of them each. On a machine
+that is busy with other work the ratio says little, so the load is printed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from n6convert.threads import available_cores
+
 AXES = {"options.imgsz": [64, 96, 128], "calibration.samples": [4, 8], "quantization.ranges": ["minmax", "percentile"]}
 REACH_RATIO, REACH_SECONDS, REACH_BYTES = 1.6, 5.0, 6 << 20
 
@@ -19,8 +23,9 @@ REACH_RATIO, REACH_SECONDS, REACH_BYTES = 1.6, 5.0, 6 << 20
 def main() -> None:
     """Print the sweep's ratio and the times and size of one package."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=available_cores())
     workers = parser.parse_args().workers
+    print(f"{available_cores()} cores, load {os.getloadavg()[0]:.1f} before the start")
     with TemporaryDirectory() as folder:
         times = {count: sweep_seconds(Path(folder) / f"sweep{count}", count) for count in (1, workers)}
         for count, seconds in times.items():
