@@ -1,8 +1,8 @@
 """What the user takes away: a sweep with one process beside one with two, and how long package and report take.
 
-Both sweeps run the same twelve points, each with a cache of its own, in one go; the ratio is what counts. One process uses
-every core inside operators, as a user's conversions one after another do; two processes have half of them each. On a machine
-that is busy with other work the ratio says little, so the load is printed.
+Both sweeps run the same twelve points, each with a cache of its own, in one go; the ratio is what counts. One process
+uses every core inside operators, as conversions one after another do; two processes have half of them each. On a
+machine that is busy with other work the ratio says little, so the load is printed.
 """
 
 from __future__ import annotations
