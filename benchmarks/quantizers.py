@@ -92,7 +92,11 @@ def nncf(model: Path, feeds: Feeds, out: Path) -> None:
     import onnx
 
     data = tool.Dataset(list(feeds()))
-    found = tool.quantize(onnx.load(model), data, subset_size=10_000, fast_bias_correction=False)
+    try:
+        found = tool.quantize(onnx.load(model), data, subset_size=10_000, fast_bias_correction=False)
+    except Exception as error:  # its thorough bias correction cuts graphs that onnxruntime then refuses
+        print(f"thorough bias correction failed, the fast one is used: {error}", file=sys.stderr)
+        found = tool.quantize(onnx.load(model), data, subset_size=10_000, fast_bias_correction=True)
     onnx.save(found, out)
 
 
