@@ -119,9 +119,7 @@ def calibrate(
     return state
 
 
-def _observe(
-    state: Mapping[str, Statistics], values: Mapping[str, NDArray[Any]], names: Sequence[str]
-) -> list[str]:
+def _observe(state: Mapping[str, Statistics], values: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[str]:
     """Take one sample's values of some tensors; the names of those that are not finite."""
     return [name for name in names if not state[name].add(values[name])]
 
