@@ -11,7 +11,7 @@ uncertainty (James and Stein), so that few samples of a small map do not teach t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from n6convert.numerics import Session
 from n6convert.quantization.effect import Functions, functions_of
+from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.subgraph import with_outputs
 from n6convert.quantization.walk import LAYERS, Layer
 
 __all__ = ["Wanted", "channel_means", "correct_bias", "shift_bias"]
 
 Floats = NDArray[np.float64]
+Tokens = NDArray[np.bool_] | None
 _INT32 = (1 << 31) - 1
 #: least share of values that a function must react to; the mean of fewer says nothing about them
 _SHARE = 0.02
@@ -41,10 +43,12 @@ class Wanted:
     Attributes:
         functions: those that read the output.
         means: mean of each channel behind each function in the float model ``[samples, functions, channels]``.
+        tokens: places of each sample that are no padding, None where all count.
     """
 
     functions: Functions
     means: Floats
+    tokens: Sequence[Tokens]
 
 
 def channel_means(
@@ -57,10 +61,13 @@ def channel_means(
     functions = {name: functions_of(model, node.outputs[0]) for name, node in layers.items()}
     session = Session(with_outputs(model, list(layers)), threads=threads)
     means: dict[str, list[list[Floats]]] = {name: [] for name in layers}
+    places: list[Tokens] = []
     for sample in samples:
+        tokens = tokens_of(model.graph, sample)
+        places.append(tokens)
         for name, values in session.run({n: sample[n] for n in session.inputs}).items():
-            means[name].append([_mean(layers[name], v) for v in functions[name](values)])
-    return {node.name or "": Wanted(functions[name], np.array(means[name])) for name, node in layers.items()}
+            means[name].append([_mean(layers[name], v, tokens) for v in functions[name](values)])
+    return {n.name or "": Wanted(functions[name], np.array(means[name]), places) for name, n in layers.items()}
 
 
 def correct_bias(layer: Layer, wanted: Wanted) -> None:
@@ -68,37 +75,37 @@ def correct_bias(layer: Layer, wanted: Wanted) -> None:
 
     One step by the functions' mean slopes, which is then measured, and shortened where it went too far.
     """
-    means, slope, clear = _means_and_slopes(layer, wanted.functions)
+    means, slope, clear = _means_and_slopes(layer, wanted)
     missing = np.sum(slope * _shrunk(wanted.means - means), axis=0)
     shift = np.where(clear, missing / np.where(clear, np.sum(slope**2, axis=0), 1.0), 0.0)
-    moved = _means(layer, wanted.functions, shift).mean(axis=0) - means.mean(axis=0)
+    moved = _means(layer, wanted, shift).mean(axis=0) - means.mean(axis=0)
     closed = np.sum(slope * moved, axis=0)
     share = np.where(missing * closed > 0, missing / np.where(closed == 0, 1.0, closed), 0.0)
     shift_bias(layer, shift * np.clip(share, 0.0, 1.0))
 
 
-def _means(layer: Layer, functions: Functions, shift: Floats) -> Floats:
+def _means(layer: Layer, wanted: Wanted, shift: Floats) -> Floats:
     """Channel means behind the functions, of outputs with shifted channels ``[samples, functions, channels]``."""
     axis = _channel_axis(layer.node)
     found = []
-    for values in layer.outputs():
+    for values, tokens in zip(layer.outputs(), wanted.tokens, strict=True):
         shape = [1] * values.ndim
         shape[axis] = -1
         moved = values + shift.astype(np.float32).reshape(shape)
-        found.append([_mean(layer.node, v) for v in functions(moved)])
+        found.append([_mean(layer.node, v, tokens) for v in wanted.functions(moved)])
     return np.array(found)
 
 
-def _means_and_slopes(layer: Layer, functions: Functions) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _means_and_slopes(layer: Layer, wanted: Wanted) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Channel means behind the functions, their mean slopes, and where enough values are reacted to."""
     means, slopes, power = [], [], []
-    for values in layer.outputs():
-        before = functions(values)
+    for values, tokens in zip(layer.outputs(), wanted.tokens, strict=True):
+        before = wanted.functions(values)
         step = np.float32(_PROBE * float(values.std()) + 1e-6)
-        steep = [(b - a) / step for a, b in zip(before, functions(values + step), strict=True)]
-        means.append([_mean(layer.node, v) for v in before])
-        slopes.append([_mean(layer.node, v) for v in steep])
-        power.append([_mean(layer.node, v**2) for v in steep])
+        steep = [(b - a) / step for a, b in zip(before, wanted.functions(values + step), strict=True)]
+        means.append([_mean(layer.node, v, tokens) for v in before])
+        slopes.append([_mean(layer.node, v, tokens) for v in steep])
+        power.append([_mean(layer.node, v**2, tokens) for v in steep])
     slope: Floats = np.mean(slopes, axis=0)
     clear = np.sum(slope**2, axis=0) > _SHARE * np.mean(power, axis=0).sum(axis=0)
     return np.array(means), slope, clear
@@ -126,7 +133,11 @@ def _channel_axis(node: ir.Node) -> int:
     return -1 if node.op_type == "Gemm" else 1
 
 
-def _mean(node: ir.Node, values: NDArray[np.float32]) -> Floats:
+def _mean(node: ir.Node, values: NDArray[np.float32], tokens: Tokens) -> Floats:
+    """Mean of each channel; over the tokens only where the layer's rows are the places of a padded sequence."""
     axis = _channel_axis(node) % values.ndim
-    means: Floats = values.mean(axis=tuple(i for i in range(values.ndim) if i != axis), dtype=np.float64)
+    rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+    if tokens is not None and rows.shape[1] == tokens.size:
+        rows = rows[:, tokens]
+    means: Floats = rows.mean(axis=1, dtype=np.float64)
     return means

@@ -3,7 +3,7 @@
 Methods are compared by *closeness*, not by SQNR. An output's squared errors are ruled by a few elements that are far
 off: one uncertain sample whose answer flips, the background of a detector. How far such an element is off makes no
 difference to the answers, that it is off does. So each element's error counts relative to the spread of its output and
-saturates there: ``e^2 / (1 + e^2)``. Small errors count as in SQNR.
+saturates there: ``e^2 / (1 + e^2)``. Small errors count as in SQNR. Rows that stand for padding do not count.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
+from n6convert.quantization.padding import tokens_of, without_padding
 
 __all__ = ["Judge", "Verdict"]
 
@@ -54,7 +55,11 @@ class Judge:
         self._samples = samples
         self._threads = threads
         session = Session(model, threads=threads)
-        self._reference = [session.run({n: s[n] for n in session.inputs}) for s in samples]
+        self._tokens = [tokens_of(model.graph, s) for s in samples]
+        self._reference = [
+            {k: without_padding(v, t) for k, v in session.run({n: s[n] for n in session.inputs}).items()}
+            for s, t in zip(samples, self._tokens, strict=True)
+        ]
         names = [n for n, v in self._reference[0].items() if v.dtype.kind == "f"] if self._reference else []
         self._spread = {n: _spread([r[n] for r in self._reference]) for n in names}
 
@@ -62,11 +67,11 @@ class Judge:
         """Run the INT8 model on the samples."""
         session = Session(model, threads=self._threads)
         sums = {name: np.zeros(4) for name in self._spread}
-        for sample, reference in zip(self._samples, self._reference, strict=True):
+        for sample, reference, tokens in zip(self._samples, self._reference, self._tokens, strict=True):
             found = session.run({n: sample[n] for n in session.inputs})
             for name, spread in self._spread.items():
                 exact = reference[name].astype(np.float64)
-                gaps = (found[name] - exact) ** 2
+                gaps = (without_padding(found[name], tokens) - exact) ** 2
                 errors = gaps / spread**2
                 sums[name] += np.sum(exact**2), np.sum(gaps), exact.size, np.sum(errors / (1 + errors))
         closeness = [_decibel(count, bounded) for _, _, count, bounded in sums.values()]

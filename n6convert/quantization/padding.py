@@ -1,0 +1,53 @@
+"""Rows of a text model's outputs that stand for padding: nothing reads them, so no figure may count them.
+
+A padded sequence comes with a mask: an input that is 0 for tokens and far below 0 for padding, added to attention
+scores; or one of 1 and 0. An output with as many rows as the mask has places holds one row a place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+__all__ = ["tokens_of", "without_padding"]
+
+#: exp(-8) is less than half an int8 step of a Softmax: what is masked by less takes part
+_HIDDEN = -8.0
+_MOVES = frozenset({"Reshape", "Transpose", "Unsqueeze", "Expand", "Squeeze", "Cast", "Identity", "Sub", "Mul"})
+
+
+def tokens_of(graph: ir.Graph, sample: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_] | None:
+    """Which places of the sequence hold tokens ``[S]``; None without a mask, or where nothing is padded."""
+    for value in graph.inputs:
+        array = np.asarray(sample[value.name or ""])
+        if array.size < 2 or array.shape[-1] != array.size:
+            continue
+        places = _places(array.reshape(-1))
+        if places is not None and _is_added(value):
+            return places
+    return None
+
+
+def _places(array: NDArray[Any]) -> NDArray[np.bool_] | None:
+    found = array == 0 if array.dtype.kind == "f" and array.max() == 0 else array == 1
+    rest = array[~found]
+    hidden = rest.size and (rest.max() <= _HIDDEN if array.max() == 0 else not rest.any())
+    return found if hidden and found.any() else None
+
+
+def _is_added(value: ir.Value) -> bool:
+    """Whether all that reads an input, behind moves and scaling, are sums or choices by it."""
+    readers = list(value.consumers())
+    return bool(readers) and all(
+        node.op_type in ("Add", "Where") or (node.op_type in _MOVES and _is_added(node.outputs[0])) for node in readers
+    )
+
+
+def without_padding(array: NDArray[Any], tokens: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """An output without its padded rows; as it is when its rows are no places of the sequence."""
+    axes = [i for i, d in enumerate(array.shape) if tokens is not None and d == tokens.size]
+    return array if tokens is None or len(axes) != 1 else np.compress(tokens, array, axis=axes[0])
