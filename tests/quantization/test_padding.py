@@ -1,0 +1,77 @@
+"""Padding of text models: found by the mask's way through the graph, and kept out of every figure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from n6convert.quantization.judge import Judge
+from n6convert.quantization.padding import tokens_of, without_padding
+
+from .nets import parse
+
+BODY = """
+net (float[1,4,6] x, float[1,1,4] mask) => (float[1,4,6] z) {
+  k = Transpose <perm = [0, 2, 1]> (x)
+  scores = MatMul(x, k)
+  masked = Add(scores, mask)
+  p = Softmax <axis = -1> (masked)
+  z = MatMul(p, x)
+}"""
+MASK = np.array([[[0, 0, 0, -16]]], np.float32)
+
+
+def sample(mask: np.ndarray = MASK) -> dict[str, np.ndarray]:
+    return {"x": np.random.default_rng(0).standard_normal((1, 4, 6)).astype(np.float32), "mask": mask}
+
+
+def test_the_mask_tells_the_tokens() -> None:
+    graph = parse(BODY).graph
+    assert tokens_of(graph, sample()).tolist() == [True, True, True, False]
+    assert tokens_of(graph, sample(np.zeros_like(MASK))) is None
+    assert tokens_of(graph, sample(MASK / 8)) is None  # -2 hides nothing
+
+
+def test_an_attention_mask_of_ones_and_zeros() -> None:
+    body = BODY.replace("float[1,1,4] mask", "int64[1,4] ids, int64[1,4] mask").replace(
+        "masked = Add(scores, mask)",
+        "f = Cast <to = 1> (mask)\n u = Unsqueeze(f, one)\n s = Mul(u, big)\n masked = Add(scores, s)\n"
+        "rows = Gather(table, ids)",
+    )
+    constants = {"one": np.array([1]), "big": np.float32(1.0), "table": np.zeros((2, 6), np.float32)}
+    bits = np.array([[1, 1, 0, 0]])
+    feeds = sample() | {"mask": bits, "ids": np.array([[1, 0, 1, 1]])}
+    assert tokens_of(parse(body, **constants).graph, feeds).tolist() == [True, True, False, False]
+
+
+def test_numbers_that_are_no_mask() -> None:
+    """The same values, multiplied instead of added."""
+    graph = parse(BODY.replace("Add(scores, mask)", "MatMul(scores, w)").replace(
+        "float[1,1,4] mask", "float[1,1,4] mask, float[1,4,4] w"
+    ).replace("z = MatMul(p, x)", "q = MatMul(mask, p)\n z = MatMul(p, x)")).graph
+    feeds = sample() | {"w": np.ones((1, 4, 4), np.float32)}
+    assert tokens_of(graph, feeds) is None
+
+
+def test_only_outputs_with_a_row_a_place_lose_rows() -> None:
+    tokens = np.array([True, False, True])
+    assert without_padding(np.ones((1, 3, 5)), tokens).shape == (1, 2, 5)
+    assert without_padding(np.ones((1, 2)), tokens).shape == (1, 2)
+    assert without_padding(np.ones((3, 3)), tokens).shape == (3, 3)
+    assert without_padding(np.ones((1, 3, 5)), None).shape == (1, 3, 5)
+
+
+def test_padding_does_not_count_against_a_model() -> None:
+    model = parse(BODY)
+    judge = Judge(model, [sample()], threads=1)
+    assert judge.verdict(model).closeness_db == pytest.approx(80.0)
+    worse = parse(BODY.replace("z = MatMul(p, x)", "q = MatMul(p, x)\n z = Add(q, wrong)"), wrong=_last_row())
+    assert judge.verdict(worse).closeness_db == pytest.approx(80.0)
+    everywhere = parse(BODY.replace("z = MatMul(p, x)", "q = MatMul(p, x)\n z = Add(q, wrong)"), wrong=_last_row() + 1)
+    assert judge.verdict(everywhere).closeness_db < 10
+
+
+def _last_row() -> np.ndarray:
+    wrong = np.zeros((1, 4, 6), np.float32)
+    wrong[:, 3] = 5
+    return wrong
