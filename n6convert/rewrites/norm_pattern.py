@@ -53,7 +53,7 @@ def find_norm(node: ir.Node) -> Norm | None:
         return _operator(node)
     if _continues(node):
         return None
-    return _shifted(node) or _scaled(node) or _bare(node)
+    return _spread_out(node) or _shifted(node) or _scaled(node) or _bare(node)
 
 
 def _operator(node: ir.Node) -> Norm | None:
@@ -121,32 +121,79 @@ def _bare(node: ir.Node) -> Norm | None:
         c, root = _times_reciprocal(node)
     else:
         return None
-    summed = None if root is None else producer(root.inputs[0], "Add")
+    found = None if root is None else _moments(root)
+    if found is None or c is None or found[0] is not c:
+        return None
+    return _with_centre(*found)
+
+
+def _moments(root: ir.Node) -> tuple[ir.Value, int, float] | None:
+    """(c, axis, eps) of ``Sqrt(mean(c*c) + eps)``."""
+    summed = producer(root.inputs[0], "Add")
     pair = None if summed is None else operand(summed, constant=True)
     epsilon = None if pair is None else scalar_of(pair[1])
     mean = None if pair is None else producer(pair[0], "ReduceMean")
-    if mean is None or epsilon is None or c is None or not _is_square(mean.inputs[0], c):
+    c = None if mean is None else _squared(mean.inputs[0])
+    axis = None if mean is None else _reduced_axis(mean)
+    return None if c is None or axis is None or epsilon is None else (c, axis, epsilon)
+
+
+def _spread_out(node: ir.Node) -> Norm | None:
+    """TensorFlow's form ``x * s + (beta - mean(x) * s)`` with ``s = gamma / Sqrt(var + eps)``."""
+    for product, rest in (node.inputs, node.inputs[::-1]) if node.op_type == "Add" else ():
+        scaled, shift = producer(product, "Mul"), producer(rest, "Sub")
+        taken = None if shift is None else producer(shift.inputs[1], "Mul")
+        if scaled is None or shift is None or taken is None or constant_of(shift.inputs[0]) is None:
+            continue
+        for x, s in (scaled.inputs, scaled.inputs[::-1]):
+            mean = next((v for v in taken.inputs if v is not s), None) if s in taken.inputs else None
+            norm = None if x is None or s is None else _scaled_by(x, s, mean)
+            beta = None if norm is None or shift.inputs[0] is None else _along(norm, shift.inputs[0])
+            if norm is not None and beta is not None:
+                return replace(norm, beta=beta)
+    return None
+
+
+def _scaled_by(x: ir.Value, s: ir.Value, mean: ir.Value | None) -> Norm | None:
+    """The normalization whose deviation s holds, when its mean is the one given."""
+    times = producer(s, "Mul")
+    pair = None if times is None else operand(times, constant=True)
+    root = _root_of(s if pair is None else pair[0])
+    found = None if root is None else _moments(root)
+    if found is None:
         return None
-    axis = _reduced_axis(mean)
-    return None if axis is None else _with_centre(c, axis, epsilon)
+    c, axis, epsilon = found
+    norm = _with_centre(c, axis, epsilon)
+    centre = producer(c, "Sub")
+    if norm is None or norm.x is not x or centre is None or centre.inputs[1] is not mean:
+        return None
+    gamma = None if pair is None else _along(norm, pair[1])
+    return None if pair is not None and gamma is None else replace(norm, gamma=1.0 if gamma is None else gamma)
+
+
+def _root_of(value: ir.Value | None) -> ir.Node | None:
+    """The Sqrt of which a value is the reciprocal."""
+    inverse = producer(value, "Reciprocal", "Div")
+    if inverse is None or (inverse.op_type == "Div" and scalar_of(inverse.inputs[0]) != 1.0):
+        return None
+    return producer(inverse.inputs[-1], "Sqrt")
 
 
 def _times_reciprocal(node: ir.Node) -> tuple[ir.Value | None, ir.Node | None]:
     for c, other in ((node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])):
-        inverse = producer(other, "Reciprocal", "Div")
-        if inverse is None or (inverse.op_type == "Div" and scalar_of(inverse.inputs[0]) != 1.0):
-            continue
-        root = producer(inverse.inputs[-1], "Sqrt")
+        root = _root_of(other)
         if root is not None:
             return c, root
     return None, None
 
 
-def _is_square(value: ir.Value | None, c: ir.Value) -> bool:
+def _squared(value: ir.Value | None) -> ir.Value | None:
+    """c, when the value is its square."""
     node = producer(value, "Mul", "Pow")
-    if node is None or node.inputs[0] is not c:
-        return False
-    return node.inputs[1] is c if node.op_type == "Mul" else scalar_of(node.inputs[1]) == 2.0
+    if node is None:
+        return None
+    same = node.inputs[1] is node.inputs[0] if node.op_type == "Mul" else scalar_of(node.inputs[1]) == 2.0
+    return node.inputs[0] if same else None
 
 
 def _reduced_axis(node: ir.Node) -> int | None:

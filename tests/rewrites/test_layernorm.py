@@ -36,8 +36,24 @@ def rms():
     return g.model(g.node("Mul", g.node("Mul", x, inverse), g.vector(16, 1.0)))
 
 
+def tensorflow(gamma: bool = True):
+    """As Keras' layers and tf.nn.batch_normalization write it."""
+    g = GraphWriter()
+    x = g.input("x", [1, 6, 16])
+    mean = g.node("ReduceMean", x, axes=[-1])
+    centred = g.node("Sub", x, mean)
+    variance = g.node("ReduceMean", g.node("Mul", centred, centred), axes=[-1])
+    scale = g.node("Reciprocal", g.node("Sqrt", g.node("Add", variance, g.constant(1e-3))))
+    scale = g.node("Mul", scale, g.vector(16, 1.0)) if gamma else scale
+    rest = g.node("Sub", g.vector(16), g.node("Mul", mean, scale))
+    return g.model(g.node("Add", g.node("Mul", x, scale), rest))
+
+
 @pytest.mark.parametrize("target", [OLD, NEW])
-@pytest.mark.parametrize("make", [spelled_out, fused, lambda: fused(beta=False), over_channels, rms])
+@pytest.mark.parametrize(
+    "make",
+    [spelled_out, fused, lambda: fused(beta=False), over_channels, rms, tensorflow, lambda: tensorflow(gamma=False)],
+)
 def test_every_spelling_is_exact_and_stays_on_the_npu(make, target: str) -> None:
     result = apply(make(), "layernorm-decompose", target=target)
     assert [a.rule for a in result.applied].count("layernorm-decompose") == 1
