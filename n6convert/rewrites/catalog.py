@@ -16,6 +16,7 @@ from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.concat_off_batch import ConcatOffBatch
 from n6convert.rewrites.conv_transpose import ConvTransposeToConv
 from n6convert.rewrites.cut_before_join import CutBeforeJoin
+from n6convert.rewrites.cut_product import ColumnToMean, CutPad, CutProduct
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
@@ -76,6 +77,9 @@ def all_rules() -> list[Rewrite[Any]]:
         SliceNormalForm(),
         GatherToSlice(),
         CutBeforeJoin(),
+        CutProduct(),
+        CutPad(),
+        ColumnToMean(),
         LayerNormDecompose(),
         ActivationForms(),
         WhereToProduct(),
