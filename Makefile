@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test check docs bench bench-npu bench-accuracy clean
+.PHONY: demo test check docs bench bench-npu bench-methods bench-accuracy clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m n6convert yolov8n --weights seeded
@@ -26,6 +26,9 @@ bench: $(VENV)/.all
 
 bench-npu: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_npu.py
+
+bench-methods: $(VENV)/.all
+	$(BIN)/python benchmarks/bench_methods.py
 
 bench-accuracy: $(VENV)/.all .bench/nncf
 	$(BIN)/python benchmarks/bench_accuracy.py --nncf .bench/nncf/bin/python
