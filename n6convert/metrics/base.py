@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,9 @@ class Interval:
 
 class Metric(ABC):
     """Judges predictions one at a time. One instance judges one model once."""
+
+    #: True where the float model's prediction stands for the label: it is put there, and no labelled samples are needed
+    against_float: ClassVar[bool] = False
 
     @abstractmethod
     def add(self, sample: Sample, prediction: Any) -> None:

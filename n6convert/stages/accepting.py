@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -53,10 +54,11 @@ class Accepting:
     def _score(self, model: ir.Model) -> Score:
         from n6convert.numerics import Session
 
-        session = Session(model)
-        pair, metric = Pair(self._run, session, session), metric_of(self._run)
+        session, metric = Session(model), metric_of(self._run)
+        pair = Pair(self._run, Session(self._reference) if metric.against_float else session, session)
         for sample in self._samples():
-            metric.add(sample, pair.predictions(sample)[0])
+            reference, found = pair.predictions(sample)
+            metric.add(replace(sample, label=reference) if metric.against_float else sample, found)
         return metric.score()
 
     def _samples(self) -> Iterator[Sample]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class Evaluate(Stage):
 
         pair = Pair(run, Session(inputs["export"].model_path), Session(inputs["quantize"].model_path))
         facts: dict[str, Any] = {"sqnr_db": _sqnr(pair, run)}
-        if run.recipe.evaluation.source is None:
+        if run.recipe.evaluation.source is None and not _needs_no_labels(run):
             return StageResult(facts, files=pair.pictures)
         facts |= _accuracy(pair, run, inputs["quantize"].facts["samples"])
         return StageResult(facts, files=pair.pictures)
@@ -102,18 +102,20 @@ def _sqnr(pair: Pair, run: Run) -> dict[str, float | None]:
 def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str, Any]:
     from n6convert.metrics.base import bootstrap_drop
 
-    seen = {s["sha256"] for part in SEEN for s in calibration.get(part, [])}
+    given = run.recipe.evaluation.source is not None
+    seen = {s["sha256"] for part in SEEN for s in calibration.get(part, [])} if given else set()
     metrics = metric_of(run), metric_of(run)
     used: list[dict[str, str]] = []
     overlapping = 0
-    for sample in labelled(run):
+    for sample in labelled(run) if given else run.sampling.judging():
         if sample.sha256 in seen:
             overlapping += 1
             continue
         predictions = pair.predictions(sample)
+        known = replace(sample, label=predictions[0]) if metrics[0].against_float else sample
         for metric, prediction in zip(metrics, predictions, strict=True):
             with guarded(run, f"metric on sample {sample.id}"):
-                metric.add(sample, prediction)
+                metric.add(known, prediction)
         pair.draw(sample, *predictions)
         used.append({"id": sample.id, "sha256": sample.sha256})
         run.progress("samples", len(used), None)
@@ -160,6 +162,12 @@ def labelled(run: Run) -> Iterator[Sample]:
 
     section = run.recipe.evaluation
     return iter(open_source(run, str(section.source), section.samples))
+
+
+def _needs_no_labels(run: Run) -> bool:
+    with guarded(run, "metric"):
+        metric = run.ready_plugin.metric()
+    return metric is not None and metric.against_float and run.weights.trained
 
 
 def metric_of(run: Run) -> Metric:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from n6convert.errors import DownloadError, SourceError
 from n6convert.metrics.base import Metric
 from n6convert.metrics.classification import Classes, Classification, rank
+from n6convert.metrics.text import EmbeddingAgreement
 from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, Outputs, PluginOptions, Sample, Weights
 from n6convert_tinybert.architecture import Shape, build_encoder, seeded_embedding
 from n6convert_tinybert.embedding import Embedding
@@ -154,7 +155,9 @@ class TinyBert(ModelPlugin):
         return tuple(filter(None, self.info.metadata["labels"].split("\n")))
 
     def metric(self) -> Metric | None:
-        return Classification(self._labels) if self.info.metadata["task"] == "classification" else None
+        makers = {"classification": lambda: Classification(self._labels), "embedding": EmbeddingAgreement}
+        make = makers.get(self.info.metadata["task"])
+        return make() if make is not None else None
 
     def artifacts(self) -> Mapping[str, bytes]:
         from n6convert_tinybert.board import board_files
