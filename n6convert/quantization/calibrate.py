@@ -26,8 +26,8 @@ Progress = Callable[[str, int, int | None], None]
 
 #: values of one tensor in one sample that enter its histogram; larger tensors are sampled
 HISTOGRAM_VALUES = 1 << 13
-#: neighbours that are sampled together: one line of the processor's cache
-_LINE = 16
+#: neighbours that are sampled together: more are quicker to fetch and say less, since neighbours are alike
+_RUN = 4
 _GOLDEN = (5**0.5 - 1) / 2
 _MOVING = 0.01
 
@@ -74,9 +74,9 @@ def _some(values: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
     """
     if values.size <= HISTOGRAM_VALUES:
         return values
-    lines, count = values.size // _LINE, HISTOGRAM_VALUES // _LINE
-    places = np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0 * lines
-    return values[: lines * _LINE].reshape(lines, _LINE)[places.astype(np.intp)]
+    runs, count = values.size // _RUN, HISTOGRAM_VALUES // _RUN
+    places = np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0 * runs
+    return values[: runs * _RUN].reshape(runs, _RUN)[places.astype(np.intp)]
 
 
 def calibrate(
