@@ -1,8 +1,9 @@
-"""Two convolutions with nothing in between are one: ``W2 (W1 x + b1) + b2 = (W2 * W1) x + (W2 b1 + b2)``.
+"""A convolution that only picks values and its neighbour are one: ``W2 (W1 x + b1) + b2 = (W2 * W1) x + (W2 b1 + b2)``.
 
 With kernels k1, k2 and strides s1, s2 the one has a kernel of ``k1 + (k2 - 1) s1`` and stride ``s1 s2``. Pads of the
 second become pads of the first where its bias is zero. Permutations of channels and space-to-depth, written as
-convolutions by other rules, vanish this way. Done where the one is predicted faster than the two.
+convolutions by other rules, vanish this way, where the one is predicted faster than the two. Two dense convolutions
+stay two: their product has weights that neither was trained to have, and 8 bits are for the trained ones.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Pair:
 
 
 class MergeConvs(Rewrite[_Pair]):
-    """Merge two convolutions with nothing in between."""
+    """Merge a convolution that picks values with the one next to it."""
 
     name = "merge-convs"
     roots = frozenset({"Conv"})
@@ -81,6 +82,8 @@ class MergeConvs(Rewrite[_Pair]):
             return None
         first, second = read_conv(inner), read_conv(node)
         if first is None or second is None or (any(second.pads) and (first.bias.any() or any(first.pads))):
+            return None
+        if not (_picks(first) or _picks(second)):
             return None
         pair = _Pair(x, first, second)
         return pair if max(pair.one.weight.shape[2:]) <= _MAX_KERNEL else None
@@ -104,6 +107,11 @@ class MergeConvs(Rewrite[_Pair]):
             two = time_alone(context, [full], lambda b, x: found.second.write(b, found.first.write(b, x)))
             self._times[key] = two, time_alone(context, [full], lambda b, x: found.one.write(b, x))
         return self._times[key]
+
+
+def _picks(conv: PlainConv) -> bool:
+    """True when every output is one input, times a number."""
+    return bool((np.count_nonzero(conv.weight, axis=(1, 2, 3)) <= 1).all())
 
 
 def read_conv(conv: ir.Node) -> PlainConv | None:
