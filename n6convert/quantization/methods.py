@@ -161,7 +161,11 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
     if not norms and not gates:
         return None
     trial = _equalization(shop, replace(best, prepared=prepared))
-    return None if trial is None else replace(trial, notes={"norms": norms, "gates": gates, **trial.notes})
+    if trial is None:
+        return None
+    whole = _minmax(shop, trial) or trial  # even channels need no clipping
+    better = whole if whole.verdict.closeness_db > trial.verdict.closeness_db else trial
+    return replace(better, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
 def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
