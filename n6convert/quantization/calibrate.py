@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -68,15 +69,20 @@ class Statistics:
 
 
 def _some(values: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
-    """All values, or as many as a histogram takes, from other places every turn.
-
-    Multiples of the golden ratio spread evenly and fall into step with no width or number of channels.
-    """
+    """All values, or as many as a histogram takes, from other places every turn."""
     if values.size <= HISTOGRAM_VALUES:
         return values
-    runs, count = values.size // _RUN, HISTOGRAM_VALUES // _RUN
-    places = np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0 * runs
-    return values[: runs * _RUN].reshape(runs, _RUN)[places.astype(np.intp)]
+    runs = values.size // _RUN
+    places = (_shares(turn) * runs).astype(np.intp)
+    return values[: runs * _RUN].reshape(runs, _RUN).take(places, axis=0)
+
+
+@lru_cache(maxsize=4)
+def _shares(turn: int) -> NDArray[np.float64]:
+    """Places between 0 and 1: multiples of the golden ratio, which fall into step with no width or channel count."""
+    count = HISTOGRAM_VALUES // _RUN
+    shares: NDArray[np.float64] = np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0
+    return shares
 
 
 def calibrate(
