@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
@@ -63,6 +64,7 @@ def loosen_gates(
             records.append({"tensor": gate.x.name, "largest_to_usual_channel": round(unevenness, 1)})
     if records:
         model.graph.sort()
+        passes.RemoveUnusedNodesPass()(model)  # products with scalars that only the gate read
     return model, records
 
 
