@@ -81,8 +81,7 @@ def _some(values: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
 def _shares(turn: int) -> NDArray[np.float64]:
     """Places between 0 and 1: multiples of the golden ratio, which fall into step with no width or channel count."""
     count = HISTOGRAM_VALUES // _RUN
-    shares: NDArray[np.float64] = np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0
-    return shares
+    return np.asarray(np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0, np.float64)
 
 
 def calibrate(
