@@ -48,11 +48,14 @@ class Acceptance(Section):
     """Limits that a run must keep; a run that breaks one publishes nothing under the final name."""
 
     max_drop: float | None = Field(
-        None, ge=0, description="points of the task metric that INT8 may lose; once one labelled sample in four agrees, "
+        None,
+        ge=0,
+        description="points of the task metric that INT8 may lose; once one labelled sample in four agrees, "
         "no further accuracy method is tried, and the other three judge the result",
-    )  # fmt: skip
+    )
     min_sqnr_db: float | None = Field(
-        None, description="least SQNR of any output against float, in dB; once it is reached, no further method is tried"
+        None,
+        description="least SQNR of any output against float, in dB; once it is reached, no further method is tried",
     )
     min_offload: float | None = Field(None, ge=0, le=1, description="least share of epochs on the NPU")
     max_milliseconds: float | None = Field(None, gt=0, description="largest predicted time")
