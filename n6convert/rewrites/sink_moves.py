@@ -76,7 +76,10 @@ class SinkMoves(Rewrite[_Move]):
 def _worse(move: _Move) -> bool:
     """True when it would lead off the outermost axis, or to a layout change that is harder than those of the parts."""
     before = shape_of(move.layouts[0].inputs[0]) or ()
-    if move.times > 1 and move.node.op_type == "Slice" and (slice_bounds(move.node)[3] != 1).any():
+    if move.times > 1 and (
+        move.node.op_type == "Concat"  # its axis would only grow, perhaps beyond the compiler's limit
+        or (move.node.op_type == "Slice" and (slice_bounds(move.node)[3] != 1).any())
+    ):
         return True
     if math.prod(before[: move.axis]) != 1 or move.node.op_type != "Concat":
         return math.prod(before[: move.axis]) != 1

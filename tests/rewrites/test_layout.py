@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.rewrites.graph import shape_of
 from n6convert.rewrites.layout import Step, align, layout_of_steps
 
-from .graphs import GraphWriter
-from .helpers import apply, ops
+from .graphs import GraphWriter, vit
+from .helpers import NEW, apply, ops
 
 
 @st.composite
@@ -83,3 +85,10 @@ def test_a_small_operand_moves_along() -> None:
     scaled = g.node("Mul", turned, g.node("GlobalAveragePool", turned))
     y = g.node("Transpose", scaled, perm=[0, 2, 1])
     assert ops(apply(g.model(y)).model)["Transpose"] <= 2
+
+
+def test_no_axis_grows_beyond_the_compilers_limit() -> None:
+    """Scores of 4 heads, 256 x 256 each, are 65,536 long when heads are counted apart."""
+    model = vit(layers=1, rows=256, width=16, heads=4, hidden=16)
+    result = rewrite(model, None, RewriteConfig(), target=NEW, threads=1)
+    assert max(max(shape_of(v) or (0,)) for n in result.model.graph for v in n.outputs) < 1 << 16
