@@ -57,7 +57,9 @@ def _apart(run: Run, path: str, limit: int) -> SampleSource:
 
     Other files are preferred; when they are too few, every second shared one calibrates.
     """
-    source, labelled = _opened(run, path, None), _opened(run, str(run.recipe.evaluation.source), None)
+    with blaming("evaluation samples"):
+        labelled = _opened(run, str(run.recipe.evaluation.source), None)
+    source = _opened(run, path, None)
     if not isinstance(source, ListedSource) or not isinstance(labelled, ListedSource) or not source.paths():
         return _opened(run, path, limit)
     judged = {file.resolve() for file in labelled.paths()}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from n6convert.numerics import Session
     from n6convert.plugin import Outputs, Sample
     from n6convert.run import Run
+    from n6convert.samples.base import SampleSource
 
 __all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labelled", "metric_of", "refuse_unjudgeable_samples"]
 
@@ -157,11 +158,17 @@ def refuse_unjudgeable_samples(run: Run) -> None:
 
 
 def labelled(run: Run) -> Iterator[Sample]:
-    """The recipe's labelled samples."""
-    from n6convert.sampling import open_source
+    """The recipe's labelled samples, opened at once; raises SourceError that blames them."""
+    from n6convert.sampling import blaming, open_source
 
     section = run.recipe.evaluation
-    return iter(open_source(run, str(section.source), section.samples))
+
+    def read(source: SampleSource) -> Iterator[Sample]:
+        with blaming("evaluation samples"):
+            yield from source
+
+    with blaming("evaluation samples"):
+        return read(open_source(run, str(section.source), section.samples))
 
 
 def _needs_no_labels(run: Run) -> bool:
