@@ -164,8 +164,7 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
     if trial is None:
         return None
     whole = _minmax(shop, trial) or trial  # even channels need no clipping
-    better = whole if whole.verdict.closeness_db > trial.verdict.closeness_db else trial
-    return replace(better, notes={"norms": norms, "gates": gates, **trial.notes})
+    return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
 def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
