@@ -24,7 +24,7 @@ class Calibration(Section):
 
     source: str | None = Field(None, description="folder, COCO json, .npz, .txt/.tsv; null: the embedded samples")
     samples: int = Field(64, ge=1, description="how many samples to use at most")
-    held_back: int = Field(8, ge=0, description="further samples on which methods and SQNR are judged")
+    held_back: int = Field(16, ge=0, description="further samples on which methods and SQNR are judged")
     max_unreadable: float = Field(0.1, ge=0, le=1, description="share of unreadable samples that is tolerated")
 
 
