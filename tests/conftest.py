@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -41,6 +42,13 @@ def data_dir() -> Path:
 def neuralart_dir() -> Path:
     """Real compiler reports with their models (``N6_NEURALART``)."""
     return _material("neuralart_dir")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """A runner in the background hands on an ignored SIGINT, which child processes would ignore in turn."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

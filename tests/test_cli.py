@@ -112,8 +112,6 @@ def test_interrupt_is_clean(toy: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a runner in the background hands on an ignored SIGINT
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     while "simplify" not in process.stderr.readline():
