@@ -11,7 +11,6 @@ for f beyond the cut (below 2e-4 for Erf, 4e-4 for Sigmoid). The finer grid of u
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,11 +118,8 @@ def _unevenness(
 def _replace(graph: ir.Graph, gate: _Gate) -> None:
     build = Builder(graph, f"{gate.function.name or gate.x.name}/gate", graph.opset_imports.get("", 17))
     dims = static_dims(gate.x.shape or ir.Shape([]))
-    channels, rows = dims[gate.axis], math.prod(dims) // dims[gate.axis]
-    x = gate.x if gate.axis == 1 and len(dims) == 4 else build.swap(gate.x, rows, [1, channels, 1, rows])
-    copy = build.conv(x, np.full((channels, 1, 1, 1), gate.factor), group=channels)
-    flat = _FLAT[gate.function.op_type]
-    u = build.clip(copy, -flat, flat)
-    u = u if x is gate.x else build.swap(u, channels, dims)
+    channels, flat = dims[gate.axis], _FLAT[gate.function.op_type]
+    copy = build.conv(build.as_map(gate.x, gate.axis), np.full((channels, 1, 1, 1), gate.factor), group=channels)
+    u = build.from_map(build.clip(copy, -flat, flat), gate.axis, dims)
     graph.insert_before(gate.function, build.nodes)
     gate.function.replace_input_with(0, u)

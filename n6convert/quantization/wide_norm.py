@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
@@ -97,7 +98,7 @@ def widen_norms(
     if records:
         _free_inputs(model.graph, [n.x for n in norms])
         model.graph.sort()
-        _drop_dead(model)
+        passes.RemoveUnusedNodesPass()(model)
     return model, records
 
 
@@ -127,10 +128,8 @@ def _copy(graph: ir.Graph, source: ir.Value) -> None:
     build = Builder(graph, f"{source.name}/wide", graph.opset_imports.get("", 17))
     dims = static_dims(source.shape or ir.Shape([]))
     axis = 1 if len(dims) == 4 else len(dims) - 1
-    channels, rows = dims[axis], math.prod(dims) // dims[axis]
-    x = source if axis == 1 else build.swap(source, rows, [1, channels, 1, rows])
-    y = build.conv(x, np.ones((channels, 1, 1, 1)), group=channels)
-    y = y if axis == 1 else build.swap(y, channels, dims)
+    x = build.as_map(source, axis)
+    y = build.from_map(build.conv(x, np.ones((dims[axis], 1, 1, 1)), group=dims[axis]), axis, dims)
     graph.insert_before(uses[0][0], build.nodes)
     for node, index in uses:
         if not _enters(x, node.outputs[0]):
@@ -250,10 +249,8 @@ def _is_wide(seen: _Seen) -> bool:
 
 def _replace(graph: ir.Graph, norm: _Norm, seen: _Seen) -> dict[str, Any]:
     build = Builder(graph, f"{norm.c.name}/wide", graph.opset_imports.get("", 17))
-    channels, rows = norm.shape[norm.axis], math.prod(norm.shape) // norm.shape[norm.axis]
-    grid = norm.shape if norm.axis == 1 else [1, channels, 1, rows]
-    x = norm.x if norm.axis == 1 else build.swap(norm.x, rows, grid)
-    c = x
+    channels = norm.shape[norm.axis]
+    c = x = build.as_map(norm.x, norm.axis)
     if norm.centred:
         mean = build.pointwise(x, np.full((1, channels), 1 / channels))
         c = build.add(x, build.pointwise(mean, np.full((channels, 1), -1.0)))
@@ -264,7 +261,7 @@ def _replace(graph: ir.Graph, norm: _Norm, seen: _Seen) -> dict[str, Any]:
     ends = []
     for readers in _readers(norm.last.outputs[0]):
         y = build.conv(n, gamma.reshape(-1, 1, 1, 1), beta, group=channels)
-        ends.append((readers, y if norm.axis == 1 else build.swap(y, channels, norm.shape)))
+        ends.append((readers, build.from_map(y, norm.axis, norm.shape)))
     graph.insert_before(norm.n, build.nodes)
     for readers, y in ends[1:]:
         for node, index in readers:
@@ -344,9 +341,3 @@ def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     name, old.name = old.name, f"{old.name}_narrow"
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     new.name = name
-
-
-def _drop_dead(model: ir.Model) -> None:
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-    RemoveUnusedNodesPass()(model)

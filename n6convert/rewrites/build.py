@@ -119,6 +119,18 @@ class Builder:
             turned = self.transpose(self.reshape(x, [1, first, rest]), [0, 2, 1])
         return self.reshape(turned, to)
 
+    def as_map(self, x: ir.Value, axis: int) -> ir.Value:
+        """A tensor with its channels along ``axis``, the second of four or the last one, as a map [1, C, h, w]."""
+        full = shape(x)
+        if (axis, len(full)) == (1, 4):
+            return x
+        rows = math.prod(full) // full[axis]
+        return self.swap(x, rows, [1, full[axis], 1, rows])
+
+    def from_map(self, y: ir.Value, axis: int, to: Sequence[int]) -> ir.Value:
+        """The way back from :meth:`as_map`, to the shape ``to``."""
+        return y if (axis, len(to)) == (1, 4) else self.swap(y, shape(y)[1], to)
+
     def conv(self, x: ir.Value, weight: Array, bias: Array | None = None, **attributes: Any) -> ir.Value:
         """Convolution of [1, I, H, W] with weights [O, I/groups, kh, kw]; attributes as in ONNX."""
         kernel = list(weight.shape[2:])

@@ -77,6 +77,20 @@ def test_a_wide_norm_is_the_same_within_the_error_it_states(norm: str) -> None:
         assert rows.max() < 0.06  # the row whose squares are a sum of hinges
 
 
+def test_a_norm_of_one_vector() -> None:
+    """[1, C]: the channels are the second of two axes, and there is one row."""
+    norm = "y = LayerNormalization <axis = -1> (s, gamma, beta)"
+    body = f"net (float[1,{WIDTH}] x) => (float[1,{WIDTH}] y) {{ s = Add(x, beta) {norm} }}"
+    gamma, beta = (rng(3).standard_normal((2, WIDTH))).astype(np.float32)
+    model = prepare(parse(body, opset=17, gamma=gamma, beta=beta))
+    vectors = [{"x": s["x"][0, i % 2 : i % 2 + 1]} for i, s in enumerate(samples())]
+    wide, records = widen_norms(model, vectors)
+    assert records[0]["variance_spread"] > 10
+    for sample in vectors:
+        exact, found = (run_model(m, sample, threads=1)["y"] for m in (model, wide))
+        assert max_relative_difference(exact, found) < 0.06
+
+
 def test_rows_of_usual_size_leave_a_norm_alone() -> None:
     model = prepare(sentence_net())
     quiet = samples(sink=0.0)
