@@ -43,12 +43,6 @@ class Grid:
         zero_point = round(CODE_MIN - low / float(scale))
         return cls(float(scale), int(np.clip(zero_point, CODE_MIN, CODE_MAX)))
 
-    @classmethod
-    def symmetric(cls, largest: float) -> Grid:
-        """The grid with zero point 0 that spans [-largest, largest]."""
-        scale = float(np.float32(abs(float(largest)) / CODE_MAX))
-        return cls(scale if scale > _SMALLEST_SCALE else 1.0, 0)
-
     @property
     def low(self) -> float:
         """Smallest value on the grid."""

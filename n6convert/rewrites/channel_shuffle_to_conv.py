@@ -15,8 +15,8 @@ import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import Array, is_float, shape_of, users
-from n6convert.rewrites.layout import layout_chain, layout_of
+from n6convert.rewrites.graph import Array, is_float, shape_of
+from n6convert.rewrites.layout import ends_chain, layout_chain, layout_of
 
 __all__ = ["ChannelShuffleToConv"]
 
@@ -39,11 +39,7 @@ class ChannelShuffleToConv(Rewrite[_Shuffle]):
 
     def pattern(self, node: ir.Node) -> _Shuffle | None:
         result = shape_of(node.outputs[0])
-        if (
-            result is None
-            or len(result) != 4
-            or any(n.op_type in ("Reshape", "Transpose") for n in users(node.outputs[0]))
-        ):
+        if result is None or len(result) != 4 or not ends_chain(node.outputs[0]):
             return None
         x, nodes = layout_chain(node.outputs[0])
         layout = layout_of(nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,11 +106,3 @@ def grid(rows: int) -> tuple[int, int]:
     """
     width = max(d for d in range(1, _GRID_WIDTH + 1) if rows % d == 0)
     return rows // width, width
-
-
-def upstream(value: ir.Value, *kinds: str) -> Iterator[ir.Node]:
-    """The producers of a value, from last to first, as long as they are one of ``kinds`` (first input followed)."""
-    node = producer(value, *kinds)
-    while node is not None:
-        yield node
-        node = producer(node.inputs[0], *kinds) if node.inputs else None

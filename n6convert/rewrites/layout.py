@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from n6convert.rewrites.build import AXIS_LIMIT, Builder
-from n6convert.rewrites.graph import attribute, producer, shape_of
+from n6convert.rewrites.graph import attribute, producer, shape_of, users
 
 __all__ = [
     "Layout",
     "align",
     "chain_cost",
+    "ends_chain",
     "find_layout",
     "layout_chain",
     "layout_of",
@@ -96,6 +97,11 @@ def layout_chain(value: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
         value = node.inputs[0]  # type: ignore[assignment]
         node = producer(value, "Reshape", "Transpose")
     return value, nodes[::-1]
+
+
+def ends_chain(value: ir.Value) -> bool:
+    """Whether no Reshape or Transpose goes on from a value, so that the chain behind it is the whole one."""
+    return not any(user.op_type in ("Reshape", "Transpose") for user in users(value))
 
 
 def layout_of(nodes: Sequence[ir.Node]) -> Layout | None:

@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import shape_of, users
-from n6convert.rewrites.layout import Layout, Step, layout_chain, layout_of, layout_of_steps
+from n6convert.rewrites.graph import shape_of
+from n6convert.rewrites.layout import Layout, Step, ends_chain, layout_chain, layout_of, layout_of_steps
 
 __all__ = ["PixelShuffleForms"]
 
@@ -38,11 +38,7 @@ class PixelShuffleForms(Rewrite[_Shuffle]):
 
     def pattern(self, node: ir.Node) -> _Shuffle | None:
         result = shape_of(node.outputs[0])
-        if (
-            result is None
-            or len(result) != 4
-            or any(n.op_type in ("Reshape", "Transpose") for n in users(node.outputs[0]))
-        ):
+        if result is None or len(result) != 4 or not ends_chain(node.outputs[0]):
             return None
         _, nodes = layout_chain(node.outputs[0])
         for start in range(len(nodes)):

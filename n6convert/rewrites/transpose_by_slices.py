@@ -18,8 +18,8 @@ import onnx_ir as ir
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.fold_into_conv import conv_parameters, rebuild_conv
-from n6convert.rewrites.graph import attribute, constant_of, producer, shape_of, users
-from n6convert.rewrites.layout import Layout, layout_chain, layout_of
+from n6convert.rewrites.graph import attribute, constant_of, producer, shape_of
+from n6convert.rewrites.layout import Layout, ends_chain, layout_chain, layout_of
 from n6convert.rewrites.sink_layout import UNARY
 
 __all__ = ["TransposeBySlices"]
@@ -51,7 +51,7 @@ class TransposeBySlices(Rewrite[_Permuted]):
     late = True
 
     def pattern(self, node: ir.Node) -> _Permuted | None:
-        if any(user.op_type in ("Reshape", "Transpose") for user in users(node.outputs[0])):
+        if not ends_chain(node.outputs[0]):
             return None
         source, nodes = layout_chain(node.outputs[0])
         for start in range(len(nodes)):
