@@ -124,6 +124,11 @@ def _convolution(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | Non
         return None
     shape, groups = _dims(weight), node.attributes.get_int("group", 1)
     output = _dims(node.outputs[0])
+    if _keeps_places(node, shape, output) and (bias is None or not constant(bias).any()):
+        by_place = found.of(node.inputs[0])[:, :1]
+        if thin(by_place).size > 1:
+            found.labels.tie(found.of(node.inputs[0]), by_place)
+            return [broadcast(by_place, output)]
     read, made = _vector(found, node.inputs[0], 1), found.labels.fresh(output[1])
     tail = [1] * (len(shape) - 2)
     transposed = node.op_type == "ConvTranspose"
@@ -138,6 +143,11 @@ def _convolution(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | Non
     if bias is not None:
         found.absorbers.append(Absorber(bias, made, -1))
     return [_along(made, output, 1)]
+
+
+def _keeps_places(node: ir.Node, weight: Sequence[int], output: Sequence[int]) -> bool:
+    """Whether each place of the output is made of that place alone: factors that differ by place pass through."""
+    return node.op_type == "Conv" and output[2:] == _dims(node.inputs[0])[2:] and set(weight[2:]) == {1}
 
 
 def _linear(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.normalize import constant
-from n6convert.quantization.plan import Plan, quantize_weight
+from n6convert.quantization.plan import Plan, fit_weight
 from n6convert.quantization.qdq import least_weight_scales
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.roles import activations, float_operands, is_float
@@ -158,4 +158,4 @@ def quantize_weights(graph: ir.Graph, plan: Plan) -> None:
             if bias is not None and node.inputs[0] is not None:
                 grid = plan.grids[node.inputs[0].name or ""]
                 least = least_weight_scales(node, grid, constant(bias), weight.shape[operand.axis])
-            plan.weights[operand.value.name or ""] = quantize_weight(weight, operand.axis, least)
+            plan.weights[operand.value.name or ""] = fit_weight(weight, operand.axis, least)

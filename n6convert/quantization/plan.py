@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.grid import CODE_MAX, Grid
 
-__all__ = ["Plan", "QuantizedWeight", "along", "quantize_weight"]
+__all__ = ["Plan", "QuantizedWeight", "along", "fit_weight", "quantize_weight"]
+
+#: codes that the largest weight of a channel may get; half as many would be the same grid with every second code
+_LARGEST_CODES = range(CODE_MAX, CODE_MAX // 2, -1)
+#: weights of a channel by which those are ranked
+_LOOKED_AT = 256
 
 
 @dataclass
@@ -69,5 +74,37 @@ def quantize_weight(
     largest = np.abs(weight).max(axis=others, initial=0.0)
     scales = np.maximum(largest / CODE_MAX, least).astype(np.float32)
     scales[scales < 1e-15] = 1.0
+    return _rounded(weight, axis, scales)
+
+
+def fit_weight(
+    weight: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0
+) -> QuantizedWeight:
+    """:func:`quantize_weight` with the scale of each channel that suits its weights best.
+
+    The largest weight need not get the code 127: with 126 a row of 0.25 and 0.75 is exact, and so is any row that had
+    a grid before, whose largest code was another one. No channel gets a larger error than with the plain scale.
+    """
+    plain = quantize_weight(weight, axis, least)
+    rows = np.moveaxis(weight, axis, 0).reshape(plain.scales.size, -1)
+    if not rows.size:
+        return plain
+    some = rows[:, :: -(-rows.shape[1] // _LOOKED_AT)]
+    best, error = plain.scales, _errors(some, plain.scales)
+    for code in _LARGEST_CODES[1:]:
+        scales = plain.scales * np.float32(CODE_MAX / code)
+        found = _errors(some, scales)
+        best, error = np.where(found < error, scales, best), np.minimum(found, error)
+    better = _errors(rows, best) < _errors(rows, plain.scales)
+    return _rounded(weight, axis, np.where(better, best, plain.scales))
+
+
+def _errors(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared rounding error of each row whose largest weight keeps inside the codes."""
+    gaps = rows - np.rint(rows / scales[:, None]) * scales[:, None]
+    return np.einsum("ij,ij->i", gaps, gaps)
+
+
+def _rounded(weight: NDArray[np.float32], axis: int, scales: NDArray[np.float32]) -> QuantizedWeight:
     codes = np.clip(np.rint(weight / along(scales, weight.ndim, axis)), -CODE_MAX, CODE_MAX)
     return QuantizedWeight(codes.astype(np.int8), scales, axis)
