@@ -30,7 +30,8 @@ __all__ = ["difference", "equalize"]
 
 Sample = Mapping[str, NDArray[Any]]
 Vector = NDArray[np.float64]
-_LARGEST = 32.0
+#: beyond this the smaller weights of a row are left without codes
+_LARGEST = 256.0
 #: a channel may get that much larger on samples not seen before it reaches the end of the grid
 _MARGIN = 2.0
 _STRENGTHS = (0.25, 0.5, 0.75, 1.0)

@@ -17,6 +17,7 @@ from n6convert.quantization.grids import exact_inputs, observed
 from n6convert.quantization.ranges import Effect, Range, candidates, tensor_range
 from n6convert.quantization.ranges_io import check_known, load_ranges
 from n6convert.quantization.roles import activations
+from n6convert.quantization.scores import without_hidden
 from n6convert.quantization.sharing import shared_groups
 
 __all__ = ["Found", "find_ranges"]
@@ -58,10 +59,13 @@ def find_ranges(
     open_ = {n: s for n, s in statistics.items() if n not in fixed}
     if config.ranges != "auto":
         ranges = {n: tensor_range(s, config.ranges, config.percentile, effects.get(n)) for n, s in open_.items()}
+        ranges = without_hidden(model.graph, ranges, statistics) if histograms else ranges
         return Found(ranges | fixed, statistics, effects, {config.ranges: len(ranges), "fixed": len(fixed)})
     options = {n: _options(s, config, effects[n]) for n, s in open_.items()}
     choice = choose_ranges(model, few[:_TRIALS], options, threads=config.threads, progress=progress)
-    ranges = {name: options[name][method] for name, method in choice.items()}
+    ranges = without_hidden(
+        model.graph, {name: options[name][method] for name, method in choice.items()}, statistics
+    )
     return Found(ranges | fixed, statistics, effects, dict(Counter(choice.values())) | {"fixed": len(fixed)})
 
 

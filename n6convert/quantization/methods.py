@@ -26,6 +26,7 @@ from n6convert.quantization.judge import Judge, Verdict
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.qdq import write_qdq
 from n6convert.quantization.refine import refine
+from n6convert.quantization.scores import without_hidden
 from n6convert.quantization.wide_norm import widen_norms
 from n6convert.quantization.zero_points import CheapZeroPoints, cheapen
 
@@ -140,6 +141,15 @@ def _whole(found: Found) -> Found | None:
     return None if not ranges or ranges == found.ranges else Found(ranges, found.statistics, found.effects, {})
 
 
+def _even(shop: Workshop, trial: Candidate) -> Candidate | None:
+    """The same model without clipping, which even channels do not need."""
+    whole = _whole(trial.found)
+    if whole is None:
+        return None
+    ranges = without_hidden(trial.prepared.graph, whole.ranges, trial.found.statistics)
+    return shop.quantized(trial.prepared, replace(whole, ranges=ranges))
+
+
 def _equalization(shop: Workshop, best: Candidate) -> Candidate | None:
     """Even channels; the equalized float model must compute the same."""
     config = shop.config
@@ -149,7 +159,7 @@ def _equalization(shop: Workshop, best: Candidate) -> Candidate | None:
     if not groups or difference(best.prepared, prepared, shop.few[0], config.threads) > _EXACT:
         return None
     trial = shop.quantized(prepared)
-    unclipped = _minmax(shop, trial) if _whole(best.found) is None else None
+    unclipped = _even(shop, trial) if _whole(best.found) is None else None
     return replace(unclipped or trial, notes={"groups": groups})
 
 
@@ -163,7 +173,7 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
     trial = _equalization(shop, replace(best, prepared=prepared))
     if trial is None:
         return None
-    whole = _minmax(shop, trial) or trial  # even channels need no clipping
+    whole = _even(shop, trial) or trial
     return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
