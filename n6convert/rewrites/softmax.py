@@ -51,6 +51,8 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
         return _Softmax(x, full, axis)
 
     def check(self, found: _Softmax, context: Context) -> str | None:
+        if "expand-softmax" in context.switches:
+            return "it is left to the compiler: the target is compiled with --expand-softmax"
         size = found.shape[found.axis]
         before, after = math.prod(found.shape[: found.axis]), math.prod(found.shape[found.axis + 1 :])
         if before > _MAX_SLICES and after > 1:
