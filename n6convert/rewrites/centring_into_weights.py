@@ -20,7 +20,7 @@ from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import Array, attribute, constant_of, producer, shape_of, single_use, users
 from n6convert.rewrites.sink_moves import axis_of
 
-__all__ = ["CentringIntoWeights"]
+__all__ = ["CentringIntoWeights", "same_axis"]
 
 _NEAR_ZERO = 1e-5  # of the largest weight: a mean that float32 cannot tell from none
 
@@ -230,7 +230,7 @@ def _axis_before(node: ir.Node, axis: int) -> int | None:
     if node.op_type == "Transpose":
         rank = len(shape_of(node.outputs[0]) or ())
         return int((attribute(node, "perm") or range(rank)[::-1])[axis])
-    return _same_axis(node.outputs[0], node.inputs[0], axis) if node.op_type == "Reshape" else None
+    return same_axis(node.outputs[0], node.inputs[0], axis) if node.op_type == "Reshape" else None
 
 
 def _axis_behind(node: ir.Node, value: ir.Value, axis: int) -> int | None:
@@ -244,10 +244,10 @@ def _axis_behind(node: ir.Node, value: ir.Value, axis: int) -> int | None:
     if node.op_type == "Transpose":
         rank = len(shape_of(value) or ())
         return list(attribute(node, "perm") or range(rank)[::-1]).index(axis)
-    return _same_axis(value, node.outputs[0], axis) if node.op_type == "Reshape" else None
+    return same_axis(value, node.outputs[0], axis) if node.op_type == "Reshape" else None
 
 
-def _same_axis(source: ir.Value, result: ir.Value | None, axis: int) -> int | None:
+def same_axis(source: ir.Value, result: ir.Value | None, axis: int) -> int | None:
     """The axis of a reshaped tensor that holds the same numbers in the same steps."""
     old, new = shape_of(source), shape_of(result)
     if old is None or new is None:
