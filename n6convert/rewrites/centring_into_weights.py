@@ -18,9 +18,10 @@ import onnx_ir as ir
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import Array, attribute, constant_of, producer, shape_of, single_use, users
+from n6convert.rewrites.layout import axis_behind, axis_in_front
 from n6convert.rewrites.sink_moves import axis_of
 
-__all__ = ["CentringIntoWeights", "same_axis"]
+__all__ = ["CentringIntoWeights"]
 
 _NEAR_ZERO = 1e-5  # of the largest weight: a mean that float32 cannot tell from none
 
@@ -227,10 +228,7 @@ def _axis_before(node: ir.Node, axis: int) -> int | None:
     """Where the channels along ``axis`` of a node's output lie in its input; None when it does more than move them."""
     if node.op_type in ("Slice", "Split"):
         return None if axis_of(node) in (axis, None) else axis
-    if node.op_type == "Transpose":
-        rank = len(shape_of(node.outputs[0]) or ())
-        return int((attribute(node, "perm") or range(rank)[::-1])[axis])
-    return same_axis(node.outputs[0], node.inputs[0], axis) if node.op_type == "Reshape" else None
+    return axis_in_front(node, axis)
 
 
 def _axis_behind(node: ir.Node, value: ir.Value, axis: int) -> int | None:
@@ -241,16 +239,4 @@ def _axis_behind(node: ir.Node, value: ir.Value, axis: int) -> int | None:
         full, result = shape_of(value) or (), shape_of(node.outputs[0]) or ()
         own = axis + len(result) - len(full)
         return own if result and result[own] == full[axis] else None
-    if node.op_type == "Transpose":
-        rank = len(shape_of(value) or ())
-        return list(attribute(node, "perm") or range(rank)[::-1]).index(axis)
-    return same_axis(value, node.outputs[0], axis) if node.op_type == "Reshape" else None
-
-
-def same_axis(source: ir.Value, result: ir.Value | None, axis: int) -> int | None:
-    """The axis of a reshaped tensor that holds the same numbers in the same steps."""
-    old, new = shape_of(source), shape_of(result)
-    if old is None or new is None:
-        return None
-    before = int(np.prod(old[:axis]))
-    return next((i for i, n in enumerate(new) if n == old[axis] and int(np.prod(new[:i])) == before), None)
+    return axis_behind(node, axis)

@@ -15,8 +15,8 @@ import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
-from n6convert.rewrites.centring_into_weights import same_axis
 from n6convert.rewrites.graph import attribute, constant_of, producer, shape_of, users
+from n6convert.rewrites.layout import axis_in_front
 from n6convert.rewrites.sink_layout import UNARY
 from n6convert.rewrites.sink_moves import axis_of, slice_bounds
 
@@ -142,7 +142,7 @@ def _cut_inputs(node: ir.Node, axis: int) -> dict[int, int] | None:
     if result is None or any(s is None and v is not None for s, v in zip(shapes, node.inputs, strict=True)):
         return None
     if node.op_type in _LAYOUTS:
-        own = _axis_in_front(node, axis)
+        own = axis_in_front(node, axis)
         return None if own is None else {0: own}
     if node.op_type in _ELEMENTWISE:
         return _broadcast(node, axis, len(result))
@@ -190,10 +190,3 @@ def _product(node: ir.Node, axis: int, rank: int) -> dict[int, int] | None:
         return {0: len(x) - 2}
     owns = {0: axis - (rank - len(x)), 1: axis - (rank - len(y))}
     return {i: own for i, own in owns.items() if own >= 0 and (x, y)[i][own] > 1}
-
-
-def _axis_in_front(node: ir.Node, axis: int) -> int | None:
-    if node.op_type == "Transpose":
-        rank = len(shape_of(node.outputs[0]) or ())
-        return int((attribute(node, "perm") or range(rank)[::-1])[axis])
-    return same_axis(node.outputs[0], node.inputs[0], axis)
