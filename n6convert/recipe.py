@@ -76,7 +76,10 @@ class Recipe(Section):
     weights: str = Field("pretrained", description="`pretrained`, `seeded`, or a path")
     options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options, e.g. imgsz")
     seed: int = Field(0, ge=0)
-    target: str = Field("stm32n6570-dk@4.0", description="board and compiler version")
+    target: str = Field(
+        "stm32n6570-dk@4.0",
+        description="board and compiler version; `+expand-softmax` leaves Softmax to the 4.0 compiler's option",
+    )
     calibration: Calibration = Calibration()
     simplify: SimplifyConfig = SimplifyConfig()
     rewrite: RewriteConfig = RewriteConfig()

@@ -42,7 +42,7 @@ def prepare(model: ir.Model, target: str | None) -> View:
     version = core_version(target)
     _check_wiring(model)
     copy = model.clone()
-    return View(copy, version, infer_shapes(copy))
+    return View(copy, version, infer_shapes(copy), frozenset((target or "").split("+")[1:]))
 
 
 def infer_shapes(model: ir.Model) -> str | None:

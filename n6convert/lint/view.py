@@ -17,17 +17,18 @@ __all__ = ["View", "constant", "core_version", "dims", "label", "through_quantiz
 
 
 def core_version(target: str | None) -> tuple[int, int]:
-    """Compiler version of a target: ``stm32n6570-dk@4.0``, ``4.0.1`` or None (the newest known).
+    """Compiler version of a target: ``stm32n6570-dk@4.0``, ``4.0.1`` or None (the newest known), ``+switch`` or not.
 
     Raises:
         UsageError: no known board or version is named.
     """
     if target is None:
         return DEFAULT_CORE
-    board = target.partition("@")[0]
+    plain = target.partition("+")[0]
+    board = plain.partition("@")[0]
     if board and not board[0].isdigit():
         load_target(board)
-    text = target.rpartition("@")[2]
+    text = plain.rpartition("@")[2]
     try:
         major, minor = (int(part) for part in text.split(".")[:2])
     except ValueError:
@@ -76,12 +77,17 @@ class View:
     Attributes:
         model: a copy with shapes inferred as far as ONNX can.
         version: (major, minor) of the ST Edge AI core.
+        switches: compiler options beyond the stock profile, such as ``expand-softmax``.
         inference_failed: the reason when ONNX shape inference refuses the model, else None.
     """
 
-    def __init__(self, model: ir.Model, version: tuple[int, int], inference_failed: str | None = None) -> None:
+    def __init__(
+        self, model: ir.Model, version: tuple[int, int], inference_failed: str | None = None,
+        switches: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self.model = model
         self.version = version
+        self.switches = switches
         self.inference_failed = inference_failed
 
     @property

@@ -23,6 +23,8 @@ _POOL_ALONE = (3, 0)
 _DMA = {"Identity", "Concat", "Split", "Slice", "Cast"}
 _STREAMING = {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 _REDUCING = {"GlobalAveragePool", "GlobalMaxPool"}
+_ARITHMETIC = {"Add", "Sub", "Mul"}
+_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ class _Scheduler:
         return last if self._can_follow(op, name, len(sources)) else None
 
     def _can_follow(self, op: Op, name: str, operands: int) -> bool:
-        before = self.writer[name]
+        before = self._seen_through(op, self.writer[name])
         if op.kind == "Transpose":
             return bool(op.attributes.get("fused") or op.attributes.get("stored_last")) and before.units.conv > 0
         if before.where is Where.NONE or before.kind in _DMA or before.kind == "Transpose":
@@ -140,6 +142,17 @@ class _Scheduler:
             return False
         repeats = operands > 1 and self.tensors[name].elements < self.tensors[op.outputs[0]].elements
         return not repeats and not (before.units.activ and operands > 1)
+
+
+    def _seen_through(self, op: Op, before: Op) -> Op:
+        """A global pool streams behind arithmetic, and a function behind a global pool, through a Reshape (SEEN r15,
+        12 of 12: Mul+Add+Reshape+GlobalAveragePool+Add+Reshape+Sqrt is one epoch); not behind a convolution (SPEC d.3).
+        """
+        source = before
+        while source.where is Where.NONE and source.kind in _VIEWS and source.inputs[0] in self.writer:
+            source = self.writer[source.inputs[0]]
+        pooled = op.kind in _REDUCING and source.kind in _ARITHMETIC
+        return source if pooled or (op.units.activ and source.kind in _REDUCING) else before
 
 
 def _is_pointwise(op: Op) -> bool:

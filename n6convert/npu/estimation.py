@@ -42,14 +42,13 @@ class Estimate:
 
     def facts(self) -> dict[str, Any]:
         """The prediction as plain data: ``placement``, ``memory``, ``cycles``, ``latency``, ``advice`` and more."""
-        version = ".".join(str(part) for part in self.target.version)
         placement = asdict(self.placement)
         placement["offload"] = round(self.placement.offload, 6)
         return {
             "schema": SCHEMA,
             "model": self.model,
             "quantization_style": self.style,
-            "target": f"{self.target.board}@{version}",
+            "target": self.target.name,
             "placement": placement,
             **self.costs.as_dict(),
             "advice": [asdict(line) for line in self.advice],
@@ -113,7 +112,7 @@ def estimate(
 
 def _scheduled(graph: Graph, target: Target, allocate_io: bool) -> tuple[Lowered, Schedule, Costs]:
     """One order of execution. The compiler weighs memory and epochs together (SPEC d.4), so orders are compared."""
-    lowered, plan = place(graph, target.version)
+    lowered, plan = place(graph, target.version, frozenset(target.switches))
     return lowered, plan, cost(lowered, plan, target, allocate_io=allocate_io)
 
 
@@ -130,6 +129,11 @@ def _warnings(style: str, lowered: Lowered, plan: Schedule, costs: Costs) -> lis
         found.append("activations are uint8: ST's import takes int8 only; quantize with signed activations")
     elif not any(epoch.kind is Where.HW for epoch in plan.epochs):
         found.append("no operator runs on the NPU")
+    if any(op.rule == "softmax-expanded" for op in lowered.ops):
+        found.append(
+            "--expand-softmax: any accuracy measured offline has Softmax computed exactly; what the compiler's own "
+            "expansion loses is not published"
+        )
     memory = costs.memory
     if not memory.fits:
         found.append(f"the model does not fit: {memory.missing:,} bytes find no place; use a smaller input")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from n6convert.npu.cycles import epoch_cycles, plan_of
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
 from n6convert.npu.memory import MemoryPlan
+from n6convert.npu.rules.limits import SOFTMAX_EPOCHS
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.streams import PoolTraffic, epoch_traffic, is_idle, max_cycles, vector_bytes
 from n6convert.npu.targets import Target
@@ -235,6 +236,11 @@ def _assumptions(memory: MemoryPlan, target: Target) -> list[str]:
         found.append(
             f"{memory.external:,} B of activations lie in external RAM; {target.hyperram_mb_s:g} MB/s is assumed, "
             "never measured: the time may be far off"
+        )
+    if "expand-softmax" in target.switches:
+        found.append(
+            f"compiled with --expand-softmax: each Softmax is {SOFTMAX_EPOCHS} epochs of one element a cycle, INFERRED "
+            "from one public 4.0.1 build"
         )
     if memory.missing:
         found.append(f"the model does not fit: {memory.missing:,} B have no place; the time assumes that they had one")

@@ -86,10 +86,12 @@ def _read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
     raise GraphError("not a model", found=type(model).__name__, limit="a path, an onnx.ModelProto or an onnx_ir.Model")
 
 
-def place(graph: Graph, version: tuple[int, int]) -> tuple[Lowered, Schedule]:
-    """Lower a graph for a compiler version and group it into epochs. The graph is consumed."""
+def place(
+    graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset()
+) -> tuple[Lowered, Schedule]:
+    """Lower a graph for a compiler version and its switches and group it into epochs. The graph is consumed."""
     with _malformed(graph.name), _paused_collector():
-        lowered = lower(graph, version)
+        lowered = lower(graph, version, switches)
         return lowered, schedule(lowered, version)
 
 

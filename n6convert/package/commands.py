@@ -44,4 +44,4 @@ def command_json(command: Sequence[str], target: str) -> str:
 
 
 def _version(target: str) -> str:
-    return target.partition("@")[2]
+    return target.partition("@")[2].partition("+")[0]

@@ -37,13 +37,9 @@ def mpool_text(pools: Sequence[MemoryPool]) -> str:
     return json.dumps({"params": {"param": []}, "memory": memory}, indent=2) + "\n"
 
 
-def profile_text(target: Target, mpool: str, *, options: Sequence[str] = ()) -> str:
-    """``user_neuralart.json`` with one profile: the pools in file ``mpool`` and the compiler's options.
-
-    Args:
-        options: what the conversion relies on beyond the stock options, such as ``--expand-softmax``.
-    """
-    words = [*profile_options(target.version), *options]
+def profile_text(target: Target, mpool: str) -> str:
+    """``user_neuralart.json`` with one profile: the pools in file ``mpool``, stock options, the target's switches."""
+    words = [*profile_options(target.version), *(f"--{switch}" for switch in target.switches)]
     profile = {"memory_pool": f"./{mpool}", "options": " ".join(words)}
     return json.dumps({"Globals": {}, "Profiles": {PROFILE: profile}}, indent=2) + "\n"
 

@@ -37,7 +37,6 @@ class PackageRequest:
         targets: boards to write profiles for; the first one is compiled for by default.
         feeds, expected: one sample's inputs and the INT8 model's outputs, real values by tensor name.
         report: the run's facts.
-        compiler_options: options the rewrites rely on, such as ``--expand-softmax``.
     """
 
     model: ir.Model
@@ -48,7 +47,6 @@ class PackageRequest:
     expected: Mapping[str, NDArray[Any]]
     sample: str
     report: Mapping[str, Any]
-    compiler_options: Sequence[str] = ()
 
 
 def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
@@ -101,8 +99,7 @@ def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Seq
         mpool = f"{target.board}.mpool"
         profile = "user_neuralart.json" if target is main else f"user_neuralart.{target.board}.json"
         files[mpool] = (f"memory pools of the {target.board}", mpool_text(target.pools))
-        text = profile_text(target, mpool, options=request.compiler_options)
-        files[profile] = (f"compiler profile for the {target.board}", text)
+        files[profile] = (f"compiler profile for the {target.board}", profile_text(target, mpool))
     return files
 
 

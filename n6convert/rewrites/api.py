@@ -17,7 +17,16 @@ from n6convert.rewrites.config import RewriteConfig
 from n6convert.rewrites.engine import Applied, Checkpoint, Progress, Refused, Run, run_rules
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
-from n6convert.rewrites.weigh import Choice, Choices, Estimator, Weighed, predicted_milliseconds, version_of, weigh
+from n6convert.rewrites.weigh import (
+    Choice,
+    Choices,
+    Estimator,
+    Weighed,
+    predicted_milliseconds,
+    switches_of,
+    version_of,
+    weigh,
+)
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -106,7 +115,9 @@ def rewrite(
     start = prepare(model)
     proof = Proof(start, feeds, threads)
     timer = estimator or predicted_milliseconds(target)
-    context = Context(version_of(target), approximate=frozenset(config.approximate), timer=timer)
+    context = Context(
+        version_of(target), approximate=frozenset(config.approximate), timer=timer, switches=switches_of(target)
+    )
 
     def trial(chosen: Sequence[Rewrite[Any]], resume: Checkpoint | None, forms: Choices) -> Run:
         return run_rules(start, chosen, replace(context, choices=forms), proof, None, resume=resume)

@@ -33,6 +33,7 @@ class Context:
         values: the arrays a tensor takes on the calibration samples; empty without samples.
         approximate: names of approximate rules that may run.
         timer: predicted milliseconds of a float graph as INT8; None without a predictor.
+        switches: what the target's compiler is told beyond the stock profile, such as ``expand-softmax``.
         choices: option by rule and kind of place, where not the first is wanted (see :meth:`Rewrite.options`).
     """
 
@@ -40,6 +41,7 @@ class Context:
     values: Values = field(default=_no_values)
     approximate: frozenset[str] = frozenset()
     timer: Callable[[ir.Model], float] | None = None
+    switches: frozenset[str] = frozenset()
     choices: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def chosen(self, rule: str, kind: str, options: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.fold_into_conv import channel_affine
 from n6convert.rewrites.graph import Array, attribute, constant_of, grid, is_float, producer, shape_of
-from n6convert.rewrites.reciprocal import rsqrt
+from n6convert.rewrites.reciprocal import UNKNOWN_SPREAD, Choice, Inverse
 
 __all__ = ["BatchNormToAffine", "InstanceNormDecompose"]
 
@@ -63,6 +63,9 @@ class InstanceNormDecompose(Rewrite[_Instance]):
     name = "instancenorm-decompose"
     roots = frozenset({"InstanceNormalization"})
 
+    def __init__(self) -> None:
+        self._inverse = Inverse(-0.5)
+
     def pattern(self, node: ir.Node) -> _Instance | None:
         gamma, beta, x = constant_of(node.inputs[1]), constant_of(node.inputs[2]), node.inputs[0]
         full = shape_of(x)
@@ -77,17 +80,27 @@ class InstanceNormDecompose(Rewrite[_Instance]):
             x = build.reshape(x, [1, c, *grid(math.prod(full[2:]))])
         pooled = [[1, c, 1, 1]]
         centred = build.sub(x, build.node("GlobalAveragePool", [x], pooled)[0])
-        scale = 1 / _typical_variance(found, context)
+        scale, choice = self._chosen(found, context)
         mean = build.node("GlobalAveragePool", [build.mul(centred, centred)], pooled)[0]
-        inverse, factor = rsqrt(build, context, build.add(build.mul(mean, scale), scale * found.epsilon))
-        gamma = found.gamma.reshape(1, c, 1, 1) * factor * math.sqrt(scale)
+        inverse = choice.form.write(build, build.add(build.mul(mean, scale), scale * found.epsilon))
+        gamma = found.gamma.reshape(1, c, 1, 1) * choice.form.factor * math.sqrt(scale)
         scaled = build.mul(centred, build.mul(inverse, gamma))
         shifted = build.add(scaled, found.beta.reshape(1, c, 1, 1)) if found.beta.any() else scaled
         return [build.reshape(shifted, full)]
 
+    def because(self, found: _Instance, context: Context) -> str:
+        return self._chosen(found, context)[1].because
 
-def _typical_variance(found: _Instance, context: Context) -> float:
-    variances = [np.var(a, axis=tuple(range(2, a.ndim))) + found.epsilon for a in context.values(found.x)]
-    if not variances:
-        return 1.0
-    return math.sqrt(max(min(float(v.min()) for v in variances) * max(float(v.max()) for v in variances), 1e-24))
+    def _chosen(self, found: _Instance, context: Context) -> tuple[float, Choice]:
+        """The factor that brings the variances around 1, and the form of 1/sqrt for them."""
+        variances = _variances(found, context)
+        scale = 1 / math.sqrt(float(variances.min() * variances.max()))
+        shape = (1, (shape_of(found.x) or (1, 1))[1], 1, 1)
+        return scale, self._inverse.choose(context, shape, variances * scale)
+
+
+def _variances(found: _Instance, context: Context) -> Array:
+    arrays = [np.var(a.astype(np.float64), axis=tuple(range(2, a.ndim))) for a in context.values(found.x)]
+    if not arrays:
+        return np.geomspace(1 / UNKNOWN_SPREAD, UNKNOWN_SPREAD, 64)
+    return np.maximum(np.concatenate([a.reshape(-1) for a in arrays]) + found.epsilon, 1e-12)

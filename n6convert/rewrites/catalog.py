@@ -9,6 +9,7 @@ from n6convert.rewrites.activation_forms import ActivationForms
 from n6convert.rewrites.base import Rewrite
 from n6convert.rewrites.batch_norm import BatchNormToAffine, InstanceNormDecompose
 from n6convert.rewrites.centre_keys import CentreKeys
+from n6convert.rewrites.centring_into_weights import CentringIntoWeights
 from n6convert.rewrites.channel_pad import ChannelPadToConv
 from n6convert.rewrites.channel_shuffle_to_conv import ChannelShuffleToConv
 from n6convert.rewrites.concat_conv_split import ConcatConvSplit
@@ -16,6 +17,7 @@ from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.concat_off_batch import ConcatOffBatch
 from n6convert.rewrites.conv_transpose import ConvTransposeToConv
 from n6convert.rewrites.cut_before_join import CutBeforeJoin
+from n6convert.rewrites.cut_before_work import CutBeforeWork
 from n6convert.rewrites.cut_product import ColumnToMean, CutPad, CutProduct
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
@@ -58,7 +60,7 @@ from n6convert.rewrites.wide_conv_split import WideConvSplit
 __all__ = ["COMBINATIONS", "all_rules"]
 
 
-_B = ("linear-to-conv", "layernorm-decompose", "gelu-normal-form", "transpose-by-slices")
+_B = ("linear-to-conv", "layernorm-decompose", "centring-into-weights", "gelu-normal-form", "transpose-by-slices")
 COMBINATIONS: Mapping[str, tuple[str, ...]] = {
     "A": (),
     "B": _B,
@@ -77,6 +79,7 @@ def all_rules() -> list[Rewrite[Any]]:
         SliceNormalForm(),
         GatherToSlice(),
         CutBeforeJoin(),
+        CutBeforeWork(),
         CutProduct(),
         CutPad(),
         ColumnToMean(),
@@ -107,6 +110,7 @@ def all_rules() -> list[Rewrite[Any]]:
         ReduceToPool(),
         PoolForms(),
         DivisionToProduct(),
+        CentringIntoWeights(),
         BatchNormToAffine(),
         InstanceNormDecompose(),
         ChannelPadToConv(),

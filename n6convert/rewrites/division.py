@@ -6,16 +6,16 @@ is centred on the values that b takes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import constant_of, is_float, scalar_of, shape_of
-from n6convert.rewrites.reciprocal import power_minus_one
+from n6convert.rewrites.reciprocal import Choice, Inverse
 
 __all__ = ["DivisionToProduct"]
 
@@ -31,6 +31,9 @@ class DivisionToProduct(Rewrite[_Quotient]):
 
     name = "division-to-product"
     roots = frozenset({"Reciprocal", "Div"})
+
+    def __init__(self) -> None:
+        self._inverse = Inverse(-1.0)
 
     def pattern(self, node: ir.Node) -> _Quotient | None:
         divisor = node.inputs[-1]
@@ -50,12 +53,20 @@ class DivisionToProduct(Rewrite[_Quotient]):
         return None
 
     def replace(self, found: _Quotient, build: Builder, context: Context) -> Sequence[ir.Value]:
-        low, high = context.span(found.divisor, (1.0, 1.0))
-        sign = 1.0 if low > 0 else -1.0
+        sign, choice = self._chosen(found, context)
         b = found.divisor if sign > 0 else build.mul(found.divisor, -1.0)
-        inverse = power_minus_one(build, context, b, math.sqrt(low * high))
+        factor = sign * choice.form.factor
         if not isinstance(found.numerator, ir.Value):
-            factor = sign * found.numerator
-            return [inverse if factor == 1 else build.mul(inverse, factor)]
-        product = build.mul(found.numerator, inverse)
-        return [product if sign > 0 else build.mul(product, -1.0)]
+            factor *= found.numerator
+        inverse = choice.form.write(build, b)
+        inverse = inverse if factor == 1 else build.mul(inverse, factor)
+        return [build.mul(found.numerator, inverse) if isinstance(found.numerator, ir.Value) else inverse]
+
+    def because(self, found: _Quotient, context: Context) -> str:
+        return self._chosen(found, context)[1].because
+
+    def _chosen(self, found: _Quotient, context: Context) -> tuple[float, Choice]:
+        """The divisor's sign on the samples, and the form of 1/b."""
+        values = np.concatenate([a.astype(np.float64).reshape(-1) for a in context.values(found.divisor)])
+        sign = 1.0 if values[0] > 0 else -1.0
+        return sign, self._inverse.choose(context, shape_of(found.divisor) or (), values * sign)

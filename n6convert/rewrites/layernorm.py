@@ -4,7 +4,8 @@
     v = Conv(c*c, k/D) + k*eps    r = 1/sqrt(v)            y = c * r * (gamma * sqrt(k)) + beta
 
 Means are 1x1 Convs with one output, so every broadcast has one repeated side; eps is the second Conv's bias; k = 1 / (a
-typical variance) puts v into the middle of the range of the function that stands for 1/sqrt. Exact.
+typical variance) puts v into the middle of the range of the functions that stand for 1/sqrt, which are chosen by
+predicted time and measured INT8 error (:mod:`n6convert.rewrites.reciprocal`). Exact.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import is_float
+from n6convert.rewrites.graph import Array, grid, is_float
 from n6convert.rewrites.norm_pattern import Norm, find_norm
-from n6convert.rewrites.reciprocal import rsqrt
+from n6convert.rewrites.reciprocal import UNKNOWN_SPREAD, Choice, Inverse
 
 __all__ = ["LayerNormDecompose"]
 
@@ -29,6 +30,9 @@ class LayerNormDecompose(Rewrite[Norm]):
 
     name = "layernorm-decompose"
     roots = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "Add", "Mul", "Div"})
+
+    def __init__(self) -> None:
+        self._inverse = Inverse(-0.5)
 
     def pattern(self, node: ir.Node) -> Norm | None:
         return find_norm(node)
@@ -44,25 +48,31 @@ class LayerNormDecompose(Rewrite[Norm]):
         d = found.channels
         x = found.to_channel_first(build)
         centred = build.sub(x, build.pointwise(x, np.full((1, d), 1 / d))) if found.centred else x
-        scale = 1 / _typical_variance(found, context)
+        scale, choice = self._chosen(found, context)
         ones = np.full((1, d), scale / d)
         variance = build.pointwise(build.mul(centred, centred), ones, np.array([scale * found.epsilon]))
-        inverse, factor = rsqrt(build, context, variance)
-        gamma = np.broadcast_to(found.gamma, (d,)) * factor * math.sqrt(scale)
+        inverse = choice.form.write(build, variance)
+        gamma = np.broadcast_to(found.gamma, (d,)) * choice.form.factor * math.sqrt(scale)
         y = build.mul(build.mul(centred, inverse), gamma.reshape(1, d, 1, 1))
         if found.beta is not None:
             y = build.add(y, np.broadcast_to(found.beta, (d,)).reshape(1, d, 1, 1))
         return [found.from_channel_first(build, y)]
 
+    def because(self, found: Norm, context: Context) -> str:
+        return self._chosen(found, context)[1].because
 
-def _typical_variance(found: Norm, context: Context) -> float:
-    """Geometric middle of the variances on the samples; 1 without samples."""
-    arrays = context.values(found.x)
+    def _chosen(self, found: Norm, context: Context) -> tuple[float, Choice]:
+        """The factor that brings the variances around 1, and the form of 1/sqrt for them."""
+        variances = _variances(found, context)
+        scale = 1 / math.sqrt(float(variances.min() * variances.max()))
+        rows = found.shape[2:] if found.axis == 1 else grid(found.rows)
+        return scale, self._inverse.choose(context, (1, 1, *rows), variances * scale)
+
+
+def _variances(found: Norm, context: Context) -> Array:
+    """Variances, epsilon among them, of all rows of the samples; some around 1 without samples."""
+    arrays = [a.astype(np.float64) for a in context.values(found.x)]
     if not arrays:
-        return 1.0
-    moments = [
-        (np.var(a, axis=found.axis) if found.centred else np.mean(np.square(a), axis=found.axis)) + found.epsilon
-        for a in arrays
-    ]
-    low, high = min(float(m.min()) for m in moments), max(float(m.max()) for m in moments)
-    return math.sqrt(max(low, 1e-12) * max(high, 1e-12))
+        return np.geomspace(1 / UNKNOWN_SPREAD, UNKNOWN_SPREAD, 64)
+    moments = [np.var(a, axis=found.axis) if found.centred else np.mean(np.square(a), axis=found.axis) for a in arrays]
+    return np.maximum(np.concatenate([m.reshape(-1) for m in moments]) + found.epsilon, 1e-12)

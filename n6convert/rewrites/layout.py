@@ -20,6 +20,8 @@ from n6convert.rewrites.graph import attribute, producer, shape_of, users
 __all__ = [
     "Layout",
     "align",
+    "axis_behind",
+    "axis_in_front",
     "chain_cost",
     "ends_chain",
     "find_layout",
@@ -86,6 +88,29 @@ class Layout:
         if len(self.blocks) > 1:
             x = build.transpose(build.reshape(x, [1, *self.blocks]), [0, *(p + 1 for p in self.perm)])
         return build.reshape(x, self.target)
+
+
+def axis_in_front(node: ir.Node, axis: int) -> int | None:
+    """Where an axis of the output of a Reshape or Transpose lies in its input; None when it is cut, joined or gone."""
+    if node.op_type == "Transpose":
+        return (step_of(node).perm or ())[axis]
+    return _same_axis(node.outputs[0], node.inputs[0], axis) if node.op_type == "Reshape" else None
+
+
+def axis_behind(node: ir.Node, axis: int) -> int | None:
+    """Where an axis of the input of a Reshape or Transpose lies in its output."""
+    if node.op_type == "Transpose":
+        return (step_of(node).perm or ()).index(axis)
+    return _same_axis(node.inputs[0], node.outputs[0], axis) if node.op_type == "Reshape" else None
+
+
+def _same_axis(source: ir.Value | None, result: ir.Value | None, axis: int) -> int | None:
+    """The axis of a reshaped tensor that has the same length and as many steps in front."""
+    old, new = shape_of(source), shape_of(result)
+    if old is None or new is None:
+        return None
+    before = math.prod(old[:axis])
+    return next((i for i, n in enumerate(new) if n == old[axis] and math.prod(new[:i]) == before), None)
 
 
 def layout_chain(value: ir.Value) -> tuple[ir.Value, list[ir.Node]]:

@@ -3,8 +3,8 @@
     result[i, h, j] = K * mean_k( A[i, h, 1, k] * B[h, j, k] ),   A = X as [M, h, K],   B = Y^T as [h, N, K]
 
 or by columns, with A = Y^T as [N, h, K] and B = X. B is repeated along the outermost axis for a block of rows of A (a
-Concat in hardware), the product is a one-sided broadcast Mul, the mean a global pool. Blocks keep the product within
-on-chip memory, let the mean of one run beside the product of the next, and B is repeated only once for all of them.
+Concat in hardware), the product is a one-sided broadcast Mul, the mean a global pool that streams behind it. Blocks
+keep the product within on-chip memory, should the compiler store it, and B is repeated only once for all of them.
 Exact; heads stay where they are, so no (0,2,1,3) transpose arises.
 
 Whether a product stays with the compiler's software Conv (SPEC c.2) is decided by the predicted times of both for its

@@ -13,12 +13,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import attribute, is_float, shape_of
-from n6convert.rewrites.reciprocal import power_minus_one
+from n6convert.rewrites.reciprocal import Choice, Inverse
 
 __all__ = ["SoftmaxDecompose"]
 
@@ -40,6 +41,9 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
     roots = frozenset({"Softmax"})
     late = True
 
+    def __init__(self) -> None:
+        self._inverse = Inverse(-1.0)
+
     def pattern(self, node: ir.Node) -> _Softmax | None:
         x, full = node.inputs[0], shape_of(node.inputs[0])
         if x is None or full is None or not is_float(x):
@@ -51,6 +55,8 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
         return _Softmax(x, full, axis)
 
     def check(self, found: _Softmax, context: Context) -> str | None:
+        if "expand-softmax" in context.switches:
+            return "it is left to the compiler: the target is compiled with --expand-softmax"
         size = found.shape[found.axis]
         before, after = math.prod(found.shape[: found.axis]), math.prod(found.shape[found.axis + 1 :])
         if before > _MAX_SLICES and after > 1:
@@ -67,8 +73,17 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
         x = build.reshape(x, [1, rows, size])
         e = build.unary("Exp", build.clip(build.sub(x, build.max_last(x)), -_DEEPEST, None))
         total = build.mean_last(e)
-        inverse = power_minus_one(build, context, total, middle=1 / math.sqrt(size))
-        p = build.mul(e, build.mul(inverse, 1 / size))
+        form = self._chosen(found, context).form
+        p = build.mul(e, build.mul(form.write(build, total), form.factor / size))
         if after > 1:
             p = build.transpose(build.reshape(p, [before, after, size]), [0, 2, 1])
         return [build.reshape(p, found.shape)]
+
+    def because(self, found: _Softmax, context: Context) -> str:
+        return self._chosen(found, context).because
+
+    def _chosen(self, found: _Softmax, context: Context) -> Choice:
+        """The form of 1/t: a row's mean lies between 1/S, one score far above the others, and 1."""
+        size = found.shape[found.axis]
+        rows = math.prod(found.shape) // size
+        return self._inverse.choose(context, (1, rows, 1), np.geomspace(1 / max(size, 2), 1, 256))

@@ -15,7 +15,7 @@ from n6convert.rewrites.engine import Checkpoint, Progress, Refused, Run
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
 
-__all__ = ["Choice", "Estimator", "Weighed", "predicted_milliseconds", "version_of", "weigh"]
+__all__ = ["Choice", "Estimator", "Weighed", "predicted_milliseconds", "switches_of", "version_of", "weigh"]
 
 Estimator = Callable[[ir.Model], float]
 Choices = Mapping[tuple[str, str], str]
@@ -141,6 +141,13 @@ def predicted_milliseconds(target: Target | str | None) -> Estimator | None:
     from n6convert.npu import estimate
 
     return lambda model: float(estimate(model, target, assume_quantized=True).costs.latency.milliseconds)
+
+
+def switches_of(target: Target | str | None) -> frozenset[str]:
+    """Compiler options beyond the stock profile that a target names, such as ``expand-softmax``."""
+    if target is None or isinstance(target, str):
+        return frozenset((target or "").split("+")[1:])
+    return frozenset(target.switches)
 
 
 def version_of(target: Target | str | None) -> tuple[int, int]:

@@ -1,12 +1,14 @@
 """A Conv of more than 512 outputs as a Concat of equal parts, each with at most 512.
 
 Above 512 the per-channel vectors are streamed from flash once for every column of the map (SPEC e.5), which makes these
-epochs 1.6 to 2.5 times as long. A Concat of equal parts is a DMA copy. Whether it pays depends on the map's width.
+epochs 1.6 to 2.5 times as long. A Concat of equal parts is a DMA copy, but every part waits once for its first weights
+and what followed the Conv in its epoch follows the Concat in another. Whether it pays differs from place to place and
+is decided for each kind of place by the predicted time of the whole graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -19,12 +21,14 @@ from n6convert.rewrites.graph import attribute, constant_of, shape_of
 __all__ = ["WideConvSplit"]
 
 _VECTORS, _MAX_PARTS = 512, 7
+_PARTS, _WHOLE = _FORMS = "parts", "whole"
 
 
 @dataclass
 class _Wide:
     conv: ir.Node
     channels: int
+    kind: str
 
     @property
     def parts(self) -> int:
@@ -46,10 +50,18 @@ class WideConvSplit(Rewrite[_Wide]):
         constant = all(constant_of(v) is not None for v in node.inputs[1:])
         if full is None or len(full) != 4 or full[1] <= _VECTORS or not constant or attribute(node, "group", 1) != 1:
             return None
-        return _Wide(node, full[1])
+        _, channels, *kernel = shape_of(node.inputs[1]) or (0, 0)
+        sizes = ["x".join(map(str, pair)) for pair in (kernel, full[2:])]
+        return _Wide(node, full[1], f"{channels} to {full[1]} channels, kernel {sizes[0]}, map {sizes[1]}")
 
     def check(self, found: _Wide, context: Context) -> str | None:
-        return None if found.parts else f"{found.channels} channels have no equal parts of at most {_VECTORS}"
+        if not found.parts:
+            return f"{found.channels} channels have no equal parts of at most {_VECTORS}"
+        whole = context.chosen(self.name, found.kind, _FORMS) == _WHOLE
+        return "the whole graph is predicted faster with this convolution in one piece" if whole else None
+
+    def options(self, found: _Wide, context: Context) -> Mapping[str, Sequence[str]]:
+        return {found.kind: _FORMS}
 
     def replace(self, found: _Wide, build: Builder, context: Context) -> Sequence[ir.Value]:
         weight, bias = conv_parameters(found.conv)

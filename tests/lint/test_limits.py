@@ -152,6 +152,12 @@ def test_limit_finds_the_fault_and_only_the_fault(rule: str, good: str, bad: str
     assert rule not in rules(model)
 
 
+@pytest.mark.parametrize(("switch", "found"), [("", True), ("+expand-softmax", False)])
+def test_softmax_is_no_work_of_the_cpu_where_the_compiler_expands_it(switch: str, found: bool) -> None:
+    model, target = graph("{ y = Softmax (x) }"), f"stm32n6570-dk@4.0{switch}"
+    assert ("cpu-operators" in rules(model, target)) is found
+
+
 QDQ_FAULTS = [
     ("activation-type", "int8 z = {0}", "uint8 z = {0}", "error"),
     ("activation-per-tensor", "xq = QuantizeLinear (x, s, z)", "xq = QuantizeLinear <axis = 1> (x, ws, wz)", "error"),

@@ -63,6 +63,24 @@ def test_pools_stream_behind_1x1_convolutions_up_to_2_2_only() -> None:
     assert _sequences(build, (3, 0))[-1] == "GlobalAveragePool"
 
 
+@pytest.mark.parametrize("version", [(2, 1), (4, 0)])
+def test_a_mean_streams_behind_a_product_through_a_reshape_and_a_root_behind_the_mean(version: tuple[int, int]) -> None:
+    def build(b: QdqBuilder) -> str:
+        x = b.op("Sigmoid", b.input(1, 8, 6, 16))
+        pooled = b.op("GlobalAveragePool", b.reshape(b.op("Mul", x, b.weight(1, 8, 1, 16)), 1, 48, 16))
+        return b.op("Sqrt", b.reshape(pooled, 1, 8, 6, 1))
+
+    assert _sequences(build, version)[-1] == "Sigmoid+Mul+Reshape+GlobalAveragePool+Reshape+Sqrt"
+
+
+def test_nothing_streams_behind_a_convolution_through_a_reshape() -> None:
+    def build(b: QdqBuilder, kind: str) -> str:
+        return b.op(kind, b.reshape(b.conv(b.input(1, 16, 8, 8), 16, 16, 3), 1, 16, 64))
+
+    for kind in ("GlobalAveragePool", "Sigmoid"):
+        assert _sequences(lambda b, kind=kind: build(b, kind))[-2:] == ["Conv+Reshape", kind]
+
+
 def test_convolutions_that_need_all_units_do_not_share() -> None:
     def build(b: QdqBuilder) -> str:
         x = b.conv(b.input(1, 32, 32, 32), 32, 32)

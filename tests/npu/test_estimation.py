@@ -197,6 +197,14 @@ def test_estimate_command_for_people(model_file: Path) -> None:
         assert words in result.stdout
 
 
+def test_estimate_says_what_expanding_softmax_rests_on(model_file: Path) -> None:
+    target = "stm32n6570-dk@4.0+expand-softmax"
+    facts = json.loads(_RUNNER.invoke(_app(), ["estimate", str(model_file), "--target", target, "--json"]).stdout)
+    assert facts["target"] == target and "Softmax" not in facts["placement"]["sw_ops"]
+    assert any("INFERRED" in line for line in facts["latency"]["assumptions"])
+    assert any("not published" in line for line in facts["warnings"])
+
+
 def test_estimate_command_draws_a_page(model_file: Path, tmp_path: Path) -> None:
     page = tmp_path / "estimate.html"
     result = _RUNNER.invoke(_app(), ["estimate", str(model_file), "--html", str(page)])

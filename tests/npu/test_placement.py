@@ -115,6 +115,26 @@ def test_a_missing_pair_makes_the_operator_float() -> None:
     assert _off(build, (2, 2)) == {"DequantizeLinear": 1, "GlobalAveragePool": 1, "QuantizeLinear": 1}
 
 
+@pytest.mark.parametrize("switches", [frozenset(), frozenset({"expand-softmax"})])
+def test_an_expanded_softmax_is_three_epochs_that_it_shares_with_nothing(switches: frozenset[str]) -> None:
+    builder = QdqBuilder("one")
+    x = builder.op("Sigmoid", builder.input(1, 4, 30, 30))
+    builder.output(builder.op("Add", builder.op("Softmax", x), x))
+    lowered, plan = place(read(builder.model()), (4, 0), switches)
+    softmax = [op for op in lowered.ops if op.kind == "Softmax"]
+    epochs = [epoch.printed for epoch in plan.epochs if "Softmax" in epoch.printed]
+    assert {op.where for op in softmax} == {Where.HW if switches else Where.SW}
+    assert epochs == ["Softmax"] * (3 if switches else 1)
+    assert (report(plan, (4, 0)).offload == 1) is bool(switches)
+
+
+def test_a_softmax_in_float_is_not_expanded() -> None:
+    builder = QdqBuilder("one", quantized=False)
+    builder.output(builder.op("Softmax", builder.input(1, 4, 30, 30)))
+    lowered, _ = place(read(builder.model()), (4, 0), frozenset({"expand-softmax"}))
+    assert [op.where for op in lowered.ops if op.kind == "Softmax"] == [Where.SW]
+
+
 def test_softmax_is_software_in_int8() -> None:
     for version in VERSIONS:
         assert _off(lambda b: b.op("Softmax", b.op("Sigmoid", b.input(1, 4, 30, 30))), version) == {"Softmax": 1}

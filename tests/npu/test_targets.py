@@ -33,6 +33,17 @@ def test_unknown_names(spec: str) -> None:
     assert "stm32n6570-dk" in str(caught.value) and caught.value.exit_code == 2
 
 
+def test_switches_belong_to_the_compilers_that_have_them() -> None:
+    target = load_target("stm32n6570-dk@4.0.1+expand-softmax")
+    assert (target.switches, target.name) == (("expand-softmax",), "stm32n6570-dk@4.0+expand-softmax")
+    assert load_target(target.name) == target and load_target("stm32n6570-dk@4.0").switches == ()
+    with pytest.raises(RecipeError, match="core 2.1 has no compiler switch --expand-softmax") as caught:
+        load_target("nucleo-n657x0-q@2.1+expand-softmax")
+    assert "core 4.0" in str(caught.value) and "nucleo-n657x0-q@4.0" in str(caught.value)
+    with pytest.raises(RecipeError, match="no compiler switch --explode"):
+        load_target("stm32n6570-dk@4.0+explode")
+
+
 def test_nearest_name() -> None:
     with pytest.raises(RecipeError, match="nucleo-n657x0-q@3.0"):
         load_target("nucleo-n657x0@3.0")

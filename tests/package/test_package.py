@@ -14,10 +14,14 @@ import onnx_ir as ir
 import pytest
 
 from n6convert import convert
+from n6convert.npu.st.command import PROFILE
 from n6convert.npu.st.mpool import read_mpool, read_profiles
+from n6convert.npu.targets import load_target
 from n6convert.numerics import run_model
 from n6convert.package.card import card_text
+from n6convert.package.commands import shell_text
 from n6convert.package.ports import read_ports
+from n6convert.package.profiles import profile_text
 
 pytest.importorskip("n6convert_yolov8")
 
@@ -85,6 +89,14 @@ def test_profiles_name_pools_that_are_there(package):
         assert {p.name for p in pools} >= {"npuRAM3", "npuRAM6", "octoFlash"}
     nucleo = read_mpool(package / "nucleo-n657x0-q.mpool")
     assert "hyperRAM" not in {p.name for p in nucleo}
+
+
+def test_a_profile_passes_the_switches_that_the_estimate_assumed():
+    plain, switched = (load_target(f"stm32n6570-dk@4.0{more}") for more in ("", "+expand-softmax"))
+    options = [json.loads(profile_text(t, "kit.mpool"))["Profiles"][PROFILE]["options"] for t in (plain, switched)]
+    assert options[1] == f"{options[0]} --expand-softmax"
+    command = shell_text(["stedgeai"], switched.name)
+    assert "ST Edge AI Core 4.0:" in command and "expand-softmax" in command
 
 
 def test_the_card_says_what_a_reader_must_know(package):

@@ -11,14 +11,14 @@ from n6convert.npu.lowering.core import Lowerer
 __all__ = ["lower"]
 
 
-def lower(graph: Graph, version: tuple[int, int]) -> Lowered:
+def lower(graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset()) -> Lowered:
     """Simplify, place and lower a graph for a compiler version. The graph is changed: read it again for another one.
 
     Raises:
         GraphError: an operator's shapes make no sense.
     """
     simplify(graph, version)
-    lowerer = Lowerer(graph, version)
+    lowerer = Lowerer(graph, version, switches)
     _pack_inputs(lowerer)
     return lowerer.lower()
 

@@ -38,9 +38,10 @@ def handler_of(op: str) -> Handler | None:
 class Lowerer:
     """State of one lowering: operators emitted so far and the tensors between them."""
 
-    def __init__(self, graph: Graph, version: tuple[int, int]) -> None:
+    def __init__(self, graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset()) -> None:
         self.graph = graph
         self.version = version
+        self.switches = switches
         self.tensors = graph.tensors
         self.ops: list[Op] = []
         self.floats: dict[str, str] = {}
@@ -59,7 +60,7 @@ class Lowerer:
         """The operator as the rules see it."""
         inputs = set(node.inputs)
         software, channel_last = frozenset(self.written_by_sw & inputs), frozenset(self.channel_last & inputs)
-        return Subject(self.graph, node, self.version, software, channel_last)
+        return Subject(self.graph, node, self.version, software, channel_last, self.switches)
 
     def decide(self, node: Node) -> Rule:
         """The rule that places an operator."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
+from n6convert.npu.rules.limits import EPOCH_UNITS, SOFTMAX_EPOCHS
 
 __all__: list[str] = []
 
@@ -70,6 +71,18 @@ def _quantize(lowerer: Lowerer, node: Node) -> None:
 @lowers("DequantizeLinear")
 def _dequantize(lowerer: Lowerer, node: Node) -> None:
     lowerer.emit("DequantizeLinear", node, lowerer.decide(node), node.inputs[:1], node.outputs)
+
+
+@lowers("Softmax")
+def _softmax(lowerer: Lowerer, node: Node) -> None:
+    """One software operator, or, expanded by the compiler, operators that share their epochs with nothing."""
+    rule = lowerer.decide(node)
+    made = node.inputs[0]
+    parts = SOFTMAX_EPOCHS if rule.where is Where.HW else 1
+    for part in range(1, parts + 1):
+        result = node.outputs[0] if part == parts else lowerer.fresh(node.outputs[0], "expanded")
+        lowerer.emit("Softmax", node, rule, [made], [result], units=EPOCH_UNITS)
+        made = result
 
 
 @lowers("BatchNormalization")

@@ -42,6 +42,8 @@ class Subject:
     """Inputs that a software or hybrid operator writes."""
     stored_channel_last: frozenset[str] = field(default_factory=frozenset)
     """Inputs that a software Softmax leaves in channel-last order."""
+    switches: frozenset[str] = field(default_factory=frozenset)
+    """Compiler options beyond the stock profile."""
 
     @property
     def data(self) -> list[Tensor]:

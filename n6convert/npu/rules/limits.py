@@ -18,6 +18,7 @@ __all__ = [
     "POOL_STRIDE",
     "POOL_WINDOW",
     "SMALL_MAP",
+    "SOFTMAX_EPOCHS",
     "STREAM_BATCH",
     "VERSIONS",
     "values",
@@ -52,6 +53,8 @@ STREAM_BATCH = 16
 """Channels of the blocks in which a 1x1 convolution stores a tensor that is split or joined later (SEEN r02)."""
 ARITH_VECTOR = 512
 """Elements of a broadcast operand that the ARITH unit holds; more are streamed (SPEC b.3)."""
+SOFTMAX_EPOCHS = 3
+"""Hardware epochs of one Softmax under --expand-softmax (SPEC b.1: 12 in place of 4 in one 4.0.1 build)."""
 MAX_RANK = 4
 """Rank of tensors on the NPU (SPEC j)."""
 

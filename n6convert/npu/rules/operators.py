@@ -69,9 +69,21 @@ def dequantize(s: Subject) -> bool:
 
 @rule(
     "Softmax",
+    where=Where.HW,
+    since=(4, 0),
+    evidence="seen in one public 4.0.1 build, 12 epochs in place of 4 Softmax; which operators they are is inferred",
+)
+def softmax_expanded(s: Subject) -> bool:
+    """Compiled with --expand-softmax, a Softmax becomes {SOFTMAX_EPOCHS} epochs on the NPU; their accuracy is not
+    published."""
+    return "expand-softmax" in s.switches
+
+
+@rule(
+    "Softmax",
     where=Where.SW,
     evidence="seen in every report; on 4.x --expand-softmax moves it to the NPU (3 epochs each)",
-    remedy="cut it from the graph, decompose it, or pass --expand-softmax on 4.x",
+    remedy="cut it from the graph, decompose it, or compile with --expand-softmax (target board@4.0+expand-softmax)",
     rewrite="softmax-decompose",
 )
 def softmax(s: Subject) -> bool:

@@ -23,7 +23,8 @@ __all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "targe
 DEFAULT_TARGET = "stm32n6570-dk@4.0"
 
 _COSTS = ("hardware_epoch", "overheads", "software")
-_SPEC = re.compile(r"^\s*(?P<board>[A-Za-z0-9-]+)(?:@(?P<version>\d+\.\d+)(?:\.\d+(?:-\w+)?)?)?\s*$")
+_VERSION = r"(?P<version>\d+\.\d+)(?:\.\d+(?:-\w+)?)?"
+_SPEC = re.compile(rf"^\s*(?P<board>[A-Za-z0-9-]+)(?:@{_VERSION})?(?P<switches>(?:\+[a-z0-9-]+)*)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Target:
     """Scalars by dotted name, such as ``hardware_epoch.start_cycles``."""
     data: Mapping[str, Any]
     epoch_controller: bool = True
+    switches: tuple[str, ...] = ()
+    """Compiler options beyond the stock profile, without dashes: ``expand-softmax``."""
 
     @property
     def books_beats(self) -> bool:
@@ -83,8 +86,8 @@ class Target:
 
     @property
     def name(self) -> str:
-        """``board@version`` as it is written in recipes."""
-        return f"{self.board}@{self.version[0]}.{self.version[1]}"
+        """``board@version`` as it is written in recipes, with ``+switch`` for what it is compiled with."""
+        return "+".join([f"{self.board}@{self.version[0]}.{self.version[1]}", *self.switches])
 
     def source(self, name: str) -> str:
         """Where a constant comes from, by dotted name."""
@@ -118,14 +121,14 @@ def targets() -> list[str]:
 
 
 def load_target(spec: str = DEFAULT_TARGET, *, pools: str | Path | None = None) -> Target:
-    """Build a target from ``board``, ``board@major.minor`` or ``board@major.minor.patch``.
+    """Build a target from ``board``, ``board@major.minor`` or ``board@major.minor.patch``, then ``+switch``.
 
     Args:
-        spec: board and compiler version; without a version the newest.
+        spec: board and compiler version; without a version the newest. ``+expand-softmax`` compiles with that option.
         pools: a ``*.mpool`` file that replaces the stock pools.
 
     Raises:
-        RecipeError: unknown board or version, with the nearest names.
+        RecipeError: unknown board or version, with the nearest names; a switch that the version does not have.
         SourceError: the pool file is missing or damaged.
     """
     match = _SPEC.match(spec)
@@ -141,8 +144,22 @@ def load_target(spec: str = DEFAULT_TARGET, *, pools: str | Path | None = None) 
             limit=f"a board ({', '.join(data['boards'])}) @ a version ({', '.join(versions)})",
             remedy=f"did you mean {' or '.join(near)}?" if near else f"for example {DEFAULT_TARGET}",
         )
-    target = _build(board, version)
+    switches = tuple(dict.fromkeys(match["switches"].split("+")[1:])) if match else ()
+    target = replace(_build(board, version), switches=_known_switches(switches, board, version))
     return target.with_pools(pools) if pools else target
+
+
+def _known_switches(asked: tuple[str, ...], board: str, version: str) -> tuple[str, ...]:
+    versions = _data()["versions"]["list"]
+    for switch in asked:
+        having = [name for name, family in versions.items() if switch in family.get("switches", ())]
+        if version not in having:
+            raise RecipeError(
+                f"core {version} has no compiler switch --{switch}", place=f"{board}@{version}", found=f"+{switch}",
+                limit=f"core {' or '.join(having)}" if having else "expand-softmax",
+                remedy=f"leave +{switch} away" + (f", or take {board}@{having[-1]}" if having else ""),
+            )  # fmt: skip
+    return asked
 
 
 @lru_cache(maxsize=32)
