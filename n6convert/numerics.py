@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ __all__ = ["Session", "max_relative_difference", "run_model", "sqnr_db"]
 
 Array = NDArray[Any]
 _PROTO_LIMIT = 1 << 30
-#: of onnxruntime's extended fusions those after which results differ in their last bits
-_INEXACT = ["MatMulScaleFusion"]
 
 
 class Session:
@@ -32,8 +30,7 @@ class Session:
         model: a model in memory or the path of an ONNX file.
         outputs: tensors to return; default the graph's outputs.
         threads: threads inside operators; default :func:`n6convert.threads.default_threads`.
-        optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written; ``exact`` fuses
-            where that changes no bit of any output.
+        optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
 
     Raises:
         GraphError: onnxruntime does not accept the model.
@@ -45,19 +42,17 @@ class Session:
         outputs: Sequence[str] | None = None,
         *,
         threads: int | None = None,
-        optimize: bool | Literal["exact"] = True,
+        optimize: bool = True,
     ) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or default_threads()
-        if optimize == "exact":
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        elif not optimize:
+        if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = _open(model, options, _INEXACT if optimize == "exact" else [])
+            self._session = _open(model, options)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise GraphError("onnxruntime cannot load the model", found=_first_line(error)) from error
         self.inputs = [i.name for i in self._session.get_inputs()]
@@ -111,23 +106,21 @@ def sqnr_db(reference: Array, other: Array) -> float:
     return float(10 * np.log10(max(signal, 1e-300) / noise))
 
 
-def _open(
-    model: ir.Model | str | Path, options: onnxruntime.SessionOptions, disabled: Sequence[str]
-) -> onnxruntime.InferenceSession:
+def _open(model: ir.Model | str | Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     import onnx_ir as ir
     import onnxruntime as ort
 
-    more: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "disabled_optimizers": list(disabled)}
+    providers = ["CPUExecutionProvider"]
     if not isinstance(model, ir.Model):
-        return ort.InferenceSession(str(model), options, **more)
+        return ort.InferenceSession(str(model), options, providers)
     tensors = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
     outside = any(isinstance(t, ir.ExternalTensor) for t in tensors)
     if not outside and sum(t.nbytes for t in tensors) < _PROTO_LIMIT:
-        return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, **more)
+        return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         ir.save(model, path, external_data="model.data")
-        return ort.InferenceSession(str(path), options, **more)
+        return ort.InferenceSession(str(path), options, providers)
 
 
 def _first_line(error: Exception) -> str:

@@ -102,7 +102,7 @@ def calibrate(
     state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
     inputs = {v.name for v in model.graph.inputs}
     inner = [n for n in names if n not in inputs]
-    session = Session(with_outputs(model, inner), threads=threads, optimize="exact") if inner else None
+    session = Session(with_outputs(model, inner), threads=threads) if inner else None
     workers = threads or default_threads()
     parts = [names[i::workers] for i in range(workers)]
     count = 0
