@@ -47,7 +47,8 @@ def main() -> None:
                 runs = [measure(method, model, Path(folder), count) for _ in range(options.repeat)]
                 row = {key: min(run[key] for run in runs) for key in runs[0]}
                 found[method, count] = row
-                print(f"{count:8d} {method:<22} {row['seconds']:8.2f} {row['cpu']:8.2f} {row['rss_mb']:8.0f}", flush=True)
+                figures = f"{row['seconds']:8.2f} {row['cpu']:8.2f} {row['rss_mb']:8.0f}"
+                print(f"{count:8d} {method:<22} {figures}", flush=True)
     if len(counts) > 1:
         summarize(found, methods, counts[0], counts[-1])
 
