@@ -125,7 +125,9 @@ def _open(
     lent: dict[str, onnxruntime.OrtValue] = {}
     if size >= _LENT_FROM or any(isinstance(t, ir.ExternalTensor) for t in tensors):
         model, lent = _lend(model)
-        options.add_external_initializers(list(lent), list(lent.values()))
+        options.add_external_initializers(list(lent), list(lent.values()))  # what the optimizers look at
+        for name, value in lent.items():
+            options.add_initializer(name, value)  # what the session computes with, or it would copy
     if size >= _NOT_REORDERED_FROM:
         options.add_session_config_entry("session.disable_prepacking", "1")
     return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers), list(lent.values())
