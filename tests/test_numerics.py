@@ -19,7 +19,10 @@ net (float[2,64] x) => (float[2,8,4] y, float[2,64] z) {
   y = Reshape(r, s)
   c = ReduceMax<keepdims=0>(x)
   b = Greater(c, zero)
-  z = If(b) <then_branch = yes () => (float[2,64] t) { t = Add(x, v) }, else_branch = no () => (float[2,64] e) { e = Neg(x) }>
+  z = If(b) <
+    then_branch = yes () => (float[2,64] t) { t = Add(x, v) },
+    else_branch = no () => (float[2,64] e) { e = Neg(x) }
+  >
 }"""
 
 

@@ -219,8 +219,8 @@ class _Noise:
         weight = np.moveaxis(constant(reader.value), reader.rows, 0)
         labels = np.moveaxis(np.broadcast_to(reader.labels, constant(reader.value).shape), reader.rows, 0)
         some = slice(None, None, max(weight.size // _LOOKED_AT, 1))
-        weight, labels = weight[some].astype(np.float64), labels[some]
-        return weight, self._place(labels), np.sign(labels)
+        labels = labels[some]
+        return weight[some].astype(np.float64), self._place(labels), np.sign(labels)
 
     def at(self, factors: Vector) -> float:
         """The noise with these factors; at least some of it where nothing reads the group."""

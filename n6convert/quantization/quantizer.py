@@ -20,6 +20,7 @@ from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
 from n6convert.quantization.mixed import mixed_outputs
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
+from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
 from n6convert.quantization.sensitivity import tensor_sqnr, worst
 from n6convert.quantization.zero_points import CheapZeroPoints
 
@@ -184,12 +185,10 @@ class _Job:
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
             "held_back": len(self.held_back),
-            "warnings": [*mixed_outputs(best.prepared.graph, best.found.ranges), *self._unfinished()],
+            "warnings": [
+                *mixed_outputs(best.prepared.graph, best.found.ranges),
+                *unlike_samples(best.prepared.graph, best.found.statistics),
+                *stray_ranges(best.found.stray),
+                *unfinished(self.config.time_budget, self.methods, self.out_of_time),
+            ],
         }
-
-    def _unfinished(self) -> list[str]:
-        """What the time budget did not allow, in sentences."""
-        budget = f"the time budget of {self.config.time_budget} s"
-        left = [(m["method"], len(m["layers_left"])) for m in self.methods if m.get("layers_left")]
-        texts = [f"{budget} ended in {method}; {count} layers are left as they were" for method, count in left]
-        return [*texts, *([f"{budget} was too short for: {', '.join(self.out_of_time)}"] if self.out_of_time else [])]
