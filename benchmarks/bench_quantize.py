@@ -1,6 +1,6 @@
 """Our quantize stage against onnxruntime's: wall time, CPU time and peak memory, side by side.
 
-    python benchmarks/bench_quantize.py [--model yolov8n] [--imgsz 256] [--counts 16,64,512] [--calibration]
+    python benchmarks/bench_quantize.py [--model yolov8n] [--imgsz 256] [--counts 16,128] [--calibration]
 
 onnxruntime and ``ours-minmax`` do the same work (min-max ranges, nearest rounding) on the same float model and the same
 images, each in a process of its own. The first rows run the float model plainly over the images, and our calibration
@@ -31,15 +31,16 @@ def main() -> None:
     parser.add_argument("--model", default="yolov8n")
     parser.add_argument("--weights", default="seeded")
     parser.add_argument("--imgsz", type=int, default=256)
-    parser.add_argument("--counts", default="16,64,512")
+    parser.add_argument("--counts", help="default: 16,128, for calibration alone 16,64,512")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--calibration", action="store_true", help="calibration alone")
     options = parser.parse_args()
     whole = () if options.calibration else ("onnxruntime", "ours-minmax", "ours")
+    usual = "16,64,512" if options.calibration else "16,128"
     methods = ("inference", "calibrate-minmax", "calibrate-all", *whole)
     found: dict[tuple[str, int], dict[str, float]] = {}
     with TemporaryDirectory() as folder:
-        counts = sorted(int(c) for c in options.counts.split(","))
+        counts = sorted(int(c) for c in (options.counts or usual).split(","))
         model = prepare(options.model, options.weights, options.imgsz, max(counts), Path(folder))
         print(f"{'samples':>8} {'what':<22} {'seconds':>8} {'CPU s':>8} {'peak MB':>8}")
         for count in counts:

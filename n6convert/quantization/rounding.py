@@ -18,7 +18,8 @@ __all__ = ["round_layer", "second_moments"]
 #: rows (positions) of one layer that enter its second moments, over all samples
 _ROWS = 8192
 _EXACT = 2e-3
-#: inputs that are weighed against each other; a wider matrix is rounded in portions, since moments grow with the square
+#: inputs that are weighed against each other; a wider matrix is rounded in portions of at most half as many, since
+#: the moments grow with their square
 _WIDEST = 4608
 
 
@@ -50,7 +51,7 @@ def round_layer(layer: Layer, weight: NDArray[np.float32], clock: Clock | None =
 
 def _ends(size: int) -> list[int]:
     """Where a matrix of that many inputs is cut into portions of equal width."""
-    count = -(-size // _WIDEST)
+    count = -(-size // (_WIDEST // 2)) if size > _WIDEST else 1
     return [size * i // count for i in range(1, count)]
 
 

@@ -100,7 +100,6 @@ def _settle(target: Columns, codes: Columns, moments: Columns, clock: Clock) -> 
     cost = _cost(target - codes, pull)
     for _ in clock.watch(range(_TURNS)):
         _turn(codes, pull, moments)
-        pull = moments @ (target - codes)
         before, cost = cost, _cost(target - codes, pull)
         if cost.sum() > (1 - _ENOUGH) * before.sum():
             break
@@ -108,17 +107,17 @@ def _settle(target: Columns, codes: Columns, moments: Columns, clock: Clock) -> 
 
 
 def _turn(codes: Columns, pull: Columns, moments: Columns) -> None:
-    """Move each weight in turn, in place; ``pull`` is kept right for the weights that are still to come."""
+    """Move each weight in turn, in place; ``pull``, the moments times the errors, is kept right."""
     for start in range(0, len(codes), _BLOCK):
         end = min(start + _BLOCK, len(codes))
-        before = codes[start:end].copy()
+        before, near = codes[start:end].copy(), pull[start:end].copy()
         for i in range(start, end):
-            step = _clip(codes[i] + np.rint(pull[i] / moments[i, i])) - codes[i]
+            step = _clip(codes[i] + np.rint(near[i - start] / moments[i, i])) - codes[i]
             moved = np.flatnonzero(step)
             if moved.size:
                 codes[i] += step
-                pull[i + 1 : end, moved] -= np.outer(moments[i, i + 1 : end], step[moved])
-        pull[end:] -= moments[end:, start:end] @ (codes[start:end] - before)
+                near[i - start + 1 :, moved] -= np.outer(moments[i, i + 1 : end], step[moved])
+        pull -= moments[:, start:end] @ (codes[start:end] - before)
 
 
 def _clip(values: Columns) -> Columns:
