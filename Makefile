@@ -22,6 +22,7 @@ check: $(VENV)/.all
 bench: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_core.py
 	$(BIN)/python benchmarks/bench_quantize.py
+	$(BIN)/python benchmarks/bench_quantize.py --calibration
 	$(BIN)/python benchmarks/bench_takeaway.py
 
 bench-npu: $(VENV)/.all

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["Session", "max_relative_difference", "run_model", "sqnr_db"]
 
 Array = NDArray[Any]
-_PROTO_LIMIT = 1 << 30
-#: of onnxruntime's extended fusions those after which results differ in their last bits
-_INEXACT = ["MatMulScaleFusion"]
+#: bytes of weights from which they are handed to onnxruntime as they lie in memory or in a file, instead of a copy
+_LENT_FROM = 1 << 26
+#: smaller tensors always go along with the graph, whose shapes may follow from them
+_ALONG = 128
+#: bytes of weights from which onnxruntime makes no second copy of them in its own order
+_NOT_REORDERED_FROM = 1 << 30
 
 
 class Session:
@@ -32,8 +34,7 @@ class Session:
         model: a model in memory or the path of an ONNX file.
         outputs: tensors to return; default the graph's outputs.
         threads: threads inside operators; default :func:`n6convert.threads.default_threads`.
-        optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written; ``exact`` fuses
-            where that changes no bit of any output.
+        optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
 
     Raises:
         GraphError: onnxruntime does not accept the model.
@@ -45,19 +46,17 @@ class Session:
         outputs: Sequence[str] | None = None,
         *,
         threads: int | None = None,
-        optimize: bool | Literal["exact"] = True,
+        optimize: bool = True,
     ) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or default_threads()
-        if optimize == "exact":
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        elif not optimize:
+        if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = _open(model, options, _INEXACT if optimize == "exact" else [])
+            self._session, self._lent = _open(model, options)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise GraphError("onnxruntime cannot load the model", found=_first_line(error)) from error
         self.inputs = [i.name for i in self._session.get_inputs()]
@@ -112,22 +111,48 @@ def sqnr_db(reference: Array, other: Array) -> float:
 
 
 def _open(
-    model: ir.Model | str | Path, options: onnxruntime.SessionOptions, disabled: Sequence[str]
-) -> onnxruntime.InferenceSession:
+    model: ir.Model | str | Path, options: onnxruntime.SessionOptions
+) -> tuple[onnxruntime.InferenceSession, list[onnxruntime.OrtValue]]:
+    """A session, and the weights that it only borrows."""
     import onnx_ir as ir
     import onnxruntime as ort
 
-    more: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "disabled_optimizers": list(disabled)}
+    providers = ["CPUExecutionProvider"]
     if not isinstance(model, ir.Model):
-        return ort.InferenceSession(str(model), options, **more)
-    tensors = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
-    outside = any(isinstance(t, ir.ExternalTensor) for t in tensors)
-    if not outside and sum(t.nbytes for t in tensors) < _PROTO_LIMIT:
-        return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, **more)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        ir.save(model, path, external_data="model.data")
-        return ort.InferenceSession(str(path), options, **more)
+        return ort.InferenceSession(str(model), options, providers), []
+    tensors = [v.const_value for g in model.graphs() for v in g.initializers.values() if v.const_value is not None]
+    size = sum(t.nbytes for t in tensors)
+    lent: dict[str, onnxruntime.OrtValue] = {}
+    if size >= _LENT_FROM or any(isinstance(t, ir.ExternalTensor) for t in tensors):
+        model, lent = _lend(model)
+        options.add_external_initializers(list(lent), list(lent.values()))  # what the optimizers look at
+        for name, value in lent.items():
+            options.add_initializer(name, value)  # what the session computes with, or it would copy
+    if size >= _NOT_REORDERED_FROM:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers), list(lent.values())
+
+
+def _lend(model: ir.Model) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
+    """A copy of the model that only names its larger weights, and these by name; no weight is copied."""
+    import onnx_ir as ir
+    import onnxruntime as ort
+
+    model, lent = model.clone(), {}
+    for graph in model.graphs():
+        for name, value in graph.initializers.items():
+            tensor = value.const_value
+            if tensor is None:
+                continue
+            array = tensor.numpy()
+            if graph is model.graph and tensor.nbytes > _ALONG and array.dtype.kind in "fiu":
+                lent[name] = ort.OrtValue.ortvalue_from_numpy(np.require(array, requirements=["C", "A"]))
+                value.const_value = ir.ExternalTensor(
+                    "lent", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
+                )
+            elif isinstance(tensor, ir.ExternalTensor):
+                value.const_value = ir.tensor(array, dtype=tensor.dtype, name=name)
+    return model, lent
 
 
 def _first_line(error: Exception) -> str:

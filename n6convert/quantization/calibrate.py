@@ -42,6 +42,7 @@ class Statistics:
         moving_low, moving_high: exponential moving average of each sample's smallest and largest value.
         histogram: of all values, or of an even share of them; None when it was not asked for.
         samples: how many samples were seen.
+        quietest: largest absolute value of the sample in which that is least, all-zero samples apart.
     """
 
     low: float = np.inf
@@ -50,6 +51,7 @@ class Statistics:
     moving_high: float = 0.0
     histogram: Histogram | None = None
     samples: int = 0
+    quietest: float = np.inf
 
     def add(self, values: NDArray[np.float32]) -> bool:
         """Take one sample's values; False when they are not all finite."""
@@ -59,6 +61,7 @@ class Statistics:
         if not (np.isfinite(low) and np.isfinite(high)):
             return False
         self.low, self.high = min(self.low, low), max(self.high, high)
+        self.quietest = min(self.quietest, max(-low, high) or np.inf)
         weight = _MOVING if self.samples else 1.0
         self.moving_low += weight * (low - self.moving_low)
         self.moving_high += weight * (high - self.moving_high)
@@ -102,7 +105,7 @@ def calibrate(
     state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
     inputs = {v.name for v in model.graph.inputs}
     inner = [n for n in names if n not in inputs]
-    session = Session(with_outputs(model, inner), threads=threads, optimize="exact") if inner else None
+    session = Session(with_outputs(model, inner), threads=threads) if inner else None
     workers = threads or default_threads()
     parts = [names[i::workers] for i in range(workers)]
     count = 0

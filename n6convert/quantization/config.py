@@ -43,7 +43,12 @@ class QuantizationConfig(BaseModel):
         default="accuracy", description="zero points -128 and 0 at convolution inputs save cycles and may cost accuracy"
     )
     refine_samples: int = Field(default=32, ge=1, description="calibration samples that refine the layers, at most")
-    time_budget: float | None = Field(default=None, gt=0, description="seconds for refining layers; null: no limit")
+    time_budget: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds for the methods after ranges and nearest rounding; what they do not reach stays as it "
+        "is; null: no limit",
+    )
     threads: int | None = Field(
         default=None, ge=1, description="threads inside operators; null: N6CONVERT_THREADS, OMP_NUM_THREADS, all cores"
     )

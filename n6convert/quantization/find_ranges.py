@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
@@ -28,12 +28,17 @@ _TRIALS = 2
 
 @dataclass
 class Found:
-    """Ranges by tensor name, what they were found from, and how often each method was chosen."""
+    """Ranges by tensor name, what they were found from, and how often each method was chosen.
+
+    Attributes:
+        stray: tensors of a ranges file that need no range in this model.
+    """
 
     ranges: dict[str, Range]
     statistics: dict[str, Statistics]
     effects: Mapping[str, Effect | None]
     chosen: dict[str, int]
+    stray: list[str] = field(default_factory=list)
 
 
 def find_ranges(
@@ -47,7 +52,9 @@ def find_ranges(
     """
     names = observed(model.graph)
     if config.ranges_file is not None:
-        return Found(check_known(load_ranges(Path(config.ranges_file)), names), {}, {}, {"file": len(names)})
+        loaded = load_ranges(Path(config.ranges_file))
+        stray = sorted(set(loaded) - set(names))
+        return Found(check_known(loaded, names), {}, {}, {"file": len(names)}, stray)
     histograms = config.ranges not in ("minmax", "moving-average")
     statistics = calibrate(model, feeds, names, histograms=histograms, threads=config.threads, progress=progress)
     effects = {

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Histogram"]
 
+#: least span: that of the smallest values would overflow when it divides
+_LEAST = 2.0**-100
+
 
 class Histogram:
     """Counts on ``2 * half`` equal bins over [-span, span); the span doubles when a value falls outside.
@@ -46,8 +49,9 @@ class Histogram:
         if self.span == 0:
             self.counts[self.half] += values.size
             return
-        places = np.multiply(values.reshape(-1), self.half / self.span, dtype=np.float64)
-        places += self.half  # not negative: cutting off the fraction is rounding down
+        places = values.reshape(-1) * np.float32(self.half / self.span)  # exact: a power of two
+        np.floor(places, out=places)
+        places += np.float32(self.half)
         counts = np.bincount(places.astype(np.intp), minlength=2 * self.half)
         self.counts += counts[: 2 * self.half]
         self.counts[-1] += counts[2 * self.half :].sum()  # values of exactly `span`
@@ -66,7 +70,7 @@ class Histogram:
         if largest == 0:
             return
         if self.span == 0:
-            self.span = float(2.0 ** np.ceil(np.log2(largest)))
+            self.span = max(float(2.0 ** np.ceil(np.log2(largest))), _LEAST)
         while largest > self.span:
             self._double()
 

@@ -6,7 +6,6 @@ samples are closer to float, and goes on with the next until the recipe's accept
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.analytic import correct_analytically
 from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.clock import Clock
 from n6convert.quantization.config import Bias, QuantizationConfig
 from n6convert.quantization.equalize import difference, equalize
 from n6convert.quantization.find_ranges import Found, find_ranges
@@ -70,25 +70,28 @@ class _First:
 
 @dataclass
 class Workshop:
-    """What the methods work with: the samples, the choices of the recipe, the judge."""
+    """What the methods work with: the samples, the choices of the recipe, the judge, the time there is."""
 
-    feeds: FeedSource
+    source: FeedSource
     few: Sequence[Feeds]
     config: QuantizationConfig
     judge: Judge
     cycles: CheapZeroPoints | None
     progress: Progress | None
 
+    @cached_property
+    def clock(self) -> Clock:
+        """The time for the methods; it runs once it is started."""
+        return Clock(self.config.time_budget)
+
+    def feeds(self) -> Iterator[Feeds]:
+        """The calibration samples, as long as there is time. Raises OutOfTime."""
+        return self.clock.watch(self.source())
+
     @property
     def samples(self) -> Iterable[Feeds]:
-        """Calibration samples on which layers are looked at one by one; read anew each time."""
+        """Calibration samples on which layers are looked at one by one; read anew each time, while there is time."""
         return _First(self.feeds, self.config.refine_samples)
-
-    @cached_property
-    def deadline(self) -> float | None:
-        """When refining must end; its time starts with the first question."""
-        budget = self.config.time_budget
-        return None if budget is None else time.monotonic() + budget
 
     def quantized(self, prepared: ir.Model, found: Found | None = None) -> Candidate:
         """The INT8 model by ranges and nearest rounding alone."""
@@ -102,15 +105,18 @@ class Workshop:
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected."""
         model = write_qdq(best.prepared, best.plan)
+        left: list[str] = []
         sequential = bias == "sequential"
         if rounding or sequential:
-            model = refine(
+            model, left = refine(
                 best.prepared, model, self.samples, rounding=rounding, bias=sequential,
-                deadline=self.deadline, threads=self.config.threads, progress=self.progress,
+                otherwise=best.model if sequential else None,  # or the analytic correction would come twice
+                clock=self.clock, threads=self.config.threads, progress=self.progress,
             )  # fmt: skip
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
-        return replace(best, model=model, verdict=self.judge.verdict(model), bias=bias, notes={})
+        notes = {"layers_left": left} if left else {}
+        return replace(best, model=model, verdict=self.judge.verdict(model), bias=bias, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -180,7 +186,8 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
 def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them."""
     kind = shop.config.bias_correction
-    return replace(shop.refined(best, rounding=False, bias=kind), notes={"kind": kind})
+    trial = shop.refined(best, rounding=False, bias=kind)
+    return replace(trial, notes={"kind": kind, **trial.notes})
 
 
 def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:

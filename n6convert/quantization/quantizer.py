@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from n6convert.errors import GraphError
 from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.clock import OutOfTime
 from n6convert.quantization.config import QuantizationConfig
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.masks import clamp_masks
@@ -19,6 +20,7 @@ from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
 from n6convert.quantization.mixed import mixed_outputs
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
+from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
 from n6convert.quantization.sensitivity import tensor_sqnr, worst
 from n6convert.quantization.zero_points import CheapZeroPoints
 
@@ -40,6 +42,7 @@ class QuantizationResult:
         model: the INT8 QDQ model, opset 13 to 17, IR 8.
         facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db), ``methods`` (what was tried, what it
             brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before),
+            ``methods_out_of_time`` (left out or given up, the time budget was spent),
             ``worst`` (ten tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
         ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges_io`.
     """
@@ -118,6 +121,7 @@ class _Job:
         self.shop = Workshop(feeds, few, config, self.judge, cycles, progress)
         self.methods: list[dict[str, Any]] = []
         self.not_needed: list[str] = []
+        self.out_of_time: list[str] = []
         self.least = -np.inf
 
     def run(self) -> QuantizationResult:
@@ -129,6 +133,8 @@ class _Job:
             if self._accepts(best):
                 self.not_needed = [m.name for m in wanted[index:]]
                 break
+            if method.cost:
+                self.shop.clock.start()
             best = self._better(method, best)
         return QuantizationResult(best.model, self._facts(best), best.found.ranges)
 
@@ -136,7 +142,12 @@ class _Job:
         return self.accepted is not None and self.accepted(best.model, best.verdict.outputs_sqnr_db)
 
     def _better(self, method: Method, best: Candidate) -> Candidate:
-        trial = method.attempt(self.shop, best)
+        try:
+            self.shop.clock.check()
+            trial = method.attempt(self.shop, best)
+        except OutOfTime:
+            self.out_of_time.append(method.name)
+            return best
         if trial is None:
             return best
         self._note_floor(method.name, trial)
@@ -167,11 +178,17 @@ class _Job:
             "tensors": tensors,
             "methods": self.methods,
             "methods_not_needed": self.not_needed,
+            "methods_out_of_time": self.out_of_time,
             "ranges": best.found.chosen,
             "worst": worst(sqnr, best.found.statistics, best.plan, best.prepared.graph),
             "outputs_sqnr_db": best.verdict.outputs_sqnr_db,
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
             "held_back": len(self.held_back),
-            "warnings": mixed_outputs(best.prepared.graph, best.found.ranges),
+            "warnings": [
+                *mixed_outputs(best.prepared.graph, best.found.ranges),
+                *unlike_samples(best.prepared.graph, best.found.statistics),
+                *stray_ranges(best.found.stray),
+                *unfinished(self.config.time_budget, self.methods, self.out_of_time),
+            ],
         }

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from n6convert.errors import QuantizationError, SourceError
+from n6convert.errors import OutputError, QuantizationError, SourceError
 from n6convert.quantization.ranges import Range
 
 __all__ = ["check_known", "load_ranges", "save_ranges"]
 
 _FORMAT = "n6convert ranges 1"
+_REMEDY = "make one with `n6convert quantize FILE.onnx --save-ranges ranges.json`"
+#: a scale is a float32
+_LARGEST = 1e30
 
 
 def save_ranges(ranges: dict[str, Range], path: Path) -> None:
-    """Write ranges as ``{"format": ..., "ranges": {tensor: [low, high]}}``, one tensor a line."""
+    """Write ranges as ``{"format": ..., "ranges": {tensor: [low, high]}}``, one tensor a line.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     lines = ",\n".join(f"    {json.dumps(name)}: [{low!r}, {high!r}]" for name, (low, high) in sorted(ranges.items()))
-    path.write_text(f'{{\n  "format": "{_FORMAT}",\n  "ranges": {{\n{lines}\n  }}\n}}\n', encoding="utf-8")
+    text = f'{{\n  "format": "{_FORMAT}",\n  "ranges": {{\n{lines}\n  }}\n}}\n'
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError("cannot write the ranges", place=path, found=str(error)) from error
 
 
 def load_ranges(path: Path) -> dict[str, Range]:
@@ -31,19 +41,23 @@ def load_ranges(path: Path) -> dict[str, Range]:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = content["ranges"] if content["format"] == _FORMAT else None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError("cannot read the ranges", place=path, found=str(error)[:200]) from error
+        raise SourceError("cannot read the ranges", place=path, found=str(error)[:200], remedy=_REMEDY) from error
     if not isinstance(entries, dict):
-        raise SourceError("the file holds no ranges", place=path, limit=f'"format": "{_FORMAT}"')
+        raise SourceError("the file holds no ranges", place=path, limit=f'"format": "{_FORMAT}"', remedy=_REMEDY)
     return {name: _checked(path, name, span) for name, span in entries.items()}
 
 
 def _checked(path: Path, name: str, span: object) -> Range:
-    if isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span):
+    if isinstance(span, list) and len(span) == 2 and all(type(v) in (int, float) for v in span):
         low, high = float(span[0]), float(span[1])
-        if math.isfinite(low) and math.isfinite(high) and low <= high:
+        if -_LARGEST <= low <= high <= _LARGEST:
             return low, high
     raise SourceError(
-        "a range is wrong", place=f"{path}, tensor {name}", limit="[low, high], finite, low <= high", found=span
+        "a range is wrong",
+        place=f"{path}, tensor {name}",
+        limit=f"[low, high], finite, low <= high, no more than {_LARGEST:g}",
+        found=span,
+        remedy="correct it, or delete the file and calibrate again",
     )
 
 

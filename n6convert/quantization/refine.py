@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,9 +10,10 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.bias_correction import channel_means, correct_bias
 from n6convert.quantization.calibrate import Progress
+from n6convert.quantization.clock import Clock, OutOfTime
 from n6convert.quantization.normalize import constant
 from n6convert.quantization.rounding import round_layer
-from n6convert.quantization.walk import LAYERS, walk_layers
+from n6convert.quantization.walk import LAYERS, Layer, layers_of, walk_layers
 
 __all__ = ["refine"]
 
@@ -25,24 +25,49 @@ def refine(
     *,
     rounding: bool,
     bias: bool,
-    deadline: float | None = None,
+    otherwise: ir.Model | None = None,
+    clock: Clock | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> ir.Model:
+) -> tuple[ir.Model, list[str]]:
     """A copy of the INT8 model with its weights rounded anew and its biases corrected, layer after layer.
 
     Args:
         samples: gone through twice; none but their int8 codes is kept.
-        deadline: ``time.monotonic()`` after which weights are no longer rounded anew.
+        otherwise: the same model, refined otherwise before: layers that the clock leaves no time for become as they
+            are there. Default: they stay as they are.
+        clock: looked at between layers, between samples and inside the rounding of a layer.
+
+    Returns:
+        The model, and the names of the layers that were left.
+
+    Raises:
+        OutOfTime: all layers would have been left.
     """
-    model = model.clone()
+    clock = clock or Clock()
+    refined, otherwise = model.clone(), otherwise or model
+    left = {layer.name: layer for layer in layers_of(refined)}
+    count = len(left)
     weights = {n.name: n.inputs[1] for n in float_model.graph if n.op_type in LAYERS}
-    means = channel_means(float_model, samples, threads) if bias else {}
-    for index, layer in enumerate(walk_layers(model, samples, threads)):
-        if rounding and (deadline is None or time.monotonic() < deadline):
-            round_layer(layer, constant(weights[layer.name]))
-        if layer.name in means:
-            correct_bias(layer, means[layer.name])
-        if progress is not None:
-            progress("refining layers", index + 1, None)
-    return model
+    try:
+        means = channel_means(float_model, clock.watch(samples), threads) if bias else {}
+        for layer in walk_layers(refined, samples, threads, clock):
+            if rounding:
+                round_layer(layer, constant(weights[layer.name]), clock)
+            if layer.name in means:
+                correct_bias(layer, means[layer.name])
+            del left[layer.name]
+            if progress is not None:
+                progress("refining layers", count - len(left), count)
+    except OutOfTime:
+        if len(left) == count:
+            raise
+        _copy_integers(otherwise, left)
+    return refined, list(left)
+
+
+def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:
+    """Give the layers the integer weights and biases that those of the same name have in another model."""
+    for other in layers_of(source):
+        for index in (1, 2) if other.name in layers else ():
+            layers[other.name].initializer(index).const_value = other.initializer(index).const_value

@@ -136,7 +136,7 @@ def check_supported(graph: ir.Graph) -> None:
         if node.domain not in ("", "ai.onnx") or node.op_type in _REMEDIES:
             raise QuantizationError(
                 "operator has no INT8 form",
-                place=f"node {node.name or node.outputs[0].name}",
+                place=f"node {node.name}, tensor {', '.join(v.name or '' for v in node.outputs)}",
                 limit="operators of the ONNX standard that work element by element, by windows or by matrix products",
                 found=node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}",
                 remedy=_REMEDIES.get(node.op_type, "export with standard ONNX operators"),

@@ -1,11 +1,4 @@
-"""Second-order rounding: each weight is rounded so that the errors of a layer's weights cancel on real inputs.
-
-For one output channel the squared error of a layer is ``d H d^T`` with ``d`` the rounding errors and ``H`` the second
-moments of its inputs. Weights are rounded one after the other; the error of each is spread over those that are still
-free, in the proportion that the Cholesky factor of ``H^-1`` gives (Optimal Brain Quantization in GPTQ's order). Then
-each weight in turn moves to the code that suits all others best, until a turn brings next to nothing. A channel for
-which that is not better than nearest rounding keeps nearest rounding. Nothing here draws random numbers.
-"""
+"""Second-order rounding of a layer: its weights as a matrix, and the second moments of what that is multiplied with."""
 
 from __future__ import annotations
 
@@ -16,23 +9,26 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.quantization.grid import CODE_MAX
+from n6convert.quantization.clock import Clock
+from n6convert.quantization.second_order import round_rows
 from n6convert.quantization.walk import Layer
 
-__all__ = ["round_layer", "round_rows", "second_moments"]
+__all__ = ["round_layer", "second_moments"]
 
-Matrix = NDArray[np.float64]
 #: rows (positions) of one layer that enter its second moments, over all samples
 _ROWS = 8192
-_DAMPING = 0.01
-_BLOCK = 64
 _EXACT = 2e-3
-#: turns of settling at most, and the share of the error that a turn must take away for another one to follow
-_TURNS, _ENOUGH = 8, 0.02
+#: inputs that are weighed against each other; a wider matrix is rounded in portions of at most half as many, since
+#: the moments grow with their square
+_WIDEST = 4608
 
 
-def round_layer(layer: Layer, weight: NDArray[np.float32]) -> None:
-    """Choose the layer's integer weights for the float weights given, on the inputs that reach it."""
+def round_layer(layer: Layer, weight: NDArray[np.float32], clock: Clock | None = None) -> None:
+    """Choose the layer's integer weights for the float weights given, on the inputs that reach it.
+
+    Raises:
+        OutOfTime: the clock ended; the layer is as it was.
+    """
     rows = _as_rows(layer.node, weight)
     if rows is None:
         return
@@ -41,11 +37,22 @@ def round_layer(layer: Layer, weight: NDArray[np.float32]) -> None:
     if _is_on_grid(rows, scales.const_value.numpy()):
         return
     groups = layer.node.attributes.get_int("group", 1)
-    moments = second_moments(layer, rows.shape[1], groups)
-    parts = np.split(rows, groups)
     steps = np.split(scales.const_value.numpy(), groups)
-    rounded = [round_rows(w, s, h) for w, s, h in zip(parts, steps, moments, strict=True)]
-    codes.const_value = ir.tensor(_from_rows(layer.node, np.concatenate(rounded), weight.shape), name=codes.name)
+    parts = [p for r in np.split(rows, groups) for p in np.split(r, _ends(rows.shape[1]), axis=1)]
+    moments = second_moments(layer, rows.shape[1], groups)
+    portions = len(parts) // groups
+    rounded = [
+        round_rows(part, steps[i // portions], moment, clock)
+        for i, (part, moment) in enumerate(zip(parts, moments, strict=True))
+    ]
+    whole = [np.concatenate(rounded[i : i + portions], axis=1) for i in range(0, len(rounded), portions)]
+    codes.const_value = ir.tensor(_from_rows(layer.node, np.concatenate(whole), weight.shape), name=codes.name)
+
+
+def _ends(size: int) -> list[int]:
+    """Where a matrix of that many inputs is cut into portions of equal width."""
+    count = -(-size // (_WIDEST // 2)) if size > _WIDEST else 1
+    return [size * i // count for i in range(1, count)]
 
 
 def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
@@ -54,72 +61,17 @@ def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
     return bool(np.abs(target - np.rint(target)).max(initial=0.0) < _EXACT)
 
 
-def round_rows(
-    rows: NDArray[np.float32], scales: NDArray[np.float32], moments: NDArray[np.float64]
-) -> NDArray[np.int8]:
-    """Integer weights ``[outputs, inputs]`` for one scale an output and the inputs' second moments."""
-    target = rows.astype(np.float64) / scales[:, None]
-    nearest = np.clip(np.rint(target), -CODE_MAX, CODE_MAX)
-    size = moments.shape[0]
-    damped = moments + np.eye(size) * (_DAMPING * np.trace(moments) / size + 1e-12)
-    order = np.argsort(-np.diag(moments), kind="stable")
-    try:
-        factor = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
-    except np.linalg.LinAlgError:
-        return nearest.astype(np.int8)
-    codes = np.empty_like(nearest)
-    codes[:, order] = _sweep(target[:, order], factor)
-    codes = _settle(target, codes, damped)
-    better = _cost(target - codes, damped) < _cost(target - nearest, damped)
-    return np.where(better[:, None], codes, nearest).astype(np.int8)
-
-
-def _sweep(target: Matrix, factor: Matrix) -> Matrix:
-    """Round column by column; within a block at once, the rest of the matrix after each block."""
-    left, codes = target.copy(), np.empty_like(target)
-    size = target.shape[1]
-    for start in range(0, size, _BLOCK):
-        end = min(start + _BLOCK, size)
-        errors = np.zeros((target.shape[0], end - start))
-        for i in range(start, end):
-            codes[:, i] = np.clip(np.rint(left[:, i]), -CODE_MAX, CODE_MAX)
-            errors[:, i - start] = (left[:, i] - codes[:, i]) / factor[i, i]
-            left[:, i + 1 : end] -= np.outer(errors[:, i - start], factor[i, i + 1 : end])
-        left[:, end:] -= errors @ factor[start:end, end:]
-    return codes
-
-
-def _settle(target: Matrix, codes: Matrix, moments: Matrix) -> Matrix:
-    """Coordinate descent over the codes; no turn makes a row worse."""
-    cost = _cost(target - codes, moments).sum()
-    for _ in range(_TURNS):
-        pull = (target - codes) @ moments
-        for i in range(codes.shape[1]):
-            better = np.clip(codes[:, i] + np.rint(pull[:, i] / moments[i, i]), -CODE_MAX, CODE_MAX)
-            step = better - codes[:, i]
-            moved = np.flatnonzero(step)
-            if moved.size:
-                codes[moved, i] += step[moved]
-                pull[moved] -= np.outer(step[moved], moments[i])
-        before, cost = cost, _cost(target - codes, moments).sum()
-        if cost > (1 - _ENOUGH) * before:
-            break
-    return codes
-
-
-def _cost(errors: Matrix, moments: Matrix) -> Matrix:
-    cost: Matrix = np.einsum("ij,ij->i", errors @ moments, errors)
-    return cost
-
-
 def second_moments(layer: Layer, size: int, groups: int) -> list[NDArray[np.float64]]:
-    """``X^T X`` of the rows that each group's weights multiply, over the samples."""
-    total = np.zeros((groups, size, size))
+    """``X^T X`` of the rows that each group's weights multiply, over the samples; for wide ones of each portion."""
+    edges = [0, *_ends(size), size]
+    spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    totals = [np.zeros((s.stop - s.start,) * 2) for _ in range(groups) for s in spans]
     share = max(_ROWS // max(layer.samples, 1), 64)
     for values in layer.inputs():
         for group, rows in enumerate(_patches(layer.node, values, size, groups, share)):
-            total[group] += rows.T @ rows
-    return list(total)
+            for index, span in enumerate(spans, group * len(spans)):
+                totals[index] += rows[:, span].T @ rows[:, span]
+    return totals
 
 
 def _patches(

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
+from n6convert.quantization.clock import Clock
 from n6convert.quantization.plan import along
 from n6convert.quantization.subgraph import cut
 
@@ -28,11 +29,14 @@ Codes = dict[str, NDArray[Any]]
 class Layer:
     """A node with integer weights and bias, and the codes that reach it in each sample."""
 
-    def __init__(self, model: ir.Model, node: ir.Node, states: Sequence[Codes], threads: int | None) -> None:
+    def __init__(
+        self, model: ir.Model, node: ir.Node, states: Sequence[Codes], threads: int | None, clock: Clock
+    ) -> None:
         self.model = model
         self.node = node
         self._states = states
         self._threads = threads
+        self._clock = clock
 
     @property
     def samples(self) -> int:
@@ -66,7 +70,7 @@ class Layer:
         """The dequantized input of each sample."""
         codes = self.initializer(0).name or ""
         scale, zero = (_number(self.initializer(0, part)) for part in (1, 2))
-        for state in self._states:
+        for state in self._clock.watch(self._states):
             yield (state[codes].astype(np.float32) - np.float32(zero)) * np.float32(scale)
 
     def outputs(self) -> Iterator[NDArray[np.float32]]:
@@ -75,27 +79,35 @@ class Layer:
         source = self.initializer(0)
         part = cut(self.model, nodes, [source], [self.node.outputs[0]])
         session = Session(part, threads=self._threads)
-        for state in self._states:
+        for state in self._clock.watch(self._states):
             yield next(iter(session.run({source.name or "": state[source.name or ""]}).values()))
 
 
 def layers_of(model: ir.Model) -> Iterator[Layer]:
     """The layers of an INT8 model in order, without samples."""
-    yield from (Layer(model, n, [], None) for n in model.graph if n.op_type in LAYERS and _has_integers(n))
+    yield from (Layer(model, n, [], None, Clock()) for n in model.graph if n.op_type in LAYERS and _has_integers(n))
 
 
 def walk_layers(
-    model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], threads: int | None = None
+    model: ir.Model,
+    samples: Iterable[Mapping[str, NDArray[Any]]],
+    threads: int | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[Layer]:
-    """Yield the layers of an INT8 model in order; changes made to a layer take effect for all that follow."""
+    """Yield the layers of an INT8 model in order; changes made to a layer take effect for all that follow.
+
+    Raises:
+        OutOfTime: the clock ended; so do a layer's inputs and outputs.
+    """
+    clock = clock or Clock()
     compute = [n for n in model.graph if n.op_type not in _PAIR]
-    states = list(_entered(model, samples, set(compute), threads))
+    states = list(_entered(model, clock.watch(samples), set(compute), threads))
     pending: list[ir.Node] = []
     for index, node in enumerate(compute):
         if node.op_type in LAYERS and _has_integers(node):
-            _advance(model, pending, states, set(compute[index:]), threads)
+            _advance(model, pending, states, set(compute[index:]), threads, clock)
             pending = []
-            yield Layer(model, node, states, threads)
+            yield Layer(model, node, states, threads, clock)
         pending.append(node)
 
 
@@ -106,7 +118,7 @@ def _entered(
     entry = [n for n in model.graph if n.op_type == "QuantizeLinear" and n.inputs[0] in set(model.graph.inputs)]
     for sample in samples:
         state = dict(sample)
-        _advance(model, entry, [state], later, threads)
+        _advance(model, entry, [state], later, threads, Clock())
         yield state
 
 
@@ -117,7 +129,12 @@ def _has_integers(node: ir.Node) -> bool:
 
 
 def _advance(
-    model: ir.Model, nodes: list[ir.Node], states: list[Codes], later: set[ir.Node], threads: int | None
+    model: ir.Model,
+    nodes: list[ir.Node],
+    states: list[Codes],
+    later: set[ir.Node],
+    threads: int | None,
+    clock: Clock,
 ) -> None:
     """Run some nodes on every sample; keep the codes that later nodes read, forget the others."""
     quantizers = [u for n in nodes for v in n.outputs for u in v.consumers() if u.op_type == "QuantizeLinear"]
@@ -132,7 +149,7 @@ def _advance(
     if outputs:
         part = cut(model, _in_order(stage), sorted(read, key=lambda v: v.name or ""), outputs)
         session = Session(part, threads=threads)
-        for state in states:
+        for state in clock.watch(states):
             state.update(session.run({n: state[n] for n in session.inputs}))
     for state in states:
         for name in [n for n in state if n not in keep]:

@@ -36,7 +36,8 @@ class ArrayFile(ListedSource[int]):
         super().__init__(str(file), range(next(iter(counts.values()))), **options)
 
     def read(self, item: int) -> Sample:
-        return Sample(f"{Path(self.name).name}[{item}]", {n: a[item : item + 1] for n, a in self._arrays.items()})
+        arrays = {n: a[item : item + 1] for n, a in self._arrays.items()}
+        return Sample(f"{Path(self.name).name}[{item}]", _finite(arrays))
 
 
 class ArrayFolder(ListedSource[Path]):
@@ -53,7 +54,7 @@ class ArrayFolder(ListedSource[Path]):
             raise Unreadable(str(error).replace("\n", ";")) from error
         if any(len(a) != 1 for a in arrays.values()):
             raise Unreadable("more than one sample in a file of a folder")
-        return Sample(item.name, arrays)
+        return Sample(item.name, _finite(arrays))
 
 
 class ImageArray(ListedSource[int]):
@@ -94,6 +95,13 @@ class ImageArray(ListedSource[int]):
     def _scale(self) -> bool:
         """Whether the whole array, not one dark image of it, stays within 0..1."""
         return bool(self._images.max() <= 1.001)
+
+
+def _finite(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise Unreadable(f"NaN or infinity among the values of {name}")
+    return arrays
 
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:
@@ -138,6 +146,7 @@ def _fit(array: NDArray[Any], shape: tuple[int, ...], dtype: str, place: str) ->
         array = array[None]
     if array.shape[1:] != shape[1:]:
         raise SourceError(
-            "an array does not fit the graph's input", place=place, limit=list(shape), found=list(array.shape)
+            "an array does not fit the graph's input", place=place, limit=list(shape), found=list(array.shape),
+            remedy="save arrays of the input's shape, with as many samples as you like along the first axis",
         )
     return array.astype(dtype, copy=False)

@@ -123,7 +123,7 @@ def test_means_come_back_without_data_nearly_as_with_it() -> None:
     model, source = prepare(normalized_net()), feeds((1, 3, 16, 16), 32, seed=6)
     plain = coarse(quantize(normalized_net(), SAMPLES, QuantizationConfig(**PLAIN)).model)
     analytic = correct_analytically(model, plain)
-    sequential = refine(model, plain, list(SAMPLES()), rounding=False, bias=True)
+    sequential = refine(model, plain, list(SAMPLES()), rounding=False, bias=True)[0]
     exact = np.mean([run_model(model, s)["y"] for s in source()], axis=0)
     gaps = [np.abs(np.mean([run_model(m, s)["y"] for s in source()], axis=0) - exact).sum() for m in (plain, analytic)]
     with_data = np.abs(np.mean([run_model(sequential, s)["y"] for s in source()], axis=0) - exact).sum()

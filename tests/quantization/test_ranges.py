@@ -36,6 +36,16 @@ def test_growing_histogram_equals_one_made_at_once(scales: list[float], seed: in
     assert np.abs(np.cumsum(histogram.counts) - np.cumsum(naive)).max() <= 2  # float32 rounding at an edge
 
 
+def test_histogram_of_tiny_values_and_of_values_on_its_edges() -> None:
+    histogram = Histogram()
+    values = np.array([-1e-38, -1e-44, 0.0, 1e-38, 1e-30], np.float32)
+    histogram.add(values, 1e-30)
+    assert histogram.counts.sum() == values.size
+    edges = Histogram()
+    edges.add(np.array([-2.0, -1e-6, 0.0, 2.0], np.float32), 2.0)
+    assert [int(edges.counts[i]) for i in (0, edges.half - 1, edges.half, -1)] == [1, 1, 1, 1]
+
+
 def test_histogram_keeps_its_size_however_much_it_sees() -> None:
     histogram = Histogram()
     for i in range(50):
@@ -136,7 +146,7 @@ def test_moving_average_follows_the_formula() -> None:
 
 
 def attention() -> ir.Model:
-    """A product with a scale on both sides, as attention has it: fusing the scales would change last bits."""
+    """A product with a scale on both sides, as attention has it: onnxruntime fuses them when it may."""
     weights = np.random.default_rng(5).standard_normal((3, 16, 16)).astype(np.float32)
     body = """net (float[1,12,16] x) => (float[1,12,16] y) {
       q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv)
@@ -146,7 +156,8 @@ def attention() -> ir.Model:
 
 
 @pytest.mark.parametrize(("make", "shape"), [(cnn, (1, 3, 16, 16)), (attention, (1, 12, 16))])
-def test_minmax_equals_onnxruntimes_calibrator_exactly(make: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_minmax_is_that_of_onnxruntimes_calibrator(make: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
+    """But for the last bits: we let onnxruntime fuse operators."""
     from onnxruntime.quantization.calibrate import CalibrationDataReader, MinMaxCalibrater
 
     class Reader(CalibrationDataReader):
@@ -169,7 +180,8 @@ def test_minmax_equals_onnxruntimes_calibrator_exactly(make: Any, shape: tuple[i
     for name in names:
         if name in theirs:
             low, high = theirs[name].range_value
-            assert (ours[name].low, ours[name].high) == (low.item(), high.item()), name
+            found, wanted = (ours[name].low, ours[name].high), (low.item(), high.item())
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * max(map(abs, wanted)), err_msg=name)
             compared += 1
     assert compared >= 8
 

@@ -205,7 +205,8 @@ def test_large_models_go_through_files(monkeypatch: pytest.MonkeyPatch, tmp_path
     from n6convert import numerics
     from n6convert.quantization import cli
 
-    monkeypatch.setattr(numerics, "_PROTO_LIMIT", 256)
+    monkeypatch.setattr(numerics, "_LENT_FROM", 256)
+    monkeypatch.setattr(numerics, "_NOT_REORDERED_FROM", 256)
     monkeypatch.setattr(cli, "_EXTERNAL_DATA_ABOVE", 256)
     result = quantize(cnn(), feeds((1, 3, 16, 16)))
     cli._save(result, tmp_path / "net.int8.onnx")

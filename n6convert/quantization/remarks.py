@@ -1,0 +1,52 @@
+"""What the user should know about a run besides its figures, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from n6convert.quantization.calibrate import Statistics
+
+__all__ = ["stray_ranges", "unfinished", "unlike_samples"]
+
+#: a sample this many times smaller than the largest one is all zero on their common grid
+_LEVELS = 255
+
+
+def unfinished(budget: float | None, methods: Sequence[Mapping[str, Any]], out_of_time: Sequence[str]) -> list[str]:
+    """What the time budget did not allow.
+
+    Args:
+        methods: records of the methods that were tried; ``layers_left`` names layers that one did not reach.
+        out_of_time: methods that were given up or not begun.
+    """
+    left = [(m["method"], len(m["layers_left"])) for m in methods if m.get("layers_left")]
+    texts = [f"the time budget of {budget} s ended in {name}; {n} layers are left as they were" for name, n in left]
+    if out_of_time:
+        texts.append(f"the time budget of {budget} s was too short for: {', '.join(out_of_time)}")
+    return texts
+
+
+def stray_ranges(names: Sequence[str]) -> list[str]:
+    """Ranges of a file that change nothing: a misspelt tensor, or one whose range follows from others."""
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"the ranges file has ranges that nothing here needs: {', '.join(names[:3])}{more}; they are ignored"]
+
+
+def unlike_samples(graph: ir.Graph, statistics: Mapping[str, Statistics]) -> list[str]:
+    """Inputs on whose grid whole samples vanish, because others are hundreds of times larger."""
+    texts = []
+    for name in (v.name or "" for v in graph.inputs):
+        found = statistics.get(name)
+        if found is None or max(-found.low, found.high) <= _LEVELS * found.quietest:
+            continue
+        texts.append(
+            f"samples differ wildly in size: input {name} reaches {max(-found.low, found.high):.3g} in one and only "
+            f"{found.quietest:.3g} in another, which one INT8 grid rounds to zero; check their encoding, or scale the "
+            "input inside the model"
+        )
+    return texts

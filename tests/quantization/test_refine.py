@@ -1,0 +1,108 @@
+"""Refining: what the time budget does not reach stays as it was, and the result says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.clock import Clock, OutOfTime
+from n6convert.quantization.methods import METHODS
+from n6convert.quantization.prepare import prepare
+from n6convert.quantization.refine import refine
+from n6convert.quantization.walk import layers_of
+
+from .nets import cnn, feeds
+
+PLAIN = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
+SOURCE = feeds((1, 3, 16, 16), 6)
+
+
+class Ticking(Clock):
+    """Ends at the given look at it, and counts the looks."""
+
+    def __init__(self, looks: int = 1 << 30) -> None:
+        super().__init__()
+        self.end, self.looks = looks, 0
+
+    @property
+    def ended(self) -> bool:
+        self.looks += 1
+        return self.looks > self.end
+
+
+def integers(model: ir.Model) -> dict[str, list[np.ndarray]]:
+    return {x.name: [x.initializer(i).const_value.numpy() for i in (1, 2)] for x in layers_of(model)}
+
+
+def equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def refined(clock: Clock, otherwise: ir.Model | None = None) -> tuple[ir.Model, ir.Model, list[str]]:
+    int8 = quantize(cnn(), SOURCE, PLAIN).model
+    return int8, *refine(
+        prepare(cnn()), int8, list(SOURCE()), rounding=True, bias=True, otherwise=otherwise, clock=clock
+    )
+
+
+def test_wherever_the_clock_ends_layers_are_refined_whole_or_not_at_all() -> None:
+    clock = Ticking()
+    int8, whole, left = refined(clock)
+    assert left == []
+    before, after = integers(int8), integers(whole)
+    reached = set()
+    for looks in range(0, clock.looks, 23):
+        try:
+            _, found, left = refined(Ticking(looks))
+        except OutOfTime:
+            continue
+        assert list(before)[-len(left) :] == left or not left, "layers are refined in order"
+        for name, numbers in integers(found).items():
+            assert equal(numbers, before[name] if name in left else after[name]), (looks, name)
+        reached.add(len(left))
+    assert len(reached) >= 4, "the clock ended in too few places for this to say anything"
+
+
+def test_layers_that_are_left_become_as_they_were_refined_before() -> None:
+    corrected, _ = refine(
+        prepare(cnn()), quantize(cnn(), SOURCE, PLAIN).model, list(SOURCE()), rounding=False, bias=True
+    )
+    clock = Ticking()
+    refined(clock)
+    _, found, left = refined(Ticking(clock.looks * 2 // 3), corrected)
+    assert 0 < len(left) < len(integers(found))
+    assert all(equal(integers(found)[name], integers(corrected)[name]) for name in left)
+
+
+def test_no_time_at_all_leaves_ranges_and_nearest_rounding() -> None:
+    config = QuantizationConfig(time_budget=1e-9)
+    result = quantize(cnn(), SOURCE, config)
+    costly = [m.name for m in METHODS if m.cost and m.wanted(config)]
+    assert result.facts["methods_out_of_time"] == costly
+    assert all(name in result.facts["warnings"][-1] for name in costly)
+    plain = quantize(cnn(), SOURCE, PLAIN.model_copy(update={"ranges": config.ranges}))
+    assert all(equal(v, integers(plain.model)[n]) for n, v in integers(result.model).items())
+
+
+def test_a_budget_that_ends_inside_rounding_is_reported_with_the_layers_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from n6convert.quantization import methods
+
+    layers = len(integers(quantize(cnn(), SOURCE, PLAIN).model))
+    config = QuantizationConfig(equalization=False, bias_correction="off", time_budget=1000)
+    clock = Ticking()
+    monkeypatch.setattr(methods, "Clock", lambda budget: clock)
+    quantize(cnn(), SOURCE, config)
+    clock.end, clock.looks = clock.looks * 3 // 4, 0
+    facts = quantize(cnn(), SOURCE, config).facts
+    record = facts["methods"][-1]
+    assert record["method"] == "second-order rounding"
+    assert 0 < len(record["layers_left"]) < layers
+    assert f"{len(record['layers_left'])} layers" in facts["warnings"][-1]
+
+
+def test_enough_time_changes_nothing() -> None:
+    free, timed = (quantize(cnn(), SOURCE, QuantizationConfig(time_budget=b)) for b in (None, 10_000.0))
+    assert free.facts["methods"] == timed.facts["methods"] and timed.facts["methods_out_of_time"] == []
+    assert all(equal(v, integers(timed.model)[n]) for n, v in integers(free.model).items())

@@ -1,0 +1,49 @@
+"""Rounding of layers: wide ones go in portions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from n6convert.quantization import QuantizationConfig, quantize, rounding
+from n6convert.quantization.walk import walk_layers
+
+from .nets import parse
+
+PLAIN = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
+
+
+def layer_of(body: str, samples: list[dict], **weights: np.ndarray):
+    int8 = quantize(parse(body, **weights), lambda: iter(samples), PLAIN).model
+    return next(walk_layers(int8, samples))
+
+
+@pytest.mark.parametrize("kind", ["linear", "grouped"])
+def test_wide_layers_are_rounded_in_portions_and_still_gain(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    mix = rng.standard_normal((10, 96))
+    samples = [{"x": (rng.standard_normal((64, 10)) @ mix).astype(np.float32)} for _ in range(4)]
+    w = (rng.standard_normal((24, 96)) / 10).astype(np.float32)
+    body = "net (float[64,96] x) => (float[64,24] y) { y = Gemm<transB=1>(x, w, b) }"
+    if kind == "grouped":
+        samples = [{"x": s["x"].T.reshape(1, 96, 8, 8)} for s in samples]
+        w = np.ascontiguousarray(w[:, :48]).reshape(24, 48, 1, 1)
+        body = "net (float[1,96,8,8] x) => (float[1,24,8,8] y) { y = Conv<group=2>(x, w, b) }"
+    b = np.zeros(24, np.float32)
+    layer = layer_of(body, samples, w=w, b=b)
+    groups = 2 if kind == "grouped" else 1
+    size = 96 // groups
+    whole = rounding.second_moments(layer, size, groups)
+    monkeypatch.setattr(rounding, "_WIDEST", 40)
+    portions = rounding.second_moments(layer, size, groups)
+    assert sum(len(m) for m in portions) == 96 and max(len(m) for m in portions) <= 20
+    first = len(portions[0])
+    np.testing.assert_allclose(portions[0], whole[0][:first, :first], rtol=1e-6)
+
+    def error(values: np.ndarray) -> float:
+        gaps = np.split((values.reshape(24, -1) - w.reshape(24, -1)), groups)
+        return float(sum(np.einsum("oi,ij,oj->", g, h, g) for g, h in zip(gaps, whole, strict=True)))
+
+    before = error(layer.weight())
+    rounding.round_layer(layer, w)
+    assert error(layer.weight()) < 0.7 * before
