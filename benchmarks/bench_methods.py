@@ -30,11 +30,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "min-max": {},
     "mse ranges": {"ranges": "mse"},
     "equalization": {"equalization": True},
+    "split products": {"split_products": True},
     "bias correction": {"bias_correction": "sequential"},
     "analytic bias": {"bias_correction": "analytic"},
     "rounding": {"rounding": "second-order"},
 }
-PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}
+PLAIN: dict[str, Any] = {
+    "ranges": "minmax", "equalization": False, "split_products": False, "bias_correction": "off", "rounding": "nearest"
+}  # fmt: skip
 
 
 def main() -> None:

@@ -37,7 +37,8 @@ def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:
     """The same work that onnxruntime's min-max run does."""
-    ours(model, feeds, out, ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+    off: dict[str, Any] = {"equalization": False, "split_products": False, "bias_correction": False}
+    ours(model, feeds, out, ranges="minmax", rounding="nearest", **off)
 
 
 def inference(model: Path, feeds: Feeds, out: Path) -> None:

@@ -31,6 +31,11 @@ class QuantizationConfig(BaseModel):
     equalization_strength: float | None = Field(
         default=None, gt=0, le=1, description="1: channels become equally large; null: as far as the least noise asks"
     )
+    split_products: bool = Field(
+        default=True,
+        description="attention products in two parts where int8 rounds them coarsely; costs time on the NPU, so it is "
+        "tried only while the outputs' SQNR is below 20 dB",
+    )
     bias_correction: Annotated[Bias, BeforeValidator(_from_bool, json_schema_input_type=Bias | bool)] = Field(
         default="sequential",
         description="bring channel means back to float: layer after layer on samples, or `analytic` without data, from "

@@ -27,11 +27,16 @@ from n6convert.quantization.plan import Plan
 from n6convert.quantization.qdq import write_qdq
 from n6convert.quantization.refine import refine
 from n6convert.quantization.scores import without_hidden
+from n6convert.quantization.split_products import split_products
 from n6convert.quantization.wide_norm import widen_norms
 from n6convert.quantization.zero_points import CheapZeroPoints, cheapen
 
 __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 
+#: SQNR in dB of outputs from which on nothing that costs time on the NPU is tried
+_GOOD = 20.0
+#: split products take noise away that long sequences have; held-back ones may be short and show next to nothing
+_UNSEEN = 0.2
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -127,12 +132,14 @@ class Method:
         cost: about how many times it runs the model over the samples; the list is sorted by it.
         wanted: whether the recipe asks for it.
         attempt: makes a candidate from the best one so far; None when there is nothing to do.
+        slack_db: by how much held-back samples may say that it is worse and it is kept all the same.
     """
 
     name: str
     cost: float
     wanted: Callable[[QuantizationConfig], bool]
     attempt: Callable[[Workshop, Candidate], Candidate | None]
+    slack_db: float = 0.0
 
 
 def _minmax(shop: Workshop, best: Candidate) -> Candidate | None:
@@ -183,6 +190,18 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
     return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
+def _split_products(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Attention products in two parts, which cost the NPU time: only while the outputs are far from float."""
+    if best.verdict.sqnr_db >= _GOOD:
+        return None
+    prepared, products = split_products(best.prepared, shop.samples, shop.config.threads)
+    if not products:
+        return None
+    trial = shop.quantized(prepared)
+    trials = [t for t in (trial, _even(shop, trial)) if t is not None]
+    return replace(max(trials, key=lambda t: t.verdict.closeness_db), notes={"products": products})
+
+
 def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them."""
     kind = shop.config.bias_correction
@@ -191,14 +210,19 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
 
 
 def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
-    """Weights rounded so that their errors cancel on the samples, with bias correction where that helped before."""
-    return shop.refined(best, rounding=True, bias=best.bias)
+    """Weights rounded so that their errors cancel on the samples, with bias correction where that helps both."""
+    trial = shop.refined(best, rounding=True, bias=best.bias)
+    if best.bias == "off" or trial.verdict.closeness_db > best.verdict.closeness_db:
+        return trial
+    alone = shop.refined(best, rounding=True, bias="off")
+    return max(trial, alone, key=lambda t: t.verdict.closeness_db)
 
 
 METHODS = (
     Method("ranges: minmax", 0, lambda c: True, _minmax),
     Method("outlier channels", 2, lambda c: c.equalization and c.ranges_file is None, _outliers),
     Method("equalization", 2, lambda c: c.equalization and c.ranges_file is None, _equalization),
+    Method("split products", 2, lambda c: c.split_products and c.ranges_file is None, _split_products, _UNSEEN),
     Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction),
     Method("second-order rounding", 5, lambda c: c.rounding == "second-order", _rounding),
 )

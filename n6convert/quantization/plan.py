@@ -102,7 +102,8 @@ def fit_weight(
 def _errors(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared rounding error of each row whose largest weight keeps inside the codes."""
     gaps = rows - np.rint(rows / scales[:, None]) * scales[:, None]
-    return np.einsum("ij,ij->i", gaps, gaps)
+    errors: NDArray[np.float32] = np.einsum("ij,ij->i", gaps, gaps)
+    return errors
 
 
 def _rounded(weight: NDArray[np.float32], axis: int, scales: NDArray[np.float32]) -> QuantizedWeight:

@@ -151,7 +151,7 @@ class _Job:
         if trial is None:
             return best
         self._note_floor(method.name, trial)
-        kept = self._rank(trial) > self._rank(best)
+        kept = self._rank(trial, method.slack_db) > self._rank(best)
         self._record(method.name, trial, kept)
         return trial if kept else best
 
@@ -159,9 +159,9 @@ class _Job:
         if method == _UNCLIPPED:
             self.least = candidate.verdict.sqnr_db - _TOLERANCE
 
-    def _rank(self, candidate: Candidate) -> tuple[bool, float]:
+    def _rank(self, candidate: Candidate, slack_db: float = 0.0) -> tuple[bool, float]:
         """Closer to float is better, but nothing that min-max ranges beat in plain SQNR."""
-        return candidate.verdict.sqnr_db >= self.least, candidate.verdict.closeness_db
+        return candidate.verdict.sqnr_db >= self.least, candidate.verdict.closeness_db + slack_db
 
     def _record(self, method: str, trial: Candidate, kept: bool) -> None:
         found = {"sqnr_db": round(trial.verdict.sqnr_db, 3), "closeness_db": round(trial.verdict.closeness_db, 3)}

@@ -258,3 +258,30 @@ def test_a_reader_of_two_branches_judges_them_together() -> None:
     assert [(r["tensors"], r["channels"]) for r in records] == [(2, 12)]
     sample = next(feeds((1, 3, 8, 8), seed=4)())
     assert max_relative_difference(run_model(model, sample)["y"], run_model(even, sample)["y"]) < 1e-5
+
+
+def test_factors_of_places_pass_through_pointwise_convolutions_without_bias() -> None:
+    """Bilinear resizing written as convolutions over rows: network channels lie along the width there."""
+    rng = np.random.default_rng(0)
+    size = np.geomspace(0.05, 20, 8).astype(np.float32)
+    body = """
+    net (float[1,3,4,4] x) => (float[1,2,4,6] y) {
+      a = Conv(x, w1)
+      t = Transpose <perm = [0, 2, 1, 3]> (a)
+      u = Conv(t, rows)
+      v = Transpose <perm = [0, 2, 1, 3]> (u)
+      f = Reshape(v, wide)
+      y = Conv(f, w2)
+    }"""
+    weights = {
+        "w1": rng.standard_normal((8, 3, 1, 1)) * size[:, None, None, None],
+        "rows": np.abs(rng.standard_normal((6, 4, 1, 1))),
+        "w2": rng.standard_normal((2, 8, 1, 1)) / size[None, :, None, None],
+    }
+    arrays = {n: w.astype(np.float32) for n, w in weights.items()} | {"wide": np.array([1, 8, 4, 6], np.int64)}
+    model = prepare(parse(body, **arrays))
+    samples = [{"x": rng.standard_normal((1, 3, 4, 4)).astype(np.float32)} for _ in range(4)]
+    even, records = equalize(model, samples)
+    assert [r["channels"] for r in records] == [8]
+    before, after = (run_model(m, samples[0])["y"] for m in (model, even))
+    assert max_relative_difference(before, after) < 1e-5

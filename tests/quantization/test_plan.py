@@ -1,0 +1,43 @@
+"""Weight scales: no row is worse than with the plain scale, and rows that had a grid are exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from n6convert.quantization.plan import fit_weight, quantize_weight
+
+
+def errors(weight: np.ndarray, found: np.ndarray) -> np.ndarray:
+    return np.square(weight - found).reshape(weight.shape[0], -1).sum(1)
+
+
+@pytest.mark.parametrize("largest", [127, 126, 100, 90, 30])
+def test_weights_that_had_a_grid_are_exact(largest: int) -> None:
+    rng = np.random.default_rng(largest)
+    codes = rng.integers(-largest, largest + 1, (5, 40))
+    codes[:, 0] = largest
+    weight = (codes * rng.uniform(0.001, 1, (5, 1))).astype(np.float32)
+    assert np.allclose(fit_weight(weight, 0).values(), weight, rtol=1e-5, atol=0)
+
+
+def test_a_resizing_kernel_is_exact() -> None:
+    weight = np.array([[0.25, 0.75], [0.75, 0.25]], np.float32)[:, :, None, None]
+    assert not np.array_equal(quantize_weight(weight, 0).values(), weight)
+    assert np.array_equal(fit_weight(weight, 0).values(), weight)
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 3, 3), (4, 1, 3, 3), (8, 2000), (3, 0), (1, 1)])
+def test_no_row_is_worse_than_with_the_plain_scale(shape: tuple[int, ...]) -> None:
+    weight = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    fitted, plain = fit_weight(weight, 0), quantize_weight(weight, 0)
+    assert (errors(weight, fitted.values()) <= errors(weight, plain.values()) * (1 + 1e-5)).all()
+    assert np.abs(fitted.codes.astype(int)).max(initial=0) <= 127
+
+
+def test_rows_of_zeros_and_scales_that_a_bias_asks_for_are_kept() -> None:
+    weight = np.zeros((3, 4), np.float32)
+    weight[1] = [1, -0.5, 0.25, 0]
+    least = np.array([0.5, 0.5, 0.0], np.float32)
+    found = fit_weight(weight, 0, least)
+    assert (found.scales[:2] >= least[:2]).all() and not found.codes[[0, 2]].any()
