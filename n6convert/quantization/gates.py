@@ -101,7 +101,7 @@ def _channel_axis(value: ir.Value) -> int | None:
 def _unevenness(
     model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Sample], threads: int | None
 ) -> list[float]:
-    """Largest over median peak of the channels of each gate."""
+    """Largest over median peak of the channels of each gate, above zero: below it the product is small."""
     if not gates:
         return []
     names = list(dict.fromkeys(g.x.name or "" for g in gates))
@@ -110,7 +110,7 @@ def _unevenness(
     for sample in samples:
         values = session.run({n: sample[n] for n in session.inputs})
         for gate, peak in zip(gates, peaks, strict=True):
-            array = np.abs(np.moveaxis(values[gate.x.name or ""], gate.axis, 0))
+            array = np.maximum(np.moveaxis(values[gate.x.name or ""], gate.axis, 0), 0)
             np.maximum(peak, array.reshape(peak.size, -1).max(1), out=peak)
     return [float(p.max() / max(float(np.median(p)), 1e-30)) for p in peaks]
 
