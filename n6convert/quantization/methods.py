@@ -35,6 +35,8 @@ __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 
 #: SQNR in dB of outputs from which on nothing that costs time on the NPU is tried
 _GOOD = 20.0
+#: less than few held-back samples can tell; means that are right are right for other samples too
+_TIE = 0.1
 #: split products take noise away that long sequences have; held-back ones may be short and show next to nothing
 _UNSEEN = 0.2
 #: an equalized model must be the same function to this share of its output's range
@@ -203,10 +205,16 @@ def _split_products(shop: Workshop, best: Candidate) -> Candidate | None:
 
 
 def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
-    """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them."""
+    """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them.
+
+    Without clipping as well: what clipping saves is often a shift of means, which this takes away at no cost.
+    """
     kind = shop.config.bias_correction
-    trial = shop.refined(best, rounding=False, bias=kind)
-    return replace(trial, notes={"kind": kind, **trial.notes})
+    starts = [s for s in (best, _minmax(shop, best)) if s is not None]
+    trials = [shop.refined(s, rounding=False, bias=kind) for s in starts]
+    trial = max(trials, key=lambda t: t.verdict.closeness_db)
+    ranges = {"ranges": "minmax"} if trial is not trials[0] else {}
+    return replace(trial, notes={"kind": kind, **ranges, **trial.notes})
 
 
 def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
@@ -223,6 +231,6 @@ METHODS = (
     Method("outlier channels", 2, lambda c: c.equalization and c.ranges_file is None, _outliers),
     Method("equalization", 2, lambda c: c.equalization and c.ranges_file is None, _equalization),
     Method("split products", 2, lambda c: c.split_products and c.ranges_file is None, _split_products, _UNSEEN),
-    Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction),
+    Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction, _TIE),
     Method("second-order rounding", 5, lambda c: c.rounding == "second-order", _rounding),
 )
