@@ -16,6 +16,8 @@ __all__ = ["Plan", "QuantizedWeight", "along", "fit_weight", "quantize_weight"]
 _LARGEST_CODES = range(CODE_MAX, CODE_MAX // 2, -1)
 #: weights of a channel by which those are ranked
 _LOOKED_AT = 256
+#: weights whose errors are computed together
+_AT_ONCE = 1 << 22
 
 
 @dataclass
@@ -100,9 +102,13 @@ def fit_weight(
 
 
 def _errors(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared rounding error of each row whose largest weight keeps inside the codes."""
-    gaps = rows - np.rint(rows / scales[:, None]) * scales[:, None]
-    errors: NDArray[np.float32] = np.einsum("ij,ij->i", gaps, gaps)
+    """Squared rounding error of each row whose largest weight keeps inside the codes; a portion of rows at a time."""
+    errors = np.empty_like(scales)
+    count = max(_AT_ONCE // max(rows.shape[1], 1), 1)
+    for start in range(0, len(rows), count):
+        part, steps = rows[start : start + count], scales[start : start + count, None]
+        gaps = part - np.rint(part / steps) * steps
+        errors[start : start + count] = np.einsum("ij,ij->i", gaps, gaps)
     return errors
 
 
