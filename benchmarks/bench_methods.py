@@ -35,9 +35,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "analytic bias": {"bias_correction": "analytic"},
     "rounding": {"rounding": "second-order"},
 }
-PLAIN: dict[str, Any] = {
-    "ranges": "minmax", "equalization": False, "split_products": False, "bias_correction": "off", "rounding": "nearest"
-}  # fmt: skip
+PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}
 
 
 def main() -> None:

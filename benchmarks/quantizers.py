@@ -37,8 +37,7 @@ def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:
     """The same work that onnxruntime's min-max run does."""
-    off: dict[str, Any] = {"equalization": False, "split_products": False, "bias_correction": False}
-    ours(model, feeds, out, ranges="minmax", rounding="nearest", **off)
+    ours(model, feeds, out, ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
 
 
 def inference(model: Path, feeds: Feeds, out: Path) -> None:

@@ -32,9 +32,8 @@ class QuantizationConfig(BaseModel):
         default=None, gt=0, le=1, description="1: channels become equally large; null: as far as the least noise asks"
     )
     split_products: bool = Field(
-        default=True,
-        description="attention products in two parts where int8 rounds them coarsely; costs time on the NPU, so it is "
-        "tried only while the outputs' SQNR is below 20 dB",
+        default=False,
+        description="attention sums in two parts where int8 rounds their products coarsely; costs time on the NPU",
     )
     bias_correction: Annotated[Bias, BeforeValidator(_from_bool, json_schema_input_type=Bias | bool)] = Field(
         default="sequential",

@@ -33,8 +33,6 @@ from n6convert.quantization.zero_points import CheapZeroPoints, cheapen
 
 __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 
-#: SQNR in dB of outputs from which on nothing that costs time on the NPU is tried
-_GOOD = 20.0
 #: less than few held-back samples can tell; means that are right are right for other samples too
 _TIE = 0.1
 #: split products take noise away that long sequences have; held-back ones may be short and show next to nothing
@@ -193,9 +191,7 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
 
 
 def _split_products(shop: Workshop, best: Candidate) -> Candidate | None:
-    """Attention products in two parts, which cost the NPU time: only while the outputs are far from float."""
-    if best.verdict.sqnr_db >= _GOOD:
-        return None
+    """Attention sums in two parts, which cost the NPU time."""
     prepared, products = split_products(best.prepared, shop.samples, shop.config.threads)
     if not products:
         return None

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAIN", "Quantize"]
 
 #: no accuracy method: nothing that only pays for answers that mean something
-PLAIN: dict[str, Any] = {
-    "equalization": False, "split_products": False, "bias_correction": "off", "rounding": "nearest"
-}  # fmt: skip
+PLAIN: dict[str, Any] = {"equalization": False, "bias_correction": "off", "rounding": "nearest"}
 
 
 class Quantize(Stage):

@@ -12,7 +12,7 @@ from n6convert.quantization import QuantizationConfig, quantize
 from .nets import parse
 
 ROWS, PLACES = 8, 32
-CONFIG = QuantizationConfig(equalization=False, split_products=False, bias_correction="off", rounding="nearest")
+CONFIG = QuantizationConfig(equalization=False, bias_correction="off", rounding="nearest")
 
 
 def steps(reader: str = "") -> ir.Model:
