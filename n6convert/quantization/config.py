@@ -46,7 +46,7 @@ class QuantizationConfig(BaseModel):
     zero_points: Literal["speed", "balanced", "accuracy"] = Field(
         default="accuracy", description="zero points -128 and 0 at convolution inputs save cycles and may cost accuracy"
     )
-    refine_samples: int = Field(default=32, ge=1, description="calibration samples that refine the layers, at most")
+    refine_samples: int = Field(default=64, ge=1, description="calibration samples that refine the layers, at most")
     time_budget: float | None = Field(
         default=None,
         gt=0,
