@@ -14,9 +14,11 @@ from n6convert.stages.base import Inputs, Stage, StageResult
 from n6convert.stages.noise import Noise
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from n6convert.metrics.base import Metric, Score
     from n6convert.numerics import Session
-    from n6convert.plugin import Outputs, Sample
+    from n6convert.plugin import Feeds, Outputs, Sample
     from n6convert.run import Run
     from n6convert.samples.base import SampleSource
 
@@ -46,7 +48,7 @@ class Evaluate(Stage):
         from n6convert.numerics import Session
 
         pair = Pair(run, Session(inputs["export"].model_path), Session(inputs["quantize"].model_path))
-        facts: dict[str, Any] = {"sqnr_db": _sqnr(pair, run)}
+        facts: dict[str, Any] = {"sqnr_db": _sqnr(pair, run, inputs["export"].load().graph)}
         if run.recipe.evaluation.source is None and not _needs_no_labels(run):
             return StageResult(facts, files=pair.pictures)
         facts |= _accuracy(pair, run, inputs["quantize"].facts["samples"])
@@ -62,15 +64,14 @@ class Pair:
     quantized: Session
     pictures: dict[str, bytes] = field(default_factory=dict)
 
-    def outputs(self, sample: Sample) -> tuple[Outputs, Outputs]:
+    def outputs(self, feeds: Feeds) -> tuple[Outputs, Outputs]:
         """Both models' outputs under the float model's names; outputs are matched by position."""
-        feeds = self.run.encode(sample)
         a, b = self.reference.run(feeds), self.quantized.run(feeds)
         return a, dict(zip(a, b.values(), strict=True))
 
     def predictions(self, sample: Sample) -> tuple[Any, Any]:
         plugin = self.run.ready_plugin
-        outputs = self.outputs(sample)
+        outputs = self.outputs(self.run.encode(sample))
         with guarded(self.run, f"decode of sample {sample.id}"):
             return plugin.decode(outputs[0], sample), plugin.decode(outputs[1], sample)
 
@@ -87,14 +88,18 @@ class Pair:
             self.pictures[f"{PICTURES}/{len(self.pictures):02d}-{stem}.png"] = stream.getvalue()
 
 
-def _sqnr(pair: Pair, run: Run) -> dict[str, float | None]:
-    """SQNR in dB of each output over the held-back samples; None for equal outputs."""
+def _sqnr(pair: Pair, run: Run, graph: ir.Graph) -> dict[str, float | None]:
+    """SQNR in dB of each output over the held-back samples, without their padding; None for equal outputs."""
+    from n6convert.quantization.padding import tokens_of, without_padding
+
     noise: dict[str, Noise] = {}
     show = run.recipe.evaluation.source is None and run.weights.trained and not run.sampling.source.synthetic
     for sample in run.sampling.judging():
-        reference, quantized = pair.outputs(sample)
+        feeds = run.encode(sample)
+        reference, quantized = pair.outputs(feeds)
+        tokens = tokens_of(graph, feeds)
         for name, array in reference.items():
-            noise.setdefault(name, Noise()).add(array, quantized[name])
+            noise.setdefault(name, Noise()).add(*(without_padding(a, tokens) for a in (array, quantized[name])))
         if show:
             pair.draw(sample, *pair.predictions(sample))
     return {name: n.sqnr_db for name, n in noise.items()}
