@@ -34,8 +34,8 @@ _RECIPES = """# Recipe reference
 
 Made from the schema. `n6convert recipe MODEL` prints the full effective recipe of a model, ready to save and change;
 `n6convert recipe --schema` prints the JSON Schema for editors. A recipe may start with `extends: NAME_OR_PATH`, one
-level deep. A recipe with a section `sweep` (lists of values by dotted key) is a grid for `n6convert sweep`. On the command line
-every key is reached by `--set key=value`.
+level deep. A recipe with a section `sweep` (lists of values by dotted key) is a grid for `n6convert sweep`. On the
+command line every key is reached by `--set key=value`.
 
 {tables}
 """
@@ -54,6 +54,29 @@ def on_files(files: Files, config: Any) -> Files:
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Fill the tables of the quantization page."""
+    if page.file.src_uri != "quantization.md":
+        return markdown
+    return markdown.replace("<!-- methods -->", "\n".join(_methods())).replace("<!-- causes -->", "\n".join(_causes()))
+
+
+def _methods() -> Iterator[str]:
+    from inspect import getdoc
+
+    from n6convert.quantization.methods import METHODS
+
+    yield from ("| method | what it does | time, in runs over the samples |", "|---|---|---|")
+    for method in METHODS:
+        yield f"| {method.name} | {_cell(getdoc(method.attempt) or '')} | {method.cost:g} |"
+
+
+def _causes() -> Iterator[str]:
+    from n6convert.quantization.sensitivity import CAUSES
+
+    return (f"| {cause} | {_cell(seen)} | {_cell(remedy)} |" for cause, (seen, remedy) in CAUSES.items())
 
 
 def _rules() -> Iterator[str]:

@@ -21,7 +21,7 @@ from n6convert.quantization.mixed import mixed_outputs
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
-from n6convert.quantization.sensitivity import tensor_sqnr, worst
+from n6convert.quantization.sensitivity import tensor_errors, worst
 from n6convert.quantization.zero_points import CheapZeroPoints
 
 __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
@@ -168,11 +168,11 @@ class _Job:
         self.methods.append({"method": method, **found, "kept": kept, **trial.notes})
 
     def _facts(self, best: Candidate) -> dict[str, Any]:
-        sqnr = tensor_sqnr(best.prepared, best.model, best.plan, (self.held_back or self.shop.few)[:2])
+        errors = tensor_errors(best.prepared, best.model, best.plan, (self.held_back or self.shop.few)[:2])
         tensors = [
-            {"name": n, "scale": g.scale, "zero_point": g.zero_point, "sqnr_db": sqnr[n]}
+            {"name": n, "scale": g.scale, "zero_point": g.zero_point, "sqnr_db": errors[n].sqnr_db}
             for n, g in best.plan.grids.items()
-            if n in sqnr
+            if n in errors
         ]
         return {
             "tensors": tensors,
@@ -180,7 +180,7 @@ class _Job:
             "methods_not_needed": self.not_needed,
             "methods_out_of_time": self.out_of_time,
             "ranges": best.found.chosen,
-            "worst": worst(sqnr, best.found.statistics, best.plan, best.prepared.graph),
+            "worst": worst(errors, best.found.statistics, best.plan, best.prepared.graph),
             "outputs_sqnr_db": best.verdict.outputs_sqnr_db,
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,27 +18,67 @@ from n6convert.quantization.normalize import constant, new_constant, static_dims
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.subgraph import with_outputs
 
-__all__ = ["explain", "leave_one_out", "one_at_a_time", "tensor_sqnr", "worst"]
+__all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "one_at_a_time", "tensor_errors", "worst"]
 
 Sample = Mapping[str, NDArray[Any]]
 #: values of all tensors that are looked at together, at most
 _VALUES = 1 << 23
-_REMEDIES = {
-    "outlier channel": "equalization evens channels out; or split the channel off in the model",
-    "mixed range": "give the parts outputs of their own instead of one Concat (boxes and scores, pixels and shares)",
-    "saturation": "set a wider range in ranges.json, or `ranges: minmax`",
-    "tiny scale": "the tensor is almost constant: check that it is used, or fold it",
-    "inherited": "the error comes from tensors before it; mend those first",
+#: codes of the median value below which a few large values are blamed for the step
+_FEW_CODES = 4.0
+#: dB that 8 bits leave a bell-shaped tensor whose grid ends at four deviations
+_FINE = 40.0
+#: how much wider one operand of a Concat may be than another, and what was seen than the grid
+_WIDER, _BEYOND = 8.0, 1.5
+#: scale below which a tensor is as good as constant
+_TINY = 1e-6
+#: cause: how it is seen, and what to do about it; in the order in which they are looked for
+CAUSES = {
+    "mixed range": (
+        f"a Concat of tensors of which one reaches {_WIDER:g} times as far as another",
+        "give the parts outputs of their own instead of one Concat (boxes and scores, pixels and shares)",
+    ),
+    "tiny scale": (f"a step below {_TINY:g}", "the tensor is almost constant: check that it is used, or fold it"),
+    "saturation": (
+        f"values reach {_BEYOND:g} times as far as the grid",
+        "set a wider range in ranges.json, or `ranges: minmax`",
+    ),
+    "outlier channel": (
+        f"half of the values lie within {_FEW_CODES:g} codes of zero: a few large ones take the grid",
+        "equalization evens channels out; or split the channel off in the model",
+    ),
+    "eight bits": (f"{_FINE:g} dB or more", "none needed: its values fill the grid as well as 8 bits allow"),
+    "inherited": ("a tensor in front has the same error, or few codes", "mend the tensors in front of it first"),
+    "weights": (
+        "nothing of the above",
+        "rounded weights in front of it, or a difference of large numbers: `rounding: second-order`, `bias_correction`",
+    ),
 }
+#: values of one tensor and sample on which the median is looked for
+_MEDIAN_OF = 1 << 16
 
 
-def tensor_sqnr(float_model: ir.Model, model: ir.Model, plan: Plan, samples: Sequence[Sample]) -> dict[str, float]:
-    """SQNR in dB of each activation of the INT8 model against float, all earlier errors included."""
+@dataclass(frozen=True)
+class TensorError:
+    """How one activation of the INT8 model differs from float.
+
+    Attributes:
+        sqnr_db: signal to noise, all earlier errors included.
+        median_codes: by how many codes the median of the values that are not zero lies away from zero.
+    """
+
+    sqnr_db: float
+    median_codes: float
+
+
+def tensor_errors(
+    float_model: ir.Model, model: ir.Model, plan: Plan, samples: Sequence[Sample]
+) -> dict[str, TensorError]:
+    """The error of each activation of the INT8 model against float, by name."""
     pairs = _dequantized(model)
     names = [n for n in plan.grids if n in pairs and n not in plan.absorbed_inputs]
-    found: dict[str, float] = {}
+    found: dict[str, TensorError] = {}
     for part in _portions(float_model.graph, names):
-        found |= _portion_sqnr(float_model, model, {n: pairs[n] for n in part}, samples)
+        found |= _portion_errors(float_model, model, plan, {n: pairs[n] for n in part}, samples)
     return found
 
 
@@ -56,14 +97,14 @@ def _portions(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _portion_sqnr(
-    float_model: ir.Model, model: ir.Model, pairs: Mapping[str, str], samples: Sequence[Sample]
-) -> dict[str, float]:
+def _portion_errors(
+    float_model: ir.Model, model: ir.Model, plan: Plan, pairs: Mapping[str, str], samples: Sequence[Sample]
+) -> dict[str, TensorError]:
     inputs = {v.name for v in float_model.graph.inputs}
     inner = [n for n in pairs if n not in inputs]
     exact = Session(with_outputs(float_model, inner)) if inner else None
     rounded = Session(with_outputs(model, list(pairs.values())), optimize=False)
-    signal, noise = dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0)
+    signal, noise, median = dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0)
     for sample in samples:
         reference = {**sample, **(exact.run({n: sample[n] for n in exact.inputs}) if exact else {})}
         found = rounded.run({n: sample[n] for n in rounded.inputs})
@@ -71,7 +112,14 @@ def _portion_sqnr(
             gap = found.pop(dequantized).astype(np.float64) - reference[name]
             signal[name] += float(np.sum(reference[name].astype(np.float64) ** 2))
             noise[name] += float(np.sum(gap**2))
-    return {n: _decibel(signal[n], noise[n]) for n in pairs}
+            median[name] += _median(reference[name]) / len(samples)
+    return {n: TensorError(_decibel(signal[n], noise[n]), median[n] / plan.grids[n].scale) for n in pairs}
+
+
+def _median(values: NDArray[Any]) -> float:
+    """Median distance from zero of the values that are not zero; 0 without any."""
+    flat = np.abs(values.reshape(-1)[:: -(-values.size // _MEDIAN_OF) or 1])
+    return float(np.median(flat[flat > 0])) if flat.any() else 0.0
 
 
 def one_at_a_time(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
@@ -86,14 +134,14 @@ def leave_one_out(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[s
 
 
 def worst(
-    sqnr: Mapping[str, float], statistics: Mapping[str, Any], plan: Plan, graph: ir.Graph, count: int = 10
+    errors: Mapping[str, TensorError], statistics: Mapping[str, Any], plan: Plan, graph: ir.Graph, count: int = 10
 ) -> list[dict[str, Any]]:
     """The tensors with the least SQNR, each with its grid, its values, its likely cause and a remedy."""
     by_name = {v.name: v for node in graph for v in node.outputs}
-    ranked = sorted(sqnr, key=lambda n: sqnr[n])[:count]
+    ranked = sorted(errors, key=lambda n: errors[n].sqnr_db)[:count]
     return [
-        {"name": n, "sqnr_db": sqnr[n]}
-        | explain(n, by_name.get(n), sqnr, statistics.get(n), plan)
+        {"name": n, "sqnr_db": errors[n].sqnr_db, "median_codes": errors[n].median_codes}
+        | explain(n, by_name.get(n), errors, statistics.get(n), plan)
         | _picture(plan.grids[n], statistics.get(n))
         for n in ranked
     ]
@@ -107,29 +155,33 @@ def _picture(grid: Grid, statistics: Any) -> dict[str, Any]:
 
 
 def explain(
-    name: str, value: ir.Value | None, sqnr: Mapping[str, float], statistics: Any, plan: Plan
+    name: str, value: ir.Value | None, errors: Mapping[str, TensorError], statistics: Any, plan: Plan
 ) -> dict[str, str]:
     """The likely cause of a tensor's error, and what to do about it."""
-    cause = _cause(name, value, sqnr, statistics, plan)
-    return {"cause": cause, "remedy": _REMEDIES[cause]}
+    cause = _cause(name, value, errors, statistics, plan)
+    return {"cause": cause, "remedy": CAUSES[cause][1]}
 
 
-def _cause(name: str, value: ir.Value | None, sqnr: Mapping[str, float], statistics: Any, plan: Plan) -> str:
+def _cause(name: str, value: ir.Value | None, errors: Mapping[str, TensorError], statistics: Any, plan: Plan) -> str:
     producer = value.producer() if value is not None else None
-    names = [v.name or "" for v in (producer.inputs if producer else ()) if v is not None]
-    before = [sqnr[n] for n in names if n in sqnr]
-    if before and min(before) < sqnr[name] + 3:
-        return "inherited"
-    grid = plan.grids[name]
+    operands = [v.name or "" for v in (producer.inputs if producer else ()) if v is not None]
+    grid, found = plan.grids[name], errors[name]
     if producer is not None and producer.op_type == "Concat":
-        spans = [plan.grids[v.name or ""].scale for v in producer.inputs if v is not None and v.name in plan.grids]
-        if spans and max(spans) > 8 * min(spans):
+        spans = [plan.grids[n].scale for n in operands if n in plan.grids]
+        if spans and max(spans) > _WIDER * min(spans):
             return "mixed range"
-    if grid.scale < 1e-6:
+    if grid.scale < _TINY:
         return "tiny scale"
-    if statistics is not None and (statistics.low < grid.low * 1.5 - 1e-9 or statistics.high > grid.high * 1.5 + 1e-9):
+    low, high = grid.low * _BEYOND - 1e-9, grid.high * _BEYOND + 1e-9
+    if statistics is not None and (statistics.low < low or statistics.high > high):
         return "saturation"
-    return "outlier channel"
+    if found.median_codes < _FEW_CODES:
+        return "outlier channel"
+    if found.sqnr_db >= _FINE:
+        return "eight bits"
+    before = [errors[n] for n in operands if n in errors]
+    spoiled = any(e.sqnr_db < found.sqnr_db + 3 or e.median_codes < _FEW_CODES for e in before)
+    return "inherited" if spoiled else "weights"
 
 
 def _dequantized(model: ir.Model) -> dict[str, str]:

@@ -71,6 +71,16 @@ def test_every_tensor_has_its_sqnr_and_the_worst_a_cause_and_a_remedy() -> None:
     json.dumps(result.facts)
 
 
+def test_causes_follow_from_values_and_errors() -> None:
+    """A huge channel, values that fill their grid, and a sum in which large weights cancel."""
+    causes = {r["name"]: r["cause"] for r in quantize(spoiled(), feeds((1, 8, 8, 8)), PLAIN).facts["worst"]}
+    assert causes == {"a": "outlier channel", "x": "eight bits", "y": "inherited"}
+    body = "net (float[1,2,8,8] x) => (float[1,1,8,8] y) { xx = Concat<axis=1>(x, x) y = Conv(xx, w) }"
+    cancelling = parse(body, w=np.array([10, 3.33, -10, -3.3], np.float32).reshape(1, 4, 1, 1))
+    causes = {r["name"]: r["cause"] for r in quantize(cancelling, feeds((1, 2, 8, 8)), PLAIN).facts["worst"]}
+    assert (causes["y"], causes["x"]) == ("weights", "eight bits")
+
+
 def test_methods_are_kept_only_when_they_help_on_held_back_samples() -> None:
     held_back = feeds((1, 3, 16, 16), 4, seed=5)
     result = quantize(cnn(), feeds((1, 3, 16, 16), 8), QuantizationConfig(), held_back=held_back)
