@@ -13,7 +13,16 @@ from onnx_ir.passes import common
 from n6convert.errors import GraphError, RecipeError, SourceError
 from n6convert.lint.prepare import infer_shapes
 
-__all__ = ["cut", "fix_shapes", "refuse_quantized", "settle_shapes", "to_float32", "upgrade_opset", "zeros"]
+__all__ = [
+    "cut",
+    "fix_shapes",
+    "refuse_quantized",
+    "refuse_unknown",
+    "settle_shapes",
+    "to_float32",
+    "upgrade_opset",
+    "zeros",
+]
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _MIN_OPSET = 13
@@ -30,6 +39,22 @@ def refuse_quantized(model: ir.Model, place: object) -> None:
             place=place,
             found=", ".join(sorted(kinds)),
             remedy="give the float model; `n6convert lint FILE` and `n6convert estimate FILE` judge this one as it is",
+        )
+
+
+def refuse_unknown(model: ir.Model) -> None:
+    """Raise GraphError for operators that neither ONNX nor the model itself defines, such as TFLite's custom ones."""
+    from onnx import defs
+
+    unknown = [n for n in model.graph if not n.domain and not defs.has(n.op_type)]
+    if unknown:
+        reads = [v.name for v in unknown[0].inputs if v is not None and v.name and not v.is_initializer()]
+        raise GraphError(
+            "the model calls operators that ONNX does not have",
+            place=unknown[0].name or unknown[0].op_type,
+            found=", ".join(sorted({n.op_type for n in unknown})),
+            remedy="end the network in front of them and do the rest on the host: "
+            f"`--set options.outputs=[{','.join(reads)}]`",
         )
 
 

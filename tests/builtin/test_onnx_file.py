@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.builtin.onnx_file import OnnxFile, OnnxOptions
-from n6convert.errors import N6ConvertError, RecipeError, SourceError
+from n6convert.errors import GraphError, N6ConvertError, RecipeError, SourceError
 from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, Sample, TensorInfo, Weights
 
@@ -119,6 +119,16 @@ def test_quantized_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="already quantized") as caught:
         build(save(tmp_path, body), tmp_path)
     assert "n6convert lint" in str(caught.value)
+
+
+def test_operators_that_onnx_does_not_have_are_refused_unless_cut_off(tmp_path: Path) -> None:
+    body, inputs = "{ r = Relu (x) y = TFL_Custom (r, w) }", "float[1,3,16,12] x, float[3] w"
+    path = save(tmp_path, body, inputs)
+    with pytest.raises(GraphError, match="ONNX does not have") as caught:
+        build(path, tmp_path)
+    assert caught.value.found == "TFL_Custom" and "options.outputs=[r,w]" in str(caught.value.remedy)
+    built = build(path, tmp_path, outputs=["r"])[1]
+    assert [v.name for v in built.model.graph.outputs] == ["r"]
 
 
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
