@@ -9,7 +9,7 @@ decided by the noise predicted behind its readers, from the step of every tensor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,16 +67,22 @@ class Group:
 
 
 def equalize(
-    model: ir.Model, samples: Iterable[Sample], *, strength: float | None = None, threads: int | None = None
+    model: ir.Model,
+    samples: Iterable[Sample],
+    *,
+    strength: float | None = None,
+    threads: int | None = None,
+    fixed: Collection[str] = (),
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy of the model with even channels, and a record of every group of tensors that was scaled.
 
     Args:
         strength: 0 leaves activations alone, 1 gives every channel the same largest value; None: for each group what
             promises the least noise.
+        fixed: outputs of Clips whose bound must not move.
     """
     model = model.clone()
-    channels = map_channels(model.graph)
+    channels = map_channels(model.graph, fixed)
     factors = np.ones(channels.labels.size)
     records = []
     for group in _groups(channels, _observe(model, channels, samples, threads)):
