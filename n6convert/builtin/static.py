@@ -27,6 +27,8 @@ __all__ = [
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _MIN_OPSET = 13
 _MAX_OPSET = 20
+#: HardSwish exists from here on; older models spell it out
+_WANTED_OPSET = 14
 _WIDE = {ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 
 
@@ -176,17 +178,25 @@ def _narrow_attribute(node: ir.Node, name: str) -> bool:
 
 
 def upgrade_opset(model: ir.Model, place: object) -> ir.Model:
-    """The model in an opset from 13 (per-channel Q/DQ) to 20 (the newest ST reads).
+    """The model in an opset from 14 (HardSwish) to 20 (the newest ST reads), or in 13 (per-channel Q/DQ) if need be.
 
     Raises:
         GraphError: ONNX's converter cannot do it.
     """
     opset = model.opset_imports.get("", 0)
-    if _MIN_OPSET <= opset <= _MAX_OPSET:
-        return model
+    if opset < _WANTED_OPSET:
+        try:
+            return _converted(model, _WANTED_OPSET, place)
+        except GraphError:
+            if opset < _MIN_OPSET:
+                return _converted(model, _MIN_OPSET, place)
+    return model if opset <= _MAX_OPSET else _converted(model, _MAX_OPSET, place)
+
+
+def _converted(model: ir.Model, wanted: int, place: object) -> ir.Model:
     import onnx
 
-    wanted = _MIN_OPSET if opset < _MIN_OPSET else _MAX_OPSET
+    opset = model.opset_imports.get("", 0)
     try:
         converted = onnx.version_converter.convert_version(ir.to_proto(model), wanted)
         onnx.checker.check_model(converted)

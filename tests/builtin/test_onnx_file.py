@@ -139,7 +139,7 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     assert run_model(built.model, {"x": np.full((1, 3, 16, 12), 2, np.float32)})["y"].max() == 2
 
 
-@pytest.mark.parametrize(("opset", "became"), [(11, 13), (17, 17), (21, 20)])
+@pytest.mark.parametrize(("opset", "became"), [(11, 14), (13, 14), (17, 17), (21, 20)])
 def test_opset_is_brought_into_range(tmp_path: Path, opset: int, became: int) -> None:
     _, built = build(save(tmp_path, opset=opset), tmp_path)
     assert built.model.opset_imports[""] == became
@@ -204,7 +204,7 @@ def test_without_a_file(tmp_path: Path) -> None:
 def test_real_float_networks(data_dir: Path, tmp_path: Path) -> None:
     plugin, built = build(data_dir / "weights" / "mobilefacenet_fp32.onnx", tmp_path, range="-1..1")
     assert plugin.info.outputs[0].shape == (1, 128)
-    assert built.model.opset_imports[""] == 13
+    assert built.model.opset_imports[""] == 14
     path = data_dir / "weights" / "yolov8n_pose_256_float.onnx"
     assert build(path, tmp_path)[0].info.metadata["sample_kind"] == "image"
 
