@@ -20,10 +20,10 @@ from n6convert.builtin.static import (
     refuse_unknown,
     settle_shapes,
     to_float32,
-    upgrade_opset,
 )
 from n6convert.builtin.words import WordPiece
 from n6convert.errors import RecipeError, SourceError
+from n6convert.opset import upgrade_opset
 from n6convert.plugin import (
     BuildRequest,
     Feeds,

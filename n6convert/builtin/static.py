@@ -1,4 +1,4 @@
-"""A user's own graph made ready: float32, fixed shapes, an opset the quantizer can write, only the wanted outputs."""
+"""A user's own graph made ready: float32, fixed shapes, only the wanted outputs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,10 @@ __all__ = [
     "refuse_unknown",
     "settle_shapes",
     "to_float32",
-    "upgrade_opset",
     "zeros",
 ]
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
-_MIN_OPSET = 13
-_MAX_OPSET = 20
-#: HardSwish exists from here on; older models spell it out
-_WANTED_OPSET = 14
 _WIDE = {ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 
 
@@ -175,40 +170,6 @@ def _narrow_attribute(node: ir.Node, name: str) -> bool:
         node.attributes[name] = ir.AttrInt64(name, int(ir.DataType.FLOAT))
         return True
     return False
-
-
-def upgrade_opset(model: ir.Model, place: object) -> ir.Model:
-    """The model in an opset from 14 (HardSwish) to 20 (the newest ST reads), or in 13 (per-channel Q/DQ) if need be.
-
-    Raises:
-        GraphError: ONNX's converter cannot do it.
-    """
-    opset = model.opset_imports.get("", 0)
-    if opset < _WANTED_OPSET:
-        try:
-            return _converted(model, _WANTED_OPSET, place)
-        except GraphError:
-            if opset < _MIN_OPSET:
-                return _converted(model, _MIN_OPSET, place)
-    return model if opset <= _MAX_OPSET else _converted(model, _MAX_OPSET, place)
-
-
-def _converted(model: ir.Model, wanted: int, place: object) -> ir.Model:
-    import onnx
-
-    opset = model.opset_imports.get("", 0)
-    try:
-        converted = onnx.version_converter.convert_version(ir.to_proto(model), wanted)
-        onnx.checker.check_model(converted)
-    except Exception as error:  # the C++ converter raises RuntimeError, ConvertError, protobuf errors
-        raise GraphError(
-            f"the model cannot be converted to opset {wanted}",
-            place=place,
-            found=f"opset {opset}: {str(error).strip()[:200]}",
-            limit=f"{_MIN_OPSET}..{_MAX_OPSET}",
-            remedy="export it again with opset_version=17",
-        ) from error
-    return ir.from_proto(converted)
 
 
 def zeros(model: ir.Model) -> dict[str, NDArray[Any]]:
