@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import onnxruntime
 
-__all__ = ["Session", "max_relative_difference", "run_model", "sqnr_db"]
+__all__ = ["Session", "least_sizes", "max_relative_difference", "run_model", "sqnr_db"]
 
 Array = NDArray[Any]
 #: bytes of weights from which they are handed to onnxruntime as they lie in memory or in a file, instead of a copy
@@ -25,6 +25,12 @@ _LENT_FROM = 1 << 26
 _ALONG = 128
 #: bytes of weights from which onnxruntime makes no second copy of them in its own order
 _NOT_REORDERED_FROM = 1 << 30
+#: functions whose values reach 1 and no further
+_BOUNDED = frozenset({"HardSigmoid", "Sigmoid", "Softmax", "Tanh"})
+#: operators whose output holds values of their first input, unchanged
+_MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+#: the step of such a function's INT8 grid
+_STEP = 1 / 256
 
 
 class Session:
@@ -82,8 +88,26 @@ def run_model(
     return Session(model, threads=threads).run(feeds)
 
 
-def max_relative_difference(reference: Array, other: Array) -> float:
-    """Largest absolute difference divided by the largest absolute value of the reference.
+def least_sizes(model: ir.Model) -> dict[str, float]:
+    """The least that differences of an output are measured by, for outputs that a function bounds by 1: an INT8 step.
+
+    A detector that finds nothing answers zero everywhere, and its largest value is float32's own rounding error.
+    """
+    return {v.name or "": _STEP for v in model.graph.outputs if _is_bounded(v)}
+
+
+def _is_bounded(value: ir.Value | None) -> bool:
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type in _BOUNDED:
+        return node is not None
+    if node.op_type == "Concat":
+        return all(_is_bounded(v) for v in node.inputs)
+    return node.op_type in _MOVES and _is_bounded(node.inputs[0])
+
+
+def max_relative_difference(reference: Array, other: Array, least: float = 1e-12) -> float:
+    """Largest absolute difference divided by the largest absolute value of the reference, which counts as ``least``
+    at the least.
 
     NaN counts as infinite difference unless both have it in the same places.
     """
@@ -97,7 +121,7 @@ def max_relative_difference(reference: Array, other: Array) -> float:
         gap = np.where(same, 0.0, np.abs(a - b))
     gap = np.nan_to_num(gap, nan=np.inf)
     finite = np.abs(a[np.isfinite(a)])
-    return float(gap.max() / max(finite.max(initial=0.0), 1e-12))
+    return float(gap.max() / max(finite.max(initial=0.0), least))
 
 
 def sqnr_db(reference: Array, other: Array) -> float:

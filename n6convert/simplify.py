@@ -115,8 +115,9 @@ class _Gate:
     """Answers of the original model, and the comparison against them."""
 
     def __init__(self, model: ir.Model, feeds: Callable[[], Iterable[Feeds]], tolerance: float) -> None:
-        from n6convert.numerics import run_model
+        from n6convert.numerics import least_sizes, run_model
 
+        self._least = least_sizes(model)
         self._interface = _interface(model)
         self._samples = list(feeds())
         if not self._samples:
@@ -134,7 +135,7 @@ class _Gate:
         for feed, expected in zip(self._samples, self._expected, strict=True):
             actual = run_model(model, feed)
             for name, value in expected.items():
-                gap = max_relative_difference(value, actual[name])
+                gap = max_relative_difference(value, actual[name], self._least.get(name, 1e-12))
                 worst = max(worst, gap)
                 if gap > self._tolerance:
                     text = f"{gap:.3g} of the range"

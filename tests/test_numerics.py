@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert import numerics
-from n6convert.numerics import Session, run_model
+from n6convert.numerics import Session, least_sizes, max_relative_difference, run_model
 
 BODY = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[2,64] x) => (float[2,8,4] y, float[2,64] z) {
@@ -88,3 +88,20 @@ def test_a_session_outlives_the_model_whose_weights_it_borrows(monkeypatch: pyte
     gc.collect()
     junk = [np.full((64, 32), np.nan, np.float32) for _ in range(200)]
     assert np.allclose(session.run(SAMPLE)["y"], wanted["y"], rtol=1e-5, atol=1e-6) and len(junk) == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "bounded"),
+    [
+        ("{ s = Sigmoid (x) t = Softmax (x) y = Concat <axis = 1> (s, t) }", True),
+        ("{ s = Tanh (x) y = Transpose <perm = [1, 0]> (s) }", True),
+        ("{ s = Sigmoid (x) y = Concat <axis = 1> (s, x) }", False),
+        ("{ s = Sigmoid (x) y = Mul (s, x) }", False),
+    ],
+)
+def test_differences_of_bounded_outputs_are_measured_by_an_int8_step_at_least(body: str, bounded: bool) -> None:
+    head = '<ir_version: 8, opset_import: ["" : 17]> g (float[2,64] x) => (float y) '
+    least = least_sizes(ir.from_onnx_text(head + body))
+    assert least == ({"y": 1 / 256} if bounded else {})
+    nothing, rounding = np.zeros(4, np.float32), np.full(4, 6e-8, np.float32)
+    assert (max_relative_difference(nothing, rounding, least.get("y", 1e-12)) < 1e-4) == bounded

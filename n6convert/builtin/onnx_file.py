@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range
-from n6convert.builtin.static import cut, fix_shapes, refuse_quantized, settle_shapes, to_float32, upgrade_opset
+from n6convert.builtin.static import (
+    cut,
+    fix_shapes,
+    refuse_quantized,
+    refuse_unknown,
+    settle_shapes,
+    to_float32,
+)
 from n6convert.builtin.words import WordPiece
 from n6convert.errors import RecipeError, SourceError
+from n6convert.opset import upgrade_opset
 from n6convert.plugin import (
     BuildRequest,
     Feeds,
@@ -88,6 +96,7 @@ class OnnxFile(ModelPlugin):
         refuse_quantized(model, path)
         if self.options.outputs:
             cut(model, self.options.outputs)
+        refuse_unknown(model)
         to_float32(model)
         size = self.options.imgsz
         fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)

@@ -1,4 +1,4 @@
-"""A user's own graph made ready: float32, fixed shapes, an opset the quantizer can write, only the wanted outputs."""
+"""A user's own graph made ready: float32, fixed shapes, only the wanted outputs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from onnx_ir.passes import common
 from n6convert.errors import GraphError, RecipeError, SourceError
 from n6convert.lint.prepare import infer_shapes
 
-__all__ = ["cut", "fix_shapes", "refuse_quantized", "settle_shapes", "to_float32", "upgrade_opset", "zeros"]
+__all__ = [
+    "cut",
+    "fix_shapes",
+    "refuse_quantized",
+    "refuse_unknown",
+    "settle_shapes",
+    "to_float32",
+    "zeros",
+]
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
-_MIN_OPSET = 13
-_MAX_OPSET = 20
 _WIDE = {ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 
 
@@ -30,6 +36,22 @@ def refuse_quantized(model: ir.Model, place: object) -> None:
             place=place,
             found=", ".join(sorted(kinds)),
             remedy="give the float model; `n6convert lint FILE` and `n6convert estimate FILE` judge this one as it is",
+        )
+
+
+def refuse_unknown(model: ir.Model) -> None:
+    """Raise GraphError for operators that neither ONNX nor the model itself defines, such as TFLite's custom ones."""
+    from onnx import defs
+
+    unknown = [n for n in model.graph if not n.domain and not defs.has(n.op_type)]
+    if unknown:
+        reads = [v.name for v in unknown[0].inputs if v is not None and v.name and not v.is_initializer()]
+        raise GraphError(
+            "the model calls operators that ONNX does not have",
+            place=unknown[0].name or unknown[0].op_type,
+            found=", ".join(sorted({n.op_type for n in unknown})),
+            remedy="end the network in front of them and do the rest on the host: "
+            f"`--set options.outputs=[{','.join(reads)}]`",
         )
 
 
@@ -148,32 +170,6 @@ def _narrow_attribute(node: ir.Node, name: str) -> bool:
         node.attributes[name] = ir.AttrInt64(name, int(ir.DataType.FLOAT))
         return True
     return False
-
-
-def upgrade_opset(model: ir.Model, place: object) -> ir.Model:
-    """The model in an opset from 13 (per-channel Q/DQ) to 20 (the newest ST reads).
-
-    Raises:
-        GraphError: ONNX's converter cannot do it.
-    """
-    opset = model.opset_imports.get("", 0)
-    if _MIN_OPSET <= opset <= _MAX_OPSET:
-        return model
-    import onnx
-
-    wanted = _MIN_OPSET if opset < _MIN_OPSET else _MAX_OPSET
-    try:
-        converted = onnx.version_converter.convert_version(ir.to_proto(model), wanted)
-        onnx.checker.check_model(converted)
-    except Exception as error:  # the C++ converter raises RuntimeError, ConvertError, protobuf errors
-        raise GraphError(
-            f"the model cannot be converted to opset {wanted}",
-            place=place,
-            found=f"opset {opset}: {str(error).strip()[:200]}",
-            limit=f"{_MIN_OPSET}..{_MAX_OPSET}",
-            remedy="export it again with opset_version=17",
-        ) from error
-    return ir.from_proto(converted)
 
 
 def zeros(model: ir.Model) -> dict[str, NDArray[Any]]:

@@ -105,6 +105,10 @@ def _explained(child: Child, path: Path) -> GraphError | SourceError | ToolError
         return GraphError("tf2onnx cannot convert some operators", place=path, found=names, remedy=remedy)
     if "struct.error" in last or "Unable to open file" in last or "DecodeError" in text:
         return SourceError("the model file is damaged", place=path, found=last, remedy="download or export it again")
+    if "cannot reshape array" in last and path.suffix.lower() in {".tflite", ".lite"}:
+        remedy = "give the file from before it was made sparse, or export the model to ONNX"
+        problem = "the TFLite file's weights are stored sparse, which tf2onnx does not read"
+        return SourceError(problem, place=path, found=last, remedy=remedy)
     return ToolError("tf2onnx failed", place=path, found=last, remedy="export the model to ONNX and give that file")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from n6convert.lint.constants import BOUNDED, LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.lint.finding import Break, Finding, Severity, limit, limits
-from n6convert.lint.view import View, constant, label
+from n6convert.lint.view import View, constant, label, through_quantization
 
 __all__ = ["measured"]
 
@@ -65,7 +65,7 @@ def _coarse(node: ir.Node, width: float) -> Iterator[Break]:
         if levels < LEVELS_POOR:
             text = f"'{value.name}' spans {span:.4g} of {width:.4g}: {levels:.1f} of 256 levels"
             lost = levels < LEVELS_LOST and _bounded(value) is not None
-            yield Break(text, label(node), node.outputs[0].name, Severity.ERROR if lost else None)
+            yield Break(text, label(node), node.outputs[0].name, Severity.ERROR if lost else None, _parted(node))
 
 
 def _unlike(node: ir.Node) -> Iterator[Break]:
@@ -75,7 +75,31 @@ def _unlike(node: ir.Node) -> Iterator[Break]:
     free = [value for value, span in parts if span is None]
     if bounded and free:
         text = f"'{bounded[0].name}' lies in a fixed interval, '{free[0].name}' is not bounded"
-        yield Break(text, label(node), node.outputs[0].name)
+        yield Break(text, label(node), node.outputs[0].name, remedy=_parted(node))
+
+
+def _parted(node: ir.Node) -> str | None:
+    """The setting that makes outputs of the operands; None where the network computes on behind the Concat."""
+    ends, graph = _ends(node.outputs[0]), node.graph
+    if ends is None or graph is None:
+        return None
+    others = [v for v in graph.outputs if v not in ends]
+    parts = [through_quantization(v) for v in (*others, *node.inputs)]
+    names = [(v.name or "").split("/~")[0] for v in parts if v is not None]  # rewrites name what they add X/~rule
+    if any(v.name in names for v in ends):
+        return None
+    return f"let each part be an output on its own scale: `--set options.outputs=[{','.join(names)}]`"
+
+
+def _ends(value: ir.Value) -> set[ir.Value] | None:
+    """The graph outputs that a value reaches; None when more than moves lies on the way."""
+    found = {value} if value.is_graph_output() else set()
+    for use in value.uses():
+        inner = _ends(use.node.outputs[0]) if use.node.op_type in _MOVES else None
+        if inner is None:
+            return None
+        found |= inner
+    return found
 
 
 def _span(value: ir.Value | None) -> float | None:

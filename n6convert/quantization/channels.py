@@ -9,7 +9,7 @@ pins the labels that reach it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,9 +60,13 @@ class ChannelMap:
         return self.labels.find(self.tensors[value]) if value in self.tensors else _fixed(value)
 
 
-def map_channels(graph: ir.Graph) -> ChannelMap:
-    """Walk the graph; afterwards every label but 0 may get any positive factor."""
-    found = ChannelMap(saturating=frozenset(absorbed_by_grid(graph)))
+def map_channels(graph: ir.Graph, fixed: Collection[str] = ()) -> ChannelMap:
+    """Walk the graph; afterwards every label but 0 may get any positive factor.
+
+    Args:
+        fixed: outputs of Clips whose bound must not move.
+    """
+    found = ChannelMap(saturating=frozenset(absorbed_by_grid(graph)) - frozenset(fixed))
     for value in graph.inputs:
         found.tensors[value] = _fixed(value)
     for node in graph:

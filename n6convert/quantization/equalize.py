@@ -9,7 +9,7 @@ decided by the noise predicted behind its readers, from the step of every tensor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session, max_relative_difference
+from n6convert.numerics import Session, least_sizes, max_relative_difference
 from n6convert.quantization.batch_norm import rescale
 from n6convert.quantization.channels import Absorber, ChannelMap, map_channels
 from n6convert.quantization.grids import observed
@@ -67,16 +67,22 @@ class Group:
 
 
 def equalize(
-    model: ir.Model, samples: Iterable[Sample], *, strength: float | None = None, threads: int | None = None
+    model: ir.Model,
+    samples: Iterable[Sample],
+    *,
+    strength: float | None = None,
+    threads: int | None = None,
+    fixed: Collection[str] = (),
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy of the model with even channels, and a record of every group of tensors that was scaled.
 
     Args:
         strength: 0 leaves activations alone, 1 gives every channel the same largest value; None: for each group what
             promises the least noise.
+        fixed: outputs of Clips whose bound must not move.
     """
     model = model.clone()
-    channels = map_channels(model.graph)
+    channels = map_channels(model.graph, fixed)
     factors = np.ones(channels.labels.size)
     records = []
     for group in _groups(channels, _observe(model, channels, samples, threads)):
@@ -94,7 +100,8 @@ def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | 
     """Largest output difference of two float models on a sample, relative to the output's range."""
     a, b = (Session(m, threads=threads) for m in (model, other))
     x, y = (s.run({n: sample[n] for n in s.inputs}) for s in (a, b))
-    return max((max_relative_difference(x[n], y[n]) for n in x), default=0.0)
+    least = least_sizes(model)
+    return max((max_relative_difference(x[n], y[n], least.get(n, 1e-12)) for n in x), default=0.0)
 
 
 def _observe(

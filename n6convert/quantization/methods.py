@@ -160,14 +160,29 @@ def _even(shop: Workshop, trial: Candidate) -> Candidate | None:
     if whole is None:
         return None
     ranges = without_hidden(trial.prepared.graph, whole.ranges, trial.found.statistics)
-    return shop.quantized(trial.prepared, replace(whole, ranges=ranges))
+    made = shop.quantized(trial.prepared, replace(whole, ranges=ranges))
+    return made if _enforced(made) <= _enforced(trial) else None
 
 
 def _equalization(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place."""
+    fixed = _enforced(best)
+    while (trial := _evened(shop, best, fixed)) is not None and (left := _enforced(trial) - fixed):
+        fixed |= left
+    return trial
+
+
+def _enforced(candidate: Candidate) -> frozenset[str]:
+    """Outputs of the operators that enforce one bound a channel because no grid does."""
+    names = (node.outputs[0].name or "" for node in candidate.prepared.graph if node.op_type == "Min")
+    return frozenset(names) - candidate.plan.absorbed
+
+
+def _evened(shop: Workshop, best: Candidate, fixed: frozenset[str]) -> Candidate | None:
     """Even channels; the equalized float model must compute the same."""
     config = shop.config
     prepared, groups = equalize(
-        best.prepared, shop.samples, strength=config.equalization_strength, threads=config.threads
+        best.prepared, shop.samples, strength=config.equalization_strength, threads=config.threads, fixed=fixed
     )
     if not groups or difference(best.prepared, prepared, shop.few[0], config.threads) > _EXACT:
         return None
@@ -206,7 +221,7 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     Without clipping as well: what clipping saves is often a shift of means, which this takes away at no cost.
     """
     kind = shop.config.bias_correction
-    starts = [s for s in (best, _minmax(shop, best)) if s is not None]
+    starts = [s for s in (best, _minmax(shop, best)) if s is not None and _enforced(s) <= _enforced(best)]
     trials = [shop.refined(s, rounding=False, bias=kind) for s in starts]
     trial = max(trials, key=lambda t: t.verdict.closeness_db)
     ranges = {"ranges": "minmax"} if trial is not trials[0] else {}

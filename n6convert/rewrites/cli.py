@@ -87,13 +87,15 @@ def _load(path: Path) -> ir.Model:
     import onnx_ir as ir
 
     from n6convert.errors import SourceError
+    from n6convert.opset import upgrade_opset
 
     if not path.is_file():
         raise SourceError("no such file", place=path)
     try:
-        return ir.load(path)
+        model = ir.load(path)
     except Exception as error:  # protobuf and onnx-ir raise several unrelated types
         raise SourceError("not a readable ONNX file", place=path, found=str(error).splitlines()[0][:200]) from error
+    return upgrade_opset(model, path)
 
 
 def _feeds(graph: ir.Model, model: Path, source: Path | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:

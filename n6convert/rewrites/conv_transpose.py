@@ -3,11 +3,14 @@
 Zeros between pixels are put in like :mod:`n6convert.rewrites.resize_to_conv` interpolates: by 1x1 Convs over the
 turned axes, with rows of zeros. The convolution that follows has the kernel turned round, inputs and outputs swapped,
 and pads ``k - 1 - p`` (SPEC c.7: two CPU epochs each on 2.x).
+
+Where the kernel is as large as the stride its products do not overlap: a 1x1 Conv on the small map computes each
+pixel's block, another one with a permutation for weights puts rows in place. Predicted time decides on the form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +18,14 @@ import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
+from n6convert.rewrites.depth_to_space import permutation
 from n6convert.rewrites.graph import Array, attribute, constant_of, is_float, shape_of
 from n6convert.rewrites.resize_to_conv import along_axes
 
 __all__ = ["ConvTransposeToConv"]
 
 _MAX_SIDE = 512
+_BLOCKS, _STUFFED = "blocks", "stuffed"
 
 
 @dataclass
@@ -32,9 +37,26 @@ class _Transposed:
     before: tuple[int, ...]
     after: tuple[int, ...]
 
+    @property
+    def kind(self) -> str:
+        i, o, *kernel = self.weight.shape
+        return f"{i} to {o} channels, kernel {kernel[0]}x{kernel[1]}, map {self.before[2]}x{self.before[3]}"
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """What it can be written as."""
+        k = self.weight.shape[2]
+        square = self.weight.shape[3] == k and attribute(self.node, "strides") == [k, k]
+        whole = self.after[2:] == tuple(k * n for n in self.before[2:]) and not any(attribute(self.node, "pads") or [])
+        return (_BLOCKS, _STUFFED) if square and whole and self.groups == 1 else (_STUFFED,)
+
+    @property
+    def groups(self) -> int:
+        return int(attribute(self.node, "group", 1))
+
 
 class ConvTransposeToConv(Rewrite[_Transposed]):
-    """Write ConvTranspose as stuffing convolutions over the turned axes and one Conv."""
+    """Write ConvTranspose as stuffing convolutions over the turned axes and one Conv, or as 1x1 Conv and blocks."""
 
     name = "conv-transpose-to-conv"
     roots = frozenset({"ConvTranspose"})
@@ -55,8 +77,13 @@ class ConvTransposeToConv(Rewrite[_Transposed]):
             return f"a side above {_MAX_SIDE} makes weights of more bytes than the image"
         return None
 
+    def options(self, found: _Transposed, context: Context) -> Mapping[str, Sequence[str]]:
+        return {found.kind: found.forms} if len(found.forms) > 1 else {}
+
     def replace(self, found: _Transposed, build: Builder, context: Context) -> Sequence[ir.Value]:
-        node, groups = found.node, int(attribute(found.node, "group", 1))
+        node, groups, bias = found.node, found.groups, constant_of((*found.node.inputs, None, None)[2])
+        if context.chosen(self.name, found.kind, found.forms) == _BLOCKS:
+            return [_blocks(found, build, bias)]
         strides, pads = attribute(node, "strides") or [1, 1], attribute(node, "pads") or [0, 0, 0, 0]
         extra, dilations = attribute(node, "output_padding") or [0, 0], attribute(node, "dilations") or [1, 1]
         stuffed = along_axes(build, found.x, *(_stuffing(n, s) for n, s in zip(found.before[2:], strides, strict=True)))
@@ -64,9 +91,19 @@ class ConvTransposeToConv(Rewrite[_Transposed]):
         around = [reach[i % 2] - pads[i] + (extra[i - 2] if i > 1 else 0) for i in range(4)]
         cropped = [max(-p, 0) for p in around]
         stuffed = _crop(build, stuffed, cropped)
-        bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
         attributes = {"pads": [max(p, 0) for p in around], "dilations": dilations, "group": groups}
         return [build.conv(stuffed, _turned(found.weight, groups), bias, **attributes)]
+
+
+def _blocks(found: _Transposed, build: Builder, bias: Array | None) -> ir.Value:
+    """``(dx, o, dy, h, w)`` -> ``(dy, h, w, dx, o)`` -> ``(h, dy, w, dx, o)`` -> ``(o, h, dy, w, dx)``."""
+    i, o, k, _ = found.weight.shape
+    _, _, height, width = found.after
+    weight = found.weight.transpose(3, 1, 2, 0).reshape(k * o * k, i)
+    tiled = None if bias is None else np.broadcast_to(bias[:, None], (k, o, k)).ravel()
+    blocks = build.swap(build.pointwise(found.x, weight, tiled), k * o, [1, height, width // k, k * o])
+    rows = build.pointwise(blocks, permutation(k, height // k))
+    return build.swap(rows, height * width, found.after)
 
 
 def _stuffing(size: int, stride: int) -> Array:

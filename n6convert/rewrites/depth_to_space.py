@@ -18,7 +18,7 @@ from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import Array, attribute, is_float, shape_of
 
-__all__ = ["DepthToSpaceToConv"]
+__all__ = ["DepthToSpaceToConv", "permutation"]
 
 _MAX_WEIGHTS = 1 << 18
 
@@ -66,13 +66,13 @@ class DepthToSpaceToConv(Rewrite[_Shuffle]):
             return [build.conv(found.x, _corners(found.before[1], found.size), strides=[found.size] * 2)]
         b, (_, c, height, width) = found.size, found.after
         h, w = height // b, width // b
-        x = build.pointwise(found.x, _permutation(c, b * b)) if found.crd else found.x
+        x = build.pointwise(found.x, permutation(c, b * b)) if found.crd else found.x
         x = build.transpose(build.reshape(x, [1, b, b * c, h * w]), [0, 1, 3, 2])
-        rows = build.pointwise(build.reshape(x, [1, height, width, c]), _permutation(b, h))
+        rows = build.pointwise(build.reshape(x, [1, height, width, c]), permutation(b, h))
         return [build.swap(rows, height * width, found.after)]
 
 
-def _permutation(outer: int, inner: int) -> Array:
+def permutation(outer: int, inner: int) -> Array:
     """Matrix that takes channels ``(outer, inner)`` to ``(inner, outer)``."""
     order = np.arange(outer * inner).reshape(outer, inner).T.ravel()
     return np.eye(outer * inner, dtype=np.float32)[order]

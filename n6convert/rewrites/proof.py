@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session, max_relative_difference
+from n6convert.numerics import Session, least_sizes, max_relative_difference
 from n6convert.rewrites.graph import is_float, shape_of
 
 __all__ = ["Proof"]
@@ -35,11 +35,12 @@ class Proof:
         taken = [] if feeds is None else [dict(f) for f in islice(feeds(), _SAMPLES)]
         self.samples: list[dict[str, Array]] = taken or [_random_feeds(model)]
         self._threads = threads
+        self._least = least_sizes(model)
         self.reference = self._answers(model)
 
     def difference(self, model: ir.Model) -> float:
         """Largest difference of any output on any sample, relative to that output's range."""
-        return _worst(self.reference, self._answers(model))
+        return self.distance(self.reference, model)
 
     def accept(self, model: ir.Model) -> None:
         """Make the answers of a graph the new reference (after an approximate rule)."""
@@ -47,7 +48,9 @@ class Proof:
 
     def distance(self, reference: list[dict[str, Array]], model: ir.Model) -> float:
         """As :meth:`difference`, against other answers."""
-        return _worst(reference, self._answers(model))
+        pairs = zip(reference, self._answers(model), strict=True)
+        gaps = (max_relative_difference(a[k], b[k], self._least.get(k, 1e-12)) for a, b in pairs for k in a)
+        return max(gaps, default=0.0)
 
     def values(self, model: ir.Model, names: Sequence[str]) -> dict[str, list[Array]]:
         """Arrays of inner tensors, one for each sample."""
@@ -67,11 +70,6 @@ class Proof:
     def _answers(self, model: ir.Model) -> list[dict[str, Array]]:
         session = Session(model, threads=self._threads)
         return [session.run(sample) for sample in self.samples]
-
-
-def _worst(reference: list[dict[str, Array]], answers: list[dict[str, Array]]) -> float:
-    pairs = [(a[k], b[k]) for a, b in zip(reference, answers, strict=True) for k in a]
-    return max((max_relative_difference(a, b) for a, b in pairs), default=0.0)
 
 
 def _random_feeds(model: ir.Model, seed: int = 0) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import pytest
 from n6convert.builtin.images import ImageFormat
 from n6convert.builtin.onnx_file import OnnxFile, OnnxOptions
 from n6convert.errors import GraphError, SourceError, ToolError
-from n6convert.importers import child, import_tensorflow, tensorflow_kind
+from n6convert.importers import child, import_tensorflow, tensorflow, tensorflow_kind
 from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, Weights
 
@@ -73,6 +73,17 @@ def test_unsupported_operators_are_named(data_dir: Path, tmp_path: Path) -> None
     with pytest.raises(GraphError, match="cannot convert some operators") as caught:
         import_tensorflow(data_dir / "weights" / "mobilevit_xxs_flowers_tzinch21.tflite", tmp_path)
     assert "Flex" in str(caught.value)
+
+
+@needs_tf
+def test_sparse_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sparse.tflite"
+    path.write_bytes(b"\x1c\0\0\0TFL3")
+    said = "ValueError: cannot reshape array of size 77 into shape (8,1,1,32)"
+    monkeypatch.setattr(tensorflow, "run_module", lambda *_, **__: child.Child(1, said))
+    with pytest.raises(SourceError, match="stored sparse") as caught:
+        import_tensorflow(path, tmp_path)
+    assert "before it was made sparse" in str(caught.value.remedy)
 
 
 def test_kinds(tmp_path: Path) -> None:

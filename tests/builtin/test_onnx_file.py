@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.builtin.onnx_file import OnnxFile, OnnxOptions
-from n6convert.errors import N6ConvertError, RecipeError, SourceError
+from n6convert.errors import GraphError, N6ConvertError, RecipeError, SourceError
 from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, Sample, TensorInfo, Weights
 
@@ -121,6 +121,16 @@ def test_quantized_models_are_refused(tmp_path: Path) -> None:
     assert "n6convert lint" in str(caught.value)
 
 
+def test_operators_that_onnx_does_not_have_are_refused_unless_cut_off(tmp_path: Path) -> None:
+    body, inputs = "{ r = Relu (x) y = TFL_Custom (r, w) }", "float[1,3,16,12] x, float[3] w"
+    path = save(tmp_path, body, inputs)
+    with pytest.raises(GraphError, match="ONNX does not have") as caught:
+        build(path, tmp_path)
+    assert caught.value.found == "TFL_Custom" and "options.outputs=[r,w]" in str(caught.value.remedy)
+    built = build(path, tmp_path, outputs=["r"])[1]
+    assert [v.name for v in built.model.graph.outputs] == ["r"]
+
+
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     body = "{ h = Cast <to = 10> (x) r = Relu (h) y = Cast <to = 1> (r) }"
     _, built = build(save(tmp_path, body, inputs="float16[1,3,16,12] x"), tmp_path)
@@ -129,7 +139,7 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     assert run_model(built.model, {"x": np.full((1, 3, 16, 12), 2, np.float32)})["y"].max() == 2
 
 
-@pytest.mark.parametrize(("opset", "became"), [(11, 13), (17, 17), (21, 20)])
+@pytest.mark.parametrize(("opset", "became"), [(11, 14), (13, 14), (17, 17), (21, 20)])
 def test_opset_is_brought_into_range(tmp_path: Path, opset: int, became: int) -> None:
     _, built = build(save(tmp_path, opset=opset), tmp_path)
     assert built.model.opset_imports[""] == became
@@ -194,7 +204,7 @@ def test_without_a_file(tmp_path: Path) -> None:
 def test_real_float_networks(data_dir: Path, tmp_path: Path) -> None:
     plugin, built = build(data_dir / "weights" / "mobilefacenet_fp32.onnx", tmp_path, range="-1..1")
     assert plugin.info.outputs[0].shape == (1, 128)
-    assert built.model.opset_imports[""] == 13
+    assert built.model.opset_imports[""] == 14
     path = data_dir / "weights" / "yolov8n_pose_256_float.onnx"
     assert build(path, tmp_path)[0].info.metadata["sample_kind"] == "image"
 

@@ -211,6 +211,10 @@ def test_mixed_scale_of_pixels_and_probabilities_is_an_error() -> None:
     broken = [f for f in lint(graph(body, outputs="float[1,8,8,8] y")) if f.rule == "mixed-scales"]
     assert [str(f.severity) for f in broken] == ["error"]
     assert "0.4 of 256 levels" in broken[0].found
+    assert "options.outputs=[x,a]" in broken[0].remedy
+    inner = body.replace("c = Concat", "e = Concat").replace("cq =", "c = Exp (e)  cq =")
+    broken = [f for f in lint(graph(inner, outputs="float[1,8,8,8] y")) if f.rule == "mixed-scales"]
+    assert all("options.outputs" not in f.remedy for f in broken)
     fine = body.replace("{2.5}", "{0.0039}")
     assert "mixed-scales" not in rules(graph(fine, outputs="float[1,8,8,8] y"))
 

@@ -232,6 +232,25 @@ def test_a_clip_that_the_grid_cannot_replace_stays_where_it_is() -> None:
     assert "Min" not in {n.op_type for n in result.model.graph}
 
 
+def test_bounds_that_a_residual_sum_spreads_stay_where_they_are() -> None:
+    """Two clips share their factors; where one of them saturates in other channels, one grid cannot enforce both."""
+    body = """net (float[1,3,8,8] x) => (float[1,4,8,8] y) {
+      zero = Constant<value_float=0.0>()
+      six = Constant<value_float=6.0>()
+      a = Conv(x, w1)
+      b = Clip(a, zero, six)
+      c = Conv(b, w2)
+      d = Add(b, c)
+      e = Clip(d, zero, six)
+      y = Conv(e, w3)
+    }"""
+    few = np.geomspace(0.01, 1, 8).astype(np.float32)
+    values = {"w1": w(1, 8, 3, 1, 1) * few.reshape(8, 1, 1, 1), "w2": 4 * w(2, 8, 8, 1, 1)}
+    model = parse(body, **values, w3=w(3, 4, 8, 1, 1) / few.reshape(1, 8, 1, 1))
+    result = quantize(model, sources(model), QuantizationConfig(ranges="minmax"))
+    assert "Min" not in {n.op_type for n in result.model.graph}
+
+
 def test_labels_join_invert_and_pin() -> None:
     labels = Labels()
     a, b, c = labels.fresh(3), labels.fresh(3), labels.fresh(2)

@@ -9,7 +9,8 @@ import pytest
 
 from n6convert.cli import run
 
-from .graphs import bert
+from .graphs import GraphWriter, bert
+from .helpers import ops
 
 
 @pytest.fixture
@@ -66,3 +67,12 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert "resize-to-conv" in capsys.readouterr().out
     assert run(["rewrite", "--list", "--json"]) == 0
     assert "resize-to-conv" in {rule["rule"] for rule in json.loads(capsys.readouterr().out)}
+
+
+def test_old_opsets_get_what_rules_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    g = GraphWriter()
+    x, three = g.input("x", [1, 8, 8, 8]), g.constant(3.0)
+    gate = g.node("Clip", g.node("Add", x, three), g.constant(0.0), g.constant(6.0))
+    ir.save(g.model(g.node("Div", g.node("Mul", x, gate), g.constant(6.0)), opset=12), tmp_path / "old.onnx")
+    assert run(["rewrite", str(tmp_path / "old.onnx"), "-o", str(tmp_path / "new.onnx")]) == 0
+    assert ops(ir.load(tmp_path / "new.onnx")) == {"HardSwish": 1}

@@ -6,7 +6,7 @@ import pytest
 from n6convert.rewrites import RewriteConfig, rewrite
 
 from .graphs import GraphWriter
-from .helpers import NEW, OLD, apply, ops, reasons, software
+from .helpers import NEW, OLD, apply, ops, reasons, sample, software
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,22 @@ def test_conv_transpose_leaves_the_cpu() -> None:
     model = g.model(y)
     assert software(model, OLD)
     assert not software(apply(model, "conv-transpose-to-conv").model, OLD)
+
+
+@pytest.mark.parametrize(("channels", "k", "version"), [(1, 2, NEW), (4, 2, OLD), (3, 3, NEW)])
+def test_conv_transpose_whose_products_do_not_overlap_becomes_blocks(channels: int, k: int, version: str) -> None:
+    g = GraphWriter()
+    x, weight = g.input("x", [1, 24, 32, 20]), g.weight(24, channels, k, k)
+    y = g.node("ConvTranspose", g.node("Relu", x), weight, g.vector(channels), strides=[k, k])
+    model = g.model(y)
+    blocks = apply(model, "conv-transpose-to-conv", target=version).model
+    assert ops(blocks)["Conv"] == 2
+    assert software(model, version) and not software(blocks, version)
+    feeds = [sample(model)]
+    weighed = rewrite(model, lambda: feeds, RewriteConfig(rules="auto"), target=version, threads=1)
+    (choice,) = (c for c in weighed.choices if c.rule == "conv-transpose-to-conv")
+    assert choice.form == "blocks" and choice.milliseconds["blocks"] < choice.milliseconds["stuffed"]
+    assert not software(weighed.model, version)
 
 
 def test_automatic_padding_is_refused() -> None:

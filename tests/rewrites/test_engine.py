@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.errors import GraphError, RecipeError, RewriteError
+from n6convert.numerics import run_model
 from n6convert.rewrites import Builder, Context, Rewrite, RewriteConfig, rewrite
 
 from .graphs import GraphWriter, bert, vit
@@ -172,3 +173,16 @@ def test_a_large_graph_is_judged_as_a_whole(slower: bool, kept: int, monkeypatch
     result = rewrite(model, None, RewriteConfig(), estimator=timer, threads=1)
     assert ops(result.model)["Softmax"] == kept
     assert any(r.place == "whole graph" for r in result.refused) == slower
+
+
+def test_a_bounded_output_that_vanishes_on_all_samples_is_judged_by_its_int8_step() -> None:
+    g = GraphWriter()
+    x = g.input("x", [1, 1, 16, 16])
+    third = g.node("Mul", g.node("Concat", x, x, axis=1), g.constant(np.full((1, 2, 1, 1), 1 / 3)))
+    cancelling = g.constant(np.array([1e4, 1 - 1e4]).reshape(1, 2, 1, 1))
+    y = g.node("Sigmoid", g.node("Conv", third, cancelling, g.constant([-16.0])))
+    model = g.model(y)
+    assert float(run_model(model, sample(model))[y].max()) < 1e-6  # nothing but rounding errors
+    config = RewriteConfig(rules=["scale-into-next-conv"])
+    result = rewrite(model, lambda: [sample(model)], config, target=OLD, estimator=lambda _: 1.0, threads=1)
+    assert "Mul" not in ops(result.model)
