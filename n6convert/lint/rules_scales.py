@@ -13,10 +13,11 @@ from n6convert.lint.constants import BOUNDED, LEVELS_FULL, LEVELS_LOST, LEVELS_P
 from n6convert.lint.finding import Break, Finding, Severity, limit, limits
 from n6convert.lint.view import View, constant, label, through_quantization
 
-__all__ = ["measured"]
+__all__ = ["leaves_the_network", "measured"]
 
 _REMEDY = "cut the graph before they are joined, so that each part has its own scale, or bring them to one range first"
 _EVIDENCE = "measured: 6.7 points of AP on a YOLOv8n whose boxes (0..640) and scores (0..1) shared one scale"
+_PARTED = "let each part be an output on its own scale"
 _MOVES = SAME_GRID | {"QuantizeLinear", "DequantizeLinear", "Clip", "Relu"}
 
 
@@ -55,6 +56,11 @@ def measured(model: ir.Model, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> li
     return found
 
 
+def leaves_the_network(finding: Finding) -> bool:
+    """Whether it is about values that leave the network joined, whose scales nothing behind them can even out."""
+    return finding.remedy.startswith(_PARTED)
+
+
 def _coarse(node: ir.Node, width: float) -> Iterator[Break]:
     """A quantized Concat: parts that span too few of its levels."""
     for value in node.inputs:
@@ -88,7 +94,7 @@ def _parted(node: ir.Node) -> str | None:
     names = [(v.name or "").split("/~")[0] for v in parts if v is not None]  # rewrites name what they add X/~rule
     if any(v.name in names for v in ends):
         return None
-    return f"let each part be an output on its own scale: `--set options.outputs=[{','.join(names)}]`"
+    return f"{_PARTED}: `--set options.outputs=[{','.join(names)}]`"
 
 
 def _ends(value: ir.Value) -> set[ir.Value] | None:

@@ -9,10 +9,12 @@ from n6convert.errors import LintError
 from n6convert.stages.base import Inputs, Stage, StageResult
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from n6convert.lint import Finding
     from n6convert.run import Run
 
-__all__ = ["Lint"]
+__all__ = ["Lint", "refuse_lost"]
 
 _MEASURED_SAMPLES = 2
 _SHOWN = 5
@@ -35,6 +37,20 @@ class Lint(Stage):
         notes = [f"lint: {f}" for f in findings if f.severity is Severity.WARNING]
         warnings = notes[:_SHOWN] + ([f"lint: {len(notes) - _SHOWN} more warnings"] if len(notes) > _SHOWN else [])
         return StageResult({"findings": [f.as_dict() for f in findings], "warnings": warnings})
+
+
+def refuse_lost(model: ir.Model, target: str) -> None:
+    """Refuse an INT8 model, quantized by ranges alone, for what no accuracy method can change.
+
+    Raises:
+        LintError: an output joins values of which some keep next to no levels.
+    """
+    from n6convert.lint import Severity, lint
+    from n6convert.lint.rules_scales import leaves_the_network
+
+    errors = [f for f in lint(model, target) if f.severity is Severity.ERROR and leaves_the_network(f)]
+    if errors:
+        raise _refusal(errors)
 
 
 def _refusal(errors: list[Finding]) -> LintError:

@@ -11,8 +11,11 @@ from n6convert.cache import sha256_of
 from n6convert.stages.accepting import Accepting
 from n6convert.stages.base import Inputs, Stage, StageResult
 from n6convert.stages.evaluate import refuse_unjudgeable_samples
+from n6convert.stages.lint import refuse_lost
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from n6convert.quantization.config import QuantizationConfig
     from n6convert.run import Run
 
@@ -44,7 +47,7 @@ class Quantize(Stage):
         result = quantize(
             model, run.sampling.calibration, _config(run),
             held_back=run.sampling.held_back, cheap_zero_points=partial(zero_point_cycles, target=run.recipe.target),
-            accepted=accepting if accepting.limited else None, seed=run.recipe.seed, progress=run.progress,
+            accepted=_Accepted(run.recipe.target, accepting), seed=run.recipe.seed, progress=run.progress,
         )
         found = dict(result.facts)
         samples = run.sampling.facts()
@@ -53,6 +56,20 @@ class Quantize(Stage):
         found["skipped"] = sorted(_skipped(run))
         warnings = [*samples.pop("warnings"), *found.pop("warnings", [])]
         return StageResult({"quantization": found, "samples": samples, "warnings": warnings}, result.model)
+
+
+class _Accepted:
+    """The recipe's limits, asked before each method; before the first also whether the model can be saved at all."""
+
+    def __init__(self, target: str, limits: Accepting) -> None:
+        self._target, self._limits = target, limits
+        self._asked = False
+
+    def __call__(self, model: ir.Model, sqnr_db: Mapping[str, float]) -> bool:
+        if not self._asked:
+            refuse_lost(model, self._target)
+            self._asked = True
+        return self._limits.limited and self._limits(model, sqnr_db)
 
 
 def _acceptance(run: Run) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""What lint refuses, and when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+import n6convert
+from n6convert.errors import LintError
+
+HEAD = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[1,8,8,8] x, float[8,8,1,1] w, float[1] size) => (float[1,16,64] y) {
+  a = Conv(x, w)
+  boxes = Mul(a, size)
+  scores = Sigmoid(a)
+  joined = Concat <axis = 1> (boxes, scores)
+  shape = Constant <value_ints = [1, 16, 64]> ()
+  y = Reshape(joined, shape)
+}"""
+
+
+def test_joined_outputs_are_refused_before_any_method_is_tried(tmp_path: Path) -> None:
+    model, rng = ir.from_onnx_text(HEAD), np.random.default_rng(0)
+    constants = rng.standard_normal((8, 8, 1, 1)), np.array([640])
+    for value, array in zip(list(model.graph.inputs)[1:], constants, strict=True):
+        model.graph.inputs.remove(value)
+        value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
+        model.graph.register_initializer(value)
+    ir.save(model, tmp_path / "net.onnx")
+    for i in range(24):
+        np.save(tmp_path / f"{i}.npy", rng.standard_normal((1, 8, 8, 8)).astype(np.float32))
+    said: list[str] = []
+    with pytest.raises(LintError, match="mixed-scales") as caught:
+        n6convert.convert(
+            tmp_path / "net.onnx", calibration=tmp_path, settings={"options.samples": "arrays"},
+            progress=lambda what, done, total: said.append(what),
+        )  # fmt: skip
+    assert "options.outputs=[boxes,scores]" in str(caught.value.remedy)
+    assert "quantize: calibration" in said and "quantize: refining layers" not in said
