@@ -69,7 +69,7 @@ def _coarse(node: ir.Node, width: float) -> Iterator[Break]:
             continue
         levels = span / width * 255
         if levels < LEVELS_POOR:
-            text = f"'{value.name}' spans {span:.4g} of {width:.4g}: {levels:.1f} of 256 levels"
+            text = f"'{_named(value)}' spans {span:.4g} of {width:.4g}: {levels:.1f} of 256 levels"
             lost = levels < LEVELS_LOST and _bounded(value) is not None
             yield Break(text, label(node), node.outputs[0].name, Severity.ERROR if lost else None, _parted(node))
 
@@ -90,11 +90,16 @@ def _parted(node: ir.Node) -> str | None:
     if ends is None or graph is None:
         return None
     others = [v for v in graph.outputs if v not in ends]
-    parts = [through_quantization(v) for v in (*others, *node.inputs)]
-    names = [(v.name or "").split("/~")[0] for v in parts if v is not None]  # rewrites name what they add X/~rule
+    names = [_named(v) for v in (*others, *node.inputs) if v is not None]
     if any(v.name in names for v in ends):
         return None
     return f"{_PARTED}: `--set options.outputs=[{','.join(names)}]`"
+
+
+def _named(value: ir.Value) -> str:
+    """The name in the user's own graph: without Q/DQ, and rewrites call what they add to X ``X/~rule``."""
+    before = through_quantization(value)
+    return ((before or value).name or "").split("/~")[0]
 
 
 def _ends(value: ir.Value) -> set[ir.Value] | None:
