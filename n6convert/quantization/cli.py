@@ -159,8 +159,10 @@ def _print_worst(records: Sequence[Mapping[str, Any]], outputs: Mapping[str, flo
     console = Console()
     for name, decibel in outputs.items():
         console.print(f"output {name}: {decibel:.1f} dB", markup=False)
-    table = Table("tensor", "SQNR dB", "alone dB", "gain if float dB", "cause", "remedy")
+    table = Table("tensor", "SQNR dB", "alone dB", "gain if float dB", "cause")
     for r in records:
         numbers = (f"{r[key]:.1f}" for key in ("sqnr_db", "alone_db", "left_out_gain_db"))
-        table.add_row(r["name"], *numbers, r["cause"], r["remedy"])
+        table.add_row(r["name"], *numbers, r["cause"])
     console.print(table)
+    for cause, remedy in {r["cause"]: r["remedy"] for r in records}.items():
+        console.print(f"{cause}: {remedy}", markup=False, highlight=False)

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
+from n6convert.quantization.effect import Functions, functions_of
 from n6convert.quantization.grid import CODE_MAX, CODE_MIN, Grid
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.normalize import constant, new_constant, static_dims
@@ -27,8 +28,10 @@ _VALUES = 1 << 23
 _FEW_CODES = 4.0
 #: dB that 8 bits leave a bell-shaped tensor whose grid ends at four deviations
 _FINE = 40.0
-#: how much wider one operand of a Concat may be than another, and what was seen than the grid
-_WIDER, _BEYOND = 8.0, 1.5
+#: how much wider one operand of a Concat may be than another
+_WIDER = 8.0
+#: share of a tensor's noise for which the ends of its grid are blamed
+_CUT_OFF = 0.5
 #: scale below which a tensor is as good as constant
 _TINY = 1e-6
 #: cause: how it is seen, and what to do about it; in the order in which they are looked for
@@ -38,19 +41,19 @@ CAUSES = {
         "give the parts outputs of their own instead of one Concat (boxes and scores, pixels and shares)",
     ),
     "tiny scale": (f"a step below {_TINY:g}", "the tensor is almost constant: check that it is used, or fold it"),
-    "saturation": (
-        f"values reach {_BEYOND:g} times as far as the grid",
-        "set a wider range in ranges.json, or `ranges: minmax`",
-    ),
     "outlier channel": (
         f"half of the values lie within {_FEW_CODES:g} codes of zero: a few large ones take the grid",
         "equalization evens channels out; or split the channel off in the model",
     ),
     "eight bits": (f"{_FINE:g} dB or more", "none needed: its values fill the grid as well as 8 bits allow"),
+    "saturation": (
+        f"more than {_CUT_OFF:.0%} of its noise comes from values beyond the ends of its grid",
+        "set a wider range in ranges.json, or `ranges: minmax`",
+    ),
     "inherited": ("a tensor in front has the same error, or few codes", "mend the tensors in front of it first"),
     "weights": (
         "nothing of the above",
-        "rounded weights in front of it, or a difference of large numbers: `rounding: second-order`, `bias_correction`",
+        "rounded weights, or a difference of large numbers: `rounding: second-order` and `bias_correction`",
     ),
 }
 #: values of one tensor and sample on which the median is looked for
@@ -62,12 +65,39 @@ class TensorError:
     """How one activation of the INT8 model differs from float.
 
     Attributes:
-        sqnr_db: signal to noise, all earlier errors included.
+        sqnr_db: signal to noise behind the functions that read it (what a Relu or SiLU forgets is no error), all
+            earlier errors included.
         median_codes: by how many codes the median of the values that are not zero lies away from zero.
+        cut_off: share of the noise that comes from values beyond the ends of the grid.
     """
 
     sqnr_db: float
     median_codes: float
+    cut_off: float
+
+
+@dataclass
+class _Sums:
+    """Energies of one tensor behind the functions that read it, and its median, over samples."""
+
+    functions: Functions
+    grid: Grid
+    signal: float = 0.0
+    noise: float = 0.0
+    cut_off: float = 0.0
+    median: float = 0.0
+
+    def add(self, exact: NDArray[np.float32], rounded: NDArray[np.float32], samples: int) -> None:
+        ends = np.clip(exact, np.float32(self.grid.low), np.float32(self.grid.high))
+        for a, b, c in zip(*(self.functions(v) for v in (exact, rounded, ends)), strict=True):
+            self.signal += float(np.sum(a.astype(np.float64) ** 2))
+            self.noise += float(np.sum((b.astype(np.float64) - a) ** 2))
+            self.cut_off += float(np.sum((c.astype(np.float64) - a) ** 2))
+        self.median += _median(exact) / samples
+
+    def error(self) -> TensorError:
+        share = self.cut_off / self.noise if self.noise else 0.0
+        return TensorError(_decibel(self.signal, self.noise), self.median / self.grid.scale, share)
 
 
 def tensor_errors(
@@ -101,19 +131,17 @@ def _portion_errors(
     float_model: ir.Model, model: ir.Model, plan: Plan, pairs: Mapping[str, str], samples: Sequence[Sample]
 ) -> dict[str, TensorError]:
     inputs = {v.name for v in float_model.graph.inputs}
+    values = {v.name: v for v in (*float_model.graph.inputs, *(v for n in float_model.graph for v in n.outputs))}
+    sums = {n: _Sums(functions_of(float_model, values[n]), plan.grids[n]) for n in pairs}
     inner = [n for n in pairs if n not in inputs]
     exact = Session(with_outputs(float_model, inner)) if inner else None
     rounded = Session(with_outputs(model, list(pairs.values())), optimize=False)
-    signal, noise, median = dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0)
     for sample in samples:
         reference = {**sample, **(exact.run({n: sample[n] for n in exact.inputs}) if exact else {})}
         found = rounded.run({n: sample[n] for n in rounded.inputs})
         for name, dequantized in pairs.items():
-            gap = found.pop(dequantized).astype(np.float64) - reference[name]
-            signal[name] += float(np.sum(reference[name].astype(np.float64) ** 2))
-            noise[name] += float(np.sum(gap**2))
-            median[name] += _median(reference[name]) / len(samples)
-    return {n: TensorError(_decibel(signal[n], noise[n]), median[n] / plan.grids[n].scale) for n in pairs}
+            sums[name].add(reference[name], found.pop(dequantized), len(samples))
+    return {name: total.error() for name, total in sums.items()}
 
 
 def _median(values: NDArray[Any]) -> float:
@@ -141,7 +169,7 @@ def worst(
     ranked = sorted(errors, key=lambda n: errors[n].sqnr_db)[:count]
     return [
         {"name": n, "sqnr_db": errors[n].sqnr_db, "median_codes": errors[n].median_codes}
-        | explain(n, by_name.get(n), errors, statistics.get(n), plan)
+        | explain(n, by_name.get(n), errors, plan)
         | _picture(plan.grids[n], statistics.get(n))
         for n in ranked
     ]
@@ -154,15 +182,13 @@ def _picture(grid: Grid, statistics: Any) -> dict[str, Any]:
     return {"scale": grid.scale, "zero_point": grid.zero_point} | seen
 
 
-def explain(
-    name: str, value: ir.Value | None, errors: Mapping[str, TensorError], statistics: Any, plan: Plan
-) -> dict[str, str]:
+def explain(name: str, value: ir.Value | None, errors: Mapping[str, TensorError], plan: Plan) -> dict[str, str]:
     """The likely cause of a tensor's error, and what to do about it."""
-    cause = _cause(name, value, errors, statistics, plan)
+    cause = _cause(name, value, errors, plan)
     return {"cause": cause, "remedy": CAUSES[cause][1]}
 
 
-def _cause(name: str, value: ir.Value | None, errors: Mapping[str, TensorError], statistics: Any, plan: Plan) -> str:
+def _cause(name: str, value: ir.Value | None, errors: Mapping[str, TensorError], plan: Plan) -> str:
     producer = value.producer() if value is not None else None
     operands = [v.name or "" for v in (producer.inputs if producer else ()) if v is not None]
     grid, found = plan.grids[name], errors[name]
@@ -172,13 +198,12 @@ def _cause(name: str, value: ir.Value | None, errors: Mapping[str, TensorError],
             return "mixed range"
     if grid.scale < _TINY:
         return "tiny scale"
-    low, high = grid.low * _BEYOND - 1e-9, grid.high * _BEYOND + 1e-9
-    if statistics is not None and (statistics.low < low or statistics.high > high):
-        return "saturation"
     if found.median_codes < _FEW_CODES:
         return "outlier channel"
     if found.sqnr_db >= _FINE:
         return "eight bits"
+    if found.cut_off > _CUT_OFF:
+        return "saturation"
     before = [errors[n] for n in operands if n in errors]
     spoiled = any(e.sqnr_db < found.sqnr_db + 3 or e.median_codes < _FEW_CODES for e in before)
     return "inherited" if spoiled else "weights"

@@ -71,14 +71,28 @@ def test_every_tensor_has_its_sqnr_and_the_worst_a_cause_and_a_remedy() -> None:
     json.dumps(result.facts)
 
 
+def test_tensors_that_saturate_for_a_relu_behind_them_have_no_error() -> None:
+    body = """net (float[1,2,8,8] x) => (float[1,4,8,8] y) {
+      a = Conv(x, w1) b = Conv(x, w2) c = Concat<axis=1>(a, b) y = Relu(c)
+    }"""
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": rng.standard_normal((2, 2, 1, 1)).astype(np.float32) for i in (1, 2)}
+    tensors = quantize(parse(body, **weights), feeds((1, 2, 8, 8)), PLAIN).facts["tensors"]
+    found = {t["name"]: t["sqnr_db"] for t in tensors}
+    assert {"a", "b"} <= set(found) and min(found.values()) > 35
+
+
 def test_causes_follow_from_values_and_errors() -> None:
-    """A huge channel, values that fill their grid, and a sum in which large weights cancel."""
+    """A huge channel, values that fill their grid, a sum in which large weights cancel, and too narrow a grid."""
     causes = {r["name"]: r["cause"] for r in quantize(spoiled(), feeds((1, 8, 8, 8)), PLAIN).facts["worst"]}
     assert causes == {"a": "outlier channel", "x": "eight bits", "y": "inherited"}
     body = "net (float[1,2,8,8] x) => (float[1,1,8,8] y) { xx = Concat<axis=1>(x, x) y = Conv(xx, w) }"
     cancelling = parse(body, w=np.array([10, 3.33, -10, -3.3], np.float32).reshape(1, 4, 1, 1))
     causes = {r["name"]: r["cause"] for r in quantize(cancelling, feeds((1, 2, 8, 8)), PLAIN).facts["worst"]}
     assert (causes["y"], causes["x"]) == ("weights", "eight bits")
+    narrow = QuantizationConfig(**PLAIN.model_dump() | {"ranges": "percentile", "percentile": 80})
+    causes = {r["name"]: r["cause"] for r in quantize(spoiled(), feeds((1, 8, 8, 8)), narrow).facts["worst"]}
+    assert causes["x"] == "saturation"
 
 
 def test_methods_are_kept_only_when_they_help_on_held_back_samples() -> None:
