@@ -13,6 +13,9 @@ _HEAD = 4096
 #: start of the pre-1.6 torch format: protocol 2 pickle of the number 0x1950a86a20f9469cfc6c
 _LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
+#: files of weights, and how many of them a message names
+_WEIGHTS, _NAMED = (".pt", ".safetensors", ".onnx"), 5
+
 _REMEDIES = {
     "html": (
         "an HTML page, not weights: the download saved a login, licence or error page",
@@ -44,7 +47,7 @@ def what_is(path: Path | str) -> str:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except IsADirectoryError as error:
-        raise SourceError("weights must be a file, this is a folder", place=path) from error
+        raise _folder(path) from error
     except FileNotFoundError as error:
         raise SourceError("the weights file does not exist", place=path, remedy="check the path") from error
     except OSError as error:
@@ -56,6 +59,15 @@ def refuse_foreign(path: Path | str, kind: str) -> SourceError:
     """The error that explains why a file of this kind cannot be used as weights."""
     what, remedy = _REMEDIES.get(kind, _REMEDIES["unknown"])
     return SourceError(f"the weights file is {what}", place=path, remedy=remedy)
+
+
+def _folder(path: Path) -> SourceError:
+    inside = sorted(p.name for p in path.iterdir() if p.suffix in _WEIGHTS)
+    named = ", ".join(inside[:_NAMED]) + (f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else "")
+    found = named or f"no {', '.join(_WEIGHTS)} in it"
+    return SourceError(
+        "weights must be a file, this is a folder", place=path, found=found, remedy="give the path of the file itself"
+    )
 
 
 def _kind(head: bytes, size: int) -> str:

@@ -159,7 +159,10 @@ def test_foreign_files(tmp_path: Path, content: bytes, words: str) -> None:
 
 def test_missing_and_folder(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "nothing.pt")
-    assert "folder" in refusal(tmp_path)
+    assert "folder" in refusal(tmp_path) and "no .pt" in refusal(tmp_path)
+    for i in range(7):
+        (tmp_path / f"{i}.pt").touch()
+    assert "0.pt, 1.pt, 2.pt, 3.pt, 4.pt and 2 more" in refusal(tmp_path)
 
 
 def test_legacy_format_says_how_to_convert(tmp_path: Path) -> None:
