@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from n6convert.errors import SourceError
@@ -62,7 +63,9 @@ def refuse_foreign(path: Path | str, kind: str) -> SourceError:
 
 
 def _folder(path: Path) -> SourceError:
-    inside = sorted(p.name for p in path.iterdir() if p.suffix in _WEIGHTS)
+    inside: list[str] = []
+    with suppress(OSError):  # a folder that may not be read
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in _WEIGHTS)
     named = ", ".join(inside[:_NAMED]) + (f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else "")
     found = named or f"no {', '.join(_WEIGHTS)} in it"
     return SourceError(
