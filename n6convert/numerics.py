@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,16 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import onnxruntime
 
-__all__ = ["Session", "least_sizes", "max_relative_difference", "run_model", "sqnr_db"]
+__all__ = [
+    "BOUNDED",
+    "Noise",
+    "Session",
+    "least_sizes",
+    "max_relative_difference",
+    "relative_differences",
+    "run_model",
+    "sqnr_db",
+]
 
 Array = NDArray[Any]
 #: bytes of weights from which they are handed to onnxruntime as they lie in memory or in a file, instead of a copy
@@ -25,12 +36,14 @@ _LENT_FROM = 1 << 26
 _ALONG = 128
 #: bytes of weights from which onnxruntime makes no second copy of them in its own order
 _NOT_REORDERED_FROM = 1 << 30
-#: functions whose values reach 1 and no further
-_BOUNDED = frozenset({"HardSigmoid", "Sigmoid", "Softmax", "Tanh"})
+#: functions whose range is known; saturated inputs reach both ends
+BOUNDED = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
 #: operators whose output holds values of their first input, unchanged
 _MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 #: the step of such a function's INT8 grid
 _STEP = 1 / 256
+#: what differences of any other output are measured by at the least
+_LEAST = 1e-12
 
 
 class Session:
@@ -98,14 +111,21 @@ def least_sizes(model: ir.Model) -> dict[str, float]:
 
 def _is_bounded(value: ir.Value | None) -> bool:
     node = value.producer() if value is not None else None
-    if node is None or node.op_type in _BOUNDED:
+    if node is None or node.op_type in BOUNDED:
         return node is not None
     if node.op_type == "Concat":
         return all(_is_bounded(v) for v in node.inputs)
     return node.op_type in _MOVES and _is_bounded(node.inputs[0])
 
 
-def max_relative_difference(reference: Array, other: Array, least: float = 1e-12) -> float:
+def relative_differences(
+    reference: Mapping[str, Array], other: Mapping[str, Array], least: Mapping[str, float]
+) -> dict[str, float]:
+    """:func:`max_relative_difference` of each output, by name; ``least`` as :func:`least_sizes` gives it."""
+    return {n: max_relative_difference(a, other[n], least.get(n, _LEAST)) for n, a in reference.items()}
+
+
+def max_relative_difference(reference: Array, other: Array, least: float = _LEAST) -> float:
     """Largest absolute difference divided by the largest absolute value of the reference, which counts as ``least``
     at the least.
 
@@ -181,3 +201,21 @@ def _lend(model: ir.Model) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
+@dataclass
+class Noise:
+    """Energy of a signal and of what was added to it, summed over samples."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+
+    def add(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+        a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
+        self.signal += float(np.sum(a**2))
+        self.noise += float(np.sum((a - b) ** 2))
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """In dB; None when both were equal."""
+        return 10 * math.log10(max(self.signal, 1e-300) / self.noise) if self.noise else None

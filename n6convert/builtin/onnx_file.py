@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range
-from n6convert.builtin.static import (
-    cut,
-    fix_shapes,
-    refuse_quantized,
-    refuse_unknown,
-    settle_shapes,
-    to_float32,
-)
+from n6convert.builtin.static import cut, fix_shapes, refuse_quantized, refuse_unknown, settle_shapes, to_float32
 from n6convert.builtin.words import WordPiece
 from n6convert.errors import RecipeError, SourceError
 from n6convert.opset import upgrade_opset

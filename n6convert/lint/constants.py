@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 __all__ = [
-    "BOUNDED",
     "CORE_VERSIONS",
     "CPU_FLOAT",
     "CPU_INTEGER",
@@ -46,9 +45,6 @@ DIM_LIMIT = 65_536
 LEVELS_FULL = 64
 LEVELS_POOR = 24
 LEVELS_LOST = 6
-
-#: operators whose output lies in a known interval, whatever comes in
-BOUNDED = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
 
 #: operators that only move values: one grid on both sides, else the compiler adds a requantisation
 SAME_GRID = frozenset(

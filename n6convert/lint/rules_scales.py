@@ -9,15 +9,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.lint.constants import BOUNDED, LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
+from n6convert.lint.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.lint.finding import Break, Finding, Severity, limit, limits
 from n6convert.lint.view import View, constant, label, through_quantization
+from n6convert.numerics import BOUNDED
 
-__all__ = ["leaves_the_network", "measured"]
+__all__ = ["lost_outputs", "measured"]
 
 _REMEDY = "cut the graph before they are joined, so that each part has its own scale, or bring them to one range first"
 _EVIDENCE = "measured: 6.7 points of AP on a YOLOv8n whose boxes (0..640) and scores (0..1) shared one scale"
-_PARTED = "let each part be an output on its own scale"
 _MOVES = SAME_GRID | {"QuantizeLinear", "DequantizeLinear", "Clip", "Relu"}
 
 
@@ -56,9 +56,11 @@ def measured(model: ir.Model, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> li
     return found
 
 
-def leaves_the_network(finding: Finding) -> bool:
-    """Whether it is about values that leave the network joined, whose scales nothing behind them can even out."""
-    return finding.remedy.startswith(_PARTED)
+def lost_outputs(view: View) -> list[Finding]:
+    """Errors of ``mixed-scales`` about values that leave the network joined: nothing behind them evens scales out."""
+    leaving = {node.outputs[0].name for node in view.of_type("Concat") if _parted(node)}
+    found = limits()["mixed-scales"].findings(view)
+    return [f for f in found if f.severity is Severity.ERROR and f.tensor in leaving]
 
 
 def _coarse(node: ir.Node, width: float) -> Iterator[Break]:
@@ -93,7 +95,7 @@ def _parted(node: ir.Node) -> str | None:
     names = [_named(v) for v in (*others, *node.inputs) if v is not None]
     if any(v.name in names for v in ends):
         return None
-    return f"{_PARTED}: `--set options.outputs=[{','.join(names)}]`"
+    return f"let each part be an output on its own scale: `--set options.outputs=[{','.join(names)}]`"
 
 
 def _named(value: ir.Value) -> str:

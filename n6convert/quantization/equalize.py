@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session, least_sizes, max_relative_difference
+from n6convert.numerics import Session, least_sizes, relative_differences
 from n6convert.quantization.batch_norm import rescale
 from n6convert.quantization.channels import Absorber, ChannelMap, map_channels
 from n6convert.quantization.grids import observed
@@ -100,8 +100,7 @@ def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | 
     """Largest output difference of two float models on a sample, relative to the output's range."""
     a, b = (Session(m, threads=threads) for m in (model, other))
     x, y = (s.run({n: sample[n] for n in s.inputs}) for s in (a, b))
-    least = least_sizes(model)
-    return max((max_relative_difference(x[n], y[n], least.get(n, 1e-12)) for n in x), default=0.0)
+    return max(relative_differences(x, y, least_sizes(model)).values(), default=0.0)
 
 
 def _observe(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session
+from n6convert.numerics import Noise, Session
 from n6convert.quantization.effect import Functions, functions_of
 from n6convert.quantization.grid import CODE_MAX, CODE_MIN, Grid
 from n6convert.quantization.judge import Judge
@@ -56,6 +56,8 @@ CAUSES = {
         "rounded weights, or a difference of large numbers: `rounding: second-order` and `bias_correction`",
     ),
 }
+#: what stands for the SQNR of a tensor without error
+_EQUAL_DB = 120.0
 #: values of one tensor and sample on which the median is looked for
 _MEDIAN_OF = 1 << 16
 
@@ -82,22 +84,21 @@ class _Sums:
 
     functions: Functions
     grid: Grid
-    signal: float = 0.0
-    noise: float = 0.0
-    cut_off: float = 0.0
+    rounded: Noise = field(default_factory=Noise)
+    cut_off: Noise = field(default_factory=Noise)
     median: float = 0.0
 
     def add(self, exact: NDArray[np.float32], rounded: NDArray[np.float32], samples: int) -> None:
         ends = np.clip(exact, np.float32(self.grid.low), np.float32(self.grid.high))
         for a, b, c in zip(*(self.functions(v) for v in (exact, rounded, ends)), strict=True):
-            self.signal += float(np.sum(a.astype(np.float64) ** 2))
-            self.noise += float(np.sum((b.astype(np.float64) - a) ** 2))
-            self.cut_off += float(np.sum((c.astype(np.float64) - a) ** 2))
+            self.rounded.add(a, b)
+            self.cut_off.add(a, c)
         self.median += _median(exact) / samples
 
     def error(self) -> TensorError:
-        share = self.cut_off / self.noise if self.noise else 0.0
-        return TensorError(_decibel(self.signal, self.noise), self.median / self.grid.scale, share)
+        share = self.cut_off.noise / self.rounded.noise if self.rounded.noise else 0.0
+        decibel = self.rounded.sqnr_db
+        return TensorError(_EQUAL_DB if decibel is None else decibel, self.median / self.grid.scale, share)
 
 
 def tensor_errors(
@@ -252,7 +253,3 @@ def _clipped(graph: ir.Graph, quantize: ir.Node) -> ir.Value:
     clip.outputs[0].name = f"{source.name}_clipped"
     graph.insert_before(quantize, clip)
     return clip.outputs[0]
-
-
-def _decibel(signal: float, noise: float) -> float:
-    return 120.0 if noise == 0 else float(10 * np.log10(max(signal, 1e-300) / noise))

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from n6convert.numerics import BOUNDED
 from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant, is_float
 
 __all__ = ["absorbed_by_grid", "clip_bounds", "clipped_with", "fixed_range", "passes_through", "shared_groups"]
-
-#: functions whose output range is known; both bounds are reached by saturated inputs
-_FIXED = {"Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
 
 
 def fixed_range(value: ir.Value) -> tuple[float, float] | None:
@@ -29,7 +27,7 @@ def fixed_range(value: ir.Value) -> tuple[float, float] | None:
     if producer is not None and producer.op_type == "Clip" and value.is_graph_output():
         bounds = clip_bounds(producer)
         return bounds if bounds is not None and np.isfinite(bounds).all() else None
-    return _FIXED.get(producer.op_type) if producer is not None else None
+    return BOUNDED.get(producer.op_type) if producer is not None else None
 
 
 def passes_through(node: ir.Node) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session, least_sizes, max_relative_difference
+from n6convert.numerics import Session, least_sizes, relative_differences
 from n6convert.rewrites.graph import is_float, shape_of
 
 __all__ = ["Proof"]
@@ -49,8 +49,7 @@ class Proof:
     def distance(self, reference: list[dict[str, Array]], model: ir.Model) -> float:
         """As :meth:`difference`, against other answers."""
         pairs = zip(reference, self._answers(model), strict=True)
-        gaps = (max_relative_difference(a[k], b[k], self._least.get(k, 1e-12)) for a, b in pairs for k in a)
-        return max(gaps, default=0.0)
+        return max((gap for a, b in pairs for gap in relative_differences(a, b, self._least).values()), default=0.0)
 
     def values(self, model: ir.Model, names: Sequence[str]) -> dict[str, list[Array]]:
         """Arrays of inner tensors, one for each sample."""

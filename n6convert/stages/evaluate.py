@@ -9,9 +9,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
+from n6convert.numerics import Noise
 from n6convert.run import guarded
 from n6convert.stages.base import Inputs, Stage, StageResult
-from n6convert.stages.noise import Noise
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -70,8 +70,10 @@ class Pair:
         return a, dict(zip(a, b.values(), strict=True))
 
     def predictions(self, sample: Sample) -> tuple[Any, Any]:
+        return self.decoded(self.outputs(self.run.encode(sample)), sample)
+
+    def decoded(self, outputs: tuple[Outputs, Outputs], sample: Sample) -> tuple[Any, Any]:
         plugin = self.run.ready_plugin
-        outputs = self.outputs(self.run.encode(sample))
         with guarded(self.run, f"decode of sample {sample.id}"):
             return plugin.decode(outputs[0], sample), plugin.decode(outputs[1], sample)
 
@@ -101,7 +103,7 @@ def _sqnr(pair: Pair, run: Run, graph: ir.Graph) -> dict[str, float | None]:
         for name, array in reference.items():
             noise.setdefault(name, Noise()).add(*(without_padding(a, tokens) for a in (array, quantized[name])))
         if show:
-            pair.draw(sample, *pair.predictions(sample))
+            pair.draw(sample, *pair.decoded((reference, quantized), sample))
     return {name: n.sqnr_db for name, n in noise.items()}
 
 

@@ -45,11 +45,10 @@ def refuse_lost(model: ir.Model, target: str) -> None:
     Raises:
         LintError: an output joins values of which some keep next to no levels.
     """
-    from n6convert.lint import Severity, lint
-    from n6convert.lint.rules_scales import leaves_the_network
+    from n6convert.lint.prepare import prepare
+    from n6convert.lint.rules_scales import lost_outputs
 
-    errors = [f for f in lint(model, target) if f.severity is Severity.ERROR and leaves_the_network(f)]
-    if errors:
+    if errors := lost_outputs(prepare(model, target)):
         raise _refusal(errors)
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 import n6convert
 from n6convert.errors import AcceptanceError, SourceError
+from n6convert.numerics import Noise
 from n6convert.results import ConversionResult
-from n6convert.stages.noise import Noise
 
 
 def pictures(folder: Path, count: int, seed: int = 0) -> Path:
