@@ -28,16 +28,21 @@ Feeds = Callable[[], Iterator[dict[str, Any]]]
 def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
     import onnx_ir as ir
 
+    from n6convert.npu.targets import DEFAULT_TARGET
     from n6convert.quantization import QuantizationConfig, quantize
+    from n6convert.stages.quantize import predictors
 
     folder = model.parent / "held_back"
     held_back = reader(sorted(folder.glob("*.npz"))) if folder.is_dir() else None
-    ir.save(quantize(ir.load(model), feeds, QuantizationConfig(**config), held_back=held_back).model, out)
+    asked = QuantizationConfig(**config)
+    ir.save(quantize(ir.load(model), feeds, asked, held_back=held_back, **predictors(DEFAULT_TARGET)).model, out)
 
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:
     """The same work that onnxruntime's min-max run does."""
-    ours(model, feeds, out, ranges="minmax", equalization=False, bias_correction=False, rounding="nearest")
+    from n6convert.stages.quantize import PLAIN
+
+    ours(model, feeds, out, ranges="minmax", **PLAIN)
 
 
 def inference(model: Path, feeds: Feeds, out: Path) -> None:

@@ -128,7 +128,7 @@ def test_manifest_accounts_for_what_decided_the_result(toy: Path) -> None:
 def test_untrained_weights_are_not_refined_unless_asked_for(toy: Path) -> None:
     assert "rounding" in run().report.quantization["skipped"]
     asked = run(settings=FAST | {"quantization.rounding": "second-order"}).report.quantization["skipped"]
-    assert asked == ["bias_correction", "equalization"]
+    assert asked == ["bias_correction", "equalization", "merge_convolutions"]
     weights = toy / "w.bin"
     weights.write_bytes(b"1")
     assert run(weights).report.quantization["skipped"] == []

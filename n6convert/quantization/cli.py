@@ -109,6 +109,7 @@ def _run(
 def _quantized(run: Run, source: str) -> QuantizationResult:
     from n6convert.quantization.quantizer import quantize
     from n6convert.stages.accepting import Accepting
+    from n6convert.stages.quantize import predictors
 
     model = run.artifacts[source].load()
     accepting = Accepting(run, model)
@@ -117,6 +118,7 @@ def _quantized(run: Run, source: str) -> QuantizationResult:
         run.sampling.calibration,
         run.recipe.quantization,
         held_back=run.sampling.held_back,
+        **predictors(run.recipe.target),
         accepted=accepting if accepting.limited else None,
         seed=run.recipe.seed,
         progress=run.progress,

@@ -43,6 +43,10 @@ class QuantizationConfig(BaseModel):
     rounding: Literal["nearest", "second-order"] = Field(
         default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"
     )
+    merge_convolutions: bool = Field(
+        default=True,
+        description="two convolutions with nothing between them as one, where that is predicted faster and as accurate",
+    )
     zero_points: Literal["speed", "balanced", "accuracy"] = Field(
         default="accuracy", description="zero points -128 and 0 at convolution inputs save cycles and may cost accuracy"
     )

@@ -23,6 +23,7 @@ from n6convert.quantization.find_ranges import Found, find_ranges
 from n6convert.quantization.gates import loosen_gates
 from n6convert.quantization.grids import make_plan
 from n6convert.quantization.judge import Judge, Verdict
+from n6convert.quantization.merge_pairs import Milliseconds, merge_pairs
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.qdq import write_qdq
 from n6convert.quantization.refine import refine
@@ -37,6 +38,8 @@ __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 _TIE = 0.1
 #: split products take noise away that long sequences have; held-back ones may be short and show next to nothing
 _UNSEEN = 0.2
+#: dB that the whole time is worth
+_TIME_PRICE = 20.0
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -49,6 +52,7 @@ class Candidate:
         prepared: the float model it stands for.
         verdict: how close it is to float on the held-back samples.
         bias: how its biases were corrected.
+        owed_db: by how much it must be closer than the one that it replaces, for the NPU time that it costs more.
         notes: what the method that made it adds to its record.
     """
 
@@ -59,6 +63,7 @@ class Candidate:
     verdict: Verdict
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
+    owed_db: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,6 +87,7 @@ class Workshop:
     config: QuantizationConfig
     judge: Judge
     cycles: CheapZeroPoints | None
+    milliseconds: Milliseconds | None
     progress: Progress | None
 
     @cached_property
@@ -106,6 +112,11 @@ class Workshop:
         plan = make_plan(prepared.graph, found.ranges)
         model = write_qdq(prepared, plan)
         return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
+
+    def time(self, prepared: ir.Model, like: Candidate) -> float:
+        """Predicted milliseconds of a float model as INT8 with the ranges of another one, whose tensors it has."""
+        assert self.milliseconds is not None
+        return self.milliseconds(write_qdq(prepared, make_plan(prepared.graph, like.found.ranges)))
 
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected."""
@@ -133,6 +144,7 @@ class Method:
         wanted: whether the recipe asks for it.
         attempt: makes a candidate from the best one so far; None when there is nothing to do.
         slack_db: by how much held-back samples may say that it is worse and it is kept all the same.
+        again: whether it is made again for a graph whose weights a later method changed.
     """
 
     name: str
@@ -140,6 +152,7 @@ class Method:
     wanted: Callable[[QuantizationConfig], bool]
     attempt: Callable[[Workshop, Candidate], Candidate | None]
     slack_db: float = 0.0
+    again: bool = False
 
 
 def _minmax(shop: Workshop, best: Candidate) -> Candidate | None:
@@ -237,11 +250,33 @@ def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
     return max(trial, alone, key=lambda t: t.verdict.closeness_db)
 
 
+def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Two convolutions with nothing between them as one, where that is faster or hardly slower.
+
+    Ranges, even channels, biases and rounding are made again for such weights. A slower result must be closer by as
+    much as the balanced policy for zero points would ask for the time.
+    """
+    assert shop.milliseconds is not None
+    prepared, pairs = merge_pairs(best.prepared, lambda graph: shop.time(graph, best))
+    if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > _EXACT:
+        return None
+    trial = shop.quantized(prepared)
+    for method in METHODS:
+        if method.again and method.wanted(shop.config):
+            made = method.attempt(shop, trial)
+            if made is not None and made.verdict.closeness_db + method.slack_db > trial.verdict.closeness_db:
+                trial = made
+    before, after = (shop.milliseconds(c.model) for c in (best, trial))
+    times = {"ms_before": round(before, 4), "ms": round(after, 4)}
+    return replace(trial, owed_db=_TIME_PRICE * max(after / before - 1, 0.0), notes={"pairs": pairs, **times})
+
+
 METHODS = (
-    Method("ranges: minmax", 0, lambda c: True, _minmax),
+    Method("ranges: minmax", 0, lambda c: True, _minmax, again=True),
     Method("outlier channels", 2, lambda c: c.equalization and c.ranges_file is None, _outliers),
-    Method("equalization", 2, lambda c: c.equalization and c.ranges_file is None, _equalization),
+    Method("equalization", 2, lambda c: c.equalization and c.ranges_file is None, _equalization, again=True),
     Method("split products", 2, lambda c: c.split_products and c.ranges_file is None, _split_products, _UNSEEN),
-    Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction, _TIE),
-    Method("second-order rounding", 5, lambda c: c.rounding == "second-order", _rounding),
+    Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction, _TIE, again=True),
+    Method("second-order rounding", 5, lambda c: c.rounding == "second-order", _rounding, again=True),
+    Method("merged convolutions", 10, lambda c: c.merge_convolutions, _merged, _TIE),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,7 @@ from n6convert.quantization.clock import OutOfTime
 from n6convert.quantization.config import QuantizationConfig
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.masks import clamp_masks
+from n6convert.quantization.merge_pairs import Milliseconds
 from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
 from n6convert.quantization.mixed import mixed_outputs
 from n6convert.quantization.prepare import prepare
@@ -59,6 +60,7 @@ def quantize(
     *,
     held_back: FeedSource | None = None,
     cheap_zero_points: CheapZeroPoints | None = None,
+    milliseconds: Milliseconds | None = None,
     accepted: Accepted | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -74,6 +76,7 @@ def quantize(
         held_back: other samples, on which methods are judged; default: a few of the calibration samples.
         cheap_zero_points: tells the cycles that a zero point of -128 or 0 saves, by tensor; None: multiplications
             stand for cycles.
+        milliseconds: predicted time of an INT8 model; None: no convolutions are merged.
         accepted: called as ``accepted(model, sqnr_db_by_output)`` before each method; once it holds, no further one is
             tried. None: all are tried.
         seed: reserved for methods that draw random numbers; all present ones are deterministic.
@@ -83,7 +86,10 @@ def quantize(
         QuantizationError: the model has no INT8 form, is quantized already, or the samples do not allow it.
         GraphError: the model or a sample does not run.
     """
-    return _Job(model, feeds, config or QuantizationConfig(), held_back, cheap_zero_points, accepted, progress).run()
+    config = config or QuantizationConfig()
+    if milliseconds is None:
+        config = config.model_copy(update={"merge_convolutions": False})
+    return _Job(model, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, progress).run()
 
 
 def _check_inputs(model: ir.Model, samples: Sequence[Feeds]) -> None:
@@ -107,6 +113,7 @@ class _Job:
         config: QuantizationConfig,
         held_back: FeedSource | None,
         cycles: CheapZeroPoints | None,
+        milliseconds: Milliseconds | None,
         accepted: Accepted | None,
         progress: Progress | None,
     ) -> None:
@@ -118,7 +125,7 @@ class _Job:
         self.masks = clamp_masks(self.prepared, few, config.threads)
         self.held_back = list(held_back()) if held_back is not None else []
         self.judge = Judge(self.prepared, self.held_back or few, config.threads)
-        self.shop = Workshop(feeds, few, config, self.judge, cycles, progress)
+        self.shop = Workshop(feeds, few, config, self.judge, cycles, milliseconds, progress)
         self.methods: list[dict[str, Any]] = []
         self.not_needed: list[str] = []
         self.out_of_time: list[str] = []
@@ -151,9 +158,9 @@ class _Job:
         if trial is None:
             return best
         self._note_floor(method.name, trial)
-        kept = self._rank(trial, method.slack_db) > self._rank(best)
+        kept = self._rank(trial, method.slack_db - trial.owed_db) > self._rank(best)
         self._record(method.name, trial, kept)
-        return trial if kept else best
+        return replace(trial, owed_db=0.0) if kept else best
 
     def _note_floor(self, method: str, candidate: Candidate) -> None:
         if method == _UNCLIPPED:

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from n6convert.quantization.config import QuantizationConfig
     from n6convert.run import Run
 
-__all__ = ["PLAIN", "Quantize"]
+__all__ = ["PLAIN", "Quantize", "predictors"]
 
 #: no accuracy method: nothing that only pays for answers that mean something
-PLAIN: dict[str, Any] = {"equalization": False, "bias_correction": "off", "rounding": "nearest"}
+PLAIN: dict[str, Any] = {
+    "equalization": False,
+    "bias_correction": "off",
+    "rounding": "nearest",
+    "merge_convolutions": False,
+}
 
 
 class Quantize(Stage):
@@ -38,7 +43,6 @@ class Quantize(Stage):
         return parts | {"target": run.recipe.target} | _acceptance(run)
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
-        from n6convert.npu.zero_points import zero_point_cycles
         from n6convert.quantization.quantizer import quantize
 
         refuse_unjudgeable_samples(run)
@@ -46,7 +50,7 @@ class Quantize(Stage):
         accepting = Accepting(run, model)
         result = quantize(
             model, run.sampling.calibration, _config(run),
-            held_back=run.sampling.held_back, cheap_zero_points=partial(zero_point_cycles, target=run.recipe.target),
+            held_back=run.sampling.held_back, **predictors(run.recipe.target),
             accepted=_Accepted(run.recipe.target, accepting), seed=run.recipe.seed, progress=run.progress,
         )
         found = dict(result.facts)
@@ -56,6 +60,17 @@ class Quantize(Stage):
         found["skipped"] = sorted(_skipped(run))
         warnings = [*samples.pop("warnings"), *found.pop("warnings", [])]
         return StageResult({"quantization": found, "samples": samples, "warnings": warnings}, result.model)
+
+
+def predictors(target: str) -> dict[str, Any]:
+    """What the quantizer may ask about the NPU: cycles that zero points save, and the time of a graph."""
+    from n6convert.npu.zero_points import zero_point_cycles
+    from n6convert.rewrites.weigh import predicted_milliseconds
+
+    return {
+        "cheap_zero_points": partial(zero_point_cycles, target=target),
+        "milliseconds": predicted_milliseconds(target),
+    }
 
 
 class _Accepted:

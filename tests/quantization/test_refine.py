@@ -78,7 +78,7 @@ def test_layers_that_are_left_become_as_they_were_refined_before() -> None:
 
 def test_no_time_at_all_leaves_ranges_and_nearest_rounding() -> None:
     config = QuantizationConfig(time_budget=1e-9)
-    result = quantize(cnn(), SOURCE, config)
+    result = quantize(cnn(), SOURCE, config, milliseconds=lambda model: 1.0)
     costly = [m.name for m in METHODS if m.cost and m.wanted(config)]
     assert result.facts["methods_out_of_time"] == costly
     assert all(name in result.facts["warnings"][-1] for name in costly)
