@@ -144,7 +144,6 @@ class Method:
         wanted: whether the recipe asks for it.
         attempt: makes a candidate from the best one so far; None when there is nothing to do.
         slack_db: by how much held-back samples may say that it is worse and it is kept all the same.
-        again: whether it is made again for a graph whose weights a later method changed.
     """
 
     name: str
@@ -152,7 +151,6 @@ class Method:
     wanted: Callable[[QuantizationConfig], bool]
     attempt: Callable[[Workshop, Candidate], Candidate | None]
     slack_db: float = 0.0
-    again: bool = False
 
 
 def _minmax(shop: Workshop, best: Candidate) -> Candidate | None:
@@ -253,7 +251,7 @@ def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
 def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
     """Two convolutions with nothing between them as one, where that is faster or hardly slower.
 
-    Ranges, even channels, biases and rounding are made again for such weights. A slower result must be closer by as
+    Ranges, even channels, biases and rounding are made anew for such weights. A slower result must be closer by as
     much as the balanced policy for zero points would ask for the time.
     """
     assert shop.milliseconds is not None
@@ -261,22 +259,29 @@ def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
     if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > _EXACT:
         return None
     trial = shop.quantized(prepared)
-    for method in METHODS:
-        if method.again and method.wanted(shop.config):
-            made = method.attempt(shop, trial)
-            if made is not None and made.verdict.closeness_db + method.slack_db > trial.verdict.closeness_db:
-                trial = made
+    even = _equalization(shop, trial) if _evens(shop.config) else None
+    if even is not None and even.verdict.closeness_db > trial.verdict.closeness_db:
+        trial = even
+    trial = shop.refined(trial, rounding=_rounds(shop.config), bias=best.bias)
     before, after = (shop.milliseconds(c.model) for c in (best, trial))
     times = {"ms_before": round(before, 4), "ms": round(after, 4)}
     return replace(trial, owed_db=_TIME_PRICE * max(after / before - 1, 0.0), notes={"pairs": pairs, **times})
 
 
+def _evens(config: QuantizationConfig) -> bool:
+    return config.equalization and config.ranges_file is None
+
+
+def _rounds(config: QuantizationConfig) -> bool:
+    return config.rounding == "second-order"
+
+
 METHODS = (
-    Method("ranges: minmax", 0, lambda c: True, _minmax, again=True),
-    Method("outlier channels", 2, lambda c: c.equalization and c.ranges_file is None, _outliers),
-    Method("equalization", 2, lambda c: c.equalization and c.ranges_file is None, _equalization, again=True),
+    Method("ranges: minmax", 0, lambda c: True, _minmax),
+    Method("outlier channels", 2, _evens, _outliers),
+    Method("equalization", 2, _evens, _equalization),
     Method("split products", 2, lambda c: c.split_products and c.ranges_file is None, _split_products, _UNSEEN),
-    Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction, _TIE, again=True),
-    Method("second-order rounding", 5, lambda c: c.rounding == "second-order", _rounding, again=True),
-    Method("merged convolutions", 10, lambda c: c.merge_convolutions, _merged, _TIE),
+    Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction, _TIE),
+    Method("second-order rounding", 5, _rounds, _rounding),
+    Method("merged convolutions", 8, lambda c: c.merge_convolutions, _merged, _TIE),
 )
