@@ -33,7 +33,7 @@ def merge_pairs(model: ir.Model, milliseconds: Milliseconds) -> tuple[ir.Model, 
     """A copy in which those pairs are merged that make the whole graph faster or hardly slower, and a record of each.
 
     Args:
-        model: prepared float model: every convolution has a bias.
+        model: prepared float model.
         milliseconds: asked for the whole graph, since zero points and what shares an epoch decide as well.
     """
     between = [node.outputs[0].name for node in model.graph if _reader(node)]
@@ -76,7 +76,7 @@ def _merge(graph: ir.Graph, first: ir.Node, second: ir.Node) -> None:
     points = constant(second.inputs[1]).reshape(constant(second.inputs[1]).shape[:2])
     kernels = np.split(constant(first.inputs[1]), groups)
     parts = [_product(p, k) for p, k in zip(np.split(points, groups, axis=1), kernels, strict=True)]
-    bias = constant(second.inputs[2]) + points @ constant(first.inputs[2])
+    bias = _bias(second) + points @ _bias(first)
     constants = [
         new_constant(graph, f"{second.name}_merged_weight", np.concatenate(parts, axis=1)),
         new_constant(graph, f"{second.name}_merged_bias", bias.astype(np.float32)),
@@ -85,6 +85,12 @@ def _merge(graph: ir.Graph, first: ir.Node, second: ir.Node) -> None:
     one = ir.Node("", "Conv", [first.inputs[0], *constants], attributes, name=second.name)
     take_over(graph, second, [one])
     graph.remove(first, safe=True)
+
+
+def _bias(node: ir.Node) -> NDArray[np.float32]:
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        return constant(node.inputs[2])
+    return np.zeros(constant(node.inputs[1]).shape[0], np.float32)
 
 
 def _product(points: NDArray[np.float32], kernels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -76,6 +76,15 @@ def test_the_one_is_the_same_function_under_the_name_of_the_second(model: ir.Mod
     assert [n.op_type for n in model.graph].count("Conv") == 2, "the model given stays as it is"
 
 
+def test_convolutions_without_a_bias_are_merged() -> None:
+    model = pair()
+    for node in model.graph:
+        node.resize_inputs(2)
+    merged, records = merge_pairs(model, operators)
+    sample = next(feeds((1, 8, 16, 16))())
+    assert records and max_relative_difference(run_model(model, sample)["y"], run_model(merged, sample)["y"]) < 1e-5
+
+
 @pytest.mark.parametrize(
     "model",
     [
