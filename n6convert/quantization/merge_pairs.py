@@ -18,38 +18,53 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.normalize import constant, new_constant, take_over
 from n6convert.quantization.roles import is_constant
+from n6convert.quantization.subgraph import cut
 
 __all__ = ["Milliseconds", "merge_pairs"]
 
 #: predicted time of a model
 Milliseconds = Callable[[ir.Model], float]
-#: of the whole time: what one rounding less may cost
+#: of the whole time: what fewer roundings may cost
 _DEAR = 0.01
 #: weights of the one at most: reading more from flash takes longer than any two convolutions that it could replace
 _LARGEST = 1 << 22
+#: and at most so many for one of the two: means that are spread again, and other low ranks, stay two
+_MORE = 32
 
 
 def merge_pairs(model: ir.Model, milliseconds: Milliseconds) -> tuple[ir.Model, list[dict[str, Any]]]:
-    """A copy in which those pairs are merged that make the whole graph faster or hardly slower, and a record of each.
+    """A copy in which pairs are merged as long as the whole graph gets faster or hardly slower, and a record of each.
 
     Args:
         model: prepared float model.
-        milliseconds: asked for the whole graph, since zero points and what shares an epoch decide as well.
+        milliseconds: asked for the whole graph, since what shares an epoch decides as well; before that, which is
+            quick, for the pair alone.
     """
     between = [node.outputs[0].name for node in model.graph if _reader(node)]
     records = []
-    whole = before = milliseconds(model) if between else 0.0
+    before = milliseconds(model) if between else 0.0
+    limit = (1 + _DEAR) * before
     for name in between:
         trial = model.clone()
         first = next(node for node in trial.graph if node.outputs[0].name == name)
-        second = _reader(first)
-        assert second is not None
-        _merge(trial.graph, first, second)
+        if before + _slower_alone(trial, first, milliseconds) > max(before, limit):
+            continue
+        one = _merge(trial.graph, first)
         after = milliseconds(trial)
-        if after < before + _DEAR * whole:
-            records.append({"convolution": second.name, "saved_ms": round(before - after, 4)})
+        if after <= max(before, limit):
+            records.append({"convolution": one.name, "saved_ms": round(before - after, 4)})
             model, before = trial, after
     return model, records
+
+
+def _slower_alone(model: ir.Model, first: ir.Node, milliseconds: Milliseconds) -> float:
+    """By how many milliseconds the one is slower than the two, with nothing around them."""
+    second = _reader(first)
+    assert second is not None
+    pair = cut(model, [first, second], first.inputs[:1], second.outputs)  # type: ignore[arg-type]
+    two = milliseconds(pair)
+    _merge(pair.graph, pair.graph[0])
+    return milliseconds(pair) - two
 
 
 def _reader(first: ir.Node) -> ir.Node | None:
@@ -63,15 +78,17 @@ def _reader(first: ir.Node) -> ir.Node | None:
     second, index = uses[0]
     if second.op_type != "Conv" or index != 0 or not is_constant(second.inputs[1]):
         return None
-    weight = constant(second.inputs[1])
-    plain = set(weight.shape[2:]) == {1} and second.attributes.get_int("group", 1) == 1
+    weight, points = constant(first.inputs[1]), constant(second.inputs[1])
+    plain = set(points.shape[2:]) == {1} and second.attributes.get_int("group", 1) == 1
     moves = set(second.attributes.get_ints("strides", [1])) != {1} or any(second.attributes.get_ints("pads", []))
-    size = weight.shape[0] * constant(first.inputs[1])[0].size * first.attributes.get_int("group", 1)
-    return second if plain and not moves and size <= _LARGEST else None
+    size = points.shape[0] * weight[0].size * first.attributes.get_int("group", 1)
+    return second if plain and not moves and size <= min(_LARGEST, _MORE * (weight.size + points.size)) else None
 
 
-def _merge(graph: ir.Graph, first: ir.Node, second: ir.Node) -> None:
-    """Put the one in place of the two, under the name of the second."""
+def _merge(graph: ir.Graph, first: ir.Node) -> ir.Node:
+    """Put the one, under the name of the second, in place of a convolution and its reader; the one."""
+    second = _reader(first)
+    assert second is not None
     groups = first.attributes.get_int("group", 1)
     points = constant(second.inputs[1]).reshape(constant(second.inputs[1]).shape[:2])
     kernels = np.split(constant(first.inputs[1]), groups)
@@ -85,6 +102,7 @@ def _merge(graph: ir.Graph, first: ir.Node, second: ir.Node) -> None:
     one = ir.Node("", "Conv", [first.inputs[0], *constants], attributes, name=second.name)
     take_over(graph, second, [one])
     graph.remove(first, safe=True)
+    return one
 
 
 def _bias(node: ir.Node) -> NDArray[np.float32]:

@@ -95,8 +95,9 @@ def test_convolutions_without_a_bias_are_merged() -> None:
         pair(second=PADS, size=18),
         pair(second=PADS, points=(6, 8, 3, 3)),
         pair(second="group=2", points=(6, 4, 1, 1)),
+        pair("pads=[3,3,3,3]", kernel=(1, 8, 7, 7), points=(512, 1, 1, 1)),
     ],
-    ids=["activation", "two readers", "an output", "stride", "pads", "3x3", "groups"],
+    ids=["activation", "two readers", "an output", "stride", "pads", "3x3", "groups", "low rank"],
 )
 def test_other_pairs_stay_two(model: ir.Model) -> None:
     merged, records = merge_pairs(model, operators)
