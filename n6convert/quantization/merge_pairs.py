@@ -32,17 +32,19 @@ _LARGEST = 1 << 22
 _MORE = 32
 
 
-def merge_pairs(model: ir.Model, milliseconds: Milliseconds) -> tuple[ir.Model, list[dict[str, Any]]]:
+def merge_pairs(
+    model: ir.Model, milliseconds: Milliseconds, quantized: Callable[[ir.Model], ir.Model]
+) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy in which pairs are merged as long as the whole graph gets faster or hardly slower, and a record of each.
 
     Args:
         model: prepared float model.
-        milliseconds: asked for the whole graph, since what shares an epoch decides as well; before that, which is
-            quick, for the pair alone.
+        milliseconds: also takes float models; so a pair alone is judged first, which is quick.
+        quantized: makes an INT8 model of the whole, whose zero points and epochs decide.
     """
     between = [node.outputs[0].name for node in model.graph if _reader(node)]
     records = []
-    before = milliseconds(model) if between else 0.0
+    before = milliseconds(quantized(model)) if between else 0.0
     limit = (1 + _DEAR) * before
     for name in between:
         trial = model.clone()
@@ -50,7 +52,7 @@ def merge_pairs(model: ir.Model, milliseconds: Milliseconds) -> tuple[ir.Model, 
         if before + _slower_alone(trial, first, milliseconds) > max(before, limit):
             continue
         one = _merge(trial.graph, first)
-        after = milliseconds(trial)
+        after = milliseconds(quantized(trial))
         if after <= max(before, limit):
             records.append({"convolution": one.name, "saved_ms": round(before - after, 4)})
             model, before = trial, after

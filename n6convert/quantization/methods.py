@@ -113,11 +113,6 @@ class Workshop:
         model = write_qdq(prepared, plan)
         return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
 
-    def time(self, prepared: ir.Model, like: Candidate) -> float:
-        """Predicted milliseconds of a float model as INT8 with the ranges of another one, whose tensors it has."""
-        assert self.milliseconds is not None
-        return self.milliseconds(write_qdq(prepared, make_plan(prepared.graph, like.found.ranges)))
-
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected."""
         model = write_qdq(best.prepared, best.plan)
@@ -255,7 +250,11 @@ def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
     much as the balanced policy for zero points would ask for the time.
     """
     assert shop.milliseconds is not None
-    prepared, pairs = merge_pairs(best.prepared, lambda graph: shop.time(graph, best))
+
+    def int8(prepared: ir.Model) -> ir.Model:
+        return write_qdq(prepared, make_plan(prepared.graph, best.found.ranges))
+
+    prepared, pairs = merge_pairs(best.prepared, shop.milliseconds, int8)
     if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > _EXACT:
         return None
     trial = shop.quantized(prepared)

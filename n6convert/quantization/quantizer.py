@@ -76,7 +76,8 @@ def quantize(
         held_back: other samples, on which methods are judged; default: a few of the calibration samples.
         cheap_zero_points: tells the cycles that a zero point of -128 or 0 saves, by tensor; None: multiplications
             stand for cycles.
-        milliseconds: predicted time of an INT8 model; None: no convolutions are merged.
+        milliseconds: predicted time of an INT8 model, and of a float one as if it were; None: no convolutions are
+            merged.
         accepted: called as ``accepted(model, sqnr_db_by_output)`` before each method; once it holds, no further one is
             tried. None: all are tried.
         seed: reserved for methods that draw random numbers; all present ones are deterministic.

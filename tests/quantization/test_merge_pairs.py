@@ -10,7 +10,8 @@ import pytest
 
 from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.merge_pairs import merge_pairs
+from n6convert.quantization import merge_pairs as module
+from n6convert.quantization.merge_pairs import Milliseconds
 from n6convert.quantization.prepare import prepare
 from n6convert.rewrites.weigh import predicted_milliseconds
 
@@ -28,6 +29,11 @@ def weights(seed: int, *shape: int) -> np.ndarray:
 def operators(model: ir.Model) -> float:
     """A predictor for which fewer operators are faster."""
     return float(model.graph.num_nodes())
+
+
+def merge_pairs(model: ir.Model, milliseconds: Milliseconds) -> tuple[ir.Model, list[dict]]:
+    """With float models timed as they are."""
+    return module.merge_pairs(model, milliseconds, lambda model: model)
 
 
 def pair(
