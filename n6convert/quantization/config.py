@@ -45,7 +45,8 @@ class QuantizationConfig(BaseModel):
     )
     merge_convolutions: bool = Field(
         default=True,
-        description="two convolutions with nothing between them as one, where that is predicted faster and as accurate",
+        description="two convolutions with nothing between them as one, where that is predicted hardly slower and as "
+        "accurate",
     )
     zero_points: Literal["speed", "balanced", "accuracy"] = Field(
         default="accuracy", description="zero points -128 and 0 at convolution inputs save cycles and may cost accuracy"

@@ -68,3 +68,16 @@ def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPat
     result = quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(ranges="mse"))
     kept = {m["method"]: m["kept"] for m in result.facts["methods"]}
     assert kept == {"ranges: mse": True, "ranges: minmax": True, "bad": False, "good": True}
+
+
+@pytest.mark.parametrize(("closer", "kept"), [(0.5, False), (1.5, True)])
+def test_what_costs_time_must_be_closer_by_what_it_owes(
+    closer: float, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attempt(shop: methods.Workshop, best: methods.Candidate) -> methods.Candidate:
+        return methods.replace(best, verdict=Verdict(10.0 + closer, {"y": 10.0}), owed_db=1.0)
+
+    monkeypatch.setattr(Judge, "verdict", lambda self, model: Verdict(10.0, {"y": 10.0}))
+    monkeypatch.setattr(quantizer, "METHODS", [methods.Method("slower", 0, lambda c: True, attempt)])
+    result = quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(ranges="mse"))
+    assert [m["kept"] for m in result.facts["methods"]] == [True, kept]
