@@ -30,7 +30,7 @@ from n6convert.quantization.refine import refine
 from n6convert.quantization.scores import without_hidden
 from n6convert.quantization.split_products import split_products
 from n6convert.quantization.wide_norm import widen_norms
-from n6convert.quantization.zero_points import CheapZeroPoints, cheapen
+from n6convert.quantization.zero_points import PRICE, CheapZeroPoints, cheapen
 
 __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 
@@ -38,8 +38,6 @@ __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 _TIE = 0.1
 #: split products take noise away that long sequences have; held-back ones may be short and show next to nothing
 _UNSEEN = 0.2
-#: dB that the whole time is worth
-_TIME_PRICE = 20.0
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -264,7 +262,7 @@ def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
     trial = shop.refined(trial, rounding=_rounds(shop.config), bias=best.bias)
     before, after = (shop.milliseconds(c.model) for c in (best, trial))
     times = {"ms_before": round(before, 4), "ms": round(after, 4)}
-    return replace(trial, owed_db=_TIME_PRICE * max(after / before - 1, 0.0), notes={"pairs": pairs, **times})
+    return replace(trial, owed_db=PRICE["balanced"] * max(after / before - 1, 0.0), notes={"pairs": pairs, **times})
 
 
 def _evens(config: QuantizationConfig) -> bool:

@@ -18,7 +18,7 @@ from n6convert.quantization.grid import Grid
 from n6convert.quantization.ranges import Effect, Range, range_error
 from n6convert.quantization.sharing import shared_groups
 
-__all__ = ["CHEAP", "CheapZeroPoints", "cheapen"]
+__all__ = ["CHEAP", "PRICE", "CheapZeroPoints", "cheapen"]
 
 #: zero points with which a convolution's input costs nothing extra
 CHEAP = (-128, 0)
@@ -27,7 +27,7 @@ CHEAP = (-128, 0)
 CheapZeroPoints = Callable[[ir.Model], Mapping[str, float]]
 
 #: dB of a tensor's own SQNR that may be given for the whole network's cycles, by policy
-_PRICE = {"speed": np.inf, "balanced": 20.0, "accuracy": 0.0}
+PRICE = {"speed": np.inf, "balanced": 20.0, "accuracy": 0.0}
 _FREE = 0.05
 
 
@@ -62,7 +62,7 @@ def cheapen(
             continue
         span = record.pop("span")
         lost = record["sqnr_db"] - record["cheap_sqnr_db"]
-        taken = lost <= max(_PRICE[policy] * gain / total, _FREE)
+        taken = lost <= max(PRICE[policy] * gain / total, _FREE)
         records.append(record | {"saved": gain, "taken": bool(taken)})
         if taken:
             ranges.update(dict.fromkeys(members, span))
