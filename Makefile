@@ -16,8 +16,10 @@ test: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 check: $(VENV)/.all
-	$(BIN)/ruff check n6convert plugins tests benchmarks
-	$(BIN)/mypy --strict n6convert
+	$(BIN)/ruff check n6convert plugins tests benchmarks docs
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/mypy --strict n6convert $(wildcard plugins/*/n6convert_*)
 
 bench: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_core.py

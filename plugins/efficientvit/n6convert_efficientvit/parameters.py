@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n6convert.checkpoints import load_tensors
 from n6convert.errors import SourceError
+from n6convert.plugin.checkpoints import load_tensors
 from n6convert_efficientvit.architecture import Architecture, parameter_shapes, read_architecture
 
 __all__ = ["Parameters", "load_parameters", "seeded_parameters"]

@@ -7,8 +7,8 @@ from typing import ClassVar, cast
 
 from pydantic import Field, field_validator
 
-from n6convert.classifier import ImageClassifier, ImageFormat
 from n6convert.plugin import BuildRequest, FloatModel, PluginOptions, SourceError, Weights
+from n6convert.plugin.images import ImageClassifier, ImageFormat
 from n6convert_efficientvit.architecture import ARCHITECTURES
 from n6convert_efficientvit.network import build_network
 from n6convert_efficientvit.parameters import Parameters, load_parameters, seeded_parameters

@@ -9,9 +9,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from n6convert.checkpoints import load_tensors
 from n6convert.errors import SourceError, ToolError
-from n6convert.importers.child import HUGGING_FACE, require, run_module
+from n6convert.plugin.checkpoints import load_tensors
+from n6convert.plugin.child import HUGGING_FACE, require, run_module
 
 __all__ = ["export_graph", "seeded_folder", "staged_folder"]
 

@@ -19,8 +19,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from n6convert.builtin.static import settle_shapes
 from n6convert.errors import GraphError
+from n6convert.plugin.graphs import settle_shapes
 from n6convert_mobilevit.editing import Editor, shape_of, source_of
 
 __all__ = ["write_patches"]

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, cast
 
 from pydantic import Field, field_validator
 
-from n6convert.classifier import ImageClassifier, ImageFormat
 from n6convert.plugin import BuildRequest, FloatModel, PluginOptions, SourceError, Weights
+from n6convert.plugin.images import ImageClassifier, ImageFormat
 from n6convert_mobilevit.architecture import STRIDE, class_names, config_of, read_config
 from n6convert_mobilevit.export import export_graph, seeded_folder, staged_folder
 from n6convert_mobilevit.patches import write_patches

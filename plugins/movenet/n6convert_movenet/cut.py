@@ -20,7 +20,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 from onnxscript import optimizer
 
 from n6convert.errors import N6ConvertError, SourceError
-from n6convert.numerics import run_model
+from n6convert.plugin.graphs import run_model
 from n6convert_movenet.architecture import INPUT
 
 __all__ = ["Front", "cut_network"]

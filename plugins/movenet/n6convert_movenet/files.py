@@ -20,7 +20,7 @@ def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
         GraphError: it holds TensorFlow operators that have no ONNX form.
         ToolError: TensorFlow or tf2onnx is missing or failed.
     """
-    from n6convert.importers import import_tensorflow, tensorflow_kind
+    from n6convert.plugin.graphs import import_tensorflow, tensorflow_kind
 
     kind = tensorflow_kind(path)
     if kind is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from n6convert.plugin import Firmware
 
 if TYPE_CHECKING:
-    from n6convert.package.ports import Port
+    from n6convert.plugin.firmware import Port
 
 __all__ = ["pose_firmware"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from n6convert.metrics.keypoints import select_keypoints
 from n6convert.plugin import Sample, SampleSource
-from n6convert.samples.coco import CocoLabel
+from n6convert.plugin.metrics import select_keypoints
+from n6convert.plugin.samples import CocoLabel
 
 __all__ = ["PersonCrops", "Square", "crop_square"]
 

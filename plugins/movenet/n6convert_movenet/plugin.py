@@ -12,8 +12,6 @@ from PIL import Image, ImageDraw
 from pydantic import Field, field_validator
 
 from n6convert.errors import SourceError
-from n6convert.metrics.base import Metric
-from n6convert.metrics.keypoints import BODY_13, COCO_17, KeypointMetric
 from n6convert.plugin import (
     BuildRequest,
     Feeds,
@@ -26,13 +24,14 @@ from n6convert.plugin import (
     SampleSource,
     Weights,
 )
+from n6convert.plugin.metrics import BODY_13, COCO_17, KeypointMetric, Metric
 from n6convert_movenet.architecture import FOUR_HEADS, HEATMAP_HEAD, INPUT
 from n6convert_movenet.firmware import pose_firmware
 from n6convert_movenet.framing import PersonCrops, Square, crop_square
 from n6convert_movenet.pose import decode_four_heads, decode_heatmaps
 
 if TYPE_CHECKING:
-    from n6convert.package.ports import Port
+    from n6convert.plugin.firmware import Port
 
 __all__ = ["MoveNet", "MoveNetOptions"]
 
@@ -98,7 +97,7 @@ class MoveNet(ModelPlugin):
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         if weights != "pretrained":
             return None
-        from n6convert.weights import fetch
+        from n6convert.plugin.weights import fetch
 
         variant = "thunder" if self.name == "movenet-thunder" else "lightning"
         sha256, _ = _PRETRAINED[variant]

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from n6convert.errors import SourceError, ToolError
-from n6convert.importers.child import HUGGING_FACE, Child, require, run_module
+from n6convert.plugin.child import HUGGING_FACE, Child, require, run_module
 
 __all__ = ["export_graph"]
 

@@ -90,7 +90,7 @@ class HuggingFaceFolder:
         Raises:
             SourceError: there are none, or they are damaged or want to run code.
         """
-        from n6convert.checkpoints import load_tensors, what_is
+        from n6convert.plugin.checkpoints import load_tensors, what_is
         from n6convert_tinybert.legacy import resaved
 
         files = [self.path / name for name in _WEIGHTS if (self.path / name).is_file()]

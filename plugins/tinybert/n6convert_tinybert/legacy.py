@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from n6convert.checkpoints import load_safetensors
 from n6convert.errors import SourceError, ToolError
+from n6convert.plugin.checkpoints import load_safetensors
 
 __all__ = ["resaved"]
 

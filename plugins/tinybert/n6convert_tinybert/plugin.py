@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from n6convert.errors import DownloadError, SourceError
-from n6convert.metrics.base import Metric
-from n6convert.metrics.classification import Classes, Classification, rank
-from n6convert.metrics.text import EmbeddingAgreement
 from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, Outputs, PluginOptions, Sample, Weights
+from n6convert.plugin.metrics import Classes, Classification, EmbeddingAgreement, Metric, rank
 from n6convert_tinybert.architecture import Shape, build_encoder, seeded_embedding
 from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.folder import HuggingFaceFolder

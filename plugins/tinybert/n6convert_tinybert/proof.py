@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import SourceError
-from n6convert.numerics import max_relative_difference, run_model
+from n6convert.plugin.graphs import max_relative_difference, run_model
 from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.surgery import EMBEDDED, MASK
 

@@ -11,7 +11,7 @@ from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.head import KINDS
 
 if TYPE_CHECKING:
-    from n6convert.package.ports import Port
+    from n6convert.plugin.firmware import Port
 
 __all__ = ["cut_head", "full_head"]
 

@@ -19,9 +19,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.plugin import SourceError
-from n6convert.samples.synthetic import dead_leaves
+from n6convert.plugin.graphs import max_relative_difference, run_model
+from n6convert.plugin.samples import dead_leaves
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.decode import decode_head
 from n6convert_yolov8.head import KINDS, point_rows

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n6convert.checkpoints import Record, flatten, load_safetensors, load_torch, walk_modules, what_is
 from n6convert.plugin import SourceError
+from n6convert.plugin.checkpoints import Record, flatten, load_safetensors, load_torch, walk_modules, what_is
 from n6convert_yolov8.architecture import C2F_LAYERS, SIZES, Architecture
 
 __all__ = ["Conv", "Parameters", "empty_parameters", "load_parameters", "seeded_parameters"]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 import numpy as np
 from pydantic import Field, field_validator
 
-from n6convert.imaging import Letterbox, draw_boxes, draw_points, letterbox, side_by_side
 from n6convert.plugin import (
     BuildRequest,
     Feeds,
@@ -23,6 +22,7 @@ from n6convert.plugin import (
     SourceError,
     Weights,
 )
+from n6convert.plugin.images import Letterbox, draw_boxes, draw_points, letterbox, side_by_side
 from n6convert_yolov8.architecture import Architecture
 from n6convert_yolov8.decode import Detections, decode_head, suppress
 from n6convert_yolov8.firmware import cut_head, full_head
@@ -36,8 +36,8 @@ from n6convert_yolov8.pretrained import LICENSE, fetch_pretrained
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from n6convert.metrics.base import Metric
-    from n6convert.package.ports import Port
+    from n6convert.plugin.firmware import Port
+    from n6convert.plugin.metrics import Metric
 
 __all__ = ["YoloV8", "YoloV8Options", "YoloV8Pose"]
 
@@ -138,7 +138,7 @@ class YoloV8(ModelPlugin):
 
     def metric(self) -> Metric:
         """COCO AP of boxes, or of keypoints (OKS) for pose."""
-        from n6convert.metrics.detection import CocoAP
+        from n6convert.plugin.metrics import CocoAP
 
         kind: Literal["boxes", "keypoints"] = "keypoints" if self._keypoints() else "boxes"
         return CocoAP(kind, self._class_names())

@@ -28,7 +28,7 @@ def fetch_pretrained(name: str, cache: Path) -> Weights | None:
     Raises:
         DownloadError: the file cannot be fetched or is not the pinned one.
     """
-    from n6convert.weights import fetch
+    from n6convert.plugin.weights import fetch
 
     if name not in PINNED:
         return None

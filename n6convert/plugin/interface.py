@@ -1,4 +1,4 @@
-"""What a model plugin implements. Import this one module to write one.
+"""What a model plugin implements.
 
 A plugin is a class behind a name: an entry point in the group ``n6convert.models`` points to it. Only
 :meth:`ModelPlugin.build` and :meth:`ModelPlugin.encode` are required; every further method a plugin implements makes
@@ -45,7 +45,7 @@ __all__ = [
 
 #: Version of this interface. A plugin states the version it was written for in ``api_version``; versions with the same
 #: major number stay compatible, and what is to go is announced by a DeprecationWarning for one minor version first.
-API_VERSION = (1, 0)
+API_VERSION = (1, 1)
 
 Feeds = dict[str, "NDArray[Any]"]
 Outputs = Mapping[str, "NDArray[Any]"]

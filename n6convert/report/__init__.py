@@ -1,0 +1,1 @@
+"""What a run found, drawn: pages, pictures, and the difference of two runs."""
