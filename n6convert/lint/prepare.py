@@ -7,7 +7,6 @@ from pathlib import Path
 import onnx_ir as ir
 
 from n6convert.errors import GraphError, SourceError
-from n6convert.graph.io import hold_weights
 from n6convert.lint.view import View, core_version
 
 __all__ = ["infer_shapes", "load_model", "prepare"]
@@ -35,7 +34,6 @@ def load_model(path: str | Path) -> ir.Model:
     if not len(model.graph) and not model.graph.outputs:
         raise GraphError("the file holds no graph", place=path, remedy="is this really an ONNX file?")
     _check_external(model, path)
-    hold_weights(model, path.parent)
     return model
 
 

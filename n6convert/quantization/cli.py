@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+#: bytes of weights from which they get a file of their own: protobuf ends at 2 GB
+_EXTERNAL_DATA_ABOVE = 1 << 30
 _Settings = Annotated[list[str] | None, typer.Option("--set", help="recipe key=value, e.g. quantization.ranges=mse")]
 _Calibration = Annotated[str | None, typer.Option(help="folder, COCO json, .npz, .txt or .tsv", show_default=False)]
 
@@ -36,7 +38,6 @@ def _quantize(
     as_json: Annotated[bool, typer.Option("--json", help="facts as JSON")] = False,
 ) -> None:
     """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
-    from n6convert.graph.io import save
     from n6convert.quantization import ranges_io
     from n6convert.view import progress_on_stderr
 
@@ -46,7 +47,7 @@ def _quantize(
     with progress_on_stderr(quiet=as_json) as progress:
         result = _quantized(_run(str(file), calibration, extra, ("export",), progress), "export")
     path = output or file.with_suffix(".int8.onnx")
-    save(result.model, path)
+    _save(result, path)
     if save_ranges is not None:
         ranges_io.save_ranges(result.ranges, save_ranges)
     if as_json:
@@ -122,6 +123,19 @@ def _quantized(run: Run, source: str) -> QuantizationResult:
         seed=run.recipe.seed,
         progress=run.progress,
     )
+
+
+def _save(result: QuantizationResult, path: Path) -> None:
+    import onnx_ir as ir
+
+    from n6convert.errors import OutputError
+
+    tensors = (v.const_value for v in result.model.graph.initializers.values())
+    size = sum(t.nbytes for t in tensors if t is not None)
+    try:
+        ir.save(result.model, path, external_data=f"{path.name}.data" if size > _EXTERNAL_DATA_ABOVE else None)
+    except OSError as error:
+        raise OutputError("cannot write the model", place=path, found=str(error)) from error
 
 
 def _print_methods(result: QuantizationResult, path: Path) -> None:

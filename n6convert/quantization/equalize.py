@@ -24,6 +24,8 @@ from n6convert.quantization.grids import observed
 from n6convert.quantization.labels import LabelArray, Labels, thin
 from n6convert.quantization.normalize import constant, new_constant, set_constant, take_over
 from n6convert.quantization.plan import quantize_weight
+from n6convert.quantization.ranges import Range
+from n6convert.quantization.shared_grids import shared_grids, shared_groups
 from n6convert.quantization.subgraph import with_outputs
 
 __all__ = ["difference", "equalize"]
@@ -49,18 +51,30 @@ class Seen:
         labels: the tensor's distinct labels.
         low, high: smallest (at most 0) and largest (at least 0) value of each label.
         square: mean square of each label.
+        grid: representative of the tensors that share its grid.
     """
 
     labels: LabelArray
     low: Vector
     high: Vector
     square: Vector
+    grid: str
+
+    @classmethod
+    def empty(cls, labels: LabelArray, grid: str) -> Seen:
+        """Before the first sample."""
+        return cls(labels, *np.zeros((3, labels.size)), grid=grid)  # type: ignore[misc]
 
 
 @dataclass
 class Group:
-    """Labels whose factors meet in some tensor, with those tensors and the weights that read them."""
+    """Labels whose factors meet in some tensor or grid, with those tensors and the weights that read them.
 
+    Attributes:
+        fixed: by grid, the range of what shares it and takes no factor.
+    """
+
+    fixed: Mapping[str, Range]
     labels: LabelArray = field(default_factory=lambda: np.array([], np.int64))
     tensors: dict[str, Seen] = field(default_factory=dict)
     readers: list[Absorber] = field(default_factory=list)
@@ -85,7 +99,7 @@ def equalize(
     channels = map_channels(model.graph, fixed)
     factors = np.ones(channels.labels.size)
     records = []
-    for group in _groups(channels, _observe(model, channels, samples, threads)):
+    for group in _groups(channels, *_observe(model, channels, samples, threads)):
         chosen, found = _choose(group, strength)
         if found.max() > 1.05 * found.min():
             factors[group.labels] = found
@@ -105,22 +119,26 @@ def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | 
 
 def _observe(
     model: ir.Model, channels: ChannelMap, samples: Iterable[Sample], threads: int | None
-) -> dict[str, Seen]:
-    """Statistics by label of every tensor that has a grid of its own and labels that are free."""
+) -> tuple[dict[str, Seen], dict[str, Range]]:
+    """Statistics by label of every tensor that has labels that are free, and the ranges of what shares their grids."""
+    groups = shared_groups(model.graph)
     by_name = {v.name or "": v for v in channels.tensors}
-    labels = {n: channels.of(by_name[n]) for n in observed(model.graph)}
-    labels = {n: a for n, a in labels.items() if a.any() and by_name[n].producer() is not None}
+    labels = {n: channels.of(by_name[n]) for n in observed(model.graph) if by_name[n].producer() is not None}
+    free = {groups[n] for n, a in labels.items() if a.any()}
+    labels = {n: a for n, a in labels.items() if groups[n] in free}
     places = {n: np.unique(thin(a), return_inverse=True) for n, a in labels.items()}
-    seen = {n: Seen(u, *np.zeros((3, u.size))) for n, (u, _) in places.items()}
+    seen = {n: Seen.empty(u, groups[n]) for n, (u, _) in places.items()}
     if not seen:
-        return {}
+        return {}, {}
     session = Session(with_outputs(model, list(seen)), threads=threads)
     for count, sample in enumerate(samples):
         for name, values in session.run({n: sample[n] for n in session.inputs}).items():
             alike = tuple(i for i, stride in enumerate(labels[name].strides) if stride == 0)
             if values.size:
                 _add(seen[name], places[name][1].ravel(), values, alike, count)
-    return seen
+    still = {n: (float(s.low.min()), float(s.high.max())) for n, s in seen.items() if not s.labels.any()}
+    grids = shared_grids(model.graph, groups, still)
+    return {n: s for n, s in seen.items() if n not in still}, {root: grid.span for root, grid in grids.items()}
 
 
 def _add(
@@ -133,17 +151,20 @@ def _add(
     seen.square += (means - seen.square) / (before + 1)
 
 
-def _groups(channels: ChannelMap, seen: Mapping[str, Seen]) -> list[Group]:
-    """Sets of labels that may be judged apart: those that meet in a tensor or in a reader belong together."""
+def _groups(channels: ChannelMap, seen: Mapping[str, Seen], fixed: Mapping[str, Range]) -> list[Group]:
+    """Sets of labels that may be judged apart: those that meet in a tensor, a grid or a reader belong together."""
     readers = [replace(a, labels=channels.labels.find(a.labels)) for a in channels.absorbers if a.rows is not None]
     sets = Labels()
     sets.fresh(channels.labels.size)
     parts: list[Seen | Absorber] = [*seen.values(), *readers]
     for part in parts:
         sets.tie(_free(part), _free(part)[:1])
+    first: dict[str, Seen] = {}
+    for tensor in seen.values():
+        sets.tie(_free(tensor)[:1], _free(first.setdefault(tensor.grid, tensor))[:1])
     groups: dict[int, Group] = {}
     for name, tensor in seen.items():
-        group = groups.setdefault(int(sets.find(_free(tensor)[:1])[0]), Group())
+        group = groups.setdefault(int(sets.find(_free(tensor)[:1])[0]), Group(fixed))
         group.labels = np.union1d(group.labels, _free(tensor))
         group.tensors[name] = tensor
     for reader in readers:
@@ -186,6 +207,7 @@ class _Noise:
     def __init__(self, group: Group) -> None:
         self.group = group
         self.tensors = [(t, np.sign(t.labels), self._place(t.labels)) for t in group.tensors.values()]
+        self.grids = {t.grid: [other for other in self.tensors if other[0].grid == t.grid] for t, _, _ in self.tensors}
         self.square = {side: self._mean_square(side) for side in (1, -1)}
         self.peaks = {side: self._peaks(side) for side in (1, -1)}
         self.readers = [self._reader(r) for r in group.readers]
@@ -204,10 +226,12 @@ class _Noise:
 
     def _peaks(self, side: int) -> Vector:
         peaks = np.zeros(self.group.labels.size + 1)
-        for tensor, sign, place in self.tensors:
-            largest = np.maximum(tensor.high, -tensor.low)[sign == side]
-            usual = np.median(largest[largest > 0]) if (largest > 0).any() else 1.0
-            np.maximum.at(peaks, place[sign == side], largest / usual)
+        for tensors in self.grids.values():
+            largest = [np.maximum(t.high, -t.low)[sign == side] for t, sign, _ in tensors]
+            seen = np.concatenate(largest)
+            usual = np.median(seen[seen > 0]) if (seen > 0).any() else 1.0
+            for (_, sign, place), values in zip(tensors, largest, strict=True):
+                np.maximum.at(peaks, place[sign == side], values / usual)
         return peaks[:-1]
 
     def ratio(self) -> Vector:
@@ -233,11 +257,14 @@ class _Noise:
         """The noise with these factors; at least some of it where nothing reads the group."""
         scale = np.append(factors, 1.0)
         steps = {1: 0.0, -1: 0.0}
-        for tensor, sign, place in self.tensors:
-            divisor = scale[place] ** sign
-            width = float((tensor.high / divisor).max() - (tensor.low / divisor).min())
+        for grid, tensors in self.grids.items():
+            low, high = self.group.fixed.get(grid, (0.0, 0.0))
+            for tensor, sign, place in tensors:
+                divisor = scale[place] ** sign
+                low = min(low, float((tensor.low / divisor).min()))
+                high = max(high, float((tensor.high / divisor).max()))
             for side in (1, -1):
-                steps[side] += (width / 255) ** 2 / 12 if (sign == side).any() else 0.0
+                steps[side] += ((high - low) / 255) ** 2 / 12 if any((s == side).any() for _, s, _ in tensors) else 0.0
         total = sum(self._behind(*reader, scale, steps) for reader in self.readers)
         return total + self._product(scale, steps)
 

@@ -18,7 +18,7 @@ from n6convert.quantization.ranges import Effect, Range, candidates, tensor_rang
 from n6convert.quantization.ranges_io import check_known, load_ranges
 from n6convert.quantization.roles import activations
 from n6convert.quantization.scores import without_hidden
-from n6convert.quantization.sharing import shared_groups
+from n6convert.quantization.shared_grids import shared_groups
 
 __all__ = ["Found", "find_ranges"]
 

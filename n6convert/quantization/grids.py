@@ -15,19 +15,15 @@ from n6convert.quantization.plan import Plan, fit_weight
 from n6convert.quantization.qdq import least_weight_scales
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.roles import activations, float_operands, is_float
+from n6convert.quantization.shared_grids import shared_grids, shared_groups
 from n6convert.quantization.sharing import (
     absorbed_by_grid,
-    clip_bounds,
     clipped_with,
     fixed_range,
     passes_through,
-    shared_groups,
 )
 
 __all__ = ["exact_inputs", "make_plan", "observed", "quantize_weights"]
-
-#: a range that ends this much beyond a bound may as well end there
-_NEARLY = 1.25
 
 
 def observed(graph: ir.Graph) -> list[str]:
@@ -79,7 +75,7 @@ def make_plan(graph: ir.Graph, ranges: dict[str, Range]) -> Plan:
     """
     plan = Plan()
     groups = shared_groups(graph, ranges)
-    spans = _group_ranges(graph, groups, ranges)
+    spans = {name: grid.span for name, grid in shared_grids(graph, groups, ranges).items()}
     bounds = absorbed_by_grid(graph)
     for value in activations(graph):
         name = value.name or ""
@@ -92,34 +88,6 @@ def make_plan(graph: ir.Graph, ranges: dict[str, Range]) -> Plan:
     _constant_grids(graph, groups, spans, plan)
     quantize_weights(graph, plan)
     return plan
-
-
-def _group_ranges(graph: ir.Graph, groups: dict[str, str], ranges: dict[str, Range]) -> dict[str, Range]:
-    """One range a group: the union of its members' ranges; a bounded function's range stands for its measured one."""
-    spans: dict[str, Range] = {}
-
-    def widen(name: str, low: float, high: float) -> None:
-        old = spans.get(groups.get(name, name), (np.inf, -np.inf))
-        spans[groups.get(name, name)] = (min(old[0], low), max(old[1], high))
-
-    for value in activations(graph):
-        span = fixed_range(value) or ranges.get(value.name or "")
-        if span is not None:
-            widen(value.name or "", *_below_limit(value, span))
-    for node in graph:
-        for operand in float_operands(node):
-            name = operand.value.name or ""
-            if operand.role == "constant" and name in groups:
-                numbers = constant(operand.value)
-                widen(name, float(numbers.min()), float(numbers.max()))
-    return spans
-
-
-def _below_limit(value: ir.Value, span: Range) -> Range:
-    """The range of a Min ends at the least of its constants where it nearly does: a grid then replaces the operator."""
-    producer = value.producer()
-    bounds = clip_bounds(producer) if producer is not None and producer.op_type == "Min" else None
-    return (span[0], bounds[1]) if bounds is not None and bounds[1] < span[1] < _NEARLY * bounds[1] else span
 
 
 def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:

@@ -1,4 +1,4 @@
-"""Which tensors live on one grid, and which operators a grid replaces.
+"""Which operators keep their values on the grid they came on, and which operators a grid replaces.
 
 Operators that only select or move values (Concat, MaxPool, Transpose, Reshape, Split, Slice, Pad, nearest Resize ...)
 keep the codes when both sides share one grid; otherwise the compiler adds a requantization (SPEC k).
@@ -6,15 +6,13 @@ keep the codes when both sides share one grid; otherwise the compiler adds a req
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnx_ir as ir
 
 from n6convert.numerics import BOUNDED
-from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant, is_float
+from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant
 
-__all__ = ["absorbed_by_grid", "clip_bounds", "clipped_with", "fixed_range", "passes_through", "shared_groups"]
+__all__ = ["absorbed_by_grid", "clip_bounds", "clipped_with", "fixed_range", "passes_through"]
 
 
 def fixed_range(value: ir.Value) -> tuple[float, float] | None:
@@ -35,45 +33,6 @@ def passes_through(node: ir.Node) -> bool:
     if node.op_type == "Resize":
         return node.attributes.get_string("mode", "nearest") == "nearest"
     return node.op_type in PASS_THROUGH
-
-
-def shared_groups(graph: ir.Graph, ranges: Mapping[str, tuple[float, float]] | None = None) -> dict[str, str]:
-    """Tensor name -> name of the group's representative, for every float activation and pass-through constant.
-
-    Args:
-        ranges: when given, a Concat's operand that other operators read too keeps a grid of its own if the common one
-            would cost it a bit or more; the Concat then requantizes it.
-    """
-    parent: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        parent.setdefault(name, name)
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for node in graph:
-        outputs = [v.name for v in node.outputs if is_float(v) and v.name]
-        for name in outputs:
-            find(name)
-        if not passes_through(node) or not outputs:
-            continue
-        for operand in float_operands(node):
-            if ranges is not None and _loses_a_bit(node, operand.value, ranges):
-                continue
-            for name in outputs:
-                parent[find(operand.value.name or "")] = find(name)
-    return {name: find(name) for name in list(parent)}
-
-
-def _loses_a_bit(node: ir.Node, value: ir.Value, ranges: Mapping[str, tuple[float, float]]) -> bool:
-    own = ranges.get(value.name or "")
-    if node.op_type != "Concat" or len(value.uses()) == 1 or own is None:
-        return False
-    known = [ranges[v.name or ""] for v in node.inputs if v is not None and v.name in ranges]
-    width = max(0.0, *(high for _, high in known)) - min(0.0, *(low for low, _ in known))
-    return 2 * (max(own[1], 0.0) - min(own[0], 0.0)) < width
 
 
 def absorbed_by_grid(graph: ir.Graph) -> dict[str, tuple[float, float]]:

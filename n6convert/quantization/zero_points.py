@@ -7,16 +7,18 @@ one bit on the side that is not used; one with -128 clips what is negative.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from n6convert.quantization.calibrate import Statistics
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.ranges import Effect, Range, range_error
-from n6convert.quantization.sharing import shared_groups
+from n6convert.quantization.shared_grids import SharedGrid, shared_grids, shared_groups
 
 __all__ = ["CHEAP", "PRICE", "CheapZeroPoints", "cheapen"]
 
@@ -41,50 +43,96 @@ def cheapen(
 ) -> list[dict[str, Any]]:
     """Change ranges, in place, so that convolution inputs get cheap zero points where the policy finds it worth it.
 
-    The error is the tensor's own mean squared error on its histogram. ``speed`` takes every cheap zero point,
-    ``accuracy`` only those that cost no error, ``balanced`` pays 1 dB of a tensor's SQNR for 5 % of all cycles.
+    A grid serves all tensors that share it (:mod:`~n6convert.quantization.sharing`), so what counts is the tensor that
+    loses most; its error is the mean squared one on its histogram. ``speed`` takes every cheap zero point,
+    ``accuracy`` only those that cost no tensor an error, ``balanced`` pays 1 dB of a tensor's SQNR for 5 % of what all
+    cheap zero points together save.
 
     Returns:
-        One record a tensor: name, saved (cycles, or multiplications when no target was asked), the SQNR before and
-        after, and whether it was taken.
+        One record a grid: name of the convolution input that saves most, saved (cycles, or multiplications when no
+        target was asked), the SQNR before and after of the tensor that loses most, and whether it was taken.
     """
     saved = dict(cycles(model)) if cycles is not None else _multiplications(model.graph)
     total = sum(saved.values()) or 1.0
-    groups = shared_groups(model.graph)
-    records = []
-    for name, gain in saved.items():
-        members = [m for m in ranges if groups.get(m, m) == groups.get(name, name)]
-        known = [m for m in members if m in statistics and statistics[m].histogram is not None]
-        if not known:
+    groups = shared_groups(model.graph, ranges)
+    grids = shared_grids(model.graph, groups, ranges)
+    readers: dict[str, list[str]] = {}
+    for name in saved:
+        readers.setdefault(groups.get(name, name), []).append(name)
+    records: dict[str, dict[str, Any]] = {}
+    found: dict[str, Range] = {}
+    for root, names in readers.items():
+        choice = _cheap(grids[root], statistics, effects) if root in grids else None
+        if choice is None:
             continue
-        record = _weigh(name, [ranges[m] for m in members], statistics[known[0]], effects.get(known[0]))
-        if record is None:
-            continue
-        span = record.pop("span")
-        lost = record["sqnr_db"] - record["cheap_sqnr_db"]
-        taken = lost <= max(PRICE[policy] * gain / total, _FREE)
-        records.append(record | {"saved": gain, "taken": bool(taken)})
-        if taken:
-            ranges.update(dict.fromkeys(members, span))
-    return records
+        gain = sum(saved[name] for name in names)
+        if choice.lost_db <= max(PRICE[policy] * gain / total, _FREE):
+            found[root] = choice.span
+        sqnr = {"sqnr_db": choice.sqnr_db, "cheap_sqnr_db": choice.cheap_sqnr_db}
+        records[root] = {"name": max(names, key=lambda n: saved[n]), **sqnr, "saved": gain}
+    _give(model.graph, grids, ranges, found)
+    return [{**record, "taken": root in found} for root, record in records.items()]
 
 
-def _weigh(name: str, spans: list[Range], statistics: Statistics, effect: Effect | None) -> dict[str, Any] | None:
-    """The best cheap range for a group; None when its zero point is cheap already."""
-    low, high = min(0.0, *(s[0] for s in spans)), max(0.0, *(s[1] for s in spans))
-    if Grid.from_range(low, high).zero_point in CHEAP or statistics.histogram is None:
+def _give(
+    graph: ir.Graph, grids: Mapping[str, SharedGrid], ranges: dict[str, Range], found: dict[str, Range]
+) -> None:
+    """Give grids their new ranges, in place; those that would change any other grid leave ``found`` instead."""
+    groups = shared_groups(graph, ranges)
+    while True:
+        changed = ranges | {member: span for root, span in found.items() for member in grids[root].members}
+        after = shared_groups(graph, changed)
+        moved = {groups[n] for name, root in groups.items() if after[name] != root for n in (name, after[name])}
+        for root, grid in shared_grids(graph, groups, changed).items():
+            if grid.span != found.get(root, grids[root].span):
+                moved |= {root, *(groups.get(guest, guest) for guest in grid.guests)}
+        if not moved:
+            ranges.update(changed)
+            return
+        for root in moved & set(found) or set(found):
+            del found[root]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The best cheap range of a grid, with the SQNR before and after of the tensor that loses most."""
+
+    span: Range
+    sqnr_db: float
+    cheap_sqnr_db: float
+
+    @property
+    def lost_db(self) -> float:
+        return self.sqnr_db - self.cheap_sqnr_db
+
+
+def _cheap(
+    grid: SharedGrid, statistics: Mapping[str, Statistics], effects: Mapping[str, Effect | None]
+) -> _Choice | None:
+    """The cheap range that costs the tensors of a grid least; None when it is cheap already or nothing is known."""
+    low, high = grid.span
+    tensors = [*grid.members, *grid.guests]
+    histograms = [statistics[name].histogram if name in statistics else None for name in tensors]
+    if Grid.from_range(low, high).zero_point in CHEAP or not grid.members or None in histograms:
         return None
-    largest = max(-low, high)
-    options: list[Range] = [(low, high), (-largest, largest), (0.0, high)]
-    errors = range_error(statistics.histogram, options, effect)
-    best = 1 + int(np.argmin(errors[1:]))
-    decibel = -10 * np.log10(np.maximum(errors, 1e-12))
-    return {
-        "name": name,
-        "span": options[best],
-        "sqnr_db": float(decibel[0]),
-        "cheap_sqnr_db": float(decibel[best]),
-    }
+    options: list[Range] = [(low, high), (-max(-low, high), max(-low, high))]
+    if grid.needed[0] == 0:
+        options.append((0.0, high))
+    known = [(h, effects.get(m)) for m, h in zip(tensors, histograms, strict=True) if h is not None]
+    errors = [range_error(histogram, options, effect) for histogram, effect in known]
+    if grid.needed != (0.0, 0.0):
+        errors.append(_uniform_error(grid.needed, options))
+    decibel = -10 * np.log10(np.maximum(errors, 1e-12))  # [tensor, option]
+    lost = decibel[:, :1] - decibel[:, 1:]
+    best = int(np.argmin(lost.max(axis=0)))
+    worst = int(np.argmax(lost[:, best]))
+    return _Choice(options[1 + best], float(decibel[worst, 0]), float(decibel[worst, 1 + best]))
+
+
+def _uniform_error(span: Range, options: Sequence[Range]) -> NDArray[np.float64]:
+    """Relative error, on grids that hold them all, of values of which the range alone is known."""
+    energy = (span[0] ** 2 + span[0] * span[1] + span[1] ** 2) / 3
+    return np.array([Grid.from_range(*option).scale ** 2 / 12 / energy for option in options])
 
 
 def _multiplications(graph: ir.Graph) -> dict[str, float]:

@@ -1,1 +1,0 @@
-"""Model graphs as files: loading, checking and saving, the same for every command."""
