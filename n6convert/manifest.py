@@ -81,7 +81,8 @@ def portable_recipe(recipe: Recipe) -> dict[str, Any]:
 
 def to_json(content: Mapping[str, Any]) -> bytes:
     """Stable JSON: indented, in the given order, with a final newline."""
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "backslashreplace")  # half a surrogate pair, as JSON escapes it
 
 
 def _weights(run: Run) -> dict[str, Any]:

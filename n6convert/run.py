@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.cache import Cache, key_of
 from n6convert.errors import N6ConvertError, PluginError
+from n6convert.escaping import file_name
 from n6convert.recipe import Recipe
 from n6convert.recipes_io import Draft, check
 from n6convert.registry import fingerprint, load_plugin, sole_entry
@@ -56,7 +57,7 @@ class Run:
     @property
     def name(self) -> str:
         """What files and folders are called; says so when the weights are untrained."""
-        base = Path(self.recipe.weights).stem if self.recipe.model == "onnx" else self.recipe.model
+        base = file_name(Path(self.recipe.weights).stem if self.recipe.model == "onnx" else self.recipe.model)
         return base if self.weights.trained else f"{base}-untrained"
 
     @cached_property

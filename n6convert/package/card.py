@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from n6convert.escaping import markdown_code, markdown_text
 from n6convert.package.ports import Port
 
 __all__ = ["card_text"]
@@ -33,10 +34,10 @@ def card_text(
         else "\n> Untrained: the weights are random. Placement, memory and time hold; answers do not.\n"
     )
     sections = [
-        f"# {report['model']} for {_target(report)}\n{untrained}",
+        f"# {markdown_text(report['model'])} for {markdown_text(_target(report))}\n{untrained}",
         "## Facts\n\n" + _table([("", "")] + _facts(report)),
         "## Interface\n\n" + _interface(inputs, outputs),
-        "## Files\n\n" + "\n".join(f"* `{name}`: {what}" for name, what in files.items()),
+        "## Files\n\n" + "\n".join(f"* {markdown_code(name)}: {what}" for name, what in files.items()),
         "## Compile\n\n`./generate.sh` (Linux, macOS) or `generate.bat` (Windows) with ST Edge AI Core installed, or "
         "`n6convert compile .`, which also compares the compiler's report with the prediction.",
         "## Data\n\n" + _data(report),
@@ -51,7 +52,7 @@ def _target(report: Mapping[str, Any]) -> str:
 
 
 def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("weights", f"{report['weights'].get('origin', 'unknown')}")]
+    rows = [("weights", markdown_text(str(report["weights"].get("origin", "unknown"))))]
     placement = (report.get("placement") or {}).get("after")
     if placement:
         e = placement["epochs"]
@@ -65,7 +66,7 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     if accuracy and accuracy.get("metric"):
         rows.append(
             (
-                f"{accuracy['metric']} (measured on {accuracy['samples']} samples)",
+                f"{markdown_text(accuracy['metric'])} (measured on {accuracy['samples']} samples)",
                 f"float {accuracy['float']:.2f}, INT8 {accuracy['int8']:.2f}, drop {accuracy['drop']:.2f}",
             )
         )
@@ -75,7 +76,7 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _interface(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
     head = [("tensor", "buffer (int8)", "real value")]
     rows = [
-        (f"{kind} `{p.name}`", "x".join(map(str, p.board_shape)), f"{p.scale:.9g} * (q - {p.zero_point})")
+        (f"{kind} {markdown_code(p.name)}", "x".join(map(str, p.board_shape)), f"{p.scale:.9g} * (q - {p.zero_point})")
         for kind, ports in (("in", inputs), ("out", outputs))
         for p in ports
     ]
@@ -91,12 +92,12 @@ def _data(report: Mapping[str, Any]) -> str:
     """What the ranges came from and what the figures were measured on, with counts."""
     calibration = report.get("calibration") or {}
     seen, held = (len(calibration.get(part, [])) for part in ("calibration", "held_back"))
-    rows = [f"* calibrated on {_count(seen)} of {calibration.get('source', 'an unknown source')}"]
+    rows = [f"* calibrated on {_count(seen)} of {markdown_text(str(calibration.get('source', 'an unknown source')))}"]
     rows += [f"* methods and SQNR judged on {_count(held)} held back"] if held else []
     accuracy, section = report.get("accuracy"), report["recipe"].get("evaluation", {})
     if accuracy and section.get("source"):
-        labelled = Path(section["source"]).name
-        rows.append(f"* {accuracy['metric']} measured on {_count(accuracy['samples'])} of {labelled}")
+        labelled = markdown_text(Path(section["source"]).name)
+        rows.append(f"* {markdown_text(accuracy['metric'])} measured on {_count(accuracy['samples'])} of {labelled}")
     else:
         rows.append("* accuracy not measured: no labelled samples were given")
     return "\n".join(rows)
@@ -119,11 +120,12 @@ def _licences(report: Mapping[str, Any], published: str) -> str:
 
 def _weights_licence(weights: Mapping[str, Any], published: str) -> str:
     if weights.get("license"):
-        return str(weights["license"])
+        return markdown_text(str(weights["license"]))
     if not weights.get("trained"):
         return "random numbers drawn by n6convert, free to use"
+    origin = markdown_text(str(weights.get("origin")))
     family = f"; the published weights of this family are {published}, which may bind what was trained from them, too"
     return (
-        f"given by you ({weights.get('origin')}); n6convert does not know their licence{family * bool(published)}. "
+        f"given by you ({origin}); n6convert does not know their licence{family * bool(published)}. "
         "Make sure before you distribute them"
     )

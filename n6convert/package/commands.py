@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
+
+from n6convert.escaping import batch_word, line_comment, shell_word
 
 __all__ = ["batch_text", "command_json", "shell_text"]
 
@@ -19,6 +20,8 @@ exec {command} "$@"
 """
 _BATCH = """\
 @echo off\r
+setlocal DisableDelayedExpansion\r
+chcp 65001 >nul\r
 rem Compiles this package for {target}. Needs ST Edge AI Core {version}: put stedgeai on the PATH\r
 rem or set STEDGEAI_CORE_DIR to its installation.\r
 cd /d "%~dp0"\r
@@ -29,13 +32,14 @@ if defined STEDGEAI_CORE_DIR set "PATH=%STEDGEAI_CORE_DIR%\\Utilities\\windows;%
 
 def shell_text(command: Sequence[str], target: str) -> str:
     """A POSIX shell script that runs the command in the package's folder."""
-    return _SHELL.format(target=target, version=_version(target), command=shlex.join(command))
+    words = " ".join(map(shell_word, command))
+    return _SHELL.format(target=line_comment(target), version=line_comment(_version(target)), command=words)
 
 
 def batch_text(command: Sequence[str], target: str) -> str:
     """The same for Windows."""
-    words = " ".join(f'"{word}"' if " " in word else word for word in command)
-    return _BATCH.format(target=target, version=_version(target), command=words)
+    words = " ".join(map(batch_word, command))
+    return _BATCH.format(target=line_comment(target), version=line_comment(_version(target)), command=words)
 
 
 def command_json(command: Sequence[str], target: str) -> str:

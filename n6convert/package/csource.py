@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n6convert.escaping import c_comment, c_string
 from n6convert.package.normalisation import PixelMap
 from n6convert.package.ports import Port
 
@@ -42,7 +43,7 @@ def byte_array(name: str, values: NDArray[Any], *, comment: str = "") -> str:
     flat = np.ascontiguousarray(values, np.int8).reshape(-1)
     words = np.array([str(v) for v in range(-128, 128)], dtype=object)[flat.astype(np.int16) + 128]
     lines = (",".join(words[i : i + 32]) for i in range(0, flat.size, 32))
-    note = f"/* {comment} */\n" if comment else ""
+    note = f"/* {c_comment(comment)} */\n" if comment else ""
     return f"{note}const int8_t {name}[{flat.size}] = {{\n" + ",\n".join(lines) + "\n};\n"
 
 
@@ -56,7 +57,7 @@ def interface_header(
         for index, port in enumerate(ports):
             lines += [
                 "",
-                f"/* {kind.lower()} {index}: {port.name}, {_layout(port)} */",
+                f"/* {kind.lower()} {index}: {c_comment(port.name)}, {_layout(port)} */",
                 *_port_defines(prefix, kind, index, port),
             ]
     if pixels is not None:
@@ -88,7 +89,7 @@ def _layout(port: Port) -> str:
 def _row(port: Port) -> str:
     shape = ", ".join(map(str, port.board_shape))
     return (
-        f'{{"{port.name}", {port.size}u, {len(port.board_shape)}u, {{{shape}}}, '
+        f"{{{c_string(port.name)}, {port.size}u, {len(port.board_shape)}u, {{{shape}}}, "
         f"{c_float(port.scale)}, {port.zero_point}}}"
     )
 
@@ -110,7 +111,7 @@ def _pixel_defines(prefix: str, pixels: PixelMap) -> list[str]:
     gain, offset = (", ".join(c_float(v) for v in values) for values in (pixels.gain, pixels.offset))
     return [
         head + shift,
-        f'#define {prefix}_CHANNEL_ORDER "{pixels.order}"',
+        f"#define {prefix}_CHANNEL_ORDER {c_string(pixels.order)}",
         f"#define {prefix}_PIXEL_IS_SHIFT ({int(pixels.is_shift)})",
         f"#define {prefix}_PIXEL_GAIN {{{gain}}}",
         f"#define {prefix}_PIXEL_OFFSET {{{offset}}}",

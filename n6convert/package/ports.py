@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
+from n6convert.escaping import c_identifier
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["Port", "c_identifier", "read_ports"]
+__all__ = ["Port", "read_ports"]
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,6 @@ class Port:
         q = np.asarray(buffer, np.int8).reshape(self.board_shape).astype(np.int32)
         q = q.transpose(0, 3, 1, 2) if self.channel_last else q
         return ((q - self.zero_point) * np.float32(self.scale)).astype(np.float32)
-
-
-def c_identifier(name: str) -> str:
-    """A valid C identifier that still reads like the name."""
-    text = re.sub(r"\W+", "_", name).strip("_").lower()
-    return text if text and not text[0].isdigit() else f"t_{text}"
 
 
 def read_ports(model: ir.Model, *, channel_first: Sequence[str] = ()) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from n6convert.escaping import c_comment
 from n6convert.package.csource import GENERATED, byte_array, guarded
 from n6convert.package.ports import Port
 
@@ -33,9 +34,12 @@ int n6_selftest_difference(const int8_t *found, const int8_t *expected, uint32_t
 
 def selftest_header(stem: str, inputs: Sequence[Port], outputs: Sequence[Port], sample: str) -> str:
     """Declarations for firmware; ``sample`` names the input that was used."""
-    rows = [f"extern const int8_t n6_selftest_input_{i}[{p.size}]; /* {p.name} */" for i, p in enumerate(inputs)]
-    rows += [f"extern const int8_t n6_selftest_output_{i}[{p.size}]; /* {p.name} */" for i, p in enumerate(outputs)]
-    return guarded(f"{stem}_n6_selftest", "\n".join([f"/* input: {sample} */", *rows, "", _CHECK]))
+    rows = [
+        f"extern const int8_t n6_selftest_{kind}_{i}[{p.size}]; /* {c_comment(p.name)} */"
+        for kind, ports in (("input", inputs), ("output", outputs))
+        for i, p in enumerate(ports)
+    ]
+    return guarded(f"{stem}_n6_selftest", "\n".join([f"/* input: {c_comment(sample)} */", *rows, "", _CHECK]))
 
 
 def selftest_source(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from n6convert.escaping import c_identifier
 from n6convert.npu.st.command import generate_command
 from n6convert.package.card import card_text
 from n6convert.package.commands import batch_text, command_json, shell_text
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.normalisation import probe_pixels
-from n6convert.package.ports import Port, c_identifier, read_ports
+from n6convert.package.ports import Port, read_ports
 from n6convert.package.profiles import mpool_text, profile_text
 from n6convert.package.selftest import selftest_header, selftest_source
 from n6convert.plugin import Firmware, ModelPlugin

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labelled", "metric_of", "refuse_unjudgeable_samples"]
 
 PICTURES = "pictures"
+#: a picture's file name keeps this much of its sample's
+_STEM_LENGTH = 60
 #: samples that had a say in the INT8 model: ranges, choice of methods, whether they suffice
 SEEN = ("calibration", "held_back", "accepting")
 
@@ -86,7 +88,7 @@ class Pair:
         if image is not None:
             stream = BytesIO()
             image.save(stream, "PNG")
-            stem = re.sub(r"[^\w.-]+", "_", sample.id)
+            stem = re.sub(r"[^\w.-]+", "_", sample.id)[-_STEM_LENGTH:]
             self.pictures[f"{PICTURES}/{len(self.pictures):02d}-{stem}.png"] = stream.getvalue()
 
 

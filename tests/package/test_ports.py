@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from n6convert.errors import GraphError
-from n6convert.package.ports import Port, c_identifier, read_ports
+from n6convert.escaping import c_identifier
+from n6convert.package.ports import Port, read_ports
 
 
 def qdq_model(quantized_output=True):
@@ -61,7 +62,8 @@ def test_values_beyond_the_grid_saturate():
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("boxes_8", "boxes_8"), ("a/b:0", "a_b_0"), ("8x", "t_8x"), ("::", "t_")]
+    ("name", "expected"),
+    [("boxes_8", "boxes_8"), ("a/b:0", "a_b_0"), ("8x", "t_8x"), ("::", "t_"), ("größe", "gr_e"), ("int", "t_int")],
 )
 def test_c_identifiers(name, expected):
     assert c_identifier(name) == expected

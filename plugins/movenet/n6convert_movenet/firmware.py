@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from n6convert.escaping import c_identifier
 from n6convert.plugin import Firmware
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def pose_firmware(stem: str, outputs: Sequence[Port]) -> Firmware:
     _, keypoints, rows, columns = outputs[index["heatmaps"]].graph_shape
     prefix = stem.upper()
     defines = [
-        *(f"#define {prefix}_{name.upper()} ({i}u)" for name, i in index.items()),
+        *(f"#define {prefix}_{c_identifier(name).upper()} ({i}u)" for name, i in index.items()),
         f"#define {prefix}_KEYPOINTS ({keypoints})",
         f"#define {prefix}_MAP_ROWS ({rows})",
         f"#define {prefix}_MAP_COLUMNS ({columns})",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from n6convert.escaping import c_string
 from n6convert.plugin import Firmware
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.head import KINDS
@@ -80,7 +81,7 @@ def _level(index: Mapping[str, int], size: tuple[int, int], stride: int) -> str:
 
 
 def _class_table(prefix: str, classes: Sequence[str]) -> str:
-    names = ", ".join('"' + name.replace("\\", "").replace('"', "'") + '"' for name in classes)
+    names = ", ".join(map(c_string, classes))
     return f"#define {prefix}_CLASS_NAMES {{{names}}}"
 
 
