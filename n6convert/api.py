@@ -40,6 +40,7 @@ def convert(
     settings: Mapping[str, Any] | None = None,
     cache: bool = True,
     progress: Progress | None = None,
+    force: bool = False,
     **overrides: Any,
 ) -> ConversionResult:
     """Convert a model for the STM32N6.
@@ -54,6 +55,7 @@ def convert(
         settings: recipe keys by dotted path: ``{"quantization.ranges": "mse"}``.
         cache: False makes every stage run again.
         progress: called as ``progress(what, done, total)``; total may be None.
+        force: replace files in the output folder that n6convert did not write.
         overrides: top-level recipe keys (sections as mappings), or the plugin's own options such as ``imgsz=256``.
 
     Returns:
@@ -70,7 +72,7 @@ def convert(
         _override(draft, key, value)
     for key, value in (settings or {}).items():
         draft.set(tuple(key.split(".")), value, f"settings[{key!r}]")
-    return convert_draft(draft, cache=cache, progress=progress)
+    return convert_draft(draft, cache=cache, progress=progress, force=force)
 
 
 def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
@@ -103,11 +105,13 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
     return draft_of_model(name)
 
 
-def convert_draft(draft: Draft, *, cache: bool | Cache = True, progress: Progress | None = None) -> ConversionResult:
+def convert_draft(
+    draft: Draft, *, cache: bool | Cache = True, progress: Progress | None = None, force: bool = False
+) -> ConversionResult:
     """Convert by a draft; see :func:`convert`. ``cache`` may also be one of the caller's own."""
     from n6convert.pipeline import run_stages
     from n6convert.preflight import refuse_hopeless
-    from n6convert.publish import holding
+    from n6convert.publish import EVERY_PACKAGE, holding
     from n6convert.run import Run
 
     recipe = finish(draft)
@@ -115,9 +119,9 @@ def convert_draft(draft: Draft, *, cache: bool | Cache = True, progress: Progres
     say = progress or (lambda what, done, total: None)
     run = Run(recipe, draft, Cache(reuse=cache) if isinstance(cache, bool) else cache, say)
     folder = Path(recipe.output or Path("build") / run.name)
-    with holding(folder, say):
+    with holding(folder, say, expected=EVERY_PACKAGE, force=force):
         run_stages(run)
-        result = _published(run, folder)
+        result = _published(run, folder, force)
     run.cache.prune()
     return result
 
@@ -136,7 +140,7 @@ def effective_recipe(draft: Draft) -> Recipe:
     return recipe.model_copy(update={"options": options.model_dump(mode="json")})
 
 
-def _published(run: Run, folder: Path) -> ConversionResult:
+def _published(run: Run, folder: Path, force: bool) -> ConversionResult:
     from n6convert.acceptance import rejection
     from n6convert.manifest import make_manifest, to_json
     from n6convert.publish import publish
@@ -152,7 +156,7 @@ def _published(run: Run, folder: Path) -> ConversionResult:
     content = report.model_dump(mode="json", by_alias=True)
     publish(
         final, package.folder, package.files, to_json(content), to_json(manifest),
-        draw=lambda folder: write_report(content, folder),
+        draw=lambda folder: write_report(content, folder, force=True), force=force,
     )
     if not accepted:
         raise rejection(report, final / "report.json")

@@ -153,7 +153,8 @@ def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
+            line = f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

@@ -68,6 +68,7 @@ def convert(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Tracebacks.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every stage again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of yours in the output folder.")] = False,
 ) -> None:
     """Convert a model (the default command)."""
     from n6convert.api import convert_draft, make_draft
@@ -90,7 +91,7 @@ def convert(
     for text in setting or []:
         draft.set(*parse_setting(text), f"--set {text}")
     with progress_on_stderr(quiet) as progress:
-        result = convert_draft(draft, cache=not no_cache, progress=progress)
+        result = convert_draft(draft, cache=not no_cache, progress=progress, force=force)
     if as_json:
         print(json.dumps(result.report.model_dump(mode="json", by_alias=True), indent=2))
     elif not quiet:

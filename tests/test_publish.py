@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from n6convert.cache import sha256_of, write_atomically
-from n6convert.errors import OutputError
-from n6convert.publish import holding, publish
+from n6convert.errors import OutputError, UsageError
+from n6convert.outputs import MODEL, PAGE, refuse_loss
+from n6convert.publish import EVERY_PACKAGE, holding, publish
 
 
 def source(folder: Path, **files: str) -> tuple[Path, dict[str, str], bytes]:
@@ -121,3 +123,105 @@ def test_a_lock_does_not_outlive_a_failure(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), holding(tmp_path / "out", lambda *_: None):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a", "report.json", "report.html", "sub/b"])
+def test_files_of_the_user_are_kept_unless_they_say_so(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    made, hashes, manifest = source(tmp_path / "made", a="1")
+    (made / "sub").mkdir()
+    (made / "sub/b").write_text("2")
+    hashes["sub/b"] = sha256_of(made / "sub/b")
+    manifest = json.dumps({"tool": "n6convert", "files": [{"path": n} for n in hashes]}).encode()
+    draw = lambda folder: (folder / "report.html").write_text("drawn")  # noqa: E731
+    with pytest.raises(OutputError, match="did not write") as caught:
+        publish(out, made, hashes, b"{}", manifest, draw)
+    assert name in str(caught.value.found) and "--force" in str(caught.value.remedy)
+    assert [p for p in out.rglob("*") if p.is_file()] == [out / name] and (out / name).read_text() == "mine"
+    names = [*hashes, *EVERY_PACKAGE]
+    with pytest.raises(OutputError, match="did not write"), holding(out, lambda *_: None, expected=names):
+        pass
+    publish(out, made, hashes, b"{}", manifest, draw, force=True)
+    assert (out / name).read_text() != "mine"
+    publish(out, made, hashes, b"{1}", manifest, draw)  # now they are ours
+
+
+@pytest.mark.parametrize("stop", range(7))
+def test_a_publication_killed_anywhere_is_finished_without_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    out = tmp_path / "out"
+    made, hashes, manifest = source(tmp_path / "made", a="1", b="2")
+    steps = 0
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        nonlocal steps
+        steps += 1
+        if steps > stop:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            publish(out, made, hashes, b"{}", manifest, lambda f: write_atomically(f / "report.html", b"drawn"))
+    assert (out / "manifest.json").exists() == (stop > 5)
+    publish(out, made, hashes, b"{}", manifest, lambda f: write_atomically(f / "report.html", b"drawn"))
+    assert {p.name for p in out.iterdir()} == {"a", "b", "report.json", "report.html", "manifest.json"}
+
+
+@pytest.mark.parametrize("content", ['{"tool": "n6convert"}', '{"tool": "n6convert", "files": [1]}', "[" * 100000])
+def test_a_damaged_manifest_is_refused_in_one_message(tmp_path: Path, content: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(content)
+    made, hashes, manifest = source(tmp_path / "made", a="1")
+    with pytest.raises(OutputError, match="did not write"):
+        publish(out, made, hashes, b"{}", manifest)
+    publish(out, made, hashes, b"{}", manifest, force=True)
+
+
+def test_a_link_in_the_folder_leads_nowhere(tmp_path: Path) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    victim.mkdir()
+    (victim / "b").write_text("mine")
+    (out / "sub").symlink_to(victim)
+    (out / "a").symlink_to(victim / "b")
+    (out / "manifest.json").write_text('{"tool": "n6convert", "files": [{"path": "sub/b"}, {"path": "a"}]}')
+    made, hashes, manifest = source(tmp_path / "made", c="1")
+    publish(out, made, hashes, b"{}", manifest)
+    assert (victim / "b").read_text() == "mine"
+    with pytest.raises(OutputError, match="leads out"):
+        publish(out, made, {"sub/b": hashes["c"]}, b"{}", b"other")
+    assert (victim / "b").read_text() == "mine"
+
+
+def test_two_spellings_of_a_folder_have_one_lock(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "loop").symlink_to("loop")
+    with holding(tmp_path / "link", lambda *_: None):
+        assert (tmp_path / ".real.lock").exists()
+    with pytest.raises(OutputError), holding(tmp_path / "loop", lambda *_: None):
+        pass
+
+
+def test_no_command_replaces_its_input_or_a_file_of_the_user(tmp_path: Path) -> None:
+    model, notes, page = tmp_path / "m.onnx", tmp_path / "notes.onnx", tmp_path / "old.html"
+    model.write_bytes(b"\x08\x08\x12\x09n6convert")
+    notes.write_text("mine")
+    page.write_text("<footer>Written by n6convert 0.1</footer>")
+    (tmp_path / "same.onnx").symlink_to(model)
+    for path in (model, tmp_path / "same.onnx"):
+        with pytest.raises(UsageError, match="replace the input"):
+            refuse_loss(path, MODEL, inputs=[model], force=True)
+    with pytest.raises(OutputError, match="did not write"):
+        refuse_loss(notes, MODEL, inputs=[model])
+    refuse_loss(notes, MODEL, inputs=[model], force=True)
+    refuse_loss(model, MODEL)
+    refuse_loss(page, PAGE)
+    refuse_loss(tmp_path / "new.onnx", MODEL, inputs=[model])

@@ -36,11 +36,13 @@ def _fit(
     from n6convert.fit import advise, plan, told_apart
     from n6convert.fit.page import write_page
     from n6convert.npu.targets import load_target
+    from n6convert.outputs import PAGE, refuse_loss
 
     if len(models) < 2:
         raise UsageError(
             "`fit` needs two models at least", found=", ".join(models), remedy="n6convert fit yolov8n-pose tinybert"
         )
+    refuse_loss(output, PAGE)
     residents, board = _residents(models, target, weights)
     pools = load_target(board).pools
     together = plan(told_apart(residents), pools)

@@ -36,17 +36,23 @@ def _quantize(
     save_ranges: Annotated[Path | None, typer.Option(help="write the ranges that were found")] = None,
     settings: _Settings = None,
     as_json: Annotated[bool, typer.Option("--json", help="facts as JSON")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace files of yours under the outputs' names")] = False,
 ) -> None:
     """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
+    from n6convert.outputs import MODEL, RANGES, refuse_loss
     from n6convert.quantization import ranges_io
     from n6convert.view import progress_on_stderr
 
+    path = output or file.with_suffix(".int8.onnx")
+    inputs = [file, *(Path(given) for given in (calibration, ranges) if given)]
+    refuse_loss(path, MODEL, inputs=inputs, force=force)
+    if save_ranges is not None:
+        refuse_loss(save_ranges, RANGES, inputs=inputs if save_ranges != ranges else [file], force=force)
     extra = [*(settings or []), f"calibration.samples={samples}"]
     if ranges is not None:
         extra.append(f"quantization.ranges_file={ranges}")
     with progress_on_stderr(quiet=as_json) as progress:
         result = _quantized(_run(str(file), calibration, extra, ("export",), progress), "export")
-    path = output or file.with_suffix(".int8.onnx")
     _save(result, path)
     if save_ranges is not None:
         ranges_io.save_ranges(result.ranges, save_ranges)

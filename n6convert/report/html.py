@@ -17,19 +17,22 @@ __all__ = ["damage_named", "read_report", "write_report"]
 _MAJOR = "1"
 
 
-def write_report(report: Mapping[str, Any], folder: Path, *, path: Path | None = None) -> Path:
+def write_report(
+    report: Mapping[str, Any], folder: Path, *, path: Path | None = None, force: bool = False
+) -> Path:
     """Draw a run's report.
 
     Args:
         report: content of ``report.json``.
         folder: where its pictures lie.
         path: file to write; default ``folder/report.html``.
+        force: also over a file that is no page of n6convert.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is somebody else's.
     """
     target = path or folder / "report.html"
-    render_page(target, "page.html.j2", **page_values(report, folder))
+    render_page(target, "page.html.j2", force=force, **page_values(report, folder))
     return target
 
 

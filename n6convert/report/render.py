@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from n6convert.cache import write_atomically
 from n6convert.errors import OutputError
+from n6convert.outputs import PAGE, refuse_loss
 
 __all__ = ["render_page", "render_text"]
 
@@ -33,19 +33,17 @@ def render_text(template: str, **values: Any) -> str:
     return environment.get_template(template).render(style=style, script=script, version=__version__, **values)
 
 
-def render_page(path: Path, template: str, **values: Any) -> None:
+def render_page(path: Path, template: str, *, force: bool = False, **values: Any) -> None:
     """Render into a file.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is there and no page of n6convert (unless ``force``).
     """
     text = render_text(template, **values)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    refuse_loss(path, PAGE, force=force)
     try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise OutputError("the page cannot be written", place=path, found=error.strerror or error) from None
-    finally:
-        with suppress(OSError):
-            aside.unlink()
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))
+    except OutputError as error:
+        raise OutputError(
+            "the page cannot be written", place=error.place, found=error.found, remedy=error.remedy
+        ) from None

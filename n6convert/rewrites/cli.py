@@ -37,11 +37,13 @@ def _rewrite(
     target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: NAME.rewritten.onnx.")] = None,
     list_rules: Annotated[bool, typer.Option("--list", help="List all rules and stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file of yours under the output's name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Rewrite a float model so that its operators stay on the NPU; prints what was applied, refused and gained."""
     from n6convert.errors import UsageError
     from n6convert.npu.targets import DEFAULT_TARGET
+    from n6convert.outputs import MODEL, refuse_loss
     from n6convert.rewrites.api import rewrite
     from n6convert.rewrites.prepare import batch_of_one
 
@@ -51,9 +53,11 @@ def _rewrite(
     if model is None:
         raise UsageError("which model?", remedy="n6convert rewrite FILE.onnx")
     config = _config(rules, exclude, approximate, combination)
+    path = output or model.with_suffix(".rewritten.onnx")
+    refuse_loss(path, MODEL, inputs=[model, *([calibration] if calibration else [])], force=force)
     graph = batch_of_one(_load(model))
     result = rewrite(graph, _feeds(graph, model, calibration), config, target=target or DEFAULT_TARGET)
-    path = output or model.with_suffix(".rewritten.onnx")
+    result.model.producer_name = "n6convert"
     _save(result.model, path)
     if as_json:
         typer.echo(json.dumps(result.facts() | {"file": str(path)}, indent=2))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from n6convert.errors import OutputError
+from n6convert.cache import write_atomically
 
 __all__ = ["PointResult", "load_results", "pareto", "save_result", "summarise"]
 
@@ -77,14 +76,7 @@ def save_result(folder: Path, result: PointResult) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    path = folder / f"{result.key}.json"
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(asdict(result), indent=2, default=str))
-        aside.replace(path)
-    except OSError as error:
-        raise OutputError("a sweep's result cannot be written", place=path, found=error.strerror or error) from None
+    write_atomically(folder / f"{result.key}.json", json.dumps(asdict(result), indent=2, default=str).encode())
 
 
 def load_results(folder: Path, keys: Sequence[str]) -> dict[str, PointResult]:

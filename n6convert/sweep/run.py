@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.cache import key_of, writing
+from n6convert.outputs import PAGE, refuse_loss
 from n6convert.sweep.grid import GridPoint, expand
 from n6convert.sweep.page import write_page
 from n6convert.sweep.results import PointResult, load_results, save_result
@@ -55,6 +56,7 @@ def sweep(
     model = str(Path(model).resolve()) if Path(model).is_file() else model  # workers may run in another folder
     axes = _own_axes(model) | dict(axes or {})
     points = [_placed(_checked(point), output) for point in expand(model, axes, common or {})]
+    refuse_loss(output / "sweep.html", PAGE)
     with writing(output):
         (output / "points").mkdir(parents=True, exist_ok=True)
     results = load_results(output / "points", [p.key for p in points])
