@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test check docs bench bench-npu bench-methods bench-accuracy clean
+.PHONY: demo test check structure docs bench bench-npu bench-methods bench-accuracy clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m n6convert yolov8n --weights seeded
@@ -20,6 +20,9 @@ check: $(VENV)/.all
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/mypy --strict n6convert $(wildcard plugins/*/n6convert_*)
+
+structure: $(VENV)/.all
+	$(BIN)/python benchmarks/structure.py
 
 bench: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_core.py
