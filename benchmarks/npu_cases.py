@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import onnx
 from nets import architectures as nets
 
+from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.synthetic import attention_encoder
 
 __all__ = ["NEURALART", "Measured", "Reported", "measured_rows", "reported"]
@@ -33,6 +35,7 @@ class Reported:
     controller: bool
     pools: Path | None
     allocate_io: bool
+    ends: Ends = AS_MODELED
 
     @property
     def id(self) -> str:
@@ -75,7 +78,7 @@ def reported() -> Iterator[Reported]:
         if model is None:
             continue
         source = NEURALART / "reports" / model if isinstance(model, str) else model
-        pools = sorted(source.parent.glob("*app2*.mpool")) if isinstance(source, Path) else []
+        pools = _pools(source, truth) if isinstance(source, Path) else []
         yield Reported(
             truth,
             source,
@@ -83,7 +86,25 @@ def reported() -> Iterator[Reported]:
             (truth["epochs"]["ec"] or 0) > 0,
             pools[0] if pools else None,
             allocate_io="_user_io_input_0" not in truth.get("pool_attributes", {}),
+            ends=_ENDS.get(truth["id"], AS_MODELED),
         )
+
+
+_ENDS = {
+    "r05_3.0.0": Ends(output_type="int8"),
+    "r27_2.2.0b": Ends(input_type="uint8", output_type="int8", input_channels="chlast"),
+    "r39_2.2.0": Ends(input_type="float32"),
+}
+"""Options of the reports' command lines that change the ends of the network (r05: named in SPEC p.2)."""
+
+
+def _pools(source: Path, truth: dict[str, Any]) -> list[Path]:
+    """The pool file of a report: that of its version where a folder holds several."""
+    version = re.sub(r"^r\d+[a-z]?_(?:opt_)?", "", truth["id"])
+    found = sorted(source.parent.glob("*.mpool"))
+    return [path for path in found if path.name.startswith(f"v{version}_")] or [
+        path for path in found if "app2" in path.name and not re.match(r"v\d", path.name)
+    ]
 
 
 def _target(truth: dict[str, Any]) -> str:

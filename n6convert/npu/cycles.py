@@ -13,8 +13,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
+from n6convert.npu.rules.limits import KERNEL_HEIGHT, KERNEL_WIDTH, KERNEL_WIDTH_STRIDED, SMALL_MAP
 
-__all__ = ["ConvPlan", "conv_plan", "epoch_cycles", "is_fast", "is_inflatable", "op_cycles", "plan_of"]
+__all__ = [
+    "ConvPlan",
+    "conv_plan",
+    "depthwise_group",
+    "epoch_cycles",
+    "is_fast",
+    "is_split",
+    "largest_divisor",
+    "op_cycles",
+    "plan_of",
+]
 
 MAX_UNITS = 4
 DEEP_BATCH = 128
@@ -22,8 +33,10 @@ DEEP_BATCH = 128
 DEEP_ABOVE = 24
 """Deep mode is considered above this number of input channels (SPEC e.2)."""
 INFLATED_GROUP = 8
-NARROW = 28
-"""Below this map width 3x3 layers keep eight kernels per pass in 16x8 mode (SPEC e.2)."""
+NARROW = 24
+"""Below this map width 3x3 layers keep eight kernels per pass in 16x8 mode (eight at 16: r02, r31; four at 24: r27)."""
+TRUE_DEPTHWISE = (3, 0)
+"""From here on depthwise convolutions have a mode of their own (SPEC e.2)."""
 
 COPIES = frozenset({"Identity", "Transpose", "Concat", "Split", "Slice", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that only move data: 0 compute cycles (SPEC e.2)."""
@@ -64,31 +77,35 @@ def conv_plan(geometry: ConvGeometry, fast: bool, version: tuple[int, int], max_
     if geometry.depthwise:
         return _depthwise(geometry, fast, version)
     if geometry.kernel != (1, 1):
-        return _spatial(geometry, fast, max_units)
+        return _fewest_units(geometry, _spatial(geometry, fast, max_units), version)
     standard = _pointwise(geometry, max_units)
     if not fast or geometry.group_channels <= DEEP_ABOVE:
-        return standard
+        return _fewest_units(geometry, standard, version)
     deep = _pointwise_deep(geometry, max_units)
-    cheaper_standard = version >= (2, 2) and standard.cycles < deep.cycles
-    return standard if cheaper_standard else deep
+    cheaper = version >= (2, 2) and standard.passes == 1 and standard.cycles < deep.cycles
+    return _fewest_units(geometry, standard if cheaper else deep, version)
 
 
-def _divisor(number: int, limit: int) -> int:
+def largest_divisor(number: int, limit: int) -> int:
     """Largest divisor of ``number`` that is not above ``limit``."""
     return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
 
 
 def _kernels(out_channels: int, usual: int, good: int, stretched: int) -> int:
     """Output channels per pass; poor divisors are stretched (SPEC e.2: seen for 200, 232, 272 and for 15, 51)."""
-    best = _divisor(out_channels, usual)
+    best = largest_divisor(out_channels, usual)
     if best >= good:
         return best
     return next((d for d in range(usual + 1, stretched + 1) if out_channels % d == 0), best)
 
 
-def _series(channels: int, batch: int, max_units: int) -> int:
-    """Largest number of units in series that divides the channel groups."""
-    return next(n for n in range(min(max_units, max(1, channels // batch)), 0, -1) if channels % (batch * n) == 0)
+def _series(channels: int, limit: int, max_units: int) -> tuple[int, int]:
+    """Channels of one unit and number of units in series that take the most channels at once; on a tie the fewest
+    units (SEEN r01, r02, r29, r39, r56: 112 is 4 x 14, 672 is 3 x 112 per pass)."""
+    choices = [(d, n) for d in range(1, min(channels, limit) + 1) for n in range(1, max_units + 1)]
+    fitting = [(d * n, d, n) for d, n in choices if channels % (d * n) == 0]
+    _, batch, units = max(fitting)
+    return batch, units
 
 
 def _plan(geometry: ConvGeometry, mode: str, batch: int, units: int, kernels: int, rate: int = 1) -> ConvPlan:
@@ -103,49 +120,69 @@ def _plan(geometry: ConvGeometry, mode: str, batch: int, units: int, kernels: in
     )  # fmt: skip
 
 
+def _fewest_units(geometry: ConvGeometry, plan: ConvPlan, version: tuple[int, int]) -> ConvPlan:
+    """Up to 2.2 units that do not make the convolution faster are left to others (SEEN r01, r03, r27, r32, r33)."""
+    if version >= TRUE_DEPTHWISE or geometry.in_hw == (1, 1) and plan.mode == "standard":
+        return plan
+    rate = 3 if plan.mode == "deep" else 1
+    for units in range(1, plan.units):
+        if geometry.group_channels % (plan.batch * units) == 0:
+            smaller = _plan(geometry, plan.mode, plan.batch, units, plan.kernels, rate)
+            if smaller.cycles <= plan.cycles:
+                return smaller
+    return plan
+
+
 def _pointwise(geometry: ConvGeometry, max_units: int) -> ConvPlan:
-    channels = geometry.group_channels
-    batch = _divisor(channels, 24)
-    units = _series(channels, batch, max_units)
-    stretched = _kernels(geometry.out_channels, 24, batch, 36)
-    kernels = stretched if units == 1 else _divisor(geometry.out_channels, 24)
+    batch, units = _series(geometry.group_channels, 24, max_units)
+    channels = geometry.out_channels
+    stretches = units == 1 and geometry.in_hw[1] <= SMALL_MAP
+    kernels = _kernels(channels, 24, batch, 36) if stretches else largest_divisor(channels, 24)
     return _plan(geometry, "standard", batch, units, kernels)
 
 
 def _pointwise_deep(geometry: ConvGeometry, max_units: int) -> ConvPlan:
-    channels = geometry.group_channels
-    fitting = [n for n in range(1, max_units + 1) if channels % n == 0 and channels // n <= DEEP_BATCH]
-    units = fitting[0] if fitting else (max_units if channels % max_units == 0 else 1)
-    batch = _divisor(channels // units, DEEP_BATCH)
-    return _plan(geometry, "deep", batch, units, _divisor(geometry.out_channels, 24), rate=3)
+    batch, units = _series(geometry.group_channels, DEEP_BATCH, max_units)
+    return _plan(geometry, "deep", batch, units, largest_divisor(geometry.out_channels, 24), rate=3)
 
 
 def _spatial(geometry: ConvGeometry, fast: bool, max_units: int) -> ConvPlan:
-    channels = geometry.group_channels
-    batch = _divisor(channels, 8)
+    batch, units = _series(geometry.group_channels, 8, max_units)
     wide_16_bit = not fast and geometry.in_hw[1] >= NARROW
-    kernels = _divisor(geometry.out_channels, 4) if wide_16_bit else _kernels(geometry.out_channels, 8, 6, 17)
-    return _plan(geometry, "kernel", batch, _series(channels, batch, max_units), kernels)
+    kernels = largest_divisor(geometry.out_channels, 4) if wide_16_bit else _kernels(geometry.out_channels, 8, 6, 17)
+    return _plan(geometry, "kernel", batch, units, kernels)
 
 
-def is_inflatable(geometry: ConvGeometry) -> bool:
-    """Depthwise layers that cores up to 2.2 store as [O, 8, kh, kw].
+def depthwise_group(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> int:
+    """Channels that share one depthwise kernel block: cores up to 2.2 store the weights as [O, 8, kh, kw].
 
-    A kernel as large as its map is left alone (SEEN r07, r09a), and so are fewer than 8 channels (SEEN r13).
+    From 2.2 on [O, 4, kh, kw] in 16x8-bit mode (SEEN r27 20 of 20; others agree). Not inflated: kernels
+    that are split (SEEN r29 9 of 9, r07) or cover their map (r07, r09a), and channels that make no whole block (SEEN
+    r56 3 of 3, r13). None from 3.0 on.
     """
-    return geometry.depthwise and geometry.out_hw != (1, 1) and geometry.out_channels >= INFLATED_GROUP
+    if version >= TRUE_DEPTHWISE or not geometry.depthwise or geometry.out_hw == (1, 1) or is_split(geometry):
+        return 1
+    group = 4 if version >= (2, 2) and not fast else INFLATED_GROUP
+    return group if geometry.out_channels % group == 0 else 1
+
+
+def is_split(geometry: ConvGeometry) -> bool:
+    """True for kernels larger than the native ones, which run as several (SPEC b.4)."""
+    native = KERNEL_WIDTH if geometry.strides[1] == 1 else KERNEL_WIDTH_STRIDED
+    return geometry.kernel[0] > KERNEL_HEIGHT or geometry.kernel[1] > native
 
 
 def _depthwise(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> ConvPlan:
-    """Up to 2.2 dense on groups of 8 channels with inflated weights; from 3.0 a mode of its own (SPEC e.2)."""
+    """Up to 2.2 dense on blocks of channels with inflated weights; from 3.0 a mode of its own (SPEC e.2)."""
     channels, taps = geometry.out_channels, math.prod(geometry.kernel)
     out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
-    if not is_inflatable(geometry):
+    group = depthwise_group(geometry, fast, version)
+    if group == 1 and version < TRUE_DEPTHWISE or geometry.out_hw == (1, 1) or channels < INFLATED_GROUP:
         return ConvPlan("depthwise", 1, 1, 1, 1, channels * taps, channels * out, channels * pixels)
-    if version < (3, 0):
-        kernels = 8 if fast or geometry.in_hw[1] < NARROW else 4
-        reread = channels * pixels * 8 / kernels
-        return ConvPlan("depthwise", 8, 1, 1, kernels, 8 * channels * taps, channels * out, reread)
+    if group > 1:
+        kernels = min(group, 8 if fast or geometry.in_hw[1] < NARROW else 4)
+        reread = channels * pixels * group / kernels
+        return ConvPlan("depthwise", group, 1, 1, kernels, group * channels * taps, channels * out, reread)
     reread = channels * pixels / 2 if out < pixels else 0
     return ConvPlan("depthwise", 1, 1, 1, 1, channels * taps, channels * out, reread)
 
@@ -175,4 +212,4 @@ def _elements(name: str, tensors: Mapping[str, Tensor]) -> int:
 
 def epoch_cycles(epoch: Epoch, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> float:
     """Compute cycles of an epoch: its slowest operator, because all run at the same time (SPEC e.1)."""
-    return max((op_cycles(op, tensors, version) for op in epoch.ops), default=0.0)
+    return float(math.ceil(max((op_cycles(op, tensors, version) for op in epoch.ops), default=0.0)))

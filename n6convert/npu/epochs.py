@@ -7,9 +7,10 @@ epoch of its producer when it can stream behind it, else the first later HW epoc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Units, Where
+from n6convert.npu.chaining import can_chain, split_scale
+from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Units, Where
 from n6convert.npu.rules.limits import EPOCH_CHAINS, EPOCH_STREAMS, EPOCH_UNITS
 
 __all__ = ["schedule"]
@@ -40,7 +41,7 @@ class _Slot:
 
 class _Scheduler:
     def __init__(self, lowered: Lowered, version: tuple[int, int]) -> None:
-        self.tensors: Mapping[str, Tensor] = lowered.tensors
+        self.tensors = lowered.tensors
         self.version = version
         self.slots: list[_Slot] = []
         self.written: dict[str, int] = {}
@@ -48,11 +49,21 @@ class _Scheduler:
 
     def run(self, ops: list[Op]) -> list[_Slot]:
         for op in ops:
-            index = self._place(op)
-            for name in op.outputs:
-                self.written[name] = index
-                self.writer[name] = op
+            for part in self._parts(op):
+                index = self._place(part)
+                for name in part.outputs:
+                    self.written[name] = index
+                    self.writer[name] = part
         return self.slots
+
+    def _parts(self, op: Op) -> tuple[Op, ...]:
+        """The operator, or the two parts of a convolution that joins an epoch without room for its whole scaling."""
+        source = self._stream_source(op) if op.units.conv else None
+        if source is None or self._fits(self.slots[source], op, chained=True):
+            return (op,)
+        free = EPOCH_UNITS.arith - self.slots[source].units.arith
+        lean = replace(op, units=Units(conv=op.units.conv, arith=min(free, op.units.arith)))
+        return split_scale(op, free, self.tensors) if self._fits(self.slots[source], lean, chained=True) else (op,)
 
     def _place(self, op: Op) -> int:
         if op.where is Where.NONE:
@@ -62,8 +73,13 @@ class _Scheduler:
         streamed = self._stream_source(op)
         if streamed is not None and self._fits(self.slots[streamed], op, chained=True):
             return self._join(streamed, op, chained=True)
-        first = 1 + max((self.written.get(name, -1) for name in op.inputs), default=-1)
+        first = 1 + max((self.written.get(name, -1) for name in self._needed(op)), default=-1)
         return self._join_from(first, op)
+
+    def _needed(self, op: Op) -> tuple[str, ...]:
+        """What must be in memory before an operator starts: its inputs, and a branch that it is held back for."""
+        held = op.attributes.get("waits")
+        return (*op.inputs, held) if held else op.inputs
 
     def _join_from(self, first: int, op: Op) -> int:
         for index in range(max(first, len(self.slots) - _LOOK_BACK), len(self.slots)):
@@ -116,12 +132,14 @@ class _Scheduler:
 
     def _stream_source(self, op: Op) -> int | None:
         """The HW epoch in which one input is just being produced, if the operator can follow it in the same chain."""
-        if op.units.conv or op.kind in _DMA:
+        if op.kind in _DMA or op.attributes.get("waits"):
             return None
         sources = [(self.written[name], name) for name in dict.fromkeys(op.inputs) if self.written.get(name, -1) >= 0]
         if not sources:
             return None
         last, name = max(sources)
+        if op.attributes.get("joins") and self.slots[last].kind is Where.HW:
+            return last
         if op.inputs.count(name) > 1:
             return None
         if sum(1 for index, _ in sources if index == last) > 1 or self.slots[last].kind is not Where.HW:
@@ -130,9 +148,13 @@ class _Scheduler:
 
     def _can_follow(self, op: Op, name: str, operands: int) -> bool:
         before = self._seen_through(op, self.writer[name])
+        if op.units.conv:
+            return can_chain(op, before, self.tensors, self.version)
         if op.kind == "Transpose":
             return bool(op.attributes.get("fused") or op.attributes.get("stored_last")) and before.units.conv > 0
         if before.where is Where.NONE or before.kind in _DMA or before.kind == "Transpose":
+            return False
+        if op.attributes.get("apart") and self.slots[self.written[name]].units.conv:
             return False
         if op.units.activ:
             return before.units.activ == 0

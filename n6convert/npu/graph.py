@@ -76,6 +76,12 @@ class Graph:
         value = self.values.get(name)
         return None if value is None else tuple(int(v) for v in np.ravel(value))
 
+    def mark_zeros(self) -> None:
+        """Tell the tensors of small constants that hold zeros only (biases of random layers)."""
+        for name, value in self.values.items():
+            if name in self.tensors:
+                self.tensors[name].zero = not np.any(value)
+
     def prune(self) -> None:
         """Drop nodes whose results nobody reads."""
         needed = set(self.outputs)
@@ -87,7 +93,8 @@ class Graph:
         self.nodes = kept[::-1]
 
     def check(self) -> None:
-        """Raise :class:`GraphError` for an activation that no memory could hold or whose shape is unknown."""
+        """Mark zeros; raise :class:`GraphError` for a tensor that no memory could hold or whose shape is unknown."""
+        self.mark_zeros()
         for name in dict.fromkeys(t for node in self.nodes for t in (*node.inputs, *node.outputs) if t):
             shape = self.shape(name)
             tensor = self.tensors[name]

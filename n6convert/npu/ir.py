@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "FOUR_BIT",
     "ITEM_BYTES",
     "ConvGeometry",
     "Epoch",
@@ -43,7 +44,10 @@ ITEM_BYTES: Mapping[str, int] = {
     "uint64": 8,
     "float64": 8,
 }
-"""Bytes of one element by element type; types not listed (strings, 4-bit) never reach the NPU model."""
+"""Bytes of one element by element type; types not listed (strings) never reach the NPU model."""
+
+FOUR_BIT = frozenset({"int4", "uint4"})
+"""Types of weights of which two share a byte."""
 
 
 class Where(StrEnum):
@@ -67,6 +71,8 @@ class Tensor:
     constant: bool = False
     per_channel: bool = False
     """Weights with one scale per output channel."""
+    zero: bool = False
+    """A constant known to hold zeros only."""
 
     @property
     def elements(self) -> int:
@@ -76,12 +82,14 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes of the plain array (no padding, no compiler inflation)."""
+        if self.dtype in FOUR_BIT:
+            return -(-self.elements // 2)
         return self.elements * ITEM_BYTES.get(self.dtype, 1)
 
     @property
     def quantized(self) -> bool:
-        """True for an 8- or 16-bit integer tensor with a scale."""
-        return self.scale is not None and self.dtype in {"int8", "uint8", "int16", "uint16"}
+        """True for a 4-, 8- or 16-bit integer tensor with a scale."""
+        return self.scale is not None and self.dtype in {"int8", "uint8", "int16", "uint16", *FOUR_BIT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 _ALIGNMENT = 16
+_VECTORS_IN_FLASH = (3, 0)
+"""The one core that counts biases and scales as weights with the controller, too (SEEN r05 only)."""
 
 
 @dataclass(slots=True)
@@ -278,12 +280,19 @@ def weight_bytes(ops: Iterable[Op], lowered: Lowered, target: Target) -> int:
 
 
 def _conv_bytes(op: Op, lowered: Lowered, target: Target) -> int:
-    """Weights as they are stored, and the bias, which is part of the controller's program when there is one."""
+    """Weights as they are stored, and bias (4 bytes, 2 when zero: r13) and scale (2 bytes where there is one per
+    channel), which are part of the controller's program when there is one (SEEN r01, r25, r32, r33, r41)."""
     assert op.conv is not None
     weights = lowered.tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
     if weights is not None and not weights.constant:
         return 0
     if op.where is not Where.HW:
         return math.prod(op.conv.weight_shape) * (4 if op.float else 1)
-    bias = 0 if target.epoch_controller or len(op.inputs) < 3 else 4 * op.conv.out_channels
-    return stored_weights(op.conv, target) + (vector_bytes(op, lowered.tensors, target) or bias)
+    per_channel = weights is not None and weights.per_channel
+    bias = lowered.tensors.get(op.inputs[2]) if len(op.inputs) > 2 else None
+    width = 0 if bias is None else 2 if bias.zero else 4
+    vectors = (width + 2 * per_channel) * op.conv.out_channels
+    in_program = target.epoch_controller and target.version != _VECTORS_IN_FLASH
+    return stored_weights(op, lowered.tensors, target) + (
+        vector_bytes(op, lowered.tensors, target) or (0 if in_program else vectors)
+    )

@@ -35,6 +35,8 @@ DTYPES: dict[int, str] = {
     12: "uint32",
     13: "uint64",
     16: "bfloat16",
+    21: "uint4",
+    22: "int4",
 }
 """onnx.TensorProto.DataType to the names used here."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError
+from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.epochs import schedule
 from n6convert.npu.graph import Graph
 from n6convert.npu.ir import EpochCounts, Lowered, Op, OperatorReport, PlacementReport, Schedule, Where
@@ -87,11 +88,12 @@ def _read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
 
 
 def place(
-    graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset()
+    graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset(), ends: Ends = AS_MODELED
 ) -> tuple[Lowered, Schedule]:
-    """Lower a graph for a compiler version and its switches and group it into epochs. The graph is consumed."""
+    """Lower a graph for a compiler version, its switches and the asked-for inputs and outputs, and group it into
+    epochs. The graph is consumed."""
     with _malformed(graph.name), _paused_collector():
-        lowered = lower(graph, version, switches)
+        lowered = lower(graph, version, switches, ends)
         return lowered, schedule(lowered, version)
 
 

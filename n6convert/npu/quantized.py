@@ -119,6 +119,7 @@ def _assume_int8_weights(graph: Graph) -> None:
     inner = [graph.tensors[name] for node in graph.nodes for name in node.outputs if name and name not in graph.outputs]
     for tensor in constant + [tensor for tensor in inner if tensor.dtype == "float32"]:
         tensor.dtype, tensor.scale, tensor.zero_point = "int8", 1.0, 0
+        tensor.per_channel = tensor.constant
     graph.notes.append("no weight is quantized in the file: taken as an optimised export with int8 weights (*_Q.json)")
 
 

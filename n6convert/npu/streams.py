@@ -12,8 +12,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from n6convert.npu.cycles import ConvPlan, epoch_cycles, is_fast, is_inflatable, plan_of
-from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
+from n6convert.npu.cycles import (
+    INFLATED_GROUP,
+    TRUE_DEPTHWISE,
+    ConvPlan,
+    depthwise_group,
+    epoch_cycles,
+    is_fast,
+    plan_of,
+)
+from n6convert.npu.ir import FOUR_BIT, ConvGeometry, Epoch, Op, Tensor, Where
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import Target
 
@@ -21,6 +29,8 @@ __all__ = ["PoolTraffic", "constant_pools", "epoch_traffic", "is_idle", "max_cyc
 
 PACKED_CHANNELS = 8
 """From this batch depth on a stream fills its beats (SPEC f.2)."""
+_DOUBLED_16_BIT = (4, 0)
+"""From here on depthwise weights of 16x8-bit layers are stored twice (SPEC p.3); those of stride 2 since 3.0 (r01)."""
 LINE_BUFFER = 4096
 """Bytes of one unit's input tile that are kept instead of read again (seen: 4,096 once, 8,192 again; r01, r02)."""
 
@@ -58,10 +68,24 @@ def is_idle(epoch: Epoch) -> bool:
     return epoch.kind is Where.NONE or all(op.where is Where.NONE for op in epoch.ops)
 
 
-def stored_weights(geometry: ConvGeometry, target: Target) -> int:
-    """Bytes of a convolution's weights in flash; depthwise layers are inflated up to core 2.2 (SPEC e.4)."""
-    inflation = target.depthwise_inflation if is_inflatable(geometry) else 1
-    return math.prod(geometry.weight_shape) * inflation
+def stored_weights(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
+    """Bytes of a convolution's weights in flash (SPEC e.4, p.3): depthwise blocks inflated, 4-bit weights packed."""
+    assert op.conv is not None
+    weights = tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
+    elements = math.prod(op.conv.weight_shape) * _inflation(op, tensors, target.version)
+    return -(-elements // 2) if weights is not None and weights.dtype in FOUR_BIT else elements
+
+
+def _inflation(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> int:
+    geometry = op.conv
+    source = tensors.get(op.inputs[0])
+    fast = source is not None and is_fast(source.zero_point, source.dtype)
+    assert geometry is not None
+    if version < TRUE_DEPTHWISE:
+        return depthwise_group(geometry, fast, version)
+    if not geometry.depthwise or geometry.out_channels < INFLATED_GROUP or geometry.out_hw == (1, 1):
+        return 1
+    return 2 if max(geometry.strides) > 1 or (version >= _DOUBLED_16_BIT and not fast) else 1
 
 
 def vector_bytes(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
@@ -133,7 +157,7 @@ def _read(
 def _rereads(plan: ConvPlan, geometry: ConvGeometry, fast: bool) -> float:
     """How often the whole input is read: once per group of kernels unless one unit's tile stays in its buffer."""
     if plan.mode == "depthwise":
-        return 8 / plan.kernels if plan.batch == 8 else 1
+        return plan.batch / plan.kernels if plan.batch > 1 else 1
     tile = plan.batch * math.prod(geometry.in_hw) * (1 if fast else 2)
     if plan.mode != "deep" and tile <= LINE_BUFFER:
         return 1
@@ -142,7 +166,7 @@ def _rereads(plan: ConvPlan, geometry: ConvGeometry, fast: bool) -> float:
 
 def _byte_granular(geometry: ConvGeometry, target: Target) -> bool:
     """Depthwise layers without inflation read one byte per beat (SPEC f.2)."""
-    return geometry.depthwise and target.depthwise_inflation == 1
+    return geometry.depthwise and target.version >= TRUE_DEPTHWISE
 
 
 def _scattered(epoch: Epoch, name: str, tensors: Mapping[str, Tensor], target: Target) -> float | None:
@@ -152,7 +176,7 @@ def _scattered(epoch: Epoch, name: str, tensors: Mapping[str, Tensor], target: T
     if writer is None:
         return None
     if conv is not None and conv.depthwise:
-        return None if target.depthwise_inflation != 1 else 2 if max(conv.strides) > 1 else 1
+        return None if target.version < TRUE_DEPTHWISE else 2 if max(conv.strides) > 1 else 1
     working = [op for op in epoch.ops if op.where is not Where.NONE]
     return tensors[name].nbytes / tensors[name].elements if len(working) == 1 and _turns(writer, tensors) else None
 
@@ -168,7 +192,7 @@ def _parameters(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
     if op.where is not Where.HW:
         return 0
     if op.conv is not None and op.kind == "Conv":
-        return (stored_weights(op.conv, target) + vector_bytes(op, tensors, target)) * op.repeat
+        return (stored_weights(op, tensors, target) + vector_bytes(op, tensors, target)) * op.repeat
     constants = (tensors[name] for name in op.inputs if name in tensors and tensors[name].constant)
     return sum(tensor.nbytes for tensor in constants if len(tensor.shape) > 1 and tensor.elements > 1)
 

@@ -75,8 +75,8 @@ def _sliced(t: Translator, op: TFLiteOperator, x: str) -> str:
         elif not (op.option(0) >> axis & 1 and op.option(1) >> axis & 1):
             shape[axis] = len(range(*slice(begin[axis], end[axis]).indices(shape[axis])))
     part = t.fresh(x, "slice", permuted(tuple(shape), t.perm(len(shape))))
-    t.file.tensors[part] = Tensor(part, tuple(shape), t.file.tensors[x].dtype)
-    whole = t.original(x)
+    whole, old = t.original(x), t.file.tensors[x]
+    t.file.tensors[part] = Tensor(part, tuple(shape), old.dtype, old.scale, old.zero_point)
     axes = [t.axis(i, len(shape)) for i, size in enumerate(shape) if size != whole[i]]
     t.emit("Slice", [x], [part], axes=axes)
     return part

@@ -214,6 +214,8 @@ def _resize(t: Translator, op: TFLiteOperator) -> None:
     corners, centers = (0, 1) if nearest else (2, 3)
     flags = [op.options is not None and op.options.flag(i) for i in (corners, centers)]
     mode = "align_corners" if flags[0] else "half_pixel" if flags[1] else "asymmetric"
+    if nearest and mode == "half_pixel" and _enlarges_by_whole_factors(t, op):
+        mode = "asymmetric"
     t.emit(
         "Resize",
         op.inputs[:1],
@@ -222,6 +224,12 @@ def _resize(t: Translator, op: TFLiteOperator) -> None:
         coordinate_transformation_mode=mode,
         nearest_mode="floor",
     )
+
+
+def _enlarges_by_whole_factors(t: Translator, op: TFLiteOperator) -> bool:
+    """floor((x + 1/2) / s) is floor(x / s) for whole s: half-pixel centers pick the same neighbors (SEEN r05, r31)."""
+    before, after = t.original(op.inputs[0]), t.original(op.outputs[0])
+    return len(before) == 4 and -1 not in before and all(b % a == 0 for a, b in zip(before, after, strict=True))
 
 
 @translates("SQUARE")

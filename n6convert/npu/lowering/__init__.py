@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from n6convert.npu.ends import AS_MODELED, Ends, shape_ends
 from n6convert.npu.frontend import simplify
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Lowered
@@ -11,15 +12,19 @@ from n6convert.npu.lowering.core import Lowerer
 __all__ = ["lower"]
 
 
-def lower(graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset()) -> Lowered:
+def lower(
+    graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset(), ends: Ends = AS_MODELED
+) -> Lowered:
     """Simplify, place and lower a graph for a compiler version. The graph is changed: read it again for another one.
 
     Raises:
         GraphError: an operator's shapes make no sense.
     """
+    shape_ends(graph, ends)
     simplify(graph, version)
     lowerer = Lowerer(graph, version, switches)
-    _pack_inputs(lowerer)
+    if ends.input_channels != "chlast":
+        _pack_inputs(lowerer)
     return lowerer.lower()
 
 

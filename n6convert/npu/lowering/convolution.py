@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from n6convert.errors import GraphError
-from n6convert.npu.cycles import conv_plan, is_fast
+from n6convert.npu.cycles import INFLATED_GROUP, conv_plan, depthwise_group, is_fast, largest_divisor
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import ConvGeometry, Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
@@ -24,15 +24,17 @@ __all__ = ["geometry_of", "repacked"]
 _SMALL_DENSE = 8
 """Dense kernels above 1x1 and long accumulations read a copy on maps up to this width (SEEN r02, r03)."""
 _SMALL_DEPTHWISE = 4
-"""Depthwise kernels read a copy on maps up to this width (SEEN 5/6 r01, r03)."""
-_MANY_PASSES = 4
-"""Accumulation passes from which a 1x1 convolution on a small map reads a copy (SEEN 5/5 r02)."""
+"""Depthwise kernels read a copy on maps up to this width before 2.2 (SEEN 5/5 r01, r03; not r39 on 2.2)."""
+_ANY_WIDTH = (2, 2)
+_POOLS = {"MaxPool", "AveragePool"}
 _MOST_PARTS = 1024
 """Native kernels that one operator may be split into; more than any real network needs."""
 _TRUE_DEPTHWISE = (3, 0)
 """From here on no copies are made for convolutions (SEEN r01, r10, r11)."""
-_INFLATED = 8
-"""Up to 2.2 depthwise convolutions work on groups of this many channels."""
+_OFFSET_IN_16_BIT = (2, 2)
+"""From here on a map that is flattened is stored without its offset, in 16 bits (SEEN r27: 2.2, not 2.1)."""
+_FUSED_TURN = 32
+"""A pool whose channels are a multiple of this writes its planes in the order of a channel Pad (SEEN r27 at 32, 64)."""
 
 
 def _two(values: list[int] | None, default: int) -> tuple[int, int]:
@@ -140,8 +142,67 @@ def _conv(lowerer: Lowerer, node: Node) -> None:
         )
     if rule.where is not Where.HW:
         lowerer.emit("Conv", node, rule, node.inputs, node.outputs, conv=geometry)
-        return
-    _hw_conv(lowerer, node, rule, geometry)
+    elif max(dilated_by(geometry)) > 1:
+        _dilated(lowerer, node, rule, geometry)
+    elif covers_its_map(geometry):
+        _flattened(lowerer, node, rule, geometry)
+    else:
+        _hw_conv(lowerer, node, rule, geometry)
+
+
+def dilated_by(geometry: ConvGeometry) -> tuple[int, int]:
+    """Dilation of the axes along which the kernel has more than one tap."""
+    rows, columns = (d if k > 1 else 1 for d, k in zip(geometry.dilations, geometry.kernel, strict=True))
+    return rows, columns
+
+
+def covers_its_map(geometry: ConvGeometry) -> bool:
+    """True for a dense kernel as large as its unpadded map: one value per output channel."""
+    whole = geometry.kernel == geometry.in_hw and not any(geometry.pads)
+    return whole and geometry.kernel != (1, 1) and geometry.groups == 1
+
+
+def _dilated(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -> None:
+    """Every d-th row and column becomes a map of its own: SpaceToDepth, a plain convolution, DepthToSpace (6 of 6
+    in r18; others agree)."""
+    source, result = node.inputs[0], node.outputs[0]
+    steps = dilated_by(geometry)
+    inner, outer = _spread(geometry.in_hw, steps), _spread(geometry.out_hw, steps)
+    gathered = lowerer.fresh(source, "gathered", _gathered(geometry.in_channels, inner, steps))
+    parts = lowerer.fresh(result, "parts", _gathered(geometry.out_channels, outer, steps))
+    lowerer.emit("SpaceToDepth", node, lowerer.pick("SpaceToDepth", node), [source], [gathered])
+    plain = replace(geometry, dilations=(1, 1), in_hw=inner, out_hw=outer)
+    units = lowerer.conv_units(plain, source, result)
+    lowerer.emit("Conv", node, rule, [gathered, *node.inputs[1:]], [parts], units=units, conv=plain)
+    lowerer.emit("DepthToSpace", node, lowerer.pick("DepthToSpace", node), [parts], [result])
+
+
+def _spread(size: tuple[int, int], steps: tuple[int, int]) -> tuple[int, int]:
+    """The next multiples of the steps: maps of unequal size are padded."""
+    rows, columns = (-(-length // step) * step for length, step in zip(size, steps, strict=True))
+    return rows, columns
+
+
+def _gathered(channels: int, size: tuple[int, int], steps: tuple[int, int]) -> tuple[int, int, int, int]:
+    return (1, channels * math.prod(steps), size[0] // steps[0], size[1] // steps[1])
+
+
+def _flattened(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -> None:
+    """A kernel that covers its map: SpaceToDepth, then a 1x1 convolution (r27 only, 4 of 4). From 2.2 on the offset is
+    taken off before, in 16 bits."""
+    source, result = node.inputs[0], node.outputs[0]
+    channels = geometry.in_channels * math.prod(geometry.kernel)
+    tensor = lowerer.tensors[source]
+    wide = lowerer.version >= _OFFSET_IN_16_BIT and not is_fast(tensor.zero_point, tensor.dtype)
+    x = source
+    if wide:
+        x = lowerer.fresh(source, "offset", dtype="int16")
+        lowerer.emit("Sub", node, lowerer.pick("Copy", node), [source], [x], units=Units(arith=1))
+    flat = lowerer.fresh(x, "flat", (1, channels, 1, 1))
+    lowerer.emit("SpaceToDepth", node, lowerer.pick("SpaceToDepth", node), [x], [flat])
+    plain = replace(geometry, kernel=(1, 1), in_channels=channels, in_hw=(1, 1), strides=(1, 1))
+    units = lowerer.conv_units(plain, flat, result)
+    lowerer.emit("Conv", node, rule, [flat, *node.inputs[1:]], [result], units=units, conv=plain)
 
 
 def _hw_conv(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -> None:
@@ -149,10 +210,11 @@ def _hw_conv(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -
     rows, columns = _sub_kernels(geometry)
     narrow = geometry.depthwise and geometry.out_hw[1] == 1 and geometry.kernel[1] % KERNEL_WIDTH == 1 and columns > 1
     units = lowerer.conv_units(geometry, source, result)
-    x = repacked(lowerer, node, source, geometry)
+    x = repacked(lowerer, node, lowerer.shifted(node, source), geometry)
     _check_parts(node, rows * columns)
     extra = rows - 1 if narrow else _extra_epochs(rows * columns, lowerer.version)
-    split = Units(conv=min(4, max(units.conv, rows * columns)), arith=units.arith)
+    joined = int(1 < rows * columns <= 2)
+    split = Units(conv=min(4, max(units.conv, rows * columns)), arith=min(4, units.arith + joined))
     sums = _partial_sums(lowerer, result, 1 if narrow else extra + 1) if extra or narrow else [result]
     lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], sums, units=split, conv=geometry)
     if narrow:
@@ -195,23 +257,49 @@ def repacked(lowerer: Lowerer, node: Node, source: str, geometry: ConvGeometry) 
 
 def _needs_copy(lowerer: Lowerer, source: str, geometry: ConvGeometry) -> bool:
     width, channels = geometry.in_hw[1], geometry.group_channels
-    if lowerer.writers.get(source) is None:
+    if lowerer.writers.get(source) is None or lowerer.version >= _TRUE_DEPTHWISE:
         return False
-    if lowerer.version >= _TRUE_DEPTHWISE:
-        return False
+    tensor = lowerer.tensors[source]
+    fast = is_fast(tensor.zero_point, tensor.dtype)
     if geometry.depthwise:
-        return 1 < width <= _SMALL_DEPTHWISE or geometry.in_channels % _INFLATED != 0
+        chained = _stored_blocks(lowerer, source) == INFLATED_GROUP and lowerer.writers[source].op == "Conv"
+        return not (chained and fast) and _regrouped(geometry, fast, lowerer.version)
     if geometry.kernel != (1, 1):
         return channels > 8 and (1 < width <= _SMALL_DENSE or width * channels >= LINE_BUFFER)
-    return width <= _SMALL_DENSE and _long_accumulation(lowerer, source, geometry)
+    return not fast and _long_accumulation(lowerer, source, geometry)
+
+
+def _regrouped(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> bool:
+    """Depthwise kernels read blocks of 4 or 1 channels from a copy; blocks of 8 from the map as it is stored, but for
+    narrow maps before 2.2 (SEEN r27 16 of 16, r29 9 of 9, r56 3 of 3; r01, r03; not r07's whole-map kernel)."""
+    if geometry.out_hw == (1, 1):
+        return False
+    group = depthwise_group(geometry, fast, version)
+    narrow = fast and version < _ANY_WIDTH and 1 < geometry.in_hw[1] <= _SMALL_DEPTHWISE
+    return group < INFLATED_GROUP or narrow
 
 
 def _long_accumulation(lowerer: Lowerer, source: str, geometry: ConvGeometry) -> bool:
-    tensor = lowerer.tensors[source]
-    plan = conv_plan(geometry, is_fast(tensor.zero_point, tensor.dtype), lowerer.version)
+    """A 1x1 convolution of several passes reads blocks of its own depth: from a copy where the map is narrow and stored
+    whole, or stored in blocks of another depth (SEEN r02, r27, r29, r31; r07, r39: none where the blocks match)."""
+    plan = conv_plan(geometry, False, lowerer.version)
+    if plan.passes == 1 or geometry.in_hw[1] == 1:
+        return False
+    blocks = _stored_blocks(lowerer, source)
+    if blocks is not None:
+        return blocks != plan.batch
+    return geometry.in_hw[1] <= _SMALL_DENSE
+
+
+def _stored_blocks(lowerer: Lowerer, source: str) -> int | None:
+    """Depth of the blocks in which a 1x1 convolution, alone or with a sum behind it, stores its result; None for
+    maps that are stored whole."""
     writer = lowerer.writers[source]
-    pointwise = writer.op == "Conv" and lowerer.shape(writer.inputs[1])[2:] == (1, 1)
-    return plan.passes >= _MANY_PASSES and not pointwise and geometry.in_hw[1] > 1
+    makers = [writer] if writer.op != "Add" else [lowerer.writers.get(name) for name in writer.inputs]
+    for maker in makers:
+        if maker is not None and maker.op == "Conv" and lowerer.shape(maker.inputs[1])[2:] == (1, 1):
+            return largest_divisor(lowerer.shape(maker.outputs[0])[1], 24)
+    return None
 
 
 @lowers("ConvTranspose")
@@ -298,9 +386,29 @@ def _pad(lowerer: Lowerer, node: Node) -> None:
         return
     turn = lowerer.pick("Transpose", node, perm=(0, 2, 1, *range(3, len(lowerer.shape(source)))))
     before, after = lowerer.fresh(source, "turned"), lowerer.fresh(result, "turned")
-    lowerer.emit("Transpose", node, turn, [source], [before])
+    if _turned_by_pool(lowerer, source):
+        lowerer.emit("Transpose", node, lowerer.pick("Copy", node), [source], [before], fused=True)
+    else:
+        lowerer.emit("Transpose", node, turn, [source], [before])
+        before = _planar(lowerer, node, before)
     _padding_conv(lowerer, node, rule, before, after)
     lowerer.emit("Transpose", node, turn, [after], [result])
+
+
+def _turned_by_pool(lowerer: Lowerer, source: str) -> bool:
+    """The first Transpose of a channel Pad rides along with a pool before it (SEEN r27 at 32 and 64 channels, not at
+    16; not r56 at 28, 42)."""
+    writer = lowerer.writers.get(source)
+    return writer is not None and writer.op in _POOLS and lowerer.shape(source)[1] % _FUSED_TURN == 0
+
+
+def _planar(lowerer: Lowerer, node: Node, source: str) -> str:
+    """Software stores whole pixels; the padding convolution reads planes, up to 2.2 from a copy (SEEN r27, r56)."""
+    if lowerer.version >= _TRUE_DEPTHWISE:
+        return source
+    planes = lowerer.fresh(source, "planes")
+    lowerer.emit("Identity", node, lowerer.pick("Copy", node), [source], [planes])
+    return planes
 
 
 def _padding_conv(lowerer: Lowerer, node: Node, rule: Rule, source: str, result: str) -> None:

@@ -17,6 +17,7 @@ __all__ = ["Handler", "Lowerer", "handler_of", "lowers"]
 _HANDLERS: dict[str, Handler] = {}
 _CONV_LIKE = {"Conv", "Gemm", "MatMul", "ConvTranspose"}
 _STORED_CHANNEL_LAST = {"Softmax"}
+_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Dropout"}
 _NO_UNITS = Units()
 
 
@@ -222,6 +223,29 @@ class Lowerer:
         tensor = self.tensors[name]
         shifted = tensor.dtype == "int8" and tensor.zero_point == -128
         return shifted and any(reader.op in _CONV_LIKE for reader in self.readers.get(name, ()))
+
+    def shifted(self, node: Node, source: str) -> str:
+        """The map as uint8, where nobody before the convolution can shift it on the way: behind software, at the input,
+        and behind a Transpose (SEEN r32, r39, r56)."""
+        tensor = self.tensors[source]
+        root, turned = self._root(source)
+        alone = turned or root in self.written_by_sw or self.writers.get(root) is None
+        if tensor.dtype != "int8" or tensor.zero_point != -128 or not alone:
+            return source
+        key = (source, "shifted")
+        if key not in self.cache:
+            self.cache[key] = self.fresh(source, "shifted")
+            self.tensors[self.cache[key]].dtype, self.tensors[self.cache[key]].zero_point = "uint8", 0
+            self.emit("Sub", node, self.pick("Copy", node), [source], [self.cache[key]], units=Units(arith=1))
+        return self.cache[key]
+
+    def _root(self, name: str) -> tuple[str, bool]:
+        """The tensor that a chain of views shows, and whether a Transpose is among them."""
+        turned = False
+        while (writer := self.writers.get(name)) is not None and writer.op in _VIEWS:
+            turned |= writer.op == "Transpose"
+            name = writer.inputs[0]
+        return name, turned
 
     def lower(self) -> Lowered:
         """Lower every operator of the graph in order."""

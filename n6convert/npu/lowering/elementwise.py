@@ -5,9 +5,13 @@ from __future__ import annotations
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
+from n6convert.npu.rules import Rule
 from n6convert.npu.rules.limits import EPOCH_UNITS, SOFTMAX_EPOCHS
 
 __all__: list[str] = []
+
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_SWISH_SINCE = (2, 1)
 
 _LAYER_NORM: tuple[tuple[str, tuple[int, ...], bool], ...] = (
     ("GlobalAveragePool", (0,), True),
@@ -25,7 +29,7 @@ _LAYER_NORM: tuple[tuple[str, tuple[int, ...], bool], ...] = (
 (SPEC c.3)."""
 
 _ACTIV = (
-    *("Swish", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "ThresholdedRelu", "Relu", "Clip", "PRelu"),
+    *("Swish", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "ThresholdedRelu", "Relu", "Clip"),
     *("Exp", "Erf", "Sqrt", "Neg", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh"),
     *("Tan", "Abs", "Pow"),
 )
@@ -36,12 +40,35 @@ def _activation(lowerer: Lowerer, node: Node) -> None:
     lowerer.emit(node.op, node, lowerer.decide(node), node.inputs, node.outputs, units=Units(activ=1))
 
 
+@lowers("PRelu")
+def _prelu(lowerer: Lowerer, node: Node) -> None:
+    """Relu(x) + a * min(x, 0): Clip, Mul and a sum for its zero points; then, as x branches, another epoch for Relu and
+    the sum of both. Behind a convolution the first sum is left to the second epoch (SEEN r27: 41 of 46)."""
+    rule = lowerer.decide(node)
+    source, result = node.inputs[0], node.outputs[0]
+    if rule.where is not Where.HW:
+        lowerer.emit("PRelu", node, rule, node.inputs, [result])
+        return
+    writer = lowerer.writers.get(source)
+    behind_conv = writer is not None and writer.op in _WEIGHTED
+    negative, scaled = lowerer.fresh(source, "negative"), lowerer.fresh(result, "scaled", dtype="int16")
+    moved, positive = lowerer.fresh(result, "moved"), lowerer.fresh(result, "positive")
+    arith = Units(arith=1)
+    lowerer.emit("Clip", node, rule, [source], [negative], units=Units(activ=1))
+    lowerer.emit("Mul", node, rule, [negative, *node.inputs[1:]], [scaled], units=arith)
+    lowerer.emit("Add", node, rule, [scaled], [moved], units=arith, waits=scaled if behind_conv else None)
+    held = scaled if behind_conv else moved
+    lowerer.emit("Relu", node, rule, [source], [positive], units=Units(activ=1), waits=held)
+    lowerer.emit("Add", node, rule, [positive, moved], [result], units=arith, joins=True)
+
+
 @lowers("Add", "Sub", "Sum", "Div")
 def _sum(lowerer: Lowerer, node: Node) -> None:
     kind = "Add" if node.op == "Sum" else node.op
     rule = lowerer.decide(node)
     count = max(1, len(node.inputs) - 1)
-    lowerer.emit(kind, node, rule, node.inputs, node.outputs, units=Units(arith=min(4, count)))
+    branches = any(reader.op == "PRelu" for reader in lowerer.readers.get(node.outputs[0], ()))
+    lowerer.emit(kind, node, rule, node.inputs, node.outputs, units=Units(arith=min(4, count)), apart=branches)
 
 
 @lowers("Mul")
@@ -51,11 +78,34 @@ def _mul(lowerer: Lowerer, node: Node) -> None:
     result = node.outputs[0]
     square = len(set(node.inputs)) == 1
     if rule.name != "both-operands-repeat":
-        lowerer.emit("Mul", node, rule, node.inputs, [result], units=Units(arith=2 if square else 3))
+        if not _corrected_apart(lowerer, node) or square or rule.where is not Where.HW:
+            lowerer.emit("Mul", node, rule, node.inputs, [result], units=Units(arith=2 if square else 3))
+        else:
+            _product_and_correction(lowerer, node, rule)
         return
     wide = lowerer.fresh(result, "s16", dtype="int16")
     lowerer.emit("Mul", node, rule, node.inputs, [wide])
     lowerer.emit("Add", node, lowerer.pick("Copy", node), [wide, *node.inputs], [result], units=Units(arith=2))
+
+
+def _corrected_apart(lowerer: Lowerer, node: Node) -> bool:
+    """x * Sigmoid(x) on 2.0: the correction for the zero point of x is an epoch of its own (SEEN r31 56 of 56)."""
+    if lowerer.version >= _SWISH_SINCE or len(node.inputs) != 2:
+        return False
+    return any(_gate(lowerer, *pair) for pair in (node.inputs, node.inputs[::-1]))
+
+
+def _gate(lowerer: Lowerer, x: str, gate: str) -> bool:
+    writer = lowerer.writers.get(gate)
+    gates = writer is not None and writer.op == "Sigmoid" and writer.inputs[0] == x
+    return gates and bool(lowerer.tensors[x].zero_point)
+
+
+def _product_and_correction(lowerer: Lowerer, node: Node, rule: Rule) -> None:
+    x, gate = node.inputs if _gate(lowerer, *node.inputs) else node.inputs[::-1]
+    wide = lowerer.fresh(node.outputs[0], "product", dtype="int16")
+    lowerer.emit("Mul", node, rule, [x, gate], [wide], units=Units(arith=2))
+    lowerer.emit("Add", node, rule, [gate, wide], node.outputs, units=Units(arith=1), waits=wide)
 
 
 @lowers("QuantizeLinear")

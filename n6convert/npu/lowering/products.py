@@ -54,7 +54,7 @@ def _linear(lowerer: Lowerer, node: Node, rule: Rule) -> None:
     source = node.inputs[1] if constant_first else node.inputs[0]
     parameters = [node.inputs[0]] if constant_first else list(node.inputs[1:])
     result = node.outputs[0]
-    x = source if rows == 1 or constant_first else _turned(lowerer, node, source, geometry)
+    x = lowerer.shifted(node, source) if rows == 1 or constant_first else _turned(lowerer, node, source, geometry)
     units = lowerer.conv_units(geometry, source, result)
     y = lowerer.fresh(result, "conv", (1, geometry.out_channels, 1, rows))
     lowerer.emit("Conv", node, rule, [x, *parameters], [y], units=units, conv=geometry)

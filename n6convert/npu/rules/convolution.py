@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from n6convert.npu.ir import Where
+import math
+
+from n6convert.npu.ir import FOUR_BIT, Where
 from n6convert.npu.rules.base import DEPTHWISE_REST, Subject, rule
-from n6convert.npu.rules.limits import HW_STRIDES, POOL_STRIDE
+from n6convert.npu.rules.limits import HW_STRIDES, POOL_STRIDE, UNIT_CHANNELS
 
 _CONV = ("Conv", "ConvTranspose")
 _PRODUCT = ("Gemm", "MatMul")
@@ -13,6 +15,23 @@ _PRODUCT = ("Gemm", "MatMul")
 def _pair(subject: Subject, name: str, default: int = 1) -> tuple[int, int]:
     value = subject.attribute(name) or [default, default]
     return (int(value[0]), int(value[-1])) if len(value) > 1 else (1, int(value[0]))
+
+
+@rule(
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    where=Where.SW,
+    as_float=True,
+    until=(3, 0),
+    evidence="release notes of 3.0.0 (SPEC p.1): 4-bit weights on the NPU since then, not available before",
+    remedy="compile with core 3.0 or later, or keep these weights in 8 bits",
+)
+def four_bit_weights_before_3_0(s: Subject) -> bool:
+    """Cores before 3.0 have no 4-bit weights: the import may refuse them; in float they run on the M55."""
+    weights = s.input(1)
+    return weights is not None and weights.dtype in FOUR_BIT
 
 
 @rule(
@@ -54,6 +73,33 @@ def depthwise_rest(s: Subject) -> bool:
     """A depthwise kernel wider than {KERNEL_WIDTH} that covers the whole map leaves sub-kernels one column wide, which
     the M55 computes in float."""
     return s.node.op == DEPTHWISE_REST
+
+
+@rule(
+    "Conv",
+    where=Where.SW,
+    evidence="seen 16/16 elsewhere (3.0, squeeze-and-excite gates); its kind (int8) is inferred",
+    remedy="widen the layer to two channels, with one row of zeros",
+)
+def conv_of_single_value(s: Subject) -> bool:
+    """A convolution that reads a single value (one channel, a 1x1 map) is executed by the M55."""
+    return s.data[0].elements == 1
+
+
+@rule(
+    "Conv",
+    where=Where.SW,
+    evidence="seen 6/6 elsewhere (257 channels on 2.0 and 2.2; 257 output channels stay on the NPU); limit inferred",
+    remedy="pad the channels to a number with small divisors",
+)
+def conv_of_prime_channels(s: Subject) -> bool:
+    """A 1x1 convolution needs a number of channels that a unit takes at once, at most {UNIT_CHANNELS}: a larger prime
+    number of input channels falls back to the M55, in int8."""
+    weights = s.input(1)
+    if weights is None or math.prod(weights.shape[2:]) > 1 or len(weights.shape) < 3:
+        return False
+    channels = weights.shape[1]
+    return channels > UNIT_CHANNELS and all(channels % d for d in range(2, math.isqrt(channels) + 1))
 
 
 @rule("Conv", where=Where.HW, evidence="seen in every report: all convolutions with constant int8 weights")

@@ -20,6 +20,7 @@ __all__ = [
     "SMALL_MAP",
     "SOFTMAX_EPOCHS",
     "STREAM_BATCH",
+    "UNIT_CHANNELS",
     "VERSIONS",
     "values",
 ]
@@ -51,6 +52,8 @@ SMALL_MAP = 8
 """Up to this output width, kernels above 1x1 use one unit and another storage order (SEEN r02, r03)."""
 STREAM_BATCH = 16
 """Channels of the blocks in which a 1x1 convolution stores a tensor that is split or joined later (SEEN r02)."""
+UNIT_CHANNELS = 128
+"""Most input channels that one CONV_ACC takes at once, in deep mode (SPEC e.2)."""
 ARITH_VECTOR = 512
 """Elements of a broadcast operand that the ARITH unit holds; more are streamed (SPEC b.3)."""
 SOFTMAX_EPOCHS = 3

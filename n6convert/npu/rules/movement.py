@@ -22,8 +22,9 @@ def _perm(s: Subject) -> tuple[int, ...]:
 
 
 def squeezed(shape: tuple[int, ...], perm: tuple[int, ...]) -> tuple[int, ...]:
-    """A permutation without the axes of size 1 behind the batch, renumbered; rank 4 stays as it is when all count."""
-    axes = [axis for axis in perm if axis == 0 or shape[axis] != 1]
+    """A permutation of maps of one row without that axis, renumbered: [1, C, 1, W] is the front end's form of
+    [1, C, W]. Other axes of size 1 stay (r25: (0,3,2,1) of [1,64,96,1] is software)."""
+    axes = [axis for axis in perm if not (axis == 2 and len(shape) == 4 and shape[axis] == 1)]
     ranked = sorted(axes)
     return tuple(ranked.index(axis) for axis in axes)
 
@@ -255,7 +256,12 @@ def is_native_nearest(s: Subject) -> bool:
     return whole and s.attribute("mode", "nearest") == "nearest" and mode == "asymmetric" and rounding == "floor"
 
 
-@rule("Resize", where=Where.HW, evidence="seen r02 (2/2), r11 (2/2)", rewrite="resize-to-conv")
+@rule(
+    "Resize",
+    where=Where.HW,
+    evidence="seen r02, r05, r11, r31 (8/8; half-pixel TFLite files too: r05, r31)",
+    rewrite="resize-to-conv",
+)
 def resize_nearest(s: Subject) -> bool:
     """Nearest neighbour with asymmetric coordinates and floor becomes a Concat of copies and a DepthToSpace."""
     return is_native_nearest(s)

@@ -1,0 +1,80 @@
+"""Which convolutions start in the epoch of the operator that they read, up to core 2.2 (SPEC d.2 rule 2).
+
+A convolution that follows in the same epoch takes its input as it is produced, so the blocks of channels must match:
+a convolution writes ``kernels`` channels at a time, a depthwise one reads 8 (or 4), a 1x1 one all of few channels.
+Taken from r01, r03, r29, r33, r56 (9 of 9 pairs with equal blocks, none with unequal ones); r39 (-O0) agrees in 1 of
+2; from 3.0 on never (r01).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from n6convert.npu.cycles import TRUE_DEPTHWISE, depthwise_group, is_fast, largest_divisor, plan_of
+from n6convert.npu.ir import Op, Tensor, Units
+
+__all__ = ["can_chain", "split_scale"]
+
+_SCALE = "/scale"
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Relu", "Clip"}
+_DEPTHWISE_BLOCK = 24
+"""Elementwise results of up to this many channels are one block for a depthwise kernel (r27 16, r56 24; not 32)."""
+_POINTWISE_BLOCK = 16
+"""The same for a 1x1 convolution (SEEN r02 16; not r39 24)."""
+
+
+def can_chain(op: Op, before: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> bool:
+    """True when a convolution takes the blocks that ``before`` produces, in the same epoch."""
+    if version >= TRUE_DEPTHWISE or op.conv is None or op.units.conv != 1:
+        return False
+    source = tensors[op.inputs[0]]
+    fast = is_fast(source.zero_point, source.dtype) or _becomes_unsigned(source)
+    group = depthwise_group(op.conv, fast, version)
+    wanted = group if op.conv.depthwise else _whole(op, tensors, version)
+    if wanted is None or wanted == 1 or not (fast or group == 4):
+        return False
+    if before.conv is not None:
+        return fast and _block(before) == wanted and (op.conv.depthwise or before.conv.depthwise)
+    if op.conv.depthwise:
+        return before.kind in _ELEMENTWISE and op.conv.in_channels <= _DEPTHWISE_BLOCK and not _is_scale(before)
+    return before.kind in _ELEMENTWISE and op.conv.in_channels <= _POINTWISE_BLOCK
+
+
+def _becomes_unsigned(tensor: Tensor) -> bool:
+    return tensor.dtype == "int8" and tensor.zero_point == -128
+
+
+def _whole(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> int | None:
+    """Channels of a 1x1 convolution that reads all of them at once with one unit."""
+    plan = plan_of(op, tensors, version)
+    if plan is None or op.conv is None or op.conv.kernel != (1, 1) or plan.units != 1 or plan.passes != 1:
+        return None
+    return plan.batch
+
+
+def _block(op: Op) -> int:
+    """Channels that a convolution writes at a time (232 and 328 channels: eight, SEEN r01)."""
+    assert op.conv is not None
+    pointwise = op.conv.kernel == (1, 1) and not op.conv.depthwise
+    return largest_divisor(op.conv.out_channels, 24 if pointwise else 8)
+
+
+def _is_scale(op: Op) -> bool:
+    """The second half of a convolution's scaling: a depthwise kernel waits for it (SEEN r03, r33)."""
+    return op.name.endswith(_SCALE)
+
+
+def split_scale(op: Op, free: int, tensors: dict[str, Tensor]) -> tuple[Op, Op]:
+    """A convolution with as many of its ARITH units as are free, and the rest of its scaling for the next epoch; a
+    16-bit map lies between them (SEEN r33, r39, r56)."""
+    result = op.outputs[0]
+    partial = f"{result}/partial"
+    tensors[partial] = replace(tensors[result], name=partial, dtype="int16")
+    here = min(free, op.units.arith)
+    first = replace(op, outputs=(partial,), units=Units(conv=op.units.conv, arith=here))
+    rest = replace(
+        op, name=f"{op.name}{_SCALE}", kind="Add", inputs=(partial,), conv=None, macs=0,
+        units=Units(arith=op.units.arith - here),
+    )  # fmt: skip
+    return first, rest
