@@ -72,13 +72,13 @@ SAME_GRID = frozenset(
 REFUSED = {
     "Einsum": "write it as MatMul with Transpose and Reshape around it",
     "GridSample": "no remedy on this NPU: do the sampling outside the graph",
-    "GRU": "unroll it into MatMul, Sigmoid and Tanh, or run it on the CPU outside the graph",
+    "GRU": "`n6convert rewrite` writes out a fixed number of steps",
     "If": "export the branch that is taken, with static shapes",
-    "LSTM": "unroll it into MatMul, Sigmoid and Tanh, or run it on the CPU outside the graph",
+    "LSTM": "`n6convert rewrite` writes out a fixed number of steps",
     "Loop": "unroll it at export",
     "NonMaxSuppression": "cut the graph before the detection head and do the rest in the application",
     "NonZero": "its output shape depends on data: cut the graph before it",
-    "RNN": "unroll it into MatMul and Tanh, or run it on the CPU outside the graph",
+    "RNN": "`n6convert rewrite` writes out a fixed number of steps",
     "Scan": "unroll it at export",
     "Unique": "its output shape depends on data: cut the graph before it",
 }

@@ -13,7 +13,16 @@ import onnx_ir as ir
 
 from n6convert.errors import QuantizationError
 
-__all__ = ["PASS_THROUGH", "Operand", "activations", "check_supported", "float_operands", "is_constant", "is_float"]
+__all__ = [
+    "PASS_THROUGH",
+    "Operand",
+    "activations",
+    "check_supported",
+    "float_operands",
+    "is_constant",
+    "is_float",
+    "without_form",
+]
 
 Role = Literal["activation", "weight", "bias", "constant"]
 
@@ -42,10 +51,14 @@ PASS_THROUGH = frozenset(
         "ReduceMin",
     }
 )
+_CELLS = (
+    "the rewrite `unroll-recurrent` writes out a fixed number of steps; or export one step, its states as inputs and "
+    "outputs"
+)
 _REMEDIES = {
-    "LSTM": "unroll it into MatMul, Add, Sigmoid and Tanh",
-    "GRU": "unroll it into MatMul, Add, Sigmoid and Tanh",
-    "RNN": "unroll it into MatMul, Add and Tanh",
+    "LSTM": _CELLS,
+    "GRU": _CELLS,
+    "RNN": _CELLS,
     "Einsum": "write it as Transpose and MatMul",
     "If": "fix the condition before export, so that one branch remains",
     "Loop": "unroll the loop before export",
@@ -133,11 +146,19 @@ def check_supported(graph: ir.Graph) -> None:
         QuantizationError: naming the node and what to do about it.
     """
     for node in graph:
-        if node.domain not in ("", "ai.onnx") or node.op_type in _REMEDIES:
-            raise QuantizationError(
-                "operator has no INT8 form",
-                place=f"node {node.name}, tensor {', '.join(v.name or '' for v in node.outputs)}",
-                limit="operators of the ONNX standard that work element by element, by windows or by matrix products",
-                found=node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}",
-                remedy=_REMEDIES.get(node.op_type, "export with standard ONNX operators"),
-            )
+        if (error := without_form(node)) is not None:
+            raise error
+
+
+def without_form(node: ir.Node) -> QuantizationError | None:
+    """The refusal of an operator that has no INT8 form; None for all others."""
+    standard = node.domain in ("", "ai.onnx")
+    if standard and node.op_type not in _REMEDIES:
+        return None
+    return QuantizationError(
+        "operator has no INT8 form",
+        place=f"node {node.name}, tensor {', '.join(v.name or '' for v in node.outputs)}",
+        limit="operators of the ONNX standard that work element by element, by windows or by matrix products",
+        found=node.op_type if standard else f"{node.domain}.{node.op_type}",
+        remedy=_REMEDIES.get(node.op_type, "export with standard ONNX operators"),
+    )

@@ -116,7 +116,11 @@ def rewrite(
     proof = Proof(start, feeds, threads)
     timer = estimator or predicted_milliseconds(target)
     context = Context(
-        version_of(target), approximate=frozenset(config.approximate), timer=timer, switches=switches_of(target)
+        version_of(target),
+        approximate=frozenset(config.approximate),
+        timer=timer,
+        switches=switches_of(target),
+        recurrent_steps=config.recurrent_steps,
     )
 
     def trial(chosen: Sequence[Rewrite[Any]], resume: Checkpoint | None, forms: Choices) -> Run:

@@ -34,6 +34,7 @@ class Context:
         approximate: names of approximate rules that may run.
         timer: predicted milliseconds of a float graph as INT8; None without a predictor.
         switches: what the target's compiler is told beyond the stock profile, such as ``expand-softmax``.
+        recurrent_steps: steps up to which a recurrent cell is unrolled.
         choices: option by rule and kind of place, where not the first is wanted (see :meth:`Rewrite.options`).
     """
 
@@ -42,6 +43,7 @@ class Context:
     approximate: frozenset[str] = frozenset()
     timer: Callable[[ir.Model], float] | None = None
     switches: frozenset[str] = frozenset()
+    recurrent_steps: int = 128
     choices: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def chosen(self, rule: str, kind: str, options: Sequence[str]) -> str:
@@ -74,7 +76,7 @@ class Rewrite(ABC, Generic[Found]):
     price: ClassVar[str] = ""
     #: largest change of an output that an approximate rule may cause, relative to the output's range
     tolerance: ClassVar[float] = 0.05
-    #: clears the way for others (no-ops, layout changes); not weighed by predicted time
+    #: clears the way for others (no-ops, layout changes) or replaces what ST's import refuses; not weighed by time
     housekeeping: ClassVar[bool] = False
     #: tried only when all rules before it are at rest: it works on what they leave
     late: ClassVar[bool] = False

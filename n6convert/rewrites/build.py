@@ -131,17 +131,21 @@ class Builder:
         """The way back from :meth:`as_map`, to the shape ``to``."""
         return y if (axis, len(to)) == (1, 4) else self.swap(y, shape(y)[1], to)
 
-    def conv(self, x: ir.Value, weight: Array, bias: Array | None = None, **attributes: Any) -> ir.Value:
+    def conv(
+        self, x: ir.Value, weight: Array | ir.Value, bias: Array | ir.Value | None = None, **attributes: Any
+    ) -> ir.Value:
         """Convolution of [1, I, H, W] with weights [O, I/groups, kh, kw]; attributes as in ONNX."""
-        kernel = list(weight.shape[2:])
+        weight = weight if isinstance(weight, ir.Value) else self.constant(weight)
+        bias = bias if bias is None or isinstance(bias, ir.Value) else self.constant(bias)
+        outputs, _, *kernel = shape(weight)
         strides, pads = attributes.get("strides") or [1, 1], attributes.get("pads") or [0, 0, 0, 0]
         dilations = attributes.get("dilations") or [1, 1]
         size = [
             (n + pads[i] + pads[i + 2] - dilations[i] * (k - 1) - 1) // strides[i] + 1
             for i, (n, k) in enumerate(zip(shape(x)[2:], kernel, strict=True))
         ]
-        inputs = [x, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
-        return self.node("Conv", inputs, [[1, weight.shape[0], *size]], kernel_shape=kernel, **attributes)[0]
+        inputs = [x, weight] + ([] if bias is None else [bias])
+        return self.node("Conv", inputs, [[1, outputs, *size]], kernel_shape=kernel, **attributes)[0]
 
     def pointwise(self, x: ir.Value, weight: Array, bias: Array | None = None) -> ir.Value:
         """1x1 convolution with a matrix [O, I] over the channels of [1, I, H, W]."""

@@ -53,6 +53,7 @@ from n6convert.rewrites.strided_conv_by_blocks import StridedConvByBlocks
 from n6convert.rewrites.strided_slice_to_conv import FocusToConv, StridedSliceToConv
 from n6convert.rewrites.transpose_by_slices import TransposeBySlices
 from n6convert.rewrites.two_sided_broadcast import TwoSidedBroadcast
+from n6convert.rewrites.unroll_recurrent import UnrollRecurrent
 from n6convert.rewrites.view_to_reshape import ViewToReshape
 from n6convert.rewrites.where_to_product import WhereToProduct
 from n6convert.rewrites.wide_conv_split import WideConvSplit
@@ -75,6 +76,7 @@ def all_rules() -> list[Rewrite[Any]]:
     return [
         ViewToReshape(),
         DropNoOps(),
+        UnrollRecurrent(),
         CentreKeys(),
         SliceNormalForm(),
         GatherToSlice(),

@@ -264,7 +264,8 @@ class _Sweep:
             self.run.checkpoints.append(mark)
 
     def _prefix(self, node: ir.Node, rule: Rewrite[Any]) -> str:
-        base = f"{str(node.outputs[0].name).split('/~')[0]}/~{rule.name}"
+        named = next(v.name for v in node.outputs if v.name)  # an optional output may be left out
+        base = f"{named.split('/~')[0]}/~{rule.name}"
         self._names[base] += 1
         return base if self._names[base] == 1 else f"{base}~{self._names[base]}"
 

@@ -10,6 +10,7 @@ from n6convert.simplify import refuse_nothing
 from n6convert.stages.base import Inputs, Stage, StageResult
 
 if TYPE_CHECKING:
+    from n6convert.rewrites import RewriteResult
     from n6convert.run import Run
 
 __all__ = ["Rewrite"]
@@ -35,4 +36,17 @@ class Rewrite(Stage):
             target=run.recipe.target, extra=extra, progress=run.progress,
         )
         refuse_nothing(result.model)
+        _refuse_left(result)
         return StageResult({"rewrites": result.facts()}, result.model)
+
+
+def _refuse_left(result: RewriteResult) -> None:
+    """Raise for an operator that has no INT8 form, where the rule that would give it one says why it did not."""
+    from n6convert.quantization.roles import without_form
+
+    reasons = {refused.place: refused.reason for refused in result.refused}
+    for node in result.model.graph:
+        error = without_form(node)
+        if error is not None and node.name in reasons:
+            error.found = f"{error.found}: {reasons[node.name]}"
+            raise error

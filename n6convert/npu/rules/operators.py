@@ -192,7 +192,22 @@ def float_elementwise(s: Subject) -> bool:
 
 
 @rule(
-    *("LSTM", "GRU", "RNN", "Einsum", "If", "Loop", "Scan", "GridSample", "NonMaxSuppression", "TopK", "NonZero"),
+    "LSTM",
+    "GRU",
+    "RNN",
+    where=Where.SW,
+    as_float=True,
+    evidence="documented as not for the NPU",
+    remedy="write out its steps, or give the network one step and its states as inputs and outputs",
+    rewrite="unroll-recurrent",
+)
+def recurrent_cell(s: Subject) -> bool:
+    """The compiler has no NPU form of a recurrent cell."""
+    return True
+
+
+@rule(
+    *("Einsum", "If", "Loop", "Scan", "GridSample", "NonMaxSuppression", "TopK", "NonZero"),
     where=Where.SW,
     as_float=True,
     evidence="documented as not for the NPU, or seen to be rejected by the import",
