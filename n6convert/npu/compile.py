@@ -15,6 +15,7 @@ from typing import Any
 from n6convert.errors import SourceError, ToolError
 from n6convert.npu.st import StReport, read_report
 from n6convert.npu.st.text import complaints, read_json
+from n6convert.outputs import leads_outside
 
 __all__ = ["COMMAND_FILE", "Compilation", "compile_package", "find_stedgeai", "package_command"]
 
@@ -94,8 +95,8 @@ def compile_package(folder: str | Path, *, time_limit: float = TIME_LIMIT) -> Co
     """
     folder = Path(folder)
     command, target = package_command(folder)
-    model = folder / _option(command, ("--model", "-m"), "the model")
-    output = folder / _option(command, ("--output", "-o"), "the output folder")
+    model = folder / _inside(folder, _option(command, ("--model", "-m"), "the model"))
+    output = folder / _inside(folder, _option(command, ("--output", "-o"), "the output folder"))
     if not model.is_file():
         raise SourceError(
             "the package's model is missing", place=model,
@@ -121,6 +122,16 @@ def _option(command: Sequence[str], names: Sequence[str], what: str) -> str:
     raise SourceError(f"the package's command does not name {what}", limit=" or ".join(names), found=" ".join(command))
 
 
+def _inside(folder: Path, name: str) -> str:
+    """The name, when it stays in the package: a folder that somebody sent names no file elsewhere."""
+    if leads_outside(folder, name):
+        raise SourceError(
+            "the package's command leads out of its folder", place=folder / COMMAND_FILE, found=name,
+            remedy="convert again, or run the command by hand",
+        )  # fmt: skip
+    return name
+
+
 def _reports(output: Path) -> list[Path]:
     if not output.is_dir():
         return []
@@ -139,6 +150,7 @@ def _parse(files: Sequence[Path]) -> StReport:
 
 def _run(command: Sequence[str], folder: Path, time_limit: float) -> None:
     log = folder / LOG_FILE
+    log.unlink(missing_ok=True)  # a link would lead elsewhere
     with log.open("wb") as sink:
         try:
             process = subprocess.Popen(

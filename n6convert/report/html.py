@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError
+from n6convert.inputs import read_json
 from n6convert.report.render import render_page
+from n6convert.report.schema import check_report
 from n6convert.report.view import page_values
 
 __all__ = ["damage_named", "read_report", "write_report"]
@@ -40,17 +41,15 @@ def read_report(folder: Path) -> dict[str, Any]:
     """``report.json`` of a run's folder, or the file itself.
 
     Raises:
-        SourceError: missing, not JSON, not a report, or of a schema this version cannot read.
+        SourceError: missing, not JSON, not a report, damaged, or of a schema this version cannot read.
     """
     path = folder / "report.json" if folder.is_dir() else folder
     try:
-        report: Any = json.loads(path.read_text(encoding="utf-8"))
+        report: Any = read_json(path)
     except OSError as error:
         raise SourceError(
             "there is no report", place=path, found=error.strerror, remedy="give the folder of a run"
         ) from None
-    except ValueError as error:
-        raise SourceError("this report is not JSON", place=path, found=error) from None
     version = report.get("schema_version") if isinstance(report, dict) else None
     if not isinstance(version, str):
         raise SourceError("this is not a report of n6convert", place=path, limit="a schema_version")
@@ -62,7 +61,7 @@ def read_report(folder: Path) -> dict[str, Any]:
             found=version,
             remedy="read it with the version of n6convert that wrote it, or convert again",
         )
-    return dict(report)
+    return check_report(report, path)
 
 
 @contextmanager
@@ -74,7 +73,7 @@ def damage_named(*places: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise SourceError(
             "the report is damaged: a part is missing or of another type", place=", ".join(map(str, places)),
             found=f"{type(error).__name__}: {error}", remedy="convert again; finished stages come from the cache",

@@ -5,11 +5,13 @@ Colours come from CSS classes (``hw``, ``hybrid``, ``sw`` ...), so that light an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
+
+from n6convert.escaping import html_text
 
 __all__ = ["Band", "Block", "Point", "Row", "area", "bars", "histogram", "occupancy", "ribbon", "scatter"]
 
@@ -63,8 +65,8 @@ def ribbon(blocks: Sequence[Block], label: str, *, height: int = 44) -> str:
     for block in blocks:
         width = _WIDTH * block.width / total
         parts.append(
-            f'<rect class="{block.kind}" x="{x:.2f}" y="0" width="{max(width, 0.6):.2f}" height="{height}">'
-            f"<title>{escape(block.title)}</title></rect>"
+            f'<rect class="{_class(block.kind)}" x="{x:.2f}" y="0" width="{max(width, 0.6):.2f}" height="{height}">'
+            f"<title>{html_text(block.title)}</title></rect>"
         )
         x += width
     return _frame(_WIDTH, height, label, parts, kind="stretch")
@@ -77,11 +79,16 @@ def bars(rows: Sequence[Row], label: str) -> str:
 
 
 def _bar(row: Row, scale: float) -> str:
-    parts = [f'<rect class="{row.kind}" x="0" y="2" width="{_visible(scale * row.value):.2f}" height="18"/>']
+    parts = [f'<rect class="{_class(row.kind)}" x="0" y="2" width="{_visible(scale * row.value):.2f}" height="18"/>']
     if row.limit:
         x = scale * row.limit
         parts.append(f'<line class="limit" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="22"/>')
     return _stretched(22, parts)
+
+
+def _class(kind: str) -> str:
+    """A CSS class as it may stand in an attribute."""
+    return kind if re.fullmatch(r"[a-z0-9 -]*", kind) else "none"
 
 
 def _visible(width: float) -> float:
@@ -109,8 +116,8 @@ def _pile(blocks: Sequence[Block], x: float, width: float, floor: float, scale: 
         tall = scale * block.width
         floor -= tall
         parts.append(
-            f'<rect class="{block.kind}" x="{x:.2f}" y="{floor:.2f}" width="{width:.2f}" height="{tall:.2f}">'
-            f"<title>{escape(block.title)}</title></rect>"
+            f'<rect class="{_class(block.kind)}" x="{x:.2f}" y="{floor:.2f}" width="{width:.2f}" height="{tall:.2f}">'
+            f"<title>{html_text(block.title)}</title></rect>"
         )
     return parts
 
@@ -118,10 +125,10 @@ def _pile(blocks: Sequence[Block], x: float, width: float, floor: float, scale: 
 def _rows(rows: Sequence[tuple[str, str, str]], label: str) -> str:
     """Name, picture and value in three columns, as a list that is read out row by row."""
     cells = "".join(
-        f'<div role="listitem"><span>{escape(name)}</span>{svg}<span>{escape(text)}</span></div>'
+        f'<div role="listitem"><span>{html_text(name)}</span>{svg}<span>{html_text(text)}</span></div>'
         for name, svg, text in rows
     )
-    return f'<div class="bars" role="list" aria-label="{escape(label, quote=True)}">{cells}</div>'
+    return f'<div class="bars" role="list" aria-label="{html_text(label)}">{cells}</div>'
 
 
 def _stretched(height: int, parts: Sequence[str]) -> str:
@@ -142,7 +149,7 @@ def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: s
     parts, floor = [], np.zeros(count)
     for (name, kind, _), level in zip(series, stacked, strict=True):
         path = _steps(xs, level, floor, top, height - bottom)
-        parts.append(f'<path class="{kind}" d="{path}"><title>{escape(name)}</title></path>')
+        parts.append(f'<path class="{_class(kind)}" d="{path}"><title>{html_text(name)}</title></path>')
         floor = level
     parts += _axis(top, unit, left, height - bottom, count)
     return _frame(_WIDTH, height, label, parts, kind="plot")
@@ -179,17 +186,17 @@ def scatter(points: Sequence[Point], front: Sequence[Point], label: str, x_name:
     parts = [
         f'<line class="axis" x1="{pad}" x2="{width - pad / 2}" y1="{height - pad}" y2="{height - pad}"/>',
         f'<line class="axis" x1="{pad}" x2="{pad}" y1="{pad / 2}" y2="{height - pad}"/>',
-        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">{escape(x_name)}</text>',
-        f'<text transform="translate(14 {height / 2}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>',
+        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">{html_text(x_name)}</text>',
+        f'<text transform="translate(14 {height / 2}) rotate(-90)" text-anchor="middle">{html_text(y_name)}</text>',
     ]
     for scale, horizontal in ((x, True), (y, False)):
         parts += [_tick(v, scale.at(v), horizontal, pad, height) for v in scale.ticks()]
     line = " ".join(f"{x.at(p.x):.1f},{y.at(p.y):.1f}" for p in sorted(front, key=lambda p: p.x))
     parts.append(f'<polyline class="front" points="{line}"/>')
     for p in points:
-        across, up, name = x.at(p.x), y.at(p.y), escape(p.label)
+        across, up, name = x.at(p.x), y.at(p.y), html_text(p.label)
         parts += [
-            f'<circle class="{p.kind}" cx="{across:.1f}" cy="{up:.1f}" r="5"><title>{name}</title></circle>',
+            f'<circle class="{_class(p.kind)}" cx="{across:.1f}" cy="{up:.1f}" r="5"><title>{name}</title></circle>',
             f'<text class="small" x="{across + 8:.1f}" y="{up + 16:.1f}">{name}</text>',  # the front rises to the right
         ]
     return _frame(width, height, label, parts, kind="plot")
@@ -229,7 +236,7 @@ def _steps(xs: np.ndarray, level: np.ndarray, floor: np.ndarray, top: float, hei
 def _axis(top: float, unit: str, left: int, height: int, count: int) -> list[str]:
     marks = [
         f'<text class="small" x="{left - 6}" y="{height - (height - 8) * f + 4:.1f}" text-anchor="end">'
-        f"{top * f:,.0f} {escape(unit)}</text>"
+        f"{top * f:,.0f} {html_text(unit)}</text>"
         for f in (0, 0.5, 1)
     ]
     return [*marks, f'<text class="small" x="{left}" y="{height + 18}">epoch 1 to {count}</text>']
@@ -237,6 +244,6 @@ def _axis(top: float, unit: str, left: int, height: int, count: int) -> list[str
 
 def _frame(width: int, height: int, label: str, parts: Sequence[str], *, kind: str = "") -> str:
     ratio = ' preserveAspectRatio="none"' if kind == "stretch" else ""
-    name = escape(label, quote=True)
-    head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{name}"{ratio}>'
+    name = html_text(label)
+    head = f'<svg class="{_class(kind)}" viewBox="0 0 {width} {height}" role="img" aria-label="{name}"{ratio}>'
     return head + "".join(parts) + "</svg>"

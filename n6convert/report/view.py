@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from n6convert.inputs import is_file
+from n6convert.outputs import leads_outside
 from n6convert.report.answer import cards, notices
+from n6convert.report.schema import PLACES
 from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon
 from n6convert.report.words import kib
 
@@ -18,7 +22,7 @@ Facts = Mapping[str, Any]
 _POOL_CLASSES = 7
 _MOST_KINDS = 12
 _WORST = 10
-_PLACES = {"hw": "NPU", "hybrid": "CPU and NPU", "sw": "CPU", "none": "no work"}
+_LARGEST_PICTURE = 16 << 20
 
 
 def page_values(report: Facts, folder: Path) -> dict[str, Any]:
@@ -77,7 +81,7 @@ def _kinds(side: Facts) -> str:
     for operator in side.get("operators", []):
         times[operator["op"], operator["where"]] += operator.get("microseconds") or 0.0
     ranked = sorted(((t, k) for k, t in times.items() if t > 0), reverse=True)[:_MOST_KINDS]
-    rows = [Row(f"{op} ({_PLACES.get(where, where)})", t, f"{t / 1000:.2f} ms", where) for t, (op, where) in ranked]
+    rows = [Row(f"{op} ({PLACES.get(where, where)})", t, f"{t / 1000:.2f} ms", where) for t, (op, where) in ranked]
     return bars(rows, "Predicted time by operator kind") if rows else ""
 
 
@@ -125,12 +129,13 @@ def _overflow(memory: Facts) -> str:
 def _live(buffers: Sequence[Facts], pool: str) -> list[float]:
     """Bytes alive in a pool at every epoch."""
     last = max((b["last"] for b in buffers), default=-1)
-    live = [0.0] * (last + 1)
+    changes = [0] * (last + 2)
     for buffer in buffers:
-        if buffer["pool"] == pool:
-            for epoch in range(max(buffer["first"], 0), buffer["last"] + 1):
-                live[epoch] += buffer["bytes"]
-    return live
+        first = max(buffer["first"], 0)
+        if buffer["pool"] == pool and first <= buffer["last"]:
+            changes[first] += buffer["bytes"]
+            changes[buffer["last"] + 1] -= buffer["bytes"]
+    return [float(total) for total in accumulate(changes[: last + 1])]
 
 
 def _peak(memory: Facts) -> str:
@@ -191,6 +196,7 @@ def _decibels(value: float | None) -> str:
 
 
 def _pictures(report: Facts, folder: Path) -> list[dict[str, str]]:
+    """Pictures of the run's own folder: a report of somebody else's reads no other file."""
     names = [f["path"] for f in report.get("files", []) if f["path"].startswith("pictures/")]
     return [
         {
@@ -198,7 +204,7 @@ def _pictures(report: Facts, folder: Path) -> list[dict[str, str]]:
             "text": f"{Path(n).stem.partition('-')[2]}: float on the left, INT8 on the right",
         }
         for n in names
-        if (folder / n).is_file()
+        if not leads_outside(folder, n) and is_file(folder / n) and (folder / n).stat().st_size <= _LARGEST_PICTURE
     ]
 
 
@@ -224,7 +230,7 @@ def _operators(side: Facts) -> list[dict[str, Any]]:
             "op": o["op"],
             "name": o["name"],
             "where": o["where"],
-            "place": _PLACES.get(o["where"], o["where"]),
+            "place": PLACES.get(o["where"], o["where"]),
             "microseconds": f"{o['microseconds']:.1f}" if o.get("microseconds") is not None else "",
             "reason": o["reason"],
         }

@@ -126,6 +126,22 @@ def test_damaged_packages(content: str, tool: Path, package: Path) -> None:
         compile_package(package)
 
 
+@pytest.mark.parametrize("option", ["--output", "--model"])
+@pytest.mark.parametrize("name", ["../victim", "/etc", "link"])
+def test_a_package_names_nothing_outside_its_folder(option: str, name: str, tool: Path, package: Path) -> None:
+    victim = package.parent / "victim"
+    victim.mkdir()
+    (victim / "x_generate_report.txt").write_text("mine")
+    (package / "link").symlink_to(victim)
+    _script(tool, "true")
+    command = ["stedgeai", "generate", "--model", "model.onnx", "--output", "out"]
+    command[command.index(option) + 1] = name
+    (package / "stedgeai.json").write_text(json.dumps({"command": command}))
+    with pytest.raises(SourceError, match="leads out"):
+        compile_package(package)
+    assert (victim / "x_generate_report.txt").read_text() == "mine"
+
+
 def test_no_package(tool: Path, tmp_path: Path, package: Path) -> None:
     _script(tool, "true")
     for folder in (tmp_path / "missing", tmp_path / "bin"):

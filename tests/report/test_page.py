@@ -63,7 +63,10 @@ def test_a_model_that_does_not_fit(report, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "no report"), ("{", "not JSON"), ("[]", "not a report"), ('{"schema_version": "9.0"}', "schema version")],
+    [
+        (None, "no report"), ("{", "not JSON"), ("[" * 90000, "nested too deeply"), ("[]", "not a report"),
+        ('{"schema_version": "9.0"}', "schema version"),
+    ],
 )
 def test_files_that_are_no_report(tmp_path, content, words):
     if content is not None:

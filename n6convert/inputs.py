@@ -1,0 +1,80 @@
+"""Files and names that users give, read within limits: nothing here hangs, fills memory or raises an odd error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from n6convert.errors import SourceError
+
+__all__ = ["exists", "is_file", "read_json", "read_text"]
+
+_LARGEST_TEXT = 64 << 20
+_DEEPEST = 64
+
+
+def exists(path: Path) -> bool:
+    """Whether something has this name; False for names that no file can have (too long, a null character)."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file has this name; False for names that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read_text(path: Path, *, largest: int = _LARGEST_TEXT) -> str:
+    """A text file in UTF-8.
+
+    Raises:
+        OSError: it cannot be read.
+        SourceError: no regular file, too large, or not UTF-8.
+    """
+    if exists(path) and not is_file(path):
+        raise SourceError("this is no file", place=path, found="a folder, pipe or device")
+    with path.open("rb") as stream:
+        data = stream.read(largest + 1)
+    if len(data) > largest:
+        raise SourceError("the file is too large", place=path, limit=f"{largest:,} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError("the file is not UTF-8 text", place=path, found=error) from None
+
+
+def read_json(path: Path, *, largest: int = _LARGEST_TEXT) -> Any:
+    """A JSON file, nested no deeper than 64 levels.
+
+    Raises:
+        OSError: it cannot be read.
+        SourceError: too large, too deep or not JSON.
+    """
+    text = read_text(path, largest=largest)
+    try:
+        content = json.loads(text)
+        too_deep = any(depth > _DEEPEST for depth in _depths(content))
+    except ValueError as error:
+        raise SourceError("the file is not JSON", place=path, found=error) from None
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise SourceError("the JSON is nested too deeply", place=path, limit=f"{_DEEPEST} levels")
+    return content
+
+
+def _depths(content: Any) -> Iterator[int]:
+    pending = [(content, 1)]
+    while pending:
+        value, depth = pending.pop()
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if inner and depth <= _DEEPEST:
+            pending += [(item, depth + 1) for item in inner]
+        yield depth
