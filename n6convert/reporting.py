@@ -37,6 +37,9 @@ def make_report(run: Run, files: Mapping[str, str]) -> Report:
                 sections[section] = own.pop(fact)
         entry = artifact.entry
         stages.append(StageReport(name=name, seconds=entry.seconds, cached=entry.reused, facts=own))
+    if "memory" in sections and "package" in run.artifacts:
+        tables = sum(run.artifacts["package"].facts.get("flash_tables", {}).values())
+        sections["memory"] = {**sections["memory"], "tables": tables}
     report = Report(
         n6convert=__version__, status="accepted", model=run.recipe.model, name=run.name, target=run.recipe.target,
         weights=_weights(run), recipe=run.recipe.model_dump(mode="json"), warnings=_first_warnings(run) + warnings,

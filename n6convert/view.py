@@ -105,11 +105,12 @@ def _prediction_rows(report: Report) -> Iterator[tuple[str, str]]:
         spread = f" ({t['low']:.2f} to {t['high']:.2f})" if "low" in t else ""
         yield "predicted time", f"{t['milliseconds']:.2f} ms{spread}"
     if report.memory:
-        kib = {k: f"{report.memory[k] / 1024:.0f} KiB" for k in ("weights", "activations") if k in report.memory}
+        shown = [k for k in ("weights", "tables", "activations") if report.memory.get(k)]
+        sizes = ", ".join(f"{k} {report.memory[k] / 1024:.0f} KiB" for k in shown)
         fits = "does not fit" if not report.memory.get("fits") else "activations on chip"
         if external := report.memory.get("external"):
             fits = f"{external / 1024:.0f} KiB of activations in external RAM"
-        yield "memory", ", ".join(f"{name} {size}" for name, size in kib.items()) + f", {fits}"
+        yield "memory", f"{sizes}, {fits}"
 
 
 def _lint_rows(report: Report) -> Iterator[tuple[str, str]]:

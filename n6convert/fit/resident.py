@@ -20,6 +20,7 @@ class Resident:
 
     Attributes:
         arena: activation bytes in each pool while it runs, inputs and outputs included (SPEC a.4).
+        weights: bytes in flash: weights, and the tables of the package that lie beside them.
         results: bytes of its outputs: what must outlive its turn until the application has read it.
         missing: bytes that find no place on the board even when it runs alone.
         inputs: shapes of its inputs.
@@ -59,7 +60,7 @@ class Resident:
             target=str(report["target"]),
             arena={pool["name"]: int(pool["activations"]) for pool in memory["pools"] if pool["activations"]},
             results=_result_bytes(report),
-            weights=int(memory["weights"]),
+            weights=int(memory["weights"]) + int(memory.get("tables") or 0),
             milliseconds=float(latency["milliseconds"]),
             low=float(latency["low"]),
             high=float(latency["high"]),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from n6convert.package.write import PackageRequest, write_package
+from n6convert.package.write import PackageRequest, flash_tables, write_package
 
-__all__ = ["PackageRequest", "write_package"]
+__all__ = ["PackageRequest", "flash_tables", "write_package"]

@@ -19,6 +19,7 @@ def card_text(
     files: Mapping[str, str],
     *,
     published: str = "",
+    tables: int = 0,
 ) -> str:
     """Markdown: what the model is, how good, how fast, how to feed it, whose weights and data it carries.
 
@@ -26,6 +27,7 @@ def card_text(
         report: the run's facts (``report.json``).
         files: what lies in the package, a sentence each.
         published: licence of the family's published weights, for weights that state none.
+        tables: bytes that the package's tables take in flash beside the weights.
     """
     weights = report["weights"]
     untrained = (
@@ -35,7 +37,7 @@ def card_text(
     )
     sections = [
         f"# {markdown_text(report['model'])} for {markdown_text(_target(report))}\n{untrained}",
-        "## Facts\n\n" + _table([("", "")] + _facts(report)),
+        "## Facts\n\n" + _table([("", "")] + _facts(report) + _flash(report, tables)),
         "## Interface\n\n" + _interface(inputs, outputs),
         "## Files\n\n" + "\n".join(f"* {markdown_code(name)}: {what}" for name, what in files.items()),
         "## Compile\n\n`./generate.sh` (Linux, macOS) or `generate.bat` (Windows) with ST Edge AI Core installed, or "
@@ -71,6 +73,14 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     return rows
+
+
+def _flash(report: Mapping[str, Any], tables: int) -> list[tuple[str, str]]:
+    memory = report.get("memory")
+    if not memory:
+        return []
+    weights = f"{memory['weights'] / 1024:,.0f} KiB of weights"
+    return [("flash (predicted)", f"{weights} and {tables / 1024:,.0f} KiB of tables" if tables else weights)]
 
 
 def _interface(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:

@@ -25,11 +25,14 @@ typedef struct {
   int32_t zero_point;
 } n6_tensor_t;"""
 
+_LINKED_AS_C = "#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n{}\n\n#ifdef __cplusplus\n}}\n#endif"
+
 
 def guarded(stem: str, body: str) -> str:
     """A header file around a body."""
     guard = f"{stem.upper()}_H"
-    return f"{GENERATED}\n#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n{body}\n\n#endif\n"
+    head = f"{GENERATED}\n#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>"
+    return f"{head}\n\n{_LINKED_AS_C.format(body)}\n\n#endif\n"
 
 
 def c_float(value: float) -> str:

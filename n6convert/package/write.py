@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from n6convert.npu.targets import Target
 
-__all__ = ["PackageRequest", "write_package"]
+__all__ = ["PackageRequest", "flash_tables", "write_package"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class PackageRequest:
         targets: boards to write profiles for; the first one is compiled for by default.
         feeds, expected: one sample's inputs and the INT8 model's outputs, real values by tensor name.
         report: the run's facts.
+        artifacts: the plugin's own files by name.
     """
 
     model: ir.Model
@@ -48,6 +49,12 @@ class PackageRequest:
     expected: Mapping[str, NDArray[Any]]
     sample: str
     report: Mapping[str, Any]
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def flash_tables(artifacts: Mapping[str, bytes]) -> dict[str, int]:
+    """Bytes of the plugin's tables that lie in flash beside the weights: its binary files."""
+    return {name: len(content) for name, content in sorted(artifacts.items()) if name.endswith(".bin")}
 
 
 def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
@@ -64,14 +71,25 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
     firmware = request.plugin.firmware(stem, inputs, outputs)
     files = _compile_files(request, inputs, outputs) | _sources(request, stem, inputs, outputs, firmware)
     sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
+    sentences |= {name: _artifact_sentence(name, content) for name, content in request.artifacts.items()}
     published = request.plugin.published_license
-    card = card_text(request.report, inputs, outputs, dict(sorted(sentences.items())), published=published)
+    tables = sum(flash_tables(request.artifacts).values())
+    listed = dict(sorted(sentences.items()))
+    card = card_text(request.report, inputs, outputs, listed, published=published, tables=tables)
+    for name, content in request.artifacts.items():
+        (folder / name).write_bytes(content)
     for name, (_, text) in (files | {"README.md": ("", card)}).items():
         path = folder / name
         path.write_bytes(text.encode())
         if name.endswith(".sh"):
             path.chmod(0o755)
     return dict(sorted((sentences | {"README.md": "model card"}).items()))
+
+
+def _artifact_sentence(name: str, content: bytes) -> str:
+    if name.endswith(".bin"):
+        return f"table for the flash, {len(content):,} bytes, as it is"
+    return "firmware code" if name.endswith((".c", ".h")) else "what the application needs beside the model"
 
 
 Files = dict[str, tuple[str, str]]

@@ -107,13 +107,17 @@ def _memory(memory: Facts) -> dict[str, Any]:
     names = [p["name"] for p in pools if p["activations"]]
     series = [(n, f"p{i % _POOL_CLASSES}", _live(memory.get("buffers", []), n)) for i, n in enumerate(names)]
     return {
-        "summary": f"Activations {kib(memory['activations'])}, weights {kib(memory['weights'])}; "
+        "summary": f"Activations {kib(memory['activations'])}, weights {kib(memory['weights'])}{_tables(memory)}; "
         + ("the activations fit on the chip." if _on_chip(memory) else _overflow(memory)),
         "pools": bars(rows, "Share of each memory pool in use, in percent"),
         "timeline": area([(n, k, [v / 1024 for v in values]) for n, k, values in series], "Live activations", "KiB"),
         "legend": [(n, k) for n, k, _ in series],
         "peak": _peak(memory),
     }
+
+
+def _tables(memory: Facts) -> str:
+    return f" and {kib(memory['tables'])} of tables beside them in flash" if memory.get("tables") else ""
 
 
 def _on_chip(memory: Facts) -> bool:

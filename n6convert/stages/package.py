@@ -27,20 +27,21 @@ class Package(Stage):
         return {"recipe": portable_recipe(run.recipe), "name": run.name, "samples": run.sampling.key()}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
-        from n6convert.package import write_package
+        from n6convert.package import flash_tables, write_package
 
         model = f"{run.name}_int8.onnx"
         with guarded(run, "firmware or artifacts"):
-            contents = write_package(run.workspace, _request(run, inputs, model))
-            extra = {name: bytes(content) for name, content in run.ready_plugin.artifacts().items()}
+            artifacts = {name: bytes(content) for name, content in run.ready_plugin.artifacts().items()}
+            contents = write_package(run.workspace, _request(run, inputs, model, artifacts))
         written = {p.relative_to(run.workspace).as_posix(): p for p in run.workspace.rglob("*") if p.is_file()}
         evaluated = inputs["evaluate"].entry
         pictures = {name: evaluated.folder / name for name in evaluated.files}
-        files: dict[str, bytes | Path] = {**written, **extra, **pictures, **_model_files(inputs, model)}
-        return StageResult({"model": model, "contents": contents}, files=files)
+        files: dict[str, bytes | Path] = {**written, **pictures, **_model_files(inputs, model)}
+        facts = {"model": model, "contents": contents, "flash_tables": flash_tables(artifacts)}
+        return StageResult(facts, files=files)
 
 
-def _request(run: Run, inputs: Inputs, model: str) -> PackageRequest:
+def _request(run: Run, inputs: Inputs, model: str, artifacts: Mapping[str, bytes]) -> PackageRequest:
     from n6convert.numerics import run_model
     from n6convert.package import PackageRequest
     from n6convert.reporting import make_report
@@ -57,6 +58,7 @@ def _request(run: Run, inputs: Inputs, model: str) -> PackageRequest:
         expected=run_model(quantized.model_path, feeds),
         sample=sample.id,
         report=make_report(run, {}).model_dump(mode="json", by_alias=True),
+        artifacts=artifacts,
     )
 
 

@@ -37,6 +37,16 @@ def test_a_pool_holds_the_largest_arena_and_results_wait_beside_it():
     assert advise(found, BOARD) == []
 
 
+def test_tables_beside_the_weights_are_counted_in_flash():
+    memory = {"weights": 10, "tables": 5, "activations": 0, "missing": 0, "pools": []}
+    report = {
+        "model": "text", "target": "b", "memory": memory, "latency": {"milliseconds": 1, "low": 1, "high": 1},
+        "recipe": {}, "stages": [],
+    }  # fmt: skip
+    assert Resident.of(report).weights == 15
+    assert Resident.of(report | {"memory": {**memory, "tables": None}}).weights == 10
+
+
 sizes = st.integers(0, 500_000)
 
 

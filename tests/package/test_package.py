@@ -18,6 +18,7 @@ from n6convert.npu.st.command import PROFILE
 from n6convert.npu.st.mpool import read_mpool, read_profiles
 from n6convert.npu.targets import load_target
 from n6convert.numerics import run_model
+from n6convert.package import flash_tables
 from n6convert.package.card import card_text
 from n6convert.package.commands import shell_text
 from n6convert.package.ports import read_ports
@@ -105,6 +106,32 @@ def test_the_card_says_what_a_reader_must_know(package):
         assert words in card
     assert "calibrated on 8 samples of synthetic" in card
     assert "weights: random numbers drawn by n6convert" in card
+
+
+def test_the_plugins_tables_are_listed_and_counted(tmp_path):
+    files = {"words.bin": bytes(2048), "lookup.c": b"int n;", "vocab.txt": b"a"}
+    assert flash_tables(files) == {"words.bin": 2048}
+    report = REPORT | {"memory": {"weights": 1024}}
+    card = card_text(report, [], [], {}, tables=2048)
+    assert "1 KiB of weights and 2 KiB of tables" in card
+
+
+def test_headers_link_from_cpp(package, tmp_path):
+    if not shutil.which("g++"):
+        pytest.skip("needs g++")
+    headers = sorted(p.name for p in package.glob("*.h"))
+    decode = next(name for name in headers if name.endswith("_decode.h"))
+    stem = decode.removesuffix("_decode.h")
+    call = f"return n6_selftest_difference(0, 0, 0) + (int){stem}_decode({stem}_buffers, 1, 1, 0, 0, 0);"
+    buffers = f"static const int8_t *{stem}_buffers[{stem.upper()}_OUTPUTS];"
+    lines = [f'#include "{name}"' for name in headers if name != "postprocess_conf.h"]
+    (tmp_path / "main.cpp").write_text("\n".join([*lines, buffers, f"int main() {{ {call} }}"]))
+    objects = []
+    for source in sorted(package.glob("*.c")):
+        objects.append(str(tmp_path / f"{source.stem}.o"))
+        subprocess.run(["gcc", "-std=c99", "-c", source, "-o", objects[-1]], check=True)
+    flags = ["-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{package}"]
+    subprocess.run(["g++", *flags, str(tmp_path / "main.cpp"), *objects, "-lm", "-o", tmp_path / "main"], check=True)
 
 
 REPORT = {

@@ -4,6 +4,10 @@
 
 #include "@STEM@.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
   float x, y;  /* shares of the input's width and height */
   float score;
@@ -11,5 +15,9 @@ typedef struct {
 
 /* outputs: the network's output buffers in the order of @STEM@_outputs, channel last. */
 void @STEM@_pose(const int8_t *const outputs[@PREFIX@_OUTPUTS], @STEM@_keypoint_t found[@PREFIX@_KEYPOINTS]);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

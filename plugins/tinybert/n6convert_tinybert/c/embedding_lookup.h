@@ -13,6 +13,10 @@
 
 #include "embedding_shape.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #if N6_EMBEDDING_INT8
 typedef int8_t n6_word_t;
 #else
@@ -33,5 +37,9 @@ int n6_embed(const n6_embedding_tables_t *tables, const int32_t *tokens, int cou
 
 /* Fill the input `mask`, int8 [SEQUENCE], for so many real tokens. Returns 0, or -1 for a wrong count. */
 int n6_mask(int count, float scale, int zero_point, int8_t *mask);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,10 @@
 
 #include "@STEM@.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
   float x1, y1, x2, y2; /* pixels of the network's input */
   float score;          /* probability */
@@ -28,5 +32,9 @@ typedef struct {
    Returns the number of detections. */
 int32_t @STEM@_decode(const int8_t *const outputs[@PREFIX@_OUTPUTS], float confidence, float iou,
                       @STEM@_candidate_t *scratch, @STEM@_detection_t *found, int32_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
