@@ -60,7 +60,8 @@ def compare_report(case: Reported) -> dict[str, Any]:
     model = case.model if isinstance(case.model, Path) else case.model()
     found = predict(model, target, case.allocate_io)
     truth, costs = case.truth, found.costs
-    epochs = [e for e in truth["per_epoch"] if e["kind"] in {"HW", "EC"} and e.get("compute_cycles") is not None]
+    hardware = [epoch for epoch in truth.get("per_epoch", ()) if epoch["kind"] in {"HW", "EC"}]
+    epochs = [epoch for epoch in hardware if epoch.get("compute_cycles") is not None]
     aliases = {"resize_integer": "Resize", "dequantizelinear": "DequantizeLinear"}
     names = {aliases.get(name, name): number for name, number in truth["sw_ops"].items()}
     compute = sum(epoch["compute_cycles"] for epoch in epochs)
@@ -71,9 +72,9 @@ def compare_report(case: Reported) -> dict[str, Any]:
         "epochs": ratio(found.placement.epochs.total, truth["epochs"]["total"]),
         "convs": _same_cycles(found, epochs),
         "compute": ratio(costs.compute_cycles, compute),
-        "max": ratio(costs.max_cycles, truth["totals"]["max_cycles"]),
-        "weights": ratio(costs.memory.weights, truth["totals"]["weights_bytes"]),
-        "activations": ratio(costs.memory.activations, truth["totals"]["activations_bytes"]),
+        "max": ratio(costs.max_cycles, truth["totals"].get("max_cycles")),
+        "weights": ratio(costs.memory.weights, truth["totals"].get("weights_bytes")),
+        "activations": ratio(costs.memory.activations, truth["totals"].get("activations_bytes")),
         "pools": _pools(costs, truth),
         "spill": (costs.memory.external > 0) == bool(external) if truth["memory"] else None,
     }

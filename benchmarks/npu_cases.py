@@ -111,10 +111,12 @@ def _target(truth: dict[str, Any]) -> str:
     version = ".".join(truth["core_version"].split(".")[:2])
     clocks = (truth.get("board") or {}).get("clocks_mhz") or {}
     nucleo = clocks.get("npu") == 800 or "aistudio" in truth["id"]
-    return f"{'nucleo-n657x0-q' if nucleo else 'stm32n6570-dk'}@{version}"
+    return f"{'nucleo-n657x0-q-aistudio' if nucleo else 'stm32n6570-dk'}@{version}"
 
 
-_TOOLS = {"X-CUBE-AI 10.2": "nucleo-n657x0-q", "AI Studio": "nucleo-n657x0-q", "Developer Cloud": "stm32n6570-dk"}
+_TOOLS = {
+    "X-CUBE-AI 10.2": "nucleo-n657x0-q", "AI Studio": "nucleo-n657x0-q-aistudio", "Developer Cloud": "stm32n6570-dk",
+}  # fmt: skip
 _LAYERS = {
     "dwconv 3x3 x3": "depthwise_3x3", "conv 3x3 16f": "conv2d_16f_3x3", "conv 3x3 16f + maxpool": "conv2d_pool",
     "conv 1x1 32f": "conv2d_1x1", "conv 3x3 32f": "conv2d_3x3", "conv 5x5 32f": "conv2d_32f_5x5",

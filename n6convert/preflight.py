@@ -45,7 +45,7 @@ def _check_boards(recipe: Recipe, draft: Draft) -> None:
 
     key: KeyPath = ("target",)
     try:
-        compiler = load_target(recipe.target).name.partition("@")[2]
+        compiler = load_target(recipe.target).compiler
         key = ("package", "profiles")
         for board in recipe.package.profiles:
             load_target(f"{board}@{compiler}")

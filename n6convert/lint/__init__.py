@@ -23,7 +23,7 @@ def lint(
 
     Args:
         model: float or QDQ graph; not changed.
-        target: board and compiler version (``stm32n6570-dk@4.0``); None: the newest compiler known.
+        target: board and compiler version (``stm32n6570-dk@4.0``); None: the default one.
         feeds: a few inputs by name; given, the values of quantized outputs are looked at as well.
 
     Returns:
@@ -31,7 +31,7 @@ def lint(
 
     Raises:
         GraphError: the model is malformed.
-        UsageError: the target's version is not known.
+        RecipeError: the target is not known.
     """
     from n6convert.lint.prepare import prepare
     from n6convert.lint.rules_scales import measured

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "CORE_VERSIONS",
     "CPU_FLOAT",
     "CPU_INTEGER",
-    "DEFAULT_CORE",
     "DIM_LIMIT",
     "IR_MAX",
     "IR_WRITTEN",
@@ -24,9 +22,6 @@ __all__ = [
     "SCATTER_RANK",
     "SLICE_AXES",
 ]
-
-CORE_VERSIONS = ((2, 0), (2, 1), (2, 2), (3, 0), (4, 0))
-DEFAULT_CORE = (4, 0)
 
 IR_MAX = 9
 IR_WRITTEN = 8

@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from n6convert.errors import GraphError, SourceError
-from n6convert.lint.view import View, core_version
+from n6convert.lint.view import View
+from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
 __all__ = ["infer_shapes", "load_model", "prepare"]
 
@@ -38,11 +39,16 @@ def load_model(path: str | Path) -> ir.Model:
 
 
 def prepare(model: ir.Model, target: str | None) -> View:
-    """A copy with shapes inferred, ready for the limits. Raises GraphError for malformed graphs."""
-    version = core_version(target)
+    """A copy with shapes inferred, ready for the limits of a target (None: the default one).
+
+    Raises:
+        GraphError: the graph is malformed.
+        RecipeError: unknown target.
+    """
+    board = load_target(target or DEFAULT_TARGET)
     _check_wiring(model)
     copy = model.clone()
-    return View(copy, version, infer_shapes(copy), frozenset((target or "").split("+")[1:]))
+    return View(copy, board.version, infer_shapes(copy), frozenset(board.switches))
 
 
 def infer_shapes(model: ir.Model) -> str | None:

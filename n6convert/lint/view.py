@@ -9,36 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.errors import UsageError
-from n6convert.lint.constants import CORE_VERSIONS, DEFAULT_CORE
-from n6convert.npu.targets import load_target
-
-__all__ = ["View", "constant", "core_version", "dims", "label", "through_quantization"]
-
-
-def core_version(target: str | None) -> tuple[int, int]:
-    """Compiler version of a target: ``stm32n6570-dk@4.0``, ``4.0.1`` or None (the newest known), ``+switch`` or not.
-
-    Raises:
-        UsageError: no known board or version is named.
-    """
-    if target is None:
-        return DEFAULT_CORE
-    plain = target.partition("+")[0]
-    board = plain.partition("@")[0]
-    if board and not board[0].isdigit():
-        load_target(board)
-    text = plain.rpartition("@")[2]
-    try:
-        major, minor = (int(part) for part in text.split(".")[:2])
-    except ValueError:
-        if "@" not in target:
-            return DEFAULT_CORE
-        major, minor = -1, -1
-    if (major, minor) not in CORE_VERSIONS:
-        known = ", ".join(f"{a}.{b}" for a, b in CORE_VERSIONS)
-        raise UsageError("unknown ST Edge AI core version in the target", found=target, limit=known)
-    return major, minor
+__all__ = ["View", "constant", "dims", "label", "through_quantization"]
 
 
 def constant(value: ir.Value | None) -> NDArray[np.generic] | None:

@@ -79,7 +79,7 @@ def target_of(report: StReport, spec: str | None = None, pools: Path | None = No
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
     version = f"{report.version[0]}.{report.version[1]}" if report.version else ""
-    board = "nucleo-n657x0-q" if _slow_clocks(report) else DEFAULT_TARGET.split("@")[0]
+    board = "nucleo-n657x0-q-aistudio" if _slow_clocks(report) else DEFAULT_TARGET.split("@")[0]
     target = load_target(spec or (f"{board}@{version}" if version else DEFAULT_TARGET), pools=pools)
     if pools is None:
         target = _with_layout(target, report.layout)

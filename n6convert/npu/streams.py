@@ -44,8 +44,6 @@ class PoolTraffic:
     slowest: float = 0.0
     beats: float = 0.0
     """Memory beats of the slowest byte-granular stream."""
-    scattered: float = 0.0
-    """Bytes of all byte-granular streams."""
 
     def add(
         self, reads: float, writes: float, pool: MemoryPool, bytes_per_beat: float | None = None, booked: bool = True
@@ -60,7 +58,6 @@ class PoolTraffic:
         self.slowest = max(self.slowest, (reads + writes) * rate)
         if bytes_per_beat:
             self.beats = max(self.beats, (reads + writes) / bytes_per_beat)
-            self.scattered += reads + writes
 
 
 def is_idle(epoch: Epoch) -> bool:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from n6convert.escaping import batch_word, line_comment, shell_word
+from n6convert.npu.targets import load_target
 
 __all__ = ["batch_text", "command_json", "shell_text"]
 
@@ -48,4 +49,5 @@ def command_json(command: Sequence[str], target: str) -> str:
 
 
 def _version(target: str) -> str:
-    return target.partition("@")[2].partition("+")[0]
+    major, minor = load_target(target).version
+    return f"{major}.{minor}"

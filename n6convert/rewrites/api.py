@@ -17,16 +17,7 @@ from n6convert.rewrites.config import RewriteConfig
 from n6convert.rewrites.engine import Applied, Checkpoint, Progress, Refused, Run, run_rules
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
-from n6convert.rewrites.weigh import (
-    Choice,
-    Choices,
-    Estimator,
-    Weighed,
-    predicted_milliseconds,
-    switches_of,
-    version_of,
-    weigh,
-)
+from n6convert.rewrites.weigh import Choice, Choices, Estimator, Weighed, predicted_milliseconds, weigh
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -34,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["RewriteResult", "rewrite", "select_rules"]
 
 Feeds = Mapping[str, NDArray[Any]]
+_FEWEST_OPERATORS = (2, 1)
+"""Core whose operator forms every core has."""
 
 
 @dataclass
@@ -114,12 +107,15 @@ def rewrite(
     rules = select_rules(config, extra)
     start = prepare(model)
     proof = Proof(start, feeds, threads)
-    timer = estimator or predicted_milliseconds(target)
+    from n6convert.npu.targets import load_target
+
+    board = load_target(target) if isinstance(target, str) else target
+    timer = estimator or predicted_milliseconds(board)
     context = Context(
-        version_of(target),
+        board.version if board else _FEWEST_OPERATORS,
         approximate=frozenset(config.approximate),
         timer=timer,
-        switches=switches_of(target),
+        switches=frozenset(board.switches if board else ()),
         recurrent_steps=config.recurrent_steps,
     )
 

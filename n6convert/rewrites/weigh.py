@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from n6convert.rewrites.engine import Checkpoint, Progress, Refused, Run
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
 
-__all__ = ["Choice", "Estimator", "Weighed", "predicted_milliseconds", "switches_of", "version_of", "weigh"]
+__all__ = ["Choice", "Estimator", "Weighed", "predicted_milliseconds", "weigh"]
 
 Estimator = Callable[[ir.Model], float]
 Choices = Mapping[tuple[str, str], str]
@@ -143,20 +142,3 @@ def predicted_milliseconds(target: Target | str | None) -> Estimator | None:
     from n6convert.npu import estimate
 
     return lambda model: float(estimate(model, target, assume_quantized=True).costs.latency.milliseconds)
-
-
-def switches_of(target: Target | str | None) -> frozenset[str]:
-    """Compiler options beyond the stock profile that a target names, such as ``expand-softmax``."""
-    if target is None or isinstance(target, str):
-        return frozenset((target or "").split("+")[1:])
-    return frozenset(target.switches)
-
-
-def version_of(target: Target | str | None) -> tuple[int, int]:
-    """(major, minor) of the core that a target names; (2, 1), which has the fewest operators, without a target."""
-    if target is None:
-        return (2, 1)
-    if not isinstance(target, str):
-        return target.version
-    match = re.search(r"(\d+)\.(\d+)", target.rpartition("@")[2])
-    return (int(match[1]), int(match[2])) if match else (2, 1)

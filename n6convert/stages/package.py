@@ -67,7 +67,7 @@ def _targets(run: Run) -> list[Target]:
     from n6convert.npu.targets import load_target
 
     main = load_target(run.recipe.target)
-    compiler = main.name.partition("@")[2]
+    compiler = main.compiler
     others = [profile for profile in run.recipe.package.profiles if profile != main.board]
     return [main, *(load_target(f"{other}@{compiler}") for other in others)]
 

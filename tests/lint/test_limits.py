@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.errors import GraphError, UsageError
+from n6convert.errors import GraphError, RecipeError
 from n6convert.lint import Severity, limits, lint
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
@@ -198,9 +198,10 @@ def test_versions_differ() -> None:
     assert rules(ten, "stm32n6570-dk@2.2")["ir-version"] == "error"
     assert rules(ten, "stm32n6570-dk@4.0.1")["ir-version"] == "warning"
     five = graph(RELU, "float[1,2,2,8,8] x", "float[1,2,2,8,8] y")
-    assert (rules(five, "@2.1")["rank"], rules(five, "@4.0")["rank"]) == ("warning", "error")
-    with pytest.raises(UsageError, match="unknown ST Edge AI core version"):
-        lint(five, "stm32n6570-dk@9.9")
+    assert (rules(five, "2.1")["rank"], rules(five, "4.0")["rank"]) == ("warning", "error")
+    for spec in ("stm32n6570-dk@9.9", "9.9", "@2.1", "stm32n6570-dk@4.0+nonsense", "board@4.0"):
+        with pytest.raises(RecipeError):
+            lint(five, spec)
 
 
 def test_mixed_scale_of_pixels_and_probabilities_is_an_error() -> None:

@@ -22,7 +22,7 @@ def _costs(neuralart_dir: Path, truth: dict[str, Any]) -> Costs:
     slow = ((truth["board"] or {}).get("clocks_mhz") or {}).get("npu") == 800
     model = neuralart_dir / "reports" / truth["model_file"]
     pools = next(iter(model.parent.glob("*app2*.mpool")), None)
-    target = load_target(f"{'nucleo-n657x0-q' if slow else 'stm32n6570-dk'}@{version}", pools=pools)
+    target = load_target(f"{'nucleo-n657x0-q-aistudio' if slow else 'stm32n6570-dk'}@{version}", pools=pools)
     target = target.with_epoch_controller((truth["epochs"]["ec"] or 0) > 0)
     lowered, schedule = place(read(model), target.version)
     return cost(lowered, schedule, target, allocate_io=pools is None)

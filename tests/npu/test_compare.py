@@ -52,7 +52,7 @@ def test_compare_as_json(app: typer.Typer, neuralart_dir: Path) -> None:
 
 def test_target_follows_the_report(neuralart_dir: Path) -> None:
     slow = target_of(read_report(neuralart_dir / R11 / "v4.0.1_aistudio.txt.gz"))
-    assert (slow.name, slow.epoch_controller) == ("nucleo-n657x0-q@4.0", True)
+    assert (slow.name, slow.epoch_controller) == ("nucleo-n657x0-q-aistudio@4.0", True)
     fast = target_of(read_report(neuralart_dir / R10 / "v2.2.0_cubemx.txt"))
     assert (fast.name, fast.epoch_controller) == ("stm32n6570-dk@2.2", False)
     assert target_of(read_report(neuralart_dir / R10 / "v2.2.0_cubemx.txt"), "stm32n6570-dk@3.0").version == (3, 0)

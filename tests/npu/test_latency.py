@@ -61,7 +61,8 @@ def test_a_depthwise_layer_is_bound_by_single_bytes() -> None:
 
 def test_slow_flash_and_slow_clocks() -> None:
     pair = _conv(1000, 1280, 1)
-    assert _price(pair, load_target("nucleo-n657x0-q@4.0")).latency.milliseconds > 3 * _price(pair).latency.milliseconds
+    template = load_target("nucleo-n657x0-q-aistudio@4.0")
+    assert _price(pair, template).latency.milliseconds > 3 * _price(pair).latency.milliseconds
     compute = _conv(64, 64, 32, kernel=3)
     slow = replace(DK, clocks=replace(DK.clocks, npu=500))
     assert _price(compute, slow).latency.parts["compute"] > 1.9 * _price(compute).latency.parts["compute"]
@@ -128,6 +129,25 @@ def test_interval_parts_and_assumptions() -> None:
     assert "380 MB/s" in text and "epoch controller" in text and "NPU 1000 MHz" in text
     facts = costs.as_dict()
     assert set(facts) == {"memory", "cycles", "latency"} and facts["memory"]["fits"] is True
+
+
+def _outside(maps: int) -> float:
+    """Microseconds in memory of an addition of ``maps`` tensors of 1 MB that lie in external RAM."""
+    names = [f"x{index}" for index in range(maps)]
+    tensors = {name: _tensor(name, 1, 16, 250, 250) for name in (*names, "y")}
+    op = Op("sum", "Add", tuple(names), ("y",))
+    target = load_target("stm32n6570-dk@3.0")
+    target = replace(target, pools=tuple(pool for pool in target.pools if pool.external))
+    schedule = Schedule([Epoch(1, Where.HW, (op,), op.inputs, op.outputs)], ((1, 1),))
+    found = cost(Lowered([op], tensors, op.inputs, op.outputs), schedule, target)
+    assert found.memory.external == 1_000_000 * (maps + 1) and found.epochs[0].bound == "memory"
+    return found.epochs[0].microseconds - 2
+
+
+def test_external_ram_streams_at_its_own_rate_and_faster_when_three_tensors_are_read_at_once() -> None:
+    assert _outside(1) == pytest.approx(2e6 / 72)
+    assert _outside(2) == pytest.approx(3e6 / 72)
+    assert _outside(3) == pytest.approx(4e6 / (72 * 1.65))
 
 
 def test_external_memory_is_an_assumption_of_its_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,15 +232,50 @@ def test_prelu_with_a_float_slope_is_one_software_operator() -> None:
     assert _off(lambda b: b.op("PRelu", _image(b), b.weight(16, 1, 1))) == {}
 
 
-def test_swish_is_one_node_from_2_1() -> None:
+def test_swish_of_an_onnx_file_is_one_node_from_4_0() -> None:
     def build(b: QdqBuilder) -> str:
         x = _image(b)
         return b.op("Mul", x, b.op("Sigmoid", x))
 
-    kinds = [op.kind for op in _ops(build, (2, 1))]
+    kinds = [op.kind for op in _ops(build, (4, 0))]
     assert "Swish" in kinds and "Sigmoid" not in kinds
-    kinds = [op.kind for op in _ops(build, (2, 0))]
+    kinds = [op.kind for op in _ops(build, (3, 0))]
     assert "Sigmoid" in kinds and "Mul" in kinds
+
+
+def test_swish_of_a_tflite_file_is_one_node_from_2_1(neuralart_dir: Path) -> None:
+    path = neuralart_dir / "reports/r02_yolov8n_pose_256/yolov8n_256_quant_pc_uf_pose_coco-st.tflite"
+    for version, found in (((2, 0), False), ((2, 1), True)):
+        lowered, _ = place(read(path), version)
+        assert any(op.kind == "Swish" for op in lowered.ops) == found
+
+
+@pytest.mark.parametrize(("version", "software"), [((3, 0), True), ((4, 0), False)])
+@pytest.mark.parametrize("dropped", [True, False])
+def test_a_mean_that_drops_its_map_for_a_gate_is_float_up_to_3_0(
+    version: tuple[int, int], software: bool, dropped: bool
+) -> None:
+    """Squeeze and excitation as Keras exports it; with the map kept (PyTorch) it never leaves the NPU."""
+
+    def build(b: QdqBuilder) -> str:
+        mean = b.op("GlobalAveragePool", _image(b))
+        if dropped:
+            flat = b.op("Reshape", mean, b.constant(np.array([1, 16])))
+            mean = b.op("Reshape", flat, b.constant(np.array([1, 16, 1, 1])))
+        return b.conv(mean, 16, 8)
+
+    off = _off(build, version)
+    assert ("GlobalAveragePool(float)" in off) == (software and dropped)
+    assert off.get("QuantizeLinear", 0) == off.get("DequantizeLinear", 0) == int(software and dropped)
+
+
+def test_a_7x7_with_stride_2_keeps_its_three_rows_in_16_bits() -> None:
+    """Published memory on 3.0: six bytes for every output of the stem (resnet18, squeezenet 1.0, SqueezeNext)."""
+    builder = QdqBuilder("stem")
+    builder.output(builder.conv(builder.input(1, 3, 64, 64), 3, 16, 7, stride=2))
+    lowered, plan = place(read(builder.model()), (3, 0))
+    written = [lowered.tensors[name] for name in plan.epochs[1].outputs]
+    assert [(tensor.dtype, tensor.shape[1]) for tensor in written] == [("int16", 16)] * 3
 
 
 def test_relu_behind_a_convolution_vanishes() -> None:

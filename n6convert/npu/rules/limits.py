@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from n6convert.npu.ir import Units
+from n6convert.npu.targets.data import version_list
 
 __all__ = [
     "ARITH_VECTOR",
@@ -25,7 +26,7 @@ __all__ = [
     "values",
 ]
 
-VERSIONS: tuple[tuple[int, int], ...] = ((2, 0), (2, 1), (2, 2), (3, 0), (4, 0))
+VERSIONS: tuple[tuple[int, int], ...] = version_list()
 """Compiler core versions with rules of their own."""
 
 EPOCH_UNITS = Units(conv=4, arith=4, activ=2, pool=2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from n6convert.npu.targets import load_target
+
 __all__ = ["PROFILE", "generate_command", "profile_options"]
 
 PROFILE = "n6convert"
@@ -34,7 +36,7 @@ def generate_command(
 
     Args:
         model: path of the quantized model, relative to the folder in which the command runs.
-        target: ``board@version``; only its series matters here, every board of this NPU is ``stm32n6``.
+        target: ``board@version``; only its series matters here.
         profile_file: user_neuralart.json that holds ``profile``; None takes ST's built-in default profile.
         input_type, output_type: ``int8``, ``uint8`` or ``float32``; None keeps the model's own.
         channels_last_input: feed NHWC, which saves the transpose of a camera image.
@@ -52,8 +54,8 @@ def generate_command(
 
 
 def series(target: str) -> str:
-    """ST Edge AI's name of the series of a board; ``stm32n6`` for every board that carries the Neural-ART."""
-    return "stm32n6"
+    """ST Edge AI's name of the series of a board, such as ``stm32n6``."""
+    return load_target(target).series
 
 
 def profile_options(version: tuple[int, int], *, epoch_controller: bool = True) -> list[str]:

@@ -8,196 +8,182 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from n6convert.errors import RecipeError
 from n6convert.npu.ir import Units
 from n6convert.npu.st.mpool import MemoryPool, read_mpool
+from n6convert.npu.targets.data import BOARD_SUFFIXES, board_names, known_board, read_board, shared, version_list
+from n6convert.npu.targets.target import Clocks, Kernel, Target
 
-__all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "targets"]
+__all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "targets", "version_list"]
 
 DEFAULT_TARGET = "stm32n6570-dk@4.0"
 
-_COSTS = ("hardware_epoch", "overheads", "software")
+_COSTS = ("hardware_epoch", "external_ram", "overheads", "software")
 _VERSION = r"(?P<version>\d+\.\d+)(?:\.\d+(?:-\w+)?)?"
-_SPEC = re.compile(rf"^\s*(?P<board>[A-Za-z0-9-]+)(?:@{_VERSION})?(?P<switches>(?:\+[a-z0-9-]+)*)\s*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Clocks in MHz."""
-
-    cpu: int
-    npu: int
-    npu_ram: int
-    axi: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """CPU cycles of a software kernel per unit of its work: ``element``, ``byte`` or ``mac``.
-
-    ``scattered`` kernels move single bytes with DMA, which external RAM punishes.
-    """
-
-    unit: str
-    cycles: float
-    source: str
-    scattered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A board with a compiler version; all costs are physical, none belongs to a network."""
-
-    board: str
-    description: str
-    version: tuple[int, int]
-    clocks: Clocks
-    pools: tuple[MemoryPool, ...]
-    units: Units
-    streams: int
-    chains: int
-    hybrid: bool
-    """The compiler knows hybrid epochs by name (3.0 and later)."""
-    depthwise_inflation: int
-    flash_mb_s: float
-    hyperram_mb_s: float
-    start_cpu_cycles: float
-    """CPU cycles before the first epoch, when the epoch controller is off."""
-    spread: Mapping[str, tuple[float, float]]
-    """Measured / predicted time by part (hardware, software, overhead, external): nine in ten networks lie within."""
-    kernels: Mapping[str, Kernel]
-    constants: Mapping[str, float]
-    """Scalars by dotted name, such as ``hardware_epoch.start_cycles``."""
-    data: Mapping[str, Any]
-    epoch_controller: bool = True
-    switches: tuple[str, ...] = ()
-    """Compiler options beyond the stock profile, without dashes: ``expand-softmax``."""
-
-    @property
-    def books_beats(self) -> bool:
-        """The compiler's own estimate knows byte-granular streams: from 3.0 on (SPEC f.2)."""
-        return self.version >= (3, 0)
-
-    @property
-    def name(self) -> str:
-        """``board@version`` as it is written in recipes, with ``+switch`` for what it is compiled with."""
-        return "+".join([f"{self.board}@{self.version[0]}.{self.version[1]}", *self.switches])
-
-    def source(self, name: str) -> str:
-        """Where a constant comes from, by dotted name."""
-        node: Any = self.data
-        for part in name.split("."):
-            node = node[part]
-        return str(node["source"])
-
-    def with_pools(self, path: str | Path) -> Target:
-        """The same target with the pools of a user's ``*.mpool``."""
-        return replace(self, pools=read_mpool(path))
-
-    def with_epoch_controller(self, enabled: bool) -> Target:
-        """The same target, compiled with or without the epoch controller."""
-        return replace(self, epoch_controller=enabled)
-
-
-@lru_cache(maxsize=1)
-def _data() -> Mapping[str, Any]:
-    import yaml
-
-    text = resources.files(__package__).joinpath("stm32n6.yaml").read_text(encoding="utf-8")
-    loaded: Mapping[str, Any] = yaml.safe_load(text)
-    return loaded
+_BARE = re.compile(r"^\s*\d")
+_BOARD = r"(?P<board>[^@+]+\.ya?ml|[A-Za-z0-9-]+)"
+_SPEC = re.compile(rf"^\s*{_BOARD}(?:@{_VERSION})?(?P<switches>(?:\+[a-z0-9-]+)*)\s*$")
 
 
 def targets() -> list[str]:
-    """Every ``board@version`` there is."""
-    data = _data()
-    return [f"{board}@{version}" for board in data["boards"] for version in data["versions"]["list"]]
+    """Every ``board@version`` there is by name."""
+    return [f"{board}@{version}" for board in board_names() for version in _cores(board)]
 
 
 def load_target(spec: str = DEFAULT_TARGET, *, pools: str | Path | None = None) -> Target:
     """Build a target from ``board``, ``board@major.minor`` or ``board@major.minor.patch``, then ``+switch``.
 
+    A version alone means the kit.
+
     Args:
-        spec: board and compiler version; without a version the newest. ``+expand-softmax`` compiles with that option.
+        spec: board and compiler version; without a version the newest that there is evidence for. The board is a
+            name or the path of a YAML file. ``+expand-softmax`` compiles with that option.
         pools: a ``*.mpool`` file that replaces the stock pools.
 
     Raises:
-        RecipeError: unknown board or version, with the nearest names; a switch that the version does not have.
-        SourceError: the pool file is missing or damaged.
+        RecipeError: unknown board or version, with the nearest names; a switch that the version does not have; a board
+            file with wrong entries.
+        SourceError: the pool or board file is missing or damaged.
     """
-    match = _SPEC.match(spec)
-    data = _data()
-    versions = list(data["versions"]["list"])
-    board = match["board"].lower() if match else ""
-    version = (match["version"] or versions[-1]) if match else ""
-    if board not in data["boards"] or version not in versions:
-        near = difflib.get_close_matches(spec, targets(), n=3, cutoff=0.4)
-        raise RecipeError(
-            "unknown target",
-            found=spec,
-            limit=f"a board ({', '.join(data['boards'])}) @ a version ({', '.join(versions)})",
-            remedy=f"did you mean {' or '.join(near)}?" if near else f"for example {DEFAULT_TARGET}",
-        )
-    switches = tuple(dict.fromkeys(match["switches"].split("+")[1:])) if match else ()
-    target = replace(_build(board, version), switches=_known_switches(switches, board, version))
+    match = _SPEC.match(f"{DEFAULT_TARGET.partition('@')[0]}@{spec.strip()}" if _BARE.match(spec) else spec)
+    if match is None:
+        raise _unknown(spec)
+    board = match["board"] if match["board"].endswith(BOARD_SUFFIXES) else match["board"].lower()
+    if not board.endswith(BOARD_SUFFIXES) and not known_board(board):
+        raise _unknown(spec)
+    cores = _cores(board)
+    default = str(shared()["versions"]["default"])
+    version = match["version"] or (default if default in cores else cores[-1])
+    if version not in cores:
+        raise _unknown(spec, board, cores)
+    switches = tuple(dict.fromkeys(match["switches"].split("+")[1:]))
+    target = _build(board, version, _known_switches(switches, board, version))
     return target.with_pools(pools) if pools else target
 
 
+def _unknown(spec: str, board: str | None = None, cores: tuple[str, ...] = ()) -> RecipeError:
+    near = difflib.get_close_matches(spec, targets(), n=3, cutoff=0.4)
+    boards, versions = [board] if board else board_names(), cores or tuple(shared()["versions"]["list"])
+    return RecipeError(
+        "unknown target",
+        found=spec,
+        limit=f"a board ({', '.join(boards)}, or a YAML file) @ a version ({', '.join(versions)})",
+        remedy=f"did you mean {' or '.join(near)}?" if near else f"for example {DEFAULT_TARGET}",
+    )
+
+
+def _cores(board: str) -> tuple[str, ...]:
+    """The cores that a board can be compiled with; every known one unless its file says otherwise."""
+    known = tuple(shared()["versions"]["list"])
+    asked = read_board(board).get("cores")
+    if asked is None:
+        return known
+    if not isinstance(asked, list) or not asked or any(str(core) not in known for core in asked):
+        raise RecipeError(
+            "`cores` of a board is wrong", place=board, found=asked, limit=f"a list of {', '.join(known)}"
+        )
+    return tuple(str(core) for core in asked)
+
+
 def _known_switches(asked: tuple[str, ...], board: str, version: str) -> tuple[str, ...]:
-    versions = _data()["versions"]["list"]
+    versions = shared()["versions"]["list"]
     for switch in asked:
         having = [name for name, family in versions.items() if switch in family.get("switches", ())]
         if version not in having:
+            possible = [name for name in having if name in _cores(board)]
             raise RecipeError(
                 f"core {version} has no compiler switch --{switch}", place=f"{board}@{version}", found=f"+{switch}",
                 limit=f"core {' or '.join(having)}" if having else "expand-softmax",
-                remedy=f"leave +{switch} away" + (f", or take {board}@{having[-1]}" if having else ""),
+                remedy=f"leave +{switch} away" + (f", or take {board}@{possible[0]}" if possible else ""),
             )  # fmt: skip
     return asked
 
 
-@lru_cache(maxsize=32)
-def _build(board: str, version: str) -> Target:
-    data = _data()
-    entry = dict(data["boards"][board])
-    entry |= entry.get("overrides", {}).get(version, {})
+def _build(board: str, version: str, switches: tuple[str, ...]) -> Target:
+    entry, common = read_board(board), _common(version)
+    family = shared()["versions"]["list"][version]
+    unknown = [*entry.get("unknown", ()), *([family["unknown"]] if "unknown" in family else ())]
+    try:
+        return Target(
+            board=board,
+            series=str(entry.get("series", "stm32n6")),
+            description=str(entry["description"]),
+            clocks=_clocks(entry["clocks"]),
+            pools=_pools(entry, board),
+            flash_mb_s=_positive(entry["flash_mb_s"]),
+            hyperram_mb_s=_positive(entry["hyperram_mb_s"]),
+            start_cpu_cycles=_value(entry.get("start_cpu_cycles", 0)),
+            spread=_spread(entry),
+            data={**shared(), "board": entry},
+            unknown=tuple(map(str, unknown)),
+            switches=switches,
+            **common,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecipeError(
+            "a board file has a wrong entry", place=board, found=f"{type(error).__name__}: {error}",
+            remedy="compare it with the boards that come with n6convert",
+        ) from error  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _common(version: str) -> dict[str, Any]:
+    """What every board has in common for a compiler version."""
+    data = shared()
     family, limits = data["versions"]["list"][version], data["units"]
     major, minor = version.split(".")
-    return Target(
-        board=board,
-        description=entry["description"],
-        version=(int(major), int(minor)),
-        clocks=Clocks(**{key: data["clocks"][entry["clocks"]][key] for key in ("cpu", "npu", "npu_ram", "axi")}),
-        pools=_pools(data, set(entry.get("without_pools", ()))),
-        units=Units(limits["conv"], limits["arith"], limits["activ"], limits["pool"]),
-        streams=limits["streams"],
-        chains=limits["chains"],
-        hybrid=family["hybrid"],
-        depthwise_inflation=family["depthwise_inflation"],
-        flash_mb_s=entry["flash_mb_s"]["value"],
-        hyperram_mb_s=entry["hyperram_mb_s"]["value"],
-        start_cpu_cycles=entry["start_cpu_cycles"]["value"],
-        spread={part: (low, high) for part, (low, high) in entry["spread"]["parts"].items()},
-        kernels={name: _kernel(kernel) for name, kernel in data["software"]["kernels"].items()},
-        constants={k: v for part in _COSTS for k, v in _scalars(data[part], f"{part}.")},
-        data=data,
-    )
+    return {
+        "version": (int(major), int(minor)),
+        "units": Units(limits["conv"], limits["arith"], limits["activ"], limits["pool"]),
+        "streams": limits["streams"],
+        "chains": limits["chains"],
+        "hybrid": family["hybrid"],
+        "depthwise_inflation": family["depthwise_inflation"],
+        "kernels": {name: _kernel(kernel) for name, kernel in data["software"]["kernels"].items()},
+        "constants": {k: v for part in _COSTS for k, v in _scalars(data[part], f"{part}.")},
+    }
 
 
-def _pools(data: Mapping[str, Any], without: set[str]) -> tuple[MemoryPool, ...]:
+def _clocks(entry: Any) -> Clocks:
+    """A named set of clocks, or a table of MHz; RAM and bus that are left out keep the kit's ratio to the NPU."""
+    table = shared()["clocks"][entry] if isinstance(entry, str) else entry
+    cpu, npu = int(table["cpu"]), int(table["npu"])
+    return Clocks(cpu, npu, int(table.get("npu_ram", round(0.9 * npu))), int(table.get("axi", round(0.4 * npu))))
+
+
+def _value(entry: Any) -> float:
+    return float(entry["value"] if isinstance(entry, Mapping) else entry)
+
+
+def _positive(entry: Any) -> float:
+    value = _value(entry)
+    if not value > 0:
+        raise ValueError(f"{value:g} is not positive")
+    return value
+
+
+def _spread(entry: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    parts = shared()["spread"]["parts"] | entry.get("spread", {})
+    return {part: (float(low), float(high)) for part, (low, high) in parts.items()}
+
+
+def _pools(entry: Mapping[str, Any], board: str) -> tuple[MemoryPool, ...]:
+    """The stock pools, a list of the board's own, or a ``*.mpool`` beside its file."""
+    own, without = entry.get("pools"), set(entry.get("without_pools", ()))
+    if isinstance(own, str):
+        return read_mpool(Path(board).parent / own if board.endswith(BOARD_SUFFIXES) else own)
     defaults = {"writable": True, "constants": False}
-    return tuple(MemoryPool(**defaults | pool) for pool in data["pools"]["list"] if pool["name"] not in without)
+    listed = own if own is not None else shared()["pools"]["list"]
+    return tuple(MemoryPool(**defaults | pool) for pool in listed if pool["name"] not in without)
 
 
 def _kernel(entry: Mapping[str, Any]) -> Kernel:
     unit = next(key for key in ("element", "byte", "mac") if key in entry)
-    return Kernel(unit, float(entry[unit]), entry["source"], bool(entry.get("scattered")))
+    return Kernel(unit, float(entry[unit]), entry["source"])
 
 
 def _scalars(node: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:
