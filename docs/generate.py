@@ -45,9 +45,10 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
     from n6convert.npu import operator_table
     from n6convert.recipes_io import recipe_schema
+    from n6convert.reference import as_links
 
     pages = {
-        "operators.md": _OPERATORS.format(table=operator_table()),
+        "operators.md": _OPERATORS.format(table=as_links(operator_table())),
         "rewrites.md": _REWRITES.format(rows="\n".join(_rules())),
         "recipes.md": _RECIPES.format(tables="\n".join(_sections(recipe_schema()))),
     }

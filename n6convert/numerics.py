@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOUNDED",
+    "LIMIT_DB",
     "Noise",
     "Session",
+    "decibel",
+    "energy",
     "least_sizes",
     "max_relative_difference",
     "relative_differences",
     "run_model",
     "sqnr_db",
+    "squared_gaps",
 ]
 
 Array = NDArray[Any]
@@ -44,6 +48,8 @@ _MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squee
 _STEP = 1 / 256
 #: what differences of any other output are measured by at the least
 _LEAST = 1e-12
+#: dB that no ratio of energies exceeds on either side, so that every figure is finite
+LIMIT_DB = 300.0
 
 
 class Session:
@@ -138,20 +144,48 @@ def max_relative_difference(reference: Array, other: Array, least: float = _LEAS
     a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
-        gap = np.where(same, 0.0, np.abs(a - b))
-    gap = np.nan_to_num(gap, nan=np.inf)
+        gap = np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf))
     finite = np.abs(a[np.isfinite(a)])
     return float(gap.max() / max(finite.max(initial=0.0), least))
 
 
 def sqnr_db(reference: Array, other: Array) -> float:
-    """Signal to quantization noise ratio in dB; infinite for equal arrays."""
-    a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
-    noise = float(np.sum((a - b) ** 2))
-    signal = float(np.sum(a**2))
+    """Signal to quantization noise ratio in dB; infinite for equal arrays, else as :func:`decibel`."""
+    return decibel(*_energies(reference, other))
+
+
+def decibel(signal: float, noise: float) -> float:
+    """The ratio of two energies in dB: infinite without noise, else within :data:`LIMIT_DB` on both sides.
+
+    Noise that is infinite or NaN, or noise without any signal, is at the lower limit. Nothing raises.
+    """
     if noise == 0:
-        return float("inf")
-    return float(10 * np.log10(max(signal, 1e-300) / noise))
+        return math.inf
+    if not (math.isfinite(noise) and signal > 0):
+        return -LIMIT_DB
+    return min(max(10 * (math.log10(signal) - math.log10(noise)), -LIMIT_DB), LIMIT_DB)
+
+
+def squared_gaps(reference: Array, other: Array) -> Array:
+    """Squared differences in float64: 0 where both hold the same (also NaN or the same infinity), infinite where only
+    one is finite."""
+    a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(same, 0.0, np.nan_to_num((a - b) ** 2, nan=np.inf))
+
+
+def energy(values: Array) -> float:
+    """Sum of the squares of the finite values."""
+    finite = np.asarray(values, np.float64)
+    with np.errstate(over="ignore"):
+        return float(np.sum(finite[np.isfinite(finite)] ** 2))
+
+
+def _energies(reference: Array, other: Array) -> tuple[float, float]:
+    """Energy of a signal, and of what was added to it."""
+    with np.errstate(over="ignore"):
+        return energy(reference), float(np.sum(squared_gaps(reference, other)))
 
 
 def _open(
@@ -211,11 +245,11 @@ class Noise:
     noise: float = 0.0
 
     def add(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
-        a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
-        self.signal += float(np.sum(a**2))
-        self.noise += float(np.sum((a - b) ** 2))
+        signal, noise = _energies(reference, other)
+        self.signal += signal
+        self.noise += noise
 
     @property
     def sqnr_db(self) -> float | None:
-        """In dB; None when both were equal."""
-        return 10 * math.log10(max(self.signal, 1e-300) / self.noise) if self.noise else None
+        """In dB, as :func:`decibel`; None when both were equal."""
+        return decibel(self.signal, self.noise) if self.noise else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.cache import Entry, key_of
 from n6convert.errors import N6ConvertError
-from n6convert.stages.base import Artifact, Inputs, Stage, StageResult, save_model
+from n6convert.stages.base import MODEL_FILE, Artifact, Inputs, Stage, StageResult
 from n6convert.stages.estimate import Estimate
 from n6convert.stages.evaluate import Evaluate
 from n6convert.stages.export import Export
@@ -76,11 +76,11 @@ def _made(stage: Stage, run: Run, inputs: Inputs, key: str) -> Entry:
 
 
 def _write(result: StageResult, folder: Path) -> None:
-    from n6convert.cache import write_atomically, writing
+    from n6convert.cache import write_atomically
+    from n6convert.graph.io import save
 
     if result.model is not None:
-        with writing(folder):
-            save_model(result.model, folder)
+        save(result.model, folder / MODEL_FILE)
     for name, content in result.files.items():
         write_atomically(folder / name, content)
 

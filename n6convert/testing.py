@@ -66,13 +66,14 @@ class CheckedPlugin:
         _require(not loaded, f"imports {', '.join(loaded)}: move those imports into build()")
 
     def build_is_deterministic(self) -> None:
+        from n6convert.graph.io import save
         from n6convert.plugin import BuildRequest
-        from n6convert.stages.base import MODEL_FILE, save_model
+        from n6convert.stages.base import MODEL_FILE
 
         with TemporaryDirectory() as scratch:
             built = self.run.plugin.build(BuildRequest(self.run.weights, self.run.recipe.seed, Path(scratch)))
             built.model.metadata_props.update(built.metadata)
-            save_model(built.model, Path(scratch))
+            save(built.model, Path(scratch) / MODEL_FILE)
             first, second = self.run.artifacts["export"].entry.folder, Path(scratch)
             for name in (MODEL_FILE, f"{MODEL_FILE}.data"):
                 same = _bytes(first / name) == _bytes(second / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def resolve(value: str, plugin: Callable[[], ModelPlugin], *, seed: int, cache: 
     path = Path(value).expanduser()
     if path.exists():
         refuse_foreign(path)
-        return Weights("file", path.resolve(), sha256_of(path), str(path))
+        return Weights("file", path.resolve(), _identity(path), str(path))
     found = plugin().resolve_weights(value, cache=cache)
     if found is None:
         raise SourceError(
@@ -47,6 +48,14 @@ def resolve(value: str, plugin: Callable[[], ModelPlugin], *, seed: int, cache: 
             remedy=_ALTERNATIVES,
         )
     return found
+
+
+def _identity(path: Path) -> str:
+    """Hash of a file or folder; of an ONNX file together with the files that hold its weights."""
+    from n6convert.graph.external import files_beside
+
+    own, beside = sha256_of(path), [sha256_of(file) for file in files_beside(path)]
+    return hashlib.sha256("".join([own, *beside]).encode()).hexdigest() if beside else own
 
 
 def refuse_foreign(path: Path) -> None:

@@ -50,6 +50,8 @@ def _print(shown: list[Finding], findings: list[Finding], file: Path) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from n6convert.reference import footer
+
     console = Console()
     for rule in dict.fromkeys((f.rule, f.severity) for f in shown):
         group = [f for f in shown if (f.rule, f.severity) == rule]
@@ -61,5 +63,7 @@ def _print(shown: list[Finding], findings: list[Finding], file: Path) -> None:
         if len(group) > 5:
             console.print(f"    and {len(group) - 5} more (--json shows all)")
         console.print(f"    remedy: {escape(group[0].remedy)} \\[{escape(group[0].evidence)}]")
+    if line := footer(f.evidence for f in shown):
+        console.print(escape(line), style="dim")
     counts = {s: sum(str(f.severity) == s for f in findings) for s in _COLOUR}
     console.print(f"{escape(str(file))}: " + ", ".join(f"{n} {s}{'s' * (n != 1)}" for s, n in counts.items()))

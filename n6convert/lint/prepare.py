@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from n6convert.errors import GraphError, SourceError
+from n6convert.graph.io import hold_weights
 from n6convert.lint.view import View
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
@@ -35,6 +36,7 @@ def load_model(path: str | Path) -> ir.Model:
     if not len(model.graph) and not model.graph.outputs:
         raise GraphError("the file holds no graph", place=path, remedy="is this really an ONNX file?")
     _check_external(model, path)
+    hold_weights(model, path.parent)
     return model
 
 

@@ -88,7 +88,7 @@ def _write_page(facts: dict[str, Any], path: Path) -> None:
 
 
 def _explain(
-    operator: Annotated[str | None, typer.Argument(help="An ONNX operator: Softmax, Concat, ...")] = None,
+    operator: Annotated[str | None, typer.Argument(help="An ONNX operator (Softmax), or a citation ('#r15').")] = None,
     target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
     table: Annotated[bool, typer.Option("--table", help="All operators, all versions, as a Markdown table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -96,7 +96,12 @@ def _explain(
     """Say what decides where an operator runs, on what evidence, and what to do about it."""
     from n6convert.npu.explanation import explain, operator_table
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
+    from n6convert.reference import is_citation, paragraph
 
+    if operator and is_citation(operator):
+        text = paragraph(operator)
+        typer.echo(json.dumps({"anchor": operator, "text": text}, indent=2) if as_json else text)
+        return
     if table or operator is None:
         typer.echo(operator_table(), nl=False)
         return

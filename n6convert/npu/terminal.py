@@ -15,6 +15,7 @@ from n6convert.npu.estimation import Estimate
 from n6convert.npu.explanation import Explanation
 from n6convert.npu.ir import Where
 from n6convert.npu.placement import printed
+from n6convert.reference import footer
 
 __all__ = ["COLOURS", "print_estimate", "print_explanation"]
 
@@ -132,3 +133,5 @@ def print_explanation(found: Explanation, console: Console) -> None:
         if rule.remedy:
             suffix = f" (rewrite {rule.rewrite})" if rule.rewrite else ""
             console.print(f"   remedy: {escape(rule.remedy)}{suffix}")
+    if line := footer(rule.evidence for rule in found.rules):
+        console.print(escape(line), style="dim")

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-#: bytes of weights from which they get a file of their own: protobuf ends at 2 GB
-_EXTERNAL_DATA_ABOVE = 1 << 30
 _Settings = Annotated[list[str] | None, typer.Option("--set", help="recipe key=value, e.g. quantization.ranges=mse")]
 _Calibration = Annotated[str | None, typer.Option(help="folder, COCO json, .npz, .txt or .tsv", show_default=False)]
 
@@ -39,6 +37,7 @@ def _quantize(
     force: Annotated[bool, typer.Option("--force", help="replace files of yours under the outputs' names")] = False,
 ) -> None:
     """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
+    from n6convert.graph.io import save
     from n6convert.outputs import MODEL, RANGES, refuse_loss
     from n6convert.quantization import ranges_io
     from n6convert.view import progress_on_stderr
@@ -53,7 +52,7 @@ def _quantize(
         extra.append(f"quantization.ranges_file={ranges}")
     with progress_on_stderr(quiet=as_json) as progress:
         result = _quantized(_run(str(file), calibration, extra, ("export",), progress), "export")
-    _save(result, path)
+    save(result.model, path)
     if save_ranges is not None:
         ranges_io.save_ranges(result.ranges, save_ranges)
     if as_json:
@@ -129,19 +128,6 @@ def _quantized(run: Run, source: str) -> QuantizationResult:
         seed=run.recipe.seed,
         progress=run.progress,
     )
-
-
-def _save(result: QuantizationResult, path: Path) -> None:
-    import onnx_ir as ir
-
-    from n6convert.errors import OutputError
-
-    tensors = (v.const_value for v in result.model.graph.initializers.values())
-    size = sum(t.nbytes for t in tensors if t is not None)
-    try:
-        ir.save(result.model, path, external_data=f"{path.name}.data" if size > _EXTERNAL_DATA_ABOVE else None)
-    except OSError as error:
-        raise OutputError("cannot write the model", place=path, found=str(error)) from error
 
 
 def _print_methods(result: QuantizationResult, path: Path) -> None:

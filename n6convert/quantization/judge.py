@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session
+from n6convert.numerics import Session, decibel, energy, squared_gaps
 from n6convert.quantization.padding import tokens_of, without_padding
 
 __all__ = ["Judge", "Verdict"]
@@ -70,10 +70,9 @@ class Judge:
         for sample, reference, tokens in zip(self._samples, self._reference, self._tokens, strict=True):
             found = session.run({n: sample[n] for n in session.inputs})
             for name, spread in self._spread.items():
-                exact = reference[name].astype(np.float64)
-                gaps = (without_padding(found[name], tokens) - exact) ** 2
-                errors = gaps / spread**2
-                sums[name] += np.sum(exact**2), np.sum(gaps), exact.size, np.sum(errors / (1 + errors))
+                exact = reference[name]
+                gaps = squared_gaps(exact, without_padding(found[name], tokens))
+                sums[name] += energy(exact), np.sum(gaps), exact.size, np.sum(_bounded(gaps, spread))
         closeness = [_decibel(count, bounded) for _, _, count, bounded in sums.values()]
         sqnr = {name: _decibel(signal, noise) for name, (signal, noise, _, _) in sums.items()}
         return Verdict(_mean(closeness), sqnr)
@@ -83,9 +82,19 @@ class Judge:
         return self.verdict(model).sqnr_db
 
 
+def _bounded(gaps: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
+    """Squared errors relative to the spread, ``e / (1 + e)``: 1 for an infinite one."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        errors = gaps / spread**2
+        return np.where(np.isinf(errors), 1.0, errors / (1 + errors))
+
+
 def _spread(arrays: Sequence[NDArray[Any]]) -> float:
-    """Standard deviation of an output's values; of a constant one its size."""
+    """Standard deviation of an output's finite values; of a constant one its size."""
     values = np.concatenate([a.ravel() for a in arrays])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 1.0
     return float(values.std(dtype=np.float64)) or float(np.abs(values).max(initial=0)) or 1.0
 
 
@@ -94,4 +103,4 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _decibel(signal: float, noise: float) -> float:
-    return min(float(10 * np.log10(max(signal, 1e-300) / noise)), _PERFECT) if noise else _PERFECT
+    return min(decibel(signal, noise), _PERFECT)

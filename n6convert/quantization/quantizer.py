@@ -22,7 +22,7 @@ from n6convert.quantization.mixed import mixed_outputs
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
-from n6convert.quantization.sensitivity import tensor_errors, worst
+from n6convert.quantization.sensitivity import measured, tensor_errors, worst
 from n6convert.quantization.zero_points import CheapZeroPoints
 
 __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
@@ -176,7 +176,8 @@ class _Job:
         self.methods.append({"method": method, **found, "kept": kept, **trial.notes})
 
     def _facts(self, best: Candidate) -> dict[str, Any]:
-        errors = tensor_errors(best.prepared, best.model, best.plan, (self.held_back or self.shop.few)[:2])
+        samples = (self.held_back or self.shop.few)[:2]
+        errors, unmeasured = measured(lambda: tensor_errors(best.prepared, best.model, best.plan, samples))
         tensors = [
             {"name": n, "scale": g.scale, "zero_point": g.zero_point, "sqnr_db": errors[n].sqnr_db}
             for n, g in best.plan.grids.items()
@@ -197,6 +198,7 @@ class _Job:
                 *mixed_outputs(best.prepared.graph, best.found.ranges),
                 *unlike_samples(best.prepared.graph, best.found.statistics),
                 *stray_ranges(best.found.stray),
+                *unmeasured,
                 *unfinished(self.config.time_budget, self.methods, self.out_of_time),
             ],
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from n6convert.quantization.normalize import constant, new_constant, static_dims
 from n6convert.quantization.plan import Plan
 from n6convert.quantization.subgraph import with_outputs
 
-__all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "one_at_a_time", "tensor_errors", "worst"]
+__all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one_at_a_time", "tensor_errors", "worst"]
 
 Sample = Mapping[str, NDArray[Any]]
 #: values of all tensors that are looked at together, at most
@@ -96,7 +97,8 @@ class _Sums:
         self.median += _median(exact) / samples
 
     def error(self) -> TensorError:
-        share = self.cut_off.noise / self.rounded.noise if self.rounded.noise else 0.0
+        cut_off, noise = self.cut_off.noise, self.rounded.noise
+        share = cut_off / noise if noise and math.isfinite(cut_off) else float(cut_off > 0)
         decibel = self.rounded.sqnr_db
         return TensorError(_EQUAL_DB if decibel is None else decibel, self.median / self.grid.scale, share)
 
@@ -148,7 +150,21 @@ def _portion_errors(
 def _median(values: NDArray[Any]) -> float:
     """Median distance from zero of the values that are not zero; 0 without any."""
     flat = np.abs(values.reshape(-1)[:: -(-values.size // _MEDIAN_OF) or 1])
-    return float(np.median(flat[flat > 0])) if flat.any() else 0.0
+    counted = flat[(flat > 0) & np.isfinite(flat)]
+    return float(np.median(counted)) if counted.size else 0.0
+
+
+def measured(errors: Callable[[], dict[str, TensorError]]) -> tuple[dict[str, TensorError], list[str]]:
+    """The errors of tensors, and a warning in their place where measuring them fails.
+
+    They explain a model that is made already: nothing that goes wrong with them may take the model with it.
+    """
+    try:
+        return errors(), []
+    except Exception as error:
+        logging.getLogger(__name__).debug("tensors were not measured", exc_info=True)
+        text = str(error).strip() or type(error).__name__
+        return {}, [f"the errors of single tensors could not be measured, so none are shown: {text}"]
 
 
 def one_at_a_time(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:

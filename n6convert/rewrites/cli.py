@@ -42,6 +42,7 @@ def _rewrite(
 ) -> None:
     """Rewrite a float model so that its operators stay on the NPU; prints what was applied, refused and gained."""
     from n6convert.errors import UsageError
+    from n6convert.graph.io import save
     from n6convert.npu.targets import DEFAULT_TARGET
     from n6convert.outputs import MODEL, refuse_loss
     from n6convert.rewrites.api import rewrite
@@ -58,7 +59,7 @@ def _rewrite(
     graph = batch_of_one(_load(model))
     result = rewrite(graph, _feeds(graph, model, calibration), config, target=target or DEFAULT_TARGET)
     result.model.producer_name = "n6convert"
-    _save(result.model, path)
+    save(result.model, path)
     if as_json:
         typer.echo(json.dumps(result.facts() | {"file": str(path)}, indent=2))
     else:
@@ -88,18 +89,10 @@ def _names(text: str) -> list[str]:
 
 
 def _load(path: Path) -> ir.Model:
-    import onnx_ir as ir
-
-    from n6convert.errors import SourceError
+    from n6convert.lint.prepare import load_model
     from n6convert.opset import upgrade_opset
 
-    if not path.is_file():
-        raise SourceError("no such file", place=path)
-    try:
-        model = ir.load(path)
-    except Exception as error:  # protobuf and onnx-ir raise several unrelated types
-        raise SourceError("not a readable ONNX file", place=path, found=str(error).splitlines()[0][:200]) from error
-    return upgrade_opset(model, path)
+    return upgrade_opset(load_model(path), path)
 
 
 def _feeds(graph: ir.Model, model: Path, source: Path | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:
@@ -117,17 +110,6 @@ def _feeds(graph: ir.Model, model: Path, source: Path | None) -> Callable[[], It
     info = ModelInfo(inputs, (), {})
     samples = open_samples(source, "arrays", info, limit=_SAMPLES)
     return lambda: (sample.data for sample in samples if isinstance(sample.data, Mapping))
-
-
-def _save(model: ir.Model, path: Path) -> None:
-    import onnx_ir as ir
-
-    from n6convert.errors import OutputError
-
-    try:
-        ir.save(model, path)
-    except OSError as error:
-        raise OutputError("the rewritten model cannot be written", place=path, found=error.strerror) from error
 
 
 def _print_rules(as_json: bool) -> None:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from n6convert.plugin import ModelInfo
     from n6convert.run import Run
 
-__all__ = ["MODEL_FILE", "Artifact", "Inputs", "Stage", "StageResult", "interface_of", "save_model"]
+__all__ = ["MODEL_FILE", "Artifact", "Inputs", "Stage", "StageResult", "interface_of"]
 
 MODEL_FILE = "model.onnx"
-_EXTERNAL_DATA_ABOVE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -91,15 +90,6 @@ class Stage(ABC):
     @abstractmethod
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         """Do the work and check it: a stage that breaks its tolerance raises."""
-
-
-def save_model(model: ir.Model, folder: Path) -> None:
-    """Write ``model.onnx``, with weights beside it when they would not fit a protobuf message."""
-    import onnx_ir as ir
-
-    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-    external = f"{MODEL_FILE}.data" if size > _EXTERNAL_DATA_ABOVE else None
-    ir.save(model, folder / MODEL_FILE, external_data=external)
 
 
 def interface_of(model: ir.Model) -> ModelInfo:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from n6convert.numerics import LIMIT_DB
 from n6convert.quantization import QuantizationConfig, methods, quantize, quantizer
 from n6convert.quantization.judge import Judge, Verdict
 
@@ -81,3 +82,17 @@ def test_what_costs_time_must_be_closer_by_what_it_owes(
     monkeypatch.setattr(quantizer, "METHODS", [methods.Method("slower", 0, lambda c: True, attempt)])
     result = quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(ranges="mse"))
     assert [m["kept"] for m in result.facts["methods"]] == [True, kept]
+
+
+def test_outputs_that_are_not_finite_are_judged() -> None:
+    """A reciprocal of an INT8 zero is infinite: as wrong as an element can be, and no more than one."""
+    body = "net (float[1,100] x) => (float[1,100] y) { d = Add(x, by) y = Div(one, d) }"
+    far, near = np.full(100, 10, np.float32), np.full(100, 10.001, np.float32)
+    samples = [{"x": np.zeros((1, 100), np.float32)}]
+    judge = Judge(parse(body, by=far, one=np.ones(1, np.float32)), samples)
+    near[3] = 0
+    verdict = judge.verdict(parse(body, by=near, one=np.ones(1, np.float32)))
+    assert verdict.closeness_db == pytest.approx(20, abs=0.1)
+    assert verdict.sqnr_db == -LIMIT_DB
+    mask = parse("net (float[1,100] x) => (float[1,100] y) { y = Add(x, by) }", by=np.full(100, -np.inf, np.float32))
+    assert Judge(mask, samples).verdict(mask) == Verdict(80.0, {"y": 80.0})

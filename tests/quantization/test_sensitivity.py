@@ -11,11 +11,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.numerics import LIMIT_DB
+from n6convert.quantization import QuantizationConfig, quantize, quantizer
 from n6convert.quantization.cli import register
+from n6convert.quantization.grid import Grid
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare import prepare
-from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
+from n6convert.quantization.sensitivity import TensorError, _Sums, leave_one_out, one_at_a_time
 
 from .nets import cnn, feeds, parse
 from .walk import float_islands
@@ -129,3 +131,26 @@ def test_commands_quantize_and_debug(app: typer.Typer, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["debug", str(tmp_path / "net.onnx"), *common, "--count", "2"])
     assert done.exit_code == 0, done.output
     assert {"alone_db", "left_out_gain_db", "cause", "remedy"} <= set(json.loads(done.stdout)["worst"][0])
+
+
+def test_a_tensor_of_zeros_whose_noise_is_infinite_has_a_figure() -> None:
+    """Seen in an attention's denominators: float gives zeros, the INT8 model the reciprocals of zeros."""
+    sums = _Sums(lambda values: [values], Grid(0.1, -128))
+    sums.add(np.zeros(4, np.float32), np.full(4, np.inf, np.float32), 1)
+    assert sums.error() == TensorError(-LIMIT_DB, 0.0, 0.0)
+    sums.add(np.full(4, np.nan, np.float32), np.zeros(4, np.float32), 1)
+    assert np.isfinite([sums.error().sqnr_db, sums.error().median_codes, sums.error().cut_off]).all()
+
+
+def test_figures_that_fail_cost_a_warning_and_not_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = quantize(cnn(), feeds((1, 3, 16, 16)), PLAIN)
+
+    def fail(*_: object) -> None:
+        raise ValueError("math domain error")
+
+    monkeypatch.setattr(quantizer, "tensor_errors", fail)
+    result = quantize(cnn(), feeds((1, 3, 16, 16)), PLAIN)
+    assert ir.to_proto(result.model).SerializeToString() == ir.to_proto(wanted.model).SerializeToString()
+    assert result.facts["tensors"] == result.facts["worst"] == []
+    assert any("math domain error" in text for text in result.facts["warnings"])
+    assert wanted.facts["tensors"] and not wanted.facts["warnings"]

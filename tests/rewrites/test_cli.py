@@ -44,12 +44,12 @@ def test_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.onnx"], "no such file"),
+        (["missing.onnx"], "the ONNX file does not exist"),
         ([], "which model"),
         (["FILE", "--rules", "nonsense"], "no such rewrite"),
         (["FILE", "--combination", "E"], "--combination"),
         (["FILE", "--target", "nonsense"], "unknown target"),
-        (["BROKEN"], "not a readable ONNX file"),
+        (["BROKEN"], "not a readable ONNX model"),
     ],
 )
 def test_wrong_input_is_named(

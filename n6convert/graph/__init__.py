@@ -1,0 +1,1 @@
+"""Model graphs as files: loading, checking and saving, the same for every command."""
