@@ -61,10 +61,13 @@ class Comparison:
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    named: bool = True
+    """The report names operators; a validate log alone does not."""
+
     @property
-    def placement_equal(self) -> bool:
-        """Software and hybrid operators agree, kind by kind."""
-        return all(line.equal for line in (*self.sw, *self.hybrid))
+    def placement_equal(self) -> bool | None:
+        """Software and hybrid operators agree, kind by kind; None when the report names no operator."""
+        return None if not self.named else all(line.equal for line in (*self.sw, *self.hybrid))
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -90,19 +93,21 @@ def compare(
     """Hold a prediction against ST's report of the same model."""
     counts = EpochCounts.of(schedule.epochs)
     common, differences = _align(schedule.epochs, report.epochs)
+    named = bool(report.epochs)
     return Comparison(
         totals=_totals(counts, costs, report),
-        sw=_kinds(sw_ops, report.sw_ops),
-        hybrid=_kinds(hybrid_ops, report.hybrid_ops),
+        sw=_kinds(sw_ops, report.sw_ops) if named else [],
+        hybrid=_kinds(hybrid_ops, report.hybrid_ops) if named else [],
         pools=_pools(costs, report),
         common=common,
         differences=differences,
         notes=_notes(report),
+        named=named,
     )
 
 
 def _totals(counts: EpochCounts, costs: Costs, report: StReport) -> list[Line]:
-    truth = report.counts
+    truth = report.counts or (report.board.counts if report.board else None)
     lines: list[Line] = []
     if truth is not None:
         npu = truth.npu
@@ -138,6 +143,8 @@ def _pools(costs: Costs, report: StReport) -> list[Line]:
 
 def _notes(report: StReport) -> list[str]:
     notes: list[str] = []
+    if not report.epochs:
+        notes.append("these files name no operator: placement is not compared (give the report of generate, too)")
     if report.counts is not None and report.counts.hybrid is None:
         notes.append("this report has no hybrid class: hybrid epochs are among its hardware epochs (cores 2.x)")
     if report.max_cycles is None:

@@ -11,7 +11,7 @@ from n6convert.npu.st.c_info import parse_c_info, read_c_info
 from n6convert.npu.st.facts import BoardTime, StCounts, StEpoch, StPool, StReport, count_ops
 from n6convert.npu.st.network_c import read_network_c
 from n6convert.npu.st.network_csv import NetworkCsv, read_network_csv
-from n6convert.npu.st.report import parse_report, read_text_report
+from n6convert.npu.st.report import parse_heading, parse_report, read_text_report
 from n6convert.npu.st.text import read_bytes, read_json, read_lines
 from n6convert.npu.st.validate import parse_validate, parse_validate_info, read_validate
 
@@ -65,7 +65,7 @@ def _read_one(path: str | Path) -> StReport:
     board = parse_validate(lines)
     has_epochs = any(line.startswith("Total number of epochs") for line in lines)
     if board is not None and not has_epochs:
-        return StReport((str(path),), board=board)
+        return replace(parse_heading(lines, str(path)), board=board)
     return replace(parse_report(lines, str(path)), board=board)
 
 
@@ -111,7 +111,7 @@ def _join(text: StReport, info: StReport) -> StReport:
         options=text.options or info.options,
         counts=info.counts or text.counts,
         epochs=epochs,
-        sw_ops=count_ops(epochs, "sw"),
+        sw_ops=text.sw_ops or count_ops(epochs, "sw"),
         hybrid_ops=count_ops(epochs, "hybrid"),
         pools=_join_pools(text.pools, info.pools),
         layout=text.layout or info.layout,
@@ -125,12 +125,11 @@ def _join(text: StReport, info: StReport) -> StReport:
 
 
 def _join_pools(text: dict[str, StPool], info: dict[str, StPool]) -> dict[str, StPool]:
-    joined = dict(text)
+    """What the report prints, with the c_info's exact sizes; r41's two files disagree on the pool that was used."""
+    joined = dict(text or info)
     for name, pool in info.items():
         printed = text.get(name)
-        if printed is None:
-            joined[name] = pool
-        else:
+        if printed is not None:
             joined[name] = replace(
                 pool, weights=printed.weights, activations=printed.activations, ranges=printed.ranges
             )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from n6convert.errors import SourceError
 from n6convert.npu.st.facts import PoolAccess, StConv, StCounts, StEpoch, StPool, StReport, count_ops
-from n6convert.npu.st.report import check_version, parse_options
+from n6convert.npu.st.report import known_core, parse_options
 from n6convert.npu.st.text import read_json
 
 __all__ = ["parse_c_info", "read_c_info"]
@@ -28,6 +28,7 @@ _KINDS = {
     "NODE_NO_X": "none",
 }
 _EPOCH = re.compile(r"epoch_\d+$")
+_BLOB = "Epoch Controller Blob"
 _NOT_EXECUTED = {"Param", "Return"}
 
 
@@ -78,7 +79,7 @@ def _normalise(data: Json, source: str) -> StReport:
     counts and sums stay unknown."""
     core, atonn, options = _tools(data)
     if core:
-        check_version(core, source)
+        core = known_core(core, source)
     epochs = _epochs(data)
     hidden = bool(data.get("ec_blobs_info")) and not any(epoch.kind in {"hw", "ec"} for epoch in epochs)
     footprint = data["memory_footprint"]
@@ -119,7 +120,7 @@ def _pools(data: Json) -> list[StPool]:
             pool["name"],
             used=pool["used_size_bytes"],
             size=pool["size_bytes"],
-            start=int(pool["address"]),
+            start=int(pool["address"]) if pool["address"] else None,
             byte_width=pool["attributes"]["byte_width"],
             freq_ratio=pool["attributes"]["freq_ratio"],
         )
@@ -137,8 +138,26 @@ def _epochs(data: Json) -> list[StEpoch]:
         if entry["reads"] or entry["writes"]:
             access = PoolAccess(entry["reads"], entry["writes"], entry["read_cycles"], entry["write_cycles"])
             accesses.setdefault(entry["node_id"], {})[names[entry["mpool_id"]]] = access
-    nodes = [node for node in data["graphs"][0]["nodes"] if _EPOCH.match(node["name"]) and _executed(node)]
-    return [_epoch(node, buffers, accesses.get(node["id"], {}), power.get(node["id"], {})) for node in nodes]
+    return [
+        _epoch(node, kind, buffers, accesses.get(entry, {}), power.get(entry, {}))
+        for node, kind, entry in _epoch_nodes(data)
+        if _executed(node)
+    ]
+
+
+def _epoch_nodes(data: Json) -> Iterator[tuple[Json, str, int]]:
+    """Every epoch with its kind and the id under which its cycles are booked.
+
+    4.x nests the epochs of a controller blob inside its node and books the first of them under the blob's own id.
+    """
+    for node in data["graphs"][0]["nodes"]:
+        if _EPOCH.match(node["name"]):
+            yield node, _KINDS[node["mapping"]], node["id"]
+        elif node.get("type") == _BLOB:
+            inner = [part for part in node["subgraph_nodes"] if _EPOCH.match(part["name"])]
+            for place, part in enumerate(inner):
+                kind = _KINDS[part["mapping"]]
+                yield part, "ec" if kind == "hw" else kind, part["id"] if place else node["id"]
 
 
 def _executed(node: Json) -> bool:
@@ -151,8 +170,7 @@ def _node_kind(node: Json) -> str:
     return str(node.get("type") or node.get("description", "").removeprefix("Node kind="))
 
 
-def _epoch(node: Json, buffers: Buffers, pools: dict[str, PoolAccess], power: Json) -> StEpoch:
-    kind = _KINDS[node["mapping"]]
+def _epoch(node: Json, kind: str, buffers: Buffers, pools: dict[str, PoolAccess], power: Json) -> StEpoch:
     epoch = StEpoch(
         id=int(node["name"].removeprefix("epoch_")),
         kind=kind,

@@ -107,6 +107,15 @@ class BoardTime:
     epoch_controller: bool | None = None
     """True when at least one row is an epoch-controller blob; None without rows."""
 
+    @property
+    def counts(self) -> StCounts | None:
+        """Epochs counted in the rows; None without rows, and where a blob hides how many it holds."""
+        if not self.rows or self.epoch_controller:
+            return None
+        kinds = Counter(row.kind for row in self.rows if not row.kind.startswith("extra"))
+        hybrid, software = kinds["HYBRID"], kinds["SW"]
+        return StCounts(kinds.total(), kinds.total() - hybrid - software, 0, hybrid, software)
+
 
 @dataclass(slots=True)
 class StReport:

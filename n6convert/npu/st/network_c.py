@@ -7,7 +7,7 @@ from pathlib import Path
 
 from n6convert.errors import SourceError
 from n6convert.npu.st.facts import StCounts, StEpoch, StReport, count_ops
-from n6convert.npu.st.report import check_version
+from n6convert.npu.st.report import known_core
 from n6convert.npu.st.text import read_lines
 
 __all__ = ["read_network_c"]
@@ -30,13 +30,11 @@ def read_network_c(path: str | Path) -> StReport:
     if not executed or "EpochBlockItems" not in text:
         raise SourceError("no table of epoch blocks in this file", place=path, limit="a network.c written by atonn")
     core, atonn = _CORE.search(text), _ATONN.search(text)
-    if core:
-        check_version(core.group(1), str(path))
     kinds = dict(_KIND.findall(text))
     epochs = [epoch for block in _without_return(executed) for epoch in _epochs(*block, kinds)]
     return StReport(
         sources=(str(path),),
-        core_version=core.group(1) if core else None,
+        core_version=known_core(core.group(1), str(path)) if core else None,
         atonn_version=atonn.group(1) if atonn else None,
         counts=_counts(epochs),
         epochs=epochs,

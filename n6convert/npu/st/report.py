@@ -10,13 +10,16 @@ from n6convert.errors import SourceError
 from n6convert.npu.st.facts import StCounts, StEpoch, StPool, StReport, count_ops
 from n6convert.npu.st.text import complaints, read_lines
 
-__all__ = ["NEWEST_MAJOR", "check_version", "parse_options", "parse_report", "read_text_report"]
+__all__ = ["NEWEST_MAJOR", "known_core", "parse_heading", "parse_options", "parse_report", "read_text_report"]
 
 NEWEST_MAJOR = 4
 """Newest major version of ST Edge AI Core whose formats are known."""
 
+_PACKAGE_MAJOR, _CORE_OF_PACKAGE = 10, 2
+"""X-CUBE-AI 10.0 to 10.2 hold cores 2.0 to 2.2 (SPEC i)."""
 _UNITS = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3}
 _CORE = re.compile(r"ST Edge AI Core v(\d+\.\d+\.\d+(?:-\w+)?)")
+_MODEL = re.compile(r"^\s*(?:Model name -|model_name\s+:)\s*(\S+)")
 _SIZE = r"([\d.,]+)\s+([kMG]?B)"
 _POOL = re.compile(
     rf"^\s*(\w+)\s+\[(0x[0-9A-Fa-f]+) - (0x[0-9A-Fa-f]+)\]:\s+{_SIZE} /\s+{_SIZE}\s+\(.*?-- weights:\s+{_SIZE}"
@@ -31,7 +34,7 @@ _ROW_3X = re.compile(
     r"^\|\s*(?:epoch_(\d+)|epochs\s+(\d+) -> (\d+)|<no executed epochs>)\s*\|\s*(\w+)\s*\|\s*(.*?)\s*\|$"
 )
 _FILES = re.compile(
-    r"(?:-i|-g|--json-quant-file|--(?:load|save)-\w+|--out-dir-prefix|--output-info-file|--network-name)\b"
+    r"(?:-i|-g|--json-quant-file|--(?:load|save)-\w+|--out-dir-prefix|--csv-file|--output-info-file|--network-name)\b"
 )
 
 
@@ -61,13 +64,13 @@ def _normalise(lines: Sequence[str], source: str) -> StReport:
             limit="a line 'ST Edge AI Core v...' as in network_generate_report.txt",
             found=lines[0][:80] if lines else "an empty file",
         )
-    check_version(core, source)
+    core = known_core(core, source)
     counts, epochs = _epochs(lines, source)
     report = StReport(
         sources=(source,),
         core_version=core,
         atonn_version=_first(lines, re.compile(r"^Compiler version:\s*(\S+)")),
-        model_name=_first(lines, re.compile(r"^\s*(?:Model name -|model_name\s+:)\s*(\S+)")),
+        model_name=_first(lines, _MODEL),
         options=parse_options(_first(lines, re.compile(r"^Compiler arguments:\s*(.*)$"))),
         counts=counts,
         epochs=epochs,
@@ -82,12 +85,26 @@ def _normalise(lines: Sequence[str], source: str) -> StReport:
     return report
 
 
-def check_version(core: str, source: str) -> None:
-    """Refuse cores whose formats are unknown.
+def parse_heading(lines: Sequence[str], source: str) -> StReport:
+    """What every log of the tool says before its tables: core, model and multiply-accumulates.
+
+    Raises:
+        SourceError: the log is of a newer core.
+    """
+    core = _first(lines, _CORE)
+    core = known_core(core, source) if core else None
+    name = _first(lines, _MODEL)
+    return StReport(sources=(source,), core_version=core, model_name=name, macc=_macc(lines))
+
+
+def known_core(printed: str, source: str) -> str:
+    """The version of ST Edge AI Core that a header names: "10.0.0-20047" is X-CUBE-AI's for core 2.0.0 (SPEC p.6).
 
     Raises:
         SourceError: the major version is above NEWEST_MAJOR.
     """
+    major, *rest = printed.split(".")
+    core = ".".join([str(_CORE_OF_PACKAGE), *rest]) if int(major) == _PACKAGE_MAJOR else printed
     if int(core.split(".")[0]) > NEWEST_MAJOR:
         raise SourceError(
             "the report was written by a newer ST Edge AI Core than n6convert knows",
@@ -96,6 +113,7 @@ def check_version(core: str, source: str) -> None:
             found=core,
             remedy="update n6convert",
         )
+    return core
 
 
 def _first(lines: Sequence[str], pattern: re.Pattern[str]) -> str | None:

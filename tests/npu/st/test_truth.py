@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from n6convert.npu.st import StReport, read_report
+from n6convert.npu.st import StEpoch, StReport, read_report
 
 KINDS = {"HW": "hw", "EC": "ec", "SW": "sw", "hybrid": "hybrid", "none": "none"}
 
@@ -17,24 +17,32 @@ def _truths(neuralart_dir: Path) -> list[tuple[dict[str, Any], StReport]]:
     pairs = []
     for path in sorted((neuralart_dir / "expected").glob("r*.json")):
         truth = json.loads(path.read_text())
-        pairs.append((truth, read_report(*(neuralart_dir / "reports" / name for name in truth["source_files"]))))
+        files = [_shared(neuralart_dir / "reports" / name) for name in truth["source_files"]]
+        if all(files):
+            pairs.append((truth, read_report(*(path for path in files if path))))
     return pairs
+
+
+def _shared(path: Path) -> Path | None:
+    """The file, packed or not; None where it is not among the material (network.c of ST's own boards)."""
+    packed = path.with_name(path.name + ".gz")
+    return path if path.is_file() else packed if packed.is_file() else None
 
 
 @pytest.fixture(scope="module")
 def pairs(neuralart_dir: Path) -> list[tuple[dict[str, Any], StReport]]:
     found = _truths(neuralart_dir)
-    assert len(found) >= 39
+    assert len(found) >= 52
     return found
 
 
 def test_epochs_and_operators(pairs: list[tuple[dict[str, Any], StReport]]) -> None:
     for truth, report in pairs:
-        counts = report.counts
+        counts = report.counts or (report.board.counts if report.board else None)
         assert counts is not None
         wanted = truth["epochs"]
         assert (counts.total, counts.hw, counts.ec, counts.sw) == (
-            wanted["total"], wanted["hw"], wanted["ec"], wanted["sw"]), truth["id"]  # fmt: skip
+            wanted["total"], wanted["hw"], wanted["ec"] or 0, wanted["sw"]), truth["id"]  # fmt: skip
         if counts.hybrid is not None:
             assert counts.hybrid == wanted["hybrid"], truth["id"]
         assert report.hybrid_ops == truth["hybrid_ops"], truth["id"]
@@ -56,9 +64,18 @@ def test_versions_and_totals(pairs: list[tuple[dict[str, Any], StReport]]) -> No
         assert report.atonn_version == truth["atonn_version"]
         assert report.weights_bytes == totals["weights_bytes"], truth["id"]
         assert report.activations_bytes == totals["activations_bytes"], truth["id"]
-        assert report.max_cycles == totals["max_cycles"], truth["id"]
+        without_first = sum(epoch.max_cycles or 0 for epoch in _booked_under_blob(truth, report))
+        assert (report.max_cycles or 0) - without_first == (totals.get("max_cycles") or 0), truth["id"]
         if totals["macc"] is not None:
             assert report.macc == totals["macc"], truth["id"]
+
+
+def _booked_under_blob(truth: dict[str, Any], report: StReport) -> list[StEpoch]:
+    """First epochs of nested blobs: their cycles lie under the blob's own id, which the normalised truth leaves out."""
+    nested = {entry["id"] for entry in truth.get("per_epoch", ()) if entry["kind"] == "EC" and "nodes" in entry}
+    left_out = {e["id"] for e in truth.get("per_epoch", ()) if e["kind"] == "EC" and e.get("max_cycles") is None}
+    known = any(entry.get("max_cycles") is not None for entry in truth.get("per_epoch", ()))
+    return [epoch for epoch in report.epochs if known and epoch.id in nested & left_out]
 
 
 def test_memory(pairs: list[tuple[dict[str, Any], StReport]]) -> None:
@@ -68,9 +85,10 @@ def test_memory(pairs: list[tuple[dict[str, Any], StReport]]) -> None:
         assert report.pools.keys() == truth["memory"].keys(), truth["id"]
         for name, wanted in truth["memory"].items():
             pool = report.pools[name]
-            found = (pool.used, pool.weights, pool.activations, pool.ranges)
-            assert found == tuple(wanted[key] for key in ("used", "weights", "activations", "ranges")), (
-                truth["id"], name)  # fmt: skip
+            found = (pool.weights, pool.activations, pool.ranges)
+            assert found == tuple(wanted[key] for key in ("weights", "activations", "ranges")), (truth["id"], name)
+            rounded = 0 if wanted["exact"] else 1024
+            assert pool.used == pytest.approx(wanted["used"], rel=0, abs=rounded), (truth["id"], name)
 
 
 def test_options(pairs: list[tuple[dict[str, Any], StReport]]) -> None:
@@ -84,10 +102,14 @@ def test_every_epoch(pairs: list[tuple[dict[str, Any], StReport]]) -> None:
         if truth["id"].startswith("r17"):
             continue
         found = {epoch.id: epoch for epoch in report.epochs}
-        assert found.keys() == {entry["id"] for entry in truth["per_epoch"]}, truth["id"]
-        for wanted in truth["per_epoch"]:
+        entries = truth.get("per_epoch", ())
+        assert found.keys() == {entry["id"] for entry in entries}, truth["id"]
+        left_out = {epoch.id for epoch in _booked_under_blob(truth, report)}
+        for wanted in entries:
             epoch = found[wanted["id"]]
             assert (epoch.kind, list(epoch.nodes)) == (KINDS[wanted["kind"]], wanted["nodes"]), (truth["id"], epoch.id)
+            if epoch.id in left_out or epoch.kind == "none":
+                continue
             assert epoch.max_cycles == wanted.get("max_cycles")
             assert epoch.compute_cycles == wanted.get("compute_cycles")
             pools = {n: [p.reads, p.writes, p.read_cycles, p.write_cycles] for n, p in epoch.pools.items()}
@@ -98,7 +120,7 @@ def test_convolutions(pairs: list[tuple[dict[str, Any], StReport]]) -> None:
     compared = 0
     for truth, report in pairs:
         found = {epoch.id: epoch for epoch in report.epochs}
-        for wanted in truth["per_epoch"]:
+        for wanted in truth.get("per_epoch", ()):
             for conv, expected in zip(found[wanted["id"]].convs, wanted.get("convs", []), strict=False):
                 assert (conv.name, conv.out_channels, conv.kernel, conv.units) == (
                     expected["name"], expected["O"], (expected["kh"], expected["kw"]), expected["ca"])  # fmt: skip
