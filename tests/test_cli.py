@@ -173,7 +173,7 @@ def test_doctor_names_what_is_broken_and_the_remedy(toy: Path, site: Path) -> No
 
 
 def test_help_lists_every_command_without_loading_it() -> None:
-    from n6convert.commands import COMMANDS
+    from n6convert.cli.registry import COMMANDS
 
     code = (
         "import sys; from n6convert.cli import run; run(['--help']);"
@@ -185,7 +185,7 @@ def test_help_lists_every_command_without_loading_it() -> None:
 
 
 def test_every_lazy_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    from n6convert.commands import COMMANDS
+    from n6convert.cli.registry import COMMANDS
 
     for name in COMMANDS:
         assert run([name, "--help"]) == 0, name

@@ -1,5 +1,6 @@
-"""Inputs and outputs of the INT8 model, for generated C."""
+"""Inputs and outputs of the INT8 model, and words that may stand in generated C."""
 
+from n6convert.escaping import c_comment, c_identifier, c_string
 from n6convert.package.ports import Port
 
-__all__ = ["Port"]
+__all__ = ["Port", "c_comment", "c_identifier", "c_string"]

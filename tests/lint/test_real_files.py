@@ -12,9 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from n6convert.cli.lint import register
 from n6convert.errors import GraphError, RecipeError, SourceError
 from n6convert.lint import lint
-from n6convert.lint.cli import register
 from n6convert.lint.prepare import load_model
 from n6convert.lint.rules_scales import measured
 

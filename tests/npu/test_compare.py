@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from n6convert.cli.compare import compare_model, register, show, target_of
 from n6convert.errors import SourceError
 from n6convert.npu.compare import Line
 from n6convert.npu.st import read_report
 from n6convert.npu.st.command import generate_command
-from n6convert.npu.st_cli import compare_model, register, show, target_of
 
 R10 = "reports/r10_mobilenet_v2_224_int8"
 R11 = "reports/r11_yolov8n_micro_224_int8"

@@ -13,14 +13,14 @@ from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
+from n6convert.cli.estimate import register
+from n6convert.cli.tables import print_estimate, print_explanation
 from n6convert.errors import N6ConvertError, RecipeError, UsageError
 from n6convert.npu import estimate, explain, operator_table
-from n6convert.npu.cli import register
 from n6convert.npu.ir import Where
 from n6convert.npu.rules import known_operators
 from n6convert.npu.rules.limits import VERSIONS
 from n6convert.npu.synthetic import QdqBuilder, attention_encoder
-from n6convert.npu.terminal import print_estimate, print_explanation
 
 _RUNNER = CliRunner()
 

@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from n6convert.cli.quantize import register
 from n6convert.numerics import LIMIT_DB
 from n6convert.quantization import QuantizationConfig, quantize, quantizer
-from n6convert.quantization.cli import register
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare import prepare

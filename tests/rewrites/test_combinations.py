@@ -31,7 +31,7 @@ def test_every_combination_leaves_less_software(model):
 def test_on_the_command_line(model, tmp_path):
     import typer
 
-    from n6convert.npu.cli import register
+    from n6convert.cli.estimate import register
 
     ir.save(model, tmp_path / "bert.onnx")
     app = typer.Typer()

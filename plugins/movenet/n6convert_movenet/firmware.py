@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from n6convert.escaping import c_identifier
 from n6convert.plugin import Firmware
+from n6convert.plugin.firmware import c_identifier
 
 if TYPE_CHECKING:
     from n6convert.plugin.firmware import Port

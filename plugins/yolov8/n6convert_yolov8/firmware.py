@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from n6convert.escaping import c_string
 from n6convert.plugin import Firmware
+from n6convert.plugin.firmware import c_string
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.head import KINDS
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from n6convert.commands import LazyGroup
+from n6convert.cli.registry import LazyGroup
 from n6convert.errors import N6ConvertError, UsageError
 
 __all__ = ["app", "main", "run"]
@@ -72,8 +72,8 @@ def convert(
 ) -> None:
     """Convert a model (the default command)."""
     from n6convert.api import convert_draft, make_draft
+    from n6convert.cli.console import print_result, progress_on_stderr
     from n6convert.recipes_io import parse_setting
-    from n6convert.view import print_result, progress_on_stderr
 
     draft = make_draft(model)
     options: dict[str, tuple[tuple[str, ...], Any]] = {
@@ -103,8 +103,8 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     """List the models that are installed, and what is wrong with those that cannot run."""
     from dataclasses import asdict
 
+    from n6convert.cli.console import print_models
     from n6convert.registry import list_models
-    from n6convert.view import print_models
 
     found = list_models()
     if as_json:
@@ -136,8 +136,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     """Show what is installed, which models would run, and the command that mends what is missing."""
     from dataclasses import asdict
 
+    from n6convert.cli.console import print_checks
     from n6convert.doctor import examine
-    from n6convert.view import print_checks
 
     checks = examine()
     if as_json:

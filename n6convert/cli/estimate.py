@@ -48,7 +48,7 @@ def _estimate(
         return
     from rich.console import Console
 
-    from n6convert.npu.terminal import print_estimate
+    from n6convert.cli.tables import print_estimate
 
     print_estimate(found, Console())
 
@@ -111,7 +111,7 @@ def _explain(
         return
     from rich.console import Console
 
-    from n6convert.npu.terminal import print_explanation
+    from n6convert.cli.tables import print_explanation
 
     print_explanation(found, Console())
 

@@ -37,10 +37,10 @@ def _quantize(
     force: Annotated[bool, typer.Option("--force", help="replace files of yours under the outputs' names")] = False,
 ) -> None:
     """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
+    from n6convert.cli.console import progress_on_stderr
     from n6convert.graph.io import save
     from n6convert.outputs import MODEL, RANGES, refuse_loss
     from n6convert.quantization import ranges_io
-    from n6convert.view import progress_on_stderr
 
     path = output or file.with_suffix(".int8.onnx")
     inputs = [file, *(Path(given) for given in (calibration, ranges) if given)]
@@ -70,10 +70,10 @@ def _debug(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
     """Show where INT8 loses accuracy: the worst tensors, alone and left out, with cause and remedy."""
+    from n6convert.cli.console import progress_on_stderr
     from n6convert.quantization.judge import Judge
     from n6convert.quantization.prepare import prepare
     from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
-    from n6convert.view import progress_on_stderr
 
     extra = [*(settings or []), f"calibration.samples={samples}"]
     with progress_on_stderr(quiet=as_json) as progress:

@@ -12,19 +12,19 @@ __all__ = ["COMMANDS", "LazyGroup"]
 
 #: command -> module whose ``register(app)`` adds it, and the sentence for ``--help``
 COMMANDS: dict[str, tuple[str, str]] = {
-    "diff": ("n6convert.report.cli", "What changed between two runs."),
-    "fit": ("n6convert.fit.cli", "Do several converted models fit one board together?"),
-    "new-plugin": ("n6convert.scaffold.cli", "Write a working plugin distribution to start from."),
-    "report": ("n6convert.report.cli", "Draw report.html again for a run of any age."),
-    "sweep": ("n6convert.sweep.cli", "Convert a model over a grid of choices and draw the Pareto front."),
-    "compare": ("n6convert.npu.st_cli", "Hold the prediction for a model against ST's report of it."),
-    "compile": ("n6convert.npu.st_cli", "Compile a package with ST Edge AI and compare its report."),
-    "estimate": ("n6convert.npu.cli", "Predict placement, time and memory of a quantized model."),
-    "explain": ("n6convert.npu.cli", "Say what decides where an operator runs."),
-    "quantize": ("n6convert.quantization.cli", "Turn a float ONNX file into INT8 QDQ as the NPU takes it."),
-    "debug": ("n6convert.quantization.cli", "Show where INT8 loses accuracy, tensor by tensor."),
-    "rewrite": ("n6convert.rewrites.cli", "Rewrite a float ONNX file so that its operators stay on the NPU."),
-    "lint": ("n6convert.lint.cli", "Say what ST Edge AI would refuse, or run in float or on the CPU."),
+    "diff": ("n6convert.cli.report", "What changed between two runs."),
+    "fit": ("n6convert.cli.fit", "Do several converted models fit one board together?"),
+    "new-plugin": ("n6convert.cli.new_plugin", "Write a working plugin distribution to start from."),
+    "report": ("n6convert.cli.report", "Draw report.html again for a run of any age."),
+    "sweep": ("n6convert.cli.sweep", "Convert a model over a grid of choices and draw the Pareto front."),
+    "compare": ("n6convert.cli.compare", "Hold the prediction for a model against ST's report of it."),
+    "compile": ("n6convert.cli.compare", "Compile a package with ST Edge AI and compare its report."),
+    "estimate": ("n6convert.cli.estimate", "Predict placement, time and memory of a quantized model."),
+    "explain": ("n6convert.cli.estimate", "Say what decides where an operator runs."),
+    "quantize": ("n6convert.cli.quantize", "Turn a float ONNX file into INT8 QDQ as the NPU takes it."),
+    "debug": ("n6convert.cli.quantize", "Show where INT8 loses accuracy, tensor by tensor."),
+    "rewrite": ("n6convert.cli.rewrite", "Rewrite a float ONNX file so that its operators stay on the NPU."),
+    "lint": ("n6convert.cli.lint", "Say what ST Edge AI would refuse, or run in float or on the CPU."),
 }
 
 
