@@ -12,6 +12,7 @@ from n6convert.rewrites.centre_keys import CentreKeys
 from n6convert.rewrites.centring_into_weights import CentringIntoWeights
 from n6convert.rewrites.channel_pad import ChannelPadToConv
 from n6convert.rewrites.channel_shuffle_to_conv import ChannelShuffleToConv
+from n6convert.rewrites.comparison_to_activation import ComparisonToActivation
 from n6convert.rewrites.concat_conv_split import ConcatConvSplit
 from n6convert.rewrites.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.concat_off_batch import ConcatOffBatch
@@ -87,6 +88,7 @@ def all_rules() -> list[Rewrite[Any]]:
         ColumnToMean(),
         LayerNormDecompose(),
         ActivationForms(),
+        ComparisonToActivation(),
         WhereToProduct(),
         ExpandToBroadcast(),
         MaxMin(),
