@@ -48,12 +48,15 @@ _MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squee
 _STEP = 1 / 256
 #: what differences of any other output are measured by at the least
 _LEAST = 1e-12
+_PROVIDERS = ["CPUExecutionProvider"]
 #: dB that no ratio of energies exceeds on either side, so that every figure is finite
 LIMIT_DB = 300.0
 
 
 class Session:
     """An onnxruntime CPU session over a model, by output name.
+
+    INT8 graphs are computed in integers, the same on every CPU (see :mod:`n6convert.integer_kernels`).
 
     Args:
         model: a model in memory or the path of an ONNX file.
@@ -195,9 +198,26 @@ def _open(
     import onnx_ir as ir
     import onnxruntime as ort
 
-    providers = ["CPUExecutionProvider"]
-    if not isinstance(model, ir.Model):
-        return ort.InferenceSession(str(model), options, providers), []
+    from n6convert.integer_kernels import QDQ_OPTIMIZERS, is_quantized, with_integer_kernels
+
+    # or signed weights that are left saturate at 16 bits on x86 without VNNI
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    held = model if isinstance(model, ir.Model) else ir.load(model)
+    quantized = is_quantized(held)
+    if not quantized and not isinstance(model, ir.Model):
+        return ort.InferenceSession(str(model), options, _PROVIDERS), []
+    graph, lent = _lent(with_integer_kernels(held) if quantized else held, options)
+    without = list(QDQ_OPTIMIZERS) if quantized else []
+    session = ort.InferenceSession(
+        ir.to_proto(graph).SerializeToString(), options, _PROVIDERS, disabled_optimizers=without
+    )
+    return session, list(lent.values())
+
+
+def _lent(model: ir.Model, options: onnxruntime.SessionOptions) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
+    """The model without its weights where these are large, and what the session is to borrow instead, by name."""
+    import onnx_ir as ir
+
     tensors = [v.const_value for g in model.graphs() for v in g.initializers.values() if v.const_value is not None]
     size = sum(t.nbytes for t in tensors)
     lent: dict[str, onnxruntime.OrtValue] = {}
@@ -208,7 +228,7 @@ def _open(
             options.add_initializer(name, value)  # what the session computes with, or it would copy
     if size >= _NOT_REORDERED_FROM:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers), list(lent.values())
+    return model, lent
 
 
 def _lend(model: ir.Model) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
