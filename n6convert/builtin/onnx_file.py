@@ -208,14 +208,14 @@ class OnnxFile(ModelPlugin):
 
 def _read(path: Path, scratch: Path, dequantize: bool) -> tuple[ir.Model, dict[str, tuple[float, float]]]:
     """The model, and (mean, std) in pixel units of inputs that were quantized."""
+    from n6convert.graph.io import load
     from n6convert.importers import float_inputs, import_tensorflow, tensorflow_kind
-    from n6convert.lint.prepare import load_model
 
     kind = tensorflow_kind(path)
     if kind is None:
         if path.is_dir():
             raise SourceError("the folder is no SavedModel", place=path, limit="a folder with saved_model.pb")
-        return load_model(path), {}
+        return load(path), {}
     model = import_tensorflow(path, scratch, dequantize=dequantize and kind == "tflite")
     if kind == "tflite" and not dequantize and any(n.op_type == "QuantizeLinear" for n in model.graph):
         raise SourceError(

@@ -18,6 +18,7 @@ import typer
 
 from n6convert.cli.registry import LazyGroup
 from n6convert.errors import N6ConvertError, UsageError
+from n6convert.logs import quiet_libraries
 
 __all__ = ["app", "main", "run"]
 
@@ -38,8 +39,9 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     args = [word for word in arguments if word != "--debug"]
     try:
-        args = _with_default_command(args)
-        code = typer.main.get_command(app).main(args, prog_name="n6convert", standalone_mode=False)
+        with quiet_libraries(debug=debug):
+            args = _with_default_command(args)
+            code = typer.main.get_command(app).main(args, prog_name="n6convert", standalone_mode=False)
         sys.stdout.flush()
         if code == _INTERRUPTED:
             print("interrupted; finished stages are kept, run again to go on", file=sys.stderr)

@@ -54,10 +54,10 @@ def _estimate(
 
 
 def _compare_combinations(model: Path, target: Target, as_json: bool) -> None:
-    from n6convert.lint.prepare import load_model
+    from n6convert.graph.io import load
     from n6convert.rewrites.combinations import compare_combinations
 
-    rows = compare_combinations(load_model(model), target)
+    rows = compare_combinations(load(model), target)
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return

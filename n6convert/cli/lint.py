@@ -29,13 +29,12 @@ def _lint(
 ) -> None:
     """Say what ST Edge AI would refuse, or run in float or on the CPU, and what to do about it."""
     from n6convert.errors import UsageError
-    from n6convert.lint import Severity, lint
-    from n6convert.lint.prepare import load_model
+    from n6convert.lint import Severity
 
     order = [str(s) for s in Severity]
     if minimum not in order:
         raise UsageError("unknown severity", found=minimum, limit=", ".join(order))
-    findings = lint(load_model(file), target)
+    findings = _findings(file, target)
     shown = [f for f in findings if order.index(f.severity) <= order.index(minimum)]
     if as_json:
         typer.echo(json.dumps([f.as_dict() for f in shown], indent=2))
@@ -43,6 +42,16 @@ def _lint(
         _print(shown, findings, file)
     if any(f.severity is Severity.ERROR for f in findings):
         raise typer.Exit(1)
+
+
+def _findings(file: Path, target: str | None) -> list[Finding]:
+    """What keeps the file from being read as a model; when nothing does, the limits that it breaks."""
+    from n6convert.graph.io import faults, model_of, parse
+    from n6convert.lint import finding_of, lint
+
+    message = parse(file)
+    found = faults(message, file)
+    return [finding_of(fault) for fault in found] if found else lint(model_of(message, file), target)
 
 
 def _print(shown: list[Finding], findings: list[Finding], file: Path) -> None:

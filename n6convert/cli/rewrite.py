@@ -89,10 +89,10 @@ def _names(text: str) -> list[str]:
 
 
 def _load(path: Path) -> ir.Model:
-    from n6convert.lint.prepare import load_model
+    from n6convert.graph.io import load
     from n6convert.opset import upgrade_opset
 
-    return upgrade_opset(load_model(path), path)
+    return upgrade_opset(load(path), path)
 
 
 def _feeds(graph: ir.Model, model: Path, source: Path | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-__all__ = ["Finding", "Limit", "Severity", "limits", "lint"]
+    from n6convert.graph.fault import Fault
+
+__all__ = ["Finding", "Limit", "Severity", "finding_of", "limits", "lint"]
+
+
+def finding_of(fault: Fault) -> Finding:
+    """A reason to refuse the file, as a finding: nothing else can be said about such a model."""
+    limit = fault.problem if fault.limit is None else f"{fault.problem}; allowed: {fault.limit}"
+    found = fault.found or fault.problem
+    evidence = "the ONNX specification"
+    return Finding(fault.rule, Severity.ERROR, fault.node, fault.tensor, limit, found, fault.remedy, evidence)
 
 
 def lint(

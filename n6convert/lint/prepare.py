@@ -1,43 +1,14 @@
-"""From a model or a file to a :class:`View`, refusing what is malformed."""
+"""From a model to a :class:`View`, refusing what is malformed."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnx_ir as ir
 
-from n6convert.errors import GraphError, SourceError
-from n6convert.graph.io import hold_weights
+from n6convert.errors import GraphError
 from n6convert.lint.view import View
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
-__all__ = ["infer_shapes", "load_model", "prepare"]
-
-
-def load_model(path: str | Path) -> ir.Model:
-    """Read an ONNX file, external data left on disk until needed.
-
-    Raises:
-        SourceError: no such file.
-        GraphError: not an ONNX file, truncated, or its external data are missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise SourceError("the ONNX file does not exist", place=path)
-    try:
-        model = ir.load(path)
-    except Exception as error:  # protobuf, onnx and onnx-ir raise unrelated types for damaged files
-        raise GraphError(
-            "the file is not a readable ONNX model",
-            place=path,
-            found=_reason(error),
-            remedy="export it again; a download may be truncated or a Git LFS pointer",
-        ) from error
-    if not len(model.graph) and not model.graph.outputs:
-        raise GraphError("the file holds no graph", place=path, remedy="is this really an ONNX file?")
-    _check_external(model, path)
-    hold_weights(model, path.parent)
-    return model
+__all__ = ["infer_shapes", "prepare"]
 
 
 def prepare(model: ir.Model, target: str | None) -> View:
@@ -100,22 +71,6 @@ def _check_wiring(model: ir.Model) -> None:
             raise GraphError("a graph output is produced by no node", found=output.name)
     if not graph.outputs:
         raise GraphError("the graph has no outputs")
-
-
-def _check_external(model: ir.Model, path: Path) -> None:
-    for name, value in model.graph.initializers.items():
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor):
-            file = Path(tensor.path)
-            size = file.stat().st_size if file.is_file() else -1
-            if size < (tensor.offset or 0) + (tensor.length or 0):
-                raise GraphError(
-                    "external weights are missing or truncated",
-                    place=f"{path}, initializer {name}",
-                    found="no file" if size < 0 else f"{size} bytes",
-                    limit=file,
-                    remedy="keep the .data file next to the .onnx file",
-                )
 
 
 def _reason(error: Exception) -> str:

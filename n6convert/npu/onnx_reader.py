@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n6convert.errors import GraphError, SourceError
+from n6convert.errors import GraphError
 from n6convert.npu.graph import Graph, Node, in_execution_order
 from n6convert.npu.ir import Tensor
 from n6convert.npu.quantized import absorb, fold_constants, unpack_qoperators
@@ -51,22 +51,13 @@ def read_onnx(path: Path) -> Graph:
         SourceError: no such file.
         GraphError: not an ONNX model, damaged, not static, or its external data are missing.
     """
-    import onnx
+    from n6convert.graph.io import read
 
-    if not path.is_file():
-        remedy = "give the file in it: *.onnx or *.tflite" if path.is_dir() else None
-        raise SourceError("no such model file", place=path, found="a folder" if remedy else None, remedy=remedy)
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf and onnx raise unrelated types, by the file's suffix
-        raise GraphError("not an ONNX model, or a damaged one", place=path, found=str(error)[:200]) from error
-    _check_external(model, path.parent)
-    return read_proto(model, path.stem)
+    return read_proto(read(path, longest=_VALUE_LIMIT * 8), path.stem)
 
 
 def read_proto(model: onnx.ModelProto, name: str = "") -> Graph:
     """The same for a model in memory."""
-    model = _inlined(model)
     tensors, values = _constants(model.graph)
     inputs = _inputs(model.graph, tensors)
     nodes = in_execution_order(list(_nodes(model.graph, tensors, values)), ["", *tensors])
@@ -86,43 +77,6 @@ def read_proto(model: onnx.ModelProto, name: str = "") -> Graph:
     graph.prune()
     graph.check()
     return graph
-
-
-def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    if not len(model.functions):
-        return model
-    from onnx import inliner
-
-    try:
-        return inliner.inline_local_functions(model)
-    except Exception as error:  # onnx raises its own C++ exception types here
-        raise GraphError("the model's local functions cannot be expanded", found=str(error)[:200]) from error
-
-
-def _check_external(model: onnx.ModelProto, folder: Path) -> None:
-    for init in model.graph.initializer:
-        if init.data_location != 1:
-            continue
-        location = next((entry.value for entry in init.external_data if entry.key == "location"), "")
-        if not location or not (folder / location).is_file():
-            raise GraphError(
-                "the model's external weights are missing",
-                place=init.name,
-                found=location or "no location",
-                remedy="put the data file beside the model",
-            )
-        if _count(init) <= _VALUE_LIMIT:
-            _load_external(init, folder)
-
-
-def _load_external(init: onnx.TensorProto, folder: Path) -> None:
-    from onnx import external_data_helper
-
-    try:
-        external_data_helper.load_external_data_for_tensor(init, str(folder))
-    except Exception as error:  # onnx raises several kinds for a short, foreign or forbidden file
-        raise GraphError("an external constant cannot be read", place=init.name, found=str(error)[:200]) from error
-    init.data_location = 0  # type: ignore[assignment]
 
 
 def _count(proto: onnx.TensorProto) -> float:

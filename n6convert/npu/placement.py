@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,12 +80,25 @@ def _read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
             return read_tflite(path)
         return read_onnx(path)
     if type(model).__name__ == "ModelProto":
-        return read_proto(model)  # type: ignore[arg-type]
+        return read_proto(_without_functions(model))  # type: ignore[arg-type]
     import onnx_ir
 
     if isinstance(model, onnx_ir.Model):
         return read_proto(onnx_ir.to_proto(model))
     raise GraphError("not a model", found=type(model).__name__, limit="a path, an onnx.ModelProto or an onnx_ir.Model")
+
+
+def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    from n6convert.graph.io import expand_functions
+    from n6convert.graph.structure import count_faults
+
+    if not model.functions:
+        return model
+    copy = type(model)()
+    copy.CopyFrom(model)
+    for fault in chain(count_faults(copy), expand_functions(copy)):
+        raise fault.error()
+    return copy
 
 
 def place(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n6convert.errors import GraphError, SourceError
+from n6convert.errors import GraphError
+from n6convert.graph.io import refuse_no_file
 from n6convert.npu.flatbuffer import Table, root
 from n6convert.npu.ir import Tensor
 
@@ -88,8 +89,7 @@ def read_tables(path: Path) -> TFLiteFile:
         SourceError: no such file.
         GraphError: not a TFLite file, or a damaged one.
     """
-    if not path.is_file():
-        raise SourceError("no such model file", place=path)
+    refuse_no_file(path)
     model = root(path.read_bytes(), _IDENTIFIER)
     subgraph = next(model.tables(2), None)
     if subgraph is None:

@@ -158,18 +158,18 @@ def test_channels_that_do_not_fit_their_weights_are_refused() -> None:
 
 
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no such model file"):
+    with pytest.raises(SourceError, match="does not exist"):
         read(tmp_path / "absent.onnx")
-    with pytest.raises(SourceError, match="no such model file"):
+    with pytest.raises(SourceError, match="does not exist"):
         read(tmp_path / "absent.tflite")
     with pytest.raises(SourceError, match="give the file in it"):
         read(tmp_path)
     (tmp_path / "report.json").write_text('{"schema_version": "1.0"}')
-    with pytest.raises(GraphError, match="not an ONNX model"):
+    with pytest.raises(SourceError, match="not a readable ONNX model"):
         read(tmp_path / "report.json")
     text = tmp_path / "text.onnx"
     text.write_text("this is no model")
-    with pytest.raises(GraphError):
+    with pytest.raises(SourceError):
         read(text)
     foreign = tmp_path / "foreign.tflite"
     foreign.write_bytes(b"\x00" * 64)
@@ -192,7 +192,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     data = _model().SerializeToString()
     path = tmp_path / "cut.onnx"
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(GraphError):
+    with pytest.raises((GraphError, SourceError)):
         read(path)
 
 

@@ -203,13 +203,13 @@ def test_a_damaged_sample_is_named_with_its_input() -> None:
 def test_large_models_go_through_files(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """The path that models over 2 GB take, at a limit that a small one reaches."""
     from n6convert import numerics
-    from n6convert.quantization import cli
+    from n6convert.graph import io
 
     monkeypatch.setattr(numerics, "_LENT_FROM", 256)
     monkeypatch.setattr(numerics, "_NOT_REORDERED_FROM", 256)
-    monkeypatch.setattr(cli, "_EXTERNAL_DATA_ABOVE", 256)
+    monkeypatch.setattr(io, "BESIDE_FROM", 256)
     result = quantize(cnn(), feeds((1, 3, 16, 16)))
-    cli._save(result, tmp_path / "net.int8.onnx")
+    io.save(result.model, tmp_path / "net.int8.onnx")
     assert (tmp_path / "net.int8.onnx.data").is_file()
     sample = next(iter(feeds((1, 3, 16, 16), seed=2)()))
     stored, kept = run_model(tmp_path / "net.int8.onnx", sample), run_model(result.model, sample)

@@ -44,7 +44,7 @@ def test_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.onnx"], "the ONNX file does not exist"),
+        (["missing.onnx"], "the file does not exist"),
         ([], "which model"),
         (["FILE", "--rules", "nonsense"], "no such rewrite"),
         (["FILE", "--combination", "E"], "--combination"),

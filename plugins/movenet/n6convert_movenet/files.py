@@ -16,11 +16,11 @@ def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
     """The file's float graph as it is, decoding tail and all.
 
     Raises:
-        SourceError: the file is damaged or of another kind.
-        GraphError: it holds TensorFlow operators that have no ONNX form.
+        SourceError: the file is of another kind.
+        GraphError: it is damaged, or holds TensorFlow operators that have no ONNX form.
         ToolError: TensorFlow or tf2onnx is missing or failed.
     """
-    from n6convert.plugin.graphs import import_tensorflow, tensorflow_kind
+    from n6convert.plugin.graphs import import_tensorflow, load_onnx, tensorflow_kind
 
     kind = tensorflow_kind(path)
     if kind is not None:
@@ -33,7 +33,4 @@ def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
             limit="a SavedModel folder, or a .keras, .h5, .tflite or .onnx file",
             found="a folder without saved_model.pb" if path.is_dir() else path.suffix or "a file without ending",
         )
-    try:
-        return ir.load(path)
-    except Exception as error:  # protobuf and onnx raise several unrelated types
-        raise SourceError("the ONNX file cannot be read", place=path, found=str(error)[:200]) from error
+    return load_onnx(path)

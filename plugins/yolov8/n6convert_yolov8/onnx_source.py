@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from n6convert.plugin import SourceError
-from n6convert.plugin.graphs import max_relative_difference, run_model
+from n6convert.plugin.graphs import load_onnx, max_relative_difference, run_model
 from n6convert.plugin.samples import dead_leaves
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.decode import decode_head
@@ -29,7 +29,7 @@ from n6convert_yolov8.network import build_network
 from n6convert_yolov8.parameters import Parameters
 from n6convert_yolov8.recover import HeadEnds, Unknown, head_ends, recover
 
-__all__ = ["ForeignNetwork", "load_onnx"]
+__all__ = ["ForeignNetwork", "load_float"]
 
 #: largest difference of scores and visibilities, which come straight from convolutions
 _TOLERANCE = 1e-3
@@ -54,7 +54,7 @@ class ForeignNetwork:
     """
 
     def __init__(self, path: Path, pose: bool) -> None:
-        self.model = load_onnx(path)
+        self.model = load_float(path)
         self._input, self._channels_last = _image_input(self.model, path)
         shape = self._input.shape.numpy() if self._input.shape is not None else ()
         self.size = (shape[1], shape[2]) if self._channels_last else (shape[2], shape[3])
@@ -106,22 +106,17 @@ class ForeignNetwork:
         return max_relative_difference(theirs[0], ours[0]), max_relative_difference(theirs[1], ours[1])
 
 
-def load_onnx(path: Path) -> ir.Model:
-    """Read an ONNX file.
+def load_float(path: Path) -> ir.Model:
+    """Read a float ONNX file.
 
     Raises:
-        SourceError: damaged, or without a graph.
+        GraphError: damaged, or without a graph.
+        SourceError: quantized already.
     """
-    try:
-        model = ir.load(path)
-    except Exception as error:  # protobuf and onnx-ir raise unrelated types on damaged files
-        found = f"{type(error).__name__}: {str(error)[:160]}"
-        raise SourceError("the .onnx file is truncated, damaged or of another kind", place=path, found=found) from error
+    model = load_onnx(path)
     kinds = {node.op_type for node in model.graph}
     if kinds & {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}:
         raise SourceError("the .onnx file is quantized already", place=path, remedy="give the float model it came from")
-    if not kinds:
-        raise SourceError("the .onnx file holds no graph", place=path)
     return ShapeInferencePass()(model).model
 
 

@@ -137,7 +137,7 @@ def test_odd_front_is_named(tmp_path: Path) -> None:
     ("name", "content", "problem"),
     [
         ("weights.pt", b"PK\x03\x04", "cannot be read from this"),
-        ("weights.onnx", b"not a protobuf", "the ONNX file cannot be read"),
+        ("weights.onnx", b"not a protobuf", "not a readable ONNX model"),
         ("weights.tflite", b"not a flatbuffer at all", "not a TFLite model"),
     ],
 )

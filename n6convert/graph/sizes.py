@@ -1,0 +1,103 @@
+"""Sizes of a graph's tensors, before any of them is allocated."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from n6convert.graph.fault import Fault, shortened
+from n6convert.graph.signatures import opset_of
+from n6convert.graph.tensors import MAX_ELEMENTS
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["MAX_INTEGERS", "input_faults", "open_unknown_sizes", "size_faults"]
+
+#: a list of integers that nodes compute: shapes and indices. ONNX's inference holds them one object each
+MAX_INTEGERS = 1 << 20
+_INTEGERS = (6, 7)
+#: weights up to this size go along where shapes are inferred: they may be shapes themselves
+_ALONG = 4096
+_REMEDY = "export the model again with its real, static input shape"
+
+
+def open_unknown_sizes(graph: onnx.GraphProto) -> None:
+    """Input sizes of 0 and -1, with which old exporters say "unknown", as what the format has for that; in place."""
+    for info in graph.input:
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value in (0, -1):
+                dim.ClearField("value")
+
+
+def input_faults(graph: onnx.GraphProto) -> Iterator[Fault]:
+    """Inputs of an impossible size."""
+    for info in graph.input:
+        yield from _impossible(info)
+
+
+def size_faults(model: onnx.ModelProto) -> Iterator[Fault]:
+    """Operators that do not take what they are given, and tensors of an impossible size, as ONNX infers them."""
+    import onnx
+
+    if model.opset_import and opset_of(model) > onnx.defs.onnx_opset_version():
+        return
+    skeleton = _skeleton(model)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True)
+    except Exception as error:  # InferenceError and the C++ exceptions beside it
+        yield _refusal(str(error), model.graph)
+        return
+    stack = [inferred.graph]
+    while stack:
+        graph = stack.pop()
+        for info in (*graph.value_info, *graph.output):
+            yield from _impossible(info)
+        stack.extend(a.g for node in graph.node for a in node.attribute if a.type == 5)
+
+
+def _impossible(info: onnx.ValueInfoProto) -> Iterator[Fault]:
+    kind = info.type.tensor_type
+    dims = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+    known = [size for size in dims if size is not None]
+    count = math.prod(known)
+    listed = kind.elem_type in _INTEGERS and len(dims) == 1
+    limit = MAX_INTEGERS if listed else MAX_ELEMENTS
+    if any(size < 0 or size > MAX_ELEMENTS for size in known) or count > limit or len(dims) > 32:
+        found = "shape " + shortened(str(["?" if size is None else size for size in dims]).replace("'", ""))
+        yield Fault(
+            "tensor-size", "a tensor has an impossible size", None, info.name, f"{limit:,} elements", found, _REMEDY
+        )
+
+
+def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without its large weights, which become inputs, and without what the file says about inner tensors."""
+    import onnx
+
+    graph = onnx.GraphProto(name=model.graph.name or "graph")
+    given = {info.name for info in model.graph.input}
+    graph.input.extend(model.graph.input)
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _ALONG and tensor.data_location != 1:
+            graph.initializer.append(tensor)
+        elif tensor.name not in given:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    graph.node.extend(model.graph.node)
+    graph.output.extend(onnx.ValueInfoProto(name=info.name) for info in model.graph.output)
+    return onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import, graph=graph)
+
+
+_PLACE = re.compile(r"\(op_type:(?P<op>[^,)]*)(?:, node name: (?P<name>.*?))?\): (?P<why>.*)", re.DOTALL)
+
+
+def _refusal(message: str, graph: onnx.GraphProto) -> Fault:
+    hit = _PLACE.search(message)
+    why = (hit["why"] if hit else message).replace("[ShapeInferenceError]", "").replace("[TypeInferenceError]", "")
+    node = f"{shortened(hit['name'] or 'without name')} ({hit['op']})" if hit else None
+    line = next((text.strip() for text in why.splitlines() if text.strip()), "no reason given")
+    return Fault(
+        "shape-inference", "an operator does not take what it is given", node, found=shortened(line),
+        remedy="export the model again; onnx.shape_inference refuses this one",
+    )  # fmt: skip
