@@ -25,9 +25,9 @@ def errors(path: Path, target: str | None = None) -> set[str]:
 
 def test_files_that_st_compiled_have_no_refusal(neuralart_dir: Path, data_dir: Path) -> None:
     reports = neuralart_dir / "reports"
-    assert errors(reports / "r10_mobilenet_v2_224_int8" / "mobilenet_v2_224_int8.onnx", "@4.0") == set()
-    assert errors(reports / "r09_peleab_history" / "mobilefacenet__PerChannel_quant.onnx", "@2.2") == set()
-    assert errors(data_dir / "weights" / "yolo26_pose_256_qdq_int8.onnx", "@4.0") == set()
+    assert errors(reports / "r10_mobilenet_v2_224_int8" / "mobilenet_v2_224_int8.onnx", "stm32n6570-dk@4.0") == set()
+    assert errors(reports / "r09_peleab_history" / "mobilefacenet__PerChannel_quant.onnx", "stm32n6570-dk@2.2") == set()
+    assert errors(data_dir / "weights" / "yolo26_pose_256_qdq_int8.onnx", "stm32n6570-dk@4.0") == set()
 
 
 def test_unquantized_mean_of_r10_is_the_only_island(neuralart_dir: Path) -> None:
@@ -113,7 +113,7 @@ def test_command_line(tmp_path: Path) -> None:
     body = '<ir_version: 10, opset_import: ["" : 17]> g (float[2,64] x) => (float[2,64] y) { y = Relu (x) }'
     onnx.save(onnx.parser.parse_model(body), tmp_path / "bad.onnx")
     onnx.save(onnx.parser.parse_model(body.replace("2,", "1,").replace("10", "8")), tmp_path / "good.onnx")
-    bad = CliRunner().invoke(app, ["lint", str(tmp_path / "bad.onnx"), "--target", "@2.1"])
+    bad = CliRunner().invoke(app, ["lint", str(tmp_path / "bad.onnx"), "--target", "stm32n6570-dk@2.1"])
     assert bad.exit_code == 1
     assert "ir-version" in bad.output and "remedy" in bad.output
     assert CliRunner().invoke(app, ["lint", str(tmp_path / "good.onnx")]).exit_code == 0
