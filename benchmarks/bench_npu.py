@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from npu_cases import NEURALART, Measured, Reported, measured_rows, reported
+from npu_cases import NEURALART, Reported, reported
+from npu_measurements import Measured, load, measured_rows
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from n6convert.npu import estimate
 from n6convert.npu.costs import Costs, cost
 from n6convert.npu.ir import PlacementReport, Schedule
 from n6convert.npu.placement import place, read, report
@@ -57,7 +59,7 @@ def percent(value: float | None) -> str:
 
 def compare_report(case: Reported) -> dict[str, Any]:
     target = load_target(case.target, pools=case.pools).with_epoch_controller(case.controller)
-    model = case.model if isinstance(case.model, Path) else case.model()
+    model = load(case.model)
     found = predict(model, target, case.allocate_io)
     truth, costs = case.truth, found.costs
     hardware = [epoch for epoch in truth.get("per_epoch", ()) if epoch["kind"] in {"HW", "EC"}]
@@ -153,8 +155,7 @@ class Timed:
 
 def time_case(case: Measured) -> Timed:
     target = load_target(case.target).with_epoch_controller(case.controller)
-    model = case.source if isinstance(case.source, Path) else case.source()
-    costs = predict(model, target).costs
+    costs = estimate(load(case.source), target).costs
     latency, memory = costs.latency, costs.memory
     return Timed(
         case,

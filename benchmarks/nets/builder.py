@@ -1,7 +1,8 @@
 """A small language for quantized networks: seeded int8 weights, QDQ around every operator, as onnxruntime writes it.
 
 Placement, epochs, memory and cycles depend on shapes and zero points, not on weights. The zero points are synthetic:
--128 after ReLU, ReLU6, Sigmoid and Softmax, -118 after Swish, 3 (near the middle, but not the fast 0) elsewhere.
+-128 after ReLU, ReLU6, Sigmoid and Softmax, -118 after Swish, -105 after a leaky ReLU, 3 (near the middle, but not the
+fast 0) elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 __all__ = ["Net", "T"]
 
-ZERO_POINTS = {"relu": -128, "relu6": -128, "sigmoid": -128, "softmax": -128, "swish": -118, None: 3}
+ZERO_POINTS = {"relu": -128, "relu6": -128, "sigmoid": -128, "softmax": -128, "swish": -118, "leaky": -105, None: 3}
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Net:
             out = self._op("Relu", [out])
         elif act == "relu6":
             out = self._op("Clip", [out, self._constant(np.float32(0)), self._constant(np.float32(6))])
+        elif act == "leaky":
+            out = self._op("LeakyRelu", [self._quantized(out, shape, ZERO_POINTS[None]).name], alpha=0.1)
         elif act == "swish":
             plain = self._quantized(out, shape, ZERO_POINTS[None])
             gate = self.unary("Sigmoid", plain, "sigmoid")

@@ -33,15 +33,15 @@ class Original:
 
 ORIGINALS: Mapping[str, Original] = {
     "squeezenetv1.0": Original("pytorchcv", "squeezenet:squeezenet_v1_0", 224),
-    "squeezenetv1.1_128": Original("pytorchcv", "squeezenet:squeezenet_v1_1", 128, 101),
-    "squeezenetv1.1_224": Original("pytorchcv", "squeezenet:squeezenet_v1_1", 224, 101),
+    "squeezenetv1.1_128_food": Original("pytorchcv", "squeezenet:squeezenet_v1_1", 128, 101),
+    "squeezenetv1.1_224_food": Original("pytorchcv", "squeezenet:squeezenet_v1_1", 224, 101),
     "sqnxt23_x150": Original("pytorchcv", "squeezenext:sqnxt23_w3d2", 224),
     "dla46xc": Original("pytorchcv", "dla:dla46xc", 224),
     "proxylessnas": Original("pytorchcv", "proxylessnas:proxylessnas_mobile", 224),
     "peleenet": Original("pytorchcv", "peleenet:peleenet", 224),
     "shufflenetv2_x100": Original("pytorchcv", "shufflenetv2:shufflenetv2_w1", 224),
     "resnet18wd4": Original("pytorchcv", "resnet:resnet18_wd4", 224),
-    "resnet50v2": Original("keras", "ResNet50V2", 224, 101),
+    "resnet50v2_224_food": Original("keras", "ResNet50V2", 224, 101),
     "efficientnetv2b0_224_food": Original("keras", "EfficientNetV2B0", 224, 101),
     "efficientnetv2b0_224": Original("keras", "EfficientNetV2B0", 224),
     "efficientnetv2b1_240_food": Original("keras", "EfficientNetV2B1", 240, 101),

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.layout import compose, only_ones_move
 
-__all__ = ["simplify"]
+__all__ = ["KERAS_SINCE", "simplify"]
 
 _SATURATING = {"Relu", "Clip"}
 _SATURATED_BY = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization", "AveragePool"}
 _VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 _LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-_SWISH_SINCE = {"tflite": (2, 1), "qdq": (4, 0), "qoperator": (4, 0), "float": (4, 0)}
-"""Core from which x * Sigmoid(x) is one Swish, by file format: TFLite r02 (2.1), ONNX r11 (4.0.1); the release notes of
-4.0 name a better recognition, and EfficientNetV2 (ONNX) takes half the time there (SPEC p.5)."""
-_MEANS_SINCE = (4, 0)
+_SWISH_SINCE = (2, 1)
+KERAS_SINCE = (4, 0)
+"""Core from which the ONNX exports of Keras are read as well as others: Swish is one node, and a mean that drops its
+map stays on the NPU. The release notes of 4.0 name both; time and memory of EfficientNetV2 agree (SPEC p.5)."""
 _PADDABLE = {"Conv", "MaxPool", "AveragePool"}
 
 
@@ -31,12 +31,14 @@ def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
         _fold_pads,
         _broadcast_instead_of_resize,
     ]
-    if version >= _SWISH_SINCE[graph.style]:
+    keras = _means_without_map(graph) if version < KERAS_SINCE and graph.style == "qdq" else []
+    if version >= _SWISH_SINCE and not keras:
         passes.append(_fuse_swish)
-    if version < _MEANS_SINCE and graph.style == "qdq":
-        passes.append(_leave_means_in_float)
     for run in passes:
         run(graph)
+    for name in keras:
+        tensor = graph.tensors[name]
+        tensor.dtype, tensor.scale, tensor.zero_point = "float32", None, None
     graph.prune()
     return graph
 
@@ -205,20 +207,23 @@ def _fuse_swish(graph: Graph) -> None:
     _drop(graph, gone)
 
 
-def _leave_means_in_float(graph: Graph) -> None:
-    """A global mean that drops its map and gets it back from a Reshape stays in float software up to 3.0.
+def _means_without_map(graph: Graph) -> list[str]:
+    """Results of global means that drop their map and get it back from a Reshape, as Keras exports gates to ONNX.
 
-    Time is the only evidence: EfficientNetV2-B0 and -B1 take 22 ns more on 3.0 than on 4.0 for every element of the
-    squeeze-and-excitation means, in two networks alike; the release notes of 4.0 name a better ReduceMean.
+    Up to 3.0 they are float software: EfficientNetV2-B0 and -B1 take 22 ns more on 3.0 than on 4.0 for every element
+    of these means, in both networks alike.
     """
     readers = graph.consumers()
-    for node in graph.nodes:
-        if node.op not in ("GlobalAveragePool", "ReduceMean") or len(graph.shape(node.inputs[0])) != 4:
-            continue
-        for view in _views_behind(graph, readers, node.outputs[0]):
-            if len(graph.shape(view.inputs[0])) == 2 and len(graph.shape(view.outputs[0])) == 4:
-                tensor = graph.tensors[node.outputs[0]]
-                tensor.dtype, tensor.scale, tensor.zero_point = "float32", None, None
+    means = (node for node in graph.nodes if node.op in ("GlobalAveragePool", "ReduceMean"))
+    return [
+        node.outputs[0]
+        for node in means
+        if len(graph.shape(node.inputs[0])) == 4
+        and any(
+            len(graph.shape(view.inputs[0])) == 2 and len(graph.shape(view.outputs[0])) == 4
+            for view in _views_behind(graph, readers, node.outputs[0])
+        )
+    ]
 
 
 def _views_behind(graph: Graph, readers: dict[str, list[Node]], name: str) -> list[Node]:

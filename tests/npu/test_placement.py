@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,22 +231,30 @@ def test_prelu_with_a_float_slope_is_one_software_operator() -> None:
     assert _off(lambda b: b.op("PRelu", _image(b), b.weight(16, 1, 1))) == {}
 
 
-def test_swish_of_an_onnx_file_is_one_node_from_4_0() -> None:
+@pytest.mark.parametrize(
+    ("version", "keras", "fused"),
+    [((2, 0), False, False), ((2, 1), False, True), ((3, 0), True, False), ((3, 0), False, True), ((4, 0), True, True)],
+)
+def test_swish_is_one_node_from_2_1_and_in_exports_of_keras_from_4_0(
+    version: tuple[int, int], keras: bool, fused: bool
+) -> None:
     def build(b: QdqBuilder) -> str:
         x = _image(b)
-        return b.op("Mul", x, b.op("Sigmoid", x))
+        y = b.op("Mul", x, b.op("Sigmoid", x))
+        return b.op("Mul", y, b.conv(_mean(b, y, dropped=keras), 16, 16))
 
-    kinds = [op.kind for op in _ops(build, (4, 0))]
-    assert "Swish" in kinds and "Sigmoid" not in kinds
-    kinds = [op.kind for op in _ops(build, (3, 0))]
-    assert "Sigmoid" in kinds and "Mul" in kinds
+    ops = _ops(build, version)
+    kinds = [op.kind for op in ops]
+    assert ("Swish" in kinds) == fused == ("Sigmoid" not in kinds)
+    wide = [name for op in ops for name in op.outputs if "product" in name]
+    assert len(wide) == int(not fused), "up to 3.0 the product of both is kept in 16 bits"
 
 
-def test_swish_of_a_tflite_file_is_one_node_from_2_1(neuralart_dir: Path) -> None:
-    path = neuralart_dir / "reports/r02_yolov8n_pose_256/yolov8n_256_quant_pc_uf_pose_coco-st.tflite"
-    for version, found in (((2, 0), False), ((2, 1), True)):
-        lowered, _ = place(read(path), version)
-        assert any(op.kind == "Swish" for op in lowered.ops) == found
+def _mean(b: QdqBuilder, x: str, dropped: bool) -> str:
+    mean = b.op("GlobalAveragePool", x)
+    if not dropped:
+        return mean
+    return b.op("Reshape", b.op("Reshape", mean, b.constant(np.array([1, 16]))), b.constant(np.array([1, 16, 1, 1])))
 
 
 @pytest.mark.parametrize(("version", "software"), [((3, 0), True), ((4, 0), False)])
@@ -258,11 +265,7 @@ def test_a_mean_that_drops_its_map_for_a_gate_is_float_up_to_3_0(
     """Squeeze and excitation as Keras exports it; with the map kept (PyTorch) it never leaves the NPU."""
 
     def build(b: QdqBuilder) -> str:
-        mean = b.op("GlobalAveragePool", _image(b))
-        if dropped:
-            flat = b.op("Reshape", mean, b.constant(np.array([1, 16])))
-            mean = b.op("Reshape", flat, b.constant(np.array([1, 16, 1, 1])))
-        return b.conv(mean, 16, 8)
+        return b.conv(_mean(b, _image(b), dropped), 16, 8)
 
     off = _off(build, version)
     assert ("GlobalAveragePool(float)" in off) == (software and dropped)

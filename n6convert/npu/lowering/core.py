@@ -50,6 +50,8 @@ class Lowerer:
         self.cache: dict[tuple[str, str], str] = {}
         """Layout copies that several operators share."""
         self.written_by_sw: set[str] = set()
+        self.written_by_dma: set[str] = set()
+        """Those of them that a hybrid epoch writes."""
         self.channel_last: set[str] = set()
         self.readers = graph.consumers()
         self.writers = graph.producers()
@@ -135,6 +137,7 @@ class Lowerer:
         self.ops.append(op)
         if place in (Where.SW, Where.HYBRID):
             self.written_by_sw.update(outputs)
+            self.written_by_dma.update(outputs if place is Where.HYBRID else ())
             if kind in _STORED_CHANNEL_LAST:
                 self.channel_last.update(outputs)
         return op
@@ -226,10 +229,13 @@ class Lowerer:
 
     def shifted(self, node: Node, source: str) -> str:
         """The map as uint8, where nobody before the convolution can shift it on the way: behind software, at the input,
-        and behind a Transpose (SEEN r32, r39, r56)."""
+        and behind a Transpose (SEEN r32, r39, r56; r10 and r42 on 4.0.1).
+
+        Not behind a hybrid epoch: the count of epochs of r11, and FastDepth's spilled bytes (3.0) to the KiB.
+        """
         tensor = self.tensors[source]
         root, turned = self._root(source)
-        alone = turned or root in self.written_by_sw or self.writers.get(root) is None
+        alone = turned or root in self.written_by_sw - self.written_by_dma or self.writers.get(root) is None
         if tensor.dtype != "int8" or tensor.zero_point != -128 or not alone:
             return source
         key = (source, "shifted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from n6convert.npu.frontend import KERAS_SINCE
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
@@ -11,7 +12,6 @@ from n6convert.npu.rules.limits import EPOCH_UNITS, SOFTMAX_EPOCHS
 __all__: list[str] = []
 
 _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-_SWISH_SINCE = (2, 1)
 
 _LAYER_NORM: tuple[tuple[str, tuple[int, ...], bool], ...] = (
     ("GlobalAveragePool", (0,), True),
@@ -89,8 +89,11 @@ def _mul(lowerer: Lowerer, node: Node) -> None:
 
 
 def _corrected_apart(lowerer: Lowerer, node: Node) -> bool:
-    """x * Sigmoid(x) on 2.0: the correction for the zero point of x is an epoch of its own (SEEN r31 56 of 56)."""
-    if lowerer.version >= _SWISH_SINCE or len(node.inputs) != 2:
+    """x * Sigmoid(x) where it is no Swish: the correction for the zero point of x is an epoch of its own.
+
+    SEEN r31 56 of 56 (2.0); the published memory of EfficientNetV2-B2 on 3.0 (2,712 KiB) agrees.
+    """
+    if lowerer.version >= KERAS_SINCE or len(node.inputs) != 2:
         return False
     return any(_gate(lowerer, *pair) for pair in (node.inputs, node.inputs[::-1]))
 
