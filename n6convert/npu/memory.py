@@ -270,29 +270,38 @@ def _peak(buffers: Iterable[Buffer]) -> tuple[int, int]:
 
 
 def weight_bytes(ops: Iterable[Op], lowered: Lowered, target: Target) -> int:
-    """Bytes of parameters in flash: inflated weights, vectors, operands, constant outputs, each aligned (SPEC a.4)."""
+    """Bytes of parameters in flash: inflated weights, vectors, operands, constant outputs, each aligned (SPEC a.4).
+
+    A weight that several convolutions read is stored once (SPEC p.3).
+    """
     ops = list(ops)
     named = {name for op in ops if op.kind != "Conv" for name in op.inputs} | set(lowered.outputs)
     tensors = (lowered.tensors[name] for name in named if name in lowered.tensors)
     others = sum(_aligned(tensor.nbytes) for tensor in tensors if tensor.constant)
     convolutions = [op for op in ops if op.kind == "Conv" and op.conv is not None]
-    return others + sum(_aligned(_conv_bytes(op, lowered, target)) for op in convolutions)
+    # convolutions of one operator read parts of its weights, others the same again
+    owners = {op.inputs[1:2]: op.sources for op in reversed(convolutions)}
+    stored = ((op, not op.inputs[1:2] or owners[op.inputs[1:2]] == op.sources) for op in convolutions)
+    return others + sum(_aligned(_conv_bytes(op, lowered, target, first)) for op, first in stored)
 
 
-def _conv_bytes(op: Op, lowered: Lowered, target: Target) -> int:
+def _conv_bytes(op: Op, lowered: Lowered, target: Target, first: bool) -> int:
     """Weights as they are stored, and bias (4 bytes, 2 when zero: r13) and scale (2 bytes where there is one per
-    channel), which are part of the controller's program when there is one (SEEN r01, r25, r32, r33, r41)."""
+    channel), which are part of the controller's program when there is one (SEEN r01, r25, r32, r33, r41).
+
+    ``first``: no operator before its own reads the same weights.
+    """
     assert op.conv is not None
     weights = lowered.tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
     if weights is not None and not weights.constant:
         return 0
     if op.where is not Where.HW:
-        return math.prod(op.conv.weight_shape) * (4 if op.float else 1)
+        return math.prod(op.conv.weight_shape) * (4 if op.float else 1) * first
     per_channel = weights is not None and weights.per_channel
     bias = lowered.tensors.get(op.inputs[2]) if len(op.inputs) > 2 else None
     width = 0 if bias is None else 2 if bias.zero else 4
     vectors = (width + 2 * per_channel) * op.conv.out_channels
     in_program = target.epoch_controller and target.version != _VECTORS_IN_FLASH
-    return stored_weights(op, lowered.tensors, target) + (
+    return stored_weights(op, lowered.tensors, target) * first + (
         vector_bytes(op, lowered.tensors, target) or (0 if in_program else vectors)
     )

@@ -23,6 +23,7 @@ from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
 from n6convert.quantization.sensitivity import measured, tensor_errors, worst
+from n6convert.quantization.shared_weights import store_once, together
 from n6convert.quantization.zero_points import CheapZeroPoints
 
 __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
@@ -144,7 +145,8 @@ class _Job:
             if method.cost:
                 self.shop.clock.start()
             best = self._better(method, best)
-        return QuantizationResult(best.model, self._facts(best), best.found.ranges)
+        model = store_once(best.model, together(best.prepared))
+        return QuantizationResult(model, self._facts(best), best.found.ranges)
 
     def _accepts(self, best: Candidate) -> bool:
         return self.accepted is not None and self.accepted(best.model, best.verdict.outputs_sqnr_db)

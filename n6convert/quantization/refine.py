@@ -13,6 +13,7 @@ from n6convert.quantization.calibrate import Progress
 from n6convert.quantization.clock import Clock, OutOfTime
 from n6convert.quantization.normalize import constant
 from n6convert.quantization.rounding import round_layer
+from n6convert.quantization.shared_weights import round_together, together
 from n6convert.quantization.walk import LAYERS, Layer, layers_of, walk_layers
 
 __all__ = ["refine"]
@@ -33,7 +34,7 @@ def refine(
     """A copy of the INT8 model with its weights rounded anew and its biases corrected, layer after layer.
 
     Args:
-        samples: gone through twice; none but their int8 codes is kept.
+        samples: gone through twice, three times where layers share weights; none but their int8 codes is kept.
         otherwise: the same model, refined otherwise before: layers that the clock leaves no time for become as they
             are there. Default: they stay as they are.
         clock: looked at between layers, between samples and inside the rounding of a layer.
@@ -49,10 +50,14 @@ def refine(
     left = {layer.name: layer for layer in layers_of(refined)}
     count = len(left)
     weights = {n.name: n.inputs[1] for n in float_model.graph if n.op_type in LAYERS}
+    shared = together(float_model) if rounding else []
+    apart = set(weights) - {name for names in shared for name in names}
     try:
+        if shared:
+            round_together(refined, weights, shared, samples, threads, clock)
         means = channel_means(float_model, clock.watch(samples), threads) if bias else {}
         for layer in walk_layers(refined, samples, threads, clock):
-            if rounding:
+            if rounding and layer.name in apart:
                 round_layer(layer, constant(weights[layer.name]), clock)
             if layer.name in means:
                 correct_bias(layer, means[layer.name])

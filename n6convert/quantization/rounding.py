@@ -13,7 +13,10 @@ from n6convert.quantization.clock import Clock
 from n6convert.quantization.second_order import round_rows
 from n6convert.quantization.walk import Layer
 
-__all__ = ["round_layer", "second_moments"]
+__all__ = ["Moments", "layer_moments", "round_layer", "second_moments"]
+
+Moments = list[NDArray[np.float64]]
+"""One matrix for each group and portion of inputs."""
 
 #: rows (positions) of one layer that enter its second moments, over all samples
 _ROWS = 8192
@@ -23,23 +26,26 @@ _EXACT = 2e-3
 _WIDEST = 4608
 
 
-def round_layer(layer: Layer, weight: NDArray[np.float32], clock: Clock | None = None) -> None:
+def round_layer(
+    layer: Layer, weight: NDArray[np.float32], clock: Clock | None = None, moments: Moments | None = None
+) -> None:
     """Choose the layer's integer weights for the float weights given, on the inputs that reach it.
+
+    Args:
+        moments: of other inputs, instead of those that reach the layer.
 
     Raises:
         OutOfTime: the clock ended; the layer is as it was.
     """
+    moments = moments or layer_moments(layer, weight)
     rows = _as_rows(layer.node, weight)
-    if rows is None:
+    if moments is None or rows is None:
         return
     codes, scales = layer.initializer(1), layer.initializer(1, 1)
-    assert codes.const_value is not None and scales.const_value is not None
-    if _is_on_grid(rows, scales.const_value.numpy()):
-        return
+    assert scales.const_value is not None
     groups = layer.node.attributes.get_int("group", 1)
     steps = np.split(scales.const_value.numpy(), groups)
     parts = [p for r in np.split(rows, groups) for p in np.split(r, _ends(rows.shape[1]), axis=1)]
-    moments = second_moments(layer, rows.shape[1], groups)
     portions = len(parts) // groups
     rounded = [
         round_rows(part, steps[i // portions], moment, clock)
@@ -47,6 +53,15 @@ def round_layer(layer: Layer, weight: NDArray[np.float32], clock: Clock | None =
     ]
     whole = [np.concatenate(rounded[i : i + portions], axis=1) for i in range(0, len(rounded), portions)]
     codes.const_value = ir.tensor(_from_rows(layer.node, np.concatenate(whole), weight.shape), name=codes.name)
+
+
+def layer_moments(layer: Layer, weight: NDArray[np.float32]) -> Moments | None:
+    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose."""
+    rows, scales = _as_rows(layer.node, weight), layer.initializer(1, 1)
+    assert scales.const_value is not None
+    if rows is None or _is_on_grid(rows, scales.const_value.numpy()):
+        return None
+    return second_moments(layer, rows.shape[1], layer.node.attributes.get_int("group", 1))
 
 
 def _ends(size: int) -> list[int]:
@@ -61,7 +76,7 @@ def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
     return bool(np.abs(target - np.rint(target)).max(initial=0.0) < _EXACT)
 
 
-def second_moments(layer: Layer, size: int, groups: int) -> list[NDArray[np.float64]]:
+def second_moments(layer: Layer, size: int, groups: int) -> Moments:
     """``X^T X`` of the rows that each group's weights multiply, over the samples; for wide ones of each portion."""
     edges = [0, *_ends(size), size]
     spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
