@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["convert", "convert_draft", "effective_recipe", "make_draft", "models"]
 
+#: how often a run starts over when its cache is deleted under it
+_TRIES = 4
 _MODEL_SUFFIXES = {".onnx", ".tflite", ".keras", ".h5", ".pb"}
 _RECIPE_SUFFIXES = {".yaml", ".yml"}
 
@@ -109,7 +111,6 @@ def convert_draft(
     draft: Draft, *, cache: bool | Cache = True, progress: Progress | None = None, force: bool = False
 ) -> ConversionResult:
     """Convert by a draft; see :func:`convert`. ``cache`` may also be one of the caller's own."""
-    from n6convert.pipeline import run_stages
     from n6convert.preflight import refuse_hopeless
     from n6convert.publish import EVERY_PACKAGE, holding
     from n6convert.run import Run
@@ -119,11 +120,22 @@ def convert_draft(
     say = progress or (lambda what, done, total: None)
     run = Run(recipe, draft, Cache(reuse=cache) if isinstance(cache, bool) else cache, say)
     folder = Path(recipe.output or Path("build") / run.name)
-    with holding(folder, say, expected=EVERY_PACKAGE, force=force):
-        run_stages(run)
-        result = _published(run, folder, force)
+    with holding(folder, say, expected=EVERY_PACKAGE, force=force), run.cache.users.run():
+        result = _lasting(run, lambda: _made(run, folder, force))
     run.cache.prune()
     return result
+
+
+def _lasting(run: Run, make: Callable[[], ConversionResult]) -> ConversionResult:
+    """What ``make`` gives, again where somebody deleted the cache meanwhile: what is still there is used."""
+    for _ in range(_TRIES - 1):
+        try:
+            return make()
+        except Exception:
+            if not run.cache.lost(artifact.entry for artifact in run.artifacts.values()):
+                raise
+            run.artifacts.clear()
+    return make()
 
 
 def effective_recipe(draft: Draft) -> Recipe:
@@ -138,6 +150,13 @@ def effective_recipe(draft: Draft) -> Recipe:
     recipe = finish(draft)
     options = check(load_plugin(recipe.model).Options, recipe.options, draft, ("options",))
     return recipe.model_copy(update={"options": options.model_dump(mode="json")})
+
+
+def _made(run: Run, folder: Path, force: bool) -> ConversionResult:
+    from n6convert.pipeline import run_stages
+
+    run_stages(run)
+    return _published(run, folder, force)
 
 
 def _published(run: Run, folder: Path, force: bool) -> ConversionResult:

@@ -1,32 +1,44 @@
 """Results of stages by content: a key is the hash of everything that decides a result.
 
 An entry is a folder that appears under its key in one rename, with all files flushed to disk, and is verified by hash
-whenever it is used; a damaged one is dropped and made again. Killing a run at any moment loses the stage at work only.
+whenever it is used, facts included; a damaged one is dropped and made again, and so is whatever else lies in its place.
+Killing a run at any moment loses the stage at work only.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
-import math
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from n6convert.cache_entry import RECORD, clear, move_in, move_out, read_entry
 from n6convert.errors import OutputError
+from n6convert.hashing import jsonable, key_of, sealed, sha256_of
+from n6convert.inputs import leads_outside, occupied
 
-__all__ = ["Cache", "Entry", "default_root", "jsonable", "key_of", "sha256_of", "write_atomically", "writing"]
+__all__ = [
+    "Cache",
+    "Entry",
+    "default_root",
+    "jsonable",
+    "key_of",
+    "sha256_of",
+    "write_atomically",
+    "writing",
+]
 
-_RECORD = "entry.json"
+if TYPE_CHECKING:
+    from n6convert.cache_use import Users
+
 _STALE_SECONDS = 24 * 3600
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -55,25 +67,32 @@ class Cache:
         root: default the user's cache folder, or ``N6CONVERT_CACHE``.
         reuse: False makes every stage run again (its new result replaces the old one).
         limit: bytes above which :meth:`prune` removes the entries that were not used for longest.
+
+    Attributes:
+        users: the runs that use this cache; open ``users.run()`` around one.
     """
 
     def __init__(self, root: Path | None = None, *, reuse: bool = True, limit: int = 4 << 30) -> None:
         self.root = root or default_root()
         self.reuse = reuse
         self.limit = limit
+        self._lost_scratch = False
+
+    @cached_property
+    def users(self) -> Users:
+        from n6convert.cache_use import Users
+
+        return Users(self.root)
 
     def find(self, stage: str, key: str) -> Entry | None:
-        """The entry under a key, or None when there is none or its files are not what was written."""
+        """The entry under a key, or None when there is none or it is not what was written; then its place is free."""
         folder = self.root / "stages" / stage / key
-        if not self.reuse or not (folder / _RECORD).is_file():
+        if not self.reuse or not occupied(folder):
             return None
-        try:
-            record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            intact = all(sha256_of(folder / name) == sha for name, sha in record["files"].items())
-        except (OSError, ValueError, KeyError):
-            intact = False
-        if not intact:
-            shutil.rmtree(folder, ignore_errors=True)
+        self.users.use(f"stages/{stage}/{key}")
+        record = read_entry(folder, f"{stage}/{key}")
+        if record is None:
+            clear(folder)
             return None
         with suppress(OSError):
             os.utime(folder)
@@ -84,40 +103,77 @@ class Cache:
         files = {p.relative_to(made).as_posix(): p for p in sorted(made.rglob("*")) if p.is_file()}
         hashes = {name: sha256_of(p) for name, p in files.items()}
         facts = jsonable(facts)
-        record = {"facts": facts, "files": hashes, "seconds": seconds}
-        with writing(made):
-            (made / _RECORD).write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
-            for path in [*files.values(), made / _RECORD, made]:
+        record = {"entry": f"{stage}/{key}", "facts": facts, "files": hashes, "seconds": seconds}
+        final = self.root / "stages" / stage / key
+        self.users.use(f"stages/{stage}/{key}")
+        with writing(final):
+            (made / RECORD).write_bytes(sealed(record))
+            for path in [*files.values(), made / RECORD, made]:
                 _flush(path)
-            final = self.root / "stages" / stage / key
-            final.parent.mkdir(parents=True, exist_ok=True)
-            _move(made, final)
+            self._make_folder(final.parent)
+            move_in(made, final, record)
         return Entry(final, facts, hashes, seconds)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder on the cache's disk, removed afterwards."""
         folder = self.root / "scratch" / uuid.uuid4().hex
+        self.users.use(f"scratch/{folder.name}")
         with writing(folder):
-            folder.mkdir(parents=True)
+            self._make_folder(folder)
+            identity = folder.stat().st_ino
         try:
             yield folder
+        except BaseException:
+            self._lost_scratch |= not folder.is_dir() or folder.stat().st_ino != identity
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def lost(self, entries: Iterable[Entry]) -> bool:
+        """Whether somebody deleted entries that are in use, or scratch space."""
+        lost, self._lost_scratch = self._lost_scratch, False
+        return lost or not all((entry.folder / name).is_file() for entry in entries for name in entry.files)
+
     def prune(self) -> None:
-        """Remove what killed runs left behind a day ago, and old entries beyond the limit."""
-        for folder in self.root.glob("scratch/*"):
+        """Remove what killed runs left behind, and old entries beyond the limit that no living run uses."""
+        with suppress(OSError), self.users.quiet():
+            leftovers = [self.root / name for name in self.users.abandoned() if name.startswith("scratch/")]
+            used = {self.root / name for name in self.users.used()}
+            doomed = [path for path in leftovers if not leads_outside(self.root, str(path.relative_to(self.root)))]
+            doomed += [path for path in self._stale() if path not in used]
+            doomed += [path for path in self._beyond_limit() if path not in used]
+            out_of_reach = [move_out(path, self.root / "scratch") for path in doomed]
+        for path in out_of_reach:
+            clear(path)
+
+    def _stale(self) -> Iterator[Path]:
+        """Scratch space and unfinished downloads that nobody has touched for a day."""
+        for path in [*self.root.glob("scratch/*"), *self.root.glob("weights/*.part"), *self.root.glob("weights/tmp*")]:
             with suppress(OSError):
-                if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
-        entries = [(folder.stat().st_mtime, _size(folder), folder) for folder in self.root.glob("stages/*/*")]
-        total = sum(size for _, size, _ in entries)
+                if time.time() - path.lstat().st_mtime > _STALE_SECONDS:
+                    yield path
+
+    def _beyond_limit(self) -> Iterator[Path]:
+        """Entries to go, the least recently used first, whether in use or not."""
+        entries: list[tuple[float, int, Path]] = []
+        for folder in self.root.glob("stages/*/*"):
+            with suppress(OSError):
+                entries.append((folder.lstat().st_mtime, _size(folder), folder))
+        excess = sum(size for _, size, _ in entries) - self.limit
         for _, size, folder in sorted(entries):
-            if total <= self.limit:
+            if excess <= 0:
                 break
-            shutil.rmtree(folder, ignore_errors=True)
-            total -= size
+            yield folder
+            excess -= size
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder of the cache; a file or broken link in its way is ours to remove, above the cache it is not."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for part in reversed([folder, *folder.parents]):
+            if part.is_relative_to(self.root) and part != self.root and not part.is_dir():
+                clear(part)
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def default_root() -> Path:
@@ -126,40 +182,6 @@ def default_root() -> Path:
 
     configured = os.environ.get("N6CONVERT_CACHE")
     return Path(configured) if configured else user_cache_path("n6convert")
-
-
-def key_of(parts: Mapping[str, Any]) -> str:
-    """Hash of JSON-ready parts, independent of their order."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def jsonable(value: Any) -> Any:
-    """Plain data for JSON: numpy values as Python's, enums and paths as text, NaN and infinity as null."""
-    if isinstance(value, Mapping):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [jsonable(v) for v in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    if hasattr(value, "tolist"):
-        return jsonable(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if is_dataclass(value) and not isinstance(value, type):
-        return jsonable(asdict(value))
-    return value if value is None or isinstance(value, (bool, int)) else str(value)
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file, or of a folder's relative file names and file hashes."""
-    digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            line = f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def write_atomically(path: Path, content: bytes | Path) -> None:
@@ -206,34 +228,6 @@ def _output_error(error: OSError, place: Path) -> OutputError:
     if error.errno in {errno.ENOTDIR, errno.EEXIST} or isinstance(error, NotADirectoryError):
         remedy = "a file is in the way: choose another folder with --output, or another cache with N6CONVERT_CACHE"
     return OutputError("writing failed", place=place, found=error.strerror or str(error), remedy=remedy)
-
-
-def _move(made: Path, final: Path) -> None:
-    """Rename a folder into place. A simultaneous run may have been faster: equal results stay, others give way."""
-    for _ in range(3):
-        try:
-            made.rename(final)
-            return
-        except OSError as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
-                raise
-            if _same_files(made, final):
-                return
-            old = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
-            with suppress(OSError):
-                final.rename(old)
-            shutil.rmtree(old, ignore_errors=True)
-    made.rename(final)
-
-
-def _same_files(made: Path, final: Path) -> bool:
-    record = json.loads((made / _RECORD).read_text(encoding="utf-8"))
-    if not (final / _RECORD).is_file():
-        return False
-    try:
-        return all(sha256_of(final / name) == sha for name, sha in record["files"].items())
-    except OSError:
-        return False
 
 
 def _flush(path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError
 
-__all__ = ["exists", "is_file", "read_json", "read_text"]
+__all__ = ["exists", "is_file", "leads_outside", "occupied", "read_json", "read_text"]
 
 _LARGEST_TEXT = 64 << 20
 _DEEPEST = 64
@@ -29,6 +30,24 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def occupied(path: Path) -> bool:
+    """Whether anything has this name, a broken link too; False for names that no file can have."""
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a null character
+        return False
+
+
+def leads_outside(folder: Path, name: str) -> bool:
+    """Whether a relative name leaves its folder: absolute, with ``..``, or through a link."""
+    try:
+        top, path = os.path.realpath(folder), os.path.realpath(folder / name)
+    except (OSError, ValueError):
+        return True
+    relative = Path(name)
+    return relative.is_absolute() or ".." in relative.parts or path == top or os.path.commonpath([top, path]) != top
 
 
 def read_text(path: Path, *, largest: int = _LARGEST_TEXT) -> str:

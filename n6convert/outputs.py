@@ -14,8 +14,9 @@ from typing import Any
 
 from n6convert.cache import write_atomically
 from n6convert.errors import OutputError, UsageError
+from n6convert.inputs import occupied
 
-__all__ = ["MODEL", "PAGE", "RANGES", "leads_outside", "listed", "occupied", "refuse_loss", "write_record"]
+__all__ = ["MODEL", "PAGE", "RANGES", "listed", "refuse_loss", "write_record"]
 
 #: marks by which files of ours are known: a footer, ONNX's producer_name (field 2), a format
 PAGE = b"Written by n6convert"
@@ -48,24 +49,6 @@ def refuse_loss(path: Path, mark: bytes, *, inputs: Iterable[Path] = (), force: 
             "a file that n6convert did not write is in the way", place=path, found="it would be lost",
             remedy="choose another file with --output, or move that one away",
         )
-
-
-def occupied(path: Path) -> bool:
-    """Whether anything has this name, a broken link too; False for names that no file can have."""
-    try:
-        return os.path.lexists(path)
-    except ValueError:  # a null character
-        return False
-
-
-def leads_outside(folder: Path, name: str) -> bool:
-    """Whether a relative name leaves its folder: absolute, with ``..``, or through a link."""
-    try:
-        top, path = os.path.realpath(folder), os.path.realpath(folder / name)
-    except (OSError, ValueError):
-        return True
-    relative = Path(name)
-    return relative.is_absolute() or ".." in relative.parts or path == top or os.path.commonpath([top, path]) != top
 
 
 def write_record(path: Path, names: Collection[str]) -> None:

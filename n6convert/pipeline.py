@@ -44,8 +44,10 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
     for position, stage in enumerate(wanted):
         overall(stage.name, position, len(wanted))
         run.progress = _within(stage.name, overall)
-        run.artifacts[stage.name] = execute(stage, run)
-        run.progress = overall
+        try:
+            run.artifacts[stage.name] = execute(stage, run)
+        finally:
+            run.progress = overall
     overall("done", len(wanted), len(wanted))
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from n6convert.cache import sha256_of, write_atomically, writing
 from n6convert.errors import OutputError
-from n6convert.outputs import leads_outside, listed, occupied, write_record
+from n6convert.inputs import leads_outside, occupied
+from n6convert.outputs import listed, write_record
 
 if TYPE_CHECKING:
     from n6convert.run import Progress

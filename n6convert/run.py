@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -128,26 +127,31 @@ class Run:
         return self.cache.root / "resolved" / f"{key_of({'asked': asked})}.json"
 
     def _remembered_weights(self) -> Weights | None:
-        from n6convert.cache import sha256_of
+        from n6convert.hashing import read_sealed, sha256_of
         from n6convert.plugin import Weights
 
-        try:
-            parts = json.loads(self._memory_of_weights().read_text(encoding="utf-8"))
-            path = Path(parts.pop("path"))
-            if sha256_of(path) != parts["sha256"]:
-                return None
-        except (OSError, ValueError, KeyError):
+        parts = read_sealed(self._memory_of_weights())
+        if parts is None or set(parts) != {"kind", "path", "sha256", "origin", "license"}:
             return None
-        return Weights(path=path, **parts)
+        try:
+            path = Path(parts.pop("path"))
+            return Weights(path=path, **parts) if sha256_of(path) == parts["sha256"] else None
+        except (OSError, ValueError, TypeError):
+            return None
 
     def _remember(self, weights: Weights) -> None:
         from n6convert.cache import write_atomically
+        from n6convert.cache_entry import clear
+        from n6convert.hashing import sealed
 
         if weights.path is None or weights.sha256 is None:
             return
         parts: dict[str, str | None] = {"kind": weights.kind, "path": str(weights.path), "sha256": weights.sha256}
         parts |= {"origin": weights.origin, "license": weights.license}
-        write_atomically(self._memory_of_weights(), json.dumps(parts).encode())
+        memory = self._memory_of_weights()
+        if memory.is_dir():
+            clear(memory)
+        write_atomically(memory, sealed(parts))
 
 
 @contextmanager

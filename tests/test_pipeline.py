@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,22 @@ def test_damaged_cache_entry_is_made_again(toy: Path) -> None:
     second = run(output="again")
     assert not next(s.cached for s in second.report.stages if s.name == "quantize")
     assert second.model_path.read_bytes() == first.model_path.read_bytes()
+
+
+@pytest.mark.parametrize("when", ["simplify", "quantize", "package", "quantize: "])
+def test_a_cache_deleted_in_mid_run_is_made_again(toy: Path, when: str) -> None:
+    first = run(output="first")
+    deleted: list[str] = []
+
+    def progress(what: str, done: int, total: int | None) -> None:
+        if not deleted and (what == when or (when.endswith(" ") and what.startswith(when))):
+            deleted.append(what)
+            shutil.rmtree(os.environ["N6CONVERT_CACHE"])
+
+    second = run(output="second", cache=False, progress=progress)
+    assert deleted
+    assert second.model_path.read_bytes() == first.model_path.read_bytes()
+    assert (second.folder / "manifest.json").read_bytes() == (first.folder / "manifest.json").read_bytes()
 
 
 def test_killed_run_leaves_nothing_half_done_and_resumes(toy: Path) -> None:

@@ -9,8 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from n6convert.inputs import is_file
-from n6convert.outputs import leads_outside
+from n6convert.inputs import is_file, leads_outside
 from n6convert.report.answer import cards, notices
 from n6convert.report.schema import PLACES
 from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon

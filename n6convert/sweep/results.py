@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from n6convert.cache import write_atomically
+from n6convert.hashing import jsonable, read_sealed, sealed
 
 __all__ = ["PointResult", "load_results", "pareto", "save_result", "summarise"]
 
@@ -76,17 +77,16 @@ def save_result(folder: Path, result: PointResult) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    write_atomically(folder / f"{result.key}.json", json.dumps(asdict(result), indent=2, default=str).encode())
+    write_atomically(folder / f"{result.key}.json", sealed(jsonable(asdict(result))))
 
 
 def load_results(folder: Path, keys: Sequence[str]) -> dict[str, PointResult]:
     """Finished points of an earlier run; files that cannot be read count as not finished."""
-    found = {}
+    found: dict[str, PointResult] = {}
     for key in keys:
-        try:
-            found[key] = PointResult(**json.loads((folder / f"{key}.json").read_text()))
-        except (OSError, ValueError, TypeError):
-            continue
+        content = read_sealed(folder / f"{key}.json")
+        with suppress(TypeError):
+            found |= {key: PointResult(**content)} if content is not None else {}
     return found
 
 
