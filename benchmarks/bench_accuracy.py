@@ -81,6 +81,13 @@ CASES: dict[str, tuple[str, Path, Path, Path | None, dict[str, Any]]] = {
         IMAGES / "imagenet500_labels.csv",
         {"options.task": "classification", "options.range": "-1..1", "options.resize": "crop"},
     ),
+    "efficientvit": (
+        "efficientvit",
+        WEIGHTS / "efficientvit_b0_imagenette.safetensors",
+        IMAGES / "imagenette",
+        IMAGES / "imagenette",
+        {},
+    ),
     "tinybert": ("tinybert", WEIGHTS / "bert_tiny_sst2", TEXT / "glue_sst2_train.tsv", TEXT / "glue_sst2_dev.tsv", {}),
     "minilm": (
         "tinybert",
