@@ -30,6 +30,7 @@ from n6convert.rewrites.full_map_depthwise import FullMapDepthwise
 from n6convert.rewrites.gather_to_slice import GatherToSlice
 from n6convert.rewrites.gelu import GeluNormalForm
 from n6convert.rewrites.layernorm import LayerNormDecompose
+from n6convert.rewrites.linear_attention import NormalizedAttention
 from n6convert.rewrites.linear_to_conv import LinearToConv
 from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.max_min import MaxMin
@@ -86,6 +87,7 @@ def all_rules() -> list[Rewrite[Any]]:
         CutProduct(),
         CutPad(),
         ColumnToMean(),
+        NormalizedAttention(),
         LayerNormDecompose(),
         ActivationForms(),
         ComparisonToActivation(),
