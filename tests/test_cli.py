@@ -177,7 +177,7 @@ def test_help_lists_every_command_without_loading_it() -> None:
 
     code = (
         "import sys; from n6convert.cli import run; run(['--help']);"
-        f"sys.exit(str([m for m in {[module for module, _ in COMMANDS.values()]} if m in sys.modules] or ''))"
+        f"sys.exit(str([m for m in {[f'n6convert.cli.{name}' for name in COMMANDS]} if m in sys.modules] or ''))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

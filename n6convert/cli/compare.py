@@ -1,4 +1,4 @@
-"""``n6convert compare MODEL REPORT...`` and ``n6convert compile DIR``."""
+"""``n6convert compare MODEL REPORT...``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n6convert.npu.compile import TIME_LIMIT
+from n6convert.cli.options import AsJson, Pools, TargetName, examples
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,42 +20,33 @@ if TYPE_CHECKING:
     from n6convert.npu.st import StReport
     from n6convert.npu.targets import Target
 
-__all__ = ["compare_model", "register", "show"]
+__all__ = ["compare_model", "print_comparison", "register", "show"]
 
+_EXAMPLES = examples("n6convert compare model_int8.onnx st_ai_output/network_generate_report.txt")
 _SHOWN = 12
 """Differences between the schedules that the terminal shows; ``--json`` has them all."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add both commands to the command line."""
-    app.command("compare")(_compare)
-    app.command("compile")(_compile)
+    """Add the command ``compare``."""
+    app.command("compare", epilog=_EXAMPLES)(_compare)
 
 
 def _compare(
     model: Annotated[Path, typer.Argument(help="The quantized model that was compiled (.onnx or .tflite).")],
     reports: Annotated[list[Path], typer.Argument(help="Its report, c_info.json, network.csv or validate log.")],
-    target: Annotated[str | None, typer.Option(help="Board and version; default: kit, version of the report.")] = None,
-    pools: Annotated[Path | None, typer.Option(help="The *.mpool it was compiled with.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    target: TargetName = None,
+    pools: Pools = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Hold the prediction for a model against ST's report of it."""
+    """Compare the prediction for a model with ST Edge AI's report of it.
+
+    Without --target: the kit, with the version, clocks and pools of the report.
+    """
     from n6convert.npu.st import read_report
 
     report = read_report(*reports)
-    _print(compare_model(model, report, target, pools), report, as_json)
-
-
-def _compile(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A package folder that n6convert wrote.")],
-    time_limit: Annotated[float, typer.Option(help="Seconds after which ST Edge AI is stopped.")] = TIME_LIMIT,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Compile a package with ST Edge AI, and compare its report with the prediction."""
-    from n6convert.npu.compile import compile_package
-
-    result = compile_package(folder, time_limit=time_limit)
-    _print(compare_model(result.model, result.report, result.target), result.report, as_json)
+    print_comparison(compare_model(model, report, target, pools), report, as_json)
 
 
 def compare_model(
@@ -105,7 +96,7 @@ def allocates_io(report: StReport) -> bool:
     return report.allocates_io
 
 
-def _print(comparison: Comparison, report: StReport, as_json: bool) -> None:
+def print_comparison(comparison: Comparison, report: StReport, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(comparison.as_dict(), indent=2))
         return

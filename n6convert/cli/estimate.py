@@ -1,4 +1,4 @@
-"""``n6convert estimate MODEL`` and ``n6convert explain OPERATOR``."""
+"""``n6convert estimate MODEL``."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from n6convert.cli.options import AsJson, Pools, TargetName, examples
+
 if TYPE_CHECKING:
-    from n6convert.npu.explanation import Explanation
     from n6convert.npu.targets import Target
 
 __all__ = ["register"]
 
+_EXAMPLES = examples(
+    "n6convert estimate model_int8.onnx",
+    "n6convert estimate model.tflite --target stm32n6570-dk@3.0 --html page.html",
+)
+
 
 def register(app: typer.Typer) -> None:
-    """Add both commands to the command line."""
-    app.command("estimate")(_estimate)
-    app.command("explain")(_explain)
+    """Add the command ``estimate``."""
+    app.command("estimate", epilog=_EXAMPLES)(_estimate)
 
 
 def _estimate(
     model: Annotated[Path, typer.Argument(help="A quantized model: .onnx (QDQ or QOperator) or INT8 .tflite.")],
-    target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
-    pools: Annotated[Path | None, typer.Option(help="The project's own *.mpool instead of the stock one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    target: TargetName = None,
+    pools: Pools = None,
+    as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page that shows the same facts.")] = None,
     combinations: Annotated[
         bool, typer.Option("--combinations", help="For a float transformer: ways of lowering it, side by side.")
@@ -85,48 +90,3 @@ def _write_page(facts: dict[str, Any], path: Path) -> None:
         **shared,
     }
     write_report(report, path.parent, path=path)
-
-
-def _explain(
-    operator: Annotated[str | None, typer.Argument(help="An ONNX operator (Softmax), or a citation ('#r15').")] = None,
-    target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
-    table: Annotated[bool, typer.Option("--table", help="All operators, all versions, as a Markdown table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Say what decides where an operator runs, on what evidence, and what to do about it."""
-    from n6convert.npu.explanation import explain, operator_table
-    from n6convert.npu.targets import DEFAULT_TARGET, load_target
-    from n6convert.reference import is_citation, paragraph
-
-    if operator and is_citation(operator):
-        text = paragraph(operator)
-        typer.echo(json.dumps({"anchor": operator, "text": text}, indent=2) if as_json else text)
-        return
-    if table or operator is None:
-        typer.echo(operator_table(), nl=False)
-        return
-    found = explain(operator, load_target(target or DEFAULT_TARGET).version)
-    if as_json:
-        typer.echo(json.dumps(_plain(found), indent=2))
-        return
-    from rich.console import Console
-
-    from n6convert.cli.tables import print_explanation
-
-    print_explanation(found, Console())
-
-
-def _plain(found: Explanation) -> dict[str, Any]:
-    rules = [
-        {
-            "rule": rule.name,
-            "where": rule.where.value,
-            "float": rule.float,
-            "sentence": rule.sentence,
-            "evidence": rule.evidence,
-            "remedy": rule.remedy,
-            "rewrite": rule.rewrite,
-        }
-        for rule in found.rules
-    ]
-    return {"op": found.op, "version": list(found.version), "rules": rules}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from n6convert.cli.options import AsJson, Quiet, TargetName, Weights, examples, output
 from n6convert.report.words import kib
 
 if TYPE_CHECKING:
@@ -17,20 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_Output = Annotated[Path | None, output("build/fit.html")]
+_EXAMPLES = examples("n6convert fit build/yolov8n build/tinybert", "n6convert fit yolov8n-pose tinybert -o page.html")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command ``fit`` to the application."""
-    app.command("fit")(_fit)
+    app.command("fit", epilog=_EXAMPLES)(_fit)
 
 
 def _fit(
-    models: Annotated[list[str], typer.Argument(help="folders of runs, or model or recipe names", show_default=False)],
-    target: Annotated[str | None, typer.Option(help="board and compiler; default that of the runs given")] = None,
-    weights: Annotated[str, typer.Option(help="for names: pretrained, seeded or a path")] = "seeded",
-    output: Annotated[Path, typer.Option(help="page to write")] = Path("build/fit.html"),
-    as_json: Annotated[bool, typer.Option("--json", help="facts as JSON")] = False,
+    models: Annotated[list[str], typer.Argument(help="Folders of runs, or names of models.", show_default=False)],
+    target: TargetName = None,
+    weights: Weights = "seeded",
+    output: _Output = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Say whether models fit one board together: shared buffers, flash map, time of a cascade in the order given."""
+    """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given."""
     from n6convert.cache import writing
     from n6convert.errors import UsageError
     from n6convert.fit import advise, plan, told_apart
@@ -42,18 +47,19 @@ def _fit(
         raise UsageError(
             "`fit` needs two models at least", found=", ".join(models), remedy="n6convert fit yolov8n-pose tinybert"
         )
-    refuse_loss(output, PAGE)
-    residents, board = _residents(models, target, weights)
+    page = output or Path("build/fit.html")
+    refuse_loss(page, PAGE)
+    residents, board = _residents(models, target, weights or "seeded")
     pools = load_target(board).pools
     together = plan(told_apart(residents), pools)
     advice = advise(together, pools)
-    with writing(output.parent):
-        output.parent.mkdir(parents=True, exist_ok=True)
-    write_page(output, together, board, advice)
+    with writing(page.parent):
+        page.parent.mkdir(parents=True, exist_ok=True)
+    write_page(page, together, board, advice)
     if as_json:
         typer.echo(json.dumps(together.facts() | {"advice": advice}, indent=2))
-    else:
-        _print(together, advice, output)
+    elif not quiet:
+        _print(together, advice, page)
     if not together.fits:
         raise typer.Exit(3)
 

@@ -8,26 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from n6convert.cli.options import AsJson, TargetName, examples
+
 if TYPE_CHECKING:
     from n6convert.lint.finding import Finding
 
 __all__ = ["register"]
 
+_EXAMPLES = examples("n6convert lint network.onnx", "n6convert lint network_int8.onnx --level warning --json")
 _COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``lint`` to the application."""
-    app.command("lint")(_lint)
+    app.command("lint", epilog=_EXAMPLES)(_lint)
 
 
 def _lint(
-    file: Annotated[Path, typer.Argument(help="ONNX file, float or QDQ", show_default=False)],
-    target: Annotated[str | None, typer.Option(help="board and compiler version, e.g. stm32n6570-dk@2.1")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
-    minimum: Annotated[str, typer.Option("--level", help="least severity shown: info, warning or error")] = "info",
+    file: Annotated[Path, typer.Argument(help="An ONNX file, float or QDQ.", show_default=False)],
+    target: TargetName = None,
+    as_json: AsJson = False,
+    minimum: Annotated[str, typer.Option("--level", help="Least severity shown: info, warning or error.")] = "info",
 ) -> None:
-    """Say what ST Edge AI would refuse, or run in float or on the CPU, and what to do about it."""
+    """Check a model for ST Edge AI compatibility: what it refuses, runs in float or on the CPU, and the remedy."""
     from n6convert.errors import UsageError
     from n6convert.lint import Severity
 

@@ -1,43 +1,64 @@
-"""``n6convert quantize FILE.onnx`` and ``n6convert debug MODEL``."""
+"""``n6convert quantize FILE.onnx``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from n6convert.cli.options import (
+    AsJson,
+    Calibration,
+    Force,
+    NoCache,
+    Quiet,
+    Samples,
+    Settings,
+    TargetName,
+    examples,
+    output,
+)
+
 if TYPE_CHECKING:
     from n6convert.quantization.quantizer import QuantizationResult
+    from n6convert.recipes_io import Draft
     from n6convert.run import Progress, Run
 
-__all__ = ["register"]
+__all__ = ["prepared_run", "quantized", "register"]
 
-_Settings = Annotated[list[str] | None, typer.Option("--set", help="recipe key=value, e.g. quantization.ranges=mse")]
-_Calibration = Annotated[str | None, typer.Option(help="folder, COCO json, .npz, .txt or .tsv", show_default=False)]
+_Output = Annotated[Path | None, output("NAME.int8.onnx")]
+_EXAMPLES = examples(
+    "n6convert quantize network.onnx --calibration images/",
+    "n6convert quantize network.onnx --calibration samples.npz --set quantization.ranges=mse -o network_int8.onnx",
+)
+
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands ``quantize`` and ``debug`` to the application."""
-    app.command("quantize")(_quantize)
-    app.command("debug")(_debug)
+    """Add the command ``quantize``."""
+    app.command("quantize", epilog=_EXAMPLES)(_quantize)
 
 
 def _quantize(
-    file: Annotated[Path, typer.Argument(help="float ONNX file", show_default=False)],
-    calibration: _Calibration = None,
-    samples: Annotated[int, typer.Option(help="calibration samples, at most")] = 64,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="default: NAME.int8.onnx")] = None,
-    ranges: Annotated[Path | None, typer.Option(help="use the ranges of this ranges.json")] = None,
-    save_ranges: Annotated[Path | None, typer.Option(help="write the ranges that were found")] = None,
-    settings: _Settings = None,
-    as_json: Annotated[bool, typer.Option("--json", help="facts as JSON")] = False,
-    force: Annotated[bool, typer.Option("--force", help="replace files of yours under the outputs' names")] = False,
+    file: Annotated[Path, typer.Argument(help="A float ONNX file.", show_default=False)],
+    calibration: Calibration = None,
+    samples: Samples = None,
+    output: _Output = None,
+    target: TargetName = None,
+    ranges: Annotated[Path | None, typer.Option(help="Use the ranges of this ranges.json.")] = None,
+    save_ranges: Annotated[Path | None, typer.Option(help="Write the ranges that were found.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    no_cache: NoCache = False,
+    force: Force = False,
 ) -> None:
     """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
     from n6convert.cli.console import progress_on_stderr
+    from n6convert.cli.drafts import draft_of
     from n6convert.graph.io import save
     from n6convert.outputs import MODEL, RANGES, refuse_loss
     from n6convert.quantization import ranges_io
@@ -47,71 +68,32 @@ def _quantize(
     refuse_loss(path, MODEL, inputs=inputs, force=force)
     if save_ranges is not None:
         refuse_loss(save_ranges, RANGES, inputs=inputs if save_ranges != ranges else [file], force=force)
-    extra = [*(settings or []), f"calibration.samples={samples}"]
-    if ranges is not None:
-        extra.append(f"quantization.ranges_file={ranges}")
-    with progress_on_stderr(quiet=as_json) as progress:
-        result = _quantized(_run(str(file), calibration, extra, ("export",), progress), "export")
+    extra = [*(settings or []), *([f"quantization.ranges_file={ranges}"] if ranges is not None else [])]
+    draft = draft_of(str(file), extra, calibration=calibration, samples=samples, target=target)
+    with progress_on_stderr(quiet or as_json) as progress:
+        result = quantized(prepared_run(draft, ("export",), progress, cache=not no_cache), "export")
     save(result.model, path)
     if save_ranges is not None:
         ranges_io.save_ranges(result.ranges, save_ranges)
     if as_json:
         typer.echo(json.dumps(result.facts | {"file": str(path)}, indent=2))
-    else:
+    elif not quiet:
         _print_methods(result, path)
 
 
-def _debug(
-    model: Annotated[str, typer.Argument(help="model, recipe or float ONNX file", show_default=False)],
-    calibration: _Calibration = None,
-    samples: Annotated[int, typer.Option(help="calibration samples, at most")] = 16,
-    count: Annotated[int, typer.Option(help="tensors to look at")] = 10,
-    settings: _Settings = None,
-    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
-) -> None:
-    """Show where INT8 loses accuracy: the worst tensors, alone and left out, with cause and remedy."""
-    from n6convert.cli.console import progress_on_stderr
-    from n6convert.quantization.judge import Judge
-    from n6convert.quantization.prepare import prepare
-    from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
-
-    extra = [*(settings or []), f"calibration.samples={samples}"]
-    with progress_on_stderr(quiet=as_json) as progress:
-        run = _run(model, calibration, extra, ("export", "simplify", "rewrite"), progress)
-        result = _quantized(run, "rewrite")
-    judge = Judge(prepare(run.artifacts["rewrite"].load()), list(run.sampling.held_back()))
-    records = result.facts["worst"][:count]
-    names = [r["name"] for r in records]
-    alone, left_out = one_at_a_time(result.model, judge, names), leave_one_out(result.model, judge, names)
-    for record in records:
-        record |= {"alone_db": alone[record["name"]], "left_out_gain_db": left_out[record["name"]]}
-    if as_json:
-        typer.echo(json.dumps({"outputs_sqnr_db": result.facts["outputs_sqnr_db"], "worst": records}, indent=2))
-    else:
-        _print_worst(records, result.facts["outputs_sqnr_db"])
-
-
-def _run(
-    model: str, calibration: str | None, settings: Sequence[str], stages: Sequence[str], progress: Progress
-) -> Run:
+def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress, *, cache: bool = True) -> Run:
     """The pipeline's state after the named stages, from the cache where they ran before."""
-    from n6convert.api import make_draft
     from n6convert.cache import Cache
     from n6convert.pipeline import STAGES, run_stages
-    from n6convert.recipes_io import finish, parse_setting
+    from n6convert.recipes_io import finish
     from n6convert.run import Run
 
-    draft = make_draft(model)
-    if calibration is not None:
-        draft.set(("calibration", "source"), calibration, "--calibration")
-    for setting in settings:
-        draft.set(*parse_setting(setting), f"--set {setting}")
-    run = Run(finish(draft), draft, Cache(), progress)
+    run = Run(finish(draft), draft, Cache(reuse=cache), progress)
     run_stages(run, [s for s in STAGES if s.name in stages])
     return run
 
 
-def _quantized(run: Run, source: str) -> QuantizationResult:
+def quantized(run: Run, source: str) -> QuantizationResult:
     from n6convert.quantization.quantizer import quantize
     from n6convert.stages.accepting import Accepting
     from n6convert.stages.quantize import predictors
@@ -144,19 +126,3 @@ def _print_methods(result: QuantizationResult, path: Path) -> None:
         console.print(f"not needed: {', '.join(result.facts['methods_not_needed'])}", markup=False)
     for text in result.facts["warnings"]:
         console.print(f"warning: {text}", style="yellow", markup=False)
-
-
-def _print_worst(records: Sequence[Mapping[str, Any]], outputs: Mapping[str, float]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    for name, decibel in outputs.items():
-        console.print(f"output {name}: {decibel:.1f} dB", markup=False)
-    table = Table("tensor", "SQNR dB", "alone dB", "gain if float dB", "cause")
-    for r in records:
-        numbers = (f"{r[key]:.1f}" for key in ("sqnr_db", "alone_db", "left_out_gain_db"))
-        table.add_row(r["name"], *numbers, r["cause"])
-    console.print(table)
-    for cause, remedy in {r["cause"]: r["remedy"] for r in records}.items():
-        console.print(f"{cause}: {remedy}", markup=False, highlight=False)

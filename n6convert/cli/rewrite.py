@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from n6convert.cli.options import AsJson, Calibration, Force, Quiet, TargetName, examples, output
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _SAMPLES = 3
+_Output = Annotated[Path | None, output("NAME.rewritten.onnx")]
+_EXAMPLES = examples("n6convert rewrite network.onnx", "n6convert rewrite --list")
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    app.command("rewrite")(_rewrite)
+    app.command("rewrite", epilog=_EXAMPLES)(_rewrite)
 
 
 def _rewrite(
@@ -31,14 +35,13 @@ def _rewrite(
     exclude: Annotated[str, typer.Option(help="Rules that must not run, separated by commas.")] = "",
     approximate: Annotated[str, typer.Option(help="Approximate rules that may run.")] = "",
     combination: Annotated[str | None, typer.Option(help="A, B, C or D: lowerings of a transformer.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help=".npz with arrays by input name that prove the rules.")
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="Board and compiler version: stm32n6570-dk@4.0.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: NAME.rewritten.onnx.")] = None,
+    calibration: Calibration = None,
+    target: TargetName = None,
+    output: _Output = None,
     list_rules: Annotated[bool, typer.Option("--list", help="List all rules and stop.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file of yours under the output's name.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Rewrite a float model so that its operators stay on the NPU; prints what was applied, refused and gained."""
     from n6convert.errors import UsageError
@@ -55,14 +58,14 @@ def _rewrite(
         raise UsageError("which model?", remedy="n6convert rewrite FILE.onnx")
     config = _config(rules, exclude, approximate, combination)
     path = output or model.with_suffix(".rewritten.onnx")
-    refuse_loss(path, MODEL, inputs=[model, *([calibration] if calibration else [])], force=force)
+    refuse_loss(path, MODEL, inputs=[model, *([Path(calibration)] if calibration else [])], force=force)
     graph = batch_of_one(_load(model))
     result = rewrite(graph, _feeds(graph, model, calibration), config, target=target or DEFAULT_TARGET)
     result.model.producer_name = "n6convert"
     save(result.model, path)
     if as_json:
         typer.echo(json.dumps(result.facts() | {"file": str(path)}, indent=2))
-    else:
+    elif not quiet:
         _print(result, path)
 
 
@@ -95,10 +98,12 @@ def _load(path: Path) -> ir.Model:
     return upgrade_opset(load(path), path)
 
 
-def _feeds(graph: ir.Model, model: Path, source: Path | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:
+def _feeds(graph: ir.Model, model: Path, source: str | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:
     """Samples by input name; None lets the proof draw random ones."""
     if source is None:
         return None
+    if Path(source).suffix != ".npz":
+        return _sampled(model, source)
     from n6convert.plugin import ModelInfo, TensorInfo
     from n6convert.rewrites.graph import shape_of
     from n6convert.samples import open_samples
@@ -107,9 +112,18 @@ def _feeds(graph: ir.Model, model: Path, source: Path | None) -> Callable[[], It
         TensorInfo(str(v.name), shape_of(v) or (), "float32" if v.dtype is None else v.dtype.numpy().name)
         for v in graph.graph.inputs
     )
-    info = ModelInfo(inputs, (), {})
-    samples = open_samples(source, "arrays", info, limit=_SAMPLES)
+    samples = open_samples(Path(source), "arrays", ModelInfo(inputs, (), {}), limit=_SAMPLES)
     return lambda: (sample.data for sample in samples if isinstance(sample.data, Mapping))
+
+
+def _sampled(model: Path, source: str) -> Callable[[], Iterable[Mapping[str, Any]]]:
+    """The first samples, encoded as a conversion of the file would."""
+    from n6convert.cli.drafts import draft_of
+    from n6convert.cli.quantize import prepared_run
+
+    draft = draft_of(str(model), calibration=source, samples=_SAMPLES)
+    run = prepared_run(draft, ("export",), lambda what, done, total: None)
+    return lambda: run.sampling.first(_SAMPLES)
 
 
 def _print_rules(as_json: bool) -> None:

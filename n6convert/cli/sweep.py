@@ -9,28 +9,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from n6convert.cli.options import AsJson, Calibration, Evaluate, Quiet, Weights, examples, output
+
 if TYPE_CHECKING:
     from n6convert.sweep.results import PointResult
 
 __all__ = ["register"]
 
+_Output = Annotated[Path | None, output("build/sweep-MODEL")]
+_EXAMPLES = examples(
+    "n6convert sweep movenet-sizes",
+    "n6convert sweep yolov8n --weights seeded --imgsz 192,256 --set quantization.zero_points=speed,accuracy",
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command ``sweep`` to the application."""
-    app.command("sweep")(_sweep)
+    app.command("sweep", epilog=_EXAMPLES)(_sweep)
 
 
 def _sweep(
-    model: Annotated[str, typer.Argument(help="model, or recipe; one with a `sweep` section brings its axes")],
-    imgsz: Annotated[str | None, typer.Option(help="input sizes, e.g. 192,224,256")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="an axis: recipe.key=a,b (repeatable)")] = None,
-    weights: Annotated[str | None, typer.Option(help="pretrained, seeded or a path")] = None,
-    calibration: Annotated[str | None, typer.Option(help="folder or file of calibration samples")] = None,
-    evaluate: Annotated[str | None, typer.Option(help="labelled samples")] = None,
-    output: Annotated[Path | None, typer.Option(help="folder for the results; default build/sweep-MODEL")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="processes at a time; default one a core")] = None,
-    dask: Annotated[str | None, typer.Option(help="address of a Dask scheduler, e.g. tcp://host:8786")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="results as JSON on stdout")] = False,
+    model: Annotated[str, typer.Argument(help="A model or recipe; one with a `sweep` section brings its axes.")],
+    imgsz: Annotated[str | None, typer.Option(help="Input sizes: 192,224,256.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="An axis: recipe.key=a,b (repeatable).")] = None,
+    weights: Weights = None,
+    calibration: Calibration = None,
+    evaluate: Evaluate = None,
+    output: _Output = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; default one per core.")] = None,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Convert a model over a grid of choices; resumable, one failure does not stop the rest."""
     from n6convert.sweep import parse_axis, sweep
@@ -47,14 +56,18 @@ def _sweep(
         common={key: value for key, value in given.items() if value is not None},
         workers=workers,
         dask=dask,
-        progress=lambda what, done, total: typer.echo(f"{done} of {total}: {what}", err=True),
+        progress=None if quiet else _report_point,
     )
     if as_json:
         typer.echo(json.dumps([asdict(r) for r in results], indent=2, default=str))
-    else:
+    elif not quiet:
         _print(results, folder / "sweep.html")
     if any(r.error for r in results):
         raise typer.Exit(1)
+
+
+def _report_point(what: str, done: int, total: int | None) -> None:
+    typer.echo(f"{done} of {total}: {what}", err=True)
 
 
 def _absolute(path: str | None) -> str | None:

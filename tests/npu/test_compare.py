@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from n6convert.cli.compare import compare_model, register, show, target_of
+from n6convert.cli import app as command_line
+from n6convert.cli.compare import compare_model, show, target_of
 from n6convert.errors import SourceError
 from n6convert.npu.compare import Line
 from n6convert.npu.st import read_report
@@ -25,10 +26,7 @@ R02 = "reports/r02_yolov8n_pose_256"
 
 @pytest.fixture
 def app() -> typer.Typer:
-    found = typer.Typer()
-    found.callback()(lambda: None)
-    register(found)
-    return found
+    return command_line
 
 
 def test_compare_prints_tables(app: typer.Typer, neuralart_dir: Path) -> None:

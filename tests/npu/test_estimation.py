@@ -13,7 +13,7 @@ from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
-from n6convert.cli.estimate import register
+from n6convert.cli import app as command_line
 from n6convert.cli.tables import print_estimate, print_explanation
 from n6convert.errors import N6ConvertError, RecipeError, UsageError
 from n6convert.npu import estimate, explain, operator_table
@@ -26,9 +26,7 @@ _RUNNER = CliRunner()
 
 
 def _app() -> Typer:
-    app = Typer(pretty_exceptions_enable=False)
-    register(app)
-    return app
+    return command_line
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from n6convert.cli.quantize import register
+from n6convert.cli import app as command_line
 from n6convert.numerics import LIMIT_DB
 from n6convert.quantization import QuantizationConfig, quantize, quantizer
 from n6convert.quantization.grid import Grid
@@ -111,10 +111,7 @@ def test_methods_are_kept_only_when_they_help_on_held_back_samples() -> None:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
     monkeypatch.setenv("N6CONVERT_CACHE", str(tmp_path / "cache"))
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app)
-    return app
+    return command_line
 
 
 def test_commands_quantize_and_debug(app: typer.Typer, tmp_path: Path) -> None:

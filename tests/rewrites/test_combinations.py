@@ -29,13 +29,9 @@ def test_every_combination_leaves_less_software(model):
 
 
 def test_on_the_command_line(model, tmp_path):
-    import typer
-
-    from n6convert.cli.estimate import register
+    from n6convert.cli import app
 
     ir.save(model, tmp_path / "bert.onnx")
-    app = typer.Typer()
-    register(app)
     done = CliRunner().invoke(
         app, ["estimate", str(tmp_path / "bert.onnx"), "--target", OLD, "--combinations", "--json"]
     )

@@ -1,0 +1,74 @@
+"""``n6convert MODEL``, in full ``n6convert convert MODEL``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from n6convert.cli.options import (
+    AsJson,
+    Calibration,
+    Debug,
+    Evaluate,
+    Force,
+    ImageSize,
+    ModelName,
+    NoCache,
+    Quiet,
+    Samples,
+    Settings,
+    TargetName,
+    Weights,
+    examples,
+    output,
+)
+
+__all__ = ["register"]
+
+_Output = Annotated[Path | None, output("build/NAME")]
+_EXAMPLES = examples(
+    "n6convert yolov8n --weights seeded",
+    "n6convert yolov8n --weights yolov8n.pt --imgsz 256 --calibration images/ --evaluate instances.json",
+    "n6convert network.onnx --calibration images/ --set options.range=0..1",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``convert``."""
+    app.command("convert", epilog=_EXAMPLES)(_convert)
+
+
+def _convert(
+    model: ModelName,
+    weights: Weights = None,
+    calibration: Calibration = None,
+    samples: Samples = None,
+    evaluate: Evaluate = None,
+    imgsz: ImageSize = None,
+    output: _Output = None,
+    target: TargetName = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    no_cache: NoCache = False,
+    force: Force = False,
+) -> None:
+    """Convert a model to INT8 for the NPU (the default command)."""
+    from n6convert.api import convert_draft
+    from n6convert.cli.console import print_result, progress_on_stderr
+    from n6convert.cli.drafts import draft_of
+
+    draft = draft_of(
+        model, settings, weights=weights, calibration=calibration, samples=samples, evaluate=evaluate, imgsz=imgsz,
+        output=output, target=target,
+    )  # fmt: skip
+    with progress_on_stderr(quiet) as progress:
+        result = convert_draft(draft, cache=not no_cache, progress=progress, force=force)
+    if as_json:
+        print(json.dumps(result.report.model_dump(mode="json", by_alias=True), indent=2))
+    elif not quiet:
+        print_result(result)

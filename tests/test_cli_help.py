@@ -1,0 +1,74 @@
+"""Help and completion: every command the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+
+import pytest
+import typer
+
+from n6convert.cli import completion
+from n6convert.cli.entry import app
+from n6convert.cli.registry import COMMANDS, GROUPS, LazyGroup
+
+#: options that mean the same wherever they are
+SHARED = {"target", "calibration", "samples", "evaluate", "weights", "pools", "as_json", "quiet", "no_cache", "force"}
+
+
+def real(name: str) -> typer.core.TyperCommand:
+    group = typer.main.get_command(app)
+    assert isinstance(group, LazyGroup)
+    return group.get_command(None, name)._real()  # type: ignore[no-any-return]
+
+
+def test_every_command_is_in_one_group_and_has_its_own_file() -> None:
+    assert len(COMMANDS) == sum(map(len, GROUPS.values())) >= 17
+    assert all(real(name).name == name for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_of_the_command_itself(name: str) -> None:
+    command = real(name)
+    assert command.context_settings["help_option_names"] == ["-h", "--help"]
+    lines = [line.strip() for line in (command.epilog or "").splitlines() if "n6convert " in line]
+    assert lines and (command.epilog or "").startswith("Examples:")
+    assert all(line.split()[1] == name for line in lines) or name == "convert"
+
+
+def test_a_shared_option_is_the_same_in_every_command() -> None:
+    seen = defaultdict(set)
+    for name in COMMANDS:
+        for option in real(name).params:
+            if option.name in SHARED:
+                seen[option.name].add((tuple(option.opts), getattr(option, "help", None)))
+    assert set(seen) >= SHARED
+    assert {name: forms for name, forms in seen.items() if len(forms) > 1} == {}
+
+
+def test_help_of_an_option_is_a_sentence() -> None:
+    texts = [(n, o.opts, o.help) for n in COMMANDS for o in real(n).params if getattr(o, "help", None)]
+    assert [t for t in texts if not (t[2][0].isupper() or t[2][0] in "`*.") or not t[2].endswith((".", ")"))] == []
+
+
+def complete(words: str, position: int) -> list[str]:
+    environment = {
+        **os.environ, "_N6CONVERT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position),
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "n6convert"], env=environment, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def test_the_shell_completes_commands_models_and_keys() -> None:
+    assert "estimate" in complete("n6convert est", 1)
+    assert "quantization.ranges=mse" in complete("n6convert any --set quantization.ranges=", 3)
+    assert "--no-cache" in complete("n6convert any --no-", 2)
+
+
+def test_completion_lists_what_there_is() -> None:
+    assert "onnx" in completion.models("on")
+    assert "stm32n6570-dk@4.0" in completion.targets("stm32n6570-dk@")
+    assert completion.settings("nothing") == []
+    assert "seed=" in completion.settings("see")
