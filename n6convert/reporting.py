@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert import __version__
 from n6convert.acceptance import judge
+from n6convert.losses import loss_warnings
 from n6convert.results import FileEntry, Report, StageReport, WeightsReport
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ def make_report(run: Run, files: Mapping[str, str]) -> Report:
         stages=stages, files=[FileEntry(path=n, sha256=s) for n, s in sorted(files.items())], **sections,
     )
     limits = judge(run.recipe, report)
-    kept = all(limit.kept for limit in limits)
-    return report.model_copy(update={"acceptance": limits, "status": "accepted" if kept else "rejected"})
+    status = "accepted" if all(limit.kept for limit in limits) else "rejected"
+    report = report.model_copy(update={"acceptance": limits, "status": status})
+    return report.model_copy(update={"warnings": [*report.warnings, *loss_warnings(report)]})
 
 
 def _weights(run: Run) -> WeightsReport:
