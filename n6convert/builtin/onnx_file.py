@@ -30,6 +30,7 @@ from n6convert.plugin import (
     TensorInfo,
     Weights,
 )
+from n6convert.states import batch_in_front
 
 __all__ = ["OnnxFile", "OnnxOptions"]
 
@@ -96,6 +97,7 @@ class OnnxFile(ModelPlugin):
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)
+        batch_in_front(model)
         return FloatModel(model, self._metadata(model, grids))
 
     def encode(self, sample: Sample) -> Feeds:
@@ -238,8 +240,8 @@ def _array_for(tensor: TensorInfo, arrays: Mapping[str, NDArray[Any]]) -> NDArra
     if tensor.name not in arrays:
         raise SourceError("a sample lacks an input", limit=tensor.name, found=", ".join(arrays))
     array = np.asarray(arrays[tensor.name])
-    if array.shape == tensor.shape[1:]:
-        array = array[None]
+    if [n for n in array.shape if n != 1] == [n for n in tensor.shape if n != 1]:
+        array = array.reshape(tensor.shape)
     if array.shape != tensor.shape:
         raise SourceError(
             "a sample has another shape than the input", place=tensor.name, limit=tensor.shape, found=array.shape

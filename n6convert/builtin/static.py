@@ -12,6 +12,7 @@ from onnx_ir.passes import common
 
 from n6convert.errors import GraphError, RecipeError, SourceError
 from n6convert.lint.prepare import infer_shapes
+from n6convert.states import leads_with_time
 
 __all__ = [
     "cut",
@@ -100,7 +101,7 @@ def _fixed(name: str, value: ir.Value, told: Sequence[int] | None, size: tuple[i
     if None in rest:
         guess = [1, *(d if d is not None else 224 if len(current) == 4 else 128 for d in current[1:])]
         raise _ask(name, _open_axes(value, rest), guess)
-    if len(current) > 1 and batch[0] != 1:
+    if len(current) > 1 and batch[0] != 1 and not leads_with_time(value):
         raise RecipeError(
             "the model has a fixed batch; the NPU computes batch 1",
             place=name,

@@ -16,6 +16,7 @@ from n6convert.errors import QuantizationError
 from n6convert.quantization.linear import fuse_linear
 from n6convert.quantization.normalize import normalize
 from n6convert.quantization.roles import check_supported, float_operands
+from n6convert.states import KEY
 
 __all__ = ["prepare"]
 
@@ -45,6 +46,8 @@ def prepare(model: ir.Model) -> ir.Model:
     fuse_linear(model.graph)
     passes.RemoveUnusedNodesPass()(model)
     _check_weights(model)
+    if KEY in model.metadata_props:
+        model.graph.metadata_props[KEY] = model.metadata_props[KEY]
     model.ir_version = IR_VERSION
     return model
 

@@ -18,6 +18,7 @@ from n6convert.quantization.batch_norm import forget
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.plan import Plan, QuantizedWeight
 from n6convert.quantization.roles import Operand, activations, float_operands
+from n6convert.states import KEY
 
 __all__ = ["bias_scales", "least_weight_scales", "write_qdq"]
 
@@ -37,6 +38,7 @@ def write_qdq(model: ir.Model, plan: Plan) -> ir.Model:
     for value in values:
         writer.activation(value)
     forget(model.graph)
+    model.graph.metadata_props.pop(KEY, None)
     model.producer_name = "n6convert"
     passes.RemoveUnusedNodesPass()(model)
     passes.ShapeInferencePass()(model)

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.roles import float_operands, is_constant, is_float
 from n6convert.quantization.sharing import clip_bounds, fixed_range, passes_through
+from n6convert.states import noted_states
 
 __all__ = ["SharedGrid", "shared_grids", "shared_groups"]
 
@@ -34,6 +35,8 @@ def shared_groups(graph: ir.Graph, ranges: Mapping[str, Span] | None = None) -> 
     for value in (*graph.inputs, *(v for n in graph for v in n.outputs)):
         if is_float(value) and value.name:
             joined.add(value)
+    for before, after in noted_states(graph.metadata_props).items():  # the codes of one go into the other as they are
+        joined.merge(before, after)
     moving = [n for n in graph if passes_through(n) and any(is_float(v) and v.name for v in n.outputs)]
     for node in sorted(moving, key=lambda n: n.op_type == "Concat"):  # the others have no choice
         joined.join(node)
@@ -77,6 +80,11 @@ class _Joined:
 
     def _loses_a_bit(self, root: str, whole: Span) -> bool:
         return self.ranges is not None and root in self.computed and 2 * _width(self.spans[root]) < _width(whole)
+
+    def merge(self, name: str, other: str) -> None:
+        """Give two tensors one grid."""
+        if name in self.parent and other in self.parent:
+            self._merge(self.find(name), self.find(other))
 
     def _merge(self, root: str, into: str) -> None:
         if root == into:

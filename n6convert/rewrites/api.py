@@ -18,6 +18,7 @@ from n6convert.rewrites.engine import Applied, Checkpoint, Progress, Refused, Ru
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.weigh import Choice, Choices, Estimator, Weighed, predicted_milliseconds, weigh
+from n6convert.states import note_states
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -106,6 +107,7 @@ def rewrite(
     """
     rules = select_rules(config, extra)
     start = prepare(model)
+    note_states(start)
     proof = Proof(start, feeds, threads)
     from n6convert.npu.targets import load_target
 

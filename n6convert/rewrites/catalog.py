@@ -19,6 +19,7 @@ from n6convert.rewrites.concat_off_batch import ConcatOffBatch
 from n6convert.rewrites.conv_transpose import ConvTransposeToConv
 from n6convert.rewrites.cut_before_join import CutBeforeJoin
 from n6convert.rewrites.cut_before_work import CutBeforeWork
+from n6convert.rewrites.cut_off_batch import CutOffBatch
 from n6convert.rewrites.cut_product import ColumnToMean, CutPad, CutProduct
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
@@ -111,6 +112,7 @@ def all_rules() -> list[Rewrite[Any]]:
         DepthToSpaceToConv(),
         PReluToRelu(),
         ConcatOffBatch(),
+        CutOffBatch(),
         ConcatEqualChunks(),
         ConcatConvSplit(),
         ReduceToPool(),

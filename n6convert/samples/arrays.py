@@ -142,8 +142,8 @@ def _by_input(arrays: dict[str, NDArray[Any]], info: ModelInfo | None, file: Pat
 
 
 def _fit(array: NDArray[Any], shape: tuple[int, ...], dtype: str, place: str) -> NDArray[Any]:
-    if array.shape == shape[1:]:
-        array = array[None]
+    if [n for n in array.shape if n != 1] == [n for n in shape[1:] if n != 1]:  # one sample; axes of 1 in any place
+        array = array.reshape((1, *shape[1:]))
     if array.shape[1:] != shape[1:]:
         raise SourceError(
             "an array does not fit the graph's input", place=place, limit=list(shape), found=list(array.shape),

@@ -8,6 +8,7 @@ import pytest
 
 import n6convert
 from n6convert.errors import QuantizationError
+from n6convert.numerics import Session, sqnr_db
 from n6convert.rewrites import RewriteConfig, rewrite
 from n6convert.rewrites.graph import shape_of
 
@@ -112,3 +113,75 @@ def test_a_keyword_spotter_converts_and_leaves_nothing_to_the_cpu(op: str, tmp_p
     epochs = result.report.placement.after["epochs"]
     assert epochs["sw"] == epochs["hybrid"] == 0 and epochs["total"] > 6
     assert (next(iter(result.report.sqnr_db.values())) or 0) > {"LSTM": 36, "GRU": 29.5, "RNN": 32}[op]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_streaming_network_hands_its_states_on_as_they_are(layers: int, tmp_path: Path) -> None:
+    ir.save(streaming_lstm(layers), tmp_path / "step.onnx")
+    random = np.random.default_rng(0)
+    (tmp_path / "samples").mkdir()
+    float_session = Session(ir.load(tmp_path / "step.onnx"))
+    state = {"h": np.zeros((layers, 1, 12), np.float32), "c": np.zeros((layers, 1, 12), np.float32)}
+    frames = random.standard_normal((40, 1, 1, 20)).astype(np.float32)
+    for index, frame in enumerate(frames[:24]):
+        np.savez(tmp_path / "samples" / f"{index:02}.npz", x=frame, **state)
+        state = fed_back(float_session.run({"x": frame, **state}))
+    result = n6convert.convert(
+        tmp_path / "step.onnx", output=tmp_path / "out", cache=False,
+        settings=FAST | {"calibration.source": str(tmp_path / "samples"), "quantization.rounding": "nearest"},
+    )  # fmt: skip
+    grids = {t["name"]: (t["scale"], t["zero_point"]) for t in result.report.quantization["tensors"]}
+    assert grids["h"] == grids["h_next"] and grids["c"] == grids["c_next"] and grids["h"] != grids["c"]
+    assert result.report.placement is not None and result.report.placement.after["epochs"]["sw"] == 0
+    int8_session = Session(ir.load(result.model_path))
+    float_y = played(float_session, frames[24:], state)
+    int8_y = played(int8_session, frames[24:], {k: v.reshape(1, layers, 12) for k, v in state.items()})
+    assert sqnr_db(float_y, int8_y) > 25
+
+
+def test_time_in_front_of_the_batch_becomes_an_axis_of_its_own(tmp_path: Path) -> None:
+    g = GraphWriter()
+    cell = add_cell(g, "GRU", g.input("x", [6, 1, 10]), (6, 1, 10, 8, 2))
+    ir.save(g.model(*cell), tmp_path / "m.onnx")
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).standard_normal((20, 6, 10)).astype(np.float32))
+    result = n6convert.convert(
+        tmp_path / "m.onnx", output=tmp_path / "out", cache=False,
+        settings=FAST | {"calibration.source": str(tmp_path / "s.npy"), "quantization.rounding": "nearest"},
+    )  # fmt: skip
+    graph = ir.load(result.model_path).graph
+    assert [shape_of(v) for v in (*graph.inputs, *graph.outputs)] == [(1, 6, 10), (1, 6, 2, 8), (1, 2, 8)]
+    assert result.report.placement is not None and result.report.placement.after["epochs"]["sw"] == 0
+
+
+def streaming_lstm(layers: int) -> ir.Model:
+    """One step of an LSTM of several layers, its states stacked as torch has them."""
+    g = GraphWriter()
+    rows, stacked = g.input("x", [1, 1, 20]), [g.input(name, [layers, 1, 12]) for name in ("h", "c")]
+    last: list[list[str]] = [[], []]
+    for layer in range(layers):
+        axes, ends = g.constant([0], np.int64), [g.constant([layer + i], np.int64) for i in (0, 1)]
+        states = [g.node("Slice", s, *ends, axes) for s in stacked]
+        y, *new = add_cell(g, "LSTM", rows, (1, 1, 12 if layer else 20, 12, 1), states)
+        rows = g.node("Squeeze", y, g.constant([1], np.int64))
+        for names, value in zip(last, new, strict=True):
+            names.append(value)
+    outputs = [g.node("Concat", *names, axis=0) for names in last]
+    for node, name in zip(g.nodes[-2:], ("h_next", "c_next"), strict=True):
+        node.output[0] = name
+    assert len(outputs) == 2
+    logits = g.node("Gemm", g.reshape(rows, [1, 12]), g.weight(12, 4), g.vector(4))
+    return g.model(logits, "h_next", "c_next")
+
+
+def fed_back(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {"h": outputs["h_next"], "c": outputs["c_next"]}
+
+
+def played(session: Session, frames: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+    """The logits of a sequence of frames."""
+    found = []
+    for frame in frames:
+        outputs = session.run({"x": frame, **state})
+        state = fed_back(outputs)
+        found.append(next(v for k, v in outputs.items() if not k.endswith("_next")))
+    return np.concatenate(found)
