@@ -14,11 +14,11 @@ from dataclasses import replace
 from n6convert.npu.cycles import TRUE_DEPTHWISE, depthwise_group, is_fast, largest_divisor, plan_of
 from n6convert.npu.ir import Op, Tensor, Units
 
-__all__ = ["can_chain", "split_scale"]
+__all__ = ["DEPTHWISE_BLOCK", "can_chain", "split_scale"]
 
 _SCALE = "/scale"
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Relu", "Clip"}
-_DEPTHWISE_BLOCK = 24
+DEPTHWISE_BLOCK = 24
 """Elementwise results of up to this many channels are one block for a depthwise kernel (r27 16, r56 24; not 32)."""
 _POINTWISE_BLOCK = 16
 """The same for a 1x1 convolution (SEEN r02 16; not r39 24)."""
@@ -37,7 +37,7 @@ def can_chain(op: Op, before: Op, tensors: Mapping[str, Tensor], version: tuple[
     if before.conv is not None:
         return fast and _block(before) == wanted and (op.conv.depthwise or before.conv.depthwise)
     if op.conv.depthwise:
-        return before.kind in _ELEMENTWISE and op.conv.in_channels <= _DEPTHWISE_BLOCK and not _is_scale(before)
+        return before.kind in _ELEMENTWISE and op.conv.in_channels <= DEPTHWISE_BLOCK and not _is_scale(before)
     return before.kind in _ELEMENTWISE and op.conv.in_channels <= _POINTWISE_BLOCK
 
 

@@ -110,7 +110,7 @@ def _series(channels: int, limit: int, max_units: int) -> tuple[int, int]:
 
 def _plan(geometry: ConvGeometry, mode: str, batch: int, units: int, kernels: int, rate: int = 1) -> ConvPlan:
     passes = geometry.group_channels // (batch * units)
-    out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
+    out, pixels = math.prod(geometry.out_hw), _positions(geometry)
     channels = geometry.out_channels
     return ConvPlan(
         mode, batch, units, passes, kernels,
@@ -118,6 +118,12 @@ def _plan(geometry: ConvGeometry, mode: str, batch: int, units: int, kernels: in
         output=passes * channels * out,
         input=channels / kernels * passes * pixels * batch / rate,
     )  # fmt: skip
+
+
+def _positions(geometry: ConvGeometry) -> int:
+    """Places of the input at which kernels start: without padding fewer than the map has (SEEN r32 only)."""
+    sizes = zip(geometry.in_hw, geometry.out_hw, geometry.strides, strict=True)
+    return math.prod(min(before, after * stride) for before, after, stride in sizes)
 
 
 def _fewest_units(geometry: ConvGeometry, plan: ConvPlan, version: tuple[int, int]) -> ConvPlan:

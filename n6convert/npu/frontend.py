@@ -18,6 +18,8 @@ _SWISH_SINCE = (2, 1)
 KERAS_SINCE = (4, 0)
 """Core from which the ONNX exports of Keras are read as well as others: Swish is one node, and a mean that drops its
 map stays on the NPU. The release notes of 4.0 name both; time and memory of EfficientNetV2 agree (SPEC p.5)."""
+_GATES_IN_FLOAT = (3, 0)
+"""On 2.0 and 2.1 such means are hardware (SEEN r18)."""
 _PADDABLE = {"Conv", "MaxPool", "AveragePool"}
 
 
@@ -31,7 +33,8 @@ def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
         _fold_pads,
         _broadcast_instead_of_resize,
     ]
-    keras = _means_without_map(graph) if version < KERAS_SINCE and graph.style == "qdq" else []
+    plain = graph.style != "qdq" or not _GATES_IN_FLOAT <= version < KERAS_SINCE
+    keras = [] if plain else _means_without_map(graph)
     if version >= _SWISH_SINCE and not keras:
         passes.append(_fuse_swish)
     for run in passes:
@@ -210,7 +213,7 @@ def _fuse_swish(graph: Graph) -> None:
 def _means_without_map(graph: Graph) -> list[str]:
     """Results of global means that drop their map and get it back from a Reshape, as Keras exports gates to ONNX.
 
-    Up to 3.0 they are float software: EfficientNetV2-B0 and -B1 take 22 ns more on 3.0 than on 4.0 for every element
+    On 3.0 they are float software: EfficientNetV2-B0 and -B1 take 22 ns more on 3.0 than on 4.0 for every element
     of these means, in both networks alike.
     """
     readers = graph.consumers()

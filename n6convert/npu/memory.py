@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from n6convert.npu.cycles import plan_of
 from n6convert.npu.ir import Lowered, Op, Schedule, Where
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.streams import constant_pools, stored_weights, vector_bytes
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 _ALIGNMENT = 16
+_RESERVED = 8
+"""Bytes at the end of a region that no buffer gets (SPEC a.4; SEEN r39: 393,216 + 65,536 do not fill a pool)."""
 _VECTORS_IN_FLASH = (3, 0)
 """The one core that counts biases and scales as weights with the controller, too (SEEN r05 only)."""
 
@@ -128,6 +131,19 @@ def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate_io: bool = True)
     return [buffer for buffer in found if buffer.size]
 
 
+def accumulators(lowered: Lowered, schedule: Schedule, version: tuple[int, int]) -> list[Buffer]:
+    """16-bit sums of one block of kernels, which passes over the input channels exchange with memory (SEEN r01, r02,
+    r27, r32: kernels x map x 2 bytes, in use until the next epoch)."""
+    found: list[Buffer] = []
+    for position, epoch in enumerate(schedule.epochs, start=1):
+        for op in epoch.ops:
+            plan = plan_of(op, lowered.tensors, version)
+            if plan is not None and op.conv is not None and plan.passes > 1:
+                size = 2 * plan.kernels * math.prod(op.conv.out_hw)
+                found.append(Buffer(f"{op.outputs[0]}/sums", size, position, position + 1))
+    return found
+
+
 def side_by_side(buffers: Sequence[Buffer], schedule: Schedule) -> list[Buffer]:
     """Join the inputs of every hardware Concat into one block that is reserved while any of them lives.
 
@@ -189,7 +205,7 @@ def _try(buffer: Buffer, region: MemoryPool, pools: Sequence[MemoryPool], placed
         if other.address >= address + buffer.size:
             break
         address = max(address, _aligned(other.end) if other.end > address else address)
-    if address + buffer.size > region.end:
+    if address + buffer.size > region.end - _RESERVED:
         return False
     _settle(buffer, address, pools)
     for epoch in range(buffer.first, buffer.last + 1):
@@ -217,6 +233,7 @@ def plan_memory(lowered: Lowered, schedule: Schedule, target: Target, *, allocat
             ``--no-outputs-allocation`` turn it off).
     """
     buffers = lifetimes(lowered, schedule, allocate_io=allocate_io)
+    buffers += accumulators(lowered, schedule, target.version)
     homeless = place(side_by_side(buffers, schedule), target.pools)
     uses = {pool.name: PoolUse(pool.name, pool.size, external=pool.external) for pool in target.pools}
     for pool in target.pools:

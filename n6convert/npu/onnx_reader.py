@@ -40,6 +40,9 @@ DTYPES: dict[int, str] = {
 }
 """onnx.TensorProto.DataType to the names used here."""
 
+_CHANNEL_LAST_INPUT = (0, 3, 1, 2)
+_FILLED = {"ConstantOfShape"}
+"""Operators whose tensor attribute decides the type of their result, and with it a shape further on."""
 _VALUE_LIMIT = 4096
 """Constants up to this size are kept as values; larger ones are weights, of which only shape and type matter."""
 
@@ -76,7 +79,21 @@ def read_proto(model: onnx.ModelProto, name: str = "") -> Graph:
     fold_constants(graph)
     graph.prune()
     graph.check()
+    _mark_channel_last_inputs(graph)
     return graph
+
+
+def _mark_channel_last_inputs(graph: Graph) -> None:
+    """A Transpose that only renames the axes of a channel-last input: the memory holds that order anyway (SEEN r41)."""
+    readers = graph.consumers()
+    for name in graph.inputs:
+        for node in readers.get(name, ()):
+            turned = node.op == "Transpose" and tuple(node.attributes.get("perm") or ()) == _CHANNEL_LAST_INPUT
+            if turned and len(readers[name]) == 1:
+                node.attributes["graph_edge"] = True
+                source, inner = graph.tensors[name], graph.tensors[node.outputs[0]]
+                if source.dtype == inner.dtype:
+                    source.scale, source.zero_point = inner.scale, inner.zero_point
 
 
 def _count(proto: onnx.TensorProto) -> float:
@@ -120,8 +137,15 @@ def _static(info: onnx.ValueInfoProto) -> tuple[int, ...] | None:
     kind = info.type.tensor_type
     if not kind.HasField("shape"):
         return None
-    shape = tuple(int(d.dim_value) if d.HasField("dim_value") else -1 for d in kind.shape.dim)
+    shape = tuple(_size(d) for d in kind.shape.dim)
     return None if any(size < 0 for size in shape) else shape
+
+
+def _size(dimension: onnx.TensorShapeProto.Dimension) -> int:
+    """A fixed size, or -1; some exporters write numbers where names of open sizes belong."""
+    if dimension.HasField("dim_value"):
+        return int(dimension.dim_value)
+    return int(dimension.dim_param) if dimension.dim_param.isdecimal() else -1
 
 
 def _inputs(graph: onnx.GraphProto, tensors: dict[str, Tensor]) -> tuple[str, ...]:
@@ -130,7 +154,7 @@ def _inputs(graph: onnx.GraphProto, tensors: dict[str, Tensor]) -> tuple[str, ..
         if info.name in tensors:
             continue
         kind = info.type.tensor_type
-        shape = [int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else -1 for d in kind.shape.dim]
+        shape = [_size(d) or -1 for d in kind.shape.dim]
         if shape and shape[0] == -1:
             shape[0] = 1
         if any(size < 0 for size in shape) or not kind.elem_type:
@@ -180,6 +204,8 @@ def _attributes(proto: onnx.NodeProto) -> dict[str, Any]:
             found[a.name] = int(a.i)
         elif a.type == 3:
             found[a.name] = a.s.decode("utf-8", "replace")
+        elif a.type == 4 and proto.op_type in _FILLED and _count(a.t) <= 1:
+            found[a.name] = a.t
         elif a.type == 6:
             found[a.name] = [float(v) for v in a.floats]
         elif a.type == 7:

@@ -88,7 +88,7 @@ def _evaluate(graph: Graph, opset: int) -> bool:
         if len(node.outputs) != 1 or node.outputs[0] in graph.values or node.op in _CONVERSIONS:
             continue
         value = _value(graph, node, opset)
-        if value is not None and value.size <= _VALUE_LIMIT and value.dtype.kind in "iub":
+        if value is not None and value.size <= (_VALUE_LIMIT if value.dtype.kind in "iub" else _PARAMETERS):
             graph.values[node.outputs[0]] = value
             graph.tensors[node.outputs[0]] = Tensor(node.outputs[0], value.shape, str(value.dtype), constant=True)
             found = True
@@ -96,9 +96,9 @@ def _evaluate(graph: Graph, opset: int) -> bool:
 
 
 def _value(graph: Graph, node: Node, opset: int) -> NDArray[Any] | None:
-    if node.op == "Shape" and not node.attributes:
+    if node.op in ("Shape", "Size"):
         tensor = graph.tensors.get(node.inputs[0])
-        return None if tensor is None else np.array(tensor.shape, np.int64)
+        return None if tensor is None else _measured(node, tensor)
     if not node.inputs or not all(name in graph.values for name in node.inputs if name):
         return None
     from onnx import helper
@@ -114,6 +114,13 @@ def _value(graph: Graph, node: Node, opset: int) -> NDArray[Any] | None:
         return np.asarray(results[0])
     except Exception:  # an operator the reference does not know: its shape stays unknown and is reported as such
         return None
+
+
+def _measured(node: Node, tensor: Tensor) -> NDArray[Any]:
+    if node.op == "Size":
+        return np.array(tensor.elements, np.int64)
+    first, last = node.attributes.get("start", 0), node.attributes.get("end")
+    return np.array(tensor.shape[first:last], np.int64)
 
 
 def _stripped(graph: Graph, opset: int, sources: dict[str, str]) -> onnx.ModelProto:

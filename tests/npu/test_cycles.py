@@ -35,7 +35,8 @@ LAYERS: list[Row] = [
 def test_published_layers(row: Row) -> None:
     out, channels, kernel, out_hw, in_hw, zero_point, depthwise, core, cycles = row
     groups = out if depthwise else 1
-    geometry = ConvGeometry(out, channels, kernel, groups=groups, in_hw=in_hw, out_hw=out_hw)
+    strides = (in_hw[0] // out_hw[0], in_hw[1] // out_hw[1])
+    geometry = ConvGeometry(out, channels, kernel, strides, groups=groups, in_hw=in_hw, out_hw=out_hw)
     assert conv_plan(geometry, is_fast(zero_point), core).cycles == pytest.approx(cycles, abs=1)
 
 
@@ -54,6 +55,11 @@ def test_unit_limits(fast: bool) -> None:
         assert 1 <= plan.units <= 4 and plan.batch <= 128
 
 
+def _strides(conv: dict[str, Any]) -> tuple[int, int]:
+    rows, columns = (max(1, round(a / max(b, 1))) for a, b in zip(conv["in_hw"], conv["out_hw"], strict=True))
+    return rows, columns
+
+
 def _predicted(epoch: dict[str, Any], core: tuple[int, int]) -> float | None:
     plans = []
     for conv in epoch["convs"]:
@@ -62,7 +68,7 @@ def _predicted(epoch: dict[str, Any], core: tuple[int, int]) -> float | None:
             groups = conv["O"] if conv["depthwise"] else 1
             geometry = ConvGeometry(
                 conv["O"], conv["I"] * groups, (conv["kh"], conv["kw"]), groups=groups,
-                in_hw=tuple(conv["in_hw"]), out_hw=tuple(conv["out_hw"]),
+                in_hw=tuple(conv["in_hw"]), out_hw=tuple(conv["out_hw"]), strides=_strides(conv),
             )  # fmt: skip
             plans.append(conv_plan(geometry, fast, core).cycles)
     return max(plans, default=None)

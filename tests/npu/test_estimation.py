@@ -224,3 +224,44 @@ def test_printing_fits_a_narrow_terminal(encoder: onnx.ModelProto) -> None:
     print_estimate(estimate(encoder), console)
     print_explanation(explain("Concat", (4, 0)), console)
     assert all(len(line) <= 60 for line in console.export_text().splitlines())
+
+
+def _padded_by_shape_arithmetic(size: str | int) -> onnx.ModelProto:
+    """torch.nn.ConstantPad1d as PyTorch exports it without folding, on an input whose size may be a name."""
+    def constant(name: str, value: list[int]) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.array(value, np.int64), name)
+
+    zero = helper.make_tensor("zero", TensorProto.INT64, [1], [0])
+    nodes = [
+        helper.make_node("ConstantOfShape", ["four"], ["zeros"], value=zero),
+        helper.make_node("Concat", ["amounts", "zeros"], ["all"], axis=0),
+        helper.make_node("Reshape", ["all", "pairs"], ["matrix"]),
+        helper.make_node("Slice", ["matrix", "last", "first", "axis", "back"], ["turned"]),
+        helper.make_node("Transpose", ["turned"], ["columns"], perm=[1, 0]),
+        helper.make_node("Reshape", ["columns", "flat"], ["vector"]),
+        helper.make_node("Cast", ["vector"], ["pads"], to=TensorProto.INT64),
+        helper.make_node("Pad", ["x", "pads"], ["padded"], mode="constant"),
+        helper.make_node("Conv", ["padded", "w"], ["y"], kernel_shape=[3]),
+        helper.make_node("Shape", ["y"], ["channels"], start=1, end=2),
+        helper.make_node("Concat", ["one", "channels", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["y", "target"], ["z"]),
+    ]
+    values = {
+        "four": [4], "amounts": [2, 1], "pairs": [-1, 2], "last": [-1], "first": [-9223372036854775807],
+        "axis": [0], "back": [-1], "flat": [-1], "one": [1], "rest": [-1],
+    }  # fmt: skip
+    weights = numpy_helper.from_array(np.zeros((8, 4, 3), np.float32), "w")
+    graph = helper.make_graph(
+        nodes, "pad", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [size, 4, 16])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+        [*(constant(name, value) for name, value in values.items()), weights],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("size", [1, "1", "batch"])
+def test_shapes_are_computed_as_conversion_does(size: str | int) -> None:
+    found = estimate(_padded_by_shape_arithmetic(size), "stm32n6570-dk@4.0", assume_quantized=True)
+    convs = [op.conv for op in found.lowered.ops if op.conv is not None]
+    assert [conv.in_hw for conv in convs] == [(1, 16)] and convs[0].pads == (0, 2, 0, 1)
+    assert found.lowered.tensors["z"].shape == (1, 8, 17)

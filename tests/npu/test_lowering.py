@@ -13,6 +13,7 @@ from n6convert.npu.cycles import conv_plan, depthwise_group
 from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.estimation import estimate
 from n6convert.npu.ir import ConvGeometry, Lowered, Schedule, Where
+from n6convert.npu.memory import accumulators
 from n6convert.npu.placement import place, read, report
 from n6convert.npu.synthetic import QdqBuilder
 
@@ -111,7 +112,7 @@ def test_swish_on_2_0_corrects_its_zero_point_apart() -> None:
         return b.op("Mul", x, b.op("Sigmoid", x, zero=-128))
 
     assert _epochs(build, (2, 0)) == ["Conv+Sigmoid", "Mul", "Add"]
-    assert _epochs(build, (2, 1)) == ["Conv+Swish"]
+    assert _epochs(build, (4, 0)) == ["Conv+Swish"]
     lowered, _ = _placed(build, (2, 0))
     assert lowered.tensors[lowered.ops[2].outputs[0]].dtype == "int16"
 
@@ -192,3 +193,26 @@ def test_four_bit_weights(data_dir: Path) -> None:
     assert old.placement.sw_ops["Conv"] > 20, "no 4-bit weights before 3.0"
     reason = next(op for op in old.lowered.ops if op.rule == "four-bit-weights-before-3-0")
     assert reason.float and "3.0" in (reason.remedy or "")
+
+
+def test_concat_that_is_an_output_costs_nothing_from_3_0() -> None:
+    def build(b: QdqBuilder) -> str:
+        x = b.conv(b.input(1, 1, 16, 16), 1, 32)
+        return b.op("Concat", b.conv(x, 32, 12), b.conv(x, 32, 3), b.conv(x, 32, 3), axis=1)
+
+    assert report(_placed(build, (3, 0))[1], (3, 0)).hybrid_ops == {}
+    assert report(_placed(build, (2, 1))[1], (2, 1)).sw_ops == {"Concat": 1}
+
+
+def test_channel_last_input_is_no_work() -> None:
+    def build(b: QdqBuilder) -> str:
+        return b.conv(b.op("Transpose", b.input(1, 16, 16, 3), zero=0, perm=[0, 3, 1, 2]), 3, 32, 3)
+
+    assert _epochs(build, (4, 0)) == ["Conv"]
+    assert _epochs(build, (2, 1)) == ["", "Conv"], "an epoch without work"
+
+
+def test_passes_exchange_sums_with_memory() -> None:
+    lowered, schedule = _placed(lambda b: b.conv(b.input(1, 256, 7, 7, zero=5), 256, 128), (2, 1))
+    found = accumulators(lowered, schedule, (2, 1))
+    assert [(buffer.size, buffer.last - buffer.first) for buffer in found] == [(2 * 16 * 49, 1)]

@@ -39,7 +39,7 @@ def _unary(kind: str) -> Build:
 
 def _concat(b: QdqBuilder, sizes: tuple[int, ...], axis: int = 1, side: int = 16) -> str:
     x = b.input(1, 8, side, side)
-    return b.op("Concat", *(b.conv(x, 8, size, 3) for size in sizes), axis=axis)
+    return b.op("Sigmoid", b.op("Concat", *(b.conv(x, 8, size, 3) for size in sizes), axis=axis))
 
 
 def _transpose(shape: tuple[int, ...], perm: list[int]) -> Build:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from n6convert.errors import GraphError
+from n6convert.npu.chaining import DEPTHWISE_BLOCK
 from n6convert.npu.cycles import INFLATED_GROUP, conv_plan, depthwise_group, is_fast, largest_divisor
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import ConvGeometry, Units, Where
@@ -26,6 +27,7 @@ _SMALL_DENSE = 8
 _SMALL_DEPTHWISE = 4
 """Depthwise kernels read a copy on maps up to this width before 2.2 (SEEN 5/5 r01, r03; not r39 on 2.2)."""
 _ANY_WIDTH = (2, 2)
+ELEMENTWISE_BLOCKS = {"Add", "Sub", "Mul", "PRelu"}
 _POOLS = {"MaxPool", "AveragePool"}
 _MOST_PARTS = 1024
 """Native kernels that one operator may be split into; more than any real network needs."""
@@ -266,11 +268,19 @@ def _needs_copy(lowerer: Lowerer, source: str, geometry: ConvGeometry) -> bool:
     tensor = lowerer.tensors[source]
     fast = is_fast(tensor.zero_point, tensor.dtype)
     if geometry.depthwise:
-        chained = _stored_blocks(lowerer, source) == INFLATED_GROUP and lowerer.writers[source].op == "Conv"
-        return not (chained and fast) and _regrouped(geometry, fast, lowerer.version)
+        return not _chained(lowerer, source, geometry, fast) and _regrouped(geometry, fast, lowerer.version)
     if geometry.kernel != (1, 1):
         return channels > 8 and (1 < width <= _SMALL_DENSE or width * channels >= LINE_BUFFER)
     return not fast and _long_accumulation(lowerer, source, geometry)
+
+
+def _chained(lowerer: Lowerer, source: str, geometry: ConvGeometry, fast: bool) -> bool:
+    """True when the kernel takes blocks as they are produced: see :mod:`n6convert.npu.chaining`."""
+    writer = lowerer.writers[source]
+    if fast:
+        return _stored_blocks(lowerer, source) == INFLATED_GROUP and writer.op == "Conv"
+    four = depthwise_group(geometry, fast, lowerer.version) == INFLATED_GROUP // 2
+    return four and writer.op in ELEMENTWISE_BLOCKS and geometry.in_channels <= DEPTHWISE_BLOCK
 
 
 def _regrouped(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> bool:

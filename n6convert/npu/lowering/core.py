@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from n6convert.npu.cycles import conv_plan, is_fast
@@ -55,6 +55,7 @@ class Lowerer:
         self.channel_last: set[str] = set()
         self.readers = graph.consumers()
         self.writers = graph.producers()
+        self.final = _final(graph, self.readers)
         self._count = 0
 
     # decisions --------------------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ class Lowerer:
         """The operator as the rules see it."""
         inputs = set(node.inputs)
         software, channel_last = frozenset(self.written_by_sw & inputs), frozenset(self.channel_last & inputs)
-        return Subject(self.graph, node, self.version, software, channel_last, self.switches)
+        return Subject(self.graph, node, self.version, software, channel_last, self.switches, self.final)
 
     def decide(self, node: Node) -> Rule:
         """The rule that places an operator."""
@@ -267,6 +268,13 @@ class Lowerer:
         return self._convert("QuantizeLinear", name, Node(name, "Output", (name,), (name,)))
 
 
+def _final(graph: Graph, readers: Mapping[str, Sequence[Node]]) -> frozenset[str]:
+    edges = [node for node in graph.nodes if node.attributes.get("graph_edge")]
+    ends = {node.inputs[0] for node in edges if node.outputs[0] in graph.outputs}
+    unread = {name for name in graph.outputs if not readers.get(name)}
+    return frozenset(unread | {name for name in ends if len(readers.get(name, ())) == 1})
+
+
 def _hoisted(ops: list[Op]) -> list[Op]:
     """Quantizations directly behind the float operator they belong to, as the compiler schedules them (SEEN r11)."""
     waiting: dict[str, list[Op]] = defaultdict(list)
@@ -289,7 +297,7 @@ Handler = Callable[[Lowerer, Node], None]
 
 def _plain(lowerer: Lowerer, node: Node) -> None:
     rule = lowerer.decide(node)
-    if rule.where is Where.NONE:
+    if rule.where is Where.NONE and node.op != "Concat":
         lowerer.view(node, node.inputs[0], node.outputs[0], node.op)
         return
     lowerer.emit(node.op, node, rule, node.inputs, [name for name in node.outputs if name])

@@ -44,6 +44,8 @@ class Subject:
     """Inputs that a software Softmax leaves in channel-last order."""
     switches: frozenset[str] = field(default_factory=frozenset)
     """Compiler options beyond the stock profile."""
+    final: frozenset[str] = field(default_factory=frozenset)
+    """Outputs of the network, and tensors that nobody reads but a change of their layout at its end."""
 
     @property
     def data(self) -> list[Tensor]:

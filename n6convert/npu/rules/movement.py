@@ -106,6 +106,13 @@ def concat_equal_channels(s: Subject) -> bool:
     return axis == 1 and len({tensor.shape for tensor in s.data}) == 1
 
 
+@rule("Concat", where=Where.NONE, since=(3, 0), evidence="seen r05 only (3 of 3 on 3.0; software on 2.1)")
+def concat_of_output(s: Subject) -> bool:
+    """A Concat on the channel axis that is an output of the network costs nothing: the convolutions before it write
+    their channels into the output."""
+    return s.node.outputs[0] in s.final and s.axis() == 1 and not s.written_by_sw
+
+
 @rule(
     "Concat",
     where=Where.SW,
