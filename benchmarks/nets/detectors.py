@@ -12,7 +12,7 @@ __all__ = ["st_yolox", "tiny_yolo_v2"]
 def st_yolox(depth: float, width: float, size: int, anchors: int = 1) -> onnx.ModelProto:
     """YOLOX with depthwise layers and ReLU, as the published 480-pixel file (r05) has it; one class."""
     net = Net("st_yolox", (1, 3, size, size), zero_point=-128)
-    base, repeats = [int(64 * width * 2**level) for level in range(5)], max(1, round(3 * depth))
+    base, repeats = [int(64 * width) * 2**level for level in range(5)], max(1, round(3 * depth))
 
     def cba(x: T, channels: int, kernel: int = 1, stride: int = 1) -> T:
         return net.conv(x, channels, kernel, stride, "relu")
@@ -39,7 +39,7 @@ def st_yolox(depth: float, width: float, size: int, anchors: int = 1) -> onnx.Mo
     n3 = csp(net.concat([net.upsample(middle), c3]), base[2], repeats, False)
     n4 = csp(net.concat([separable(n3, base[2], 2), middle]), base[3], repeats, False)
     n5 = csp(net.concat([separable(n4, base[3], 2), top]), base[4], repeats, False)
-    return net.proto(*(_head(net, cba(level, base[2]), anchors) for level in (n3, n4, n5)))
+    return net.proto(*(_head(net, cba(level, int(256 * width)), anchors) for level in (n3, n4, n5)))
 
 
 def _head(net: Net, x: T, anchors: int) -> T:

@@ -8,18 +8,24 @@ the CPU pays once per run instead of once per epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from n6convert.npu.cycles import epoch_cycles, plan_of
-from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
+from n6convert.npu.ir import Epoch, Lowered, Schedule, Tensor, Where
 from n6convert.npu.memory import MemoryPlan
 from n6convert.npu.rules.limits import SOFTMAX_EPOCHS
+from n6convert.npu.software_time import software_time, switch_time
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.streams import PoolTraffic, epoch_traffic, is_idle, max_cycles, vector_bytes
 from n6convert.npu.targets import Target
 
 __all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
+
+
+_TILE = (8, 32)
+"""Kernels and input channels that four units take at once (SPEC e.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +76,15 @@ def _cost(
     traffic = epoch_traffic(epoch, tensors, pools, target)
     estimate = max_cycles(epoch, tensors, traffic, target)
     if epoch.kind is not Where.HW:
-        microseconds = sum(_software(op, tensors, target) for op in epoch.ops) / target.clocks.cpu
-        microseconds += _transfers(epoch, tensors, pools, target) / target.clocks.npu
-        switch = target.constants["overheads.switch_cpu_cycles"] / target.clocks.cpu if between else 0.0
+        microseconds, switch = software_time(epoch, tensors, pools, target), switch_time(target) if between else 0.0
         return EpochCost(epoch.id, epoch.kind, 0, estimate, microseconds, switch, _bound(epoch))
     resources = _resources(epoch, tensors, pools, traffic, target)
     bound = max(resources, key=lambda name: resources[name])
     cycles = resources[bound] + target.constants["hardware_epoch.start_cycles"]
-    cycles += _fill(epoch, tensors, resources, target) + _vectors(epoch, tensors, target)
+    cycles += _fill(epoch, tensors, resources, target) + _vectors(epoch, tensors, target) + _tiles(epoch, target)
     overhead = _hardware_overhead(epoch, target, starts_blob)
     compute = epoch_cycles(epoch, tensors, target.version)
     return EpochCost(epoch.id, epoch.kind, compute, estimate, cycles / target.clocks.npu, overhead, bound)
-
-
-def _transfers(
-    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
-) -> float:
-    """NPU cycles that a software epoch waits for the external RAM."""
-    crossing = dict.fromkeys((*epoch.inputs, *epoch.outputs))
-    outside = sum(tensors[name].nbytes for name in crossing if name in pools and pools[name].external)
-    return outside * target.clocks.npu / target.hyperram_mb_s
 
 
 def _bound(epoch: Epoch) -> str:
@@ -101,14 +96,14 @@ def _resources(
     target: Target,
 ) -> dict[str, float]:  # fmt: skip
     """NPU cycles that each resource needs for this epoch (SPEC g.1)."""
-    needs = {"compute": epoch_cycles(epoch, tensors, target.version), "flash": 0.0, "memory": 0.0}
+    needs = {"compute": _compute(epoch, tensors, target), "flash": 0.0, "memory": 0.0}
     for pool in (pool for pool in target.pools if pool.name in traffic):
         use = traffic[pool.name]
         if not pool.writable:
             needs["flash"] = (use.reads - _streamed(epoch, tensors, target)) * target.clocks.npu / target.flash_mb_s
             continue
         if pool.external:
-            cycles = (use.reads + use.writes) * target.clocks.npu / _external_rate(epoch, pools, target)
+            cycles = (use.reads + use.writes) * target.clocks.npu / _external_rate(epoch, tensors, pools, target)
         else:
             beats = use.beats * target.constants["hardware_epoch.beat_cycles"]
             cycles = max(max(use.reads, use.writes) * pool.cycles_per_byte, beats)
@@ -116,11 +111,50 @@ def _resources(
     return needs
 
 
-def _external_rate(epoch: Epoch, pools: Mapping[str, MemoryPool], target: Target) -> float:
-    """MB/s of external RAM: three or more tensors at once in one direction keep it busier than one or two."""
+def _compute(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> float:
+    """NPU cycles of the computing units on a board: the compiler's, and more for tall depthwise kernels.
+
+    From core 3.0 on these take one pass over the map for every row of the kernel: 5x5 layers of FastDepth and 5x5 and
+    7x7 layers of ProxylessNAS need 3.8 and 4.2 cycles per element more than one pass.
+    """
+    cycles = epoch_cycles(epoch, tensors, target.version)
+    if target.version < _version(target.constants["large_kernels.depthwise_since"]):
+        return cycles
+    for geometry in (op.conv for op in epoch.ops if op.conv is not None and op.conv.depthwise):
+        if geometry.kernel[0] > target.constants["large_kernels.depthwise_rows"]:
+            elements = geometry.out_channels * max(math.prod(geometry.in_hw), math.prod(geometry.out_hw))
+            cycles = max(cycles, geometry.kernel[0] * elements)
+    return cycles
+
+
+def _version(number: float) -> tuple[int, int]:
+    major, minor = divmod(round(10 * number), 10)
+    return major, minor
+
+
+def _tiles(epoch: Epoch, target: Target) -> float:
+    """NPU cycles that dense kernels with many input channels wait between tiles of weights: 8 kernels, 32 channels."""
+    dense = (op.conv for op in epoch.ops if op.conv is not None and op.kind == "Conv" and op.conv.groups == 1)
+    large = [
+        geometry.out_channels / _TILE[0] * geometry.in_channels / _TILE[1]
+        for geometry in dense
+        if math.prod(geometry.kernel) > 1 and geometry.in_channels >= target.constants["large_kernels.in_channels"]
+    ]
+    return sum(large) * target.constants["large_kernels.cycles_per_tile"]
+
+
+def _external_rate(
+    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+) -> float:
+    """MB/s of external RAM: three or more streams at once keep it busier than one or two.
+
+    They are tensors of one direction, or a result with the partial sums that a convolution of several passes exchanges.
+    """
     sides = (dict.fromkeys(epoch.inputs), dict.fromkeys(epoch.outputs))
-    outside = max(sum(name in pools and pools[name].external for name in side) for side in sides)
-    parallel = outside >= target.constants["external_ram.parallel_streams"]
+    outside = [[name for name in side if name in pools and pools[name].external] for side in sides]
+    plans = [plan_of(op, tensors, target.version) for op in epoch.ops]
+    summing = bool(outside[1]) and any(plan is not None and plan.passes > 1 for plan in plans)
+    parallel = summing or max(map(len, outside)) >= target.constants["external_ram.parallel_streams"]
     return target.hyperram_mb_s * (target.constants["external_ram.parallel_gain"] if parallel else 1.0)
 
 
@@ -162,38 +196,6 @@ def _hardware_overhead(epoch: Epoch, target: Target, starts_blob: bool) -> float
     kind = "conv_epoch_cpu_cycles" if widths else "plain_epoch_cpu_cycles"
     fixed = constants[f"overheads.without_controller.{kind}"]
     return (fixed + channels * per_channel) / target.clocks.cpu
-
-
-def _software(op: Op, tensors: Mapping[str, Tensor], target: Target) -> float:
-    """CPU cycles of one software or hybrid operator, all repeats (SPEC g.3)."""
-    fixed = target.constants["software.fixed_cpu_cycles"]
-    if op.kind in {"Reshape", "Identity", "Flatten", "Squeeze", "Unsqueeze"}:
-        return fixed
-    kernel = target.kernels.get(_kernel_name(op, tensors))
-    written = [tensors[name] for name in op.outputs if name in tensors]
-    read = [tensors[name] for name in op.inputs if name in tensors and not tensors[name].constant]
-    if kernel is not None and kernel.unit == "mac":
-        return fixed * op.repeat + kernel.cycles * op.macs
-    if kernel is not None and kernel.unit == "byte":
-        return (fixed + kernel.cycles * sum(tensor.nbytes for tensor in written)) * op.repeat
-    elements = max((tensor.elements for tensor in (*read[:1], *written)), default=0)
-    rate = kernel.cycles if kernel is not None else target.constants["software.default_per_element"]
-    return (fixed + rate * elements) * op.repeat
-
-
-def _kernel_name(op: Op, tensors: Mapping[str, Tensor]) -> str:
-    """Key into the target's kernels: variants have their condition in parentheses."""
-    if op.kind in {"Add", "Sub", "Mul", "Div"} and not op.float:
-        return f"{op.kind}(int8)"
-    return "Concat(innermost)" if _innermost(op, tensors) else op.kind
-
-
-def _innermost(op: Op, tensors: Mapping[str, Tensor]) -> bool:
-    """A Concat on the last axis is a byte-wise CPU copy (SPEC c.5)."""
-    if op.kind != "Concat" or not op.outputs or op.outputs[0] not in tensors:
-        return False
-    rank = len(tensors[op.outputs[0]].shape)
-    return int(op.attributes.get("axis", 1)) % max(rank, 1) == rank - 1
 
 
 def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target) -> Latency:

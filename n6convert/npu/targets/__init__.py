@@ -22,7 +22,7 @@ __all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "targe
 
 DEFAULT_TARGET = "stm32n6570-dk@4.0"
 
-_COSTS = ("hardware_epoch", "external_ram", "overheads", "software")
+_COSTS = ("hardware_epoch", "external_ram", "large_kernels", "overheads", "software")
 _VERSION = r"(?P<version>\d+\.\d+)(?:\.\d+(?:-\w+)?)?"
 _BARE = re.compile(r"^\s*\d")
 _BOARD = r"(?P<board>[^@+]+\.ya?ml|[A-Za-z0-9-]+)"
@@ -183,7 +183,10 @@ def _pools(entry: Mapping[str, Any], board: str) -> tuple[MemoryPool, ...]:
 
 def _kernel(entry: Mapping[str, Any]) -> Kernel:
     unit = next(key for key in ("element", "byte", "mac") if key in entry)
-    return Kernel(unit, float(entry[unit]), entry["source"])
+    fixed = entry.get("fixed")
+    return Kernel(
+        unit, float(entry[unit]), entry["source"], None if fixed is None else float(fixed), float(entry.get("npu", 0))
+    )
 
 
 def _scalars(node: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:

@@ -26,11 +26,17 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """CPU cycles of a software kernel per unit of its work: ``element``, ``byte`` or ``mac``."""
+    """CPU cycles of a software kernel per unit of its work: ``element``, ``byte`` or ``mac``.
+
+    ``fixed`` CPU cycles are its own start, where it has one; ``npu`` are NPU cycles per byte of the copies that a
+    hybrid kernel starts.
+    """
 
     unit: str
     cycles: float
     source: str
+    fixed: float | None = None
+    npu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
