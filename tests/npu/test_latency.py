@@ -164,7 +164,7 @@ def test_tall_depthwise_kernels_take_a_pass_for_every_row(version: str, kernel: 
 
 def test_tiles_of_a_large_dense_kernel_wait() -> None:
     """512 -> 512 with 3x3 at 7x7 (resnet18): 1,024 tiles of weights, 2 us each; none with 256 inputs (YOLOv8n)."""
-    wide, narrow = (_price(_conv(width, 512, 7, kernel=3)).epochs[0] for width in (512, 256))
+    wide, narrow = (_price(_conv(512, width, 7, kernel=3)).epochs[0] for width in (512, 256))
     assert (wide.bound, narrow.bound) == ("flash", "flash")
     assert wide.microseconds - 512 * 512 * 9 / 380 == pytest.approx(2048, abs=50)
     assert narrow.microseconds - 256 * 512 * 9 / 380 == pytest.approx(25, abs=25)
