@@ -34,7 +34,17 @@ class Builder:
         self.prefix = prefix
         self.opset = opset
         self.nodes: list[ir.Node] = []
+        self._constants: list[ir.Value] = []
         self._count = 0
+
+    def discard(self) -> None:
+        """Take back everything that was made."""
+        for node in reversed(self.nodes):
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+        self.nodes.clear()
+        for value in self._constants:
+            self.graph.initializers.pop(str(value.name), None)
 
     def constant(self, array: Any, dtype: type = np.float32) -> ir.Value:
         """An initializer."""
@@ -47,6 +57,7 @@ class Builder:
             const_value=ir.Tensor(data, name=name),
         )
         self.graph.register_initializer(value)
+        self._constants.append(value)
         return value
 
     def node(

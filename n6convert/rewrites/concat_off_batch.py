@@ -1,19 +1,22 @@
 """``Concat`` along the first axis of tensors ``[1, n, ...]`` along the second one instead: the same bytes in order.
 
 ST's import takes no Concat along the batch (SPEC j, hard limits), also where the first axis is none, as in
-``[1, S, d] -> [h, S, d]``. ``[1, h S, d]`` holds the same numbers, and a Reshape of it costs nothing (SPEC c.4).
+``[1, S, d] -> [h, S, d]`` or states stacked to ``[layers, d]``. ``[1, h S, d]`` and ``[1, layers, d]`` hold the same
+numbers, and a Reshape of them costs nothing (SPEC c.4).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from n6convert.rewrites.base import Context, Rewrite
-from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import attribute, shape_of
+from n6convert.rewrites.batch_axis import cuts_batch
+from n6convert.rewrites.build import Builder, shape
+from n6convert.rewrites.graph import shape_of
 
 __all__ = ["ConcatOffBatch"]
 
@@ -22,7 +25,6 @@ __all__ = ["ConcatOffBatch"]
 class _Batch:
     node: ir.Node
     parts: list[ir.Value]
-    shapes: list[tuple[int, ...]]
 
 
 class ConcatOffBatch(Rewrite[_Batch]):
@@ -32,17 +34,17 @@ class ConcatOffBatch(Rewrite[_Batch]):
     roots = frozenset({"Concat"})
 
     def pattern(self, node: ir.Node) -> _Batch | None:
-        parts = [v for v in node.inputs if v is not None]
-        shapes = [shape for v in parts if (shape := shape_of(v))]
-        if len(shapes) != len(node.inputs) or len(shapes[0]) < 3:
-            return None
-        return _Batch(node, parts, shapes) if attribute(node, "axis") in (0, -len(shapes[0])) else None
+        parts = [v for v in node.inputs if v is not None and shape_of(v) is not None]
+        return _Batch(node, parts) if len(parts) == len(node.inputs) and cuts_batch(node) else None
 
     def check(self, found: _Batch, context: Context) -> str | None:
         return None
 
     def replace(self, found: _Batch, build: Builder, context: Context) -> Sequence[ir.Value]:
-        rows = [[1, shape[0] * shape[1], *shape[2:]] for shape in found.shapes]
-        flat = [build.reshape(part, to) for part, to in zip(found.parts, rows, strict=True)]
-        joined = build.concat(flat, axis=1)
-        return [build.reshape(joined, shape_of(found.node.outputs[0]) or ())]
+        flat = [build.reshape(part, _second(shape(part))) for part in found.parts]
+        return [build.reshape(build.concat(flat, axis=1), shape(found.node.outputs[0]))]
+
+
+def _second(full: Sequence[int]) -> list[int]:
+    """The first axis as the leading part of the second: ``[1, a b, rest]``, and ``[1, a, b]`` of two axes."""
+    return [1, *full] if len(full) == 2 else [1, math.prod(full[:2]), *full[2:]]

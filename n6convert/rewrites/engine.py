@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from n6convert.errors import RewriteError
 from n6convert.rewrites.base import Context, Rewrite
+from n6convert.rewrites.batch_axis import batch_cut, cuts_batch
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import shape_of
 from n6convert.rewrites.ordering import order_for_memory
@@ -148,6 +149,8 @@ class _Sweep:
         self._looked: dict[str, int] = {}
         self._by_type: tuple[int, dict[str, list[tuple[int, ir.Node]]]] = -1, {}
         self._sorted = True
+        self._cuts = sum(map(cuts_batch, run.model.graph))
+        self._why = ""
 
     def __call__(self, rule: Rewrite[Any]) -> bool:
         before = self.run.model.clone() if self.tolerance is not None else None
@@ -186,15 +189,21 @@ class _Sweep:
                 continue
             self._restore(before)
             self._skip.add((rule.name, step[0].place))
-            self._refuse(rule, step[0].place, f"the outputs would differ by {self.run.difference:.2g} of their range")
+            self._refuse(rule, step[0].place, self._why)
 
     def _proven(self, rule: Rewrite[Any]) -> bool:
         assert self.tolerance is not None
+        cuts = sum(map(cuts_batch, self.run.model.graph))
+        if cuts > self._cuts:
+            self._why = "it would cut the batch"
+            return False
         self.run.difference = self.proof.difference(self.run.model)
+        self._why = f"the outputs would differ by {self.run.difference:.2g} of their range"
         if self.run.difference > (self.tolerance if rule.exact else rule.tolerance):
             return False
         if not rule.exact:
             self.proof.accept(self.run.model)
+        self._cuts = cuts
         return True
 
     def _apply(self, rule: Rewrite[Any], limit: int | None = None) -> list[Applied]:
@@ -244,6 +253,11 @@ class _Sweep:
         done = Applied(rule.name, place, rule.exact, rule.because(found, self.context))
         values = rule.replace(found, build, self.context)
         if values is not None and list(values) == list(node.outputs):
+            return None
+        reason = batch_cut(build.nodes) if values is not None and not cuts_batch(node) else None
+        if reason is not None:
+            build.discard()
+            self._refuse(rule, place, reason)
             return None
         near = _around(node)
         graph.insert_before(node, build.nodes)

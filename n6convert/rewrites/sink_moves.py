@@ -67,15 +67,21 @@ class SinkMoves(Rewrite[_Move]):
             assert x is not None
             parts = build.split(x, sizes, axis)
         else:
-            parts = build.node(
-                "Concat", sources, [[sizes[0] if i == axis else n for i, n in enumerate(first)]], axis=axis
-            )
+            joined = [sizes[0] if i == axis else n for i, n in enumerate(first)]
+            at = max(axis, 1)
+            along = [sum((shape_of(x) or ())[at] for x in sources) if i == at else n for i, n in enumerate(first)]
+            parts = [build.reshape(build.node("Concat", sources, [along], axis=at)[0], joined)]
         return [_redo(build, found.layouts[0], p, v) for p, v in zip(parts, node.outputs, strict=True)]
 
 
 def _worse(move: _Move) -> bool:
-    """True when it would lead off the outermost axis, or to a layout change that is harder than those of the parts."""
+    """True when it would lead off the outermost axis, or to a layout change that is harder than those of the parts.
+
+    Along the batch nothing may be cut: a Concat there is written along the second axis, which the same numbers have.
+    """
     before = shape_of(move.layouts[0].inputs[0]) or ()
+    if move.axis == 0 and (move.node.op_type != "Concat" or len(before) < 3 or before[0] != 1):
+        return True
     if move.times > 1 and (
         move.node.op_type == "Concat"  # its axis would only grow, perhaps beyond the compiler's limit
         or (move.node.op_type == "Slice" and (slice_bounds(move.node)[3] != 1).any())
