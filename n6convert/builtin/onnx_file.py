@@ -16,6 +16,7 @@ from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_ra
 from n6convert.builtin.static import cut, fix_shapes, refuse_quantized, refuse_unknown, settle_shapes, to_float32
 from n6convert.builtin.words import WordPiece
 from n6convert.errors import RecipeError, SourceError
+from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.opset import upgrade_opset
 from n6convert.plugin import (
     BuildRequest,
@@ -35,6 +36,8 @@ from n6convert.states import batch_in_front
 __all__ = ["OnnxFile", "OnnxOptions"]
 
 _INTEGERS = {"int32", "int64"}
+#: (mean, std) in pixel units of images that the file takes as integers
+_PIXELS = {"uint8": (0.0, 1.0), "int8": (128.0, 1.0)}
 _Numbers = float | list[float]
 
 
@@ -92,13 +95,18 @@ class OnnxFile(ModelPlugin):
             cut(model, self.options.outputs)
         refuse_unknown(model)
         to_float32(model)
+        integers = [] if self.options.vocab is not None else float_inputs(model)
+        if self.options.vocab is None:
+            refuse_integers(model, path)
+        grids |= {port.name: _PIXELS[port.dtype] for port in integers if port.dtype in _PIXELS}
         size = self.options.imgsz
         fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)
         batch_in_front(model)
-        return FloatModel(model, self._metadata(model, grids))
+        notes = [port.note for port in integers]
+        return FloatModel(model, self._metadata(model, grids) | ({"note": "; ".join(notes)} if notes else {}))
 
     def encode(self, sample: Sample) -> Feeds:
         if isinstance(sample.data, str):
@@ -211,7 +219,8 @@ class OnnxFile(ModelPlugin):
 def _read(path: Path, scratch: Path, dequantize: bool) -> tuple[ir.Model, dict[str, tuple[float, float]]]:
     """The model, and (mean, std) in pixel units of inputs that were quantized."""
     from n6convert.graph.io import load
-    from n6convert.importers import float_inputs, import_tensorflow, tensorflow_kind
+    from n6convert.importers import float_inputs as without_grids
+    from n6convert.importers import import_tensorflow, tensorflow_kind
 
     kind = tensorflow_kind(path)
     if kind is None:
@@ -225,7 +234,7 @@ def _read(path: Path, scratch: Path, dequantize: bool) -> tuple[ir.Model, dict[s
             place=path,
             remedy="give the float file, or turn it back into float: --set options.dequantize=true",
         )
-    return model, {name: (grid.mean, grid.std) for name, grid in float_inputs(model).items()}
+    return model, {name: (grid.mean, grid.std) for name, grid in without_grids(model).items()}
 
 
 def _with_fit(form: ImageFormat, options: OnnxOptions, metadata: Mapping[str, str]) -> ImageFormat:

@@ -86,7 +86,7 @@ def estimate(
         return graph
 
     graph = prepared()
-    name, style, notes = graph.name, graph.style, list(graph.notes)
+    name, style, notes, unsigned = graph.name, graph.style, list(graph.notes), _unsigned(graph)
     lowered, plan, costs = _scheduled(graph, place_on, allocate_io)
     if costs.memory.external or not costs.memory.fits:
         graph = prepared()
@@ -106,7 +106,7 @@ def estimate(
         costs=costs,
         advice=advise(lowered, plan, costs, place_on),
         zero_points=advise_zero_points(lowered, plan, costs, place_on),
-        warnings=notes + _warnings(style, lowered, plan, costs),
+        warnings=notes + _warnings(style, unsigned, lowered, plan, costs),
     )
 
 
@@ -116,16 +116,16 @@ def _scheduled(graph: Graph, target: Target, allocate_io: bool) -> tuple[Lowered
     return lowered, plan, cost(lowered, plan, target, allocate_io=allocate_io)
 
 
-def _unsigned(lowered: Lowered) -> bool:
-    inner = (op.outputs[0] for op in lowered.ops if op.outputs)
-    return any(lowered.tensors[name].dtype == "uint8" for name in inner)
+def _unsigned(graph: Graph) -> bool:
+    """Whether an operator's result is uint8, in the file: the compiler itself shifts some maps to it."""
+    return any(graph.tensors[name].dtype == "uint8" for node in graph.nodes for name in node.outputs)
 
 
-def _warnings(style: str, lowered: Lowered, plan: Schedule, costs: Costs) -> list[str]:
+def _warnings(style: str, unsigned: bool, lowered: Lowered, plan: Schedule, costs: Costs) -> list[str]:
     found = []
     if style == "float":
         found.append("the model is not quantized: every operator runs in float on the Cortex-M55; quantize it first")
-    elif style in ("qdq", "qoperator") and _unsigned(lowered):
+    elif style in ("qdq", "qoperator") and unsigned:
         found.append("activations are uint8: ST's import takes int8 only; quantize with signed activations")
     elif not any(epoch.kind is Where.HW for epoch in plan.epochs):
         found.append("no operator runs on the NPU")

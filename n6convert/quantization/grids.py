@@ -50,20 +50,20 @@ def _decided(value: ir.Value) -> bool:
 
 
 def exact_inputs(graph: ir.Graph, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Range]:
-    """Ranges of graph inputs that hold 8-bit pixels, as 0..255 or 0..1: their grid loses nothing."""
+    """Ranges of graph inputs that hold 8-bit numbers, as 0..255, 0..1 or -128..127: their grid loses nothing."""
     found = {}
     for value in graph.inputs:
         arrays = [np.asarray(s[value.name or ""]) for s in samples if is_float(value)]
-        for top in (1.0, 255.0):
-            if arrays and all(_are_pixels(a, top) for a in arrays):
-                found[value.name or ""] = (0.0, top)
+        for low, high in ((0.0, 1.0), (0.0, 255.0), (-128.0, 127.0)):
+            if arrays and all(_are_pixels(a, low, high) for a in arrays):
+                found[value.name or ""] = (low, high)
                 break
     return found
 
 
-def _are_pixels(array: NDArray[Any], top: float) -> bool:
-    codes = array * (255.0 / top)
-    inside = bool(array.size) and codes.min() >= 0 and 16 < codes.max() <= 255.5
+def _are_pixels(array: NDArray[Any], low: float, high: float) -> bool:
+    codes = (array - low) * (255.0 / (high - low))
+    inside = bool(array.size) and codes.min() >= 0 and codes.max() <= 255.5 and bool(np.ptp(codes) > 16)
     return inside and bool(np.abs(codes - np.rint(codes)).max() < 1e-2)
 
 

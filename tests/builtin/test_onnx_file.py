@@ -175,8 +175,11 @@ def test_text_through_a_vocabulary(tmp_path: Path) -> None:
     assert feeds["input_ids"].tolist() == [[2, 4, 5, 6, 7, 1, 3, 0]]
     assert feeds["attention_mask"].tolist() == [[1] * 7 + [0]]
     assert feeds["token_type_ids"].tolist() == [[0] * 8]
+    with pytest.raises(GraphError, match="integers"):
+        build(path, tmp_path)
+    floats = save(tmp_path, "{ y = Relu (x) }", "float[1,8] x", "float[1,8] y")
     with pytest.raises(RecipeError, match="needs a vocabulary"):
-        build(path, tmp_path)[0].encode(Sample("s", "hello"))
+        build(floats, tmp_path)[0].encode(Sample("s", "hello"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,145 @@
+"""Graph inputs and outputs of integers: images as uint8, labels, token ids.
+
+The board's buffers are int8 with a scale and a zero point, so what a file declares as uint8 or int8 and turns into
+float itself is a float input of the same numbers: the grid then says which int8 stands for which of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from n6convert.errors import GraphError
+
+__all__ = ["IntegerInput", "float_inputs", "refuse_integers"]
+
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split"})
+
+
+@dataclass(frozen=True)
+class IntegerInput:
+    """An input that was of integers in the file.
+
+    Attributes:
+        name: of the graph input.
+        dtype: what the file says, such as ``uint8``.
+    """
+
+    name: str
+    dtype: str
+
+    @property
+    def note(self) -> str:
+        """What was done, as a sentence."""
+        numbers = "the pixels themselves, 0 to 255" if self.dtype == "uint8" else "the same numbers"
+        board = "; its int8 buffer on the board holds pixel - 128" if self.dtype == "uint8" else ""
+        return f"input {self.name} is {self.dtype} in the file and float here ({numbers}){board}"
+
+
+def float_inputs(model: ir.Model) -> list[IntegerInput]:
+    """Make float inputs of those integer ones that the graph only moves and turns into float, in place."""
+    found = []
+    for value in model.graph.inputs:
+        if not _is_integer(value):
+            continue
+        kind, way = _numpy(value).name, _way_to_float(value)
+        if way:
+            _make_float(value, way)
+            found.append(IntegerInput(value.name or "", kind))
+    if found:
+        common.RemoveUnusedNodesPass()(model)
+    return found
+
+
+def refuse_integers(model: ir.Model, place: object) -> None:
+    """Raise GraphError, with the way out, for inputs and outputs that cannot be int8 buffers."""
+    for value in model.graph.inputs:
+        if _is_integer(value):
+            readers = sorted({node.op_type for node in value.consumers()})
+            raise GraphError(
+                "an input of integers is read as such, and the NPU computes with real numbers on an int8 grid",
+                place=f"{place}, input {value.name}", limit="float32, or integers that a Cast turns into float",
+                found=f"{_numpy(value).name}, read by {', '.join(readers)}",
+                remedy="look up embeddings on the host and export the network behind them, with float inputs",
+            )  # fmt: skip
+    for value in model.graph.outputs:
+        if _is_integer(value):
+            sources = list(dict.fromkeys(v.name or "" for v in _float_sources(value)))
+            made = value.producer()
+            raise GraphError(
+                "an output holds integers or truth values, which is work for the host",
+                place=f"{place}, output {value.name}", limit="float32 outputs, which become int8 buffers",
+                found=f"{_numpy(value).name}, made by {made.op_type if made is not None else 'nothing'}",
+                remedy=_cut(model, value, sources),
+            )  # fmt: skip
+
+
+def _cut(model: ir.Model, value: ir.Value, sources: list[str]) -> str:
+    if not sources:
+        return "drop this output when exporting"
+    kept = [v.name or "" for v in model.graph.outputs if not _is_integer(v)]
+    names = ",".join(dict.fromkeys([*kept, *sources]))
+    return f"end the network in front of it and do the rest on the host: `--set options.outputs=[{names}]`"
+
+
+def _is_integer(value: ir.Value) -> bool:
+    return value.dtype is not None and not value.dtype.is_floating_point() and value.dtype != ir.DataType.STRING
+
+
+def _numpy(value: ir.Value) -> np.dtype[np.generic]:
+    assert value.dtype is not None
+    return np.dtype(value.dtype.numpy())
+
+
+def _way_to_float(value: ir.Value) -> list[ir.Node] | None:
+    """The nodes that move the value's integers and turn them into float, first to last; None for other readers."""
+    found: list[ir.Node] = []
+    for node in dict.fromkeys(value.consumers()):
+        if any(v.is_graph_output() for v in node.outputs):
+            return None
+        found.append(node)
+        if node.op_type == "Cast" and node.attributes.get_int("to", 0) == ir.DataType.FLOAT:
+            continue
+        if node.inputs[0] is not value or not (node.op_type in _MOVES or _widens(node, value)):
+            return None
+        for output in node.outputs:
+            behind = _way_to_float(output)
+            if behind is None:
+                return None
+            found += behind
+    return found
+
+
+def _widens(node: ir.Node, value: ir.Value) -> bool:
+    """Whether a Cast keeps every number of the value's type."""
+    if node.op_type != "Cast":
+        return False
+    to = ir.DataType(node.attributes.get_int("to", 0))
+    return not to.is_floating_point() and np.can_cast(_numpy(value), np.dtype(to.numpy()))
+
+
+def _make_float(value: ir.Value, way: list[ir.Node]) -> None:
+    for held in (value, *(v for node in way for v in node.outputs)):
+        held.type = ir.TensorType(ir.DataType.FLOAT)
+    for node in way:
+        if node.op_type == "Cast" and node.inputs[0] is not None:
+            node.outputs[0].replace_all_uses_with(node.inputs[0])
+
+
+def _float_sources(value: ir.Value) -> Iterator[ir.Value]:
+    """The float tensors that an integer one is computed from, in graph order from its first operand on."""
+    queue, seen = [value], {value}
+    while queue:
+        node = queue.pop(0).producer()
+        for source in () if node is None else node.inputs:
+            if source is None or source in seen or source.is_initializer():
+                continue
+            seen.add(source)
+            if _is_integer(source):
+                queue.append(source)
+            elif source.producer() is not None:
+                yield source
