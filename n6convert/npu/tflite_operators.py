@@ -98,7 +98,7 @@ def _conv(t: Translator, op: TFLiteOperator) -> None:
     dilation = 5 if depthwise else 4
     strides = [op.option(2, default=1), op.option(1, default=1)]
     dilations = [op.option(dilation + 1, default=1), op.option(dilation, default=1)]
-    w = t.fresh(weights, "oihw", permuted(shape, order))
+    w = t.turned(weights, "oihw", permuted(shape, order))
     pads = _padding(t, op, x, op.outputs[0], [shape[1], shape[2]], strides, dilations)
     group = t.original(x)[-1] // (1 if depthwise else shape[3])
     t.emit(
@@ -133,7 +133,7 @@ def _conv_transpose(t: Translator, op: TFLiteOperator) -> None:
     weights, x, *bias = op.inputs[1:]
     shape = t.original(weights)
     strides = [op.option(2, default=1), op.option(1, default=1)]
-    w = t.fresh(weights, "iohw", permuted(shape, (3, 0, 1, 2)))
+    w = t.turned(weights, "iohw", permuted(shape, (3, 0, 1, 2)))
     t.emit(
         "ConvTranspose", [x, w, *bias], op.outputs, kernel_shape=list(shape[1:3]), strides=strides, group=1
     )

@@ -41,6 +41,7 @@ class Translator:
         self.first = any(op.kind in _SPATIAL for op in file.operators)
         self.graph = Graph(name, [], {}, {}, (), (), style="tflite")
         self.count = 0
+        self._turned: dict[tuple[str, str], str] = {}
 
     def run(self, translate: Callable[[Translator, TFLiteOperator], None]) -> Graph:
         """Translate every operator and finish the graph: order, open shapes, constants."""
@@ -118,6 +119,13 @@ class Translator:
             kept = (old.dtype, old.scale, old.zero_point, old.constant, old.per_channel)
             self.graph.tensors[name] = Tensor(name, shape, *kept)
         return name
+
+    def turned(self, weights: str, suffix: str, shape: tuple[int, ...]) -> str:
+        """Weights in another order; layers that share them share the result."""
+        key = (weights, suffix)
+        if key not in self._turned:
+            self._turned[key] = self.fresh(weights, suffix, shape)
+        return self._turned[key]
 
     def ints(self, name: str) -> list[int]:
         """Value of a constant parameter; raises :class:`GraphError` when it is computed."""

@@ -216,3 +216,27 @@ def test_passes_exchange_sums_with_memory() -> None:
     lowered, schedule = _placed(lambda b: b.conv(b.input(1, 256, 7, 7, zero=5), 256, 128), (2, 1))
     found = accumulators(lowered, schedule, (2, 1))
     assert [(buffer.size, buffer.last - buffer.first) for buffer in found] == [(2 * 16 * 49, 1)]
+
+
+@pytest.mark.parametrize(("kernels", "hybrid"), [((1, 1), True), ((1, 3), False), ((3,), False)])
+def test_split_for_two_pointwise_layers(kernels: tuple[int, ...], hybrid: bool) -> None:
+    def build(b: QdqBuilder) -> str:
+        first, second = b.ops("Split", [b.conv(b.input(1, 1, 16, 16), 1, 64)], 2, axis=1, num_outputs=2)
+        made = [b.conv(second, 32, 32, kernel) for kernel in kernels]
+        return b.op("Sigmoid", b.op("Concat", first, *made, axis=1))
+
+    assert (report(_placed(build, (4, 0))[1], (4, 0)).hybrid_ops == {"Split": 1}) is hybrid
+    assert report(_placed(build, (2, 1))[1], (2, 1)).sw_ops == {}
+
+
+def test_batch_normalization_in_float_by_rank() -> None:
+    def on_map(b: QdqBuilder) -> str:
+        x = b.op("Sigmoid", b.input(1, 8, 16, 16), pair=False)
+        return b.op("BatchNormalization", x, *(b.constant(np.ones(8, np.float32)) for _ in range(4)), pair=False)
+
+    def on_row(b: QdqBuilder) -> str:
+        x = b.op("Sigmoid", b.input(1, 8), pair=False)
+        return b.op("BatchNormalization", x, *(b.constant(np.ones(8, np.float32)) for _ in range(4)), pair=False)
+
+    assert "BATCHNORMALIZATION" in _epochs(on_map)
+    assert {"MUL", "ADD"} <= set(_epochs(on_row)) and "BATCHNORMALIZATION" not in _epochs(on_row)

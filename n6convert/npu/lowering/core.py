@@ -56,6 +56,7 @@ class Lowerer:
         self.readers = graph.consumers()
         self.writers = graph.producers()
         self.final = _final(graph, self.readers)
+        self.pointwise_pairs = _pointwise_pairs(graph, self.readers)
         self._count = 0
 
     # decisions --------------------------------------------------------------------------------------------------
@@ -64,7 +65,8 @@ class Lowerer:
         """The operator as the rules see it."""
         inputs = set(node.inputs)
         software, channel_last = frozenset(self.written_by_sw & inputs), frozenset(self.channel_last & inputs)
-        return Subject(self.graph, node, self.version, software, channel_last, self.switches, self.final)
+        known = (self.switches, self.final, self.pointwise_pairs)
+        return Subject(self.graph, node, self.version, software, channel_last, *known)
 
     def decide(self, node: Node) -> Rule:
         """The rule that places an operator."""
@@ -273,6 +275,13 @@ def _final(graph: Graph, readers: Mapping[str, Sequence[Node]]) -> frozenset[str
     ends = {node.inputs[0] for node in edges if node.outputs[0] in graph.outputs}
     unread = {name for name in graph.outputs if not readers.get(name)}
     return frozenset(unread | {name for name in ends if len(readers.get(name, ())) == 1})
+
+
+def _pointwise_pairs(graph: Graph, readers: Mapping[str, Sequence[Node]]) -> frozenset[str]:
+    """Parts of Splits that two or more 1x1 convolutions read."""
+    parts = [name for node in graph.nodes if node.op == "Split" for name in node.outputs]
+    kernels = {name: [graph.shape(r.inputs[1])[2:] for r in readers.get(name, ()) if r.op == "Conv"] for name in parts}
+    return frozenset(name for name, shapes in kernels.items() if shapes.count((1, 1)) > 1)
 
 
 def _hoisted(ops: list[Op]) -> list[Op]:

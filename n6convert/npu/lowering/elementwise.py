@@ -140,9 +140,13 @@ def _softmax(lowerer: Lowerer, node: Node) -> None:
 
 @lowers("BatchNormalization")
 def _batch_normalization(lowerer: Lowerer, node: Node) -> None:
-    """A BatchNormalization that could not be folded is a Mul and an Add (SEEN r07)."""
+    """A BatchNormalization that could not be folded: on a map one operator, behind a Reshape a Mul and an Add (SEEN
+    r07; on a map once elsewhere)."""
     rule = lowerer.decide(node)
     source, result = node.inputs[0], node.outputs[0]
+    if rule.float and len(lowerer.shape(source)) > 2:
+        lowerer.emit("BatchNormalization", node, rule, node.inputs, [result])
+        return
     scaled = lowerer.fresh(result, "scaled", dtype="float32" if rule.float else None)
     lowerer.emit("Mul", node, rule, [source, *node.inputs[1:2]], [scaled], units=Units(arith=1))
     lowerer.emit("Add", node, rule, [scaled, *node.inputs[2:3]], [result], units=Units(arith=1))

@@ -46,6 +46,8 @@ class Subject:
     """Compiler options beyond the stock profile."""
     final: frozenset[str] = field(default_factory=frozenset)
     """Outputs of the network, and tensors that nobody reads but a change of their layout at its end."""
+    pointwise_pairs: frozenset[str] = field(default_factory=frozenset)
+    """Tensors that two or more 1x1 convolutions read."""
 
     @property
     def data(self) -> list[Tensor]:

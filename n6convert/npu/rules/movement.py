@@ -192,6 +192,19 @@ def slice_of_everything(s: Subject) -> bool:
     return s.data[0].shape == s.output.shape
 
 
+@rule(
+    "Split",
+    where=Where.HYBRID,
+    since=(3, 0),
+    evidence="seen elsewhere (3 of 3 in a YOLO11 on 4.x: the blocks whose half two 1x1 layers read; not r11's)",
+    remedy="slice with two 1x1 convolutions",
+)
+def split_for_pointwise_layers(s: Subject) -> bool:
+    """A Split on the channel axis of which two 1x1 convolutions read the same part is executed by M55 and DMA
+    together."""
+    return _changed_axis(s) == 1 and any(name in s.pointwise_pairs for name in s.node.outputs)
+
+
 @rule(*_SPLITS, where=Where.HW, evidence="seen on 6/6 channel splits (r02), on the outermost axis in r15")
 def split_outer(s: Subject) -> bool:
     """Slices on the channel axis or on the outermost axis are done by the DMA."""
