@@ -71,16 +71,48 @@ def _time(report: Facts) -> Card | None:
         return None
     before = ((report.get("placement") or {}).get("before") or {}).get("latency")
     was = f"; {before['milliseconds']:.1f} ms before rewrites" if before else ""
-    detail = f"predicted; likely {latency['low']:.1f} to {latency['high']:.1f} ms{was}"
+    rate = f"{1000 / latency['milliseconds']:,.0f} a second; " if latency["milliseconds"] else ""
+    detail = f"{rate}predicted; likely {latency['low']:.1f} to {latency['high']:.1f} ms{was}"
     return Card("Time", f"{latency['milliseconds']:.1f} ms", detail)
+
+
+#: points of loss that hardly anybody notices, and that nobody overlooks
+_SMALL, _LARGE = 1.0, 3.0
+
+
+def _mood(found: Facts) -> str:
+    """Colored by the interval: good only when all of it is small, bad only when all of it is more than that."""
+    low, high = found.get("interval") or (found["drop"], found["drop"])
+    return "good" if high <= _SMALL else "bad" if low > _SMALL or found["drop"] > _LARGE else ""
+
+
+def _spread(found: Facts) -> str:
+    interval = found.get("interval")
+    return f" ± {(interval[1] - interval[0]) / 2:.1f}" if interval else ""
+
+
+def _needed(found: Facts) -> str:
+    """How many samples would tell whether the loss is small: intervals shrink with the root of their number."""
+    interval = found.get("interval")
+    if not interval or _mood(found) or interval[1] <= interval[0]:
+        return ""
+    half, room = (interval[1] - interval[0]) / 2, abs(_SMALL - found["drop"])
+    if room < half / 30:
+        return ": too few to tell"
+    return f": too few to tell; about {_rounded(found['samples'] * (half / room) ** 2):,} would do"
+
+
+def _rounded(count: float) -> int:
+    digits = max(len(str(int(count))) - 2, 0)
+    return int(round(count, -digits)) or 1
 
 
 def _accuracy(report: Facts) -> Card | None:
     found = report.get("accuracy")
     if found:
-        mood = "good" if found["drop"] <= 1 else "bad" if found["drop"] > 3 else ""
         detail = f"{found['metric']} {found['float']:.2f} → {found['int8']:.2f}, measured on {found['samples']} samples"
-        return Card("INT8 costs", f"{found['drop']:.2f} points", detail, mood)
+        value = f"{found['drop']:.2f} points{_spread(found)}"
+        return Card("INT8 costs", value, f"{detail}{_needed(found)}", _mood(found))
     values = [v for v in (report.get("sqnr_db") or {}).values() if v is not None]
     if not values:
         return None

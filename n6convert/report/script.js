@@ -16,3 +16,18 @@ for (const box of document.querySelectorAll("[data-filters]")) {
   box.addEventListener("input", apply);
   apply();
 }
+for (const table of document.querySelectorAll("table")) {
+  for (const button of table.querySelectorAll("thead button")) {
+    const column = button.closest("th").cellIndex;
+    const value = (row) => row.cells[column].textContent;
+    button.addEventListener("click", () => {
+      const rising = button.parentElement.getAttribute("aria-sort") !== "ascending";
+      for (const head of table.querySelectorAll("th[aria-sort]")) head.removeAttribute("aria-sort");
+      button.parentElement.setAttribute("aria-sort", rising ? "ascending" : "descending");
+      const numeric = button.parentElement.classList.contains("number");
+      const compare = (a, b) => (numeric ? value(a) - value(b) : value(a).localeCompare(value(b)));
+      const rows = [...table.tBodies[0].rows].sort((a, b) => (rising ? compare(a, b) : compare(b, a)));
+      table.tBodies[0].append(...rows);
+    });
+  }
+}

@@ -13,7 +13,7 @@ import numpy as np
 
 from n6convert.escaping import html_text
 
-__all__ = ["Band", "Block", "Point", "Row", "area", "bars", "histogram", "occupancy", "ribbon", "scatter"]
+__all__ = ["Band", "Block", "Point", "Row", "area", "bars", "histogram", "occupancy", "ribbon", "scale", "scatter"]
 
 _WIDTH = 960
 
@@ -58,9 +58,9 @@ class Point:
     kind: str = "hw"
 
 
-def ribbon(blocks: Sequence[Block], label: str, *, height: int = 44) -> str:
-    """Blocks side by side over the whole width, in order."""
-    total = sum(b.width for b in blocks) or 1.0
+def ribbon(blocks: Sequence[Block], label: str, *, whole: float | None = None, height: int = 44) -> str:
+    """Blocks side by side, in order; ``whole`` is the width that the picture stands for, default that of the blocks."""
+    total = whole or sum(b.width for b in blocks) or 1.0
     parts, x = [], 0.0
     for block in blocks:
         width = _WIDTH * block.width / total
@@ -70,6 +70,23 @@ def ribbon(blocks: Sequence[Block], label: str, *, height: int = 44) -> str:
         )
         x += width
     return _frame(_WIDTH, height, label, parts, kind="stretch")
+
+
+def scale(whole: float, unit: str, label: str) -> str:
+    """An axis from 0 to ``whole`` with round steps, as text that keeps its size however wide the page is."""
+    step = _round_step(whole)
+    marks = [step * n for n in range(int(whole / step) + 1)]
+    spans = "".join(
+        f'<span style="left: {100 * mark / whole:.2f}%">{mark:g}{f" {html_text(unit)}" if not mark else ""}</span>'
+        for mark in marks
+    )
+    return f'<div class="scale" role="img" aria-label="{html_text(label)}">{spans}</div>'
+
+
+def _round_step(whole: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that divides a range in 4 parts at least."""
+    power = 10 ** np.floor(np.log10(whole / 4))
+    return float(max(f * power for f in (1, 2, 5) if f * power <= whole / 4))
 
 
 def bars(rows: Sequence[Row], label: str) -> str:

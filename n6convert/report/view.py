@@ -11,8 +11,9 @@ from typing import Any
 
 from n6convert.inputs import is_file, leads_outside
 from n6convert.report.answer import cards, notices
+from n6convert.report.facts import run_facts
 from n6convert.report.schema import PLACES
-from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon
+from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon, scale
 from n6convert.report.words import kib
 
 __all__ = ["page_values"]
@@ -32,7 +33,9 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
         "subtitle": f"{report['model']}, weights {report['weights']['origin']}, n6convert {report['n6convert']}",
         "notices": notices(report),
         "cards": cards(report),
-        "ribbons": _ribbons(report.get("placement") or {}),
+        "facts": run_facts(report),
+        "ribbons": (ribbons := _ribbons(report.get("placement") or {})),
+        "time_axis": _time_axis(ribbons, report.get("placement") or {}),
         "kinds": _kinds((report.get("placement") or {}).get("after") or {}),
         "advice": [_advice(row) for row in report.get("advice", [])],
         "memory": _memory(report.get("memory") or {}),
@@ -51,14 +54,29 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
 
 
 def _ribbons(placement: Facts) -> list[dict[str, str]]:
+    """One ribbon a side, both on the time scale of the longer one."""
+    sides = [("Before rewrites", placement.get("before")), ("As converted", placement.get("after"))]
+    drawn = [(name, side, _blocks(side)) for name, side in sides if side]
+    whole = _longest(placement)
     found = []
-    for name, side in (("Before rewrites", placement.get("before")), ("As converted", placement.get("after"))):
-        if not side:
-            continue
+    for name, side, blocks in drawn:
         e = side["epochs"]
-        summary = f"{e['hw']} of {e['total']} epochs on the NPU, {e['hybrid']} hybrid, {e['sw']} on the CPU"
-        found.append({"name": name, "summary": summary, "svg": ribbon(_blocks(side), f"Epochs, {name}: {summary}")})
+        time = f", {sum(b.width for b in blocks) / 1000:.1f} ms" if blocks else ""
+        summary = f"{e['hw']} of {e['total']} epochs on the NPU, {e['hybrid']} hybrid, {e['sw']} on the CPU{time}"
+        picture = ribbon(blocks, f"Epochs, {name}: {summary}", whole=whole)
+        found.append({"name": name, "summary": summary, "svg": picture})
     return found
+
+
+def _longest(placement: Facts) -> float:
+    """Microseconds of the longer side."""
+    sides = [placement.get("before"), placement.get("after")]
+    return max((sum(block.width for block in _blocks(side)) for side in sides if side), default=0.0)
+
+
+def _time_axis(ribbons: Sequence[Any], placement: Facts) -> str:
+    whole = _longest(placement) / 1000
+    return scale(whole, "ms", f"Time from 0 to {whole:.1f} ms") if ribbons and whole > 0 else ""
 
 
 def _blocks(side: Facts) -> list[Block]:
@@ -212,8 +230,10 @@ def _pictures(report: Facts, folder: Path) -> list[dict[str, str]]:
 
 
 def _tensors(quantization: Facts) -> list[dict[str, str]]:
+    """Where error arises; what only passes it on is left out."""
     found = []
-    for tensor in quantization.get("worst", [])[:_WORST]:
+    sources = [tensor for tensor in quantization.get("worst", []) if tensor.get("cause") != "inherited"]
+    for tensor in sources[:_WORST]:
         reasons = ": ".join(tensor[key] for key in ("cause", "remedy") if tensor.get(key))
         text = f"{tensor['name']}: {tensor['sqnr_db']:.1f} dB. {reasons[:1].upper()}{reasons[1:]}".replace("`", "")
         shape = tensor.get("histogram")
