@@ -16,6 +16,7 @@ from n6convert.escaping import html_text
 __all__ = ["Band", "Block", "Point", "Row", "area", "bars", "histogram", "occupancy", "ribbon", "scale", "scatter"]
 
 _WIDTH = 960
+_LAST = 97.0
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ def scale(whole: float, unit: str, label: str) -> str:
     """An axis from 0 to ``whole`` with round steps, as text that keeps its size however wide the page is."""
     step = _round_step(whole)
     marks = [step * n for n in range(int(whole / step) + 1)]
-    spans = "".join(
-        f'<span style="left: {100 * mark / whole:.2f}%">{mark:g}{f" {html_text(unit)}" if not mark else ""}</span>'
-        for mark in marks
-    )
+    spans = "".join(_mark(mark, 100 * mark / whole, unit) for mark in marks)
     return f'<div class="scale" role="img" aria-label="{html_text(label)}">{spans}</div>'
+
+
+def _mark(value: float, percent: float, unit: str) -> str:
+    side = "; transform: translateX(-100%)" if percent > _LAST else ""  # it must not stick out of the page
+    return f'<span style="left: {percent:.2f}%{side}">{value:g}{f" {html_text(unit)}" if not value else ""}</span>'
 
 
 def _round_step(whole: float) -> float:

@@ -102,6 +102,13 @@ def test_unsigned_activations_and_dynamic_quantization_are_named() -> None:
     unsigned = _one_relu(np.uint8)
     assert any("uint8" in warning for warning in estimate(unsigned).warnings)
     assert not any("uint8" in warning for warning in estimate(_one_relu(np.int8)).warnings)
+
+
+def test_what_lowering_shifts_is_no_fault_of_the_file() -> None:
+    """A convolution reads a tensor with zero point -128 as uint8; the file stays int8."""
+    build = QdqBuilder("net")
+    build.output(build.conv(build.input(1, 3, 16, 16, zero=-128), 3, 8, 3))
+    assert estimate(build.model()).warnings == []
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),

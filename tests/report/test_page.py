@@ -124,6 +124,7 @@ def test_in_a_browser_filters_work_and_nothing_is_logged(page, browser):
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
     tab.goto(page.as_uri())
+    tab.click("summary:has-text('Every operator')")
     rows = tab.locator("#operators tbody tr:visible")
     everything = rows.count()
     tab.select_option("[data-filters=operators] select", "sw")
@@ -132,6 +133,11 @@ def test_in_a_browser_filters_work_and_nothing_is_logged(page, browser):
     tab.fill("[data-filters=operators] input", "node_3")
     assert rows.count() == 1
     assert tab.locator("[data-filters=operators] output").inner_text() == f"1 of {everything}"
+    tab.fill("[data-filters=operators] input", "")
+    tab.click("#operators th button:has-text('µs')")
+    tab.click("#operators th button:has-text('µs')")
+    times = [float(text or 0) for text in tab.locator("#operators td:nth-child(5)").all_inner_texts()]
+    assert times == sorted(times, reverse=True) and times[0] > 0
     assert problems == []
 
 

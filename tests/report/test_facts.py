@@ -1,0 +1,48 @@
+"""The first table of the page, and the card of the loss."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from n6convert.report.answer import cards
+from n6convert.report.facts import run_facts
+from n6convert.report.svg import scale
+
+
+def test_what_was_run_is_said_first(report) -> None:
+    report["stages"][0]["facts"] = {"inputs": [{"name": "image", "shape": [1, 3, 64, 64]}]}
+    report["calibration"] = {"source": "images", "calibration": [{}] * 60, "held_back": [{}] * 4}
+    report["quantization"]["methods"] = [{"method": "ranges: mse", "kept": True}, {"method": "gates", "kept": False}]
+    facts = dict(run_facts(report))
+    assert facts["input"] == "image 1x3x64x64"
+    assert facts["calibration"] == "60 samples of images, 4 more held back to judge methods"
+    assert facts["accuracy methods"] == "ranges: mse; tried without gain: gates"
+    assert "ranges" not in facts
+
+
+@pytest.mark.parametrize(
+    ("drop", "interval", "mood", "words"),
+    [
+        (0.2, (-0.3, 0.7), "good", "measured"),
+        (0.2, (-2.1, 2.1), "", "about 440 would do"),
+        (5.0, (4.0, 6.0), "bad", "measured"),
+        (1.0, (-0.5, 2.5), "", "too few to tell"),
+        (0.4, None, "good", "measured"),
+    ],
+)
+def test_the_loss_is_colored_by_its_interval(report, drop, interval, mood, words) -> None:
+    report["accuracy"] |= {"drop": drop, "interval": interval}
+    card = next(c for c in cards(report) if c.label == "INT8 costs")
+    assert card.mood == mood and words in card.detail
+    assert ("±" in card.value) == (interval is not None)
+
+
+def test_frames_a_second_stand_beside_the_time(report) -> None:
+    assert "1,250 a second" in next(c for c in cards(report) if c.label == "Time").detail
+
+
+@pytest.mark.parametrize(("whole", "marks"), [(16.0, ["0 ms", "2"]), (0.9, ["0 ms", "0.2"]), (240, ["0 ms", "50"])])
+def test_an_axis_has_round_steps(whole, marks) -> None:
+    assert re.findall(r">([^<>]+)</span>", scale(whole, "ms", "time"))[:2] == marks
