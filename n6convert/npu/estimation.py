@@ -118,7 +118,7 @@ def _scheduled(graph: Graph, target: Target, allocate_io: bool) -> tuple[Lowered
 
 def _unsigned(graph: Graph) -> bool:
     """Whether an operator's result is uint8, in the file: the compiler itself shifts some maps to it."""
-    return any(graph.tensors[name].dtype == "uint8" for node in graph.nodes for name in node.outputs)
+    return any(graph.tensors[n].dtype == "uint8" for node in graph.nodes for n in node.outputs if n in graph.tensors)
 
 
 def _warnings(style: str, unsigned: bool, lowered: Lowered, plan: Schedule, costs: Costs) -> list[str]:
