@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.cache import Cache
 from n6convert.errors import UsageError
+from n6convert.inputs import exists, is_folder
 from n6convert.naming import nearest
 from n6convert.recipe import Recipe
 from n6convert.recipes_io import Draft, draft_of_file, draft_of_model, finish, recipe_files
@@ -96,7 +97,7 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
         draft.values.setdefault("model", name)
         return draft
     registered = {entry.name for entry in list_models()}
-    if name not in registered and (path.suffix.lower() in _MODEL_SUFFIXES or path.exists() or path.name != name):
+    if name not in registered and (path.suffix.lower() in _MODEL_SUFFIXES or exists(path) or path.name != name):
         return Draft({"model": "onnx", "weights": str(_existing(path))}, name=path.name)
     if name not in registered and (close := nearest(name, recipes)):
         raise UsageError(
@@ -195,9 +196,9 @@ def _override(draft: Draft, key: str, value: Any) -> None:
 
 
 def _existing(path: Path) -> Path:
-    if path.exists():
+    if exists(path):
         return path
-    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    beside = [p.name for p in path.parent.iterdir()] if is_folder(path.parent) else []
     close = nearest(path.name, beside)
     raise UsageError(
         "the file does not exist", place=path, remedy=f"did you mean {' or '.join(close)}?" if close else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from n6convert.errors import SourceError
 
-__all__ = ["exists", "is_file", "leads_outside", "occupied", "read_json", "read_text"]
+__all__ = ["exists", "is_file", "is_folder", "leads_outside", "occupied", "read_json", "read_text", "user_path"]
 
 _LARGEST_TEXT = 64 << 20
 _DEEPEST = 64
@@ -38,6 +38,22 @@ def occupied(path: Path) -> bool:
         return os.path.lexists(path)
     except ValueError:  # a null character
         return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder has this name; False for names that no folder can have."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a shell reads it: ``~`` is the home folder; ``~name`` stays where there is no such user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def leads_outside(folder: Path, name: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.acceptance import refuse_unjudgeable
 from n6convert.errors import RecipeError, SourceError
+from n6convert.inputs import exists, user_path
 from n6convert.naming import nearest
 from n6convert.recipe_errors import KeyPath
 
@@ -33,7 +33,7 @@ def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
         ("quantization", "ranges_file"): recipe.quantization.ranges_file,
     }
     for key, value in named.items():
-        if value is not None and not Path(value).expanduser().exists():
+        if value is not None and not exists(user_path(value)):
             raise SourceError(
                 f"`{'.'.join(key)}` names a file or folder that does not exist", place=_written(draft, key),
                 found=value, remedy="check the path",

@@ -16,7 +16,7 @@ __all__ = ["Acceptance", "Calibration", "Evaluation", "PackageConfig", "Recipe",
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Calibration(Section):
@@ -40,7 +40,7 @@ class SimplifyConfig(Section):
     """The simplify stage."""
 
     onnxsim: bool = Field(True, description="run onnxsim in a child process before the onnx-ir passes")
-    time_limit: float = Field(300.0, gt=0, description="seconds after which the child process is stopped")
+    time_limit: float = Field(300.0, gt=0, le=1e6, description="seconds after which the child process is stopped")
     tolerance: float = Field(1e-4, gt=0, description="largest allowed difference relative to the output's range")
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from n6convert.errors import RecipeError
 from n6convert.naming import nearest
 
-__all__ = ["KeyPath", "explain"]
+__all__ = ["KeyPath", "explain", "place_of"]
 
 KeyPath = tuple[str, ...]
 Schema = Mapping[str, Any]
@@ -40,7 +40,7 @@ def explain(
         path, node, parent = _locate(root, item["loc"])
         full = prefix + path
         if full not in complaints:
-            complaints[full] = _complaint(item, full, node, parent, root, _place(places, full, name))
+            complaints[full] = _complaint(item, full, node, parent, root, place_of(places, full, name))
     found = list(complaints.values())
     if len(found) == 1:
         return found[0]
@@ -63,7 +63,7 @@ def _complaint(item: Any, path: KeyPath, node: Schema, parent: Schema, root: Sch
     value = item["input"]
     close = nearest(str(value), map(str, _choices(node, root)))
     remedy = f"did you mean {' or '.join(close)}?" if close else None
-    return RecipeError(problem, place=place, limit=_describe(node, root), found=repr(value), remedy=remedy)
+    return RecipeError(problem, place=place, limit=_describe(node, root), found=repr(value)[:200], remedy=remedy)
 
 
 def _locate(root: Schema, loc: Sequence[int | str]) -> tuple[KeyPath, Schema, Schema]:
@@ -145,7 +145,8 @@ def _all_paths(node: Schema, root: Schema) -> Iterator[KeyPath]:
             yield (key, *rest)
 
 
-def _place(places: Mapping[KeyPath, str], path: KeyPath, name: str) -> str:
+def place_of(places: Mapping[KeyPath, str], path: KeyPath, name: str) -> str:
+    """Where a key, or the section around it, was written; else the recipe's name."""
     for length in range(len(path), 0, -1):
         if path[:length] in places:
             return places[path[:length]]

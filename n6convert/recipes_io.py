@@ -5,6 +5,7 @@ Every complaint names the file and line (or the setting), the nearest valid key,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -16,9 +17,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from n6convert.errors import RecipeError, SourceError
+from n6convert.inputs import exists, is_file, read_text
 from n6convert.naming import nearest
 from n6convert.recipe import Recipe
-from n6convert.recipe_errors import KeyPath, explain
+from n6convert.recipe_errors import KeyPath, explain, place_of
+from n6convert.yaml_text import compose, plain, read_value
 
 __all__ = [
     "Draft",
@@ -37,7 +40,9 @@ _GROUP = "n6convert.recipes"
 _PATHS: tuple[KeyPath, ...] = (
     ("weights",), ("calibration", "source"), ("evaluation", "source"), ("quantization", "ranges_file"),
 )
-_KEY_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
+_DEEPEST = 16
+#: whole numbers beyond are no size, count or seed
+_LARGEST = 1 << 53
 
 
 @dataclass
@@ -136,6 +141,8 @@ def finish(draft: Draft) -> Recipe:
             found="; ".join(f"{key}: {', '.join(map(str, some))}" for key, some in draft.axes.items()),
             remedy=f"`n6convert sweep` converts them all; for one, choose with --set {key}={values[0]}",
         )
+    for path, value in _numbers(draft.values):
+        _check_number(path, value, draft)
     if "model" not in draft.values:
         raise RecipeError("the recipe names no model", place=draft.name, remedy="add a line such as `model: yolov8n`")
     return check(Recipe, draft.values, draft)
@@ -161,12 +168,10 @@ def parse_setting(text: str) -> tuple[KeyPath, Any]:
     """
     key, sign, value = text.partition("=")
     path = tuple(key.strip().split("."))
-    if not sign or not all(path):
-        raise RecipeError("a setting must look like `section.key=value`", place=f"--set {text}", found=text)
-    try:
-        return path, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError("the value is not YAML", place=f"--set {text}", found=_brief(error)) from None
+    place = f"--set {text[:200]}"
+    if not sign or not all(path) or len(path) > _DEEPEST:
+        raise RecipeError("a setting must look like `section.key=value`", place=place, found=text[:200])
+    return path, read_value(value, place)
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -206,34 +211,34 @@ def _base_path(base: Any, path: Path, place: str) -> Path:
         limit = "the path or name of one recipe"
         raise RecipeError("`extends` must be text", place=place, limit=limit, found=repr(base))
     beside = path.parent / base
-    if beside.is_file():
+    if is_file(beside):
         return beside
     if base in ready:
         return ready[base]
-    close = nearest(base, ready)
+    close = nearest(base[:200], ready)
     raise RecipeError(
-        f"the base {base!r} does not exist", place=place, limit=f"a path, or one of {', '.join(ready)}",
+        f"the base {base[:200]!r} does not exist", place=place, limit=f"a path, or one of {', '.join(ready)}",
         remedy=f"did you mean {' or '.join(close)}?" if close else None,
     )
 
 
 def _read(path: Path) -> Draft:
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError("the recipe cannot be read", place=path, found=str(error)) from error
-    except yaml.YAMLError as error:
-        raise RecipeError("the recipe is not valid YAML", place=_mark(error, path), found=_brief(error)) from None
+        text = read_text(path)
+    except (OSError, SourceError) as error:
+        found = error.found or error.problem if isinstance(error, SourceError) else error
+        raise SourceError("the recipe cannot be read", place=path, found=found) from error
+
+    def place(line: int | None) -> str:
+        return f"{path}:{line}" if line else str(path)
+
+    node = compose(text, place)
     if not isinstance(node, yaml.MappingNode):
         raise RecipeError("a recipe is a YAML mapping", place=path, limit="lines such as `model: yolov8n`")
     draft = Draft({}, name=path.name)
     for keys, line in _walk(node, path, ()):
         draft.places[keys] = f"{path}:{line}"
-    try:
-        draft.values = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RecipeError("the recipe is not valid YAML", place=path, found=_brief(error)) from None
+    draft.values = plain(node, place)
     draft.axes = _axes(draft.values.pop("sweep", {}), draft.places.get(("sweep",), str(path)))
     _anchor_paths(draft.values, path.resolve().parent)
     return draft
@@ -248,16 +253,12 @@ def _axes(section: Any, place: str) -> dict[str, list[Any]]:
 
 def _walk(node: yaml.Node, path: Path, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     """Every key path with its line; refuses a key that is written twice, since YAML would silently keep the last."""
-    if not isinstance(node, yaml.MappingNode) or len(prefix) > 16:
+    if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[str, int] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
         name = str(key.value)
-        if key.tag not in _KEY_TAGS:
-            raise RecipeError(
-                "a key must be text", place=f"{path}:{line}", found=name, remedy=f"put it in quotes: '{name}'"
-            )
         if name in seen:
             raise RecipeError(
                 f"the key `{'.'.join((*prefix, name))}` is written twice", place=f"{path}:{line}",
@@ -275,7 +276,7 @@ def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
         for key in section[:-1]:
             parent = parent.get(key) if isinstance(parent, dict) else None
         value = parent.get(section[-1]) if isinstance(parent, dict) else None
-        if isinstance(value, str) and (section != ("weights",) or (folder / value).exists()):
+        if isinstance(value, str) and (section != ("weights",) or exists(folder / value)):
             parent[section[-1]] = str(folder / value)
 
 
@@ -287,10 +288,24 @@ def _overlay(under: dict[str, Any], over: Mapping[str, Any]) -> None:
             under[key] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _mark(error: yaml.YAMLError, path: Path) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f"{path}:{mark.line + 1}" if mark else str(path)
+def _numbers(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, float]]:
+    """Every number of a draft with its key path."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _numbers(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _numbers(item, (*path, str(index)))
+    elif isinstance(value, (int, float)):
+        yield path, value
 
 
-def _brief(error: BaseException) -> str:
-    return str(getattr(error, "problem", None) or error).strip().splitlines()[0]
+def _check_number(path: KeyPath, value: float, draft: Draft) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        limit, found = "a finite number", repr(value)
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        limit, found = "a whole number up to 2^53", f"one of {value.bit_length()} bits"
+    else:
+        return
+    place = place_of(draft.places, path, draft.name)
+    raise RecipeError(f"wrong value for `{'.'.join(path)}`", place=place, limit=limit, found=found)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError, SourceError, ToolError
 from n6convert.importers.child import Child, require, run_module
+from n6convert.inputs import exists
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -75,7 +76,7 @@ def import_tensorflow(
 
 
 def _checked_kind(path: Path) -> str:
-    if not path.exists():
+    if not exists(path):
         raise SourceError("the model does not exist", place=path)
     kind = tensorflow_kind(path)
     if kind is None:

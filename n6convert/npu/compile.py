@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError, ToolError
-from n6convert.inputs import leads_outside
+from n6convert.inputs import is_folder, leads_outside
 from n6convert.npu.st import StReport, read_report
 from n6convert.npu.st.text import complaints, read_json
 
@@ -66,7 +66,7 @@ def package_command(folder: Path) -> tuple[list[str], str | None]:
     Raises:
         SourceError: not a package, or its command file is damaged.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise SourceError("no such package folder", place=folder)
     path = folder / COMMAND_FILE
     if not path.is_file():

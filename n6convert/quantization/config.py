@@ -20,7 +20,7 @@ def _from_bool(value: Any) -> Any:
 class QuantizationConfig(BaseModel):
     """How ranges, grids and weights are chosen. Every operator becomes INT8; there is no float fallback."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     ranges: RangeMethod = Field(default="mse", description="how activation ranges are found")
     ranges_file: str | None = Field(default=None, description="ranges.json of an earlier run, instead of calibration")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError
-from n6convert.inputs import read_json
+from n6convert.inputs import is_folder, read_json
 from n6convert.report.render import render_page
 from n6convert.report.schema import check_report
 from n6convert.report.view import page_values
@@ -43,7 +43,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     Raises:
         SourceError: missing, not JSON, not a report, damaged, or of a schema this version cannot read.
     """
-    path = folder / "report.json" if folder.is_dir() else folder
+    path = folder / "report.json" if is_folder(folder) else folder
     try:
         report: Any = read_json(path)
     except OSError as error:

@@ -12,7 +12,7 @@ __all__ = ["RewriteConfig"]
 class RewriteConfig(BaseModel):
     """Which rewrites run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rules: Literal["auto", "none"] | list[str] = Field(
         "auto", description="`auto`: every exact rule that does not cost predicted time; `none`; or a list of names"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
+from n6convert.inputs import exists, user_path
 from n6convert.samples.arrays import ArrayFile, ArrayFolder, ImageArray
 from n6convert.samples.base import SampleSource
 from n6convert.samples.coco import CocoImages
@@ -49,8 +50,8 @@ def open_samples(
     Raises:
         SourceError: missing, empty, or of a kind that does not fit.
     """
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = user_path(source)
+    if not exists(path):
         raise SourceError("the samples do not exist", place=path, limit=_ALLOWED.get(kind), remedy="check the path")
     options = {"limit": limit, "max_unreadable": max_unreadable}
     if kind == "image":
@@ -68,7 +69,7 @@ def fingerprint_samples(source: str | Path, limit: int | None = None) -> str:
     Raises:
         SourceError: the source is missing or cannot be read.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     digest = hashlib.sha256()
     try:
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())

@@ -60,11 +60,11 @@ def _words(name: str) -> dict[str, str]:
     from n6convert import __version__
 
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or keyword.iskeyword(plain):
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,59}", name) or keyword.iskeyword(plain):
         raise UsageError(
             "this is not a usable model name",
             found=name,
-            limit="small letters, digits and hyphens, a letter first",
+            limit="small letters, digits and hyphens, a letter first, 60 at most",
             remedy="for example: n6convert new-plugin my-net",
         )
     camel = "".join(part.capitalize() for part in plain.split("_"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.cache import sha256_of
+from n6convert.inputs import is_file
 from n6convert.stages.accepting import Accepting
 from n6convert.stages.base import Inputs, Stage, StageResult
 from n6convert.stages.evaluate import refuse_unjudgeable_samples
@@ -37,7 +38,7 @@ class Quantize(Stage):
     def parameters(self, run: Run) -> Mapping[str, Any]:
         config = _config(run)
         choices = config.model_dump(mode="json")
-        if config.ranges_file and Path(config.ranges_file).is_file():
+        if config.ranges_file and is_file(Path(config.ranges_file)):
             choices["ranges_file"] = sha256_of(Path(config.ranges_file))
         parts = {"quantization": choices, "samples": run.sampling.key(), "seed": run.recipe.seed}
         return parts | {"target": run.recipe.target} | _acceptance(run)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import yaml
-
 from n6convert.errors import UsageError
+from n6convert.yaml_text import read_value
 
 __all__ = ["GridPoint", "expand", "parse_axis"]
 
@@ -53,15 +52,12 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
     """``key=a,b`` as a key and its values, each read as YAML.
 
     Raises:
-        UsageError: no ``=``, no key or no value.
+        UsageError: no ``=``, no key or no value, or one that is not YAML.
     """
     key, sign, values = text.partition("=")
     if not sign or not key.strip() or not values.strip():
         raise UsageError("a sweep axis must look like `key=a,b`", found=text)
-    try:
-        return key.strip(), [yaml.safe_load(value) for value in values.split(",")]
-    except yaml.YAMLError as error:
-        raise UsageError("the values of a sweep axis are not YAML", place=text, found=str(error)) from None
+    return key.strip(), [read_value(value, f"sweep axis {text[:200]}") for value in values.split(",")]
 
 
 def expand(model: str, axes: Mapping[str, Sequence[Any]], common: Mapping[str, Any]) -> list[GridPoint]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.cache import key_of, writing
+from n6convert.inputs import is_file, is_folder
 from n6convert.outputs import PAGE, refuse_loss
 from n6convert.sweep.grid import GridPoint, expand
 from n6convert.sweep.page import write_page
@@ -53,7 +54,7 @@ def sweep(
         ToolError: the Dask scheduler cannot be reached.
         OutputError: the output cannot be written.
     """
-    model = str(Path(model).resolve()) if Path(model).is_file() else model  # workers may run in another folder
+    model = str(Path(model).resolve()) if is_file(Path(model)) else model  # workers may run in another folder
     axes = _own_axes(model) | dict(axes or {})
     points = [_placed(_checked(point), output) for point in expand(model, axes, common or {})]
     refuse_loss(output / "sweep.html", PAGE)
@@ -106,5 +107,6 @@ def _checked(point: GridPoint) -> GridPoint:
 
 def _stamps(path: Path) -> list[list[Any]]:
     """Names, sizes and times of a file, or of all files in a folder."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
+    inside = (p for p in path.rglob("*") if p.is_file()) if is_folder(path) else [path] if is_file(path) else []
+    files = sorted(inside)
     return [[str(p), (stat := p.stat()).st_size, stat.st_mtime_ns] for p in files]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import PluginError, RecipeError, SourceError
+from n6convert.inputs import read_text, user_path
 
 __all__ = ["BOARD_SUFFIXES", "GROUP", "board_names", "known_board", "read_board", "shared", "version_list"]
 
@@ -23,7 +24,7 @@ _DEEPEST = 8
 """Boards that may extend each other in a row."""
 _KEYS = frozenset({
     "extends", "description", "series", "cores", "clocks", "pools", "without_pools", "flash_mb_s", "hyperram_mb_s",
-    "start_cpu_cycles", "unknown", "unmeasured",
+    "start_cpu_cycles", "spread", "unknown",
 })  # fmt: skip
 
 
@@ -103,7 +104,7 @@ def _beside(place: str, parent: str) -> str:
 
 def _text(name: str, place: str) -> tuple[str, str]:
     if name.endswith(BOARD_SUFFIXES):
-        return _file_text(Path(name).expanduser()), name
+        return _file_text(user_path(name)), name
     if name in _own_boards():
         return _own_text(name), f"{name}.yaml"
     entry = next((entry for entry in metadata.entry_points(group=GROUP) if entry.name == name), None)
@@ -125,18 +126,20 @@ def _entry_path(entry: metadata.EntryPoint) -> Path:
 
 def _file_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path)
+    except OSError as error:
         raise SourceError("the board file cannot be read", place=path, found=error) from error
 
 
 def _parsed(text: str, place: str) -> dict[str, Any]:
-    import yaml
+    from n6convert.yaml_text import read_value
 
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SourceError("the board file is no YAML", place=place, found=" ".join(str(error).split())) from error
+        data = read_value(text, place)
+    except RecipeError as error:
+        raise SourceError(
+            "the board file is no YAML", place=error.place, found=error.found or error.problem, limit=error.limit
+        ) from error
     if not isinstance(data, dict):
         raise SourceError("the board file holds no table", place=place, found=type(data).__name__)
     return data
