@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,34 @@ def jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int)) else str(value)
 
 
-def sha256_of(path: Path) -> str:
-    """Hash of a file, or of a folder's relative file names and file hashes."""
+def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """Hash of a file, or of a folder's relative file names and file hashes; ``progress`` is told the bytes so far."""
+    return _hash(path, _Count(progress))
+
+
+class _Count:
+    """Bytes read, over all files of a folder."""
+
+    def __init__(self, progress: Callable[[int], None] | None) -> None:
+        self.done, self.progress = 0, progress
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if self.progress is not None:
+            self.progress(self.done)
+
+
+def _hash(path: Path, count: _Count) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            line = f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n"
+            line = f"{file.relative_to(path).as_posix()}\0{_hash(file, count)}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
+            count.add(len(chunk))
     return digest.hexdigest()
 
 

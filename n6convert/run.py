@@ -93,7 +93,8 @@ class Run:
             return remembered
         cache = self.cache.root / "weights"
         with guarded(self, "resolve_weights"):
-            found = resolve(self.recipe.weights, lambda: self.plugin, seed=self.recipe.seed, cache=cache)
+            asked, seed = self.recipe.weights, self.recipe.seed
+            found = resolve(asked, lambda: self.plugin, seed=seed, cache=cache, progress=self.progress)
         if found.kind == "pretrained":
             self._remember(found)
         return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from n6convert.cache import sha256_of
 from n6convert.errors import DownloadError, SourceError
+from n6convert.escaping import file_name
+from n6convert.hashing import sha256_of
+from n6convert.inputs import exists, is_file, user_path
 
 if TYPE_CHECKING:
     from n6convert.plugin import ModelPlugin, Weights
@@ -16,30 +18,43 @@ if TYPE_CHECKING:
 __all__ = ["fetch", "refuse_foreign", "resolve"]
 
 Progress = Callable[[str, int, "int | None"], None]
+#: bytes from which hashing takes so long that a reader wonders
+_WORTH_TELLING = 1 << 28
 _ALTERNATIVES = "give a file you have with --weights FILE, or --weights seeded for placement, memory and time alone"
 
 
-def resolve(value: str, plugin: Callable[[], ModelPlugin], *, seed: int, cache: Path) -> Weights:
+def resolve(
+    value: str, plugin: Callable[[], ModelPlugin], *, seed: int, cache: Path, progress: Progress | None = None
+) -> Weights:
     """Turn the recipe's ``weights`` into Weights.
 
     Args:
         value: ``seeded``, a path, or a name that the plugin knows (``pretrained``).
-        plugin: called only for names that are neither.
+        plugin: called for names that are neither, and for folders: it knows whether it takes them.
         seed: for seeded weights.
         cache: folder for downloads.
+        progress: told while files are hashed.
 
     Raises:
-        SourceError: no such file, an empty file, a web page or a Git LFS pointer in its place.
+        SourceError: no such file, an empty file, a web page or a Git LFS pointer in its place; a folder that the plugin
+            does not take; a pipe or device.
         DownloadError: pretrained weights cannot be had.
     """
     from n6convert.plugin import Weights
 
     if value == "seeded":
         return Weights("seeded", origin=f"seeded({seed})")
-    path = Path(value).expanduser()
-    if path.exists():
-        refuse_foreign(path)
-        return Weights("file", path.resolve(), _identity(path), str(path))
+    path = user_path(value)
+    if exists(path):
+        try:
+            refuse_foreign(path)
+            if path.is_dir():
+                _check_folder(path, plugin())
+            return Weights("file", path.resolve(), _identity(path, progress), str(path))
+        except OSError as error:
+            raise SourceError(
+                "the weights cannot be read", place=error.filename or path, found=error.strerror or error
+            ) from error
     found = plugin().resolve_weights(value, cache=cache)
     if found is None:
         raise SourceError(
@@ -50,21 +65,41 @@ def resolve(value: str, plugin: Callable[[], ModelPlugin], *, seed: int, cache: 
     return found
 
 
-def _identity(path: Path) -> str:
+def _identity(path: Path, progress: Progress | None) -> str:
     """Hash of a file or folder; of an ONNX file together with the files that hold its weights."""
     from n6convert.graph.external import files_beside
 
-    own, beside = sha256_of(path), [sha256_of(file) for file in files_beside(path)]
+    own, beside = sha256_of(path, _hashing(path, progress)), [sha256_of(file) for file in files_beside(path)]
     return hashlib.sha256("".join([own, *beside]).encode()).hexdigest() if beside else own
 
 
-def refuse_foreign(path: Path) -> None:
-    """Raise SourceError for a file that is empty, a web page, or a Git LFS pointer; folders pass.
+def _check_folder(path: Path, plugin: ModelPlugin) -> None:
+    """Refuse a folder before anything in it is read whole: all of a home folder may lie below it."""
+    check = getattr(plugin, "check_folder", None)
+    if check is not None:
+        check(path)
+    special = next((p for p in path.rglob("*") if not p.is_dir() and p.exists() and not p.is_file()), None)
+    if special is not None:
+        raise SourceError("a pipe or device among the weights", place=special, limit="files and folders")
 
-    These three stand in for weights whatever the format; what else a file may be, the reader of its format judges.
+
+def _hashing(path: Path, progress: Progress | None) -> Callable[[int], None]:
+    def tell(done: int) -> None:
+        if progress is not None and done >= _WORTH_TELLING:
+            progress(f"weights: hashing {path.name}", done, None)
+
+    return tell
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise SourceError for a file that is empty, a web page, a Git LFS pointer or no regular file; folders pass.
+
+    These stand in for weights whatever the format; what else a file may be, the reader of its format judges.
     """
     if path.is_dir():
         return
+    if not path.is_file():
+        raise SourceError("a pipe or device in place of weights", place=path, limit="a file or folder")
     with path.open("rb") as stream:
         head = stream.read(512)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -78,7 +113,15 @@ def refuse_foreign(path: Path) -> None:
         raise SourceError("the file is a Git LFS pointer, not weights", place=path, remedy="git lfs pull")
 
 
-def fetch(url: str, sha256: str, cache: Path, *, name: str | None = None, progress: Progress | None = None) -> Path:
+def fetch(
+    url: str,
+    sha256: str,
+    cache: Path,
+    *,
+    name: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
     """Download a pinned file once and return its path; it appears under its name only when complete and right.
 
     Args:
@@ -86,48 +129,26 @@ def fetch(url: str, sha256: str, cache: Path, *, name: str | None = None, progre
         sha256: what it must hash to, lower-case hex.
         cache: folder that keeps it.
         name: file name in the cache; default the URL's last part.
+        size: bytes it must have, where known; 4 GB at most otherwise.
         progress: called with bytes done and in all.
 
     Raises:
-        DownloadError: it cannot be fetched, or hashes to something else; the message names URL, cache path and
-            alternatives.
+        DownloadError: it cannot be fetched, takes too long, is too large, or hashes to something else; the message
+            names URL, cache path and alternatives.
     """
-    import pooch
+    from n6convert.downloads import Pinned, download
 
-    pooch.get_logger().setLevel("ERROR")
-    target = cache / f"{sha256[:12]}-{name or url.rsplit('/', 1)[-1]}"
+    target = cache / f"{sha256[:12]}-{file_name(name or url.rsplit('/', 1)[-1])}"
+    if is_file(target) and sha256_of(target) == sha256:
+        return target
     try:
-        bar = _Bar(target.name, progress) if progress else False
-        found = pooch.retrieve(
-            url, known_hash=f"sha256:{sha256}", fname=target.name, path=cache,
-            downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=30),
-        )
-    except ValueError as error:
-        raise DownloadError(
-            "the downloaded file is not the pinned one", place=url, limit=f"sha256 {sha256}", found=str(error),
-            remedy=f"someone changed the file, or a proxy answered instead; {_ALTERNATIVES}",
-        ) from error
+        download(Pinned(url, sha256, size), target, progress)
+    except DownloadError as error:
+        error.remedy = f"{error.remedy}; {_ALTERNATIVES}" if error.remedy else _ALTERNATIVES
+        raise
     except Exception as error:  # requests, urllib3, OSError
         raise DownloadError(
             "pretrained weights cannot be downloaded", place=url, found=f"{type(error).__name__}: {error}",
             remedy=f"put the file (sha256 {sha256}) at {target}, or {_ALTERNATIVES}",
         ) from error
-    return Path(found)
-
-
-class _Bar:
-    """What pooch asks of a progress bar, handed on to our callback."""
-
-    def __init__(self, what: str, progress: Progress) -> None:
-        self.total: Any = None
-        self._what, self._progress, self._done = what, progress, 0
-
-    def update(self, count: int) -> None:
-        self._done += count
-        self._progress(f"downloading {self._what}", self._done, int(self.total) if self.total else None)
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        """Nothing to close."""
+    return target

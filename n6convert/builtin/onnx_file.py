@@ -77,6 +77,13 @@ class OnnxFile(ModelPlugin):
         told = self.options.samples
         return told if told != "auto" else self.info.metadata["sample_kind"]
 
+    def check_folder(self, path: Path) -> None:
+        """The folder is a SavedModel."""
+        from n6convert.importers import tensorflow_kind
+
+        if tensorflow_kind(path) is None:
+            raise _no_saved_model(path)
+
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         if weights == "pretrained":
             raise RecipeError(
@@ -216,6 +223,10 @@ class OnnxFile(ModelPlugin):
         return [str(name) for name in names] if isinstance(names, (list, tuple)) else ()
 
 
+def _no_saved_model(path: Path) -> SourceError:
+    return SourceError("the folder is no SavedModel", place=path, limit="a folder with saved_model.pb")
+
+
 def _read(path: Path, scratch: Path, dequantize: bool) -> tuple[ir.Model, dict[str, tuple[float, float]]]:
     """The model, and (mean, std) in pixel units of inputs that were quantized."""
     from n6convert.graph.io import load
@@ -225,7 +236,7 @@ def _read(path: Path, scratch: Path, dequantize: bool) -> tuple[ir.Model, dict[s
     kind = tensorflow_kind(path)
     if kind is None:
         if path.is_dir():
-            raise SourceError("the folder is no SavedModel", place=path, limit="a folder with saved_model.pb")
+            raise _no_saved_model(path)
         return load(path), {}
     model = import_tensorflow(path, scratch, dequantize=dequantize and kind == "tflite")
     if kind == "tflite" and not dequantize and any(n.op_type == "QuantizeLinear" for n in model.graph):

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n6convert.errors import SourceError
+
 __all__ = ["Record", "flatten", "walk_modules"]
 
 #: wrappers around a state dict that people save, in the order in which they are looked through
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "params")
 _MAX_DEPTH = 64
+_MOST_NAMES = 50_000
 
 
 class Record:
@@ -41,8 +44,16 @@ class Record:
 
 
 def walk_modules(root: Record, prefix: str = "") -> Iterator[tuple[str, Record]]:
-    """A pickled module and all modules below it, each with its dotted name, in the order of the file."""
-    yield from _walk(root, prefix, ())
+    """A pickled module and all modules below it, each with its dotted name, in the order of the file.
+
+    A module that is held in two places has two names, as in torch's own ``state_dict``.
+
+    Raises:
+        SourceError: more names than any network has: each level of a file that holds the one below twice doubles them.
+    """
+    for count, found in enumerate(_walk(root, prefix, ())):
+        _refuse_more_than(_MOST_NAMES, count)
+        yield found
 
 
 def flatten(tree: Any) -> dict[str, NDArray[Any]]:
@@ -74,13 +85,22 @@ def _walk(module: Record, prefix: str, above: tuple[int, ...]) -> Iterator[tuple
             yield from _walk(child, f"{prefix}.{name}" if prefix else str(name), (*above, id(module)))
 
 
+def _refuse_more_than(most: int, count: int) -> None:
+    if count >= most:
+        raise SourceError(
+            "the checkpoint names more modules or tensors than a network has", limit=f"{most:,}",
+            found="modules that hold the same module several times", remedy="save its state_dict, and give that file",
+        )  # fmt: skip
+
+
 def _module_tensors(root: Record) -> dict[str, NDArray[Any]]:
-    found = {}
+    found: dict[str, NDArray[Any]] = {}
     for prefix, module in walk_modules(root):
         hidden = module.state.get("_non_persistent_buffers_set") or ()
         for group in ("_parameters", "_buffers"):
             members = module.state.get(group)
             for name, value in members.items() if isinstance(members, Mapping) else ():
                 if isinstance(value, np.ndarray) and name not in hidden:
+                    _refuse_more_than(_MOST_NAMES, len(found))
                     found[f"{prefix}.{name}" if prefix else str(name)] = value
     return found

@@ -54,9 +54,9 @@ Report = Callable[[str, int, int | None], None]
 
 
 class PluginOptions(BaseModel):
-    """Base of a plugin's own recipe section ``options``; unknown keys are refused."""
+    """Base of a plugin's own recipe section ``options``; unknown keys and numbers that are not finite are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,9 @@ class ModelPlugin(ABC):
     #: beside weights of the user's own, which may descend from them
     published_license: ClassVar[str] = ""
 
+    #: whether weights may be a folder (a Hugging Face checkpoint, a SavedModel)
+    takes_folders: ClassVar[bool] = True
+
     def __init__(self, name: str, options: PluginOptions) -> None:
         self.name = name
         self.options = options
@@ -191,6 +194,18 @@ class ModelPlugin(ABC):
             DownloadError: a pinned file cannot be fetched or has another sha256.
         """
         return None
+
+    def check_folder(self, path: Path) -> None:
+        """Look at a folder that was given as weights before it is hashed, which may take long.
+
+        Raises:
+            SourceError: it cannot hold weights of this model. Default: unless :attr:`takes_folders`.
+        """
+        if not self.takes_folders:
+            raise SourceError(
+                "the weights are a folder, and this model takes a file", place=path, limit="a file",
+                remedy="give the file in it",
+            )
 
     @abstractmethod
     def build(self, request: BuildRequest) -> FloatModel:

@@ -318,3 +318,20 @@ def test_safetensors_damage(tmp_path: Path) -> None:
     data = (tmp_path / "w.safetensors").read_bytes()
     (tmp_path / "w.safetensors").write_bytes(data[:-50])
     assert "truncated or damaged" in refusal(tmp_path / "w.safetensors")
+
+
+def test_modules_that_hold_the_one_below_twice_are_refused_in_time() -> None:
+    module = Record()
+    for _ in range(40):
+        above = Record()
+        above.state = {"_modules": {"a": module, "b": module}}
+        module = above
+    with pytest.raises(SourceError, match="more modules or tensors"):
+        flatten(module)
+
+
+def test_a_shared_module_keeps_both_names() -> None:
+    shared, root = Record(), Record()
+    shared.state = {"_parameters": {"w": np.ones(2)}}
+    root.state = {"_modules": {"a": shared, "b": shared}}
+    assert sorted(flatten(root)) == ["a.w", "b.w"]

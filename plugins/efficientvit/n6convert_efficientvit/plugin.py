@@ -48,6 +48,7 @@ class EfficientVit(ImageClassifier):
     """
 
     Options: ClassVar[type[PluginOptions]] = EfficientVitOptions
+    takes_folders: ClassVar[bool] = False
     summary: ClassVar[str] = "EfficientViT image classification (timm's .safetensors or torch checkpoints)"
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:

@@ -56,7 +56,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise SourceError("the folder has no config.json", place=folder, found=found, remedy="download all its files")
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SourceError("config.json cannot be read", place=file, found=str(error)) from error
     kinds = config.get("architectures") or ["MobileViTForImageClassification"] if isinstance(config, dict) else []
     if not kinds or config.get("model_type") != "mobilevit" or "MobileViTForImageClassification" not in kinds:

@@ -47,6 +47,10 @@ class MobileVit(ImageClassifier):
     Options: ClassVar[type[PluginOptions]] = MobileVitOptions
     summary: ClassVar[str] = "MobileViT image classification (Hugging Face folders)"
 
+    def check_folder(self, path: Path) -> None:
+        """The folder's configuration is that of a MobileViT classifier."""
+        read_config(path)
+
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         """``pretrained``: Apple's checkpoint of this size, where its hash could be confirmed."""
         return fetch_pretrained(self.name, cache) if weights == "pretrained" else None

@@ -9,7 +9,15 @@ import onnx_ir as ir
 from n6convert.errors import SourceError
 from n6convert.plugin import Report
 
-__all__ = ["read_graph"]
+__all__ = ["check_folder", "read_graph"]
+
+
+def check_folder(path: Path) -> None:
+    """Raise SourceError for a folder that is no SavedModel."""
+    from n6convert.plugin.graphs import tensorflow_kind
+
+    if tensorflow_kind(path) is None:
+        raise _foreign(path)
 
 
 def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
@@ -27,10 +35,14 @@ def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
         progress(f"reading {path.name} with TensorFlow", 0, None)
         return import_tensorflow(path, scratch, dequantize=kind == "tflite")
     if path.suffix.lower() != ".onnx":
-        raise SourceError(
-            "MoveNet cannot be read from this",
-            place=path,
-            limit="a SavedModel folder, or a .keras, .h5, .tflite or .onnx file",
-            found="a folder without saved_model.pb" if path.is_dir() else path.suffix or "a file without ending",
-        )
+        raise _foreign(path)
     return load_onnx(path)
+
+
+def _foreign(path: Path) -> SourceError:
+    return SourceError(
+        "MoveNet cannot be read from this",
+        place=path,
+        limit="a SavedModel folder, or a .keras, .h5, .tflite or .onnx file",
+        found="a folder without saved_model.pb" if path.is_dir() else path.suffix or "a file without ending",
+    )

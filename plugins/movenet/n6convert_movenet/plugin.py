@@ -47,7 +47,7 @@ _EDGES = (
     ("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear"), ("right_eye", "right_ear"),
 )  # fmt: skip
 _HUB = "https://tfhub.dev/google/lite-model/movenet/singlepose/{}/tflite/float16/4?lite-format=tflite"
-#: published files with their sha256, each confirmed by several independent public sources
+#: published files with their sha256 and bytes, each confirmed by several independent public sources
 _PRETRAINED = {
     "lightning": ("0fac2226112d0371903ca86e3853cec24ef603a0b2f96f589b180f0ebdd135ab", 4_758_512),
     "thunder": ("41641538679ec79b07d4101e591dda47d098c09af29607674b2a40b8a3798dd3", 12_584_128),
@@ -94,15 +94,21 @@ class MoveNet(ModelPlugin):
     def _side(self) -> int:
         return self.info.inputs[0].shape[2]
 
+    def check_folder(self, path: Path) -> None:
+        """The folder is a SavedModel."""
+        from n6convert_movenet.files import check_folder
+
+        check_folder(path)
+
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         if weights != "pretrained":
             return None
         from n6convert.plugin.weights import fetch
 
         variant = "thunder" if self.name == "movenet-thunder" else "lightning"
-        sha256, _ = _PRETRAINED[variant]
+        sha256, size = _PRETRAINED[variant]
         url = _HUB.format(variant)
-        path = fetch(url, sha256, cache, name=f"movenet_{variant}_float16_4.tflite")
+        path = fetch(url, sha256, cache, name=f"movenet_{variant}_float16_4.tflite", size=size)
         return Weights("pretrained", path, sha256, url, "Apache-2.0")
 
     def build(self, request: BuildRequest) -> FloatModel:

@@ -109,7 +109,7 @@ def _json(path: Path) -> dict[str, Any]:
         there = ", ".join(sorted(p.name for p in path.parent.iterdir())[:8]) or "an empty folder"
         limit = "a Hugging Face folder as save_pretrained writes it"
         raise SourceError(f"the folder has no {path.name}", place=path.parent, limit=limit, found=there) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SourceError(f"{path.name} cannot be read", place=path, found=error) from error
     if not isinstance(content, dict):
         raise SourceError(f"{path.name} is not a json object", place=path, found=type(content).__name__)

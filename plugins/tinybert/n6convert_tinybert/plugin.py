@@ -74,6 +74,10 @@ class TinyBert(ModelPlugin):
         self._padding = 0
         self._files: dict[str, bytes] = {}
 
+    def check_folder(self, path: Path) -> None:
+        """The folder's configuration is that of a text model."""
+        HuggingFaceFolder.open(path)
+
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         if weights != "pretrained":
             return None

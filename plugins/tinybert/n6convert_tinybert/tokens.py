@@ -98,5 +98,5 @@ def folder_tokens(folder: Path, length: int, padding: int) -> TextTokens:
 def _lowercase(folder: Path) -> bool:
     try:
         return bool(json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("do_lower_case", True))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return True

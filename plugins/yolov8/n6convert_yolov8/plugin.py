@@ -83,6 +83,7 @@ class YoloV8(ModelPlugin):
 
     Options: ClassVar[type[PluginOptions]] = YoloV8Options
     sample_kind: ClassVar[str] = "image"
+    takes_folders: ClassVar[bool] = False
     summary: ClassVar[str] = "YOLOv8 object detection (Ultralytics checkpoints, .safetensors, .onnx)"
     published_license: ClassVar[str] = LICENSE
     seeded_keypoints: ClassVar[tuple[int, int] | None] = None
