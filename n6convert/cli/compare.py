@@ -100,16 +100,20 @@ def print_comparison(comparison: Comparison, report: StReport, as_json: bool) ->
     if as_json:
         typer.echo(json.dumps(comparison.as_dict(), indent=2))
         return
-    from rich.console import Console
 
-    show(comparison, report, Console())
+    from n6convert.cli.terminal import terminal
+
+    show(comparison, report, terminal())
 
 
 def show(comparison: Comparison, report: StReport, console: Console) -> None:
     """Tables for a person: totals, operators, pools, and where the schedules part."""
     from rich.table import Table as RichTable
 
-    console.print(f"[bold]{report.model_name or 'model'}[/bold], ST Edge AI Core {report.core_version or '?'}")
+    from n6convert.cli.terminal import shown
+
+    model, core = shown(report.model_name or "model"), shown(report.core_version or "?")
+    console.print(f"[bold]{model}[/bold], ST Edge AI Core {core}")
     for title, lines in (
         ("totals", comparison.totals),
         ("software operators", comparison.sw),
@@ -120,22 +124,26 @@ def show(comparison: Comparison, report: StReport, console: Console) -> None:
             console.print(_table(RichTable(title=title, title_justify="left"), lines))
     console.print(f"{comparison.common} epochs agree in order")
     for difference in comparison.differences[:_SHOWN]:
-        left, right = f"[cyan]{_run(difference.predicted)}[/cyan]", f"[yellow]{_run(difference.truth)}[/yellow]"
-        console.print(f"  after epoch {difference.after}: predicted {left}, compiled {right}")
+        left, right = shown(_run(difference.predicted)), shown(_run(difference.truth))
+        console.print(
+            f"  after epoch {difference.after}: predicted [cyan]{left}[/cyan], compiled [yellow]{right}[/yellow]"
+        )
     if len(comparison.differences) > _SHOWN:
         console.print(f"  and {len(comparison.differences) - _SHOWN} more (--json lists all)")
     for note in comparison.notes:
-        console.print(f"[dim]{note}[/dim]")
+        console.print(f"[dim]{shown(note)}[/dim]")
 
 
 def _table(table: Table, lines: Sequence[Line]) -> Table:
+    from n6convert.cli.terminal import shown
+
     for heading in ("", "predicted", "ST", "error"):
         table.add_column(heading, justify="left" if not heading else "right")
     for line in lines:
         error = line.error
         style = "green" if line.equal else "yellow" if error is not None and abs(error) <= 0.1 else "red"
         text = "" if error is None else f"{error:+.1%}"
-        table.add_row(line.name, _number(line.predicted), _number(line.truth), f"[{style}]{text}[/{style}]")
+        table.add_row(shown(line.name), _number(line.predicted), _number(line.truth), f"[{style}]{text}[/{style}]")
     return table
 
 

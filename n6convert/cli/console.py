@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from n6convert.cli.terminal import say, shown, terminal
 
 if TYPE_CHECKING:
     from n6convert.doctor import Check
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["print_checks", "print_models", "print_result", "progress_on_stderr"]
 
 _COLOURS = {"ready": "green", "broken": "red", "duplicate": "red"}
-_LINE_SECONDS, _STILL_SECONDS = 2.0, 15.0
+_LINE_SECONDS = 2.0
 Progress = Callable[[str, int, "int | None"], None]
 
 
@@ -44,15 +45,15 @@ def print_result(result: ConversionResult) -> None:
     for label, value in rows:
         console.print(f"[bold]{label:<{width}}[/]  {value}", soft_wrap=True)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/] {shown(warning)}", soft_wrap=True)
 
 
 def print_models(entries: Sequence[ModelEntry]) -> None:
     table = Table("model", "distribution", "version", "state", box=None, pad_edge=False)
     for entry in entries:
         colour = _COLOURS.get(entry.state, "yellow")
-        state = f"[{colour}]{entry.state}[/]" + (f": {escape(entry.cause)}" if entry.cause else "")
-        table.add_row(entry.name, entry.distribution, entry.version, state)
+        state = f"[{colour}]{entry.state}[/]" + (f": {shown(entry.cause)}" if entry.cause else "")
+        table.add_row(*map(shown, (entry.name, entry.distribution, entry.version)), state)
     _stdout().print(table)
 
 
@@ -60,25 +61,25 @@ def print_checks(checks: Sequence[Check]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for check in checks:
         mark = "[green]ok[/]" if check.fine else "[red]missing[/]" if check.needed else "[yellow]absent[/]"
-        table.add_row(mark, escape(check.what), escape(check.found), "" if check.fine else escape(check.remedy))
+        table.add_row(mark, shown(check.what), shown(check.found), "" if check.fine else shown(check.remedy))
     _stdout().print(table)
 
 
 def _stdout() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return terminal(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _rows(result: ConversionResult) -> Iterator[tuple[str, str]]:
     report = result.report
-    yield "model", f"{report.name} for {report.target}"
-    yield "weights", escape(report.weights.origin)
+    yield "model", shown(f"{report.name} for {report.target}")
+    yield "weights", shown(report.weights.origin)
     yield from _accuracy_rows(report)
     yield from _prediction_rows(report)
     yield from _lint_rows(report)
     reused = sum(stage.cached for stage in report.stages)
     seconds = sum(stage.seconds for stage in report.stages if not stage.cached)
     yield "stages", f"{len(report.stages)} in {seconds:.1f} s" + (f", {reused} from the cache" if reused else "")
-    yield "result", escape(str(result.model_path))
+    yield "result", shown(str(result.model_path))
 
 
 def _accuracy_rows(report: Report) -> Iterator[tuple[str, str]]:
@@ -86,9 +87,9 @@ def _accuracy_rows(report: Report) -> Iterator[tuple[str, str]]:
         a = report.accuracy
         spread = f" (95 %: {a.interval[0]:+.2f} to {a.interval[1]:+.2f})" if a.interval else ""
         values = f"float {a.float_value:.1f}, INT8 {a.int8:.1f}"
-        yield a.metric, f"{values}, lost {a.drop:.2f} points{spread} on {a.samples} samples"
+        yield shown(a.metric), f"{values}, lost {a.drop:.2f} points{spread} on {a.samples} samples"
     if report.sqnr_db:
-        parts = (f"{escape(name)} {'exact' if db is None else f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
+        parts = (f"{shown(name)} {'exact' if db is None else f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
         yield "INT8 against float", ", ".join(parts)
 
 
@@ -121,44 +122,29 @@ def _lint_rows(report: Report) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
-    """Two lines: the stages with the time since the start, and the step at work with its own clock."""
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    name = TextColumn("{task.description}")
-    columns = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        whole = bar.add_task("starting", total=None)
-        step = bar.add_task("", total=None, visible=False)
-        named = ""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=terminal(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
 
         def report(what: str, done: int, total: int | None) -> None:
-            nonlocal named
-            stage, inside, at = what.partition(": ")
-            if not inside:
-                bar.update(whole, description=escape(stage), completed=done, total=total)
-                bar.update(step, visible=False)
-            elif what != named:  # a task that was full keeps its clock stopped until it is reset
-                bar.reset(step, description=f"  {escape(at)}", completed=done, total=total, visible=True)
-            else:
-                bar.update(step, completed=done, total=total)
-            named = what
+            bar.update(task, description=shown(what), completed=done, total=total)
 
         yield report
 
 
 def _lines() -> Progress:
-    """Stages as they begin, what they are at when that takes a while, and how far when it takes longer."""
+    """Stages as they begin, and what they are at when that takes a while."""
     last, printed = "", 0.0
 
     def report(what: str, done: int, total: int | None) -> None:
         nonlocal last, printed
         now = time.monotonic()
-        inside = ": " in what
-        if (what == last and now - printed < _STILL_SECONDS) or (inside and now - printed < _LINE_SECONDS):
+        if what == last or (": " in what and now - printed < _LINE_SECONDS):
             return
-        far = f" ({done} of {total})" if what == last and total else ""
-        print(f"{what}{far}", file=sys.stderr, flush=True)
+        say(what, error=True)
         last, printed = what, now
 
     return report

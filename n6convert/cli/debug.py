@@ -69,16 +69,17 @@ def _debug(
 
 
 def _print_worst(records: Sequence[Mapping[str, Any]], outputs: Mapping[str, float]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from n6convert.cli.terminal import shown, terminal
+
+    console = terminal()
     for name, decibel in outputs.items():
         console.print(f"output {name}: {decibel:.1f} dB", markup=False)
     table = Table("tensor", "SQNR dB", "alone dB", "gain if float dB", "cause")
     for r in records:
         numbers = (f"{r[key]:.1f}" for key in ("sqnr_db", "alone_db", "left_out_gain_db"))
-        table.add_row(r["name"], *numbers, r["cause"])
+        table.add_row(shown(r["name"]), *numbers, shown(r["cause"]))
     console.print(table)
     for cause, remedy in {r["cause"]: r["remedy"] for r in records}.items():
         console.print(f"{cause}: {remedy}", markup=False, highlight=False)

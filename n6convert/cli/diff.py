@@ -32,13 +32,14 @@ def _diff(
     if as_json:
         typer.echo(json.dumps([asdict(c) for c in changes], indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from n6convert.cli.terminal import shown, terminal
 
     table = Table("what", "before", "after", "", box=None, pad_edge=False)
     for change in changes:
-        table.add_row(change.what, _text(change.before), _text(change.after), change.unit)
-    Console().print(table if changes else "no difference")
+        table.add_row(*(shown(cell) for cell in (change.what, _text(change.before), _text(change.after), change.unit)))
+    terminal().print(table if changes else "no difference")
 
 
 def _text(value: Any) -> str:

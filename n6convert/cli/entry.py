@@ -18,6 +18,7 @@ import typer
 
 from n6convert.cli.registry import COMMANDS, LazyGroup
 from n6convert.errors import N6ConvertError, UsageError
+from n6convert.inputs import exists
 from n6convert.logs import quiet_libraries
 
 __all__ = ["app", "main", "run"]
@@ -87,7 +88,7 @@ def _with_default_command(args: list[str]) -> list[str]:
 
 def _refuse_mistyped_command(word: str, known: Sequence[str]) -> None:
     close = get_close_matches(word, known, n=1, cutoff=0.8)
-    if not close or Path(word).exists():
+    if not close or exists(Path(word)):
         return
     from n6convert.recipes_io import recipe_files
     from n6convert.registry import list_models
@@ -97,13 +98,15 @@ def _refuse_mistyped_command(word: str, known: Sequence[str]) -> None:
 
 
 def _report_failure(error: Exception, *, as_json: bool) -> int:
+    from n6convert.cli.terminal import say
+
     if not isinstance(error, N6ConvertError):
-        shown = getattr(error, "format_message", None)
-        if shown is not None:  # the command line itself is wrong
-            print(f"error: {shown()}\ntry: n6convert --help", file=sys.stderr)
+        message = getattr(error, "format_message", None)
+        if message is not None:  # the command line itself is wrong
+            say(f"error: {message()}\ntry: n6convert --help", error=True)
             return 2
         error = _unexpected(error)
-    print(f"error: {error}", file=sys.stderr)
+    say(f"error: {error}", error=True)
     if as_json:
         print(json.dumps(error.as_dict(), indent=2))
     return error.exit_code

@@ -51,11 +51,10 @@ def _estimate(
     if as_json:
         typer.echo(json.dumps(found.facts(), indent=2))
         return
-    from rich.console import Console
-
     from n6convert.cli.tables import print_estimate
+    from n6convert.cli.terminal import terminal
 
-    print_estimate(found, Console())
+    print_estimate(found, terminal())
 
 
 def _compare_combinations(model: Path, target: Target, as_json: bool) -> None:
@@ -66,14 +65,16 @@ def _compare_combinations(model: Path, target: Target, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from n6convert.cli.terminal import shown, terminal
 
     table = Table("", "rules", "hw", "hybrid", "sw", "ms (predicted as INT8)", box=None, pad_edge=False)
     for row in rows:
         time = f"{row.milliseconds:.1f} ({row.low:.1f} to {row.high:.1f})"
-        table.add_row(row.name, ", ".join(row.rules) or "none", str(row.hw), str(row.hybrid), str(row.sw), time)
-    Console().print(table)
+        cells = (row.name, ", ".join(row.rules) or "none", row.hw, row.hybrid, row.sw, time)
+        table.add_row(*map(shown, cells))
+    terminal().print(table)
 
 
 def _write_page(facts: dict[str, Any], path: Path) -> None:

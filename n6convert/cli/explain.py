@@ -46,11 +46,10 @@ def _explain(
     if as_json:
         typer.echo(json.dumps(_plain(found), indent=2))
         return
-    from rich.console import Console
-
     from n6convert.cli.tables import print_explanation
+    from n6convert.cli.terminal import terminal
 
-    print_explanation(found, Console())
+    print_explanation(found, terminal())
 
 
 def _plain(found: Explanation) -> dict[str, Any]:

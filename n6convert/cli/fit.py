@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n6convert.cli.options import AsJson, Quiet, TargetName, Weights, examples, output
+from n6convert.inputs import is_folder
 from n6convert.report.words import kib
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _residents(models: Sequence[str], target: str | None, weights: str) -> tuple
 
 def _is_run(name: str) -> bool:
     path = Path(name)
-    return path.is_dir() or path.suffix == ".json"
+    return is_folder(path) or path.suffix == ".json"
 
 
 def _read(name: str) -> Mapping[str, Any]:
@@ -98,26 +99,27 @@ def _read(name: str) -> Mapping[str, Any]:
 
 def _converted(name: str, target: str, weights: str) -> Resident:
     from n6convert import convert
+    from n6convert.cli.terminal import say
     from n6convert.fit import Resident
 
-    typer.echo(f"converting {name} ({weights} weights)", err=True)
+    say(f"converting {name} ({weights} weights)", error=True)
     return Resident.of(convert(name, weights=weights, target=target).report.model_dump(mode="json", by_alias=True))
 
 
 def _print(together: Together, advice: Sequence[str], page: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from n6convert.cli.terminal import shown, terminal
     from n6convert.fit.page import verdict
 
     table = Table("turn", "activations", "results", "weights at", "ms (predicted)", box=None, pad_edge=False)
     for resident, region in zip(together.residents, together.flash, strict=True):
         table.add_row(
-            resident.name, kib(resident.activations), kib(resident.results), f"0x{region.start:08x}",
+            shown(resident.name), kib(resident.activations), kib(resident.results), f"0x{region.start:08x}",
             f"{resident.milliseconds:.2f}",
         )
     best, low, high = together.milliseconds
-    console = Console()
+    console = terminal()
     console.print(table)
     console.print(
         f"together they [{'green' if together.fits else 'red'}]{verdict(together)}[/]: {kib(together.shared)} of "
@@ -126,5 +128,5 @@ def _print(together: Together, advice: Sequence[str], page: Path) -> None:
         highlight=False,
     )
     for line in advice:
-        console.print(f"[yellow]{line}[/]", highlight=False)
-    console.print(f"page: {page}", soft_wrap=True)
+        console.print(f"[yellow]{shown(line)}[/]", highlight=False)
+    console.print(f"page: {shown(page)}", soft_wrap=True)

@@ -38,11 +38,11 @@ def _lint(
     if minimum not in order:
         raise UsageError("unknown severity", found=minimum, limit=", ".join(order))
     findings = _findings(file, target)
-    shown = [f for f in findings if order.index(f.severity) <= order.index(minimum)]
+    selected = [f for f in findings if order.index(f.severity) <= order.index(minimum)]
     if as_json:
-        typer.echo(json.dumps([f.as_dict() for f in shown], indent=2))
+        typer.echo(json.dumps([f.as_dict() for f in selected], indent=2))
     else:
-        _print(shown, findings, file)
+        _print(selected, findings, file)
     if any(f.severity is Severity.ERROR for f in findings):
         raise typer.Exit(1)
 
@@ -57,25 +57,23 @@ def _findings(file: Path, target: str | None) -> list[Finding]:
     return [finding_of(fault) for fault in found] if found else lint(model_of(message, file), target)
 
 
-def _print(shown: list[Finding], findings: list[Finding], file: Path) -> None:
+def _print(selected: list[Finding], findings: list[Finding], file: Path) -> None:
     """One block a rule: the sentence once, then its places."""
-    from rich.console import Console
-    from rich.markup import escape
-
+    from n6convert.cli.terminal import shown, terminal
     from n6convert.reference import footer
 
-    console = Console()
-    for rule in dict.fromkeys((f.rule, f.severity) for f in shown):
-        group = [f for f in shown if (f.rule, f.severity) == rule]
+    console = terminal()
+    for rule in dict.fromkeys((f.rule, f.severity) for f in selected):
+        group = [f for f in selected if (f.rule, f.severity) == rule]
         colour = _COLOUR[str(rule[1])]
-        console.print(f"[{colour}]{rule[1]}[/] [bold]{rule[0]}[/] ({len(group)}): {escape(group[0].limit)}")
+        console.print(f"[{colour}]{rule[1]}[/] [bold]{rule[0]}[/] ({len(group)}): {shown(group[0].limit)}")
         for finding in group[:5]:
             place = finding.node or finding.tensor or "model"
-            console.print(f"    {escape(place)}: {escape(finding.found)}", soft_wrap=True)
+            console.print(f"    {shown(place)}: {shown(finding.found)}", soft_wrap=True)
         if len(group) > 5:
             console.print(f"    and {len(group) - 5} more (--json shows all)")
-        console.print(f"    remedy: {escape(group[0].remedy)} \\[{escape(group[0].evidence)}]")
-    if line := footer(f.evidence for f in shown):
-        console.print(escape(line), style="dim")
+        console.print(f"    remedy: {shown(group[0].remedy)} \\[{shown(group[0].evidence)}]")
+    if line := footer(f.evidence for f in selected):
+        console.print(shown(line), style="dim")
     counts = {s: sum(str(f.severity) == s for f in findings) for s in _COLOUR}
-    console.print(f"{escape(str(file))}: " + ", ".join(f"{n} {s}{'s' * (n != 1)}" for s, n in counts.items()))
+    console.print(f"{shown(str(file))}: " + ", ".join(f"{n} {s}{'s' * (n != 1)}" for s, n in counts.items()))

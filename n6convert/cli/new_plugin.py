@@ -22,7 +22,8 @@ def _new_plugin(
     folder: Annotated[Path, typer.Option(help="Where the new folder goes.")] = Path(),
 ) -> None:
     """Write a working plugin distribution: package, entry point, recipe and contract test."""
+    from n6convert.cli.terminal import say
     from n6convert.scaffold.new_plugin import new_plugin
 
     made = new_plugin(name, folder)
-    typer.echo(f"wrote {made}\nnext:\n  pip install -e {made}\n  n6convert {name} --weights seeded\n  pytest {made}")
+    say(f"wrote {made}\nnext:\n  pip install -e {made}\n  n6convert {name} --weights seeded\n  pytest {made}")

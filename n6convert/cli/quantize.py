@@ -113,14 +113,15 @@ def quantized(run: Run, source: str) -> QuantizationResult:
 
 
 def _print_methods(result: QuantizationResult, path: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table("method", "SQNR dB", "closeness dB", "kept", title=f"{path}")
+    from n6convert.cli.terminal import shown, terminal
+
+    table = Table("method", "SQNR dB", "closeness dB", "kept", title=shown(path))
     for method in result.facts["methods"]:
         closer = f"{method['closeness_db']:.2f}"
-        table.add_row(method["method"], f"{method['sqnr_db']:.2f}", closer, "yes" if method["kept"] else "no")
-    console = Console()
+        table.add_row(shown(method["method"]), f"{method['sqnr_db']:.2f}", closer, "yes" if method["kept"] else "no")
+    console = terminal()
     console.print(table)
     if result.facts["methods_not_needed"]:
         console.print(f"not needed: {', '.join(result.facts['methods_not_needed'])}", markup=False)

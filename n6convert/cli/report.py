@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from n6convert.cli.options import examples, output
+from n6convert.inputs import is_folder
 
 __all__ = ["RunFolder", "register"]
 
@@ -25,10 +26,11 @@ def _report(
     output: _Output = None,
 ) -> None:
     """Render report.html again from a run's report.json, of any version."""
+    from n6convert.cli.terminal import say
     from n6convert.report.html import damage_named, read_report, write_report
 
-    place = folder if folder.is_dir() else folder.parent
+    place = folder if is_folder(folder) else folder.parent
     report = read_report(folder)
     with damage_named(folder):
         drawn = write_report(report, place, path=output)
-    typer.echo(str(drawn))
+    say(drawn)

@@ -139,26 +139,28 @@ def _print_rules(as_json: bool) -> None:
 
 
 def _print(result: RewriteResult, path: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from n6convert.cli.terminal import shown, terminal
+
+    console = terminal()
     table = Table("rule", "times", "gain, ms", "first place")
     for line in result.facts()["applied"]:
         gain = "" if line["gain_ms"] is None else f"{line['gain_ms']:.3f}"
-        table.add_row(line["rule"], str(line["times"]), gain, line["where"][0].split("/~")[0])
+        table.add_row(shown(line["rule"]), str(line["times"]), gain, shown(line["where"][0].split("/~")[0]))
     console.print(table if table.rows else "nothing to rewrite: no rule found its pattern, or none was let run")
     for line in result.facts()["applied"]:
         for because in line["because"]:
-            console.print(f"{line['rule']}: {because}", highlight=False)
+            console.print(f"{line['rule']}: {because}", highlight=False, markup=False)
     for choice in result.choices:
         others = ", ".join(f"{ms:.3f} ms {form}" for form, ms in choice.milliseconds.items() if form != choice.form)
         took = f"{choice.form}, {choice.milliseconds[choice.form]:.3f} ms for the whole graph instead of {others}"
-        console.print(f"{choice.rule}: {choice.place}: {took}", highlight=False)
+        console.print(f"{choice.rule}: {choice.place}: {took}", highlight=False, markup=False)
     for reason in dict.fromkeys((r.rule, r.reason) for r in result.refused):
-        console.print(f"refused {reason[0]}: {reason[1]}", highlight=False)
+        console.print(f"refused {reason[0]}: {reason[1]}", highlight=False, markup=False)
     if result.before is not None and result.after is not None:
         console.print(f"predicted {result.before:.2f} ms -> {result.after:.2f} ms as INT8")
     console.print(
-        f"largest difference {result.difference:.1e} of the outputs' range; written to {path}", highlight=False
+        f"largest difference {result.difference:.1e} of the outputs' range; written to {path}", highlight=False,
+        markup=False,
     )

@@ -67,7 +67,9 @@ def _sweep(
 
 
 def _report_point(what: str, done: int, total: int | None) -> None:
-    typer.echo(f"{done} of {total}: {what}", err=True)
+    from n6convert.cli.terminal import say
+
+    say(f"{done} of {total}: {what}", error=True)
 
 
 def _absolute(path: str | None) -> str | None:
@@ -76,9 +78,9 @@ def _absolute(path: str | None) -> str | None:
 
 
 def _print(results: list[PointResult], page: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from n6convert.cli.terminal import shown, terminal
     from n6convert.sweep import pareto
 
     best = pareto(results)
@@ -86,10 +88,10 @@ def _print(results: list[PointResult], page: Path) -> None:
     for r in results:
         memory = "" if r.activations is None else f"{r.activations / 1024:,.0f} KiB"
         values = ["" if v is None else f"{v:.2f}" for v in (r.quality, r.milliseconds)]
-        table.add_row(r.label, *values, memory, "[green]best[/]" if r in best else "")
-    console = Console()
+        table.add_row(shown(r.label), *values, memory, "[green]best[/]" if r in best else "")
+    console = terminal()
     console.print(table)
     for r in results:
         if r.error:
-            console.print(f"[red]failed[/] {r.label}: {r.error}", markup=True, highlight=False)
-    console.print(f"page: {page}", soft_wrap=True)
+            console.print(f"[red]failed[/] {shown(r.label)}: {shown(r.error)}", markup=True, highlight=False)
+    console.print(f"page: {shown(page)}", soft_wrap=True)

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from n6convert.cli.terminal import shown
 from n6convert.npu.advice import Advice
 from n6convert.npu.estimation import Estimate
 from n6convert.npu.explanation import Explanation
@@ -40,7 +40,7 @@ def print_estimate(found: Estimate, console: Console) -> None:
 def _head(found: Estimate) -> RenderableType:
     counts, time = found.placement.epochs, found.costs.latency
     version = ".".join(map(str, found.target.version))
-    lines = [Text.from_markup(f"[bold]{escape(found.model)}[/] on {found.target.board}, core {version}")]
+    lines = [Text.from_markup(f"[bold]{shown(found.model)}[/] on {found.target.board}, core {version}")]
     lines += [Text(f"  assuming: {line}", "dim") for line in time.assumptions]
     lines.append(
         Text.from_markup(
@@ -80,7 +80,7 @@ def _kinds(found: Estimate) -> Table:
     ranked = sorted(sums.items(), key=lambda item: -sum(item[1]))
     for (where, kind), values in ranked[:_ROWS]:
         share = sum(values) / total
-        row = (where.value, kind, str(len(values)), f"{sum(values) / 1000:.3f}", "█" * round(share * _BAR))
+        row = (where.value, shown(kind), str(len(values)), f"{sum(values) / 1000:.3f}", "█" * round(share * _BAR))
         table.add_row(*row, style=COLOURS[where])
     return table
 
@@ -96,7 +96,7 @@ def _pools(found: Estimate) -> Table:
         colour = "red" if pool.external and pool.activations else "cyan"
         filled = round(share * _BAR)
         bar = f"[{colour}]{'█' * filled}[/][bright_black]{'░' * (_BAR - filled)}[/]"
-        table.add_row(pool.name, f"{pool.used:,}", f"{pool.size:,}", bar)
+        table.add_row(shown(pool.name), f"{pool.used:,}", f"{pool.size:,}", bar)
     return table
 
 
@@ -106,8 +106,8 @@ def _advice(lines: Sequence[Advice]) -> Table:
         table.add_column(heading, justify="right" if heading in ("epochs", "ms", "gain ms") else "left")
     for line in lines[:_ROWS]:
         gain = f"{line.gain_microseconds / 1000:.3f}" if line.gain_microseconds else "-"
-        cells = (line.op, str(line.epochs), f"{line.microseconds / 1000:.3f}", gain, line.rewrite or "-")
-        table.add_row(*cells, escape(line.remedy or line.reason))
+        cells = (shown(line.op), str(line.epochs), f"{line.microseconds / 1000:.3f}", gain, line.rewrite or "-")
+        table.add_row(*cells, shown(line.remedy or line.reason))
     return table
 
 
@@ -125,13 +125,13 @@ def _closing(found: Estimate) -> Iterable[Text]:
 def print_explanation(found: Explanation, console: Console) -> None:
     """The rules of one operator, in the order in which they are tried."""
     version = ".".join(map(str, found.version))
-    console.print(f"[bold]{found.op}[/], core {version}; the first rule that applies decides:")
+    console.print(f"[bold]{shown(found.op)}[/], core {version}; the first rule that applies decides:")
     for number, rule in enumerate(found.rules, 1):
         place = rule.where.value + (" in float" if rule.float else "")
-        console.print(f"{number}. [{COLOURS[rule.where]}]{place}[/] ({rule.name}): {escape(rule.sentence)}")
-        console.print(f"   evidence: {escape(rule.evidence)}", style="dim")
+        console.print(f"{number}. [{COLOURS[rule.where]}]{place}[/] ({rule.name}): {shown(rule.sentence)}")
+        console.print(f"   evidence: {shown(rule.evidence)}", style="dim")
         if rule.remedy:
             suffix = f" (rewrite {rule.rewrite})" if rule.rewrite else ""
-            console.print(f"   remedy: {escape(rule.remedy)}{suffix}")
+            console.print(f"   remedy: {shown(rule.remedy)}{suffix}")
     if line := footer(rule.evidence for rule in found.rules):
-        console.print(escape(line), style="dim")
+        console.print(shown(line), style="dim")
