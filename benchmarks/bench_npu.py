@@ -1,32 +1,45 @@
 """The Neural-ART predictor against published compiler reports and board times; ``make bench-npu``.
 
-Prints placement, epochs, cycles, memory and milliseconds beside the truth, the residuals, a leave-one-family-out check
-and the scaling with the number of nodes. Reads the local material in N6_NEURALART; nothing is fitted here.
+Prints placement, epochs, cycles, memory and milliseconds beside the truth, first of families that were held out, then
+of today's fit, what rests on thin evidence, and the scaling with the number of nodes. Reads the local material in
+N6_NEURALART; networks come from their files, from ``nets`` or, once, from published definitions (``nets.originals``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from npu_cases import NEURALART, Reported, reported
-from npu_measurements import Measured, load, measured_rows
-from numpy.typing import NDArray
+from npu_holdouts import (
+    PARTS,
+    Forecast,
+    Held,
+    forecast,
+    groups,
+    held_out,
+    lean_constants,
+    newer_from_older,
+)
+from npu_measurements import load, measured_rows
 from rich.console import Console
 from rich.table import Table
 
-from n6convert.npu import estimate
+import n6convert.npu
 from n6convert.npu.costs import Costs, cost
+from n6convert.npu.evidence import is_thin
 from n6convert.npu.ir import PlacementReport, Schedule
 from n6convert.npu.placement import place, read, report
+from n6convert.npu.rules import known_operators, rules_for
 from n6convert.npu.targets import Target, load_target
 
 CONSOLE = Console(width=170)
@@ -136,106 +149,86 @@ def show_reports(rows: Sequence[dict[str, Any]]) -> None:
 
 # ------------------------------------------------------------------------------------------------------ board times
 
-PARTS = ("compute", "flash", "memory", "software", "hybrid", "overhead")
-
-
-@dataclass
-class Timed:
-    case: Measured
-    predicted: float
-    parts: NDArray[np.float64]
-    activations: float | None
-    weights: float | None
-    inside: bool
-
-    @property
-    def error(self) -> float:
-        return self.predicted / self.case.milliseconds - 1
-
-
-def time_case(case: Measured) -> Timed:
-    target = load_target(case.target).with_epoch_controller(case.controller)
-    costs = estimate(load(case.source), target).costs
-    latency, memory = costs.latency, costs.memory
-    return Timed(
-        case,
-        latency.milliseconds,
-        np.array([latency.parts.get(part, 0.0) for part in PARTS]),
-        ratio((memory.activations - memory.external) / 1024, case.internal_kib),
-        ratio(memory.weights / 1024, case.flash_kib),
-        latency.low <= case.milliseconds <= latency.high,
-    )
-
-
-def show_times(rows: Sequence[Timed], skipped: Sequence[str]) -> None:
-    table = Table(title="board times (zero points of built networks are synthetic)", title_justify="left")
-    for heading in ("network", "target", "measured ms", "predicted ms", "error", *PARTS, "activations", "weights"):
+def show_times(rows: Sequence[Forecast], skipped: Sequence[str]) -> None:
+    """Every measured row with today's constants: figures of fit, for those who made the constants saw the rows."""
+    table = Table(title="board times, constants of today (fit, not a test)", title_justify="left")
+    for heading in ("network", "target", "measured ms", "predicted ms", "error", "inside", *PARTS, "RAM", "flash"):
         table.add_column(heading, justify="left" if heading in {"network", "target"} else "right")
     for row in rows:
+        latency, memory = row.found.costs.latency, row.found.costs.memory
+        inside = latency.low <= row.case.milliseconds <= latency.high
+        numbers = [f"{row.case.milliseconds:.3f}", f"{row.predicted:.3f}", f"{row.error:+.1%}"]
+        numbers.append("yes" if inside else "NO")
+        internal = ratio((memory.activations - memory.external) / 1024, row.case.internal_kib)
+        flash = ratio(memory.weights / 1024, row.case.flash_kib)
         parts = [f"{value:.2f}" for value in row.parts]
+        table.add_row(row.case.name, row.case.target, *numbers, *parts, percent(internal), percent(flash))
+    CONSOLE.print(table)
+    networks = [row for row in rows if row.case.family != "single layers"]
+    for title, chosen in (("all", rows), ("networks", networks)):
+        errors = np.array([abs(row.error) for row in chosen])
+        CONSOLE.print(f"{title} ({len(errors)}): median {np.median(errors):.1%}, 90 % {np.quantile(errors, 0.9):.1%}")
+    CONSOLE.print(f"no network: the definition is not published or its package not installed: {'; '.join(skipped)}\n")
+
+
+def show_held_out(title: str, held: Sequence[Held]) -> None:
+    """One line a family, then the groups."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("family", "rows", "fit", "held out: median", "worst", "inside", "width", "constants it lost"):
+        table.add_column(heading, justify="left" if heading in {"family", "constants it lost"} else "right")
+    for family in dict.fromkeys(one.row.case.family for one in held):
+        own = [one for one in held if one.row.case.family == family]
+        errors, fit = [abs(one.error) for one in own], [abs(one.row.error) for one in own]
+        lost = [name for name, (owners, _) in lean_constants().items() if owners == {family}]
         table.add_row(
-            row.case.name, row.case.target, f"{row.case.milliseconds:.3f}", f"{row.predicted:.3f}", f"{row.error:+.1%}",
-            *parts, percent(row.activations), percent(row.weights),
+            family, str(len(own)), f"{np.median(fit):.1%}", f"{np.median(errors):.1%}", f"{max(errors):.1%}",
+            f"{np.mean([one.inside for one in own]):.0%}", f"x {math.exp(np.median([one.width for one in own])):.2f}",
+            ", ".join(lost),
         )  # fmt: skip
     CONSOLE.print(table)
-    for title, chosen in _groups(rows).items():
-        errors = np.array([abs(row.error) for row in chosen])
-        CONSOLE.print(
-            f"{title} ({len(errors)}): median error {np.median(errors):.1%}, 90 % quantile "
-            f"{np.quantile(errors, 0.9):.1%}, within 25 %: {np.mean(errors <= 0.25):.0%}, "
-            f"inside the interval: {np.mean([row.inside for row in chosen]):.0%}"
-        )
-    for title, key in (("activations", "activations"), ("weights", "weights")):
-        errors = np.array([abs(getattr(row, key) - 1) for row in rows if getattr(row, key) is not None])
-        CONSOLE.print(
-            f"{title} of latency.csv: median {np.median(errors):.1%}, within 10 %: {np.mean(errors <= 0.1):.0%}"
-        )
-    CONSOLE.print(f"not built, because the architecture or its 4-bit weights are not published: {'; '.join(skipped)}\n")
+    for name, chosen in groups(held).items():
+        if chosen:
+            errors = np.array([abs(one.error) for one in chosen])
+            CONSOLE.print(
+                f"{name} ({len(errors)}): median {np.median(errors):.1%}, 90 % {np.quantile(errors, 0.9):.1%}, inside "
+                f"the interval {np.mean([one.inside for one in chosen]):.0%}"
+            )
+    CONSOLE.print()
 
 
-def _groups(rows: Sequence[Timed]) -> dict[str, list[Timed]]:
-    layers = [row for row in rows if row.case.family == "single layers"]
-    networks = [row for row in rows if row not in layers]
-    own = [row for row in networks if isinstance(row.case.source, Path)]
-    return {
-        "all": list(rows),
-        "networks": networks,
-        "networks with their own file": own,
-        "networks rebuilt without it": [row for row in networks if row not in own],
-        "single layers": layers,
-    }
+def show_evidence() -> None:
+    """What rests on little: constants with the families they were taken from, rules with their reports."""
+    table = Table(title="thin evidence: one or two families, one report, or inferred", title_justify="left")
+    for heading in ("constant or rule", "taken from"):
+        table.add_column(heading)
+    for name, (families, _) in lean_constants().items():
+        table.add_row(name, ", ".join(sorted(families)))
+    thin = {(rule.name, rule.evidence) for op in known_operators() for rule in rules_for(op) if is_thin(rule.evidence)}
+    for name, evidence in sorted(thin):
+        table.add_row(f"rule {name}", evidence)
+    CONSOLE.print(table)
 
 
-def cross_validate(rows: Sequence[Timed]) -> None:
-    """Scale every part by a factor fitted on all other families.
-
-    This tests the size of the constants only: which terms the model has was chosen with every row in view.
-    """
-    CONSOLE.print(
-        "leave one family out: factors on (compute, flash, memory, software, hybrid, overhead) from the others"
-    )
-    everything: list[float] = []
-    for family in dict.fromkeys(row.case.family for row in rows):
-        training = [row for row in rows if row.case.family != family]
-        factors = _fit(training)
-        held = [row for row in rows if row.case.family == family]
-        errors = [abs(float(row.parts @ factors) / row.case.milliseconds - 1) for row in held]
-        everything += errors
-        shown = " ".join(f"{factor:.2f}" for factor in factors)
-        CONSOLE.print(
-            f"  {family:16s} n={len(held):2d}  [{shown}]  median error of the held-out rows {np.median(errors):.1%}"
-        )
-    CONSOLE.print(f"  all held-out rows: median {np.median(everything):.1%}, 90 % {np.quantile(everything, 0.9):.1%}\n")
-
-
-def _fit(rows: Sequence[Timed], pull: float = 0.3) -> NDArray[np.float64]:
-    """Least squares on relative errors, every family weighted alike, pulled towards 1."""
-    sizes = Counter(row.case.family for row in rows)
-    weights = np.array([sizes[row.case.family] ** -0.5 for row in rows])
-    matrix = np.array([row.parts / row.case.milliseconds for row in rows]) * weights[:, None]
-    system = np.vstack([matrix, pull * np.eye(len(PARTS))])
-    goal = np.concatenate([weights, np.full(len(PARTS), pull)])
-    return np.asarray(np.linalg.lstsq(system, goal, rcond=None)[0])
+def write_interval(rows: Sequence[Forecast], table: Mapping[str, Any]) -> None:
+    """The calibrated widths, with where they come from, into the product's data."""
+    kinds = sorted(frozenset().union(*(row.kinds for row in rows)))
+    families = list(dict.fromkeys(row.case.family for row in rows))
+    slopes = {name: round(value, 3) for name, value in table["slopes"].items()}
+    lines = [
+        "# Widths of the interval of a predicted time (n6convert.npu.interval).",
+        "# Written by make bench-npu-interval from measured networks: do not edit.",
+        "source: >-",
+        f"  errors of {len(rows)} measured rows of {len(families)} families, each predicted without its family",
+        f"  ({', '.join(families)})",
+        f"base: {table['base']:g}",
+        f"slopes: {{{', '.join(f'{name}: {value:g}' for name, value in slopes.items())}}}",
+        f"quantile: {table['quantile']:.3f}",
+        "kinds:",
+        *(f"  - {kind}" for kind in kinds),
+    ]
+    path = Path(n6convert.npu.__file__).parent / "targets" / "interval.yaml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    CONSOLE.print(f"written: {path}")
 
 
 # ---------------------------------------------------------------------------------------------------------- scaling
@@ -268,20 +261,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
     parser.add_argument("--no-scaling", action="store_true")
+    parser.add_argument("--write-interval", action="store_true", help="calibrate the interval and write its data file")
     options = parser.parse_args()
     if not (NEURALART / "expected").is_dir():
         CONSOLE.print(f"no reference material at {NEURALART}; set N6_NEURALART")
         return 0
-    reports = [compare_report(case) for case in reported()]
-    show_reports(reports)
+    reports = [] if options.write_interval else [compare_report(case) for case in reported()]
+    if reports:
+        show_reports(reports)
     cases, skipped = measured_rows()
-    times = [time_case(case) for case in cases]
+    times = [forecast(case) for case in cases]
+    held, table = held_out(times)
+    if options.write_interval:
+        write_interval(times, table)
+        return 0
+    show_held_out("held out: every family predicted by the others", held)
+    show_held_out("in time: the second round of evidence predicted by the first", newer_from_older(times))
+    show_evidence()
     show_times(times, skipped)
-    cross_validate(times)
     if not options.no_scaling:
         scaling()
     if options.json:
-        rows = [{"name": t.case.name, "measured": t.case.milliseconds, "predicted": t.predicted} for t in times]
+        rows = [
+            {"name": t.case.name, "measured": t.case.milliseconds, "predicted": t.predicted, "held_out": one.predicted}
+            for t, one in ((one.row, one) for one in held)
+        ]
         Path(options.json).write_text(json.dumps({"reports": reports, "times": rows}, indent=2))
     return 0
 

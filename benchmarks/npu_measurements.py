@@ -35,8 +35,22 @@ class Measured:
     milliseconds: float
     internal_kib: float | None = None
     flash_kib: float | None = None
+    external: bool = False
+    """Activations left the chip, as published."""
+    newer: bool = False
+    """Came with the second round of evidence."""
 
 
+_OLDER_ROWS, _OLDER_REPORTS = 69, 17
+"""What the first round of evidence had: rows of the table, and the last report."""
+_SIBLINGS = {"r10": "MobileNetV2", "r11": "YOLOv8n"}
+_FAMILIES = {
+    "mobilenetv1": "MobileNetV1", "mobilenet_": "MobileNetV1", "mobilenetv2": "MobileNetV2", "yolov8n": "YOLOv8n",
+    "st movenet": "MoveNet", "movenet": "MoveNet", "efficientnetv2": "efficientnetv2", "fastdepth": "FastDepth",
+    "yamnet": "YAMNet", "st_yolo": "YOLOX", "squeezenet": "squeezenet", "resnet18": "resnet18", "resnet50": "ResNet50",
+    "proxylessnas": "proxylessnas", "peleenet": "peleenet", "shufflenetv2": "shufflenetv2", "sqnxt": "squeezenet",
+    "dla": "DLA", "yolov2t": "yolov2t",
+}  # fmt: skip
 _TOOLS = {
     "X-CUBE-AI 10.2": "nucleo-n657x0-q", "AI Studio": "nucleo-n657x0-q-aistudio", "Developer Cloud": "stm32n6570-dk",
 }  # fmt: skip
@@ -51,10 +65,10 @@ def measured_rows() -> tuple[list[Measured], list[str]]:
     """All published times whose model is there or can be built, and the names of those that cannot."""
     rows, skipped = list(_from_reports()), []
     with (NEURALART / "latency.csv").open(encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
+        for number, row in enumerate(csv.DictReader(handle)):
             if not row["inference_ms"]:
                 continue
-            found = _from_csv(row)
+            found = _from_csv(row, number >= _OLDER_ROWS)
             if found is None:
                 skipped.append(f"{row['model']} {row['resolution']} {row['format']} {row['core']}")
             else:
@@ -68,11 +82,14 @@ def _from_reports() -> Iterator[Measured]:
         board = entry.truth["board"]
         known = board and board["ec"] is not None and board["clocks_mhz"]["cpu"]
         if known and not entry.id.startswith("r13"):
-            family = entry.id.split("_")[0]
-            yield Measured(entry.id, family, entry.model, entry.target, entry.controller, board["ms"])
+            report = entry.id.split("_")[0]
+            yield Measured(
+                entry.id, _SIBLINGS.get(report, report), entry.model, entry.target, entry.controller, board["ms"],
+                newer=int(report[1:]) > _OLDER_REPORTS,
+            )  # fmt: skip
 
 
-def _from_csv(row: dict[str, str]) -> Measured | None:
+def _from_csv(row: dict[str, str], newer: bool) -> Measured | None:
     """The model zoo does not say how it compiled: taken is the epoch controller, which the Developer Cloud's profile
     has (SPEC i); without it MobileNetV1 and squeezenet 1.1 on 2.0 would be 7 to 18 % too slow, with it -5 to +2 %."""
     version = ".".join(row["core"].split(".")[:2])
@@ -89,8 +106,14 @@ def _from_csv(row: dict[str, str]) -> Measured | None:
         source = partial(_four_bits, source, f"stm32n6570-dk@{version}", float(row["weights_flash_kib"]))
     name = f"{row['model']} {row['resolution'].split('x')[0]} {row['dataset']} {version}"
     memory = [float(row[key]) for key in ("internal_ram_kib", "weights_flash_kib")]
-    family = row["model"].split()[0].split("_")[0]
-    return Measured(name, family, source, f"stm32n6570-dk@{version}", True, milliseconds, *memory)
+    outside = float(row["external_ram_kib"] or 0) > 0
+    board = f"stm32n6570-dk@{version}"
+    return Measured(name, _family(row["model"]), source, board, True, milliseconds, *memory, outside, newer)
+
+
+def _family(model: str) -> str:
+    """Networks that share their blocks are one family, whatever their width and size."""
+    return next((family for start, family in _FAMILIES.items() if model.lower().startswith(start)), model)
 
 
 def _builder(row: dict[str, str]) -> Source | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["print_checks", "print_models", "print_result", "progress_on_stderr"]
 
 _COLOURS = {"ready": "green", "broken": "red", "duplicate": "red"}
-_LINE_SECONDS = 2.0
+_LINE_SECONDS, _STILL_SECONDS = 2.0, 15.0
 Progress = Callable[[str, int, "int | None"], None]
 
 
@@ -122,29 +122,44 @@ def _lint_rows(report: Report) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    """Two lines: the stages with the time since the start, and the step at work with its own clock."""
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    name = TextColumn("{task.description}")
+    columns = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
+        whole = bar.add_task("starting", total=None)
+        step = bar.add_task("", total=None, visible=False)
+        named = ""
 
         def report(what: str, done: int, total: int | None) -> None:
-            bar.update(task, description=shown(what), completed=done, total=total)
+            nonlocal named
+            stage, inside, at = what.partition(": ")
+            if not inside:
+                bar.update(whole, description=shown(stage), completed=done, total=total)
+                bar.update(step, visible=False)
+            elif what != named:  # a task that was full keeps its clock stopped until it is reset
+                bar.reset(step, description=f"  {shown(at)}", completed=done, total=total, visible=True)
+            else:
+                bar.update(step, completed=done, total=total)
+            named = what
 
         yield report
 
 
 def _lines() -> Progress:
-    """Stages as they begin, and what they are at when that takes a while."""
+    """Stages as they begin, what they are at when that takes a while, and how far when it takes longer."""
     last, printed = "", 0.0
 
     def report(what: str, done: int, total: int | None) -> None:
         nonlocal last, printed
         now = time.monotonic()
-        if what == last or (": " in what and now - printed < _LINE_SECONDS):
+        inside = ": " in what
+        if (what == last and now - printed < _STILL_SECONDS) or (inside and now - printed < _LINE_SECONDS):
             return
-        say(what, error=True)
+        far = f" ({done} of {total})" if what == last and total else ""
+        say(f"{what}{far}", error=True)
         last, printed = what, now
 
     return report

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from n6convert.npu.interval import shares_of
 from n6convert.npu.ir import Lowered, OperatorReport, Schedule
 from n6convert.npu.latency import EpochCost, Latency, epoch_costs, latency
 from n6convert.npu.memory import MemoryPlan, plan_memory
@@ -76,7 +77,7 @@ def cost(lowered: Lowered, schedule: Schedule, target: Target, *, allocate_io: b
     """Place the buffers of a schedule and price its epochs on a target."""
     memory = plan_memory(lowered, schedule, target, allocate_io=allocate_io)
     epochs = epoch_costs(lowered, schedule, memory, target)
-    return Costs(memory, latency(epochs, memory, target), epochs)
+    return Costs(memory, latency(epochs, memory, target, shares_of(schedule, epochs)), epochs)
 
 
 def fill_operators(operators: Iterable[OperatorReport], costs: Costs) -> None:

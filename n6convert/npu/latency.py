@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from n6convert.npu.cycles import epoch_cycles, plan_of
+from n6convert.npu.interval import Shares, limits_of, reasons_of
 from n6convert.npu.ir import Epoch, Lowered, Schedule, Tensor, Where
 from n6convert.npu.memory import MemoryPlan
 from n6convert.npu.rules.limits import SOFTMAX_EPOCHS
@@ -32,7 +33,8 @@ _TILE = (8, 32)
 class EpochCost:
     """One epoch: the compiler's two cycle counts, and the time a board needs (microseconds), split by cause.
 
-    ``bound`` names what decides the time: compute, flash, memory, software, hybrid or nothing.
+    ``bound`` names what decides the time: compute, flash, memory, software, hybrid or nothing; ``needs`` are the
+    microseconds of each resource of a hardware epoch. ``inferred`` names constants of thin evidence that it rests on.
     """
 
     id: int
@@ -42,11 +44,15 @@ class EpochCost:
     microseconds: float
     overhead: float
     bound: str
+    needs: Mapping[str, float] = field(default_factory=dict)
+    external: bool = False
+    """It reads or writes external RAM."""
+    inferred: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Latency:
-    """Predicted time of one inference; nine in ten measured networks lie between ``low`` and ``high``."""
+    """Predicted time of one inference; nine in ten networks of held-out families lie between ``low`` and ``high``."""
 
     milliseconds: float
     low: float
@@ -77,14 +83,30 @@ def _cost(
     estimate = max_cycles(epoch, tensors, traffic, target)
     if epoch.kind is not Where.HW:
         microseconds, switch = software_time(epoch, tensors, pools, target), switch_time(target) if between else 0.0
-        return EpochCost(epoch.id, epoch.kind, 0, estimate, microseconds, switch, _bound(epoch))
+        outside = _outside(epoch, pools)
+        return EpochCost(epoch.id, epoch.kind, 0, estimate, microseconds, switch, _bound(epoch), external=outside)
     resources = _resources(epoch, tensors, pools, traffic, target)
     bound = max(resources, key=lambda name: resources[name])
     cycles = resources[bound] + target.constants["hardware_epoch.start_cycles"]
     cycles += _fill(epoch, tensors, resources, target) + _vectors(epoch, tensors, target) + _tiles(epoch, target)
     overhead = _hardware_overhead(epoch, target, starts_blob)
     compute = epoch_cycles(epoch, tensors, target.version)
-    return EpochCost(epoch.id, epoch.kind, compute, estimate, cycles / target.clocks.npu, overhead, bound)
+    needs = {name: value / target.clocks.npu for name, value in resources.items()}
+    return EpochCost(
+        epoch.id, epoch.kind, compute, estimate, cycles / target.clocks.npu, overhead, bound, needs,
+        _outside(epoch, pools), _inferred(epoch, tensors, target),
+    )  # fmt: skip
+
+
+def _outside(epoch: Epoch, pools: Mapping[str, MemoryPool]) -> bool:
+    return any(name in pools and pools[name].external for name in (*epoch.inputs, *epoch.outputs))
+
+
+def _inferred(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> tuple[str, ...]:
+    """Constants that rest on two families of networks at most and decide this epoch."""
+    tall = _compute(epoch, tensors, target) > epoch_cycles(epoch, tensors, target.version)
+    found = {"large_kernels.depthwise_since": tall, "large_kernels.cycles_per_tile": _tiles(epoch, target) > 0}
+    return tuple(name for name, applies in found.items() if applies)
 
 
 def _bound(epoch: Epoch) -> str:
@@ -198,8 +220,8 @@ def _hardware_overhead(epoch: Epoch, target: Target, starts_blob: bool) -> float
     return (fixed + channels * per_channel) / target.clocks.cpu
 
 
-def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target) -> Latency:
-    """Sum of all epochs, with the interval of the target and what was assumed."""
+def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target, shares: Shares) -> Latency:
+    """Sum of all epochs, with the interval of a network of these shares and what was assumed."""
     parts: dict[str, float] = {}
     for cost in costs:
         parts[cost.bound] = parts.get(cost.bound, 0.0) + cost.microseconds / 1000
@@ -208,28 +230,19 @@ def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target) -> L
     if not target.epoch_controller:
         parts["overhead"] = parts.get("overhead", 0.0) + target.start_cpu_cycles / target.clocks.cpu / 1000
     total = sum(parts.values())
-    low, high = (sum(value * _spread(part, memory, target)[side] for part, value in parts.items()) for side in (0, 1))
-    return Latency(total, low, high, parts, _assumptions(memory, target))
+    low, high = limits_of(total, shares, target)
+    return Latency(total, low, high, parts, _assumptions(memory, target, shares))
 
 
-def _spread(part: str, memory: MemoryPlan, target: Target) -> tuple[float, float]:
-    """How far the measured share of a part lay from its prediction."""
-    if part in {"software", "hybrid", "overhead"}:
-        return target.spread["software" if part != "overhead" else "overhead"]
-    if part == "flash":
-        return target.spread["flash"]
-    return target.spread["external" if part == "memory" and memory.external else "hardware"]
-
-
-def _assumptions(memory: MemoryPlan, target: Target) -> list[str]:
+def _assumptions(memory: MemoryPlan, target: Target, shares: Shares) -> list[str]:
     clocks = target.clocks
     controller = "with" if target.epoch_controller else "without"
     found = [
         f"{target.description}: CPU {clocks.cpu} MHz, NPU {clocks.npu} MHz",
         f"weights stream from flash at {target.flash_mb_s:g} MB/s; the board's own code is not executed from there",
         f"compiled {controller} the epoch controller",
-        "the interval allows for "
-        + ", ".join(f"{name} x {low:g} to x {high:g}" for name, (low, high) in target.spread.items()),
+        "the interval held nine in ten of the measured networks whose family was left out of the fit"
+        + "".join(f"; {reason} widens it" for reason in reasons_of(shares)),
     ]
     if memory.external:
         found.append(

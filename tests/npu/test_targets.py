@@ -15,7 +15,7 @@ def test_every_target_loads_and_is_sourced() -> None:
         target = load_target(name)
         assert target.name == name
         assert target.flash_mb_s > 0
-        assert all(low < 1 < high for low, high in target.spread.values())
+        assert target.unmeasured >= 0
         for constant in target.constants:
             assert target.source(constant), constant
         assert all(kernel.source for kernel in target.kernels.values())
@@ -33,7 +33,8 @@ def test_the_other_family_says_what_nobody_knows() -> None:
     assert (target.name, target.series) == ("stm32h7p@4.1", "stm32h7p")
     assert (target.clocks.cpu, target.clocks.npu) == (550, 550)
     assert any("memory map" in line for line in target.unknown) and any("4.1" in line for line in target.unknown)
-    assert load_target("stm32n6570-dk@4.0").unknown == ()
+    kit = load_target("stm32n6570-dk@4.0")
+    assert (kit.unknown, kit.unmeasured) == ((), 0) and target.unmeasured > 0.5
     with pytest.raises(RecipeError, match="unknown target") as caught:
         load_target("stm32h7p@4.0")
     assert "4.1" in str(caught.value)

@@ -18,7 +18,7 @@ from n6convert.npu.st.mpool import MemoryPool, read_mpool
 from n6convert.npu.targets.data import BOARD_SUFFIXES, board_names, known_board, read_board, shared, version_list
 from n6convert.npu.targets.target import Clocks, Kernel, Target
 
-__all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "targets", "version_list"]
+__all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "shared", "targets", "version_list"]
 
 DEFAULT_TARGET = "stm32n6570-dk@4.0"
 
@@ -117,7 +117,7 @@ def _build(board: str, version: str, switches: tuple[str, ...]) -> Target:
             flash_mb_s=_positive(entry["flash_mb_s"]),
             hyperram_mb_s=_positive(entry["hyperram_mb_s"]),
             start_cpu_cycles=_value(entry.get("start_cpu_cycles", 0)),
-            spread=_spread(entry),
+            unmeasured=_value(entry.get("unmeasured", 0)),
             data={**shared(), "board": entry},
             unknown=tuple(map(str, unknown)),
             switches=switches,
@@ -164,11 +164,6 @@ def _positive(entry: Any) -> float:
     if not value > 0:
         raise ValueError(f"{value:g} is not positive")
     return value
-
-
-def _spread(entry: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    parts = shared()["spread"]["parts"] | entry.get("spread", {})
-    return {part: (float(low), float(high)) for part, (low, high) in parts.items()}
 
 
 def _pools(entry: Mapping[str, Any], board: str) -> tuple[MemoryPool, ...]:

@@ -24,7 +24,7 @@ _DEEPEST = 8
 """Boards that may extend each other in a row."""
 _KEYS = frozenset({
     "extends", "description", "series", "cores", "clocks", "pools", "without_pools", "flash_mb_s", "hyperram_mb_s",
-    "start_cpu_cycles", "spread", "unknown",
+    "start_cpu_cycles", "unknown", "unmeasured",
 })  # fmt: skip
 
 

@@ -61,9 +61,8 @@ class Target:
     hyperram_mb_s: float
     start_cpu_cycles: float
     """CPU cycles before the first epoch, when the epoch controller is off."""
-    spread: Mapping[str, tuple[float, float]]
-    """Measured / predicted time by part (hardware, flash, software, overhead, external): nine in ten networks lie
-    within."""
+    unmeasured: float
+    """Natural logarithm that the time of this board may be off on top of a measured one; 0 for measured boards."""
     kernels: Mapping[str, Kernel]
     constants: Mapping[str, float]
     """Scalars by dotted name, such as ``hardware_epoch.start_cycles``."""

@@ -1,0 +1,77 @@
+"""The interval of a predicted time: what widens it, and that the shipped widths are calibrated ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from n6convert.npu.evidence import is_thin, reports_of, thin_words
+from n6convert.npu.interval import FEATURES, Shares, kinds_of, limits_of, reasons_of, shares_of, sigma, widths
+from n6convert.npu.ir import Epoch, Op, Schedule, Where
+from n6convert.npu.latency import EpochCost
+from n6convert.npu.targets import load_target
+
+KIT = load_target("stm32n6570-dk@4.0")
+
+
+def test_the_shipped_widths_say_where_they_come_from() -> None:
+    table = widths()
+    assert "measured rows" in table["source"] and "without its family" in table["source"]
+    assert set(table["slopes"]) == set(FEATURES) and all(slope > 0 for slope in table["slopes"].values())
+    assert table["base"] > 0 and table["quantile"] > 1
+    assert {"Conv hw", "Softmax sw", "DepthToSpace hybrid"} <= set(table["kinds"])
+
+
+def test_limits_are_symmetric_in_the_logarithm_and_a_board_nobody_measured_is_wider() -> None:
+    low, high = limits_of(10.0, Shares(), KIT)
+    assert low * high == pytest.approx(100)
+    assert math.log(high / 10) == pytest.approx(widths()["quantile"] * widths()["base"])
+    guess = limits_of(10.0, Shares(), load_target("stm32h7p"))
+    assert guess[0] < low < 10 < high < guess[1]
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_feature_widens(feature: str) -> None:
+    plain, wide = Shares(), replace(Shares(), **{feature: 1.0})
+    assert sigma(wide, widths()) > sigma(plain, widths())
+    table = {"base": 0.3, "slopes": dict.fromkeys(FEATURES, 0.4), "quantile": 2}
+    assert sigma(wide, table) == pytest.approx(0.5) and sigma(plain, table) == 0.3
+
+
+def test_shares_are_of_the_time() -> None:
+    """Four epochs of 10, 20, 30 and 40 us: on the NPU, outside the chip, software, of a rule seen once."""
+    ops = [
+        Op("a", "Conv", ("x",), ("a",), evidence="documented"),
+        Op("b", "Conv", ("a",), ("b",), evidence="documented"),
+        Op("c", "Frobnicate", ("b",), ("c",), where=Where.SW, evidence="seen in every report"),
+        Op("d", "Conv", ("c",), ("d",), evidence="seen 2/2 (r02)"),
+    ]
+    kinds = (Where.HW, Where.HW, Where.SW, Where.HW)
+    epochs = [Epoch(i, kind, (op,), op.inputs, op.outputs) for i, (kind, op) in enumerate(zip(kinds, ops, strict=True))]
+    costs = [
+        EpochCost(i, kind, 0, 0, 10.0 * (i + 1), 0.0, "compute", external=i == 1) for i, kind in enumerate(kinds)
+    ]
+    found = shares_of(Schedule(epochs), costs, known=["Conv hw"])
+    assert found == Shares(external=0.2, software=0.3, thin=0.4, new=0.3)
+    assert kinds_of(epochs[2]) == {"Frobnicate sw"}
+    assert reasons_of(replace(found, external=1.0))[0] == "100% of the time in external RAM"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reports", "words"),
+    [
+        ("seen 2/2 (r02)", ("r02",), "seen in one report only"),
+        ("inferred from 4/4 unequal Concats of r11", ("r11",), "inferred, never seen"),
+        ("seen in one network on 4.0.1", (), "seen in one report only"),
+        ("seen r02, r11", ("r02", "r11"), None),
+        ("documented; seen r11", ("r11",), None),
+        ("seen 48/48 (r15), and in other networks on 4.0", ("r15",), None),
+        ("seen in every report", (), None),
+        ("documented", (), None),
+    ],
+)
+def test_evidence(evidence: str, reports: tuple[str, ...], words: str | None) -> None:
+    assert reports_of(evidence) == reports
+    assert (thin_words(evidence), is_thin(evidence)) == (words, words is not None)
