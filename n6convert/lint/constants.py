@@ -65,7 +65,7 @@ SAME_GRID = frozenset(
 
 #: rejected, or known to crash the import (SPEC b.1, j.10, j.21)
 REFUSED = {
-    "Einsum": "write it as MatMul with Transpose and Reshape around it",
+    "Einsum": "`n6convert rewrite` writes it as MatMul with Transpose and Reshape around it",
     "GridSample": "no remedy on this NPU: do the sampling outside the graph",
     "GRU": "`n6convert rewrite` writes out a fixed number of steps",
     "If": "export the branch that is taken, with static shapes",

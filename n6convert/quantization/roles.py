@@ -59,7 +59,7 @@ _REMEDIES = {
     "LSTM": _CELLS,
     "GRU": _CELLS,
     "RNN": _CELLS,
-    "Einsum": "write it as Transpose and MatMul",
+    "Einsum": "the rewrite `einsum-to-matmul` writes it as Transpose and MatMul; here it could not",
     "If": "fix the condition before export, so that one branch remains",
     "Loop": "unroll the loop before export",
     "Scan": "unroll the loop before export",

@@ -24,6 +24,7 @@ from n6convert.rewrites.cut_product import ColumnToMean, CutPad, CutProduct
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
+from n6convert.rewrites.einsum_to_matmul import EinsumToMatMul
 from n6convert.rewrites.elu_to_exp import EluToExp
 from n6convert.rewrites.expand_to_broadcast import ExpandToBroadcast
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
@@ -80,6 +81,7 @@ def all_rules() -> list[Rewrite[Any]]:
         ViewToReshape(),
         DropNoOps(),
         UnrollRecurrent(),
+        EinsumToMatMul(),
         CentreKeys(),
         SliceNormalForm(),
         GatherToSlice(),
