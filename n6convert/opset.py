@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
 
-__all__ = ["upgrade_opset"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["lower_opset", "upgrade_opset"]
 
 _MIN_OPSET = 13
 _MAX_OPSET = 20
 #: HardSwish exists from here on; older models spell it out
 _WANTED_OPSET = 14
+_GROUP_NORM_BY_CHANNEL = 21
 
 
 def upgrade_opset(model: ir.Model, place: object) -> ir.Model:
@@ -27,7 +33,16 @@ def upgrade_opset(model: ir.Model, place: object) -> ir.Model:
         except GraphError:
             if opset < _MIN_OPSET:
                 return _converted(model, _MIN_OPSET, place)
-    return model if opset <= _MAX_OPSET else _converted(model, _MAX_OPSET, place)
+    return lower_opset(model, place)
+
+
+def lower_opset(model: ir.Model, place: object) -> ir.Model:
+    """The model in an opset up to 20, which onnxruntime and ST read.
+
+    Raises:
+        GraphError: ONNX's converter cannot do it.
+    """
+    return model if model.opset_imports.get("", 0) <= _MAX_OPSET else _converted(model, _MAX_OPSET, place)
 
 
 def _converted(model: ir.Model, wanted: int, place: object) -> ir.Model:
@@ -35,14 +50,57 @@ def _converted(model: ir.Model, wanted: int, place: object) -> ir.Model:
 
     opset = model.opset_imports.get("", 0)
     try:
-        converted = onnx.version_converter.convert_version(ir.to_proto(model), wanted)
+        converted = onnx.version_converter.convert_version(_written_out(ir.to_proto(model), wanted), wanted)
         onnx.checker.check_model(converted)
     except Exception as error:  # the C++ converter raises RuntimeError, ConvertError, protobuf errors
         raise GraphError(
             f"the model cannot be converted to opset {wanted}",
             place=place,
-            found=f"opset {opset}: {str(error).strip()[:200]}",
+            found=f"opset {opset}: {_reason(model, wanted) or str(error).strip()[:200]}",
             limit=f"{_MIN_OPSET}..{_MAX_OPSET}",
             remedy="export it again with opset_version=17",
         ) from error
     return ir.from_proto(converted)
+
+
+def _written_out(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
+    """The model with operators that came after the wanted opset written out as ONNX itself defines them."""
+    import onnx.inliner
+    import onnx.shape_inference
+
+    newer = sorted({n.op_type for n in proto.graph.node if n.domain == "" and not _exists(n.op_type, wanted)})
+    if not newer:
+        return proto
+    _write_defaults(proto, newer)
+    typed = {v.name for v in (*proto.graph.value_info, *proto.graph.input)}
+    for tensor in proto.graph.initializer:  # the inliner asks for the type of everything
+        if tensor.name not in typed:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            proto.graph.value_info.append(info)
+    return onnx.inliner.inline_selected_functions(
+        onnx.shape_inference.infer_shapes(proto), [("", op) for op in newer], inline_schema_functions=True
+    )
+
+
+def _write_defaults(proto: onnx.ModelProto, kinds: list[str]) -> None:
+    """Give operators the attributes that they leave out; the inliner does not know their defaults."""
+    from onnx import defs
+
+    opset = next(i.version for i in proto.opset_import if i.domain in ("", "ai.onnx"))
+    for node in proto.graph.node:
+        if node.domain == "" and node.op_type in kinds:
+            given = {a.name for a in node.attribute}
+            known = defs.get_schema(node.op_type, opset, "").attributes.items()
+            node.attribute.extend(a.default_value for name, a in known if name not in given and a.default_value.name)
+
+
+def _exists(op: str, opset: int) -> bool:
+    """Whether an operator means the same in an older opset (GroupNormalization had its scale by group before 21)."""
+    from onnx import defs
+
+    return defs.has(op, opset, "") and (op != "GroupNormalization" or opset >= _GROUP_NORM_BY_CHANNEL)
+
+
+def _reason(model: ir.Model, wanted: int) -> str:
+    newer = sorted({n.op_type for n in model.graph if not n.domain and not _exists(n.op_type, wanted)})
+    return f"{', '.join(newer)} came later and ONNX does not say what it is made of" if newer else ""

@@ -17,7 +17,8 @@ from n6convert.builtin.static import cut, fix_shapes, refuse_quantized, refuse_u
 from n6convert.builtin.words import WordPiece
 from n6convert.errors import RecipeError, SourceError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
-from n6convert.opset import upgrade_opset
+from n6convert.host_operators import refuse_host_operators
+from n6convert.opset import lower_opset, upgrade_opset
 from n6convert.plugin import (
     BuildRequest,
     Feeds,
@@ -101,6 +102,7 @@ class OnnxFile(ModelPlugin):
         if self.options.outputs:
             cut(model, self.options.outputs)
         refuse_unknown(model)
+        refuse_host_operators(model)
         to_float32(model)
         integers = [] if self.options.vocab is not None else float_inputs(model)
         if self.options.vocab is None:
@@ -108,6 +110,7 @@ class OnnxFile(ModelPlugin):
         grids |= {port.name: _PIXELS[port.dtype] for port in integers if port.dtype in _PIXELS}
         size = self.options.imgsz
         fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
+        model = lower_opset(model, path)
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)

@@ -64,19 +64,10 @@ SAME_GRID = frozenset(
 )
 
 #: rejected, or known to crash the import (SPEC b.1, j.10, j.21)
-REFUSED = {
-    "Einsum": "`n6convert rewrite` writes it as MatMul with Transpose and Reshape around it",
-    "GridSample": "no remedy on this NPU: do the sampling outside the graph",
-    "GRU": "`n6convert rewrite` writes out a fixed number of steps",
-    "If": "export the branch that is taken, with static shapes",
-    "LSTM": "`n6convert rewrite` writes out a fixed number of steps",
-    "Loop": "unroll it at export",
-    "NonMaxSuppression": "cut the graph before the detection head and do the rest in the application",
-    "NonZero": "its output shape depends on data: cut the graph before it",
-    "RNN": "`n6convert rewrite` writes out a fixed number of steps",
-    "Scan": "unroll it at export",
-    "Unique": "its output shape depends on data: cut the graph before it",
-}
+REFUSED = (
+    # fmt: off
+    "Einsum", "GridSample", "GRU", "If", "LSTM", "Loop", "NonMaxSuppression", "NonZero", "RNN", "Scan", "Unique",
+)  # fmt: on
 
 #: float code on the Cortex-M55 even when quantized, with Dequantize and Quantize around it (SPEC b.1)
 CPU_FLOAT = frozenset(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from n6convert.host_operators import remedy_for
 from n6convert.lint.constants import (
     CPU_FLOAT,
     CPU_INTEGER,
@@ -17,7 +18,7 @@ from n6convert.lint.constants import (
     SLICE_AXES,
 )
 from n6convert.lint.finding import Break, Severity, limit
-from n6convert.lint.view import View, constant, dims, label, through_quantization
+from n6convert.lint.view import View, constant, dims, label, named, through_quantization
 
 __all__ = ["slice_parts"]
 
@@ -26,7 +27,7 @@ __all__ = ["slice_parts"]
 def refused_operators(view: View) -> Iterator[Break]:
     """This operator is rejected or crashes the import."""
     for node in view.of_type(*REFUSED):
-        yield Break(node.op_type, label(node), remedy=REFUSED[node.op_type])
+        yield Break(node.op_type, label(node), remedy=remedy_for(node, named))
     for node in view.of_type("ScatterND"):
         if (shape := dims(node.inputs[0])) and len(shape) > SCATTER_RANK:
             yield Break(f"ScatterND of rank {len(shape)}", label(node), remedy="cut the graph before it")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from n6convert.lint.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.lint.finding import Break, Finding, Severity, limit, limits
-from n6convert.lint.view import View, constant, label, through_quantization
+from n6convert.lint.view import View, constant, label, named
 from n6convert.numerics import BOUNDED
 
 __all__ = ["lost_outputs", "measured"]
@@ -71,7 +71,7 @@ def _coarse(node: ir.Node, width: float) -> Iterator[Break]:
             continue
         levels = span / width * 255
         if levels < LEVELS_POOR:
-            text = f"'{_named(value)}' spans {span:.4g} of {width:.4g}: {levels:.1f} of 256 levels"
+            text = f"'{named(value)}' spans {span:.4g} of {width:.4g}: {levels:.1f} of 256 levels"
             lost = levels < LEVELS_LOST and _bounded(value) is not None
             yield Break(text, label(node), node.outputs[0].name, Severity.ERROR if lost else None, _parted(node))
 
@@ -92,16 +92,10 @@ def _parted(node: ir.Node) -> str | None:
     if ends is None or graph is None:
         return None
     others = [v for v in graph.outputs if v not in ends]
-    names = [_named(v) for v in (*others, *node.inputs) if v is not None]
+    names = [named(v) for v in (*others, *node.inputs) if v is not None]
     if any(v.name in names for v in ends):
         return None
     return f"let each part be an output on its own scale: `--set options.outputs=[{','.join(names)}]`"
-
-
-def _named(value: ir.Value) -> str:
-    """The name in the user's own graph: without Q/DQ, and rewrites call what they add to X ``X/~rule``."""
-    before = through_quantization(value)
-    return ((before or value).name or "").split("/~")[0]
 
 
 def _ends(value: ir.Value) -> set[ir.Value] | None:

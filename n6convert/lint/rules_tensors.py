@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from n6convert.host_operators import remedy_for
 from n6convert.lint.constants import DIM_LIMIT, RANK_FRONT_END, RANK_NPU
 from n6convert.lint.finding import Break, Severity, limit
-from n6convert.lint.view import View, dims, label
+from n6convert.lint.view import View, dims, label, named
 
 __all__: list[str] = []
 
@@ -46,7 +47,8 @@ def integer_activations(view: View) -> Iterator[Break]:
             elif node.op_type != "Shape" and not any(
                 v is not None and v.dtype in _INTEGERS and view.depends_on_input(v) for v in node.inputs
             ):
-                yield Break(f"type {value.dtype.name.lower()}", label(node), value.name, severity)
+                found = f"type {value.dtype.name.lower()}"
+                yield Break(found, label(node), value.name, severity, remedy_for(node, named))
 
 
 @limit(

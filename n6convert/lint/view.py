@@ -42,6 +42,12 @@ def through_quantization(value: ir.Value | None) -> ir.Value | None:
     return None
 
 
+def named(value: ir.Value) -> str:
+    """The name in the user's own graph: without Q/DQ, and rewrites call what they add to X ``X/~rule``."""
+    before = through_quantization(value)
+    return ((before or value).name or "").split("/~")[0]
+
+
 class View:
     """A model prepared for checking.
 

@@ -37,6 +37,7 @@ def prepare(model: ir.Model) -> ir.Model:
     _refuse_quantized(model)
     model = model.clone()
     _fix_batch(model)
+    check_supported(model.graph)
     _set_opset(model)
     _fold(model)
     check_supported(model.graph)
@@ -89,6 +90,7 @@ def _set_opset(model: ir.Model) -> None:
     version = model.graph.opset_imports.get("", 0)
     target = min(max(version, OPSETS[0]), OPSETS[1])
     if version != target:
+        _fold(model)  # older opsets lack forms of operators that only made constants
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
         version_converter.convert_version(model, target, fallback=True)
     if model.graph.opset_imports.get("") != target:

@@ -12,6 +12,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from n6convert.errors import QuantizationError
+from n6convert.host_operators import REMEDIES, remedy_for
 
 __all__ = [
     "PASS_THROUGH",
@@ -51,24 +52,8 @@ PASS_THROUGH = frozenset(
         "ReduceMin",
     }
 )
-_CELLS = (
-    "the rewrite `unroll-recurrent` writes out a fixed number of steps; or export one step, its states as inputs and "
-    "outputs"
-)
-_REMEDIES = {
-    "LSTM": _CELLS,
-    "GRU": _CELLS,
-    "RNN": _CELLS,
-    "Einsum": "the rewrite `einsum-to-matmul` writes it as Transpose and MatMul; here it could not",
-    "If": "fix the condition before export, so that one branch remains",
-    "Loop": "unroll the loop before export",
-    "Scan": "unroll the loop before export",
-    "NonMaxSuppression": "cut the graph before it and run it on the CPU",
-    "TopK": "cut the graph before it and run it on the CPU",
-    "NonZero": "its output size depends on the data: cut the graph before it",
-    "GridSample": "replace it by Resize or cut the graph before it",
-    "RoiAlign": "cut the graph before it",
-}
+#: of the operators without a form on the NPU those that have no INT8 form either
+_WITHOUT_INT8 = frozenset(REMEDIES) - {"ArgMax", "ArgMin"}
 #: inputs that hold bounds, sizes or scales of the operator itself
 _RAW = {"Clip": {1, 2}, "Resize": {1, 2, 3}, "Upsample": {1}, "Pad": {1, 2, 3}, "Dropout": {1, 2}}
 
@@ -153,12 +138,12 @@ def check_supported(graph: ir.Graph) -> None:
 def without_form(node: ir.Node) -> QuantizationError | None:
     """The refusal of an operator that has no INT8 form; None for all others."""
     standard = node.domain in ("", "ai.onnx")
-    if standard and node.op_type not in _REMEDIES:
+    if standard and node.op_type not in _WITHOUT_INT8:
         return None
     return QuantizationError(
         "operator has no INT8 form",
         place=f"node {node.name}, tensor {', '.join(v.name or '' for v in node.outputs)}",
         limit="operators of the ONNX standard that work element by element, by windows or by matrix products",
         found=node.op_type if standard else f"{node.domain}.{node.op_type}",
-        remedy=_REMEDIES.get(node.op_type, "export with standard ONNX operators"),
+        remedy=(remedy_for(node) if standard else None) or "export with standard ONNX operators",
     )

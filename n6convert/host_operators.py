@@ -1,0 +1,112 @@
+"""Operators that belong on the host, and where to end a network in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import onnx_ir as ir
+
+from n6convert.errors import GraphError
+
+__all__ = ["REMEDIES", "names_in_front", "refuse_host_operators", "remedy_for", "way_out"]
+
+_CELLS = (
+    "the rewrite `unroll-recurrent` writes out a fixed number of steps; or export one step, its states as inputs and "
+    "outputs"
+)
+#: operators without a form on the NPU, and what to do about each
+REMEDIES: Mapping[str, str] = {
+    "LSTM": _CELLS,
+    "GRU": _CELLS,
+    "RNN": _CELLS,
+    "Einsum": "the rewrite `einsum-to-matmul` writes it as MatMul; see why not here",
+    "If": "fix the condition before export, so that one branch remains",
+    "Loop": "write the loop out before export",
+    "Scan": "write the loop out before export",
+    "NonZero": "its output size depends on the data: cut the graph before it",
+    "NonMaxSuppression": "choose the boxes on the host",
+    "TopK": "sort on the host",
+    "ArgMax": "look for the largest on the host",
+    "ArgMin": "look for the smallest on the host",
+    "Multinomial": "draw on the host",
+    "Bernoulli": "draw on the host",
+    "GridSample": "sample on the host, or write it as a Resize where the grid is regular",
+    "RoiAlign": "cut out regions on the host",
+    "MaxRoiPool": "cut out regions on the host",
+    "Unique": "its output size depends on the data: do it on the host",
+    "Compress": "its output size depends on the data: do it on the host",
+    "DFT": "compute spectra on the host, and give them to the network",
+    "STFT": "compute spectra on the host, and give them to the network",
+}
+#: of these: folding and rewrites may still remove the others
+_HOST = frozenset(REMEDIES) - {"LSTM", "GRU", "RNN", "Einsum", "If", "Loop", "Scan", "NonZero"}
+_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Einsum"})
+
+
+def refuse_host_operators(model: ir.Model) -> None:
+    """Refuse a float model with operators that only the host can do, with the outputs that end it in front of them.
+
+    Raises:
+        GraphError: naming the first of them.
+    """
+    dependent = _behind(model.graph, [n for n in model.graph if any(v in model.graph.inputs for v in n.inputs)])
+    found = [n for n in model.graph if n.domain in ("", "ai.onnx") and n.op_type in _HOST and n in dependent]
+    if found:
+        kinds = sorted({n.op_type for n in found})
+        raise GraphError(
+            "the NPU has no form of an operator, and no rewrite gives it one",
+            place=f"node {found[0].name}, tensor {', '.join(v.name for v in found[0].outputs if v.name)}",
+            limit="operators that work element by element, by windows or by matrix products",
+            found=", ".join(kinds),
+            remedy=way_out(model.graph, found, ", ".join(REMEDIES[k] for k in kinds)),
+        )
+
+
+def remedy_for(node: ir.Node, name_of: Callable[[ir.Value], str] | None = None) -> str | None:
+    """What to do about an operator without a form on the NPU; None for all others."""
+    remedy = REMEDIES.get(node.op_type)
+    if remedy is None or node.op_type not in _HOST or not isinstance(node.graph, ir.Graph):
+        return remedy
+    return way_out(node.graph, [node], remedy, name_of)
+
+
+def way_out(
+    graph: ir.Graph, nodes: Iterable[ir.Node], host: str, name_of: Callable[[ir.Value], str] | None = None
+) -> str:
+    """What to set so that the network ends in front of some nodes; ``host`` says what is left to do there."""
+    nodes = list(nodes)
+    names = names_in_front(graph, nodes, name_of)
+    if names is None:
+        return host
+    setting = f"`--set options.outputs=[{','.join(names)}]`"
+    if any(n.op_type in _LAYERS for n in _behind(graph, nodes)):
+        return f"{host}: the network goes on behind it, so convert two networks; the first ends with {setting}"
+    return f"{host}, and end the network in front of it: {setting}"
+
+
+def names_in_front(
+    graph: ir.Graph, nodes: Iterable[ir.Node], name_of: Callable[[ir.Value], str] | None = None
+) -> list[str] | None:
+    """Outputs of the network without some nodes and all that depends on them; None where that leaves nothing."""
+    gone = _behind(graph, nodes)
+    kept = [v for v in graph.outputs if v.producer() not in gone]
+    read = [v for n in graph if n in gone for v in n.inputs if v is not None and v.producer() not in gone]
+    cut = [v for v in read if v.producer() is not None and v.const_value is None]
+    if len(cut) < len([v for v in read if v.const_value is None]):
+        return None  # a node reads an input of the network
+    names = [(name_of or _name)(v) for v in (*kept, *cut)]
+    return list(dict.fromkeys(names)) or None
+
+
+def _name(value: ir.Value) -> str:
+    """The name in the user's own graph: rewrites call what they add to X ``X/~rule``."""
+    return (value.name or "").split("/~")[0]
+
+
+def _behind(graph: ir.Graph, nodes: Iterable[ir.Node]) -> dict[ir.Node, None]:
+    """Some nodes and all that depends on them, in the order of the graph."""
+    found = dict.fromkeys(nodes)
+    for node in graph:
+        if node in found or any(v is not None and v.producer() in found for v in node.inputs):
+            found[node] = None
+    return {n: None for n in graph if n in found}

@@ -1,0 +1,117 @@
+"""Operators that only the host can do are refused by name, with the outputs that end the network in front of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import n6convert
+from n6convert.errors import GraphError
+from n6convert.host_operators import names_in_front, refuse_host_operators
+from n6convert.numerics import run_model
+from n6convert.opset import lower_opset
+
+CONV = helper.make_node("Conv", ["x", "w"], ["c"], name="conv")
+LOGITS = [CONV, helper.make_node("GlobalAveragePool", ["c"], ["p"]), helper.make_node("Flatten", ["p"], ["logits"])]
+CONSTANTS = {
+    "w": np.random.default_rng(0).standard_normal((8, 3, 3, 3)).astype(np.float32),
+    "grid": np.zeros((1, 4, 4, 2), np.float32),
+    "three": np.array([3], np.int64),
+    "ones": np.ones(8, np.float32),
+    "zeros": np.zeros(8, np.float32),
+}
+
+
+def model(nodes: list[onnx.NodeProto], outputs: dict[str, int], opset: int = 17) -> ir.Model:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    values = [helper.make_tensor_value_info(n, kind, None) for n, kind in outputs.items()]
+    read = {name for node in nodes for name in node.input}
+    constants = [numpy_helper.from_array(a, n) for n, a in CONSTANTS.items() if n in read]
+    graph = helper.make_graph(nodes, "tail", [x], values, constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    return ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+
+
+def tail(op: str, *outputs: str, kind: int = TensorProto.INT64, **attributes: Any) -> tuple[ir.Model, ...]:
+    inputs = ["logits", "three"] if op == "TopK" else ["logits"]
+    last = helper.make_node(op, inputs, list(outputs), name="last", **attributes)
+    return (model([*LOGITS, last], dict.fromkeys(outputs, kind)),)
+
+
+@pytest.mark.parametrize(
+    ("op", "given"),
+    [
+        ("ArgMax", tail("ArgMax", "y", axis=1)),
+        ("TopK", tail("TopK", "v", "i")),
+        ("Multinomial", tail("Multinomial", "y", kind=TensorProto.INT32, sample_size=1)),
+    ],
+)
+def test_a_tail_is_refused_with_the_output_in_front_of_it(op: str, given: tuple[ir.Model]) -> None:
+    with pytest.raises(GraphError) as caught:
+        refuse_host_operators(given[0])
+    assert caught.value.found == op and "node last" in str(caught.value.place)
+    assert "`--set options.outputs=[logits]`" in str(caught.value.remedy)
+
+
+def test_other_outputs_are_kept() -> None:
+    ends = [helper.make_node("ArgMax", ["logits"], ["y"], axis=1), helper.make_node("Softmax", ["logits"], ["s"])]
+    m = model([*LOGITS, *ends], {"y": TensorProto.INT64, "s": TensorProto.FLOAT})
+    picked = [n for n in m.graph if n.op_type == "ArgMax"]
+    assert names_in_front(m.graph, picked) == ["s", "logits"]
+
+
+def test_a_network_that_goes_on_behind_it_is_two_networks() -> None:
+    sample = helper.make_node("GridSample", ["c", "grid"], ["g"], mode="bilinear")
+    nodes = [CONV, sample, helper.make_node("MatMul", ["g", "g"], ["y"])]
+    with pytest.raises(GraphError, match="no form") as caught:
+        refuse_host_operators(model(nodes, {"y": TensorProto.FLOAT}))
+    assert "convert two networks" in str(caught.value.remedy) and "outputs=[c]" in str(caught.value.remedy)
+
+
+def test_an_operator_on_the_input_itself_leaves_no_network_in_front_of_it() -> None:
+    nodes = [helper.make_node("GridSample", ["x", "grid"], ["g"]), helper.make_node("Conv", ["g", "w"], ["y"])]
+    with pytest.raises(GraphError) as caught:
+        refuse_host_operators(model(nodes, {"y": TensorProto.FLOAT}))
+    assert "options.outputs" not in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("opset", [16, 20, 22])
+def test_a_conversion_names_the_operator_and_not_the_opset(opset: int, tmp_path: Path) -> None:
+    sample = helper.make_node("GridSample", ["c", "grid"], ["y"], mode="bilinear" if opset < 20 else "linear")
+    ir.save(model([CONV, sample], {"y": TensorProto.FLOAT}, opset), tmp_path / "m.onnx")
+    with pytest.raises(GraphError) as caught:
+        n6convert.convert(tmp_path / "m.onnx", output=tmp_path / "out", cache=False)
+    assert caught.value.found == "GridSample" and "outputs=[c]" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("op", "opset", "inputs", "attributes"),
+    [
+        ("Swish", 24, ["c"], {}),
+        ("RMSNormalization", 23, ["logits", "ones"], {"axis": -1}),
+        ("GroupNormalization", 21, ["c", "ones", "zeros"], {"num_groups": 2}),
+    ],
+)
+def test_newer_operators_are_written_out(op: str, opset: int, inputs: list[str], attributes: dict[str, Any]) -> None:
+    node = helper.make_node(op, inputs, ["y"], **attributes)
+    lowered = lower_opset(model([*LOGITS, node], {"y": TensorProto.FLOAT}, opset), "m.onnx")
+    assert lowered.opset_imports[""] == 20 and op not in {n.op_type for n in lowered.graph}
+    feed = {"x": np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    before = run_model(model(LOGITS[: 1 if inputs[0] == "c" else 3], {inputs[0]: TensorProto.FLOAT}), feed)[inputs[0]]
+    np.testing.assert_allclose(run_model(lowered, feed)["y"], expected(op, before), rtol=1e-4, atol=1e-4)
+
+
+def expected(op: str, x: np.ndarray) -> np.ndarray:
+    if op == "Swish":
+        return x / (1 + np.exp(-x))
+    if op == "RMSNormalization":
+        return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5)
+    groups = x.reshape(1, 2, -1)
+    centred = groups - groups.mean(axis=2, keepdims=True)
+    return (centred / np.sqrt((centred**2).mean(axis=2, keepdims=True) + 1e-5)).reshape(x.shape)
