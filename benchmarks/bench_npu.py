@@ -36,6 +36,7 @@ from rich.table import Table
 
 import n6convert.npu
 from n6convert.npu.costs import Costs, cost
+from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.evidence import is_thin
 from n6convert.npu.ir import PlacementReport, Schedule
 from n6convert.npu.placement import place, read, report
@@ -52,11 +53,10 @@ class Prediction:
     costs: Costs
 
 
-def predict(model: Any, target: Target, allocate_io: bool = True) -> Prediction:
-    lowered, schedule = place(read(model), target.version)
-    return Prediction(
-        schedule, report(schedule, target.version), cost(lowered, schedule, target, allocate_io=allocate_io)
-    )
+def predict(model: Any, target: Target, allocate_io: bool = True, ends: Ends = AS_MODELED) -> Prediction:
+    lowered, schedule = place(read(model), target.version, frozenset(target.switches), ends)
+    costs = cost(lowered, schedule, target, allocate=(allocate_io, allocate_io))
+    return Prediction(schedule, report(schedule, target.version), costs)
 
 
 def ratio(predicted: float, truth: float | None) -> float | None:
@@ -73,7 +73,7 @@ def percent(value: float | None) -> str:
 def compare_report(case: Reported) -> dict[str, Any]:
     target = load_target(case.target, pools=case.pools).with_epoch_controller(case.controller)
     model = load(case.model)
-    found = predict(model, target, case.allocate_io)
+    found = predict(model, target, case.allocate_io, case.ends)
     truth, costs = case.truth, found.costs
     hardware = [epoch for epoch in truth.get("per_epoch", ()) if epoch["kind"] in {"HW", "EC"}]
     epochs = [epoch for epoch in hardware if epoch.get("compute_cycles") is not None]

@@ -39,7 +39,7 @@ _COVERAGE = 0.9
 _PULL = 0.3
 _LEAST_SHARE = 0.1
 """Share of the time in external RAM from which a network counts as one that uses it."""
-_FLOORS = np.array([0.1, 0.05, 0.05, 0.1])
+_FLOORS, _CEILINGS = np.array([0.1, 0.05, 0.05, 0.1]), np.array([1.0, 0.6, 0.3, 0.3])
 _SLOPES = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0])
 _BASES = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1])
 
@@ -239,8 +239,8 @@ def _widths(held: Sequence[Held]) -> tuple[float, NDArray[np.float64]]:
     base, slopes = 0.05, _FLOORS.copy()
     for _ in range(6):
         base = float(min(_BASES, key=lambda value: loss(float(value), slopes)))
-        for index, floor in enumerate(_FLOORS):
-            grid = _SLOPES[floor <= _SLOPES]
+        for index, (floor, ceiling) in enumerate(zip(_FLOORS, _CEILINGS, strict=True)):
+            grid = _SLOPES[(floor <= _SLOPES) & (ceiling >= _SLOPES)]
             trials = [np.where(np.arange(len(FEATURES)) == index, value, slopes) for value in grid]
             slopes = min(trials, key=lambda trial: loss(base, trial))
     return base, slopes

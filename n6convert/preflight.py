@@ -31,6 +31,7 @@ def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
         ("calibration", "source"): recipe.calibration.source,
         ("evaluation", "source"): recipe.evaluation.source,
         ("quantization", "ranges_file"): recipe.quantization.ranges_file,
+        ("compiler", "pools"): recipe.compiler.pools,
     }
     for key, value in named.items():
         if value is not None and not exists(user_path(value)):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from n6convert.quantization.config import QuantizationConfig
 from n6convert.rewrites.config import RewriteConfig
 
-__all__ = ["Acceptance", "Calibration", "Evaluation", "PackageConfig", "Recipe", "SimplifyConfig"]
+__all__ = ["Acceptance", "Calibration", "CompilerConfig", "Evaluation", "PackageConfig", "Recipe", "SimplifyConfig"]
 
 
 class Section(BaseModel):
@@ -69,6 +69,17 @@ class PackageConfig(Section):
     io_type: Literal["int8", "uint8", "float32"] = Field("int8", description="type of the graph's inputs and outputs")
 
 
+class CompilerConfig(Section):
+    """How ST's compiler is called and the board is set up; null: as the target's stock profile has it."""
+
+    epoch_controller: bool | None = Field(None, description="compile with the epoch controller; null: with it")
+    pools: str | None = Field(None, description="the project's own *.mpool instead of the stock one")
+    clocks: str | None = Field(None, pattern=r"^\d+/\d+$", description="MHz of CPU and NPU: 600/800")
+    flash_mb_s: float | None = Field(None, gt=0, description="rate at which weights stream from flash, as measured")
+    allocate_inputs: bool = Field(True, description="false: the application brings the input buffers")
+    allocate_outputs: bool = Field(True, description="false: the application brings the output buffers")
+
+
 class Recipe(Section):
     """One model with all choices made."""
 
@@ -87,4 +98,5 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     acceptance: Acceptance = Acceptance()
     package: PackageConfig = PackageConfig()
+    compiler: CompilerConfig = CompilerConfig()
     output: str | None = Field(None, description="folder for the result; null: build/<model name>")

@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n6convert.cli.options import AsJson, Pools, TargetName, examples
+from n6convert.cli.options import (
+    AsJson,
+    Clocks,
+    EpochController,
+    Flash,
+    InputChannels,
+    InputType,
+    OutputType,
+    Pools,
+    TargetName,
+    compiler_options,
+    examples,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from n6convert.npu.compare import Comparison, Line
+    from n6convert.npu.options import CompilerOptions
     from n6convert.npu.st import StReport
     from n6convert.npu.targets import Target
 
@@ -37,46 +50,56 @@ def _compare(
     reports: Annotated[list[Path], typer.Argument(help="Its report, c_info.json, network.csv or validate log.")],
     target: TargetName = None,
     pools: Pools = None,
+    input_type: InputType = None,
+    output_type: OutputType = None,
+    input_channels: InputChannels = None,
+    epoch_controller: EpochController = None,
+    clocks: Clocks = None,
+    flash: Flash = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the prediction for a model with ST Edge AI's report of it.
 
-    Without --target: the kit, with the version, clocks and pools of the report.
+    What is not given is taken from the report: version, clocks, pools, epoch controller, types and positions of inputs
+    and outputs, and who allocates them.
     """
     from n6convert.npu.st import read_report
 
     report = read_report(*reports)
-    print_comparison(compare_model(model, report, target, pools), report, as_json)
+    given = compiler_options(
+        pools=pools, input_type=input_type, output_type=output_type, input_channels=input_channels,
+        epoch_controller=epoch_controller, clocks=clocks, flash=flash,
+    )  # fmt: skip
+    print_comparison(compare_model(model, report, target, given), report, as_json)
 
 
 def compare_model(
-    model: Path, report: StReport, target: str | None = None, pools: Path | None = None
+    model: Path, report: StReport, target: str | None = None, options: CompilerOptions | None = None
 ) -> Comparison:
     """Predict a model for the core of its report and compare.
 
     Args:
         target: ``board@version``; by default the kit with the report's version.
-        pools: the ``*.mpool`` of the project, when it is not the stock one.
+        options: what is given here wins over what the report says.
     """
     from n6convert.npu import estimate
     from n6convert.npu.compare import compare
+    from n6convert.npu.options import STOCK, options_of
 
-    found = estimate(model, target_of(report, target, pools), allocate_io=allocates_io(report))
+    given = options or STOCK
+    board = target_of(report, target, layout=given.pools is None)
+    found = estimate(model, board, options=options_of(report, given))
     return compare(found.schedule, found.placement.sw_ops, found.placement.hybrid_ops, found.costs, report)
 
 
-def target_of(report: StReport, spec: str | None = None, pools: Path | None = None) -> Target:
-    """The target a report was compiled for: version, clocks, memory pools and whether the epoch controller was on."""
+def target_of(report: StReport, spec: str | None = None, *, layout: bool = True) -> Target:
+    """The target a report was compiled for: version and board, with the memory pools that it prints (``layout``)."""
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
     version = f"{report.version[0]}.{report.version[1]}" if report.version else ""
     board = "nucleo-n657x0-q-aistudio" if _slow_clocks(report) else DEFAULT_TARGET.split("@")[0]
-    target = load_target(spec or (f"{board}@{version}" if version else DEFAULT_TARGET), pools=pools)
-    if pools is None:
-        target = _with_layout(target, report.layout)
-    if report.counts is not None:
-        target = target.with_epoch_controller(report.counts.ec > 0)
-    return target
+    target = load_target(spec or (f"{board}@{version}" if version else DEFAULT_TARGET))
+    return _with_layout(target, report.layout) if layout else target
 
 
 def _with_layout(target: Target, layout: Mapping[str, tuple[int, int]]) -> Target:
@@ -89,11 +112,6 @@ def _with_layout(target: Target, layout: Mapping[str, tuple[int, int]]) -> Targe
 def _slow_clocks(report: StReport) -> bool:
     """600/800 MHz: the template of the Nucleo (SPEC a.2)."""
     return report.board is not None and report.board.clocks.get("npu") == 800
-
-
-def allocates_io(report: StReport) -> bool:
-    """False when the model's inputs and outputs were left to the application."""
-    return report.allocates_io
 
 
 def print_comparison(comparison: Comparison, report: StReport, as_json: bool) -> None:

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n6convert.cli.options import AsJson, Pools, TargetName, examples
+from n6convert.cli.options import (
+    AsJson,
+    Clocks,
+    EpochController,
+    Flash,
+    InputChannels,
+    InputsElsewhere,
+    InputType,
+    OutputsElsewhere,
+    OutputType,
+    Pools,
+    TargetName,
+    compiler_options,
+    examples,
+)
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -31,6 +45,14 @@ def _estimate(
     model: Annotated[Path, typer.Argument(help="A quantized model: .onnx (QDQ or QOperator) or INT8 .tflite.")],
     target: TargetName = None,
     pools: Pools = None,
+    input_type: InputType = None,
+    output_type: OutputType = None,
+    input_channels: InputChannels = None,
+    epoch_controller: EpochController = None,
+    clocks: Clocks = None,
+    flash: Flash = None,
+    no_inputs: InputsElsewhere = False,
+    no_outputs: OutputsElsewhere = False,
     as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page that shows the same facts.")] = None,
     combinations: Annotated[
@@ -41,11 +63,15 @@ def _estimate(
     from n6convert.npu.estimation import estimate
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
-    board = load_target(target or DEFAULT_TARGET, pools=pools)
+    options = compiler_options(
+        pools=pools, input_type=input_type, output_type=output_type, input_channels=input_channels,
+        epoch_controller=epoch_controller, clocks=clocks, flash=flash, no_inputs=no_inputs, no_outputs=no_outputs,
+    )  # fmt: skip
+    board = load_target(target or DEFAULT_TARGET)
     if combinations:
-        _compare_combinations(model, board, as_json)
+        _compare_combinations(model, options.on(board), as_json)
         return
-    found = estimate(model, board)
+    found = estimate(model, board, options=options)
     if html is not None:
         _write_page(found.facts(), html)
     if as_json:

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from n6convert.cli import completion
 
+if TYPE_CHECKING:
+    from n6convert.npu.options import CompilerOptions
+
 __all__ = [
     "AsJson",
     "Calibration",
+    "Clocks",
     "Debug",
+    "EpochController",
     "Evaluate",
+    "Flash",
     "Force",
     "ImageSize",
+    "InputChannels",
+    "InputType",
+    "InputsElsewhere",
     "ModelName",
     "NoCache",
+    "OutputType",
+    "OutputsElsewhere",
     "Pools",
     "Quiet",
     "Samples",
     "Settings",
     "TargetName",
     "Weights",
+    "compiler_options",
     "examples",
     "output",
 ]
@@ -50,6 +62,27 @@ TargetName = Annotated[
     ),
 ]  # fmt: skip
 Pools = Annotated[Path | None, typer.Option("--pools", help="The project's own *.mpool instead of the stock one.")]
+InputType = Annotated[
+    str | None, typer.Option("--input-data-type", help="Compiled with it: float32, int8 or uint8.")
+]
+OutputType = Annotated[
+    str | None, typer.Option("--output-data-type", help="Compiled with it: float32, int8 or uint8.")
+]
+InputChannels = Annotated[
+    str | None, typer.Option("--inputs-ch-position", help="Compiled with it: chfirst or chlast.")
+]
+EpochController = Annotated[
+    bool | None,
+    typer.Option("--epoch-controller/--no-epoch-controller", help="Compiled with it or not; default: with it."),
+]
+Clocks = Annotated[str | None, typer.Option("--clocks", help="MHz of CPU and NPU: 600/800.")]
+Flash = Annotated[float | None, typer.Option("--flash-rate", help="MB/s at which weights stream, as measured.")]
+InputsElsewhere = Annotated[
+    bool, typer.Option("--no-inputs-allocation", help="The application brings the input buffers.")
+]
+OutputsElsewhere = Annotated[
+    bool, typer.Option("--no-outputs-allocation", help="The application brings the output buffers.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -66,6 +99,30 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback on erro
 def output(default: str) -> Any:
     """The option ``--output`` of a command; ``default`` says where the result goes without it."""
     return typer.Option("--output", "-o", help=f"Where the result goes; default {default}.")
+
+
+def compiler_options(
+    *,
+    pools: Path | None = None,
+    input_type: str | None = None,
+    output_type: str | None = None,
+    input_channels: str | None = None,
+    epoch_controller: bool | None = None,
+    clocks: str | None = None,
+    flash: float | None = None,
+    no_inputs: bool = False,
+    no_outputs: bool = False,
+) -> CompilerOptions:
+    """The compiler's options as given on the command line.
+
+    Raises:
+        RecipeError: a value that an option does not take.
+    """
+    from n6convert.npu.ends import Ends
+    from n6convert.npu.options import CompilerOptions
+
+    ends = Ends(input_type, output_type, input_channels)
+    return CompilerOptions(ends, not no_inputs, not no_outputs, epoch_controller, pools, clocks, flash)
 
 
 def examples(*lines: str) -> str:

@@ -73,9 +73,11 @@ class Costs:
         }
 
 
-def cost(lowered: Lowered, schedule: Schedule, target: Target, *, allocate_io: bool = True) -> Costs:
-    """Place the buffers of a schedule and price its epochs on a target."""
-    memory = plan_memory(lowered, schedule, target, allocate_io=allocate_io)
+def cost(
+    lowered: Lowered, schedule: Schedule, target: Target, *, allocate: tuple[bool, bool] = (True, True)
+) -> Costs:
+    """Place the buffers of a schedule, inputs and outputs among them or not, and price its epochs on a target."""
+    memory = plan_memory(lowered, schedule, target, allocate=allocate)
     epochs = epoch_costs(lowered, schedule, memory, target)
     return Costs(memory, latency(epochs, memory, target, shares_of(schedule, epochs)), epochs)
 

@@ -10,6 +10,7 @@ from n6convert.npu.advice import Advice, ZeroPointAdvice, advise, advise_zero_po
 from n6convert.npu.costs import Costs, cost, fill_operators
 from n6convert.npu.graph import Graph, depth_first
 from n6convert.npu.ir import Lowered, PlacementReport, Schedule, Where
+from n6convert.npu.options import STOCK, CompilerOptions
 from n6convert.npu.placement import place, read, report
 from n6convert.npu.quantized import assume_int8
 from n6convert.npu.targets import DEFAULT_TARGET, Target, load_target
@@ -39,6 +40,7 @@ class Estimate:
     advice: list[Advice] = field(default_factory=list)
     zero_points: ZeroPointAdvice | None = None
     warnings: list[str] = field(default_factory=list)
+    options: CompilerOptions = STOCK
 
     def facts(self) -> dict[str, Any]:
         """The prediction as plain data: ``placement``, ``memory``, ``cycles``, ``latency``, ``advice`` and more."""
@@ -51,6 +53,7 @@ class Estimate:
             "target": self.target.name,
             "placement": placement,
             **self.costs.as_dict(),
+            "options": self.options.words(),
             "advice": [asdict(line) for line in self.advice],
             "zero_points": asdict(self.zero_points) if self.zero_points else None,
             "warnings": list(self.warnings),
@@ -61,7 +64,7 @@ def estimate(
     model: str | Path | onnx.ModelProto | onnx_ir.Model,
     target: str | Target = DEFAULT_TARGET,
     *,
-    allocate_io: bool = True,
+    options: CompilerOptions = STOCK,
     assume_quantized: bool = False,
 ) -> Estimate:
     """Predict placement, epochs, memory, cycles and time of a model without ST's compiler and without a board.
@@ -69,15 +72,15 @@ def estimate(
     Args:
         model: a quantized (or float) ONNX file, an INT8 TFLite file, or a model in memory.
         target: ``board@version`` such as ``stm32n6570-dk@4.0``, or a target.
-        allocate_io: the compiler also allocates inputs and outputs (SPEC a.4).
+        options: how it is compiled and the board is set up, where that differs from the target's stock profile.
         assume_quantized: take a float model as if all its tensors were int8, to judge it before quantization.
 
     Raises:
         SourceError: no such file.
         GraphError: the model is damaged, not static, or of another kind.
-        RecipeError: unknown target.
+        RecipeError: unknown target, or an impossible option.
     """
-    place_on = load_target(target) if isinstance(target, str) else target
+    place_on = options.on(load_target(target) if isinstance(target, str) else target)
 
     def prepared() -> Graph:
         graph = read(model)
@@ -87,11 +90,11 @@ def estimate(
 
     graph = prepared()
     name, style, notes, unsigned = graph.name, graph.style, list(graph.notes), _unsigned(graph)
-    lowered, plan, costs = _scheduled(graph, place_on, allocate_io)
+    lowered, plan, costs = _scheduled(graph, place_on, options)
     if costs.memory.external or not costs.memory.fits:
         graph = prepared()
         graph.nodes = depth_first(graph)
-        other = _scheduled(graph, place_on, allocate_io)
+        other = _scheduled(graph, place_on, options)
         lowered, plan, costs = min((lowered, plan, costs), other, key=lambda found: found[2].latency.milliseconds)
     times = {epoch.id: epoch.microseconds + epoch.overhead for epoch in costs.epochs}
     found = report(plan, place_on.version, times)
@@ -107,13 +110,15 @@ def estimate(
         advice=advise(lowered, plan, costs, place_on),
         zero_points=advise_zero_points(lowered, plan, costs, place_on),
         warnings=notes + _warnings(style, unsigned, lowered, plan, costs),
+        options=options,
     )
 
 
-def _scheduled(graph: Graph, target: Target, allocate_io: bool) -> tuple[Lowered, Schedule, Costs]:
+def _scheduled(graph: Graph, target: Target, options: CompilerOptions) -> tuple[Lowered, Schedule, Costs]:
     """One order of execution. The compiler weighs memory and epochs together (SPEC d.4), so orders are compared."""
-    lowered, plan = place(graph, target.version, frozenset(target.switches))
-    return lowered, plan, cost(lowered, plan, target, allocate_io=allocate_io)
+    lowered, plan = place(graph, target.version, frozenset(target.switches), options.ends)
+    allocate = (options.allocate_inputs, options.allocate_outputs)
+    return lowered, plan, cost(lowered, plan, target, allocate=allocate)
 
 
 def _unsigned(graph: Graph) -> bool:

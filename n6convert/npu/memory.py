@@ -110,7 +110,9 @@ def views(schedule: Schedule) -> dict[str, str]:
     return roots
 
 
-def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate_io: bool = True) -> list[Buffer]:
+def lifetimes(
+    lowered: Lowered, schedule: Schedule, *, allocate: tuple[bool, bool] = (True, True)
+) -> list[Buffer]:
     """Buffers of all tensors that cross an epoch border; views share the buffer of their source."""
     roots = views(schedule)
     first: dict[str, int] = dict.fromkeys(lowered.inputs, 0)
@@ -122,7 +124,9 @@ def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate_io: bool = True)
             first.setdefault(roots.get(name, name), position)
     end = len(schedule.epochs) + 1
     last |= {roots.get(name, name): end for name in lowered.outputs}
-    skipped = set() if allocate_io else {roots.get(name, name) for name in (*lowered.inputs, *lowered.outputs)}
+    ends = zip(allocate, (lowered.inputs, lowered.outputs), strict=True)
+    outside = [name for inside, names in ends if not inside for name in names]
+    skipped = {roots.get(name, name) for name in outside}
     found = [
         Buffer(name, lowered.tensors[name].nbytes, start, last.get(name, start))
         for name, start in first.items()
@@ -225,14 +229,16 @@ def _aligned(address: int) -> int:
     return -(-address // _ALIGNMENT) * _ALIGNMENT
 
 
-def plan_memory(lowered: Lowered, schedule: Schedule, target: Target, *, allocate_io: bool = True) -> MemoryPlan:
+def plan_memory(
+    lowered: Lowered, schedule: Schedule, target: Target, *, allocate: tuple[bool, bool] = (True, True)
+) -> MemoryPlan:
     """Place activations and weights of a schedule.
 
     Args:
-        allocate_io: count input and output buffers as activations (``--no-inputs-allocation`` and
-            ``--no-outputs-allocation`` turn it off).
+        allocate: count the buffers of inputs and of outputs as activations (``--no-inputs-allocation`` and
+            ``--no-outputs-allocation`` turn that off).
     """
-    buffers = lifetimes(lowered, schedule, allocate_io=allocate_io)
+    buffers = lifetimes(lowered, schedule, allocate=allocate)
     buffers += accumulators(lowered, schedule, target.version)
     homeless = place(side_by_side(buffers, schedule), target.pools)
     uses = {pool.name: PoolUse(pool.name, pool.size, external=pool.external) for pool in target.pools}

@@ -39,7 +39,8 @@ def mpool_text(pools: Sequence[MemoryPool]) -> str:
 
 def profile_text(target: Target, mpool: str) -> str:
     """``user_neuralart.json`` with one profile: the pools in file ``mpool``, stock options, the target's switches."""
-    words = [*profile_options(target.version), *(f"--{switch}" for switch in target.switches)]
+    options = profile_options(target.version, epoch_controller=target.epoch_controller)
+    words = [*options, *(f"--{switch}" for switch in target.switches)]
     profile = {"memory_pool": f"./{mpool}", "options": " ".join(words)}
     return json.dumps({"Globals": {}, "Profiles": {PROFILE: profile}}, indent=2) + "\n"
 

@@ -100,6 +100,7 @@ def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Seq
     main = request.targets[0]
     extra = ["--outputs-ch-position", "chlast"] if any(p.channel_last for p in outputs) else []
     io_type = str(request.report.get("recipe", {}).get("package", {}).get("io_type", "int8"))
+    compiler = request.report.get("recipe", {}).get("compiler", {})
     command = generate_command(
         request.model_file,
         main.name,
@@ -107,6 +108,7 @@ def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Seq
         input_type=io_type,
         output_type=io_type,
         channels_last_input=any(p.channel_last for p in inputs),
+        allocate=(compiler.get("allocate_inputs", True), compiler.get("allocate_outputs", True)),
         extra=extra,
     )
     files: Files = {
@@ -115,9 +117,9 @@ def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Seq
         "stedgeai.json": ("the compile command for `n6convert compile`", command_json(command, main.name)),
     }
     for target in request.targets:
-        mpool = f"{target.board}.mpool"
-        profile = "user_neuralart.json" if target is main else f"user_neuralart.{target.board}.json"
-        files[mpool] = (f"memory pools of the {target.board}", mpool_text(target.pools))
+        mpool = f"{target.label}.mpool"
+        profile = "user_neuralart.json" if target is main else f"user_neuralart.{target.label}.json"
+        files[mpool] = (f"memory pools of the {target.label}", mpool_text(target.pools))
         files[profile] = (f"compiler profile for the {target.board}", profile_text(target, mpool))
     return files
 

@@ -22,12 +22,16 @@ class Estimate(Stage):
     inputs = ("simplify", "rewrite", "quantize")
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
-        return {"target": run.recipe.target, "samples": run.sampling.key()}
+        recipe = run.recipe
+        how = {"compiler": recipe.compiler.model_dump(), "io_type": recipe.package.io_type}
+        return {"target": recipe.target, "samples": run.sampling.key(), **how}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu import estimate
+        from n6convert.npu.options import of_recipe
 
-        facts = dict(estimate(inputs["quantize"].load(), run.recipe.target).facts())
+        options = of_recipe(run.recipe)
+        facts = dict(estimate(inputs["quantize"].load(), run.recipe.target, options=options).facts())
         after = facts.pop("placement")
         facts["placement"] = {"before": after, "after": after}
         if inputs["rewrite"].identity != inputs["simplify"].identity:
@@ -40,13 +44,14 @@ class Estimate(Stage):
 def _without_rewrites(run: Run, simplified: Artifact) -> tuple[dict[str, Any] | None, list[str]]:
     """Placement of the unrewritten graph, quantized by min-max of a few samples: placement depends on operators."""
     from n6convert.npu import estimate
+    from n6convert.npu.options import of_recipe
     from n6convert.quantization.config import QuantizationConfig
     from n6convert.quantization.quantizer import quantize
 
     plain = QuantizationConfig(ranges="minmax", **PLAIN)
     try:
         model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain).model
-        facts = estimate(model, run.recipe.target).facts()
+        facts = estimate(model, run.recipe.target, options=of_recipe(run.recipe)).facts()
     except N6ConvertError as error:
         return None, [f"placement without rewrites could not be predicted: {error.problem}"]
     return facts["placement"] | {"latency": facts.get("latency")}, []

@@ -64,12 +64,14 @@ def _request(run: Run, inputs: Inputs, model: str, artifacts: Mapping[str, bytes
 
 def _targets(run: Run) -> list[Target]:
     """The recipe's target first, then the other boards it asks profiles for, with the same compiler."""
+    from n6convert.npu.options import of_recipe
     from n6convert.npu.targets import load_target
 
-    main = load_target(run.recipe.target)
+    main = of_recipe(run.recipe).on(load_target(run.recipe.target))
     compiler = main.compiler
     others = [profile for profile in run.recipe.package.profiles if profile != main.board]
-    return [main, *(load_target(f"{other}@{compiler}") for other in others)]
+    profiles = (load_target(f"{other}@{compiler}") for other in others)
+    return [main, *(target.with_epoch_controller(main.epoch_controller) for target in profiles)]
 
 
 def _model_files(inputs: Inputs, model: str) -> dict[str, Path]:

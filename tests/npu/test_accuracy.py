@@ -22,7 +22,7 @@ def found(published: Any) -> list[tuple[dict[str, Any], Costs]]:
     pairs = []
     for case in published.values():
         lowered, schedule = place(read(case.model), case.target.version, ends=case.ends)
-        pairs.append((case.truth, cost(lowered, schedule, case.target, allocate_io=case.allocate_io)))
+        pairs.append((case.truth, cost(lowered, schedule, case.target, allocate=(case.allocate_io, case.allocate_io))))
     return pairs
 
 
@@ -52,7 +52,7 @@ def test_traffic(report: str, tolerance: float, neuralart_dir: Path) -> None:
     pools = next(iter(model.parent.glob("*app2*.mpool")), None)
     target = load_target(f"stm32n6570-dk@{truth['core_version'][:3]}", pools=pools)
     lowered, schedule = place(read(model), target.version)
-    locations = plan_memory(lowered, schedule, target, allocate_io=pools is None).locations()
+    locations = plan_memory(lowered, schedule, target, allocate=(pools is None, pools is None)).locations()
     ours, theirs = np.zeros(3), np.zeros(3)
     for epoch in schedule.epochs:
         for name, use in epoch_traffic(epoch, lowered.tensors, locations, target).items():

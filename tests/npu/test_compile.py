@@ -155,7 +155,7 @@ def test_no_package(tool: Path, tmp_path: Path, package: Path) -> None:
 def test_command_flags() -> None:
     command = generate_command(
         "m.onnx", "stm32n6570-dk@4.0", input_type="uint8", output_type="float32", channels_last_input=True,
-        allocate_io=False, extra=["--verbosity", "1"],
+        allocate=(False, False), extra=["--verbosity", "1"],
     )  # fmt: skip
     assert command[:6] == ["stedgeai", "generate", "--model", "m.onnx", "--target", "stm32n6"]
     assert command[command.index("--st-neural-art") + 1] == "default"

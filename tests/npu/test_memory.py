@@ -115,7 +115,7 @@ def test_reshapes_share_their_buffer() -> None:
     buffers = {buffer.name: buffer for buffer in lifetimes(lowered, schedule)}
     assert set(buffers) == {"x", "y", "z"}
     assert (buffers["y"].first, buffers["y"].last) == (1, 3)
-    assert {buffer.name for buffer in lifetimes(lowered, schedule, allocate_io=False)} == {"y"}
+    assert {buffer.name for buffer in lifetimes(lowered, schedule, allocate=(False, False))} == {"y"}
 
 
 def test_plan_and_weights(target: Target) -> None:

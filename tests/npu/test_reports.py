@@ -70,7 +70,8 @@ def costs(published: Any) -> dict[str, tuple[dict[str, Any], Schedule, Costs]]:
     found = {}
     for name, case in published.items():
         lowered, plan = place(read(case.model), case.target.version, ends=case.ends)
-        found[name] = (case.truth, plan, cost(lowered, plan, case.target, allocate_io=case.allocate_io))
+        allocate = (case.allocate_io, case.allocate_io)
+        found[name] = (case.truth, plan, cost(lowered, plan, case.target, allocate=allocate))
     return found
 
 

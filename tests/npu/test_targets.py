@@ -48,6 +48,7 @@ def test_a_board_of_the_user(tmp_path: Path) -> None:
     assert (target.flash_mb_s, target.hyperram_mb_s, target.version) == (200, 72, (3, 0))
     assert target.pools == load_target("nucleo-n657x0-q@3.0").pools
     assert load_target(target.name) == target
+    assert (target.label, load_target("stm32n6570-dk").label) == ("mine", "stm32n6570-dk")
     (tmp_path / "child.yml").write_text("extends: mine.yaml\nflash_mb_s: 300\ncores: ['2.2']\n")
     child = load_target(str(tmp_path / "child.yml"))
     assert (child.flash_mb_s, child.clocks.npu, child.version) == (300, 800, (2, 2))

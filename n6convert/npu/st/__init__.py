@@ -109,6 +109,7 @@ def _join(text: StReport, info: StReport) -> StReport:
         atonn_version=text.atonn_version or info.atonn_version,
         model_name=text.model_name or info.model_name,
         options=text.options or info.options,
+        parameters=text.parameters or info.parameters,
         counts=info.counts or text.counts,
         epochs=epochs,
         sw_ops=text.sw_ops or count_ops(epochs, "sw"),

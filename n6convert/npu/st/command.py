@@ -29,7 +29,7 @@ def generate_command(
     input_type: str | None = None,
     output_type: str | None = None,
     channels_last_input: bool = False,
-    allocate_io: bool = True,
+    allocate: tuple[bool, bool] = (True, True),
     extra: Sequence[str] = (),
 ) -> list[str]:
     """Arguments of ``stedgeai generate`` for a model on the NPU, program name first.
@@ -40,7 +40,7 @@ def generate_command(
         profile_file: user_neuralart.json that holds ``profile``; None takes ST's built-in default profile.
         input_type, output_type: ``int8``, ``uint8`` or ``float32``; None keeps the model's own.
         channels_last_input: feed NHWC, which saves the transpose of a camera image.
-        allocate_io: keep input and output buffers inside the activations.
+        allocate: keep the buffers of inputs, and of outputs, inside the activations.
         extra: further arguments, appended as they are.
     """
     profile_argument = f"{profile}@{profile_file}" if profile_file else "default"
@@ -49,7 +49,8 @@ def generate_command(
     command += ["--input-data-type", input_type] if input_type else []
     command += ["--output-data-type", output_type] if output_type else []
     command += ["--inputs-ch-position", "chlast"] if channels_last_input else []
-    command += [] if allocate_io else ["--no-inputs-allocation", "--no-outputs-allocation"]
+    command += [] if allocate[0] else ["--no-inputs-allocation"]
+    command += [] if allocate[1] else ["--no-outputs-allocation"]
     return [*command, *extra]
 
 

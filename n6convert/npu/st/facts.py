@@ -126,6 +126,8 @@ class StReport:
     atonn_version: str | None = None
     model_name: str | None = None
     options: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    """Words of the command line of ``stedgeai``, as printed."""
     counts: StCounts | None = None
     epochs: list[StEpoch] = field(default_factory=list)
     sw_ops: dict[str, int] = field(default_factory=dict)

@@ -19,6 +19,7 @@ _PACKAGE_MAJOR, _CORE_OF_PACKAGE = 10, 2
 """X-CUBE-AI 10.0 to 10.2 hold cores 2.0 to 2.2 (SPEC i)."""
 _UNITS = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3}
 _CORE = re.compile(r"ST Edge AI Core v(\d+\.\d+\.\d+(?:-\w+)?)")
+_PARAMETERS = re.compile(r"^Parameters\s*:\s*(.*)$")
 _MODEL = re.compile(r"^\s*(?:Model name -|model_name\s+:)\s*(\S+)")
 _SIZE = r"([\d.,]+)\s+([kMG]?B)"
 _POOL = re.compile(
@@ -72,6 +73,7 @@ def _normalise(lines: Sequence[str], source: str) -> StReport:
         atonn_version=_first(lines, re.compile(r"^Compiler version:\s*(\S+)")),
         model_name=_first(lines, _MODEL),
         options=parse_options(_first(lines, re.compile(r"^Compiler arguments:\s*(.*)$"))),
+        parameters=tuple((_first(lines, _PARAMETERS) or "").split()),
         counts=counts,
         epochs=epochs,
         sw_ops=count_ops(epochs, "sw"),
@@ -94,7 +96,8 @@ def parse_heading(lines: Sequence[str], source: str) -> StReport:
     core = _first(lines, _CORE)
     core = known_core(core, source) if core else None
     name = _first(lines, _MODEL)
-    return StReport(sources=(source,), core_version=core, model_name=name, macc=_macc(lines))
+    words = tuple((_first(lines, _PARAMETERS) or "").split())
+    return StReport(sources=(source,), core_version=core, model_name=name, parameters=words, macc=_macc(lines))
 
 
 def known_core(printed: str, source: str) -> str:

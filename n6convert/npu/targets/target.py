@@ -88,6 +88,11 @@ class Target:
         """``board@version`` as it is written in recipes, with ``+switch`` for what it is compiled with."""
         return f"{self.board}@{self.compiler}"
 
+    @property
+    def label(self) -> str:
+        """The board's name without the folder and suffix of its file: for names of files."""
+        return Path(self.board).stem if self.board.endswith((".yaml", ".yml")) else self.board
+
     def source(self, name: str) -> str:
         """Where a constant comes from, by dotted name."""
         node: Any = self.data

@@ -1,0 +1,134 @@
+"""Options of the compiler: what they change in a prediction, and that a report's own are taken from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from n6convert.cli.compare import compare_model
+from n6convert.cli.entry import app
+from n6convert.errors import RecipeError
+from n6convert.npu import Estimate, estimate
+from n6convert.npu.ends import Ends
+from n6convert.npu.options import STOCK, CompilerOptions, of_recipe, options_of
+from n6convert.npu.st import read_report
+from n6convert.npu.synthetic import QdqBuilder
+from n6convert.recipe import CompilerConfig, PackageConfig, Recipe
+
+KIT = "stm32n6570-dk@4.0"
+
+
+def _net(path: Path) -> Path:
+    import onnx
+
+    builder = QdqBuilder("net")
+    x = builder.conv(builder.input(1, 3, 64, 64), 3, 16, 3)
+    builder.output(builder.conv(builder.op("Softmax", x, axis=1), 16, 8))
+    onnx.save(builder.model(), str(path / "net.onnx"))
+    return path / "net.onnx"
+
+
+def _found(path: Path, **options: object) -> Estimate:
+    return estimate(_net(path), KIT, options=CompilerOptions(**options))  # type: ignore[arg-type]
+
+
+def test_float_ends_cost_a_conversion_each(tmp_path: Path) -> None:
+    plain = _found(tmp_path).placement.sw_ops
+    both = _found(tmp_path, ends=Ends("float32", "float32")).placement.sw_ops
+    assert plain == {"Softmax": 1}
+    assert both == {"Softmax": 1, "QuantizeLinear": 1, "DequantizeLinear": 1}
+
+
+def test_channels_last_saves_the_copy_of_the_input(tmp_path: Path) -> None:
+    plain, last = _found(tmp_path), _found(tmp_path, ends=Ends(input_channels="chlast"))
+    assert plain.placement.epochs.total - last.placement.epochs.total == 1
+
+
+def test_buffers_of_the_application_are_no_activations(tmp_path: Path) -> None:
+    """Each end apart: 64 x 64 x 3 bytes in, 64 x 64 x 8 out."""
+
+    def buffers(inputs: bool, outputs: bool) -> set[str]:
+        found = _found(tmp_path, allocate_inputs=inputs, allocate_outputs=outputs)
+        return {buffer.name for buffer in found.costs.memory.buffers}
+
+    everything = buffers(True, True)
+    ends = ((True, True), (False, True), (True, False), (False, False))
+    missing = [len(everything - buffers(*one)) for one in ends]
+    assert missing == [0, 1, 1, 2]
+
+
+def test_controller_clocks_and_flash(tmp_path: Path) -> None:
+    stock = _found(tmp_path)
+    without = _found(tmp_path, epoch_controller=False)
+    assert (stock.target.epoch_controller, without.target.epoch_controller) == (True, False)
+    conv = next(cost for cost in without.costs.epochs if cost.bound == "compute")
+    assert conv.overhead == pytest.approx((8500 + 16 * 100) / 800), "SPEC g.4: once for every epoch"
+    slow = _found(tmp_path, clocks="600/800")
+    assert slow.costs.latency.milliseconds == pytest.approx(stock.costs.latency.milliseconds * 800 / 600, rel=0.07)
+    assert _found(tmp_path, flash_mb_s=100).target.flash_mb_s == 100
+    for wrong in ({"clocks": "fast"}, {"clocks": "0/800"}, {"flash_mb_s": -1.0}):
+        with pytest.raises(RecipeError):
+            _found(tmp_path, **wrong)
+
+
+def test_what_was_given_is_said(tmp_path: Path) -> None:
+    found = _found(tmp_path, ends=Ends("uint8"), allocate_outputs=False)
+    assert found.facts()["options"] == ["--input-data-type uint8", "--no-outputs-allocation"]
+    assert _found(tmp_path).facts()["options"] == []
+
+
+R27 = "reports/r27_face_landmark_ptq"
+
+
+def test_a_report_says_how_it_was_compiled(neuralart_dir: Path) -> None:
+    found = options_of(read_report(neuralart_dir / R27 / "v2.2.0b_generate_report.txt"))
+    assert found.ends == Ends("uint8", "int8", "chlast")
+    assert (found.allocate_inputs, found.allocate_outputs, found.epoch_controller) == (True, True, True)
+    older = options_of(read_report(neuralart_dir / R27 / "v2.1.0_generate_report.txt"))
+    assert (older.allocate_inputs, older.allocate_outputs, older.ends) == (False, False, Ends())
+    plain = options_of(read_report(neuralart_dir / "reports/r33_mobilenetv1_a025_224/v2.2.0_generate_report.txt"))
+    assert plain == CompilerOptions(epoch_controller=False)
+
+
+def test_a_log_says_its_clocks_and_what_is_given_wins(neuralart_dir: Path) -> None:
+    report = read_report(neuralart_dir / "reports/r11_yolov8n_micro_224_int8/v4.0.1_aistudio.txt.gz")
+    assert options_of(report).clocks == "600/800"
+    given = CompilerOptions(Ends(output_type="float32"), epoch_controller=False, clocks="800/1000")
+    found = options_of(report, given)
+    assert (found.ends.output_type, found.epoch_controller, found.clocks) == ("float32", False, "800/1000")
+    assert options_of(report, STOCK) == options_of(report)
+
+
+def test_compare_takes_the_ends_from_the_report(neuralart_dir: Path) -> None:
+    """r27 on 2.2: uint8 in, int8 out, channels last. As the file has it, its conversions would be in the way."""
+    folder = neuralart_dir / R27
+    report = read_report(folder / "v2.2.0b_generate_report.txt")
+    found = compare_model(folder / "face_landmark_ptq.tflite", report)
+    kinds = {line.name: (line.predicted, line.truth) for line in found.sw}
+    assert "QuantizeLinear" not in kinds and "DequantizeLinear" not in kinds
+    as_filed = estimate(folder / "face_landmark_ptq.tflite", "stm32n6570-dk@2.2").placement.sw_ops
+    assert {"QuantizeLinear", "DequantizeLinear"} & set(as_filed)
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    words = ["estimate", str(_net(tmp_path)), "--json", "--input-data-type", "float32", "--clocks", "600/800",
+             "--no-epoch-controller", "--no-inputs-allocation", "--target", "nucleo-n657x0-q@4.0"]  # fmt: skip
+    result = CliRunner().invoke(app, words)
+    facts = json.loads(result.stdout)
+    assert facts["placement"]["sw_ops"]["QuantizeLinear"] == 1
+    assert facts["options"] == ["--input-data-type float32", "--no-inputs-allocation"]
+    text = " ".join(facts["latency"]["assumptions"])
+    assert "CPU 600 MHz, NPU 800 MHz" in text and "without the epoch controller" in text
+
+
+def test_a_recipe_names_them(tmp_path: Path) -> None:
+    recipe = Recipe(
+        model="x", package=PackageConfig(io_type="float32"),
+        compiler=CompilerConfig(epoch_controller=False, clocks="600/800", allocate_outputs=False),
+    )  # fmt: skip
+    found = of_recipe(recipe)
+    assert found == CompilerOptions(Ends("float32", "float32"), True, False, False, clocks="600/800")
+    assert of_recipe(Recipe(model="x")) == STOCK
