@@ -53,7 +53,8 @@ def probe(name: str) -> str:
     code = "import sys; from n6convert.registry import load_plugin; load_plugin(sys.argv[1])"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, name], capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+            [sys.executable, "-P", "-c", code, name], capture_output=True, text=True, timeout=_PROBE_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"loading takes more than {_PROBE_SECONDS} s"

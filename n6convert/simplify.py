@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from n6convert.cache import Cache
+from n6convert.child_process import run_python
 from n6convert.errors import GraphError, RewriteError
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model,
     """(onnxsim's result, "applied"), or (the model itself, why not)."""
     import onnx_ir as ir
 
-    with TemporaryDirectory(prefix="n6convert-") as folder:
-        source, result = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+    with Cache().scratch() as folder:
+        source, result = folder / "in.onnx", folder / "out.onnx"
         ir.save(model, source, external_data="in.data")
         problem = _run_child(source, result, limit)
         if problem is not None:
@@ -176,9 +177,8 @@ def _domains(model: ir.Model) -> set[str]:
 
 def _run_child(source: Path, result: Path, limit: float) -> str | None:
     """None when the child succeeded, else what went wrong."""
-    command = [sys.executable, "-m", _MAIN, str(source), str(result)]
     try:
-        child = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+        child = run_python(_MAIN, [str(source), str(result)], time_limit=limit)
     except subprocess.TimeoutExpired:
         return f"was stopped after {limit:g} s"
     if child.returncode < 0:

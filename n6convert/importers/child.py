@@ -5,17 +5,17 @@ Plugins may use this for exports of their own.
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from n6convert.child_process import run_python
 from n6convert.errors import ToolError
 
-__all__ = ["HUGGING_FACE", "Child", "require", "run_module"]
+__all__ = ["HUGGING_FACE", "Child", "require", "run_module", "scratch_folder"]
 
 #: environment of a child that uses transformers: torch alone, nothing from the network
 HUGGING_FACE = {"USE_TF": "0", "USE_FLAX": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -45,7 +45,7 @@ def run_module(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Child:
-    """``python -m module arguments`` to its end; judging the exit code is the caller's.
+    """``python -m module arguments`` to its end, or to this process's; judging the exit code is the caller's.
 
     Args:
         place: file or folder the child works on, for messages.
@@ -56,15 +56,20 @@ def run_module(
     Raises:
         ToolError: out of time.
     """
-    command = [sys.executable, "-m", module, *arguments]
-    variables = os.environ | dict(environment or {})
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=time_limit, check=False, env=variables, cwd=folder
-        )
+        done = run_python(module, arguments, time_limit=time_limit, environment=environment, folder=folder)
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{module} ran out of time", place=place, limit=f"{time_limit:g} s") from error
     return Child(done.returncode, done.stdout + done.stderr)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder for what is passed to and fro; what a killed process leaves in it is cleaned up later on."""
+    from n6convert.cache import Cache
+
+    with Cache().scratch() as folder:
+        yield folder
 
 
 def require(modules: Sequence[str], what: str, remedy: str) -> None:

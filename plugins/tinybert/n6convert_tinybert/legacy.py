@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import SourceError, ToolError
 from n6convert.plugin.checkpoints import load_safetensors
+from n6convert.plugin.child import run_module, scratch_folder
 
 __all__ = ["resaved"]
 
-#: weights_only: torch refuses pickles that hold anything but tensors and plain containers
-_PROGRAM = """
-import sys, torch
-from safetensors.torch import save_file
-found = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
-save_file({k: v.clone().contiguous() for k, v in found.items() if isinstance(v, torch.Tensor)}, sys.argv[2])
-"""
+_CHILD = "n6convert_tinybert.legacy_child"
 
 
 def resaved(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -29,15 +21,14 @@ def resaved(path: Path) -> dict[str, NDArray[np.float32]]:
 
     Raises:
         SourceError: the file is damaged or holds more than tensors.
-        ToolError: torch is not installed.
+        ToolError: torch is not installed, or needs more than a quarter of an hour.
     """
-    with TemporaryDirectory() as folder:
-        target = Path(folder) / "model.safetensors"
-        command = [sys.executable, "-c", _PROGRAM, str(path), str(target)]
-        child = subprocess.run(command, capture_output=True, text=True, check=False)
-        if child.returncode == 0:
+    with scratch_folder() as folder:
+        target = folder / "model.safetensors"
+        child = run_module(_CHILD, [str(path), str(target)], place=path)
+        if child.code == 0:
             return load_safetensors(target)
-    last = (child.stderr.strip().splitlines() or ["no message"])[-1][:300]
+    last = child.last
     if "No module named" in last:
         raise ToolError("weights of this age are read by torch", place=path, found=last, remedy="pip install torch")
     raise SourceError("the weights file is damaged or holds more than tensors", place=path, found=last)
