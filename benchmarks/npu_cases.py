@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from n6convert.npu.ends import AS_MODELED, Ends
-from n6convert.npu.synthetic import attention_encoder
+from n6convert.npu.synthetic import attention_encoder, padded_detector
 
 __all__ = ["NEURALART", "Reported", "Source", "reported"]
 
@@ -50,6 +50,7 @@ _STAND_INS: dict[str, str | Callable[[], onnx.ModelProto]] = {
     "r09c_2.1.0": "r07_mobilefacenet_int8_qdq/mobilefacenet_int8_faces.onnx",
     "r15_2.1.0": _textgen,
     "r15_2.2.0": _textgen,
+    "r56_2.2.0": padded_detector,
 }
 """For reports without their model: a file with the same layers, or a rebuilt graph."""
 
@@ -78,8 +79,9 @@ _ENDS = {
     "r05_3.0.0": Ends(output_type="int8"),
     "r27_2.2.0b": Ends(input_type="uint8", output_type="int8", input_channels="chlast"),
     "r39_2.2.0": Ends(input_type="float32"),
+    "r56_2.2.0": Ends("float32", "float32", "chlast"),
 }
-"""Options of the reports' command lines that change the ends of the network (r05: named in SPEC p.2)."""
+"""Options of the reports' command lines that change the ends of the network (r05, r56: as the truth shows them)."""
 
 
 def _pools(source: Path, truth: dict[str, Any]) -> list[Path]:

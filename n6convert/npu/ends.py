@@ -107,7 +107,7 @@ def _convert_input(graph: Graph, name: str, wanted: str) -> None:
     old.dtype = wanted
     if wanted == "float32":
         old.scale = old.zero_point = None
-    graph.nodes.insert(0, Node(f"{name}/QuantizeLinear", "QuantizeLinear", (name,), (inner,)))
+    graph.nodes.insert(0, Node(f"{name}/QuantizeLinear", "QuantizeLinear", (name,), (inner,), sources=(name,)))
 
 
 def _output(graph: Graph, name: str, wanted: str) -> str:
@@ -128,7 +128,7 @@ def _output(graph: Graph, name: str, wanted: str) -> str:
     graph.tensors[outer] = replace(tensor, name=outer, dtype=wanted)
     if wanted == "float32":
         graph.tensors[outer].scale = graph.tensors[outer].zero_point = None
-    graph.nodes.append(Node(f"{name}/{kind}", kind, (name,), (outer,)))
+    graph.nodes.append(Node(f"{name}/{kind}", kind, (name,), (outer,), sources=(name,)))
     return outer
 
 

@@ -9,7 +9,7 @@ one virtual pool, which is as slow as its slowest member, so it is used after th
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +34,7 @@ __all__ = [
 _ALIGNMENT = 16
 _RESERVED = 8
 """Bytes at the end of a region that no buffer gets (SPEC a.4; SEEN r39: 393,216 + 65,536 do not fill a pool)."""
+_IN_PLACE = frozenset({"Tanh"})
 _VECTORS_IN_FLASH = (3, 0)
 """The one core that counts biases and scales as weights with the controller, too (SEEN r05 only)."""
 
@@ -93,14 +94,10 @@ class MemoryPlan:
 
 
 def views(schedule: Schedule) -> dict[str, str]:
-    """Tensors that an operator without work (a reshape) hands on: name -> the tensor whose buffer they are."""
-    source = {
-        name: op.inputs[0]
-        for epoch in schedule.epochs
-        for op in epoch.ops
-        if op.where is Where.NONE and op.inputs
-        for name in op.outputs
-    }
+    """Tensors in the buffer of another one, handed on without work (a reshape) or in place: name -> that other one."""
+    ops = [op for epoch in schedule.epochs for op in epoch.ops]
+    readers = Counter(name for op in ops for name in op.inputs)
+    source = {name: op.inputs[0] for op in ops if _hands_on(op, readers) for name in op.outputs}
     roots: dict[str, str] = {}
     for name in source:
         root = source[name]
@@ -108,6 +105,14 @@ def views(schedule: Schedule) -> dict[str, str]:
             root = roots.get(root, source[root])
         roots[name] = root
     return roots
+
+
+def _hands_on(op: Op, readers: Counter[str]) -> bool:
+    """A view, or a Tanh in float that alone reads its input (SEEN r58 only, 4 of 4; r07's PRelu and r15's Reciprocal
+    are not in place)."""
+    if op.where is Where.NONE:
+        return bool(op.inputs)
+    return op.kind in _IN_PLACE and op.float and op.where is Where.SW and readers[op.inputs[0]] == 1
 
 
 def lifetimes(

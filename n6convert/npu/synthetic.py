@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["QdqBuilder", "attention_encoder"]
+__all__ = ["QdqBuilder", "attention_encoder", "padded_detector"]
 
 
 class QdqBuilder:
@@ -204,3 +204,43 @@ def _layer_norm(b: QdqBuilder, x: str, width: int) -> str:
     gain = b.op("Mul", b.op("Reciprocal", root, zero=-128), b.weight(width))
     shift = b.op("Sub", b.weight(width), b.op("Mul", mean, gain))
     return b.op("Add", b.op("Mul", x, gain), shift)
+
+
+def padded_detector() -> onnx.ModelProto:
+    """A face detector of depthwise blocks whose shortcuts are padded in channels (the one of r56, from its layers)."""
+    b = QdqBuilder("padded_detector", opset=18)
+    x = b.input(1, 3, 128, 128, zero=-128)
+    x = _same_conv(b, x, 3, 24, 5, stride=2, zero=-128)
+    channels = 24
+    for out in (24, 28, 32, 36, 42, 48, 56, 64, 72, 80, 88):
+        stride = 2 if out in (32, 48) else 1
+        x, channels = _padded_block(b, x, channels, out, stride), out
+    heads = [(x, 88, 2, 1), (x, 88, 32, 16)]
+    for _ in range(5):
+        x, channels = _padded_block(b, x, channels, 96, 1 if channels == 96 else 2), 96
+    for source, width, out, size in (*heads, (x, 96, 6, 1), (x, 96, 96, 16)):
+        y = b.op("Transpose", b.conv(source, width, out), perm=[0, 2, 3, 1])
+        b.output(b.reshape(y, 1, -1, size))
+    return b.model()
+
+
+def _same_conv(
+    b: QdqBuilder, x: str, channels: int, out: int, kernel: int, stride: int = 1, group: int = 1, zero: int = 3
+) -> str:
+    """A convolution with TensorFlow's "same" padding on an even map."""
+    before = (kernel - stride) // 2
+    pads = [before, before, kernel - stride - before, kernel - stride - before]
+    weights = b.weight(out, channels // group, kernel, kernel)
+    shape: dict[str, Any] = {"kernel_shape": [kernel, kernel], "strides": [stride, stride], "pads": pads}
+    return b.op("Conv", x, weights, b.bias(out), zero=zero, group=group, **shape)
+
+
+def _padded_block(b: QdqBuilder, x: str, channels: int, out: int, stride: int) -> str:
+    y = _same_conv(b, x, channels, channels, 3, stride, channels)
+    y = b.conv(y, channels, out)
+    if stride == 2:
+        x = b.op("MaxPool", x, zero=-128, kernel_shape=[2, 2], strides=[2, 2])
+    if out != channels:
+        amounts = np.array([0, 0, 0, 0, 0, out - channels, 0, 0])
+        x = b.op("Pad", x, b.constant(amounts), zero=-128)
+    return b.op("Relu", b.op("Add", y, x, pair=False), zero=-128)

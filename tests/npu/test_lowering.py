@@ -13,7 +13,7 @@ from n6convert.npu.cycles import conv_plan, depthwise_group
 from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.estimation import estimate
 from n6convert.npu.ir import ConvGeometry, Lowered, Schedule, Where
-from n6convert.npu.memory import accumulators
+from n6convert.npu.memory import accumulators, lifetimes
 from n6convert.npu.placement import place, read, report
 from n6convert.npu.synthetic import QdqBuilder
 
@@ -240,3 +240,20 @@ def test_batch_normalization_in_float_by_rank() -> None:
 
     assert "BATCHNORMALIZATION" in _epochs(on_map)
     assert {"MUL", "ADD"} <= set(_epochs(on_row)) and "BATCHNORMALIZATION" not in _epochs(on_row)
+
+
+def test_linear_layer_in_float_is_a_convolution_and_a_sum() -> None:
+    """The three of r58: Conv, Add and a Tanh that works in place."""
+
+    def build(b: QdqBuilder) -> str:
+        x = b.input(1, 400)
+        for inner, out in ((400, 120), (120, 84)):
+            x = b.op("Tanh", b.op("Gemm", x, b.weight(inner, out), b.bias(out)))
+        return b.op("MatMul", x, b.weight(84, 10))
+
+    builder = QdqBuilder("linear", opset=17, quantized=False)
+    builder.output(build(builder))
+    lowered, schedule = place(read(builder.model()), (2, 2))
+    assert report(schedule, (2, 2)).sw_ops == {"Conv": 3, "Add": 2, "Tanh": 2}
+    sizes = [buffer.size for buffer in lifetimes(lowered, schedule)]
+    assert sizes == [4 * n for n in (400, 120, 120, 84, 84, 10)], "no buffer of its own for a Tanh"

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from n6convert.npu.costs import Costs, cost
+from n6convert.npu.ends import Ends
 from n6convert.npu.ir import PlacementReport, Schedule
 from n6convert.npu.placement import place, read, report
-from n6convert.npu.synthetic import attention_encoder
+from n6convert.npu.synthetic import attention_encoder, padded_detector
+from n6convert.npu.targets import load_target
 
 _EPOCHS = 0.08
 _OFFLOAD = 0.02
@@ -107,3 +109,18 @@ def test_transformer_rebuilt_from_its_report(neuralart_dir: Path, name: str) -> 
     _hold(found, truth)
     assert found.sw_ops == truth["sw_ops"]
     assert found.hybrid_ops == {}
+
+
+def test_face_detector_rebuilt_from_its_report(neuralart_dir: Path) -> None:
+    """No rule was taken from it but the one of channel Pads: its sizes and cycles are a test of the others."""
+    truth = json.loads((neuralart_dir / "expected" / "r56_2.2.0.json").read_text())
+    ends = Ends("float32", "float32", "chlast")
+    lowered, plan = place(read(padded_detector()), (2, 2), ends=ends)
+    found = report(plan, (2, 2))
+    costs = cost(lowered, plan, load_target("stm32n6570-dk@2.2").with_epoch_controller(False))
+    _hold(found, truth)
+    assert found.sw_ops == {"Transpose": 22, "QuantizeLinear": 1, "DequantizeLinear": 4}, "one of the last is hybrid"
+    totals = truth["totals"]
+    assert costs.memory.activations == pytest.approx(totals["activations_bytes"], rel=0.1)
+    assert costs.memory.weights == pytest.approx(totals["weights_bytes"], rel=0.03)
+    assert costs.max_cycles == pytest.approx(totals["max_cycles"], rel=0.03)

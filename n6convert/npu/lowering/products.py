@@ -27,9 +27,30 @@ def _product(lowerer: Lowerer, node: Node) -> None:
         _heads(lowerer, node, rule)
     elif rule.where is Where.HW:
         _linear(lowerer, node, rule)
+    elif sum(not lowerer.tensors[name].constant for name in node.inputs[:2]) == 1:
+        _linear_in_software(lowerer, node, rule)
     else:
         geometry = _linear_geometry(lowerer, node)
         lowerer.emit("Conv" if node.op == "Gemm" else node.op, node, rule, node.inputs, node.outputs, conv=geometry)
+
+
+def _linear_in_software(lowerer: Lowerer, node: Node, rule: Rule) -> None:
+    """A 1x1 convolution between two views, and its bias as an Add of its own (SEEN r58 3 of 3, in float)."""
+    geometry = _linear_geometry(lowerer, node)
+    constant_first = lowerer.tensors[node.inputs[0]].constant
+    source, weights = node.inputs[1::-1] if constant_first else node.inputs[:2]
+    bias, result = node.inputs[2:], node.outputs[0]
+    kind = "float32" if rule.float else None
+    x = lowerer.fresh(source, "reshape_x", (1, geometry.in_channels, 1, geometry.in_hw[1]))
+    lowerer.view(node, source, x)
+    y = lowerer.fresh(result, "conv", (1, geometry.out_channels, 1, geometry.in_hw[1]), kind)
+    lowerer.emit("Conv", node, rule, [x, weights], [y], conv=geometry)
+    if not bias or not bias[0]:
+        lowerer.view(node, y, result)
+        return
+    squeezed = lowerer.fresh(result, "squeeze_y", dtype=kind)
+    lowerer.view(node, y, squeezed)
+    lowerer.emit("Add", node, rule, [squeezed, *bias], [result])
 
 
 def _linear_geometry(lowerer: Lowerer, node: Node) -> ConvGeometry:
