@@ -17,6 +17,7 @@ from n6convert.builtin.static import cut, fix_shapes, refuse_quantized, refuse_u
 from n6convert.builtin.words import WordPiece
 from n6convert.errors import RecipeError, SourceError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
+from n6convert.graph.port_shapes import fit_ports, same_bytes
 from n6convert.host_operators import refuse_host_operators
 from n6convert.opset import lower_opset, upgrade_opset
 from n6convert.plugin import (
@@ -32,7 +33,6 @@ from n6convert.plugin import (
     TensorInfo,
     Weights,
 )
-from n6convert.states import batch_in_front
 
 __all__ = ["OnnxFile", "OnnxOptions"]
 
@@ -114,7 +114,7 @@ class OnnxFile(ModelPlugin):
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)
-        batch_in_front(model)
+        fit_ports(model)
         notes = [port.note for port in integers]
         return FloatModel(model, self._metadata(model, grids) | ({"note": "; ".join(notes)} if notes else {}))
 
@@ -263,7 +263,7 @@ def _array_for(tensor: TensorInfo, arrays: Mapping[str, NDArray[Any]]) -> NDArra
     if tensor.name not in arrays:
         raise SourceError("a sample lacks an input", limit=tensor.name, found=", ".join(arrays))
     array = np.asarray(arrays[tensor.name])
-    if [n for n in array.shape if n != 1] == [n for n in tensor.shape if n != 1]:
+    if same_bytes(array.shape, tensor.shape):
         array = array.reshape(tensor.shape)
     if array.shape != tensor.shape:
         raise SourceError(

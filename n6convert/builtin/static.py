@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError, RecipeError, SourceError
+from n6convert.graph.port_shapes import leads_with_time
 from n6convert.lint.prepare import infer_shapes
-from n6convert.states import leads_with_time
 
 __all__ = [
     "cut",

@@ -21,13 +21,16 @@ from n6convert.rewrites.cut_before_join import CutBeforeJoin
 from n6convert.rewrites.cut_before_work import CutBeforeWork
 from n6convert.rewrites.cut_off_batch import CutOffBatch
 from n6convert.rewrites.cut_product import ColumnToMean, CutPad, CutProduct
+from n6convert.rewrites.depth_to_channels import DepthToChannels
 from n6convert.rewrites.depth_to_space import DepthToSpaceToConv
 from n6convert.rewrites.division import DivisionToProduct
 from n6convert.rewrites.drop_no_ops import DropNoOps
 from n6convert.rewrites.einsum_to_matmul import EinsumToMatMul
 from n6convert.rewrites.elu_to_exp import EluToExp
 from n6convert.rewrites.expand_to_broadcast import ExpandToBroadcast
+from n6convert.rewrites.expand_to_resize import ExpandToResize
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
+from n6convert.rewrites.four_axes import FourAxes
 from n6convert.rewrites.full_map_depthwise import FullMapDepthwise
 from n6convert.rewrites.gather_to_slice import GatherToSlice
 from n6convert.rewrites.gelu import GeluNormalForm
@@ -82,6 +85,9 @@ def all_rules() -> list[Rewrite[Any]]:
         DropNoOps(),
         UnrollRecurrent(),
         EinsumToMatMul(),
+        DepthToChannels(),
+        ExpandToResize(),
+        FourAxes(),
         CentreKeys(),
         SliceNormalForm(),
         GatherToSlice(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from n6convert.errors import GraphError
 from n6convert.rewrites.base import Rewrite
 from n6convert.rewrites.engine import Checkpoint, Progress, Refused, Run
 
@@ -71,9 +72,9 @@ def weigh(
         timer: predicted milliseconds.
         progress: called for every rule.
     """
-    before = timer(start)
+    before = _time_before(start, timer)
     run = trial(rules, None, {})
-    best = timer(run.model)
+    best = _time_after(run, timer)
     if run.model.graph.num_nodes() > _WEIGHED_NODES:
         kept = [r for r in rules if r.housekeeping]
         return _as_a_whole(rules, run, before, best, timer(trial(kept, None, {}).model))
@@ -86,6 +87,23 @@ def weigh(
         result.rules, result.after, result.run = [r for r in result.rules if r.name != worst], time, run
         result.gains.pop(worst)
     return result
+
+
+def _time_before(start: ir.Model, timer: Estimator) -> float | None:
+    """None for a graph that the compiler would not take as it is."""
+    try:
+        return timer(start)
+    except GraphError:
+        return None
+
+
+def _time_after(run: Run, timer: Estimator) -> float:
+    try:
+        return timer(run.model)
+    except GraphError as error:  # where a rule that would have helped says why it did not, that is the remedy
+        reasons = [refused.reason for refused in run.refused.values() if refused.place == error.place]
+        error.remedy = reasons[0] if reasons else error.remedy
+        raise
 
 
 def _choose(result: Weighed, trial: Trial, timer: Estimator, progress: Progress | None) -> None:
@@ -104,7 +122,7 @@ def _choose(result: Weighed, trial: Trial, timer: Estimator, progress: Progress 
         result.choices.append(Choice(rule, place, form, times))
 
 
-def _as_a_whole(rules: Sequence[Rewrite[Any]], run: Run, before: float, best: float, without: float) -> Weighed:
+def _as_a_whole(rules: Sequence[Rewrite[Any]], run: Run, before: float | None, best: float, without: float) -> Weighed:
     """All rules, or only those that are not weighed, which alone give a graph of ``without`` milliseconds."""
     if best <= without:
         return Weighed(list(rules), before, best, run=run)

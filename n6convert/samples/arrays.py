@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import SourceError
+from n6convert.graph.port_shapes import same_bytes
 from n6convert.samples.base import Sample
 from n6convert.samples.listed import FEW, ListedSource, Unreadable
 
@@ -142,8 +143,10 @@ def _by_input(arrays: dict[str, NDArray[Any]], info: ModelInfo | None, file: Pat
 
 
 def _fit(array: NDArray[Any], shape: tuple[int, ...], dtype: str, place: str) -> NDArray[Any]:
-    if [n for n in array.shape if n != 1] == [n for n in shape[1:] if n != 1]:  # one sample; axes of 1 in any place
+    if same_bytes(array.shape, shape[1:]):
         array = array.reshape((1, *shape[1:]))
+    elif same_bytes(array.shape[1:], shape[1:]):
+        array = array.reshape((-1, *shape[1:]))
     if array.shape[1:] != shape[1:]:
         raise SourceError(
             "an array does not fit the graph's input", place=place, limit=list(shape), found=list(array.shape),
