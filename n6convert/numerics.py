@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n6convert.dag import reach
 from n6convert.errors import GraphError
 from n6convert.threads import default_threads
 
@@ -119,12 +120,20 @@ def least_sizes(model: ir.Model) -> dict[str, float]:
 
 
 def _is_bounded(value: ir.Value | None) -> bool:
+    return all(_moved_from(v) or _has_bounds(v) for v in reach(value, _moved_from))
+
+
+def _moved_from(value: ir.Value | None) -> Sequence[ir.Value | None]:
+    """What a value is made of by operators that only move values; nothing for another one."""
     node = value.producer() if value is not None else None
-    if node is None or node.op_type in BOUNDED:
-        return node is not None
-    if node.op_type == "Concat":
-        return all(_is_bounded(v) for v in node.inputs)
-    return node.op_type in _MOVES and _is_bounded(node.inputs[0])
+    if node is not None and node.op_type == "Concat":
+        return node.inputs
+    return node.inputs[:1] if node is not None and node.op_type in _MOVES else ()
+
+
+def _has_bounds(value: ir.Value | None) -> bool:
+    node = value.producer() if value is not None else None
+    return node is not None and node.op_type in BOUNDED
 
 
 def relative_differences(

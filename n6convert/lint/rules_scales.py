@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.dag import fold, reach
 from n6convert.lint.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.lint.finding import Break, Finding, Severity, limit, limits
 from n6convert.lint.view import View, constant, label, named
@@ -25,11 +26,12 @@ _MOVES = SAME_GRID | {"QuantizeLinear", "DequantizeLinear", "Clip", "Relu"}
 def mixed_scales(view: View) -> Iterator[Break]:
     """Values joined under one scale share its 256 levels: a part that spans fewer than {LEVELS_POOR} of them loses its
     precision, below {LEVELS_LOST} its meaning."""
+    widths = _Widths()
     for node in view.of_type("Concat"):
         if not view.depends_on_input(node.outputs[0]):
             continue
         width = _grid_width(node.outputs[0])
-        yield from _coarse(node, width) if width is not None else _unlike(node)
+        yield from _coarse(node, width, widths) if width is not None else _unlike(node, widths)
 
 
 def measured(model: ir.Model, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> list[Finding]:
@@ -63,22 +65,22 @@ def lost_outputs(view: View) -> list[Finding]:
     return [f for f in found if f.severity is Severity.ERROR and f.tensor in leaving]
 
 
-def _coarse(node: ir.Node, width: float) -> Iterator[Break]:
+def _coarse(node: ir.Node, width: float, widths: _Widths) -> Iterator[Break]:
     """A quantized Concat: parts that span too few of its levels."""
     for value in node.inputs:
-        span = _span(value)
+        span = widths.span(value)
         if value is None or span is None or span <= 0:
             continue
         levels = span / width * 255
         if levels < LEVELS_POOR:
             text = f"'{named(value)}' spans {span:.4g} of {width:.4g}: {levels:.1f} of 256 levels"
-            lost = levels < LEVELS_LOST and _bounded(value) is not None
+            lost = levels < LEVELS_LOST and widths.bounded(value) is not None
             yield Break(text, label(node), node.outputs[0].name, Severity.ERROR if lost else None, _parted(node))
 
 
-def _unlike(node: ir.Node) -> Iterator[Break]:
+def _unlike(node: ir.Node, widths: _Widths) -> Iterator[Break]:
     """A float Concat: parts bound to 0..1 beside parts that nothing bounds."""
-    parts = [(value, _bounded(value)) for value in node.inputs if value is not None and constant(value) is None]
+    parts = [(value, widths.bounded(value)) for value in node.inputs if value is not None and constant(value) is None]
     bounded = [value for value, span in parts if span is not None]
     free = [value for value, span in parts if span is None]
     if bounded and free:
@@ -100,43 +102,52 @@ def _parted(node: ir.Node) -> str | None:
 
 def _ends(value: ir.Value) -> set[ir.Value] | None:
     """The graph outputs that a value reaches; None when more than moves lies on the way."""
-    found = {value} if value.is_graph_output() else set()
-    for use in value.uses():
-        inner = _ends(use.node.outputs[0]) if use.node.op_type in _MOVES else None
-        if inner is None:
+    found = set()
+    for reached in reach(value, lambda v: [use.node.outputs[0] for use in v.uses()]):
+        if any(use.node.op_type not in _MOVES for use in reached.uses()):
             return None
-        found |= inner
+        found |= {reached} if reached.is_graph_output() else set()
     return found
 
 
-def _span(value: ir.Value | None) -> float | None:
-    """Width of the interval a branch can fill: of its bounding operator, or the narrowest grid it went through."""
-    widths = [w for w in (_bounded(value),) if w is not None]
-    while value is not None and (node := value.producer()) is not None and node.op_type in _MOVES:
-        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
-            step = _scale(node)
-            widths += [step * 255] if step is not None else []
-        if node.op_type == "Concat":
-            inner = [_span(v) for v in node.inputs]
-            widths += [min(w for w in inner if w is not None)] if all(w is not None for w in inner) else []
-            break
-        value = node.inputs[0]
-    return min(widths, default=None)
+class _Widths:
+    """How wide the intervals are that values of one graph can fill."""
+
+    def __init__(self) -> None:
+        self._spans: dict[ir.Value | None, float | None] = {}
+        self._bounds: dict[ir.Value | None, float | None] = {}
+
+    def span(self, value: ir.Value | None) -> float | None:
+        """Of the interval a branch can fill: of its bounding operator, or the narrowest grid it went through."""
+        return fold(value, _sources, self._span, self._spans)
+
+    def bounded(self, value: ir.Value | None) -> float | None:
+        """Of the fixed interval in which a value lies by construction; None when nothing bounds it."""
+        return fold(value, _sources, _bounds, self._bounds)
+
+    def _span(self, value: ir.Value | None, inner: Sequence[float | None]) -> float | None:
+        known = [w for w in inner if w is not None]
+        widths = [min(known)] if known and len(known) == len(inner) else []
+        node = value.producer() if value is not None else None
+        step = _scale(node) if node is not None and node.op_type in {"QuantizeLinear", "DequantizeLinear"} else None
+        widths += [w for w in (self.bounded(value), None if step is None else step * 255) if w is not None]
+        return min(widths, default=None)
 
 
-def _bounded(value: ir.Value | None) -> float | None:
-    """Width of the fixed interval in which a value lies by construction; None when nothing bounds it."""
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type in BOUNDED:
-            low, high = BOUNDED[node.op_type]
-            return high - low
-        if node.op_type == "Concat":
-            inner = [_bounded(v) for v in node.inputs]
-            return max((w for w in inner if w is not None), default=None) if None not in inner else None
-        if node.op_type not in _MOVES:
-            return None
-        value = node.inputs[0]
-    return None
+def _sources(value: ir.Value | None) -> Sequence[ir.Value | None]:
+    """What a value holds values of: the operands of a Concat, the input of another operator that moves them."""
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type not in _MOVES or node.op_type in BOUNDED:
+        return ()
+    return node.inputs if node.op_type == "Concat" else node.inputs[:1]
+
+
+def _bounds(value: ir.Value | None, inner: Sequence[float | None]) -> float | None:
+    node = value.producer() if value is not None else None
+    if node is not None and node.op_type in BOUNDED:
+        low, high = BOUNDED[node.op_type]
+        return high - low
+    return max((w for w in inner if w is not None), default=None) if None not in inner else None
 
 
 def _grid_width(value: ir.Value) -> float | None:

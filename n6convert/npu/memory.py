@@ -13,6 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from n6convert.npu.cycles import plan_of
 from n6convert.npu.ir import Lowered, Op, Schedule, Where
 from n6convert.npu.st.mpool import MemoryPool
@@ -180,7 +182,7 @@ def place(buffers: Sequence[Buffer], pools: Iterable[MemoryPool]) -> list[Buffer
         [*writable, *_virtual(writable)], key=lambda region: (region.cycles_per_byte, -region.size, region.power)
     )
     waiting = sorted(buffers, key=lambda buffer: (-buffer.size, buffer.first))
-    placed: dict[int, list[Buffer]] = defaultdict(list)
+    placed = _Occupancy()
     for region in regions:
         waiting = [buffer for buffer in waiting if not _try(buffer, region, writable, placed)]
     return waiting
@@ -204,21 +206,37 @@ def _join(run: Sequence[MemoryPool]) -> MemoryPool:
     return MemoryPool(name, run[0].start, size, slowest.byte_width, slowest.freq_ratio, True, False, power)
 
 
-def _try(buffer: Buffer, region: MemoryPool, pools: Sequence[MemoryPool], placed: dict[int, list[Buffer]]) -> bool:
-    """Place at the lowest free address of the region; ``placed`` holds the buffers alive in every epoch."""
-    if buffer.size > region.size:
-        return False
-    alive = {id(other): other for epoch in range(buffer.first, buffer.last + 1) for other in placed[epoch]}
-    address = region.start
-    for other in sorted(alive.values(), key=lambda b: b.address):
-        if other.address >= address + buffer.size:
-            break
-        address = max(address, _aligned(other.end) if other.end > address else address)
-    if address + buffer.size > region.end - _RESERVED:
+class _Occupancy:
+    """What has been placed so far, in order of address: as arrays, since graphs of thousands of buffers exist."""
+
+    def __init__(self) -> None:
+        self._rows = np.zeros((4, 0), np.int64)
+        """Address, aligned end, first and last epoch of each buffer."""
+
+    def lowest(self, buffer: Buffer, region: MemoryPool) -> int | None:
+        """The lowest address of the region that is free during the buffer's life; None when there is none."""
+        if buffer.size > region.size:
+            return None
+        address, end, first, last = self._rows
+        address, end = self._rows[:2, (first <= buffer.last) & (last >= buffer.first) & (end > region.start)]
+        free = np.maximum.accumulate(np.concatenate(([region.start], end)))
+        fits = np.flatnonzero(address >= free[:-1] + buffer.size)
+        found = int(free[fits[0]] if len(fits) else free[-1])
+        return found if found + buffer.size <= region.end - _RESERVED else None
+
+    def add(self, buffer: Buffer) -> None:
+        row = np.array([[buffer.address], [_aligned(buffer.end)], [buffer.first], [buffer.last]])
+        at = int(np.searchsorted(self._rows[0], buffer.address))
+        self._rows = np.concatenate((self._rows[:, :at], row, self._rows[:, at:]), axis=1)
+
+
+def _try(buffer: Buffer, region: MemoryPool, pools: Sequence[MemoryPool], placed: _Occupancy) -> bool:
+    """Place at the lowest free address of the region."""
+    address = placed.lowest(buffer, region)
+    if address is None:
         return False
     _settle(buffer, address, pools)
-    for epoch in range(buffer.first, buffer.last + 1):
-        placed[epoch].append(buffer)
+    placed.add(buffer)
     return True
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from n6convert.dag import reach
 from n6convert.quantization.labels import LabelArray, Labels, broadcast, joined, thin
 from n6convert.quantization.normalize import constant, static_dims
 from n6convert.quantization.roles import is_constant, is_float
@@ -281,8 +282,8 @@ def _clip(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
 
 def _joins(value: ir.Value) -> bool:
     """Whether the tensor shares its grid with others, behind a Concat."""
-    moves = [n for n in value.consumers() if passes_through(n)]
-    return any(n.op_type == "Concat" or any(_joins(v) for v in n.outputs) for n in moves)
+    moved = reach(value, lambda v: [out for n in v.consumers() if passes_through(n) for out in n.outputs])
+    return any(n.op_type == "Concat" for v in moved for n in v.consumers())
 
 
 def _window(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:

@@ -6,7 +6,8 @@ from zero. Ranges are therefore judged behind such functions (SPEC d.1: the NPU 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Container
 
 import numpy as np
 import onnx_ir as ir
@@ -42,6 +43,9 @@ _UNARY = frozenset(
     }
     | {"Mul", "Add", "Sub", "Div", "Neg", "Abs", "Gelu", "Selu", "Mish", "Pow", "Softsign", "Log", "Reciprocal"}
 )
+
+#: functions behind a tensor that are followed: a Gelu spelled out has ten; behind more, nothing of it can be told
+_LONGEST = 64
 
 
 def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
@@ -104,17 +108,17 @@ def _moved(value: ir.Value) -> ir.Value:
 
 def _functions(value: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
     """Nodes that compute from the value alone, in order, and the values that leave them."""
-    inside, nodes = {value}, []
-    grown = True
-    while grown:
-        grown = False
-        for node in {n: None for v in list(inside) for n in v.consumers()}:
-            if node not in nodes and _is_function(node, inside):
-                nodes.append(node)
-                inside.update(node.outputs)
-                grown = True
+    inside: dict[ir.Value, None] = {value: None}
+    nodes: dict[ir.Node, None] = {}
+    queue = deque([value])
+    while queue:
+        for node in queue.popleft().consumers():
+            if node not in nodes and len(nodes) < _LONGEST and _is_function(node, inside):
+                nodes[node] = None
+                inside.update(dict.fromkeys(node.outputs))
+                queue.extend(node.outputs)
     sinks = [v for v in inside if v.is_graph_output() or any(n not in nodes for n in v.consumers())]
-    return nodes, sorted(sinks, key=lambda v: v.name or "")
+    return list(nodes), sorted(sinks, key=lambda v: v.name or "")
 
 
 def _is_denominator(value: ir.Value, nodes: list[ir.Node]) -> bool:
@@ -136,7 +140,7 @@ def _invert(part: ir.Model, names: list[str]) -> None:
     part.graph.outputs.extend(outputs)
 
 
-def _is_function(node: ir.Node, inside: set[ir.Value]) -> bool:
+def _is_function(node: ir.Node, inside: Container[ir.Value]) -> bool:
     if node.op_type not in _UNARY:
         return False
     return all(v is None or v in inside or (is_constant(v) and constant(v).size == 1) for v in node.inputs)

@@ -79,15 +79,17 @@ def _find(graph: ir.Graph) -> Iterator[_Gate]:
 def _unscaled(value: ir.Value | None) -> tuple[ir.Value, float]:
     """The tensor before products with scalars, and their product."""
     assert value is not None
-    maker = value.producer()
-    if maker is None or maker.op_type not in ("Mul", "Div"):
-        return value, 1.0
-    other = maker.inputs[1]
-    if not is_constant(other) or constant(other).size != 1:
-        return value, 1.0
-    number = float(constant(other).item())
-    inner, factor = _unscaled(maker.inputs[0])
-    return inner, factor * number if maker.op_type == "Mul" else factor / number
+    numbers: list[tuple[str, float]] = []
+    while (maker := value.producer()) is not None and maker.op_type in ("Mul", "Div"):
+        other = maker.inputs[1]
+        if not is_constant(other) or constant(other).size != 1 or maker.inputs[0] is None:
+            break
+        numbers.append((maker.op_type, float(constant(other).item())))
+        value = maker.inputs[0]
+    factor = 1.0
+    for kind, number in reversed(numbers):
+        factor = factor * number if kind == "Mul" else factor / number
+    return value, factor
 
 
 def _channel_axis(value: ir.Value) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from n6convert.dag import reach
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.roles import float_operands
 from n6convert.quantization.sharing import fixed_range, passes_through
@@ -46,20 +47,38 @@ def _sentence(output: ir.Value, ranges: Mapping[str, Range]) -> str:
 
 def _joined(value: ir.Value) -> list[ir.Value]:
     """The operands of the Concat that the value is, through operators that only move values; none without a Concat."""
+    parts: dict[ir.Value, None] = {}
+    for found in reach(value, lambda v: _operands(v) if _is_joined(v) else _operands(v)[:1]):
+        if _is_joined(found):
+            parts.update(dict.fromkeys(v for v in _operands(found) if not _leads_to_join(v)))
+    return list(parts)
+
+
+def _leads_to_join(value: ir.Value) -> bool:
+    while operands := _operands(value):
+        if _is_joined(value):
+            return True
+        value = operands[0]
+    return False
+
+
+def _is_joined(value: ir.Value) -> bool:
     node = value.producer()
-    if node is None or not passes_through(node):
-        return []
-    operands = [o.value for o in float_operands(node)]
-    if node.op_type == "Concat":
-        return [part for v in operands for part in (_joined(v) or [v])]
-    return _joined(operands[0]) if operands else []
+    return node is not None and node.op_type == "Concat"
+
+
+def _operands(value: ir.Value) -> list[ir.Value]:
+    """What a value was moved from; nothing for values that operators compute."""
+    node = value.producer()
+    return [o.value for o in float_operands(node)] if node is not None and passes_through(node) else []
 
 
 def _span(value: ir.Value, ranges: Mapping[str, Range]) -> Range | None:
     """The value's own range, or that of what it was selected from."""
-    known = fixed_range(value) or ranges.get(value.name or "")
-    node = value.producer()
-    if known is not None or node is None or not passes_through(node):
-        return known
-    spans = [s for o in float_operands(node) if (s := _span(o.value, ranges)) is not None]
+
+    def own(v: ir.Value) -> Range | None:
+        return fixed_range(v) or ranges.get(v.name or "")
+
+    reached = reach(value, lambda v: _operands(v) if own(v) is None else ())
+    spans = [s for v in reached if (s := own(v)) is not None]
     return (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None

@@ -13,6 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.dag import reach
+
 __all__ = ["tokens_of", "without_padding"]
 
 #: exp(-8) is less than half an int8 step of a Softmax: what is masked by less takes part
@@ -41,10 +43,10 @@ def _places(array: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 def _is_added(value: ir.Value) -> bool:
     """Whether all that reads an input, behind moves and scaling, are sums or choices by it."""
-    readers = list(value.consumers())
-    return bool(readers) and all(
-        node.op_type in ("Add", "Where") or (node.op_type in _MOVES and _is_added(node.outputs[0])) for node in readers
-    )
+    moved = reach(value, lambda v: [n.outputs[0] for n in v.consumers() if n.op_type in _MOVES])
+    readers = [list(v.consumers()) for v in moved]
+    ends = ("Add", "Where", *_MOVES)
+    return all(readers) and all(n.op_type in ends for group in readers for n in group)
 
 
 def without_padding(array: NDArray[Any], tokens: NDArray[np.bool_] | None) -> NDArray[Any]:

@@ -63,8 +63,7 @@ def _scores(graph: ir.Graph) -> Iterator[_Scores]:
 
 def _up_to_exp(value: ir.Value) -> list[ir.Value]:
     """The value, and those that Clips make of it, if nothing but Exp reads them; else nothing."""
-    readers = list(value.consumers())
-    if len(readers) == 1 and readers[0].op_type == "Clip":
-        behind = _up_to_exp(readers[0].outputs[0])
-        return [value, *behind] if behind else []
-    return [value] if readers and all(n.op_type == "Exp" for n in readers) else []
+    found = [value]
+    while len(readers := list(found[-1].consumers())) == 1 and readers[0].op_type == "Clip":
+        found.append(readers[0].outputs[0])
+    return found if readers and all(n.op_type == "Exp" for n in readers) else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from n6convert.dag import reach
 from n6convert.numerics import BOUNDED
 from n6convert.quantization.roles import PASS_THROUGH, float_operands, is_constant
 
@@ -52,15 +53,24 @@ def absorbed_by_grid(graph: ir.Graph) -> dict[str, tuple[float, float]]:
 
 def clipped_with(value: ir.Value) -> list[ir.Value]:
     """The value and all that it was moved from, down to what operators compute; none if anything else reads them."""
+    found = list(reach(value, _moved_from))
+    return found if all(_is_clipped(v) for v in found) else []
+
+
+def _moved_from(value: ir.Value) -> list[ir.Value]:
+    producer = value.producer()
+    return [o.value for o in float_operands(producer)] if producer is not None and passes_through(producer) else []
+
+
+def _is_clipped(value: ir.Value) -> bool:
+    """Whether nothing else reads the value, and all that it was moved from are activations."""
     producer = value.producer()
     lonely = len(value.uses()) == 1 and not value.is_graph_output()
     if producer is None or not lonely or fixed_range(value) is not None:
-        return []
-    if not passes_through(producer):
-        return [value]
-    operands = list(float_operands(producer))
-    parts = [clipped_with(o.value) if o.role == "activation" else [] for o in operands]
-    return [value, *(v for part in parts for v in part)] if len(producer.outputs) == 1 and all(parts) else []
+        return False
+    moved = passes_through(producer)
+    operands = list(float_operands(producer)) if moved else []
+    return not moved or (len(producer.outputs) == 1 and all(o.role == "activation" for o in operands))
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:

@@ -25,6 +25,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
+from n6convert.dag import reach
 from n6convert.numerics import Session
 from n6convert.quantization.normalize import constant, static_dims
 from n6convert.quantization.roles import is_constant
@@ -111,12 +112,13 @@ def _free_inputs(graph: ir.Graph, streams: Sequence[ir.Value]) -> None:
 
 def _enters(stream: ir.Value, source: ir.Value) -> bool:
     """Whether a value is the source, or a sum that reads it, behind moves of values."""
-    maker = stream.producer()
-    if stream is source or maker is None:
-        return stream is source
-    if maker.op_type not in ("Add", "Reshape", "Transpose"):
-        return False
-    return any(v is not None and not is_constant(v) and _enters(v, source) for v in maker.inputs)
+
+    def operands(value: ir.Value) -> list[ir.Value]:
+        maker = value.producer()
+        summed = maker is not None and maker.op_type in ("Add", "Reshape", "Transpose")
+        return [v for v in maker.inputs if v is not None and not is_constant(v)] if maker is not None and summed else []
+
+    return any(v is source for v in reach(stream, operands))
 
 
 def _copy(graph: ir.Graph, source: ir.Value) -> None:

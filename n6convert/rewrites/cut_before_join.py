@@ -23,6 +23,8 @@ from n6convert.rewrites.sink_moves import axis_of, slice_bounds
 __all__ = ["CutBeforeJoin"]
 
 _CUTS = frozenset({"Slice", "Split"})
+#: tensors between a cut and the whole tensors that it is made of
+_STEPS = 64
 
 
 @dataclass
@@ -120,11 +122,11 @@ def _of_parts(chosen: _Chosen, inputs: Sequence[ir.Value], axis: int) -> tuple[s
     return "rows", found
 
 
-def _reaches(chosen: _Chosen, joins: int = 0) -> bool:
+def _reaches(chosen: _Chosen, joins: int = 0, steps: int = 0) -> bool:
     """True when every branch ends in a whole tensor or a convolution's rows, with a join on the way."""
     above = _sources(chosen)
     if above is not None and (above[0] == "same" or len(users(chosen.value)) == 1 or joins == 0):
-        return all(_reaches(c, joins + (above[0] != "same")) for c in above[1])
+        return steps < _STEPS and all(_reaches(c, joins + (above[0] != "same"), steps + 1) for c in above[1])
     return joins > 0 and (chosen.whole or _conv(chosen) is not None)
 
 

@@ -55,17 +55,20 @@ class CutProduct(Rewrite[_Cut]):
 
 def _cut_of(build: Builder, product: ir.Node, axis: int, start: int, stop: int) -> ir.Value:
     """Columns (axis -1) or rows (-2) of a product; of an operand that is a product for this one alone, likewise."""
-    x, y = product.inputs
-    cut = y if axis == -1 else x
-    assert x is not None and y is not None and cut is not None
-    inner = producer(cut, "MatMul")
-    if inner is not None and single_use(cut):
-        part = _cut_of(build, inner, axis, start, stop)
-    else:
-        part = build.slice(cut, len(shape_of(cut) or ()) + axis, start, stop)
-    to = list(shape_of(product.outputs[0]) or ())
-    to[axis] = stop - start
-    return build.node("MatMul", [x, part] if axis == -1 else [part, y], [to])[0]
+    which = 1 if axis == -1 else 0
+    products, cut = [product], product.inputs[which]
+    while (inner := producer(cut, "MatMul")) is not None and cut is not None and single_use(cut):
+        products.append(inner)
+        cut = inner.inputs[which]
+    assert cut is not None
+    part = build.slice(cut, len(shape_of(cut) or ()) + axis, start, stop)
+    for node in reversed(products):
+        other = node.inputs[1 - which]
+        assert other is not None
+        to = list(shape_of(node.outputs[0]) or ())
+        to[axis] = stop - start
+        part = build.node("MatMul", [other, part] if axis == -1 else [part, other], [to])[0]
+    return part
 
 
 @dataclass

@@ -349,16 +349,19 @@ def _own_value(graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.Value:
 
 
 def _remove_dead(graph: ir.Graph, node: ir.Node) -> None:
-    if node.graph is None or any(v.is_graph_output() or v.uses() for v in node.outputs):
-        return
-    sources = [v for v in node.inputs if v is not None]
-    graph.remove(node, safe=True)
-    for value in sources:
-        maker = value.producer()
-        if maker is not None:
-            _remove_dead(graph, maker)
-        elif value.is_initializer() and not value.uses() and not value.is_graph_output():
-            graph.initializers.pop(str(value.name), None)
+    pending = [node]
+    while pending:
+        dead = pending.pop()
+        if dead.graph is None or any(v.is_graph_output() or v.uses() for v in dead.outputs):
+            continue
+        sources = [v for v in dead.inputs if v is not None]
+        graph.remove(dead, safe=True)
+        for value in sources:
+            maker = value.producer()
+            if maker is not None:
+                pending.append(maker)
+            elif value.is_initializer() and not value.uses() and not value.is_graph_output():
+                graph.initializers.pop(str(value.name), None)
 
 
 def _place(node: ir.Node) -> str:

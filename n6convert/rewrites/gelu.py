@@ -64,12 +64,12 @@ def find_gelu(node: ir.Node) -> Gelu | None:
     return None
 
 
-def _factors(node: ir.Node) -> tuple[list[ir.Value], float]:
-    """Activations and the product of the scalars that a tree of Muls multiplies."""
+def _factors(node: ir.Node, depth: int = 8) -> tuple[list[ir.Value], float]:
+    """Activations and the product of the scalars that a tree of Muls multiplies; a GELU has no deep one."""
     factors: list[ir.Value] = []
     scale = 1.0
     for value in node.inputs:
-        number, inner = scalar_of(value), producer(value, "Mul")
+        number, inner = scalar_of(value), producer(value, "Mul") if depth else None
         if number is not None:
             scale *= number
         elif (
@@ -78,7 +78,7 @@ def _factors(node: ir.Node) -> tuple[list[ir.Value], float]:
             or inner is not None
             and _has_erf(inner)
         ):
-            more, factor = _factors(inner)
+            more, factor = _factors(inner, depth - 1)
             factors += more
             scale *= factor
         elif value is not None:

@@ -88,13 +88,17 @@ class StridedSliceToConv(Rewrite[_Picked]):
 def _picked(value: ir.Value | None) -> _Picked | None:
     """What a chain of strided Slices of rows and columns picks; None for other values."""
     node = producer(value, "Slice")
-    found = None if node is None else _picked(node.inputs[0]) or _plain(node.inputs[0])
     axis = None if node is None else axis_of(node)
-    if node is None or found is None or axis not in (2, 3) or found.step[axis - 2] != 1:
+    if node is None or axis not in (2, 3):
         return None
     start, stop, _, step = (int(part[0]) for part in slice_bounds(node))
+    if step < 2 or start >= step:
+        return None
+    found = _picked(node.inputs[0]) or _plain(node.inputs[0])
+    if found is None or found.step[axis - 2] != 1:
+        return None
     side = found.shape[axis]
-    if step < 2 or start >= step or side % step or stop <= side - step + start:
+    if side % step or stop <= side - step + start:
         return None
     first, steps = list(found.first), list(found.step)
     first[axis - 2], steps[axis - 2] = start, step

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from n6convert.dag import reach
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.build import Builder
 from n6convert.rewrites.graph import Array, constant_of, is_float, producer, shape_of, users
@@ -69,10 +70,9 @@ class WhereToProduct(Rewrite[_Where]):
 
 
 def _before_softmax(node: ir.Node) -> bool:
-    readers = users(node.outputs[0])
-    return bool(readers) and all(
-        n.op_type == "Softmax" or (n.op_type in _VIEWS and _before_softmax(n)) for n in readers
-    )
+    seen = reach(node.outputs[0], lambda v: [n.outputs[0] for n in users(v) if n.op_type in _VIEWS])
+    readers = [users(v) for v in seen]
+    return all(readers) and all(n.op_type == "Softmax" or n.op_type in _VIEWS for group in readers for n in group)
 
 
 def _lowest(values: Array | None) -> bool:
@@ -81,8 +81,9 @@ def _lowest(values: Array | None) -> bool:
 
 def _narrow(mask: ir.Value) -> ir.Value:
     """The mask before it is repeated."""
-    node = producer(mask, "Expand")
-    return mask if node is None or node.inputs[0] is None else _narrow(node.inputs[0])
+    while (node := producer(mask, "Expand")) is not None and node.inputs[0] is not None:
+        mask = node.inputs[0]
+    return mask
 
 
 def _numbers(build: Builder, mask: ir.Value) -> ir.Value:
