@@ -1,4 +1,4 @@
-"""The estimate on a terminal: the schedule as a coloured bar, time by operator, memory pools, what it would take."""
+"""The estimate on a terminal: the schedule as a bar, what the time is spent on, memory pools, what it would take."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from rich.text import Text
 
 from n6convert.cli.terminal import shown
 from n6convert.npu.advice import Advice
+from n6convert.npu.bottlenecks import Bottlenecks
 from n6convert.npu.estimation import Estimate
+from n6convert.npu.evidence import thin_words
 from n6convert.npu.explanation import Explanation
 from n6convert.npu.ir import Where
 from n6convert.npu.placement import printed
 from n6convert.reference import footer
+from n6convert.report.time_spent import BOUND_WORDS
 
 __all__ = ["COLOURS", "print_estimate", "print_explanation"]
 
@@ -30,7 +33,9 @@ def print_estimate(found: Estimate, console: Console) -> None:
     """Everything a person needs to decide what to do with the model."""
     console.print(_head(found))
     console.print(_epoch_bar([epoch.kind for epoch in found.schedule.epochs], console.width - 2))
-    for table in (_kinds(found), _pools(found), _advice(found.advice)):
+    why = found.bottlenecks()
+    console.print(_bounds(why))
+    for table in (_longest(why), _levers(why), _pools(found), _kinds(found), _advice(found.advice)):
         if table.row_count:
             console.print(table)
     for line in _closing(found):
@@ -65,6 +70,34 @@ def _epoch_bar(kinds: Sequence[Where], width: int) -> Text:
         worst = next((kind for kind in _WORSE if kind in part), Where.NONE)
         bar.append("█", COLOURS[worst])
     return bar
+
+
+def _bounds(why: Bottlenecks) -> Text:
+    """Where the time goes, in one line: the largest share first."""
+    total = sum(why.milliseconds.values()) or 1.0
+    ranked = sorted(why.milliseconds.items(), key=lambda item: -item[1])
+    parts = [f"{BOUND_WORDS[name]} {value:.2f} ms ({value / total:.0%})" for name, value in ranked]
+    return Text(f"the time goes to {', '.join(parts)}" if parts else "no time is spent")
+
+
+def _longest(why: Bottlenecks) -> Table:
+    table = Table(title="the longest epochs", title_justify="left", box=None, pad_edge=False)
+    for heading in ("epoch", "operators", "ms", "share", "waits for", "what helps most"):
+        table.add_column(heading, justify="right" if heading in ("epoch", "ms", "share") else "left")
+    for one in why.longest:
+        helps = f"{one.lever}: {one.gain:.2f} ms less" if one.lever else "-"
+        cells = (str(one.epoch), shown(one.operators), f"{one.milliseconds:.3f}", f"{one.share:.0%}")
+        table.add_row(*cells, BOUND_WORDS[one.bound], shown(helps))
+    return table
+
+
+def _levers(why: Bottlenecks) -> Table:
+    table = Table(title="what would change it (gains do not add up)", title_justify="left", box=None, pad_edge=False)
+    for heading in ("change", "ms less", "how"):
+        table.add_column(heading, justify="right" if heading == "ms less" else "left")
+    for lever in why.levers:
+        table.add_row(shown(lever.name), f"{lever.gain:.2f}", shown(lever.how))
+    return table
 
 
 def _kinds(found: Estimate) -> Table:
@@ -112,14 +145,21 @@ def _advice(lines: Sequence[Advice]) -> Table:
 
 
 def _closing(found: Estimate) -> Iterable[Text]:
-    points = found.zero_points
-    if points is not None and points.gain_cycles:
-        yield Text(
-            f"zero points: {points.convolutions} convolutions read tensors whose zero point is neither -128 nor 0; "
-            f"changing them would save up to {points.gain_microseconds / 1000:.2f} ms (inferred)"
-        )
+    for line in _thin(found):
+        yield Text(line, "dim")
     for warning in found.warnings:
         yield Text(f"warning: {warning}", "yellow")
+
+
+def _thin(found: Estimate) -> Iterable[str]:
+    """Rules of thin evidence that decide something here, with the operators they decide."""
+    operators: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for operator in found.placement.operators:
+        words = thin_words(operator.evidence)
+        if words is not None and operator.where is not Where.NONE:
+            operators[operator.rule, f"{words}: {operator.evidence}"].append(operator.name)
+    for (rule, words), names in operators.items():
+        yield f"rule {shown(rule)} decides {len(names)} operators here, {shown(words)}"
 
 
 def print_explanation(found: Explanation, console: Console) -> None:
@@ -129,7 +169,8 @@ def print_explanation(found: Explanation, console: Console) -> None:
     for number, rule in enumerate(found.rules, 1):
         place = rule.where.value + (" in float" if rule.float else "")
         console.print(f"{number}. [{COLOURS[rule.where]}]{place}[/] ({rule.name}): {shown(rule.sentence)}")
-        console.print(f"   evidence: {shown(rule.evidence)}", style="dim")
+        thin = thin_words(rule.evidence)
+        console.print(f"   evidence: {shown(rule.evidence)}{f' [{thin}]' if thin else ''}", style="dim", markup=False)
         if rule.remedy:
             suffix = f" (rewrite {rule.rewrite})" if rule.rewrite else ""
             console.print(f"   remedy: {shown(rule.remedy)}{suffix}")

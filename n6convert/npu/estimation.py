@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.npu.advice import Advice, ZeroPointAdvice, advise, advise_zero_points
+from n6convert.npu.bottlenecks import Bottlenecks, find_bottlenecks
 from n6convert.npu.costs import Costs, cost, fill_operators
 from n6convert.npu.graph import Graph, depth_first
 from n6convert.npu.ir import Lowered, PlacementReport, Schedule, Where
@@ -42,17 +43,23 @@ class Estimate:
     warnings: list[str] = field(default_factory=list)
     options: CompilerOptions = STOCK
 
+    def bottlenecks(self) -> Bottlenecks:
+        """What the time is spent on, the longest epochs, and what would change them; priced when it is asked for."""
+        return find_bottlenecks(self.lowered, self.schedule, self.costs, self.target, self.advice)
+
     def facts(self) -> dict[str, Any]:
         """The prediction as plain data: ``placement``, ``memory``, ``cycles``, ``latency``, ``advice`` and more."""
         placement = asdict(self.placement)
         placement["offload"] = round(self.placement.offload, 6)
+        costs = self.costs.as_dict()
+        costs["latency"]["bottlenecks"] = _rounded(asdict(self.bottlenecks()))
         return {
             "schema": SCHEMA,
             "model": self.model,
             "quantization_style": self.style,
             "target": self.target.name,
             "placement": placement,
-            **self.costs.as_dict(),
+            **costs,
             "options": self.options.words(),
             "advice": [asdict(line) for line in self.advice],
             "zero_points": asdict(self.zero_points) if self.zero_points else None,
@@ -112,6 +119,15 @@ def estimate(
         warnings=notes + _warnings(style, unsigned, lowered, plan, costs),
         options=options,
     )
+
+
+def _rounded(value: Any) -> Any:
+    """Plain data with numbers to the nanosecond."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _scheduled(graph: Graph, target: Target, options: CompilerOptions) -> tuple[Lowered, Schedule, Costs]:

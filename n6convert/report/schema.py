@@ -38,11 +38,34 @@ class _Weights(_Part):
     origin: Text
 
 
+class _LongEpoch(_Part):
+    epoch: Epoch
+    operators: Text
+    bound: Text
+    milliseconds: Number
+    share: Number
+    lever: Text | None = None
+    gain: Number = 0.0
+
+
+class _Lever(_Part):
+    name: Text
+    gain: Number
+    how: Text
+
+
+class _Bottlenecks(_Part):
+    milliseconds: dict[str, Number] = {}
+    longest: list[_LongEpoch] = []
+    levers: list[_Lever] = []
+
+
 class _Latency(_Part):
     milliseconds: Number
     low: Number = 0.0
     high: Number = 0.0
     assumptions: list[Text] = []
+    bottlenecks: _Bottlenecks | None = None
 
 
 class _Operator(_Part):

@@ -14,6 +14,7 @@ from n6convert.report.answer import cards, notices
 from n6convert.report.facts import run_facts
 from n6convert.report.schema import PLACES
 from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon, scale
+from n6convert.report.time_spent import time_spent
 from n6convert.report.words import kib
 
 __all__ = ["page_values"]
@@ -37,6 +38,7 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
         "ribbons": (ribbons := _ribbons(report.get("placement") or {})),
         "time_axis": _time_axis(ribbons, report.get("placement") or {}),
         "kinds": _kinds((report.get("placement") or {}).get("after") or {}),
+        "time": time_spent(latency),
         "advice": [_advice(row) for row in report.get("advice", [])],
         "memory": _memory(report.get("memory") or {}),
         "rewrites": _rewrites(report),
