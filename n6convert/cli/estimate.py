@@ -33,6 +33,7 @@ __all__ = ["register"]
 _EXAMPLES = examples(
     "n6convert estimate model_int8.onnx",
     "n6convert estimate model.tflite --target stm32n6570-dk@3.0 --html page.html",
+    "n6convert estimate yolov8n --largest",
 )
 
 
@@ -42,7 +43,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _estimate(
-    model: Annotated[Path, typer.Argument(help="A quantized model: .onnx (QDQ or QOperator) or INT8 .tflite.")],
+    model: Annotated[
+        Path, typer.Argument(help="A quantized model: .onnx (QDQ or QOperator) or INT8 .tflite; a name with --largest.")
+    ],
     target: TargetName = None,
     pools: Pools = None,
     input_type: InputType = None,
@@ -58,8 +61,14 @@ def _estimate(
     combinations: Annotated[
         bool, typer.Option("--combinations", help="For a float transformer: ways of lowering it, side by side.")
     ] = False,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="For a registered model: the largest input that stays on the chip.")
+    ] = False,
 ) -> None:
     """Predict where a model runs on the STM32N6, how long it takes and how much memory it needs."""
+    if largest:
+        _print_largest(str(model), target, as_json)
+        return
     from n6convert.npu.estimation import estimate
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
@@ -81,6 +90,35 @@ def _estimate(
     from n6convert.cli.terminal import terminal
 
     print_estimate(found, terminal())
+
+
+def _print_largest(model: str, target: str | None, as_json: bool) -> None:
+    from n6convert.cli.drafts import draft_of
+    from n6convert.fit.largest import largest_input
+
+    def say(what: str, done: int, total: int | None) -> None:
+        typer.echo(f"trying {what}", err=True)
+
+    best, trials = largest_input(lambda: draft_of(model, target=target), progress=say)
+    if as_json:
+        facts = {"largest": asdict(best) if best else None, "trials": [asdict(trial) for trial in trials]}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("size", "ms (predicted)", "activations", "in external RAM", "", box=None, pad_edge=False)
+    for trial in sorted(trials, key=lambda trial: trial.size):
+        time = f"{trial.milliseconds:.1f} ({trial.low:.1f} to {trial.high:.1f})"
+        verdict = "stays on the chip" if trial.fits else "does not fit"
+        table.add_row(str(trial.size), time, f"{trial.activations:,} B", f"{trial.external:,} B", verdict)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"the largest input that stays on the chip: {best.size} x {best.size}, {best.milliseconds:.1f} ms"
+        if best
+        else "not even the smallest input stays on the chip"
+    )
 
 
 def _compare_combinations(model: Path, target: Target, as_json: bool) -> None:
