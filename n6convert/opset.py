@@ -11,7 +11,7 @@ from n6convert.errors import GraphError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["lower_opset", "upgrade_opset"]
+__all__ = ["convert_opset", "lower_opset", "upgrade_opset"]
 
 _MIN_OPSET = 13
 _MAX_OPSET = 20
@@ -43,6 +43,11 @@ def lower_opset(model: ir.Model, place: object) -> ir.Model:
         GraphError: ONNX's converter cannot do it.
     """
     return model if model.opset_imports.get("", 0) <= _MAX_OPSET else _converted(model, _MAX_OPSET, place)
+
+
+def convert_opset(model: ir.Model, wanted: int) -> ir.Model:
+    """The model in exactly that opset. Raises GraphError: ONNX's converter cannot do it."""
+    return model if model.opset_imports.get("", 0) == wanted else _converted(model, wanted, model.graph.name)
 
 
 def _converted(model: ir.Model, wanted: int, place: object) -> ir.Model:

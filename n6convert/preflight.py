@@ -26,6 +26,7 @@ def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
     """
     _check_boards(recipe, draft)
     _check_rewrites(recipe, draft)
+    _check_weights(recipe, draft)
     refuse_unjudgeable(recipe)
     named = {
         ("calibration", "source"): recipe.calibration.source,
@@ -53,6 +54,19 @@ def _check_boards(recipe: Recipe, draft: Draft) -> None:
     except RecipeError as error:
         error.place = _written(draft, key)
         raise
+
+
+def _check_weights(recipe: Recipe, draft: Draft) -> None:
+    """Weights of four bits exist from core 3.0 on [#four-bit-weights]."""
+    from n6convert.npu.targets import load_target
+
+    target = load_target(recipe.target)
+    if recipe.quantization.weights != "int8" and target.version < (3, 0):
+        raise RecipeError(
+            "this compiler has no four-bit weights", place=_written(draft, ("quantization", "weights")),
+            limit="core 3.0 and later", found=target.compiler,
+            remedy="--target stm32n6570-dk@4.0, or quantization.weights=int8",
+        )
 
 
 def _check_rewrites(recipe: Recipe, draft: Draft) -> None:

@@ -59,6 +59,7 @@ class Acceptance(Section):
     )
     min_offload: float | None = Field(None, ge=0, le=1, description="least share of epochs on the NPU")
     max_milliseconds: float | None = Field(None, gt=0, description="largest predicted time")
+    max_flash: int | None = Field(None, gt=0, description="largest size of the weights in bytes")
     must_fit_internal: bool = Field(False, description="activations must fit on-chip memory")
 
 

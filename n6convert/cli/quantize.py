@@ -96,7 +96,7 @@ def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress, *, cac
 def quantized(run: Run, source: str) -> QuantizationResult:
     from n6convert.quantization.quantizer import quantize
     from n6convert.stages.accepting import Accepting
-    from n6convert.stages.quantize import predictors
+    from n6convert.stages.quantize import goals_of, predictors
 
     model = run.artifacts[source].load()
     accepting = Accepting(run, model)
@@ -107,6 +107,7 @@ def quantized(run: Run, source: str) -> QuantizationResult:
         held_back=run.sampling.held_back,
         **predictors(run.recipe.target),
         accepted=accepting if accepting.limited else None,
+        goals=goals_of(run, accepting),
         seed=run.recipe.seed,
         progress=run.progress,
     )

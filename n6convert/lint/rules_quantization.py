@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.lint.constants import SAME_GRID
+from n6convert.lint.constants import FOUR_BITS_FROM, SAME_GRID
 from n6convert.lint.finding import Break, Severity, limit
 from n6convert.lint.view import View, constant, dims, label
 
 __all__: list[str] = []
 
+_INTEGERS = {ir.DataType.INT8, ir.DataType.INT32}
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -90,13 +91,14 @@ def quantize_attributes(view: View) -> Iterator[Break]:
 
 @limit(Severity.WARNING, remedy="quantize weights symmetrically to int8", evidence="SPEC k")
 def weight_grid(view: View) -> Iterator[Break]:
-    """Weights are int8 with zero point 0 (int32 for biases)."""
+    """Weights are int8, from core 3.0 on int8 or int4, with zero point 0 (int32 for biases)."""
+    allowed = _INTEGERS | ({ir.DataType.INT4} if view.version >= FOUR_BITS_FROM else set())
     for node in view.of_type("DequantizeLinear"):
         value = node.inputs[0]
         if view.depends_on_input(value) or value is None or not _feeds_weights(node):
             continue
         zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-        if value.dtype not in {ir.DataType.INT8, ir.DataType.INT32}:
+        if value.dtype not in allowed:
             kind = value.dtype.name.lower() if value.dtype else "unknown type"
             yield Break(f"weights of type {kind}", label(node), value.name, Severity.ERROR)
         elif zero is not None and zero.any():

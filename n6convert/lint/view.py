@@ -87,6 +87,11 @@ class View:
         return imports.get("", imports.get("ai.onnx", 0))
 
     @cached_property
+    def four_bits(self) -> bool:
+        """True when weights have four bits."""
+        return any(v.dtype == ir.DataType.INT4 for v in self.graph.initializers.values())
+
+    @cached_property
     def inputs(self) -> list[ir.Value]:
         """Graph inputs that are not initializers."""
         return [v for v in self.graph.inputs if v.name not in self.graph.initializers]

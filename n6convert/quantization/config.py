@@ -43,6 +43,14 @@ class QuantizationConfig(BaseModel):
     rounding: Literal["nearest", "second-order"] = Field(
         default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"
     )
+    weights: Literal["int8", "int4", "mixed"] = Field(
+        default="int8",
+        description="bits of weights: `int4` for all of some size, `mixed` for those that save most time or flash per "
+        "loss; cores from 3.0 on",
+    )
+    weights_loss_db: float = Field(
+        default=1.0, ge=0, description="closeness to float in dB that `mixed` may cost where no other goal is set"
+    )
     merge_convolutions: bool = Field(
         default=True,
         description="two convolutions with nothing between them as one, where that is predicted hardly slower and as "

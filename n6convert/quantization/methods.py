@@ -50,6 +50,7 @@ class Candidate:
         prepared: the float model it stands for.
         verdict: how close it is to float on the held-back samples.
         bias: how its biases were corrected.
+        narrow: layers whose weights have four bits.
         owed_db: by how much it must be closer than the one that it replaces, for the NPU time that it costs more.
         notes: what the method that made it adds to its record.
     """
@@ -62,6 +63,7 @@ class Candidate:
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
     owed_db: float = 0.0
+    narrow: frozenset[str] = frozenset()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

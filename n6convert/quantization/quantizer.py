@@ -14,11 +14,13 @@ from n6convert.errors import GraphError
 from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.clock import OutOfTime
 from n6convert.quantization.config import QuantizationConfig
+from n6convert.quantization.four_bits import written
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.masks import clamp_masks
 from n6convert.quantization.merge_pairs import Milliseconds
 from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
 from n6convert.quantization.mixed import mixed_outputs
+from n6convert.quantization.mixed_weights import Goals, facts_of, narrowed
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
@@ -32,6 +34,7 @@ __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
 _FEW = 4
 #: the yardstick: no result may have this much less SQNR in dB than min-max ranges without any method
 _UNCLIPPED, _TOLERANCE = "ranges: minmax", 0.1
+_FOUR_BITS = "four-bit weights"
 #: whether an INT8 model, with the SQNR in dB of each of its outputs on held-back samples, is good enough
 Accepted = Callable[[ir.Model, Mapping[str, float]], bool]
 
@@ -41,7 +44,7 @@ class QuantizationResult:
     """What :func:`quantize` made.
 
     Attributes:
-        model: the INT8 QDQ model, opset 13 to 17, IR 8.
+        model: the INT8 QDQ model, opset 13 to 17, IR 8; with four-bit weights opset 21, IR 10.
         facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db), ``methods`` (what was tried, what it
             brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before),
             ``methods_out_of_time`` (left out or given up, the time budget was spent),
@@ -63,6 +66,7 @@ def quantize(
     cheap_zero_points: CheapZeroPoints | None = None,
     milliseconds: Milliseconds | None = None,
     accepted: Accepted | None = None,
+    goals: Goals | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> QuantizationResult:
@@ -81,6 +85,7 @@ def quantize(
             merged.
         accepted: called as ``accepted(model, sqnr_db_by_output)`` before each method; once it holds, no further one is
             tried. None: all are tried.
+        goals: what four-bit weights must reach; default: as many as cost little.
         seed: reserved for methods that draw random numbers; all present ones are deterministic.
         progress: called as ``progress(what, done, total)``.
 
@@ -91,7 +96,7 @@ def quantize(
     config = config or QuantizationConfig()
     if milliseconds is None:
         config = config.model_copy(update={"merge_convolutions": False})
-    return _Job(model, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, progress).run()
+    return _Job(model, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, goals, progress).run()
 
 
 def _check_inputs(model: ir.Model, samples: Sequence[Feeds]) -> None:
@@ -117,10 +122,12 @@ class _Job:
         cycles: CheapZeroPoints | None,
         milliseconds: Milliseconds | None,
         accepted: Accepted | None,
+        goals: Goals | None,
         progress: Progress | None,
     ) -> None:
         self.config = config
         self.accepted = accepted
+        self.goals = goals or Goals()
         self.prepared = prepare(model)
         few = list(islice(feeds(), _FEW))
         _check_inputs(self.prepared, few)
@@ -145,8 +152,20 @@ class _Job:
             if method.cost:
                 self.shop.clock.start()
             best = self._better(method, best)
-        model = store_once(best.model, together(best.prepared))
+        if self.config.weights != "int8":
+            best = self._narrowed(best)
+        model = written(store_once(best.model, together(best.prepared)), best.narrow)
         return QuantizationResult(model, self._facts(best), best.found.ranges)
+
+    def _narrowed(self, best: Candidate) -> Candidate:
+        """Weights in four bits, since the recipe asks for them: kept although they are further from float."""
+        try:
+            trial = narrowed(self.shop, best, self.goals)
+        except OutOfTime:
+            self.out_of_time.append(_FOUR_BITS)
+            return best
+        self._record(_FOUR_BITS, replace(trial, notes={}), bool(trial.narrow))
+        return trial
 
     def _accepts(self, best: Candidate) -> bool:
         return self.accepted is not None and self.accepted(best.model, best.verdict.outputs_sqnr_db)
@@ -195,6 +214,7 @@ class _Job:
             "outputs_sqnr_db": best.verdict.outputs_sqnr_db,
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
+            "four_bits": facts_of(best),
             "held_back": len(self.held_back),
             "warnings": [
                 *mixed_outputs(best.prepared.graph, best.found.ranges),

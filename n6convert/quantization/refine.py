@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from n6convert.quantization.bias_correction import channel_means, correct_bias
 from n6convert.quantization.calibrate import Progress
 from n6convert.quantization.clock import Clock, OutOfTime
+from n6convert.quantization.grid import CODE_MAX, NARROW_MAX
 from n6convert.quantization.normalize import constant
 from n6convert.quantization.rounding import round_layer
 from n6convert.quantization.shared_weights import round_together, together
@@ -27,6 +28,7 @@ def refine(
     rounding: bool,
     bias: bool,
     otherwise: ir.Model | None = None,
+    narrow: Collection[str] = (),
     clock: Clock | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -37,6 +39,7 @@ def refine(
         samples: gone through twice, three times where layers share weights; none but their int8 codes is kept.
         otherwise: the same model, refined otherwise before: layers that the clock leaves no time for become as they
             are there. Default: they stay as they are.
+        narrow: layers whose codes are those of four bits.
         clock: looked at between layers, between samples and inside the rounding of a layer.
 
     Returns:
@@ -58,7 +61,8 @@ def refine(
         means = channel_means(float_model, clock.watch(samples), threads) if bias else {}
         for layer in walk_layers(refined, samples, threads, clock):
             if rounding and layer.name in apart:
-                round_layer(layer, constant(weights[layer.name]), clock)
+                largest = NARROW_MAX if layer.name in narrow else CODE_MAX
+                round_layer(layer, constant(weights[layer.name]), clock, largest=largest)
             if layer.name in means:
                 correct_bias(layer, means[layer.name])
             del left[layer.name]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.quantization.clock import Clock
+from n6convert.quantization.grid import CODE_MAX
 from n6convert.quantization.second_order import round_rows
 from n6convert.quantization.walk import Layer
 
-__all__ = ["Moments", "layer_moments", "round_layer", "second_moments"]
+__all__ = ["Moments", "Portion", "as_rows", "from_rows", "layer_moments", "portions", "round_layer", "second_moments"]
 
 Moments = list[NDArray[np.float64]]
 """One matrix for each group and portion of inputs."""
@@ -26,40 +28,61 @@ _EXACT = 2e-3
 _WIDEST = 4608
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Outputs and inputs of a layer that are rounded together: ``rows`` is ``[outputs, inputs]``."""
+
+    rows: NDArray[np.float32]
+    outputs: slice
+    inputs: slice
+    moments: NDArray[np.float64]
+
+
 def round_layer(
-    layer: Layer, weight: NDArray[np.float32], clock: Clock | None = None, moments: Moments | None = None
+    layer: Layer,
+    weight: NDArray[np.float32],
+    clock: Clock | None = None,
+    moments: Moments | None = None,
+    largest: int = CODE_MAX,
 ) -> None:
     """Choose the layer's integer weights for the float weights given, on the inputs that reach it.
 
     Args:
         moments: of other inputs, instead of those that reach the layer.
+        largest: the largest code, 127 with 8 bits.
 
     Raises:
         OutOfTime: the clock ended; the layer is as it was.
     """
     moments = moments or layer_moments(layer, weight)
-    rows = _as_rows(layer.node, weight)
+    rows = as_rows(layer.node, weight)
     if moments is None or rows is None:
         return
     codes, scales = layer.initializer(1), layer.initializer(1, 1)
     assert scales.const_value is not None
-    groups = layer.node.attributes.get_int("group", 1)
-    steps = np.split(scales.const_value.numpy(), groups)
-    parts = [p for r in np.split(rows, groups) for p in np.split(r, _ends(rows.shape[1]), axis=1)]
-    portions = len(parts) // groups
-    rounded = [
-        round_rows(part, steps[i // portions], moment, clock)
-        for i, (part, moment) in enumerate(zip(parts, moments, strict=True))
-    ]
-    whole = [np.concatenate(rounded[i : i + portions], axis=1) for i in range(0, len(rounded), portions)]
-    codes.const_value = ir.tensor(_from_rows(layer.node, np.concatenate(whole), weight.shape), name=codes.name)
+    steps = scales.const_value.numpy()
+    rounded = np.empty(rows.shape, np.int8)
+    for part in portions(layer.node, rows, moments):
+        rounded[part.outputs, part.inputs] = round_rows(part.rows, steps[part.outputs], part.moments, clock, largest)
+    codes.const_value = ir.tensor(from_rows(layer.node, rounded, weight.shape), name=codes.name)
 
 
-def layer_moments(layer: Layer, weight: NDArray[np.float32]) -> Moments | None:
-    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose."""
-    rows, scales = _as_rows(layer.node, weight), layer.initializer(1, 1)
+def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iterator[Portion]:
+    """The groups of a layer, each in portions of inputs that are not too wide, with the moments of each."""
+    groups = node.attributes.get_int("group", 1)
+    outputs, edges = len(rows) // groups, [0, *_ends(rows.shape[1]), rows.shape[1]]
+    spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    for index, moment in enumerate(moments):
+        group, span = divmod(index, len(spans))
+        own = slice(group * outputs, (group + 1) * outputs)
+        yield Portion(rows[own, spans[span]], own, spans[span], moment)
+
+
+def layer_moments(layer: Layer, weight: NDArray[np.float32], *, always: bool = False) -> Moments | None:
+    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose, unless ``always``."""
+    rows, scales = as_rows(layer.node, weight), layer.initializer(1, 1)
     assert scales.const_value is not None
-    if rows is None or _is_on_grid(rows, scales.const_value.numpy()):
+    if rows is None or (not always and _is_on_grid(rows, scales.const_value.numpy())):
         return None
     return second_moments(layer, rows.shape[1], layer.node.attributes.get_int("group", 1))
 
@@ -132,7 +155,7 @@ def _kernel(node: ir.Node) -> list[int]:
     return [d for d in list(shape or [])[2:] if isinstance(d, int)]
 
 
-def _as_rows(node: ir.Node, weight: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def as_rows(node: ir.Node, weight: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Weights as ``[outputs, inputs]``; None for operators and paddings that are not handled."""
     if node.op_type == "Gemm":
         return weight if node.attributes.get_int("transB", 0) else np.ascontiguousarray(weight.T)
@@ -141,7 +164,7 @@ def _as_rows(node: ir.Node, weight: NDArray[np.float32]) -> NDArray[np.float32] 
     return weight.reshape(weight.shape[0], -1)
 
 
-def _from_rows(node: ir.Node, rows: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+def from_rows(node: ir.Node, rows: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[np.int8]:
     if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0):
         return np.ascontiguousarray(rows.T)
     return rows.reshape(shape)

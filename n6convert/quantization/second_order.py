@@ -31,16 +31,23 @@ _PRODUCT = 1 << 33
 
 
 def round_rows(
-    rows: NDArray[np.float32], scales: NDArray[np.float32], moments: NDArray[np.float64], clock: Clock | None = None
+    rows: NDArray[np.float32],
+    scales: NDArray[np.float32],
+    moments: NDArray[np.float64],
+    clock: Clock | None = None,
+    largest: int = CODE_MAX,
 ) -> NDArray[np.int8]:
     """Integer weights ``[outputs, inputs]`` for one scale an output and the inputs' second moments.
+
+    Args:
+        largest: codes are ``-largest..largest``: 127 with 8 bits, 7 with 4.
 
     Raises:
         OutOfTime: the clock ended.
     """
     clock = clock or Clock()
     target = rows / scales[:, None]
-    codes = _clip(target).astype(np.int8)
+    codes = _clip(target, largest).astype(np.int8)
     order = np.argsort(-np.diag(moments), kind="stable")
     exact = _damped(moments[np.ix_(order, order)])
     factor, damped = _factor(exact), exact.astype(np.float32)
@@ -49,7 +56,7 @@ def round_rows(
     for part in clock.watch(_chunks(*rows.shape)):
         columns = np.ascontiguousarray(target[part][:, order].T)
         chosen = np.empty_like(codes[part])
-        chosen[:, order] = _rounded(columns, factor, damped, clock).T
+        chosen[:, order] = _rounded(columns, factor, damped, clock, largest).T
         codes[part] = chosen
     return codes
 
@@ -75,44 +82,46 @@ def _chunks(outputs: int, inputs: int) -> Iterator[slice]:
     return (slice(i, i + step) for i in range(0, outputs, step))
 
 
-def _rounded(target: Columns, factor: Columns, moments: Columns, clock: Clock) -> Columns:
-    nearest = _clip(target)
-    codes, cost = _settle(target, _sweep(target, factor), moments, clock)
+def _rounded(target: Columns, factor: Columns, moments: Columns, clock: Clock, largest: int) -> Columns:
+    nearest = _clip(target, largest)
+    codes, cost = _settle(target, _sweep(target, factor, largest), moments, clock, largest)
     return np.where(cost < _cost(target - nearest, moments @ (target - nearest)), codes, nearest)
 
 
-def _sweep(target: Columns, factor: Columns) -> Columns:
+def _sweep(target: Columns, factor: Columns, largest: int) -> Columns:
     """Round weight by weight; within a block at once, what a block leaves to the later ones after it."""
     codes, errors = np.empty_like(target), np.empty_like(target)
     for start in range(0, len(target), _BLOCK):
         end = min(start + _BLOCK, len(target))
         pull = factor[:start, start:end].T @ errors[:start]
         for i in range(start, end):
-            codes[i] = _clip(target[i] + pull[i - start] / factor[i, i])
+            codes[i] = _clip(target[i] + pull[i - start] / factor[i, i], largest)
             errors[i] = target[i] - codes[i]
             pull[i - start + 1 :] += np.outer(factor[i, i + 1 : end], errors[i])
     return codes
 
 
-def _settle(target: Columns, codes: Columns, moments: Columns, clock: Clock) -> tuple[Columns, NDArray[np.float64]]:
+def _settle(
+    target: Columns, codes: Columns, moments: Columns, clock: Clock, largest: int
+) -> tuple[Columns, NDArray[np.float64]]:
     """Coordinate descent over the codes, and each output's error after it; no turn makes an output worse."""
     pull = moments @ (target - codes)
     cost = _cost(target - codes, pull)
     for _ in clock.watch(range(_TURNS)):
-        _turn(codes, pull, moments)
+        _turn(codes, pull, moments, largest)
         before, cost = cost, _cost(target - codes, pull)
         if cost.sum() > (1 - _ENOUGH) * before.sum():
             break
     return codes, cost
 
 
-def _turn(codes: Columns, pull: Columns, moments: Columns) -> None:
+def _turn(codes: Columns, pull: Columns, moments: Columns, largest: int) -> None:
     """Move each weight in turn, in place; ``pull``, the moments times the errors, is kept right."""
     for start in range(0, len(codes), _BLOCK):
         end = min(start + _BLOCK, len(codes))
         before, near = codes[start:end].copy(), pull[start:end].copy()
         for i in range(start, end):
-            step = _clip(codes[i] + np.rint(near[i - start] / moments[i, i])) - codes[i]
+            step = _clip(codes[i] + np.rint(near[i - start] / moments[i, i]), largest) - codes[i]
             moved = np.flatnonzero(step)
             if moved.size:
                 codes[i] += step
@@ -120,8 +129,8 @@ def _turn(codes: Columns, pull: Columns, moments: Columns) -> None:
         pull -= moments[:, start:end] @ (codes[start:end] - before)
 
 
-def _clip(values: Columns) -> Columns:
-    return np.clip(np.rint(values), -CODE_MAX, CODE_MAX)
+def _clip(values: Columns, largest: int) -> Columns:
+    return np.clip(np.rint(values), -largest, largest)
 
 
 def _cost(errors: Columns, pull: Columns) -> NDArray[np.float64]:

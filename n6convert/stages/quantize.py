@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from n6convert.quantization.config import QuantizationConfig
+    from n6convert.quantization.mixed_weights import Goals
     from n6convert.run import Run
 
-__all__ = ["PLAIN", "Quantize", "predictors"]
+__all__ = ["PLAIN", "Quantize", "goals_of", "predictors"]
 
 #: no accuracy method: nothing that only pays for answers that mean something
 PLAIN: dict[str, Any] = {
@@ -52,7 +53,8 @@ class Quantize(Stage):
         result = quantize(
             model, run.sampling.calibration, _config(run),
             held_back=run.sampling.held_back, **predictors(run.recipe.target),
-            accepted=_Accepted(run.recipe.target, accepting), seed=run.recipe.seed, progress=run.progress,
+            accepted=_Accepted(run.recipe.target, accepting), goals=goals_of(run, accepting), seed=run.recipe.seed,
+            progress=run.progress,
         )
         found = dict(result.facts)
         samples = run.sampling.facts()
@@ -61,6 +63,14 @@ class Quantize(Stage):
         found["skipped"] = sorted(_skipped(run))
         warnings = [*samples.pop("warnings"), *found.pop("warnings", [])]
         return StageResult({"quantization": found, "samples": samples, "warnings": warnings}, result.model)
+
+
+def goals_of(run: Run, limits: Accepting) -> Goals:
+    """What four-bit weights must reach, by the recipe's acceptance."""
+    from n6convert.quantization.mixed_weights import Goals
+
+    section = run.recipe.acceptance
+    return Goals(section.max_milliseconds, section.max_flash, limits if limits.limited else None)
 
 
 def predictors(target: str) -> dict[str, Any]:
@@ -92,6 +102,8 @@ def _acceptance(run: Run) -> dict[str, Any]:
     """What decides when enough methods were tried."""
     limits, evaluation = run.recipe.acceptance, run.recipe.evaluation
     found: dict[str, Any] = {"min_sqnr_db": limits.min_sqnr_db, "max_drop": limits.max_drop}
+    if run.recipe.quantization.weights == "mixed":
+        found |= {"max_milliseconds": limits.max_milliseconds, "max_flash": limits.max_flash}
     if limits.max_drop is not None and evaluation.source is not None:
         from n6convert.samples import fingerprint_samples
 

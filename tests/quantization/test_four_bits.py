@@ -1,0 +1,169 @@
+"""Weights of four bits: codes, files, and which layers get them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from n6convert.cli import run
+from n6convert.errors import RecipeError
+from n6convert.lint import lint
+from n6convert.npu import estimate
+from n6convert.numerics import Session
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.four_bits import best_scales
+from n6convert.quantization.mixed_weights import Goals
+from n6convert.quantization.second_order import round_rows
+from n6convert.rewrites.weigh import predicted_milliseconds
+
+from .nets import feeds, parse
+
+PLAIN = {"equalization": False, "bias_correction": "off", "merge_convolutions": False}
+
+
+@pytest.fixture(scope="module")
+def network() -> ir.Model:
+    """A stem too small to narrow, a dense, a depthwise, a 1x1 and a transposed convolution, and a Gemm."""
+    rng = np.random.default_rng(3)
+    shapes = {
+        "stem": (32, 3, 3, 3), "dense": (32, 32, 3, 3), "deep": (32, 1, 3, 3), "wide": (64, 32, 1, 1),
+        "up": (64, 16, 2, 2), "head": (10, 64),
+    }  # fmt: skip
+    weights = {n: rng.normal(0, (2 / np.prod(s[1:])) ** 0.5, s).astype(np.float32) for n, s in shapes.items()}
+    biases = {f"b_{n}": rng.normal(0, 0.1, s[1] if n == "up" else s[0]).astype(np.float32) for n, s in shapes.items()}
+    body = """
+    net (float[1,3,16,16] x) => (float[1,10] y, float[1,16,32,32] map) {
+      a = Conv<pads=[1,1,1,1]>(x, stem, b_stem)
+      ar = Relu(a)
+      b = Conv<pads=[1,1,1,1]>(ar, dense, b_dense)
+      br = Relu(b)
+      c = Conv<pads=[1,1,1,1], group=32>(br, deep, b_deep)
+      cr = Relu(c)
+      d = Conv(cr, wide, b_wide)
+      dr = Relu(d)
+      map = ConvTranspose<strides=[2,2]>(dr, up, b_up)
+      p = GlobalAveragePool(dr)
+      f = Flatten(p)
+      y = Gemm<transB=1>(f, head, b_head)
+    }"""
+    return parse(body, **weights, **biases)
+
+
+def narrow(network: ir.Model, weights: str, goals: Goals | None = None, **more: object):
+    config = QuantizationConfig(weights=weights, **PLAIN, **more)
+    samples = feeds((1, 3, 16, 16), 8)
+    return quantize(network, samples, config, goals=goals, milliseconds=predicted_milliseconds("stm32n6570-dk@4.0"))
+
+
+def kinds(model: ir.Model) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for initializer in ir.to_proto(model).graph.initializer:
+        name = onnx.TensorProto.DataType.Name(initializer.data_type)
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def test_scales_clip_where_that_loses_less() -> None:
+    row = np.concatenate([np.linspace(-1, 1, 200), [4.0]]).astype(np.float32)[None]
+    (scale,) = best_scales(row)
+    assert scale < 4 / 7
+
+    def error(step: float) -> float:
+        return float(np.sum((row - np.clip(np.rint(row / step), -7, 7) * step) ** 2))
+
+    assert error(float(scale)) < error(4 / 7)
+    assert best_scales(np.zeros((1, 3), np.float32)) == 1.0
+
+
+def test_second_order_rounding_keeps_inside_four_bits_and_beats_nearest() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(0, 1, (8, 24)).astype(np.float32)
+    inputs = rng.normal(0, 1, (200, 24)) @ rng.normal(0, 1, (24, 24))
+    moments, scales = inputs.T @ inputs, best_scales(rows)
+    codes = round_rows(rows, scales, moments.copy(), largest=7)
+    nearest = np.clip(np.rint(rows / scales[:, None]), -7, 7)
+
+    def noise(chosen: np.ndarray) -> float:
+        gaps = rows - chosen * scales[:, None]
+        return float(np.einsum("ij,jk,ik->", gaps, moments, gaps))
+
+    assert np.abs(codes).max() <= 7
+    assert noise(codes) < 0.8 * noise(nearest)
+
+
+def test_all_weights_in_four_bits_as_st_writes_them(network: ir.Model) -> None:
+    result = narrow(network, "int4")
+    facts = result.facts["four_bits"]
+    assert len(facts["layers"]) == facts["of"] > 0
+    proto = ir.to_proto(result.model)
+    onnx.checker.check_model(proto)
+    assert (proto.ir_version, proto.opset_import[0].version) == (10, 21)
+    assert kinds(result.model)["INT4"] == 2 * len(facts["layers"])  # codes and zero points
+    for node in result.model.graph:
+        source = node.inputs[0].const_value if node.op_type == "DequantizeLinear" else None
+        if source is not None and source.dtype == ir.DataType.INT4:
+            assert np.abs(source.numpy().astype(int)).max() <= 7
+            assert node.inputs[1].const_value.size == source.shape[node.attributes.get_int("axis")]
+    assert [f for f in lint(result.model, "stm32n6570-dk@4.0") if f.severity == "error"] == []
+    assert [f for f in lint(result.model, "stm32n6570-dk@2.2") if f.severity == "error"] != []
+
+
+def test_the_file_computes_what_was_judged(network: ir.Model) -> None:
+    """The judge sees the codes in int8; the file with INT4 initializers gives the same outputs."""
+    result = narrow(network, "int4")
+    wide = result.model.clone()
+    for value in wide.graph.initializers.values():
+        if value.dtype == ir.DataType.INT4:
+            value.const_value = ir.tensor(value.const_value.numpy().astype(np.int8), name=value.name)
+            value.dtype = ir.DataType.INT8
+    sample = next(iter(feeds((1, 3, 16, 16), 1)()))
+    first, second = Session(result.model).run(sample), Session(wide).run(sample)
+    step = max(t["scale"] for t in result.facts["tensors"])
+    for name, values in first.items():
+        assert np.abs(values - second[name]).max() <= step * 1.001
+
+
+def test_flash_halves_and_the_placement_stays(network: ir.Model) -> None:
+    eight, four = narrow(network, "int8"), narrow(network, "int4")
+    before, after = estimate(eight.model), estimate(four.model)
+    saved = before.costs.memory.weights - after.costs.memory.weights
+    assert saved == pytest.approx(four.facts["four_bits"]["bytes_saved"], abs=64)
+    assert [e.kind for e in before.schedule.epochs] == [e.kind for e in after.schedule.epochs]
+    assert after.costs.latency.milliseconds <= before.costs.latency.milliseconds
+
+
+def test_mixed_takes_as_many_layers_as_the_loss_allows(network: ir.Model) -> None:
+    counts = []
+    for loss in (0.0, 6.0, 60.0):
+        facts = narrow(network, "mixed", weights_loss_db=loss).facts["four_bits"]
+        base = facts["curve"][0]["closeness_db"]
+        chosen = next(p for p in facts["curve"] if p["layers"] == len(facts["layers"]))
+        assert chosen["closeness_db"] >= base - loss - 1e-3
+        counts.append(len(facts["layers"]))
+    assert counts == sorted(counts) and counts[-1] == facts["of"]
+
+
+def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
+    curve = narrow(network, "mixed", weights_loss_db=60.0).facts["four_bits"]["curve"]
+    middle = curve[len(curve) // 2]["weight_bytes"]
+    facts = narrow(network, "mixed", Goals(flash_bytes=middle)).facts["four_bits"]
+    assert facts["weight_bytes"] <= middle
+    assert 0 < len(facts["layers"]) < facts["of"]
+    strict = narrow(network, "mixed", Goals(keeps=lambda model, sqnr: False), weights_loss_db=60.0).facts["four_bits"]
+    assert strict["layers"] == []
+
+
+def test_older_cores_have_none(tmp_path, capsys) -> None:
+    from n6convert.api import make_draft
+    from n6convert.preflight import refuse_hopeless
+    from n6convert.recipes_io import finish
+
+    draft = make_draft("onnx")
+    draft.set(("quantization", "weights"), "int4", "--set quantization.weights=int4")
+    draft.set(("target",), "stm32n6570-dk@2.2", "--target")
+    with pytest.raises(RecipeError, match="no four-bit weights"):
+        refuse_hopeless(finish(draft), draft)
+    assert run(["recipe", "onnx", "--set", "quantization.weights=five"]) == 2
+    assert "int4" in capsys.readouterr().err
