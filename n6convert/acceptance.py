@@ -74,5 +74,6 @@ _LIMITS: dict[str, tuple[Finder, Callable[[float, float], bool]]] = {
     "min_sqnr_db": (_sqnr, _at_least),
     "min_offload": (_after("offload"), _at_least),
     "max_milliseconds": (lambda r: r.latency.get("milliseconds") if r.latency else None, _at_most),
+    "max_flash": (lambda r: r.memory.get("weights") if r.memory else None, _at_most),
     "must_fit_internal": (_internal, _at_least),
 }

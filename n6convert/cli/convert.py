@@ -29,9 +29,15 @@ from n6convert.cli.options import (
 __all__ = ["register"]
 
 _Output = Annotated[Path | None, output("build/NAME")]
+_MaxDrop = Annotated[float | None, typer.Option("--max-drop", help="Accept at most this loss in points of the metric.")]
+_MaxMilliseconds = Annotated[
+    float | None, typer.Option("--max-milliseconds", help="Accept at most this predicted time.")
+]
+_MaxFlash = Annotated[str | None, typer.Option("--max-flash", help="Accept at most these weights: 2MiB, 900KiB.")]
 _EXAMPLES = examples(
     "n6convert yolov8n --weights seeded",
     "n6convert yolov8n --weights yolov8n.pt --imgsz 256 --calibration images/ --evaluate instances.json",
+    "n6convert yolov8n --weights yolov8n.pt --imgsz 256 --set quantization.weights=mixed --max-milliseconds 12",
     "n6convert network.onnx --calibration images/ --set options.range=0..1",
 )
 
@@ -50,6 +56,9 @@ def _convert(
     imgsz: ImageSize = None,
     output: _Output = None,
     target: TargetName = None,
+    max_drop: _MaxDrop = None,
+    max_milliseconds: _MaxMilliseconds = None,
+    max_flash: _MaxFlash = None,
     settings: Settings = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -60,11 +69,12 @@ def _convert(
     """Convert a model to INT8 for the NPU (the default command)."""
     from n6convert.api import convert_draft
     from n6convert.cli.console import print_result, progress_on_stderr
-    from n6convert.cli.drafts import draft_of
+    from n6convert.cli.drafts import draft_of, parse_size
 
     draft = draft_of(
         model, settings, weights=weights, calibration=calibration, samples=samples, evaluate=evaluate, imgsz=imgsz,
-        output=output, target=target,
+        output=output, target=target, max_drop=max_drop, max_milliseconds=max_milliseconds,
+        max_flash=None if max_flash is None else parse_size(max_flash),
     )  # fmt: skip
     with progress_on_stderr(quiet) as progress:
         result = convert_draft(draft, cache=not no_cache, progress=progress, force=force)

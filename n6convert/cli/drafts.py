@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from n6convert.recipes_io import Draft
 
-__all__ = ["draft_of"]
+__all__ = ["draft_of", "parse_size"]
 
+_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 #: option -> recipe key
 _KEYS = {
     "weights": ("weights",),
@@ -20,6 +22,9 @@ _KEYS = {
     "imgsz": ("options", "imgsz"),
     "output": ("output",),
     "target": ("target",),
+    "max_drop": ("acceptance", "max_drop"),
+    "max_milliseconds": ("acceptance", "max_milliseconds"),
+    "max_flash": ("acceptance", "max_flash"),
 }
 
 
@@ -29,7 +34,7 @@ def draft_of(model: str, settings: Sequence[str] | None = None, **options: Any) 
     Args:
         model: a model's name, a recipe's name or path, or a model file.
         settings: words of ``--set``: ``key=value``; they win over options.
-        options: values by option name, without dashes; None was not given.
+        options: values by option name, dashes as underscores; None was not given.
 
     Raises:
         UsageError, RecipeError: no such model, key or value.
@@ -40,7 +45,22 @@ def draft_of(model: str, settings: Sequence[str] | None = None, **options: Any) 
     draft = make_draft(model)
     for option, value in options.items():
         if value is not None:
-            draft.set(_KEYS[option], str(value) if isinstance(value, Path) else value, f"--{option}")
+            draft.set(_KEYS[option], str(value) if isinstance(value, Path) else value, f"--{option.replace('_', '-')}")
     for text in settings or []:
         draft.set(*parse_setting(text), f"--set {text}")
     return draft
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``2MiB``, ``900KiB`` or a plain number.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    from n6convert.errors import UsageError
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB)?", text.strip())
+    size = int(float(found[1]) * _UNITS[found[2] or "B"]) if found else 0
+    if size <= 0:
+        raise UsageError("this is no size", found=text, limit="a number of bytes, or with KiB or MiB", remedy="2MiB")
+    return size

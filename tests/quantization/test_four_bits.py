@@ -8,7 +8,8 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.cli import run
-from n6convert.errors import RecipeError
+from n6convert.cli.drafts import parse_size
+from n6convert.errors import RecipeError, UsageError
 from n6convert.lint import lint
 from n6convert.npu import estimate
 from n6convert.numerics import Session
@@ -167,3 +168,14 @@ def test_older_cores_have_none(tmp_path, capsys) -> None:
         refuse_hopeless(finish(draft), draft)
     assert run(["recipe", "onnx", "--set", "quantization.weights=five"]) == 2
     assert "int4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "size"), [("2MiB", 2 << 20), ("900 KiB", 900 << 10), ("1.5MiB", 3 << 19), ("77", 77)])
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "2 GB", "-1", "0", "MiB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no size"):
+        parse_size(text)
