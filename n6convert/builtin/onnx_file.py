@@ -114,9 +114,9 @@ class OnnxFile(ModelPlugin):
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)
-        fit_ports(model)
+        other = fit_ports(model)
         notes = [port.note for port in integers]
-        return FloatModel(model, self._metadata(model, grids) | ({"note": "; ".join(notes)} if notes else {}))
+        return FloatModel(model, self._metadata(model, grids, other) | ({"note": "; ".join(notes)} if notes else {}))
 
     def encode(self, sample: Sample) -> Feeds:
         if isinstance(sample.data, str):
@@ -148,18 +148,23 @@ class OnnxFile(ModelPlugin):
 
         return by_folder(source, self._names(), self.info.outputs[0].shape[-1])
 
-    def _metadata(self, model: ir.Model, grids: Mapping[str, tuple[float, float]]) -> dict[str, str]:
+    def _metadata(
+        self, model: ir.Model, grids: Mapping[str, tuple[float, float]], other: set[str]
+    ) -> dict[str, str]:
         facts = {key: text for key, text in model.metadata_props.items() if key in {"names", "task", "stride"}}
-        images = self._images(model, grids)
+        images = self._images(model, grids, other)
         if len(images) == 1 and len(model.graph.inputs) == 1:
             name, form = images[0]
             return facts | {"sample_kind": "image", "image_input": name, "image": form.to_json()}
         integers = all(v.dtype in {ir.DataType.INT32, ir.DataType.INT64} for v in model.graph.inputs)
         return facts | {"sample_kind": "text" if integers and self.options.vocab else "arrays"}
 
-    def _images(self, model: ir.Model, grids: Mapping[str, tuple[float, float]]) -> list[tuple[str, ImageFormat]]:
+    def _images(
+        self, model: ir.Model, grids: Mapping[str, tuple[float, float]], other: set[str]
+    ) -> list[tuple[str, ImageFormat]]:
+        """Inputs that are images; ``other`` are none, whatever their shape."""
         found = []
-        for value in model.graph.inputs:
+        for value in (v for v in model.graph.inputs if v.name not in other):
             told = self.options.layout
             layout = (told if told != "auto" else guess_layout(value)) if _rank(value) == 4 else None
             if layout is None or value.dtype != ir.DataType.FLOAT:

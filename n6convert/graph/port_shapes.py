@@ -1,7 +1,7 @@
-"""Shapes of inputs and outputs as ST reads them: the batch in front, at most four axes.
+"""Shapes of inputs and outputs as ST reads them: the batch in front, at most four axes, none of 65,536.
 
-Recurrent cells put time, or layers, in front of the batch, [T, 1, I]; frames make a fifth axis, [1, C, D, H, W]. The
-same bytes are [1, T, I] and [1, C D, H, W].
+Recurrent cells put time, or layers, in front of the batch, [T, 1, I]; frames make a fifth axis, [1, C, D, H, W];
+waveforms are long, [1, 1, N]. The same bytes are [1, T, I], [1, C D, H, W] and [1, 1, N / s, s].
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from n6convert.states import CELLS, MOVES
 __all__ = ["fit_ports", "leads_with_time", "same_bytes"]
 
 _MOST_AXES = 4
+_AXIS_LIMIT = 1 << 16
 
 
 def leads_with_time(value: ir.Value) -> bool:
@@ -27,9 +28,14 @@ def leads_with_time(value: ir.Value) -> bool:
     return _reaches_cell(value) if value.is_graph_input() else _comes_from_cell(value)
 
 
-def fit_ports(model: ir.Model) -> None:
-    """Give inputs and outputs a batch in front and at most four axes, in place: a Reshape of the same bytes."""
+def fit_ports(model: ir.Model) -> set[str]:
+    """Give inputs and outputs a batch in front, at most four axes and no long ones, in place, by a Reshape.
+
+    Returns:
+        Names of inputs of which axes were merged or cut: their axes are no longer those of an image.
+    """
     graph = model.graph
+    other: set[str] = set()
     for value in graph.inputs:
         full, to = _sizes(value), _fitting(value)
         if to is not None:
@@ -38,11 +44,14 @@ def fit_ports(model: ir.Model) -> None:
             inner.producer().replace_input_with(0, value)  # type: ignore[union-attr]
             graph.insert_before(graph[0], inner.producer())  # type: ignore[arg-type]
             value.shape = ir.Shape(to)
+            if [n for n in full if n != 1] != [n for n in to if n != 1]:
+                other.add(str(value.name))
     for index, value in enumerate(graph.outputs):
         if (to := _fitting(value)) is not None:
             name, value.name = value.name, f"{value.name}_as_made"
             graph.outputs[index] = result = _reshaped(graph, value, to, str(name))
             graph.append(result.producer())  # type: ignore[arg-type]
+    return other
 
 
 def same_bytes(shape: Sequence[int], other: Sequence[int]) -> bool:
@@ -65,7 +74,31 @@ def _fitting(value: ir.Value) -> list[int] | None:
         full = [1, *full[:batch], *full[batch + 1 :]]
     if len(full) > _MOST_AXES and full[0] == 1:
         full = [1, math.prod(full[1 : 2 - _MOST_AXES]), *full[2 - _MOST_AXES :]]
+    long = [i for i, size in enumerate(full) if size >= _AXIS_LIMIT]
+    if len(long) == 1 and full[0] == 1:
+        full = _folded(full, long[0], _stride(value))
     return None if full == _sizes(value) or not value.shape or not value.shape.is_static() else full
+
+
+def _folded(full: list[int], axis: int, stride: int) -> list[int]:
+    """The long axis as rows of as many elements as the stride with which it is read, else of about its root."""
+    size = full[axis]
+    even = [stride] if size % stride == 0 and stride > 1 and size // stride < _AXIS_LIMIT else []
+    column = next((d for d in (*even, *range(math.isqrt(size), 1, -1)) if size % d == 0), 1)
+    spare = next((i for i in range(axis - 1, 0, -1) if full[i] == 1), None) if len(full) == _MOST_AXES else None
+    before = [n for i, n in enumerate(full[:axis]) if i != spare]
+    to = [*before, size // column, column, *full[axis + 1 :]]
+    return to if len(to) <= _MOST_AXES and max(to) < _AXIS_LIMIT else full
+
+
+def _stride(value: ir.Value, depth: int = 6) -> int:
+    """The largest stride of the first Conv that reads a graph input; 1 where there is none nearby."""
+    for node in value.consumers() if depth else ():
+        if node.op_type == "Conv":
+            return max(node.attributes.get_ints("strides", [1]))
+        if (found := _stride(node.outputs[0], depth - 1)) > 1:
+            return found
+    return 1
 
 
 def _sizes(value: ir.Value) -> list[int]:

@@ -37,6 +37,7 @@ from n6convert.rewrites.gelu import GeluNormalForm
 from n6convert.rewrites.layernorm import LayerNormDecompose
 from n6convert.rewrites.linear_attention import NormalizedAttention
 from n6convert.rewrites.linear_to_conv import LinearToConv
+from n6convert.rewrites.long_conv_by_rows import LongConvByRows
 from n6convert.rewrites.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.max_min import MaxMin
 from n6convert.rewrites.merge_constants import MergeConstants
@@ -86,6 +87,7 @@ def all_rules() -> list[Rewrite[Any]]:
         UnrollRecurrent(),
         EinsumToMatMul(),
         DepthToChannels(),
+        LongConvByRows(),
         ExpandToResize(),
         FourAxes(),
         CentreKeys(),
