@@ -21,7 +21,7 @@ import onnxruntime as ort
 from nets.operators import CODES, OPERATORS, network
 from numpy.typing import NDArray
 
-from n6convert.int8_reference import TIE, steps_off
+from n6convert.int8.reference import TIE, steps_off
 from n6convert.numerics import Session
 from n6convert.threads import default_threads
 

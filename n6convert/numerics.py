@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,9 @@ _STEP = 1 / 256
 #: what differences of any other output are measured by at the least
 _LEAST = 1e-12
 _PROVIDERS = ["CPUExecutionProvider"]
+#: environment variable; with `plain` operators run one by one, which add in another order than those onnxruntime picks
+#: for a CPU: a way to see what hangs on that order
+_KERNELS = "N6CONVERT_KERNELS"
 #: dB that no ratio of energies exceeds on either side, so that every figure is finite
 LIMIT_DB = 300.0
 
@@ -57,13 +61,16 @@ LIMIT_DB = 300.0
 class Session:
     """An onnxruntime CPU session over a model, by output name.
 
-    INT8 graphs are computed in integers, the same on every CPU (see :mod:`n6convert.integer_kernels`).
+    INT8 graphs are computed in integers, the same on every CPU (see :mod:`n6convert.int8.kernels`).
 
     Args:
         model: a model in memory or the path of an ONNX file.
         outputs: tensors to return; default the graph's outputs.
         threads: threads inside operators; default :func:`n6convert.threads.default_threads`.
         optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
+
+    Attributes:
+        quantized: whether the graph has tensors that stand for codes.
 
     Raises:
         GraphError: onnxruntime does not accept the model.
@@ -82,10 +89,10 @@ class Session:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or default_threads()
-        if not optimize:
+        if not optimize or os.environ.get(_KERNELS) == "plain":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session, self._lent = _open(model, options)
+            self._session, self._lent, self.quantized = _open(model, options)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise GraphError("onnxruntime cannot load the model", found=_first_line(error)) from error
         self.inputs = [i.name for i in self._session.get_inputs()]
@@ -202,25 +209,25 @@ def _energies(reference: Array, other: Array) -> tuple[float, float]:
 
 def _open(
     model: ir.Model | str | Path, options: onnxruntime.SessionOptions
-) -> tuple[onnxruntime.InferenceSession, list[onnxruntime.OrtValue]]:
-    """A session, and the weights that it only borrows."""
+) -> tuple[onnxruntime.InferenceSession, list[onnxruntime.OrtValue], bool]:
+    """A session, the weights that it only borrows, and whether the graph holds quantized tensors."""
     import onnx_ir as ir
     import onnxruntime as ort
 
-    from n6convert.integer_kernels import QDQ_OPTIMIZERS, is_quantized, with_integer_kernels
+    from n6convert.int8.kernels import QDQ_OPTIMIZERS, is_quantized, with_integer_kernels
 
     # or signed weights that are left saturate at 16 bits on x86 without VNNI
     options.add_session_config_entry("session.x64quantprecision", "1")
     held = model if isinstance(model, ir.Model) else ir.load(model)
     quantized = is_quantized(held)
     if not quantized and not isinstance(model, ir.Model):
-        return ort.InferenceSession(str(model), options, _PROVIDERS), []
+        return ort.InferenceSession(str(model), options, _PROVIDERS), [], False
     graph, lent = _lent(with_integer_kernels(held) if quantized else held, options)
     without = list(QDQ_OPTIMIZERS) if quantized else []
     session = ort.InferenceSession(
         ir.to_proto(graph).SerializeToString(), options, _PROVIDERS, disabled_optimizers=without
     )
-    return session, list(lent.values())
+    return session, list(lent.values()), quantized
 
 
 def _lent(model: ir.Model, options: onnxruntime.SessionOptions) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.int8_reference import TIE, steps_off
+from n6convert.int8.reference import TIE, operator_result, steps_off
 from n6convert.numerics import Session, run_model
 from n6convert.quantization import QuantizationConfig, quantize
 
@@ -17,7 +17,7 @@ from .quantization.nets import cnn, feeds, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from nets.operators import CODES, OPERATORS, network  # noqa: E402
+from nets.operators import CODES, INPUTS, OPERATORS, network  # noqa: E402
 
 sys.path.remove(str(ROOT / "benchmarks"))
 
@@ -120,3 +120,16 @@ def test_sessions_are_opened_in_one_place() -> None:
     sources = [p for folder in ("n6convert", "plugins") for p in (ROOT / folder).rglob("*.py")]
     opening = [p.name for p in sources if "InferenceSession(" in p.read_text(encoding="utf-8")]
     assert opening == ["numerics.py"]
+
+
+@pytest.mark.parametrize("name", ["Conv 3x3", "Conv 3x3, 4 groups", "Gemm", "Gemm, transposed", "MatMul"])
+def test_sums_are_exact_where_the_result_stays_float(name: str) -> None:
+    """Layers that are looked at before they are rounded."""
+    model, sample = network(name, "random", "random")
+    product = _without_pairs_on_output(model)
+    node = next(n for n in product.graph if n.outputs[0].name == "y")
+    codes = {f"{k}_q": np.rint(v / np.float32(s)) + z for (k, s, z), v in zip(INPUTS, sample.values(), strict=False)}
+    exact = operator_result(node, codes)
+    found = run_model(product, sample)["y"]
+    assert np.abs(found - exact).max() <= 2**-22 * np.abs(exact).max()
+    assert np.array_equal(found, Session(product, threads=2, optimize=False).run(sample)["y"])

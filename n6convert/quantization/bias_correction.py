@@ -34,6 +34,8 @@ _INT32 = (1 << 31) - 1
 _SHARE = 0.02
 #: the functions' slopes are measured over this share of a channel's spread
 _PROBE = 0.01
+#: of a step of a layer's output: what a shift is rounded to, or its last bits would follow the order of float sums
+_UNIT = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,11 @@ def _shrunk(gaps: Floats) -> Floats:
 
 
 def shift_bias(layer: Layer, shift: NDArray[np.float64]) -> None:
-    """Add a float vector to the layer's int32 bias."""
+    """Add a float vector to the layer's int32 bias, in sixteenths of a step of its output."""
     bias, scale = layer.initializer(2), layer.initializer(2, 1)
     assert bias.const_value is not None and scale.const_value is not None
-    steps = np.rint(shift / scale.const_value.numpy().astype(np.float64))
+    unit = layer.output_scale * _UNIT
+    steps = np.rint(np.rint(shift / unit) * unit / scale.const_value.numpy().astype(np.float64))
     codes = np.clip(bias.const_value.numpy().astype(np.float64) + steps, -_INT32, _INT32).astype(np.int32)
     bias.const_value = ir.tensor(codes, name=bias.name)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from n6convert.errors import QuantizationError
 from n6convert.numerics import Session
 from n6convert.quantization.histogram import Histogram
+from n6convert.quantization.stable import rounded
 from n6convert.quantization.subgraph import with_outputs
 from n6convert.threads import default_threads
 
@@ -38,7 +39,8 @@ class Statistics:
     """What is known of one tensor's values.
 
     Attributes:
-        low, high: smallest and largest value, exact.
+        low, high: smallest and largest value; of tensors that the model computes rounded (see
+            :mod:`~n6convert.quantization.stable`).
         moving_low, moving_high: exponential moving average of each sample's smallest and largest value.
         histogram: of all values, or of an even share of them; None when it was not asked for.
         samples: how many samples were seen.
@@ -69,6 +71,11 @@ class Statistics:
         if self.histogram is not None:
             self.histogram.add(_some(values.reshape(-1), self.samples), max(-low, high, 0.0))
         return True
+
+    def settle(self) -> None:
+        """Round what float noise moves."""
+        for name in ("low", "high", "moving_low", "moving_high", "quietest"):
+            setattr(self, name, float(rounded(getattr(self, name))))
 
 
 def _some(values: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
@@ -124,6 +131,8 @@ def calibrate(
         raise QuantizationError(
             "there are no calibration samples", limit="at least 1", found=0, remedy="check the calibration source"
         )
+    for name in inner:
+        state[name].settle()
     return state
 
 

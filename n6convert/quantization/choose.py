@@ -19,6 +19,7 @@ from n6convert.quantization.calibrate import Progress
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.roles import activations
+from n6convert.quantization.stable import first_least
 from n6convert.quantization.subgraph import Region, consumer_region, cut, with_outputs
 
 __all__ = ["choose_ranges"]
@@ -37,7 +38,7 @@ def choose_ranges(
     """The name of the best candidate for each tensor.
 
     Args:
-        candidates: by tensor name: range by candidate name; the first one wins ties.
+        candidates: by tensor name: range by candidate name; the first one wins where several are equally good.
     """
     order = {node: i for i, node in enumerate(model.graph)}
     by_name = {v.name: v for v in activations(model.graph)}
@@ -57,7 +58,7 @@ def choose_ranges(
         if progress is not None:
             progress("choosing ranges", index + 1, len(samples))
     return {
-        name: list(options)[int(np.argmin(errors[name])) if name in errors else 0]
+        name: list(options)[first_least(errors[name]) if name in errors else 0]
         for name, options in candidates.items()
     }
 

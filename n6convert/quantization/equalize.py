@@ -26,6 +26,7 @@ from n6convert.quantization.normalize import constant, new_constant, set_constan
 from n6convert.quantization.plan import quantize_weight
 from n6convert.quantization.ranges import Range
 from n6convert.quantization.shared_grids import shared_grids, shared_groups
+from n6convert.quantization.stable import SHARE, rounded_factors
 from n6convert.quantization.subgraph import with_outputs
 
 __all__ = ["difference", "equalize"]
@@ -192,13 +193,13 @@ def _choose(group: Group, strength: float | None) -> tuple[float, Vector]:
     for trial in _STRENGTHS:
         found = _powered(ratio, trial)
         level = noise.at(found)
-        if level < least:
+        if level < least * (1 - SHARE):
             best, least, factors = trial, level, found
     return best, factors
 
 
 def _powered(ratio: Vector, strength: float) -> Vector:
-    return np.clip(ratio**strength, 1 / _LARGEST, _LARGEST)
+    return np.clip(rounded_factors(ratio**strength), 1 / _LARGEST, _LARGEST)
 
 
 class _Noise:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n6convert.quantization.stable import rounded
+
 __all__ = ["Histogram"]
 
 #: least span: that of the smallest values would overflow when it divides
@@ -52,9 +54,10 @@ class Histogram:
         places = values.reshape(-1) * np.float32(self.half / self.span)  # exact: a power of two
         np.floor(places, out=places)
         places += np.float32(self.half)
+        np.maximum(places, 0, out=places)
         counts = np.bincount(places.astype(np.intp), minlength=2 * self.half)
         self.counts += counts[: 2 * self.half]
-        self.counts[-1] += counts[2 * self.half :].sum()  # values of exactly `span`
+        self.counts[-1] += counts[2 * self.half :].sum()  # values of `span`, or hardly beyond
 
     def summary(self, bins: int = 48) -> dict[str, Any]:
         """The occupied part in few bins, for a picture: ``low``, ``high`` and ``counts``, JSON-ready."""
@@ -67,6 +70,7 @@ class Histogram:
         return {"low": float(edges[first]), "high": float(edges[last]), "counts": [int(p.sum()) for p in parts]}
 
     def _cover(self, largest: float) -> None:
+        largest = float(rounded(largest))  # or noise around a power of two would double the span
         if largest == 0:
             return
         if self.span == 0:

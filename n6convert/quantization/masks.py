@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from n6convert.numerics import Session
 from n6convert.quantization.normalize import constant, set_constant
 from n6convert.quantization.roles import is_constant
+from n6convert.quantization.stable import rounded
 from n6convert.quantization.subgraph import with_outputs
 
 __all__ = ["clamp_masks"]
@@ -79,4 +80,4 @@ def _spreads(
         for name, values in session.run({n: sample[n] for n in session.inputs}).items():
             low[name] = min(low[name], float(values.min()))
             high[name] = max(high[name], float(values.max()))
-    return {name: 2 * (high[name] - low[name]) for name in names}
+    return {name: 2 * float(rounded(high[name] - low[name])) for name in names}

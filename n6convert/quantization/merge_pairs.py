@@ -106,7 +106,7 @@ def _merge(graph: ir.Graph, first: ir.Node) -> ir.Node:
     points = constant(second.inputs[1]).reshape(constant(second.inputs[1]).shape[:2])
     kernels = np.split(constant(first.inputs[1]), groups)
     parts = [_product(p, k) for p, k in zip(np.split(points, groups, axis=1), kernels, strict=True)]
-    bias = _bias(second) + points @ _bias(first)
+    bias = _bias(second) + points.astype(np.float64) @ _bias(first)
     constants = [
         new_constant(graph, f"{second.name}_merged_weight", np.concatenate(parts, axis=1)),
         new_constant(graph, f"{second.name}_merged_bias", bias.astype(np.float32)),

@@ -29,6 +29,7 @@ from n6convert.quantization.qdq import write_qdq
 from n6convert.quantization.refine import refine
 from n6convert.quantization.scores import without_hidden
 from n6convert.quantization.split_products import split_products
+from n6convert.quantization.stable import best_of, exceeds
 from n6convert.quantization.wide_norm import widen_norms
 from n6convert.quantization.zero_points import PRICE, CheapZeroPoints, cheapen
 
@@ -218,7 +219,7 @@ def _split_products(shop: Workshop, best: Candidate) -> Candidate | None:
         return None
     trial = shop.quantized(prepared)
     trials = [t for t in (trial, _even(shop, trial)) if t is not None]
-    return replace(max(trials, key=lambda t: t.verdict.closeness_db), notes={"products": products})
+    return replace(best_of(trials, _closeness), notes={"products": products})
 
 
 def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
@@ -229,7 +230,7 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     kind = shop.config.bias_correction
     starts = [s for s in (best, _minmax(shop, best)) if s is not None and _enforced(s) <= _enforced(best)]
     trials = [shop.refined(s, rounding=False, bias=kind) for s in starts]
-    trial = max(trials, key=lambda t: t.verdict.closeness_db)
+    trial = best_of(trials, _closeness)
     ranges = {"ranges": "minmax"} if trial is not trials[0] else {}
     return replace(trial, notes={"kind": kind, **ranges, **trial.notes})
 
@@ -237,10 +238,10 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
 def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
     """Weights rounded so that their errors cancel on the samples, with bias correction where that helps both."""
     trial = shop.refined(best, rounding=True, bias=best.bias)
-    if best.bias == "off" or trial.verdict.closeness_db > best.verdict.closeness_db:
+    if best.bias == "off" or exceeds(_closeness(trial), _closeness(best)):
         return trial
     alone = shop.refined(best, rounding=True, bias="off")
-    return max(trial, alone, key=lambda t: t.verdict.closeness_db)
+    return best_of((trial, alone), _closeness)
 
 
 def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
@@ -259,12 +260,16 @@ def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
         return None
     trial = shop.quantized(prepared)
     even = _equalization(shop, trial) if _evens(shop.config) else None
-    if even is not None and even.verdict.closeness_db > trial.verdict.closeness_db:
+    if even is not None and exceeds(_closeness(even), _closeness(trial)):
         trial = even
     trial = shop.refined(trial, rounding=_rounds(shop.config), bias=best.bias)
     before, after = (shop.milliseconds(c.model) for c in (best, trial))
     times = {"ms_before": round(before, 4), "ms": round(after, 4)}
     return replace(trial, owed_db=PRICE["balanced"] * max(after / before - 1, 0.0), notes={"pairs": pairs, **times})
+
+
+def _closeness(candidate: Candidate) -> float:
+    return candidate.verdict.closeness_db
 
 
 def _evens(config: QuantizationConfig) -> bool:

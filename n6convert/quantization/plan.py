@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.quantization.grid import CODE_MAX, Grid
+from n6convert.quantization.stable import SHARE
 
 __all__ = ["Plan", "QuantizedWeight", "along", "fit_weight", "quantize_weight"]
 
@@ -96,8 +97,9 @@ def fit_weight(
     for code in _LARGEST_CODES[1:]:
         scales = plain.scales * np.float32(CODE_MAX / code)
         found = _errors(some, scales)
-        best, error = np.where(found < error, scales, best), np.minimum(found, error)
-    better = _errors(rows, best) < _errors(rows, plain.scales)
+        better = found < error * (1 - SHARE)
+        best, error = np.where(better, scales, best), np.where(better, found, error)
+    better = _errors(rows, best) < _errors(rows, plain.scales) * (1 - SHARE)
     return _rounded(weight, axis, np.where(better, best, plain.scales))
 
 

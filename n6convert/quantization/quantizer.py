@@ -26,6 +26,7 @@ from n6convert.quantization.ranges import Range
 from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
 from n6convert.quantization.sensitivity import measured, tensor_errors, worst
 from n6convert.quantization.shared_weights import store_once, together
+from n6convert.quantization.stable import exceeds
 from n6convert.quantization.zero_points import CheapZeroPoints
 
 __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
@@ -180,7 +181,7 @@ class _Job:
         if trial is None:
             return best
         self._note_floor(method.name, trial)
-        kept = self._rank(trial, method.slack_db - trial.owed_db) > self._rank(best)
+        kept = self._is_better(trial, best, method.slack_db - trial.owed_db)
         self._record(method.name, trial, kept)
         return replace(trial, owed_db=0.0) if kept else best
 
@@ -188,9 +189,11 @@ class _Job:
         if method == _UNCLIPPED:
             self.least = candidate.verdict.sqnr_db - _TOLERANCE
 
-    def _rank(self, candidate: Candidate, slack_db: float = 0.0) -> tuple[bool, float]:
+    def _is_better(self, trial: Candidate, best: Candidate, slack_db: float) -> bool:
         """Closer to float is better, but nothing that min-max ranges beat in plain SQNR."""
-        return candidate.verdict.sqnr_db >= self.least, candidate.verdict.closeness_db + slack_db
+        allowed, before = (c.verdict.sqnr_db >= self.least for c in (trial, best))
+        closer = exceeds(trial.verdict.closeness_db + slack_db, best.verdict.closeness_db)
+        return closer if allowed == before else allowed
 
     def _record(self, method: str, trial: Candidate, kept: bool) -> None:
         found = {"sqnr_db": round(trial.verdict.sqnr_db, 3), "closeness_db": round(trial.verdict.closeness_db, 3)}

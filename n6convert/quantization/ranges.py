@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from n6convert.quantization.calibrate import Statistics
 from n6convert.quantization.grid import CODE_MAX, CODE_MIN
 from n6convert.quantization.histogram import Histogram
+from n6convert.quantization.stable import SHARE, first_least
 
 __all__ = [
     "METHODS",
@@ -91,8 +92,8 @@ def mse_range(histogram: Histogram, whole: Range, effect: Effect | None = None) 
         lows, highs = np.meshgrid(best[0] * factors, best[1] * factors)
         spans = np.stack([np.maximum(lows.ravel(), whole[0]), np.minimum(highs.ravel(), whole[1])], axis=1)
         errors = _errors(values, counts, spans, effect)
-        index = int(np.argmin(errors))
-        if errors[index] < least:
+        index = first_least(errors)
+        if errors[index] < least * (1 - SHARE):
             least, best = errors[index], (float(spans[index, 0]), float(spans[index, 1]))
     return best
 
@@ -135,8 +136,8 @@ def entropy_range(histogram: Histogram, whole: Range) -> Range:
     for threshold in max(-whole[0], whole[1]) * _THRESHOLDS:
         span = (max(min(whole[0], 0.0), -threshold), min(max(whole[1], 0.0), threshold))
         divergence = _divergence(values, counts, span)
-        if divergence <= least:
-            best, least = span, divergence
+        if divergence <= least * (1 + SHARE):
+            best, least = span, min(divergence, least)
     return best
 
 

@@ -100,15 +100,19 @@ def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
 
 
 def second_moments(layer: Layer, size: int, groups: int) -> Moments:
-    """``X^T X`` of the rows that each group's weights multiply, over the samples; for wide ones of each portion."""
+    """``X^T X`` of the rows that each group's weights multiply, over the samples; for wide ones of each portion.
+
+    In whole numbers, steps of the input's grid, whose sums are exact in any order.
+    """
     edges = [0, *_ends(size), size]
     spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
     totals = [np.zeros((s.stop - s.start,) * 2) for _ in range(groups) for s in spans]
     share = max(_ROWS // max(layer.samples, 1), 64)
-    for values in layer.inputs():
+    for values in layer.integers():
         for group, rows in enumerate(_patches(layer.node, values, size, groups, share)):
             for index, span in enumerate(spans, group * len(spans)):
-                totals[index] += rows[:, span].T @ rows[:, span]
+                part = rows[:, span].astype(np.float64)
+                totals[index] += part.T @ part
     return totals
 
 

@@ -5,7 +5,8 @@ inputs. With ``H = R R^T``, ``R`` upper triangular, that is ``|d R|^2``, and col
 first ``j`` weights: these are rounded one after the other, each so that its column becomes as small as it can (Babai's
 nearest plane; the same codes as Optimal Brain Quantization in GPTQ's order, without the inverse of ``H``). Then each
 weight in turn moves to the code that suits all others best, until a turn brings next to nothing. An output for which
-that is not better than nearest rounding keeps nearest rounding. Nothing here draws random numbers.
+that is not better than nearest rounding keeps nearest rounding. Nothing here draws random numbers, and all of it is
+float64: one code that falls the other way moves all later ones, and in float32 the order of sums would decide some.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.clock import Clock
 from n6convert.quantization.grid import CODE_MAX
+from n6convert.quantization.stable import SHARE
 
 __all__ = ["round_rows"]
 
 #: inputs along the first axis, outputs along the second: one weight of all outputs lies together
-Columns = NDArray[np.float32]
+Columns = NDArray[np.float64]
 _DAMPING = 0.01
 _BLOCK = 64
 #: turns of settling at most, and the share of the error that a turn must take away for another one to follow
@@ -46,17 +48,17 @@ def round_rows(
         OutOfTime: the clock ended.
     """
     clock = clock or Clock()
-    target = rows / scales[:, None]
+    target = rows.astype(np.float64) / scales[:, None]
     codes = _clip(target, largest).astype(np.int8)
     order = np.argsort(-np.diag(moments), kind="stable")
     exact = _damped(moments[np.ix_(order, order)])
-    factor, damped = _factor(exact), exact.astype(np.float32)
+    factor = _factor(exact)
     if factor is None:
         return codes
     for part in clock.watch(_chunks(*rows.shape)):
         columns = np.ascontiguousarray(target[part][:, order].T)
         chosen = np.empty_like(codes[part])
-        chosen[:, order] = _rounded(columns, factor, damped, clock, largest).T
+        chosen[:, order] = _rounded(columns, factor, exact, clock, largest).T
         codes[part] = chosen
     return codes
 
@@ -71,9 +73,10 @@ def _damped(moments: NDArray[np.float64]) -> NDArray[np.float64]:
 def _factor(moments: NDArray[np.float64]) -> Columns | None:
     """The upper triangular ``R`` with ``R R^T`` the moments; None where rounding errors leave none."""
     try:
-        return np.linalg.cholesky(moments[::-1, ::-1])[::-1, ::-1].astype(np.float32)
+        lower = np.asarray(np.linalg.cholesky(moments[::-1, ::-1]), np.float64)
     except np.linalg.LinAlgError:
         return None
+    return lower[::-1, ::-1]
 
 
 def _chunks(outputs: int, inputs: int) -> Iterator[slice]:
@@ -85,7 +88,7 @@ def _chunks(outputs: int, inputs: int) -> Iterator[slice]:
 def _rounded(target: Columns, factor: Columns, moments: Columns, clock: Clock, largest: int) -> Columns:
     nearest = _clip(target, largest)
     codes, cost = _settle(target, _sweep(target, factor, largest), moments, clock, largest)
-    return np.where(cost < _cost(target - nearest, moments @ (target - nearest)), codes, nearest)
+    return np.where(cost < (1 - SHARE) * _cost(target - nearest, moments @ (target - nearest)), codes, nearest)
 
 
 def _sweep(target: Columns, factor: Columns, largest: int) -> Columns:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from n6convert.numerics import Session
 from n6convert.quantization.normalize import static_dims
 from n6convert.quantization.roles import is_constant
+from n6convert.quantization.stable import first_least, rounded
 from n6convert.quantization.subgraph import with_outputs
 from n6convert.rewrites.build import Builder
 
@@ -69,8 +70,8 @@ def split_products(
     model = model.clone()
     cones = [c for c in (_cone(model.graph, v) for v in _factors(model.graph)) if c.sums and c.ends]
     seen = _observe(model, cones, samples, threads)
-    known = [(*_threshold(v), float(v.max()), c) for c, v in zip(cones, seen, strict=True) if v.min() >= 0]
-    best = sorted(known, key=lambda part: -part[1])
+    known = [(*_threshold(v), float(rounded(v.max())), c) for c, v in zip(cones, seen, strict=True) if v.min() >= 0]
+    best = sorted(known, key=lambda part: -float(rounded(part[1])))
     records, taken = [], set[ir.Node]()
     for share, gain, largest, cone in best:
         if gain >= _GAIN and taken.isdisjoint(cone.nodes):  # one factor of a product, not both
@@ -151,7 +152,7 @@ def _threshold(values: Array) -> tuple[float, float]:
     squares = (values / largest) ** 2
     whole = float(np.minimum(squares, _ROUNDING).mean())
     parts = [_noise_in_parts(squares, share) for share in _SHARES]
-    best = int(np.argmin(parts))
+    best = first_least(parts)
     return float(_SHARES[best]), whole / max(parts[best], 1e-30)
 
 

@@ -56,6 +56,14 @@ class Layer:
         assert found is not None
         return found
 
+    @property
+    def output_scale(self) -> float:
+        """The step of the grid behind the layer."""
+        quantize = next(n for n in self.node.outputs[0].consumers() if n.op_type == "QuantizeLinear")
+        scale = quantize.inputs[1]
+        assert scale is not None
+        return _number(scale)
+
     def weight(self) -> NDArray[np.float64]:
         """The numbers that the layer's integer weights stand for."""
         codes, scales = (self.initializer(1, part).const_value for part in (0, 1))
@@ -66,12 +74,11 @@ class Layer:
         values: NDArray[np.float64] = codes.numpy() * steps
         return values
 
-    def inputs(self) -> Iterator[NDArray[np.float32]]:
-        """The dequantized input of each sample."""
-        codes = self.initializer(0).name or ""
-        scale, zero = (_number(self.initializer(0, part)) for part in (1, 2))
+    def integers(self) -> Iterator[NDArray[np.float32]]:
+        """The input of each sample in steps of its grid."""
+        codes, zero = self.initializer(0).name or "", _number(self.initializer(0, 2))
         for state in self._clock.watch(self._states):
-            yield (state[codes].astype(np.float32) - np.float32(zero)) * np.float32(scale)
+            yield state[codes].astype(np.float32) - np.float32(zero)
 
     def outputs(self) -> Iterator[NDArray[np.float32]]:
         """The result of each sample before it is rounded, with the present weights and bias."""

@@ -29,6 +29,7 @@ from n6convert.dag import reach
 from n6convert.numerics import Session
 from n6convert.quantization.normalize import constant, static_dims
 from n6convert.quantization.roles import is_constant
+from n6convert.quantization.stable import rounded
 from n6convert.quantization.subgraph import with_outputs
 from n6convert.rewrites.build import Builder
 
@@ -46,6 +47,8 @@ _ROOT_RATIO, _SQUARE_RATIO = 1.35, 1.5
 _MARGIN = 1.2
 #: more channels than this share are no outliers but the rule
 _FEW_CHANNELS = 0.5
+#: significant bits of the factor, which is a simple number in most graphs
+_FACTOR_BITS = 12
 
 
 @dataclass
@@ -240,8 +243,8 @@ def _joined(found: Sequence[_Seen | None]) -> _Seen | None:
     known = [f for f in found if f is not None]
     if len(known) < len(found) or not known:
         return None
-    variances = np.concatenate([f.variances for f in known])
-    return _Seen(variances, np.max([f.peaks for f in known], axis=0), known[0].factor)
+    variances, peaks = np.concatenate([f.variances for f in known]), np.max([f.peaks for f in known], axis=0)
+    return _Seen(rounded(variances), rounded(peaks), float(rounded(known[0].factor, _FACTOR_BITS)))
 
 
 def _is_wide(seen: _Seen) -> bool:

@@ -31,6 +31,8 @@ CheapZeroPoints = Callable[[ir.Model], Mapping[str, float]]
 #: dB of a tensor's own SQNR that may be given for the whole network's cycles, by policy
 PRICE = {"speed": np.inf, "balanced": 20.0, "accuracy": 0.0}
 _FREE = 0.05
+#: of figures in dB; further ones are noise
+_DIGITS = 3
 
 
 def cheapen(
@@ -122,7 +124,7 @@ def _cheap(
     errors = [range_error(histogram, options, effect) for histogram, effect in known]
     if grid.needed != (0.0, 0.0):
         errors.append(_uniform_error(grid.needed, options))
-    decibel = -10 * np.log10(np.maximum(errors, 1e-12))  # [tensor, option]
+    decibel = np.round(-10 * np.log10(np.maximum(errors, 1e-12)), _DIGITS)  # [tensor, option]
     lost = decibel[:, :1] - decibel[:, 1:]
     best = int(np.argmin(lost.max(axis=0)))
     worst = int(np.argmax(lost[:, best]))

@@ -111,7 +111,8 @@ def test_second_moments_reproduce_the_layers_energy(attributes: str) -> None:
     layer = next(walk_layers(int8, samples))
     codes, scales = (layer.initializer(1, part).const_value.numpy() for part in (0, 1))
     rows = (codes * scales[:, None, None, None]).reshape(6, -1)
-    moments = second_moments(layer, rows.shape[1], groups)
+    step = float(layer.initializer(0, 1).const_value.numpy())
+    moments = [m * step**2 for m in second_moments(layer, rows.shape[1], groups)]
     energy = np.concatenate(
         [np.einsum("oi,ij,oj->o", r, h, r) for r, h in zip(np.split(rows, groups), moments, strict=True)]
     )

@@ -157,7 +157,7 @@ def attention() -> ir.Model:
 
 @pytest.mark.parametrize(("make", "shape"), [(cnn, (1, 3, 16, 16)), (attention, (1, 12, 16))])
 def test_minmax_is_that_of_onnxruntimes_calibrator(make: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
-    """But for the last bits: we let onnxruntime fuse operators."""
+    """But for the last bits: ours have nine."""
     from onnxruntime.quantization.calibrate import CalibrationDataReader, MinMaxCalibrater
 
     class Reader(CalibrationDataReader):
@@ -181,7 +181,7 @@ def test_minmax_is_that_of_onnxruntimes_calibrator(make: Any, shape: tuple[int, 
         if name in theirs:
             low, high = theirs[name].range_value
             found, wanted = (ours[name].low, ours[name].high), (low.item(), high.item())
-            np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * max(map(abs, wanted)), err_msg=name)
+            np.testing.assert_allclose(found, wanted, rtol=2**-9, atol=2e-6 * max(map(abs, wanted)), err_msg=name)
             compared += 1
     assert compared >= 8
 
