@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+from n6convert.int8.kernels import with_integer_kernels
 from n6convert.int8.reference import TIE, operator_result, steps_off
 from n6convert.numerics import Session, run_model
 from n6convert.quantization import QuantizationConfig, quantize
@@ -60,6 +62,21 @@ def test_a_file_runs_as_the_model_in_memory(int8: ir.Model, tmp_path: Path) -> N
     sample = next(feeds((1, 3, 16, 16))())
     wanted, found = (run_model(m, sample) for m in (int8, tmp_path / "m.onnx"))
     assert all(np.array_equal(wanted[n], found[n]) for n in wanted)
+
+
+def test_four_bit_weights_give_the_same_as_their_eight_bit_copies() -> None:
+    model, sample = network("Conv 3x3", "random", "random")
+    constants = model.graph.initializers
+    codes = (constants["w_codes"].const_value.numpy() // 16).astype(np.int8)
+    constants["w_codes"].const_value = ir.tensor(codes, name="w_codes")
+    wanted = run_model(model, sample)["out"]
+    model.graph.opset_imports[""], model.ir_version = 21, 10
+    for name in ("w_codes", "w_zero"):
+        array = constants[name].const_value.numpy().astype(ml_dtypes.int4)
+        constants[name].const_value = ir.tensor(array, dtype=ir.DataType.INT4, name=name)
+        constants[name].dtype = ir.DataType.INT4
+    assert np.array_equal(run_model(model, sample)["out"], wanted)
+    assert "QLinearConv" in {n.op_type for n in with_integer_kernels(model).graph}
 
 
 def test_codes_enter_and_leave_as_int8() -> None:

@@ -43,7 +43,7 @@ class Operand:
         if codes.shape is None or zero is not None and zero.const_value is None:
             return None
         axis = None if numbers(scale).size == 1 else node.attributes.get_int("axis", 1) % len(codes.shape)
-        if codes.dtype == INT8 and codes.const_value is not None:
+        if codes.dtype in (INT8, ir.DataType.INT4) and codes.const_value is not None:
             zero = _shifted(graph, zero) if zero is not None else store(graph, f"{codes.name}_128", np.uint8(OFFSET))
             codes = _shifted(graph, codes)
         return cls(codes, scale, zero, axis)
@@ -130,7 +130,7 @@ def numbers(value: ir.Value | None) -> NDArray[Any]:
 
 
 def _shifted(graph: ir.Graph, value: ir.Value | None) -> ir.Value:
-    """An int8 constant as uint8, 128 higher."""
+    """A signed constant as uint8, 128 higher."""
     assert value is not None
     return store(graph, f"{value.name}_unsigned", (numbers(value).astype(np.int16) + OFFSET).astype(np.uint8))
 
