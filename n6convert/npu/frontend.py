@@ -18,8 +18,8 @@ _SWISH_SINCE = (2, 1)
 KERAS_SINCE = (4, 0)
 """Core from which the ONNX exports of Keras are read as well as others: Swish is one node, and a mean that drops its
 map stays on the NPU. The release notes of 4.0 name both; time and memory of EfficientNetV2 agree (SPEC p.5)."""
-_GATES_IN_FLOAT = (3, 0)
-"""On 2.0 and 2.1 such means are hardware (SEEN r18)."""
+_GATE_NODES = 24
+"""Operators between a mean and the product with its map: views, two layers and their activations."""
 _PADDABLE = {"Conv", "MaxPool", "AveragePool"}
 
 
@@ -33,8 +33,7 @@ def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
         _fold_pads,
         _broadcast_instead_of_resize,
     ]
-    plain = graph.style != "qdq" or not _GATES_IN_FLOAT <= version < KERAS_SINCE
-    keras = [] if plain else _means_without_map(graph)
+    keras = _gate_means(graph) if graph.style == "qdq" and version < KERAS_SINCE else []
     if version >= _SWISH_SINCE and not keras:
         passes.append(_fuse_swish)
     for run in passes:
@@ -210,11 +209,12 @@ def _fuse_swish(graph: Graph) -> None:
     _drop(graph, gone)
 
 
-def _means_without_map(graph: Graph) -> list[str]:
-    """Results of global means that drop their map and get it back from a Reshape, as Keras exports gates to ONNX.
+def _gate_means(graph: Graph) -> list[str]:
+    """Results of global means that drop their map, get it back from a Reshape and gate the map they were taken from.
 
-    On 3.0 they are float software: EfficientNetV2-B0 and -B1 take 22 ns more on 3.0 than on 4.0 for every element
-    of these means, in both networks alike.
+    So does squeeze and excitation in Keras' exports. Up to 3.0 these means are float software: EfficientNetV2-B0 and
+    -B1 take 22 ns more on 3.0 than on 4.0 for every element of them, in both networks alike. A mean that gates nothing
+    stays on the NPU (SEEN r18, 2.0 and 2.1).
     """
     readers = graph.consumers()
     means = (node for node in graph.nodes if node.op in ("GlobalAveragePool", "ReduceMean"))
@@ -226,7 +226,22 @@ def _means_without_map(graph: Graph) -> list[str]:
             len(graph.shape(view.inputs[0])) == 2 and len(graph.shape(view.outputs[0])) == 4
             for view in _views_behind(graph, readers, node.outputs[0])
         )
+        and _gates(graph, readers, node)
     ]
+
+
+def _gates(graph: Graph, readers: dict[str, list[Node]], mean: Node) -> bool:
+    """What follows from a mean is multiplied with the map it was taken from."""
+    waiting, seen = [mean.outputs[0]], {mean.outputs[0]}
+    for _ in range(_GATE_NODES):
+        if not waiting:
+            return False
+        for node in readers.get(waiting.pop(0), ()):
+            if node.op == "Mul" and mean.inputs[0] in node.inputs:
+                return True
+            waiting += [name for name in node.outputs if name not in seen]
+            seen.update(node.outputs)
+    return False
 
 
 def _views_behind(graph: Graph, readers: dict[str, list[Node]], name: str) -> list[Node]:

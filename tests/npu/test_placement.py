@@ -148,8 +148,9 @@ def test_softmax_is_software_in_int8() -> None:
         ((16, 48), 16, (2, 1), {"Concat": 1}),
         ((16, 48), 16, (2, 2), {"Concat": 1}),
         ((16, 40), 16, (4, 0), {"Concat": 1}),
-        ((16, 48), 16, (4, 0), {}),
-        ((16, 48), 7, (4, 0), {"Concat": 1}),
+        ((16, 48), 16, (4, 0), {"Concat": 1}),
+        ((64, 128), 14, (4, 0), {}),
+        ((64, 128), 7, (4, 0), {"Concat": 1}),
     ],
 )
 def test_concat_of_channels(
@@ -265,11 +266,18 @@ def test_a_mean_that_drops_its_map_for_a_gate_is_float_up_to_3_0(
     """Squeeze and excitation as Keras exports it; with the map kept (PyTorch) it never leaves the NPU."""
 
     def build(b: QdqBuilder) -> str:
-        return b.conv(_mean(b, _image(b), dropped), 16, 8)
+        x = _image(b)
+        return b.op("Mul", x, b.op("Sigmoid", b.conv(_mean(b, x, dropped), 16, 16)))
 
     off = _off(build, version)
     assert ("GlobalAveragePool(float)" in off) == (software and dropped)
     assert off.get("QuantizeLinear", 0) == off.get("DequantizeLinear", 0) == int(software and dropped)
+
+
+@pytest.mark.parametrize("version", [(2, 0), (3, 0)])
+def test_a_mean_that_gates_nothing_stays_on_the_npu(version: tuple[int, int]) -> None:
+    """The pooled branch of DeepLab (r18): its mean goes through a Reshape, but multiplies no map."""
+    assert _off(lambda b: b.conv(_mean(b, _image(b), dropped=True), 16, 8), version) == {}
 
 
 def test_a_7x7_with_stride_2_keeps_its_three_rows_in_16_bits() -> None:

@@ -11,6 +11,7 @@ __all__ = [
     "EPOCH_STREAMS",
     "EPOCH_UNITS",
     "HW_STRIDES",
+    "JOINED_CHANNELS",
     "KERNEL_HEIGHT",
     "KERNEL_WIDTH",
     "KERNEL_WIDTH_STRIDED",
@@ -51,6 +52,8 @@ LINE_BUFFER = 2048
 """Map width times batch depth that the line buffer of CONV_ACC holds (SPEC b.4)."""
 SMALL_MAP = 8
 """Up to this output width, kernels above 1x1 use one unit and another storage order (SEEN r02, r03)."""
+JOINED_CHANNELS = 32
+"""Unequal parts of a Concat are multiples of it where the NPU joins them (64 and 128 in r11; not 16: PeleeNet)."""
 STREAM_BATCH = 16
 """Channels of the blocks in which a 1x1 convolution stores a tensor that is split or joined later (SEEN r02)."""
 UNIT_CHANNELS = 128

@@ -7,7 +7,7 @@ import math
 from n6convert.npu.ir import Where
 from n6convert.npu.layout import only_ones_move
 from n6convert.npu.rules.base import Subject, rule
-from n6convert.npu.rules.limits import SMALL_MAP, STREAM_BATCH
+from n6convert.npu.rules.limits import JOINED_CHANNELS, SMALL_MAP
 
 HW_PERMUTATIONS = {(0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1)}
 """Channel position changes: the DMA does them (SEEN 25/25 r15, r02, r03)."""
@@ -130,15 +130,16 @@ def concat_unequal(s: Subject) -> bool:
     "Concat",
     where=Where.HW,
     since=(3, 0),
-    evidence="inferred from 4/4 unequal Concats of r11 (core 4.0.1); the exact rule is not known",
+    evidence="inferred from 4/4 unequal Concats of r11 (core 4.0.1), and from the time of PeleeNet (3.0), whose parts "
+    "of 16 channels are not; the exact rule is not known",
 )
 def concat_unequal_from_npu(s: Subject) -> bool:
     """A Concat of unequal parts on the channel axis stays on the NPU when the NPU writes all parts, each is a multiple
-    of the smallest, and the map is wider than {SMALL_MAP}."""
+    of the smallest and of {JOINED_CHANNELS}, and the map is wider than {SMALL_MAP}."""
     sizes = [tensor.shape[1] for tensor in s.data if len(tensor.shape) == 4]
     if s.axis() != 1 or len(sizes) < 2 or len(sizes) != len(s.node.inputs):
         return False
-    multiples = all(size % min(sizes) == 0 and size % STREAM_BATCH == 0 for size in sizes)
+    multiples = all(size % min(sizes) == 0 and size % JOINED_CHANNELS == 0 for size in sizes)
     wide = s.output.shape[3] > SMALL_MAP
     return multiples and wide and not s.written_by_sw
 
