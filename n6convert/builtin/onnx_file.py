@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range
-from n6convert.builtin.static import cut, fix_shapes, refuse_quantized, refuse_unknown, settle_shapes, to_float32
+from n6convert.builtin.static import cut, fix_shapes, refuse_unknown, settle_shapes, to_float32
 from n6convert.builtin.words import WordPiece
 from n6convert.errors import RecipeError, SourceError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
@@ -33,6 +33,7 @@ from n6convert.plugin import (
     TensorInfo,
     Weights,
 )
+from n6convert.requantization import Given, dequantize, quantized_style, refuse_other_styles, with_float_ends
 
 __all__ = ["OnnxFile", "OnnxOptions"]
 
@@ -56,7 +57,9 @@ class OnnxOptions(PluginOptions):
     color: Literal["rgb", "bgr"] = Field("rgb", description="channel order")
     resize: Literal["stretch", "crop", "letterbox"] | None = Field(None, description="how images are made to fit")
     crop: float = Field(0.875, gt=0, le=1, description="share of the short side that `resize: crop` keeps")
-    dequantize: bool = Field(False, description="turn an INT8 TFLite file into a float model first")
+    dequantize: bool = Field(
+        False, description="take a quantized file (QDQ ONNX, INT8 TFLite): its weights and grids are kept"
+    )
     vocab: str | None = Field(None, description="vocab.txt of a BERT-like model, for calibration with text")
     samples: Literal["auto", "image", "arrays"] = Field(
         "auto", description="what calibration holds; `arrays`: ready inputs as .npy or .npz also for an image input"
@@ -97,8 +100,12 @@ class OnnxFile(ModelPlugin):
         if path is None:
             raise RecipeError("the model `onnx` has no weights of its own", remedy="give a model file")
         request.progress("reading", 0, None)
-        model, grids = _read(path, request.scratch, self.options.dequantize)
-        refuse_quantized(model, path)
+        model, given = _read(path, request.scratch), None
+        grids: dict[str, tuple[float, float]] = {}
+        notes: list[str] = []
+        if quantized_style(model) is not None:
+            model, given, taken = self._taken_back(model, path)
+            grids, notes = taken.pixels, [taken.note]
         if self.options.outputs:
             cut(model, self.options.outputs)
         refuse_unknown(model)
@@ -115,8 +122,26 @@ class OnnxFile(ModelPlugin):
         model = upgrade_opset(model, path)
         settle_shapes(model)
         other = fit_ports(model)
-        notes = [port.note for port in integers]
-        return FloatModel(model, self._metadata(model, grids, other) | ({"note": "; ".join(notes)} if notes else {}))
+        notes += [port.note for port in integers]
+        facts = self._metadata(model, grids, other) | ({"note": "; ".join(notes)} if notes else {})
+        return FloatModel(model, facts, given)
+
+    def _taken_back(self, model: ir.Model, path: Path) -> tuple[ir.Model, ir.Model, Given]:
+        """The float model that a quantized one stands for, the quantized one with float ends, and what it gave."""
+        refuse_other_styles(model, path)
+        if not self.options.dequantize:
+            raise SourceError(
+                "the model is already quantized, and this starts from float", place=path,
+                remedy=f"`n6convert requantize {path.name}` keeps its weights and grids; `n6convert lint` and "
+                "`n6convert estimate` judge it as it is; best is the float model it was made from",
+            )  # fmt: skip
+        size = self.options.imgsz
+        fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
+        given = with_float_ends(model, path)
+        taken = dequantize(model, path)
+        if self.options.outputs:
+            cut(given, self.options.outputs)
+        return model, given, taken
 
     def encode(self, sample: Sample) -> Feeds:
         if isinstance(sample.data, str):
@@ -235,25 +260,15 @@ def _no_saved_model(path: Path) -> SourceError:
     return SourceError("the folder is no SavedModel", place=path, limit="a folder with saved_model.pb")
 
 
-def _read(path: Path, scratch: Path, dequantize: bool) -> tuple[ir.Model, dict[str, tuple[float, float]]]:
-    """The model, and (mean, std) in pixel units of inputs that were quantized."""
+def _read(path: Path, scratch: Path) -> ir.Model:
     from n6convert.graph.io import load
-    from n6convert.importers import float_inputs as without_grids
     from n6convert.importers import import_tensorflow, tensorflow_kind
 
-    kind = tensorflow_kind(path)
-    if kind is None:
-        if path.is_dir():
-            raise _no_saved_model(path)
-        return load(path), {}
-    model = import_tensorflow(path, scratch, dequantize=dequantize and kind == "tflite")
-    if kind == "tflite" and not dequantize and any(n.op_type == "QuantizeLinear" for n in model.graph):
-        raise SourceError(
-            "the TFLite file is already quantized",
-            place=path,
-            remedy="give the float file, or turn it back into float: --set options.dequantize=true",
-        )
-    return model, {name: (grid.mean, grid.std) for name, grid in without_grids(model).items()}
+    if tensorflow_kind(path) is not None:
+        return import_tensorflow(path, scratch)
+    if path.is_dir():
+        raise _no_saved_model(path)
+    return load(path)
 
 
 def _with_fit(form: ImageFormat, options: OnnxOptions, metadata: Mapping[str, str]) -> ImageFormat:

@@ -10,34 +10,20 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from n6convert.errors import GraphError, RecipeError, SourceError
+from n6convert.errors import GraphError, RecipeError
 from n6convert.graph.port_shapes import leads_with_time
 from n6convert.lint.prepare import infer_shapes
 
 __all__ = [
     "cut",
     "fix_shapes",
-    "refuse_quantized",
     "refuse_unknown",
     "settle_shapes",
     "to_float32",
     "zeros",
 ]
 
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _WIDE = {ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
-
-
-def refuse_quantized(model: ir.Model, place: object) -> None:
-    """Raise SourceError for a model that somebody already quantized."""
-    kinds = {n.op_type for n in model.graph if n.op_type in _QUANTIZED or n.op_type.startswith("QLinear")}
-    if kinds:
-        raise SourceError(
-            "the model is already quantized; n6convert starts from float",
-            place=place,
-            found=", ".join(sorted(kinds)),
-            remedy="give the float model; `n6convert lint FILE` and `n6convert estimate FILE` judge this one as it is",
-        )
 
 
 def refuse_unknown(model: ir.Model) -> None:

@@ -15,6 +15,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Convert": {
         "convert": "Convert a model: the default command, `n6convert MODEL`.",
         "models": "List the installed models.",
+        "requantize": "Convert a file that is quantized already (QDQ ONNX, INT8 TFLite).",
         "recipe": "Print every choice of a conversion as YAML.",
         "sweep": "Convert a model over a grid of choices and draw the Pareto front.",
     },

@@ -108,10 +108,13 @@ class FloatModel:
         metadata: facts found while building (classes, strides, vocabulary ...), strings by key. They travel inside
             the ONNX file, so that a run that resumes from the cache knows them without building again. The key
             ``note`` is for people: a sentence that report and terminal show among the warnings.
+        given: the quantized model that the float one was made from, with float inputs and outputs of the same names:
+            the result is compared with it as well.
     """
 
     model: ir.Model
     metadata: Mapping[str, str] = field(default_factory=dict)
+    given: ir.Model | None = None
 
 
 @dataclass(frozen=True)

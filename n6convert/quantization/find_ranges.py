@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -19,8 +19,10 @@ from n6convert.quantization.ranges_io import check_known, load_ranges
 from n6convert.quantization.roles import activations
 from n6convert.quantization.scores import without_hidden
 from n6convert.quantization.shared_grids import shared_groups
+from n6convert.quantization.sharing import fixed_range
+from n6convert.requantization.grids import noted_grids
 
-__all__ = ["Found", "find_ranges"]
+__all__ = ["Found", "find_ranges", "kept_ranges"]
 
 #: samples on which candidates of one tensor are tried
 _TRIALS = 2
@@ -32,6 +34,7 @@ class Found:
 
     Attributes:
         stray: tensors of a ranges file that need no range in this model.
+        kept: ranges that the model brought with it from a quantized file, which no method changes.
     """
 
     ranges: dict[str, Range]
@@ -39,6 +42,7 @@ class Found:
     effects: Mapping[str, Effect | None]
     chosen: dict[str, int]
     stray: list[str] = field(default_factory=list)
+    kept: dict[str, Range] = field(default_factory=dict)
 
 
 def find_ranges(
@@ -55,12 +59,40 @@ def find_ranges(
         loaded = load_ranges(Path(config.ranges_file))
         stray = sorted(set(loaded) - set(names))
         return Found(check_known(loaded, names), {}, {}, {"file": len(names)}, stray)
+    kept = {} if config.equalization else kept_ranges(model, names)
+    names = [name for name in names if name not in kept]
+    found = _calibrated(model, names, feeds, few, config, progress) if names else Found({}, {}, {}, {})
+    chosen = found.chosen | ({"given": len(kept)} if kept else {})
+    return replace(found, ranges=found.ranges | kept, kept=kept, chosen=chosen)
+
+
+def kept_ranges(model: ir.Model, names: Sequence[str]) -> dict[str, Range]:
+    """Ranges that a quantized file gave: of tensors that need one, of bounded functions, and of what is only moved."""
+    noted = noted_grids(model.metadata_props)
+    groups = shared_groups(model.graph)
+    by_group: dict[str, Range] = {}
+    for name, span in noted.items():
+        old = by_group.get(groups.get(name, name), span)
+        by_group[groups.get(name, name)] = (min(old[0], span[0]), max(old[1], span[1]))
+    known = {v.name or "": v for v in activations(model.graph)}
+    own = {n: s for n, s in noted.items() if n in names or (n in known and fixed_range(known[n]) is not None)}
+    return {n: by_group[groups[n]] for n in names if groups.get(n) in by_group} | own
+
+
+def _calibrated(
+    model: ir.Model,
+    names: Sequence[str],
+    feeds: FeedSource,
+    few: Sequence[Feeds],
+    config: QuantizationConfig,
+    progress: Progress | None,
+) -> Found:
     histograms = config.ranges not in ("minmax", "moving-average")
     statistics = calibrate(model, feeds, names, histograms=histograms, threads=config.threads, progress=progress)
     effects = {
         v.name or "": effect_of(model, v) for v in activations(model.graph) if histograms and v.name in statistics
     }
-    fixed = exact_inputs(model.graph, few)
+    fixed = {n: s for n, s in exact_inputs(model.graph, few).items() if n in statistics}
     if config.ranges != "minmax":
         fixed |= _whole_outputs(model.graph, statistics)
     open_ = {n: s for n, s in statistics.items() if n not in fixed}

@@ -158,7 +158,9 @@ def _minmax(shop: Workshop, best: Candidate) -> Candidate | None:
 def _whole(found: Found) -> Found | None:
     """The same statistics with min-max ranges; None when they are those already."""
     ranges = {name: (s.low, s.high) for name, s in found.statistics.items()}
-    return None if not ranges or ranges == found.ranges else Found(ranges, found.statistics, found.effects, {})
+    if not ranges or ranges | found.kept == found.ranges:
+        return None
+    return Found(ranges | found.kept, found.statistics, found.effects, {}, kept=found.kept)
 
 
 def _even(shop: Workshop, trial: Candidate) -> Candidate | None:

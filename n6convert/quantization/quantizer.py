@@ -23,7 +23,7 @@ from n6convert.quantization.mixed import mixed_outputs
 from n6convert.quantization.mixed_weights import Goals, facts_of, narrowed
 from n6convert.quantization.prepare import prepare
 from n6convert.quantization.ranges import Range
-from n6convert.quantization.remarks import stray_ranges, unfinished, unlike_samples
+from n6convert.quantization.remarks import given_grids, stray_ranges, unfinished, unlike_samples
 from n6convert.quantization.sensitivity import measured, tensor_errors, worst
 from n6convert.quantization.shared_weights import store_once, together
 from n6convert.quantization.stable import exceeds
@@ -207,6 +207,7 @@ class _Job:
             for n, g in best.plan.grids.items()
             if n in errors
         ]
+        given, remarks = given_grids(best.plan, self.prepared.metadata_props)
         return {
             "tensors": tensors,
             "methods": self.methods,
@@ -218,11 +219,13 @@ class _Job:
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
             "four_bits": facts_of(best),
+            "given_grids": given,
             "held_back": len(self.held_back),
             "warnings": [
                 *mixed_outputs(best.prepared.graph, best.found.ranges),
                 *unlike_samples(best.prepared.graph, best.found.statistics),
                 *stray_ranges(best.found.stray),
+                *remarks,
                 *unmeasured,
                 *unfinished(self.config.time_budget, self.methods, self.out_of_time),
             ],

@@ -8,8 +8,11 @@ from typing import Any
 import onnx_ir as ir
 
 from n6convert.quantization.calibrate import Statistics
+from n6convert.quantization.grid import Grid
+from n6convert.quantization.plan import Plan
+from n6convert.requantization.grids import given_count, noted_grids
 
-__all__ = ["stray_ranges", "unfinished", "unlike_samples"]
+__all__ = ["given_grids", "stray_ranges", "unfinished", "unlike_samples"]
 
 #: a sample this many times smaller than the largest one is all zero on their common grid
 _LEVELS = 255
@@ -35,6 +38,22 @@ def stray_ranges(names: Sequence[str]) -> list[str]:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return [f"the ranges file has ranges that nothing here needs: {', '.join(names[:3])}{more}; they are ignored"]
+
+
+def given_grids(plan: Plan, props: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """How many grids of a quantized file are kept, as facts and as a sentence, from a model's metadata."""
+    noted, count = noted_grids(props), given_count(props)
+    if not count:
+        return {}, []
+    here = {name: span for name, span in noted.items() if name in plan.grids and name not in plan.absorbed_inputs}
+    changed = sorted(name for name, span in here.items() if plan.grids[name] != Grid.from_range(*span))
+    facts = {"given": count, "kept": len(here) - len(changed), "changed": changed}
+    text = f"of {count} grids that the quantized file gave, {facts['kept']} are kept as they are"
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        text += f"; {', '.join(changed[:3])}{more} share a grid with others now"
+    gone = count - len(here)
+    return facts, [text + (f"; {gone} tensors do not exist any more" if gone else "")]
 
 
 def unlike_samples(graph: ir.Graph, statistics: Mapping[str, Statistics]) -> list[str]:

@@ -127,7 +127,7 @@ def shared_grids(graph: ir.Graph, groups: Mapping[str, str], ranges: Mapping[str
 
     for value in (*graph.inputs, *(v for n in graph for v in n.outputs)):
         span = _known(value, ranges) if is_float(value) else None
-        if span is not None and fixed_range(value) is None:
+        if span is not None and (fixed_range(value) is None or value.name in ranges):
             of(value.name or "").members[value.name or ""] = span
         elif span is not None:
             of(value.name or "").needed = _union((of(value.name or "").needed, span))
@@ -192,7 +192,7 @@ def _known(value: ir.Value, ranges: Mapping[str, Span]) -> Span | None:
     """The range that a value brings to its grid: that of a bounded function, of a constant, or the given one."""
     if is_constant(value):
         return _extent(value)
-    span = fixed_range(value) or ranges.get(value.name or "")
+    span = ranges.get(value.name or "") or fixed_range(value)
     return _below_limit(value, span) if span is not None else None
 
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import RecipeError, RewriteError
+from n6convert.requantization.grids import collect_grids, mark_grids
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.catalog import COMBINATIONS, all_rules
 from n6convert.rewrites.config import RewriteConfig
@@ -108,6 +109,7 @@ def rewrite(
     rules = select_rules(config, extra)
     start = prepare(model)
     note_states(start)
+    mark_grids(start)
     proof = Proof(start, feeds, threads)
     from n6convert.npu.targets import load_target
 
@@ -135,6 +137,7 @@ def rewrite(
         run.difference = proof.distance(original, run.model)
     elif run.difference > config.tolerance:
         raise RewriteError("the rewritten graph answers differently", limit=config.tolerance, found=run.difference)
+    collect_grids(run.model)
     return _account_of(run, weighed, after, sorted(used))
 
 

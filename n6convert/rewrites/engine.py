@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import RewriteError
+from n6convert.requantization.grids import carry
 from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.batch_axis import batch_cut, cuts_batch
 from n6convert.rewrites.build import Builder
@@ -330,6 +331,8 @@ def _swap_outputs(graph: ir.Graph, node: ir.Node, values: Sequence[ir.Value]) ->
     for old, new in zip(node.outputs, values, strict=True):
         if old.is_graph_output():
             new = _own_value(graph, node, new)
+        carry(old, new)
+        if old.is_graph_output():
             old_name, old.name = old.name, f"{old.name}.replaced"
             old.replace_all_uses_with(new, replace_graph_outputs=True)
             new.name = old_name

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
 from n6convert.numerics import Noise
 from n6convert.run import guarded
 from n6convert.stages.base import Inputs, Stage, StageResult
+from n6convert.stages.export import GIVEN
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -51,10 +53,36 @@ class Evaluate(Stage):
 
         pair = Pair(run, Session(inputs["export"].model_path), Session(inputs["quantize"].model_path))
         facts: dict[str, Any] = {"sqnr_db": _sqnr(pair, run, inputs["export"].load().graph)}
+        facts |= _against_given(pair, run, inputs["export"].entry.folder / GIVEN)
         if run.recipe.evaluation.source is None and not _needs_no_labels(run):
             return StageResult(facts, files=pair.pictures)
-        facts |= _accuracy(pair, run, inputs["quantize"].facts["samples"])
+        found = _accuracy(pair, run, inputs["quantize"].facts["samples"])
+        facts |= found | {"warnings": [*facts.get("warnings", []), *found.get("warnings", [])]}
         return StageResult(facts, files=pair.pictures)
+
+
+def _against_given(pair: Pair, run: Run, path: Path) -> dict[str, Any]:
+    """SQNR of the result, and of the float model between, against the quantized model that was given."""
+    from n6convert.numerics import Session
+
+    if not path.exists():
+        return {}
+    given, noise, between = Session(path), dict[str, Noise](), dict[str, Noise]()
+    for sample in run.sampling.judging():
+        feeds = run.encode(sample)
+        exact = given.run(feeds)
+        reference, quantized = pair.outputs(feeds)
+        for name, array in exact.items():
+            noise.setdefault(name, Noise()).add(array, quantized[name])
+            between.setdefault(name, Noise()).add(array, reference[name])
+    figures, floats = ({name: n.sqnr_db for name, n in found.items()} for found in (noise, between))
+    text, other = (", ".join(f"{n} {_decibel(f)}" for n, f in part.items()) for part in (figures, floats))
+    note = f"against the quantized file that was given: {text} (what its own rounding does to the float model: {other})"
+    return {"given_sqnr_db": figures, "given_float_sqnr_db": floats, "warnings": [note]}
+
+
+def _decibel(figure: float | None) -> str:
+    return "equal" if figure is None else f"{figure:.1f} dB"
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import GraphError, PluginError
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from n6convert.plugin import Feeds
     from n6convert.run import Run
 
-__all__ = ["Export"]
+__all__ = ["GIVEN", "Export"]
+
+
+#: the quantized model that was given, where the float one was made from it
+GIVEN = "given.onnx"
 
 
 class Export(Stage):
@@ -41,7 +46,16 @@ class Export(Stage):
         run.settle(interface_of(model))
         for feeds in run.sampling.first(1):
             _check_finite(model, feeds)
-        return StageResult(_facts(model), model)
+        given = {} if built.given is None else {GIVEN: _bytes(built.given, run)}
+        return StageResult(_facts(model), model, files=given)
+
+
+def _bytes(model: ir.Model, run: Run) -> Path:
+    from n6convert.graph.io import save
+
+    path = run.workspace / GIVEN
+    save(model, path)
+    return path
 
 
 def _named_outputs(model: ir.Model) -> ir.Model:

@@ -117,5 +117,9 @@ def _config(run: Run) -> QuantizationConfig:
 
 
 def _skipped(run: Run) -> set[str]:
-    """Accuracy methods left out for untrained weights, whose answers mean nothing, unless the recipe asks for them."""
-    return set() if run.weights.trained else set(PLAIN) - run.recipe.quantization.model_fields_set
+    """Accuracy methods left out unless the recipe asks for them.
+
+    For untrained weights, whose answers mean nothing, and for a file that was quantized before and keeps its grids.
+    """
+    wanted = run.weights.trained and not run.recipe.options.get("dequantize", False)
+    return set() if wanted else set(PLAIN) - run.recipe.quantization.model_fields_set

@@ -16,6 +16,7 @@ from n6convert.errors import GraphError, SourceError, ToolError
 from n6convert.importers import child, import_tensorflow, tensorflow, tensorflow_kind
 from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, Weights
+from n6convert.requantization import noted_grids
 
 needs_tf = pytest.mark.skipif(find_spec("tf2onnx") is None, reason="the extra [tf] is not installed")
 
@@ -55,7 +56,7 @@ def test_quantized_tflite_is_refused_or_dequantized(data_dir: Path, tmp_path: Pa
     path = data_dir / "weights" / "mobilenet_v2_1.0_224_int8.tflite"
     with pytest.raises(SourceError, match="already quantized") as caught:
         options().build(request(path, tmp_path))
-    assert "options.dequantize" in str(caught.value)
+    assert "n6convert requantize" in str(caught.value)
     plugin = options(dequantize=True)
     built = plugin.build(request(path, tmp_path))
     form = ImageFormat.from_json(built.metadata["image"])
@@ -66,6 +67,9 @@ def test_quantized_tflite_is_refused_or_dequantized(data_dir: Path, tmp_path: Pa
     name = built.model.graph.inputs[0].name or ""
     got = next(iter(run_model(built.model, {name: feed.transpose(0, 2, 3, 1)}).values()))
     np.testing.assert_allclose(got, expected, atol=1e-3)
+    assert built.given is not None and len(noted_grids(built.model.metadata_props)) == 70
+    given = next(iter(run_model(built.given, {name: feed.transpose(0, 2, 3, 1)}).values()))
+    assert np.abs(given - got).max() < 0.1
 
 
 @needs_tf

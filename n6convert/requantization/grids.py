@@ -1,0 +1,66 @@
+"""Grids that a quantized file gave its tensors: noted in the model's metadata by name, and carried through rewrites."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+__all__ = ["KEY", "carry", "collect_grids", "given_count", "mark_grids", "note_grids", "noted_grids"]
+
+KEY = "n6convert.grids"
+_LAYOUT = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+_COUNT = "n6convert.grids.count"
+Span = tuple[float, float]
+
+
+def note_grids(model: ir.Model, grids: Mapping[str, Span]) -> None:
+    """Write the range that each grid covers into the model's metadata, by tensor name, in place."""
+    model.metadata_props[KEY] = json.dumps({name: list(span) for name, span in grids.items()})
+    model.metadata_props.setdefault(_COUNT, str(len(grids)))
+
+
+def given_count(props: Mapping[str, str]) -> int:
+    """How many grids the file had, those of tensors that exist no more included."""
+    return int(props.get(_COUNT, "0"))
+
+
+def noted_grids(props: Mapping[str, str]) -> dict[str, Span]:
+    """The ranges by tensor name that metadata hold."""
+    return {name: (low, high) for name, (low, high) in json.loads(props.get(KEY, "{}")).items()}
+
+
+def mark_grids(model: ir.Model) -> None:
+    """Tie the noted ranges to the tensors themselves, in place, so that they follow them to other names."""
+    noted = noted_grids(model.metadata_props)
+    values = [*model.graph.inputs, *(v for n in model.graph for v in n.outputs)]
+    for value in values if noted else ():
+        if (span := noted.get(value.name or "")) is not None:
+            value.metadata_props[KEY] = json.dumps(list(span))
+    for value in values if noted else ():
+        carry(value, value)
+
+
+def carry(old: ir.Value, new: ir.Value) -> None:
+    """Let a value that stands for another one have its grid, and what it was only moved from."""
+    mark, value = old.metadata_props.get(KEY), new
+    while mark is not None:
+        value.metadata_props.setdefault(KEY, mark)
+        node = value.producer()
+        if node is None or node.op_type not in _LAYOUT or node.inputs[0] is None:
+            return
+        value = node.inputs[0]
+
+
+def collect_grids(model: ir.Model) -> None:
+    """Note the ranges of marked tensors under the names that they have now, in place."""
+    if KEY not in model.metadata_props:
+        return
+    found = {}
+    for value in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs)):
+        mark = value.metadata_props.pop(KEY, None)
+        if mark is not None:
+            low, high = json.loads(mark)
+            found[value.name or ""] = (low, high)
+    note_grids(model, found)
