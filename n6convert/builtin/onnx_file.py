@@ -15,7 +15,8 @@ from pydantic import Field
 from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range
 from n6convert.builtin.static import cut, fix_shapes, refuse_unknown, settle_shapes, to_float32
 from n6convert.builtin.words import WordPiece
-from n6convert.errors import RecipeError, SourceError
+from n6convert.builtin.yolo_head import YoloHead, find_yolo_head
+from n6convert.errors import N6ConvertError, RecipeError, SourceError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.graph.port_shapes import fit_ports, same_bytes
 from n6convert.host_operators import refuse_host_operators
@@ -49,6 +50,9 @@ class OnnxOptions(PluginOptions):
     shapes: dict[str, list[int]] = Field(default_factory=dict, description="static shape by input name")
     imgsz: int | tuple[int, int] | None = Field(None, description="height and width where the file leaves both open")
     outputs: list[str] = Field(default_factory=list, description="cut the graph at these tensors")
+    head: Literal["auto", "keep"] = Field(
+        "auto", description="`auto`: end a YOLO network in front of the Concat that joins pixels with probabilities"
+    )
     layout: Literal["auto", "nchw", "nhwc"] = Field("auto", description="layout of the image input")
     range: str | None = Field(None, description=f"values of the image input: {', '.join(RANGES)}")
     mean: _Numbers | None = Field(None, description="subtracted from pixels * scale, one number or one a channel")
@@ -106,8 +110,13 @@ class OnnxFile(ModelPlugin):
         if quantized_style(model) is not None:
             model, given, taken = self._taken_back(model, path)
             grids, notes = taken.pixels, [taken.note]
-        if self.options.outputs:
-            cut(model, self.options.outputs)
+        outputs = self.options.outputs
+        if not outputs and self.options.head == "auto" and (head := self._head(model)) is not None:
+            outputs = list(head.outputs)
+            notes.append(head.note)
+        if outputs:
+            cut(model, outputs)
+            given = None if given is None else _cut_alike(given, outputs)
         refuse_unknown(model)
         refuse_host_operators(model)
         to_float32(model)
@@ -139,9 +148,21 @@ class OnnxFile(ModelPlugin):
         fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
         given = with_float_ends(model, path)
         taken = dequantize(model, path)
-        if self.options.outputs:
-            cut(given, self.options.outputs)
         return model, given, taken
+
+    def _head(self, model: ir.Model) -> YoloHead | None:
+        """The YOLO head that the graph ends in, looked for where its shapes are known and its constants folded."""
+        if not {"Sigmoid", "Concat", "Conv"} <= {n.op_type for n in model.graph}:
+            return None
+        copy, size = model.clone(), self.options.imgsz
+        try:
+            to_float32(copy)
+            float_inputs(copy)
+            fix_shapes(copy, self.options.shapes, (size, size) if isinstance(size, int) else size)
+            settle_shapes(copy)
+            return find_yolo_head(copy)
+        except N6ConvertError:
+            return None  # the same fault is reported where the model itself is read
 
     def encode(self, sample: Sample) -> Feeds:
         if isinstance(sample.data, str):
@@ -254,6 +275,15 @@ class OnnxFile(ModelPlugin):
         if isinstance(names, dict):
             names = [names[key] for key in sorted(names)]
         return [str(name) for name in names] if isinstance(names, (list, tuple)) else ()
+
+
+def _cut_alike(model: ir.Model, outputs: Sequence[str]) -> ir.Model | None:
+    """The quantized model cut at the same tensors; None where it has them in another form only."""
+    try:
+        cut(model, outputs)
+    except RecipeError:
+        return None
+    return model
 
 
 def _no_saved_model(path: Path) -> SourceError:
