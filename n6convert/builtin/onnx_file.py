@@ -132,8 +132,9 @@ class OnnxFile(ModelPlugin):
         settle_shapes(model)
         other = fit_ports(model)
         notes += [port.note for port in integers]
+        notes += [port.note for port in integers]
         facts = self._metadata(model, grids, other) | ({"note": "; ".join(notes)} if notes else {})
-        return FloatModel(model, facts, given)
+        return FloatModel(model, facts, given if given is not None and _same_inputs(given, model) else None)
 
     def _taken_back(self, model: ir.Model, path: Path) -> tuple[ir.Model, ir.Model, Given]:
         """The float model that a quantized one stands for, the quantized one with float ends, and what it gave."""
@@ -284,6 +285,11 @@ def _cut_alike(model: ir.Model, outputs: Sequence[str]) -> ir.Model | None:
     except RecipeError:
         return None
     return model
+
+
+def _same_inputs(model: ir.Model, other: ir.Model) -> bool:
+    shapes = [[(v.name, list(v.shape or ())) for v in m.graph.inputs] for m in (model, other)]
+    return shapes[0] == shapes[1]
 
 
 def _no_saved_model(path: Path) -> SourceError:

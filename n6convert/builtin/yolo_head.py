@@ -62,8 +62,8 @@ class YoloHead:
         strides = ", ".join(map(str, self.strides))
         return (
             f"YOLO head recognized (strides {strides}; {self.classes} values behind a Sigmoid; {form}): the network "
-            f"ends in front of the Concat that would put its parts on one INT8 grid: {parts}; {rest} is the host's work; "
-            "`--set options.head=keep` leaves the graph as it is"
+            f"ends in front of the Concat that would put its parts on one INT8 grid: {parts}; {rest} is work of the "
+            "host; `--set options.head=keep` leaves the graph as it is"
         )
 
 

@@ -81,7 +81,7 @@ class Given:
         text = f"quantized file: {len(self.grids)} grids of activations and the values of its constants ({weights})"
         text += " are taken as they are"
         if "INT4" in self.weights or "UINT4" in self.weights:
-            text += "; 4-bit weights become int8 of the same values, since the NPU has no 4-bit ones"
+            text += "; 4-bit weights become int8 weights of the same values"
         if self.approximated:
             text += f"; {len(self.approximated)} activations were not on one 8-bit grid and get one of the same range"
         return text
