@@ -114,6 +114,37 @@ class Report(_Part):
     acceptance: list[LimitReport] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``report.json``."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers of the run by name, flat, as experiment trackers log them."""
+        found: dict[str, float] = {}
+        if self.accuracy:
+            found |= {"float": self.accuracy.float_value, "int8": self.accuracy.int8, "drop": self.accuracy.drop}
+        found |= {f"sqnr_db.{name}": value for name, value in self.sqnr_db.items() if value is not None}
+        found |= {key: float(self.latency[key]) for key in ("milliseconds",) if self.latency}
+        found |= {f"{key}_bytes": float(self.memory[key]) for key in ("weights", "activations") if self.memory}
+        if self.placement:
+            found["offload"] = float(self.placement.after["offload"])
+        return found
+
+    def summary(self) -> str:
+        """The run in a few lines."""
+        from n6convert.report.summary import summary_text
+
+        return summary_text(self.to_dict())
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics().items())
+        return f"Report({self.name!r}, {self.target!r}, {self.status}, {numbers})"
+
+    def _repr_html_(self) -> str:
+        from n6convert.report.notebook import cell
+
+        return cell(self.to_dict())
+
 
 @dataclass(frozen=True)
 class ConversionResult:
@@ -139,6 +170,20 @@ class ConversionResult:
     @property
     def warnings(self) -> list[str]:
         return self.report.warnings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``report.json``."""
+        return self.report.to_dict()
+
+    def summary(self) -> str:
+        """The run in a few lines."""
+        return f"{self.report.summary()}\nresult  {self.model_path}"
+
+    def __repr__(self) -> str:
+        return f"ConversionResult({str(self.model_path)!r}, {self.report!r})"
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
 
 
 def report_schema() -> dict[str, Any]:

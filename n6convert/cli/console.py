@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +16,7 @@ from n6convert.cli.terminal import say, shown, terminal
 if TYPE_CHECKING:
     from n6convert.doctor import Check
     from n6convert.registry import ModelEntry
-    from n6convert.results import ConversionResult, Report
+    from n6convert.results import ConversionResult
 
 __all__ = ["print_checks", "print_models", "print_result", "progress_on_stderr"]
 
@@ -70,54 +70,14 @@ def _stdout() -> Console:
 
 
 def _rows(result: ConversionResult) -> Iterator[tuple[str, str]]:
+    from n6convert.report.summary import summary_rows
+
     report = result.report
-    yield "model", shown(f"{report.name} for {report.target}")
-    yield "weights", shown(report.weights.origin)
-    yield from _accuracy_rows(report)
-    yield from _prediction_rows(report)
-    yield from _lint_rows(report)
+    yield from ((shown(label), shown(value)) for label, value in summary_rows(report.to_dict()))
     reused = sum(stage.cached for stage in report.stages)
     seconds = sum(stage.seconds for stage in report.stages if not stage.cached)
     yield "stages", f"{len(report.stages)} in {seconds:.1f} s" + (f", {reused} from the cache" if reused else "")
     yield "result", shown(str(result.model_path))
-
-
-def _accuracy_rows(report: Report) -> Iterator[tuple[str, str]]:
-    if report.accuracy:
-        a = report.accuracy
-        spread = f" (95 %: {a.interval[0]:+.2f} to {a.interval[1]:+.2f})" if a.interval else ""
-        values = f"float {a.float_value:.1f}, INT8 {a.int8:.1f}"
-        yield shown(a.metric), f"{values}, lost {a.drop:.2f} points{spread} on {a.samples} samples"
-    if report.sqnr_db:
-        parts = (f"{shown(name)} {'exact' if db is None else f'{db:.1f} dB'}" for name, db in report.sqnr_db.items())
-        yield "INT8 against float", ", ".join(parts)
-
-
-def _prediction_rows(report: Report) -> Iterator[tuple[str, str]]:
-    if report.placement:
-        after = report.placement.after
-        epochs: dict[str, Any] = after.get("epochs", {})
-        before = report.placement.before or {}
-        was = f" (without rewrites {100 * before['offload']:.1f} %)" if "offload" in before else ""
-        where = f"{epochs.get('hw')} hw, {epochs.get('hybrid')} hybrid, {epochs.get('sw')} sw"
-        yield "epochs", f"{epochs.get('total')}: {where}; {100 * after['offload']:.1f} % on the NPU{was}"
-    if report.latency:
-        t = report.latency
-        spread = f" ({t['low']:.2f} to {t['high']:.2f})" if "low" in t else ""
-        yield "predicted time", f"{t['milliseconds']:.2f} ms{spread}"
-    if report.memory:
-        shown = [k for k in ("weights", "tables", "activations") if report.memory.get(k)]
-        sizes = ", ".join(f"{k} {report.memory[k] / 1024:.0f} KiB" for k in shown)
-        fits = "does not fit" if not report.memory.get("fits") else "activations on chip"
-        if external := report.memory.get("external"):
-            fits = f"{external / 1024:.0f} KiB of activations in external RAM"
-        yield "memory", f"{sizes}, {fits}"
-
-
-def _lint_rows(report: Report) -> Iterator[tuple[str, str]]:
-    if report.lint:
-        kinds = [str(finding.get("severity")) for finding in report.lint]
-        yield "lint", ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
 
 
 @contextmanager

@@ -143,15 +143,7 @@ def _compare_combinations(model: Path, target: Target, as_json: bool) -> None:
 
 def _write_page(facts: dict[str, Any], path: Path) -> None:
     """The page of a conversion, with the parts that an estimate has."""
-    from n6convert import __version__
     from n6convert.report.html import write_report
+    from n6convert.report.notebook import as_report
 
-    shared = {key: facts[key] for key in ("target", "model", "memory", "cycles", "latency", "advice", "warnings")}
-    report = {
-        "name": facts["model"],
-        "n6convert": __version__,
-        "weights": {"origin": "as in the file"},
-        "placement": {"before": None, "after": facts["placement"]},
-        **shared,
-    }
-    write_report(report, path.parent, path=path)
+    write_report(as_report(facts), path.parent, path=path)

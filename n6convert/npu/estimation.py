@@ -26,7 +26,7 @@ SCHEMA = 1
 """Version of the JSON that :meth:`Estimate.facts` gives."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Estimate:
     """What is predicted for one model on one target."""
 
@@ -46,6 +46,27 @@ class Estimate:
     def bottlenecks(self) -> Bottlenecks:
         """What the time is spent on, the longest epochs, and what would change them; priced when it is asked for."""
         return find_bottlenecks(self.lowered, self.schedule, self.costs, self.target, self.advice)
+
+    def __repr__(self) -> str:
+        time, epochs = self.costs.latency, self.placement.epochs
+        spread = f"{time.milliseconds:.2f} ms ({time.low:.2f} to {time.high:.2f})"
+        return f"Estimate({self.model!r}, {self.target.name!r}, {spread}, {epochs.hw} of {epochs.total} epochs hw)"
+
+    def summary(self) -> str:
+        """The prediction in a few lines."""
+        from n6convert.report.notebook import as_report
+        from n6convert.report.summary import summary_text
+
+        return summary_text(as_report(self.facts()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """:meth:`facts`."""
+        return self.facts()
+
+    def _repr_html_(self) -> str:
+        from n6convert.report.notebook import as_report, cell
+
+        return cell(as_report(self.facts()))
 
     def facts(self) -> dict[str, Any]:
         """The prediction as plain data: ``placement``, ``memory``, ``cycles``, ``latency``, ``advice`` and more."""
