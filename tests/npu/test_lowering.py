@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from n6convert.errors import RecipeError
-from n6convert.npu.cycles import conv_plan, depthwise_group
+from n6convert.npu.cycles import conv_plan, depthwise_group, op_cycles
 from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.estimation import estimate
 from n6convert.npu.ir import ConvGeometry, Lowered, Schedule, Where
@@ -68,6 +68,9 @@ def test_kernel_that_covers_its_map() -> None:
     assert [op.kind for op in lowered.ops][-3:] == ["Sub", "SpaceToDepth", "Conv"]
     assert lowered.tensors[lowered.ops[-1].inputs[0]].dtype == "int16"
     assert lowered.ops[-1].conv is not None and lowered.ops[-1].conv.in_channels == 288
+    older, _ = _placed(build, (2, 1))
+    offset = older.tensors[older.ops[-1].inputs[0]]
+    assert (offset.dtype, offset.zero_point) == ("int8", 0)
 
 
 @pytest.mark.parametrize(("channels", "where"), [(257, Where.SW), (251, Where.SW), (127, Where.HW), (256, Where.HW)])
@@ -103,7 +106,11 @@ def test_channel_pad_behind_a_pool(channels: int, software: int) -> None:
         x = b.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
         return b.op("Pad", x, b.constant(np.array([0, 0, 0, 0, 0, channels, 0, 0])))
 
-    assert report(_placed(build)[1], (2, 1)).sw_ops == {"Transpose": software}
+    lowered, schedule = _placed(build)
+    assert report(schedule, (2, 1)).sw_ops == {"Transpose": software}
+    padding = next(op for op in reversed(lowered.ops) if op.conv is not None)
+    assert lowered.tensors[padding.outputs[0]].shape == (1, 12, 2 * channels, 12), "its rows are channels"
+    assert op_cycles(padding, lowered.tensors, (2, 1)) == 12 * 2 * channels * 12
 
 
 def test_swish_on_2_0_corrects_its_zero_point_apart() -> None:

@@ -122,5 +122,6 @@ def test_face_detector_rebuilt_from_its_report(neuralart_dir: Path) -> None:
     assert found.sw_ops == {"Transpose": 22, "QuantizeLinear": 1, "DequantizeLinear": 4}, "one of the last is hybrid"
     totals = truth["totals"]
     assert costs.memory.activations == pytest.approx(totals["activations_bytes"], rel=0.1)
-    assert costs.memory.weights == pytest.approx(totals["weights_bytes"], rel=0.03)
+    scales = 4376  # bytes of one scale per channel, which the rebuilt graph does not have
+    assert costs.memory.weights + scales == pytest.approx(totals["weights_bytes"], rel=0.01)
     assert costs.max_cycles == pytest.approx(totals["max_cycles"], rel=0.03)

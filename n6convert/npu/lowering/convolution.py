@@ -190,15 +190,16 @@ def _gathered(channels: int, size: tuple[int, int], steps: tuple[int, int]) -> t
 
 
 def _flattened(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -> None:
-    """A kernel that covers its map: SpaceToDepth, then a 1x1 convolution (r27 only, 4 of 4). From 2.2 on the offset is
-    taken off before, in 16 bits."""
+    """A kernel that covers its map: SpaceToDepth, then a 1x1 convolution (r27 only, 4 of 4). The offset is taken off
+    before, from 2.2 on in 16 bits."""
     source, result = node.inputs[0], node.outputs[0]
     channels = geometry.in_channels * math.prod(geometry.kernel)
     tensor = lowerer.tensors[source]
-    wide = lowerer.version >= _OFFSET_IN_16_BIT and not is_fast(tensor.zero_point, tensor.dtype)
     x = source
-    if wide:
-        x = lowerer.fresh(source, "offset", dtype="int16")
+    if not is_fast(tensor.zero_point, tensor.dtype):
+        x = lowerer.fresh(source, "offset", dtype="int16" if lowerer.version >= _OFFSET_IN_16_BIT else None)
+        if lowerer.version < _OFFSET_IN_16_BIT:
+            lowerer.tensors[x].zero_point = 0
         lowerer.emit("Sub", node, lowerer.pick("Copy", node), [source], [x], units=Units(arith=1))
     flat = lowerer.fresh(x, "flat", (1, channels, 1, 1))
     lowerer.emit("SpaceToDepth", node, lowerer.pick("SpaceToDepth", node), [x], [flat])
@@ -399,7 +400,7 @@ def _pad(lowerer: Lowerer, node: Node) -> None:
         _padding_conv(lowerer, node, rule, source, result)
         return
     turn = lowerer.pick("Transpose", node, perm=(0, 2, 1, *range(3, len(lowerer.shape(source)))))
-    before, after = lowerer.fresh(source, "turned"), lowerer.fresh(result, "turned")
+    before, after = _turned(lowerer, source), _turned(lowerer, result)
     if _turned_by_pool(lowerer, source):
         lowerer.emit("Transpose", node, lowerer.pick("Copy", node), [source], [before], fused=True)
     else:
@@ -407,6 +408,12 @@ def _pad(lowerer: Lowerer, node: Node) -> None:
         before = _planar(lowerer, node, before)
     _padding_conv(lowerer, node, rule, before, after)
     lowerer.emit("Transpose", node, turn, [after], [result])
+
+
+def _turned(lowerer: Lowerer, name: str) -> str:
+    """A map with its channels as rows: those of a spatial Pad (SEEN r27, r56)."""
+    batch, channels, *rows = lowerer.shape(name)
+    return lowerer.fresh(name, "turned", (batch, *rows[:1], channels, *rows[1:]))
 
 
 def _turned_by_pool(lowerer: Lowerer, source: str) -> bool:
