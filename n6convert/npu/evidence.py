@@ -8,7 +8,7 @@ __all__ = ["is_thin", "reports_of", "thin_words"]
 
 _REPORT = re.compile(r"\br\d{2}[a-c]?\b")
 _BROAD = ("documented", "elsewhere", "other network", "another network", "every")
-_ALONE = ("inferred", "seen once", "in one network", "in one public")
+_ALONE = ("inferred", "unexplained", "seen once", "in one network", "in one public")
 
 
 def reports_of(evidence: str) -> tuple[str, ...]:
@@ -28,4 +28,7 @@ def thin_words(evidence: str) -> str | None:
     """What to say beside a rule that rests on little; None for the others."""
     if not is_thin(evidence):
         return None
-    return "inferred, never seen" if "inferred" in evidence.lower() else "seen in one report only"
+    text = evidence.lower()
+    if "unexplained" in text:
+        return "not explained by any report"
+    return "inferred, never seen" if "inferred" in text else "seen in one report only"

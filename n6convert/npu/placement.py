@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError
+from n6convert.npu.doubts import mark
 from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.epochs import schedule
 from n6convert.npu.graph import Graph
@@ -108,6 +109,7 @@ def place(
     epochs. The graph is consumed."""
     with _malformed(graph.name), _paused_collector():
         lowered = lower(graph, version, switches, ends)
+        mark(lowered, version)
         return lowered, schedule(lowered, version)
 
 

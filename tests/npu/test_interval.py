@@ -65,6 +65,7 @@ def test_shares_are_of_the_time() -> None:
         ("seen 2/2 (r02)", ("r02",), "seen in one report only"),
         ("inferred from 4/4 unequal Concats of r11", ("r11",), "inferred, never seen"),
         ("seen in one network on 4.0.1", (), "seen in one report only"),
+        ("unexplained: r24 has more epochs", ("r24",), "not explained by any report"),
         ("seen r02, r11", ("r02", "r11"), None),
         ("documented; seen r11", ("r11",), None),
         ("seen 48/48 (r15), and in other networks on 4.0", ("r15",), None),

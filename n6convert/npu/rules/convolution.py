@@ -111,7 +111,7 @@ def conv_constant_weights(s: Subject) -> bool:
 @rule(
     "ConvTranspose",
     where=Where.HW,
-    evidence="seen in one network (core 2.1): two convolutions on the NPU, zero stuffing in software",
+    evidence="seen r39 (3/3) and in another network: two convolutions on the NPU, zero stuffing in software",
     remedy="resize and convolve",
 )
 def conv_transpose(s: Subject) -> bool:
@@ -161,7 +161,7 @@ def pool_stride_too_large(s: Subject) -> bool:
     return max(_pair(s, "strides")) > POOL_STRIDE
 
 
-@rule("MaxPool", "AveragePool", where=Where.HW, evidence="documented; seen r01, r02, r03, r13")
+@rule("MaxPool", "AveragePool", where=Where.HW, evidence="documented; seen r01, r02, r05, r27, r31, r32, r41, r56")
 def pool(s: Subject) -> bool:
     """Pools run on the POOL units; windows above {POOL_WINDOW}x{POOL_WINDOW} are decomposed, 5x5 into a padding
     convolution and two 3x3 pools."""

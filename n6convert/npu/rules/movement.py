@@ -64,7 +64,7 @@ def transpose_channel_position(s: Subject) -> bool:
     "Transpose",
     where=Where.SW,
     until=(3, 0),
-    evidence="(0,2,1,3): seen 18/18 (r15) and 22/22 elsewhere; (0,3,2,1): seen r02",
+    evidence="(0,2,1,3): seen 18/18 (r15), 22/22 (r56), r27; (0,3,2,1): seen r02, r25, r31",
     remedy="split heads by channel groups instead of transposing",
     rewrite="transpose-by-slices",
 )
@@ -117,7 +117,7 @@ def concat_of_output(s: Subject) -> bool:
     "Concat",
     where=Where.SW,
     until=(3, 0),
-    evidence="unequal channels: seen 7/7 (r02); innermost axis: seen r02, r03",
+    evidence="unequal channels and the innermost axis: seen 9/9 (r02), 8/8 (r31), 3/3 (r05), 2/2 (r03)",
     remedy="make the parts equal, or replace Concat + 1x1 Conv by a sum of two 1x1 Convs",
     rewrite="concat-conv-split",
 )
@@ -206,7 +206,7 @@ def split_for_pointwise_layers(s: Subject) -> bool:
     return _changed_axis(s) == 1 and any(name in s.pointwise_pairs for name in s.node.outputs)
 
 
-@rule(*_SPLITS, where=Where.HW, evidence="seen on 6/6 channel splits (r02), on the outermost axis in r15")
+@rule(*_SPLITS, where=Where.HW, evidence="seen on channels (r02, r11, r31), on the outermost axis (r15, r24)")
 def split_outer(s: Subject) -> bool:
     """Slices on the channel axis or on the outermost axis are done by the DMA."""
     axis = _changed_axis(s)
@@ -218,7 +218,7 @@ def split_outer(s: Subject) -> bool:
     *_SPLITS,
     where=Where.SW,
     until=(3, 0),
-    evidence="seen 6/6 (r02)",
+    evidence="seen 6/6 (r02), 4/4 (r31)",
     remedy="slice on the channel axis",
     rewrite="sink-moves",
 )
@@ -245,7 +245,7 @@ def split_inner_hybrid(s: Subject) -> bool:
     "SpaceToDepth",
     where=Where.SW,
     until=(3, 0),
-    evidence="seen 2/2 (r02)",
+    evidence="seen r02, r05, r18, r27, r31, r39 (20/20)",
     remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
     rewrite="resize-to-conv",
 )
@@ -259,7 +259,7 @@ def depth_to_space(s: Subject) -> bool:
     "SpaceToDepth",
     where=Where.HYBRID,
     since=(3, 0),
-    evidence="seen 2/2 (r11)",
+    evidence="seen 2/2 (r11), 2/2 (r05 on 3.0)",
     remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
     rewrite="resize-to-conv",
 )
@@ -291,7 +291,7 @@ def resize_nearest(s: Subject) -> bool:
 @rule(
     "Resize",
     where=Where.SW,
-    evidence="seen 4/4 (r03), 3/3 (r17)",
+    evidence="seen 4/4 (r03), 3/3 (r17), 2/2 (r18)",
     remedy="use nearest neighbour with asymmetric coordinates and floor, or 1x1 convolutions over height and width",
     rewrite="resize-to-conv",
 )
@@ -309,7 +309,7 @@ def pad_spatial(s: Subject) -> bool:
 @rule(
     "Pad",
     where=Where.HW,
-    evidence="seen 11/11 in one network",
+    evidence="seen 6/6 (r27), 11/11 (r56)",
     remedy="concatenate zeros of equal size, or use a 1x1 convolution with zero rows",
 )
 def pad_channels(s: Subject) -> bool:
