@@ -60,6 +60,7 @@ def _rewrite(
     path = output or model.with_suffix(".rewritten.onnx")
     refuse_loss(path, MODEL, inputs=[model, *([Path(calibration)] if calibration else [])], force=force)
     graph = batch_of_one(_load(model))
+    _refuse_sizes(graph, target or DEFAULT_TARGET)
     result = rewrite(graph, _feeds(graph, model, calibration), config, target=target or DEFAULT_TARGET)
     result.model.producer_name = "n6convert"
     save(result.model, path)
@@ -93,9 +94,20 @@ def _names(text: str) -> list[str]:
 
 def _load(path: Path) -> ir.Model:
     from n6convert.graph.io import load
+    from n6convert.graph.refusals import refuse_loops
     from n6convert.opset import upgrade_opset
 
-    return upgrade_opset(load(path), path)
+    model = load(path)
+    refuse_loops(model)
+    return upgrade_opset(model, path)
+
+
+def _refuse_sizes(model: ir.Model, target: str) -> None:
+    from n6convert.graph.refusals import refuse_large_inputs, refuse_sizes
+    from n6convert.npu.targets import load_target
+
+    refuse_sizes(model)
+    refuse_large_inputs(model, sum(pool.size for pool in load_target(target).pools if pool.writable), target)
 
 
 def _feeds(graph: ir.Model, model: Path, source: str | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:

@@ -14,7 +14,7 @@ from n6convert.graph.tensors import MAX_ELEMENTS
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MAX_INTEGERS", "input_faults", "open_unknown_sizes", "size_faults"]
+__all__ = ["MAX_INTEGERS", "inferred_faults", "input_faults", "open_unknown_sizes", "size_faults"]
 
 #: a list of integers that nodes compute: shapes and indices. ONNX's inference holds them one object each
 MAX_INTEGERS = 1 << 20
@@ -44,11 +44,20 @@ def size_faults(model: onnx.ModelProto) -> Iterator[Fault]:
 
     if model.opset_import and opset_of(model) > onnx.defs.onnx_opset_version():
         return
-    skeleton = _skeleton(model)
+    yield from inferred_faults(_skeleton(model))
+
+
+def inferred_faults(model: onnx.ModelProto) -> Iterator[Fault]:
+    """The same for a model whose large weights are inputs; what it says about inner tensors is dropped."""
+    import onnx
+
+    del model.graph.value_info[:]
+    for info in model.graph.output:
+        info.ClearField("type")
     try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True)
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except Exception as error:  # InferenceError and the C++ exceptions beside it
-        yield _refusal(str(error), model.graph)
+        yield _refusal(str(error))
         return
     stack = [inferred.graph]
     while stack:
@@ -92,7 +101,7 @@ def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
 _PLACE = re.compile(r"\(op_type:(?P<op>[^,)]*)(?:, node name: (?P<name>.*?))?\): (?P<why>.*)", re.DOTALL)
 
 
-def _refusal(message: str, graph: onnx.GraphProto) -> Fault:
+def _refusal(message: str) -> Fault:
     hit = _PLACE.search(message)
     why = (hit["why"] if hit else message).replace("[ShapeInferenceError]", "").replace("[TypeInferenceError]", "")
     node = f"{shortened(hit['name'] or 'without name')} ({hit['op']})" if hit else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,16 +75,10 @@ def _check_batch(model: ir.Model) -> None:
 
 def _check_size(model: ir.Model, target: str) -> None:
     """Refuse what no rewrite can make fit, before running it takes more memory than this machine has."""
+    from n6convert.graph.refusals import refuse_large_inputs
     from n6convert.npu.targets import load_target
 
-    room = sum(pool.size for pool in load_target(target).pools if pool.writable)
-    for tensor in interface_of(model).inputs:
-        if (size := math.prod(tensor.shape)) > room:
-            raise GraphError(
-                "one input alone is larger than all RAM of the board", place=tensor.name,
-                limit=f"{room:,} bytes on {target}", found=f"{size:,} bytes as INT8 for shape {list(tensor.shape)}",
-                remedy="use a smaller input",
-            )
+    refuse_large_inputs(model, sum(pool.size for pool in load_target(target).pools if pool.writable), target)
 
 
 def _check_initializers(model: ir.Model) -> None:

@@ -1,0 +1,58 @@
+"""What a model must not have when its graph is about to be run: loops, and tensors of a size that nothing holds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from n6convert.errors import GraphError
+from n6convert.graph.fault import shortened
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+__all__ = ["refuse_large_inputs", "refuse_loops", "refuse_sizes"]
+
+_LOOPS = frozenset({"Loop", "Scan"})
+
+
+def refuse_loops(model: ir.Model) -> None:
+    """Raise GraphError for operators that repeat a graph: how often, only running it says."""
+    for node in model.graph.all_nodes():
+        if node.op_type in _LOOPS and node.domain in ("", "ai.onnx"):
+            place = shortened(node.name or node.outputs[0].name or "")
+            raise GraphError(
+                "the model has a loop, which the NPU has not", place=f"node {place} ({node.op_type})",
+                limit="operators that run once", remedy="unroll the loop at export, or cut the graph before it",
+            )  # fmt: skip
+
+
+def refuse_sizes(model: ir.Model) -> None:
+    """Infer shapes from those of the inputs, and raise GraphError for the first tensor of an impossible size.
+
+    Nothing is allocated, so this comes before shapes are settled by running or folding anything. Operators that do not
+    take what they are given are refused too.
+    """
+    from onnx_ir.passes.common import _c_api_utils
+
+    from n6convert.graph.sizes import inferred_faults
+
+    def check(message: onnx.ModelProto) -> onnx.ModelProto:
+        for fault in inferred_faults(message):
+            raise fault.error()
+        return message
+
+    _c_api_utils.call_onnx_api(check, model)
+
+
+def refuse_large_inputs(model: ir.Model, room: int, target: str) -> None:
+    """Raise GraphError for an input that alone, as INT8, is larger than all RAM of a board: no rewrite makes it fit."""
+    for value in model.graph.inputs:
+        shape = [d for d in value.shape or () if isinstance(d, int)]
+        if (size := math.prod(shape)) > room:
+            raise GraphError(
+                "one input alone is larger than all RAM of the board", place=value.name,
+                limit=f"{room:,} bytes on {target}", found=f"{size:,} bytes as INT8 for shape {shape}",
+                remedy="use a smaller input",
+            )  # fmt: skip
