@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ __all__ = ["NEURALART", "Reported", "Source", "reported"]
 
 ROOT = Path(__file__).resolve().parent.parent
 NEURALART = Path(os.environ.get("N6_NEURALART", ROOT.parent / "shared" / "neuralart"))
+
+_KERNELS = {"resize_integer": "Resize", "dequantizelinear": "DequantizeLinear"}
+_LIBRARY = re.compile(r"^LL_ATON_LIB_(?:DMA_)?")
 
 Source = Path | Callable[[], onnx.ModelProto]
 
@@ -38,6 +42,28 @@ class Reported:
     @property
     def id(self) -> str:
         return str(self.truth["id"])
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the published file is missing, and another model of the same layers takes its place."""
+        return self.truth["model_file"] is None
+
+    @property
+    def off(self) -> Counter[tuple[str, str]] | None:
+        """Operators off the NPU by place and kind; None for a board's log, which counts epochs but names nothing.
+
+        Reports of 2.x print software that copies with DMA as software; only their c_info calls it hybrid.
+        """
+        software = Counter({_KERNELS.get(name, name): n for name, n in self.truth["sw_ops"].items()})
+        hybrid = Counter({_LIBRARY.sub("", name): n for name, n in self.truth["hybrid_ops"].items()})
+        if self.truth["epochs"]["sw"] and not software:
+            return None
+        if self.truth["core_version"].startswith("2."):
+            software.update({name.split("+")[0]: n for name, n in hybrid.items()})
+            hybrid.clear()
+        return Counter({("sw", name): n for name, n in software.items()}) + Counter(
+            {("hybrid", name): n for name, n in hybrid.items()}
+        )
 
 
 def _textgen() -> onnx.ModelProto:
@@ -85,11 +111,11 @@ _ENDS = {
 
 
 def _pools(source: Path, truth: dict[str, Any]) -> list[Path]:
-    """The pool file of a report: that of its version where a folder holds several."""
+    """The pool file of a report: that of its version where a folder holds several, else one for every version."""
     version = re.sub(r"^r\d+[a-z]?_(?:opt_)?", "", truth["id"])
     found = sorted(source.parent.glob("*.mpool"))
     return [path for path in found if path.name.startswith(f"v{version}_")] or [
-        path for path in found if "app2" in path.name and not re.match(r"v\d", path.name)
+        path for path in found if not re.match(r"v\d", path.name)
     ]
 
 

@@ -175,11 +175,13 @@ def side_by_side(buffers: Sequence[Buffer], schedule: Schedule) -> list[Buffer]:
 def place(buffers: Sequence[Buffer], pools: Iterable[MemoryPool]) -> list[Buffer]:
     """Give every buffer a pool and an address; returns those that fit nowhere.
 
-    Within a pool the largest buffers come first, at the lowest address that is free while they live.
+    Within a pool the largest buffers come first, at the lowest address that is free while they live; of equal pools the
+    one at the highest address (SEEN r39, r42, whose files list it last; r25, r56 agree).
     """
     writable = [pool for pool in pools if pool.writable and pool.size]
     regions = sorted(
-        [*writable, *_virtual(writable)], key=lambda region: (region.cycles_per_byte, -region.size, region.power)
+        [*writable, *_virtual(writable)],
+        key=lambda region: (region.cycles_per_byte, -region.size, region.power, -region.start),
     )
     waiting = sorted(buffers, key=lambda buffer: (-buffer.size, buffer.first))
     placed = _Occupancy()

@@ -70,4 +70,5 @@ def _published(truth: dict[str, Any], model: Path) -> Published:
 def _pools(folder: Path, name: str) -> Path | None:
     version = re.sub(r"^r\d+[a-z]?_", "", name)
     own = sorted(folder.glob(f"v{version}_*.mpool"))
-    return next(iter(own), None) or next(iter(sorted(folder.glob("stm32n6-app2*.mpool"))), None)
+    any_version = (path for path in sorted(folder.glob("*.mpool")) if not re.match(r"v\d", path.name))
+    return next(iter(own), None) or next(any_version, None)

@@ -32,6 +32,14 @@ def test_fastest_pool_first_then_the_joined_one(target: Target) -> None:
     assert large.end > 0x34200000, "a buffer above every single pool straddles adjacent ones"
 
 
+def test_order_of_the_pool_file_does_not_matter(target: Target) -> None:
+    """Among equal pools the one at the highest address comes first (SEEN r39, r42: their files list it last)."""
+    for pools in (target.pools, target.pools[::-1]):
+        small = Buffer("a", 100 * KB, 0, 2)
+        assert place([small, Buffer("b", 440 * KB, 0, 2)], pools) == []
+        assert small.pool is not None and small.pool.name == "npuRAM4"
+
+
 def test_buffers_that_live_together_never_overlap(target: Target) -> None:
     buffers = [Buffer(str(i), (i * 7919) % 97 * 4096 + 16, i // 2, i // 2 + i % 5) for i in range(120)]
     assert place(buffers, target.pools) == []
