@@ -180,15 +180,53 @@ class _Tensor(_Part):
     histogram: _Histogram | None = None
 
 
+class _Method(_Part):
+    method: Text
+    kept: bool
+
+
+class _Point(_Part):
+    layers: Count
+    weight_bytes: Number
+    milliseconds: Number | None = None
+    closeness_db: Number
+
+
+class _FourBits(_Part):
+    layers: list[Text] = []
+    of: Count = 0
+    bytes_saved: Number = 0.0
+    curve: Annotated[list[_Point], Field(max_length=4096)] = []
+
+
 class _Quantization(_Part):
     worst: list[_Tensor] = []
+    methods: list[_Method] = []
+    ranges: dict[str, Count] = {}
+    four_bits: _FourBits | None = None
+
+
+class _Calibration(_Part):
+    source: Text | None = None
+    calibration: list[Any] = []
+    held_back: list[Any] = []
+
+
+class _Port(_Part):
+    name: Text
+    shape: list[Count]
+
+
+class _StageFacts(_Part):
+    inputs: list[_Port] = []
+    outputs: list[_Port] = []
 
 
 class _Stage(_Part):
     name: Text
     seconds: Number
     cached: bool
-    facts: dict[str, Any] = {}
+    facts: _StageFacts | None = None
 
 
 class _Limit(_Part):
@@ -219,7 +257,9 @@ class _Checked(_Part):
     advice: list[_Advice] = []
     accuracy: _Accuracy | None = None
     sqnr_db: dict[str, Number | None] = {}
+    calibration: _Calibration | None = None
     quantization: _Quantization | None = None
+    created: Text | None = None
     acceptance: list[_Limit] = []
     files: list[_File] = []
 

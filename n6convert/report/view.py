@@ -12,6 +12,7 @@ from typing import Any
 from n6convert.inputs import is_file, leads_outside
 from n6convert.report.answer import cards, notices
 from n6convert.report.facts import run_facts
+from n6convert.report.four_bits import four_bits
 from n6convert.report.schema import PLACES
 from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon, scale
 from n6convert.report.time_spent import time_spent
@@ -43,6 +44,7 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
         "memory": _memory(report.get("memory") or {}),
         "rewrites": _rewrites(report),
         "accuracy": _accuracy(report),
+        "four_bits": four_bits((report.get("quantization") or {}).get("four_bits") or {}),
         "pictures": _pictures(report, folder),
         "tensors": _tensors(report.get("quantization") or {}),
         "operators": _operators((report.get("placement") or {}).get("after") or {}),

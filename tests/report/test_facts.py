@@ -8,6 +8,7 @@ import pytest
 
 from n6convert.report.answer import cards
 from n6convert.report.facts import run_facts
+from n6convert.report.four_bits import four_bits
 from n6convert.report.svg import scale
 
 
@@ -46,3 +47,15 @@ def test_frames_a_second_stand_beside_the_time(report) -> None:
 @pytest.mark.parametrize(("whole", "marks"), [(16.0, ["0 ms", "2"]), (0.9, ["0 ms", "0.2"]), (240, ["0 ms", "50"])])
 def test_an_axis_has_round_steps(whole, marks) -> None:
     assert re.findall(r">([^<>]+)</span>", scale(whole, "ms", "time"))[:2] == marks
+
+
+def test_the_curve_of_four_bits_is_drawn_with_what_was_chosen() -> None:
+    curve = [
+        {"layers": n, "weight_bytes": 4096 - 512 * n, "milliseconds": 5.0 - n / 2, "closeness_db": 40.0 - 3 * n}
+        for n in range(4)
+    ]
+    shown = four_bits({"layers": ["a", "b"], "of": 3, "bytes_saved": 1024, "curve": curve})
+    assert "2 of 3 layers" in shown["summary"] and "1 KiB" in shown["summary"]
+    assert shown["rows"][2]["layers"] == "2 (chosen)" and shown["rows"][2]["milliseconds"] == "4.00"
+    assert shown["svg"].count("<circle") == 4 and shown["svg"].count('class="hw"') == 1
+    assert four_bits({}) == {}
