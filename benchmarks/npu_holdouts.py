@@ -39,7 +39,8 @@ _COVERAGE = 0.9
 _PULL = 0.3
 _LEAST_SHARE = 0.1
 """Share of the time in external RAM from which a network counts as one that uses it."""
-_FLOORS, _CEILINGS = np.array([0.1, 0.05, 0.05, 0.1]), np.array([1.0, 0.6, 0.3, 0.3])
+_FLOORS, _CEILINGS = np.array([0.1, 0.05, 0.05, 0.1]), np.array([0.3, 0.6, 0.3, 0.3])
+"""No slope below what is never taken for granted, none beyond what would be no statement any more."""
 _SLOPES = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0])
 _BASES = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1])
 
@@ -200,7 +201,7 @@ def calibrate(held: Sequence[Held]) -> dict[str, Any]:
     table = {"base": base, "slopes": dict(zip(FEATURES, map(float, slopes), strict=True)), "quantile": 1.0}
     table["quantile"] = _quantile(onchip, lambda one: abs(one.residual) / sigma(one.shares, table))
     missing = _quantile(outside, lambda one: _slope_to_hold(one, table)) if outside else 0.0
-    table["slopes"]["external"] = max(table["slopes"]["external"], missing)
+    table["slopes"]["external"] = float(min(_CEILINGS[0], max(table["slopes"]["external"], missing)))
     return table
 
 

@@ -125,7 +125,7 @@ def _resources(
             needs["flash"] = (use.reads - _streamed(epoch, tensors, target)) * target.clocks.npu / target.flash_mb_s
             continue
         if pool.external:
-            cycles = (use.reads + use.writes) * target.clocks.npu / _external_rate(epoch, tensors, pools, target)
+            cycles = _external_cycles(epoch, use, tensors, pools, target)
         else:
             beats = use.beats * target.constants["hardware_epoch.beat_cycles"]
             cycles = max(max(use.reads, use.writes) * pool.cycles_per_byte, beats)
@@ -165,19 +165,21 @@ def _tiles(epoch: Epoch, target: Target) -> float:
     return sum(large) * target.constants["large_kernels.cycles_per_tile"]
 
 
-def _external_rate(
-    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
+def _external_cycles(
+    epoch: Epoch, use: PoolTraffic, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
 ) -> float:
-    """MB/s of external RAM: three or more streams at once keep it busier than one or two.
+    """NPU cycles of an epoch's traffic with external RAM.
 
-    They are tensors of one direction, or a result with the partial sums that a convolution of several passes exchanges.
+    Partial sums that a convolution of several passes exchanges keep it busier than plain streams. Spare maps of a split
+    kernel have their place, but seven networks show the traffic of the others only.
     """
-    sides = (dict.fromkeys(epoch.inputs), dict.fromkeys(epoch.outputs))
-    outside = [[name for name in side if name in pools and pools[name].external] for side in sides]
+    outside = [name for name in (*epoch.inputs, *epoch.outputs) if name in pools and pools[name].external]
+    spare = {name for op in epoch.ops for name in op.attributes.get("spare", ())}
+    moved = use.reads + use.writes - sum(tensors[name].nbytes for name in outside if name in spare)
     plans = [plan_of(op, tensors, target.version) for op in epoch.ops]
-    summing = bool(outside[1]) and any(plan is not None and plan.passes > 1 for plan in plans)
-    parallel = summing or max(map(len, outside)) >= target.constants["external_ram.parallel_streams"]
-    return target.hyperram_mb_s * (target.constants["external_ram.parallel_gain"] if parallel else 1.0)
+    summing = any(plan is not None and plan.passes > 1 for plan in plans) and set(outside) & set(epoch.outputs)
+    gain = target.constants["external_ram.summing_gain"] if summing else 1.0
+    return moved * target.clocks.npu / (target.hyperram_mb_s * gain)
 
 
 def _streamed(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> int:
@@ -246,9 +248,8 @@ def _assumptions(memory: MemoryPlan, target: Target, shares: Shares) -> list[str
     ]
     if memory.external:
         found.append(
-            f"{memory.external:,} B of activations lie in external RAM; weighed at {target.hyperram_mb_s:g} MB/s "
-            "(more where three tensors stream at once), as seen in four families of networks; which tensors the "
-            "compiler spills is less sure"
+            f"{memory.external:,} B of activations lie in external RAM; weighed at {target.hyperram_mb_s:g} MB/s, "
+            "the rate that seven measured networks agree on; which tensors the compiler spills is less sure"
         )
     found += target.unknown
     if "expand-softmax" in target.switches:

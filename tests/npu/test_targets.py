@@ -45,7 +45,7 @@ def test_a_board_of_the_user(tmp_path: Path) -> None:
     path.write_text("extends: nucleo-n657x0-q\ndescription: mine\nclocks: {cpu: 600, npu: 800}\nflash_mb_s: 200\n")
     target = load_target(f"{path}@3.0")
     assert (target.clocks.cpu, target.clocks.npu, target.clocks.npu_ram) == (600, 800, 720)
-    assert (target.flash_mb_s, target.hyperram_mb_s, target.version) == (200, 72, (3, 0))
+    assert (target.flash_mb_s, target.hyperram_mb_s, target.version) == (200, 78, (3, 0))
     assert target.pools == load_target("nucleo-n657x0-q@3.0").pools
     assert load_target(target.name) == target
     assert (target.label, load_target("stm32n6570-dk").label) == ("mine", "stm32n6570-dk")
@@ -139,7 +139,7 @@ def test_boards_and_versions_differ_where_measured() -> None:
     template = load_target("nucleo-n657x0-q-aistudio@4.0")
     assert (kit.clocks.npu, nucleo.clocks.npu, template.clocks.npu) == (1000, 1000, 800)
     assert template.flash_mb_s < nucleo.flash_mb_s == kit.flash_mb_s
-    assert kit.hyperram_mb_s == 72
+    assert kit.hyperram_mb_s == 78
     assert load_target("nucleo-n657x0-q@2.2").flash_mb_s == load_target("stm32n6570-dk@2.2").flash_mb_s
     assert load_target("stm32n6570-dk@2.2").depthwise_inflation == 8 and kit.depthwise_inflation == 1
     assert "hyperRAM" not in {pool.name for pool in nucleo.pools}

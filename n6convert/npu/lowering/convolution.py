@@ -219,14 +219,16 @@ def _hw_conv(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -
     joined = int(1 < rows * columns <= 2)
     split = Units(conv=min(4, max(units.conv, rows * columns)), arith=min(4, units.arith + joined))
     sums = _partial_sums(lowerer, result, 1 if narrow else max(extra + 1, rows)) if extra or narrow else [result]
-    lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], sums, units=split, conv=geometry)
+    spare = () if narrow else tuple(sums[extra + 1 :])
+    lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], sums, units=split, conv=geometry, spare=spare)
     if narrow:
         sums += [_narrow_part(lowerer, node, geometry, row) for row in range(rows)]
     for index in range(extra):
         last = index == extra - 1
         target = result if last else _partial_sums(lowerer, result, 1)[0]
         taken = len(sums) if last or narrow else 2
-        lowerer.emit("Add", node, rule, sums[:taken], [target], units=Units(arith=4 if not last else 3))
+        units = Units(arith=3 if last else 4)
+        lowerer.emit("Add", node, rule, sums[:taken], [target], units=units, spare=spare if last else ())
         sums = [target, *sums[taken:]]
 
 
