@@ -30,6 +30,15 @@ Made from the catalog of rules. Every conversion runs them on the float graph, i
 |---|---|---|
 {rows}
 """
+_COMMANDS = """# Commands
+
+Made from the command line itself; `n6convert COMMAND --help` says the same. A first word that is no command is a model:
+`n6convert yolov8n` means `n6convert convert yolov8n`. `n6convert --install-completion` lets the shell complete
+commands, models, targets and recipe keys. Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 3 converted but not
+acceptable, 130 interrupted. `--debug` shows tracebacks.
+
+{commands}
+"""
 _RECIPES = """# Recipe reference
 
 Made from the schema. `n6convert recipe MODEL` prints the full effective recipe of a model, ready to save and change;
@@ -50,6 +59,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {
         "operators.md": _OPERATORS.format(table=as_links(operator_table())),
         "rewrites.md": _REWRITES.format(rows="\n".join(_rules())),
+        "commands.md": _COMMANDS.format(commands="\n".join(_commands())),
         "recipes.md": _RECIPES.format(tables="\n".join(_sections(recipe_schema()))),
     }
     for name, text in pages.items():
@@ -135,3 +145,20 @@ def _reference(field: Mapping[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _commands() -> Iterator[str]:
+    """Every command with its arguments, options and examples."""
+    from n6convert.cli.registry import GROUPS, real_command
+
+    for group, commands in GROUPS.items():
+        yield f"## {group}\n"
+        for name, sentence in commands.items():
+            command = real_command(name)
+            yield f"### {name}\n\n{sentence}\n\n| | |\n|---|---|"
+            for parameter in command.params:
+                words = ", ".join(f"`{word}`" for word in parameter.opts if word != "--help")
+                if words and not getattr(parameter, "hidden", False):
+                    yield f"| {words} | {(getattr(parameter, 'help', None) or '').replace('|', chr(92) + '|')} |"
+            lines = [line.strip() for line in (command.epilog or "").splitlines()[1:] if line.strip()]
+            yield "\n" + "\n".join(f"    {line}" for line in lines) + "\n"

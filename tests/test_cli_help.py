@@ -11,17 +11,14 @@ import pytest
 import typer
 
 from n6convert.cli import completion
-from n6convert.cli.entry import app
-from n6convert.cli.registry import COMMANDS, GROUPS, LazyGroup
+from n6convert.cli.registry import COMMANDS, GROUPS, real_command
 
 #: options that mean the same wherever they are
 SHARED = {"target", "calibration", "samples", "evaluate", "weights", "pools", "as_json", "quiet", "no_cache", "force"}
 
 
 def real(name: str) -> typer.core.TyperCommand:
-    group = typer.main.get_command(app)
-    assert isinstance(group, LazyGroup)
-    return group.get_command(None, name)._real()  # type: ignore[no-any-return]
+    return real_command(name)  # type: ignore[no-any-return]
 
 
 def test_every_command_is_in_one_group_and_has_its_own_file() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["COMMANDS", "GROUPS", "LazyGroup"]
+__all__ = ["COMMANDS", "GROUPS", "LazyGroup", "real_command"]
 
 #: group -> command -> sentence for ``--help``; ``n6convert.cli.COMMAND`` holds a ``register(app)`` that adds it
 GROUPS: dict[str, dict[str, str]] = {
@@ -48,6 +48,16 @@ COMMANDS = {name: (group, text) for group, commands in GROUPS.items() for name, 
 _HELP = ["-h", "--help"]
 
 
+def real_command(name: str) -> Any:
+    """The command itself, its module imported."""
+    scratch = typer.Typer(pretty_exceptions_enable=False)
+    scratch.callback()(lambda: None)
+    import_module(f"n6convert.cli.{name.replace('-', '_')}").register(scratch)
+    command = typer.main.get_group(scratch).commands[name]
+    command.context_settings["help_option_names"] = _HELP
+    return command
+
+
 class _LazyCommand(TyperCommand):
     """Stands for a command in listings; becomes the real one when it is called or completed."""
 
@@ -58,13 +68,7 @@ class _LazyCommand(TyperCommand):
         return self._real().make_context(info_name, args, parent, **extra)
 
     def _real(self) -> Any:
-        name = self.name or ""
-        scratch = typer.Typer(pretty_exceptions_enable=False)
-        scratch.callback()(lambda: None)
-        import_module(f"n6convert.cli.{name.replace('-', '_')}").register(scratch)
-        command = typer.main.get_group(scratch).commands[name]
-        command.context_settings["help_option_names"] = _HELP
-        return command
+        return real_command(self.name or "")
 
 
 class LazyGroup(TyperGroup):

@@ -25,7 +25,7 @@ from n6convert.cli.options import (
 
 __all__ = ["register"]
 
-_File = Annotated[Path, typer.Argument(help="QDQ ONNX or INT8 TFLite file", show_default=False)]
+_File = Annotated[Path, typer.Argument(help="A QDQ ONNX or INT8 TFLite file.", show_default=False)]
 _Output = Annotated[Path | None, output("build/NAME")]
 _EXAMPLES = examples(
     "n6convert requantize mobilenet_int8.tflite --calibration images/",
