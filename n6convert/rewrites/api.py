@@ -16,6 +16,7 @@ from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.catalog import COMBINATIONS, all_rules
 from n6convert.rewrites.config import RewriteConfig
 from n6convert.rewrites.engine import Applied, Checkpoint, Progress, Refused, Run, run_rules
+from n6convert.rewrites.loops import write_out_loops
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.weigh import Choice, Choices, Estimator, Weighed, predicted_milliseconds, weigh
@@ -104,13 +105,15 @@ def rewrite(
 
     Raises:
         RecipeError: the configuration names a rule that does not exist.
+        GraphError: a Loop or Scan cannot be written out.
         RewriteError: the rules do not come to rest, or the result differs although every step was proven.
     """
     rules = select_rules(config, extra)
     start = prepare(model)
+    proof = Proof(start, feeds, threads)
+    start = write_out_loops(start, config.recurrent_steps)
     note_states(start)
     mark_grids(start)
-    proof = Proof(start, feeds, threads)
     from n6convert.npu.targets import load_target
 
     board = load_target(target) if isinstance(target, str) else target

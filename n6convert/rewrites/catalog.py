@@ -29,11 +29,13 @@ from n6convert.rewrites.einsum_to_matmul import EinsumToMatMul
 from n6convert.rewrites.elu_to_exp import EluToExp
 from n6convert.rewrites.expand_to_broadcast import ExpandToBroadcast
 from n6convert.rewrites.expand_to_resize import ExpandToResize
+from n6convert.rewrites.flip_by_slices import FlipBySlices
 from n6convert.rewrites.fold_into_conv import FoldIntoConv
 from n6convert.rewrites.four_axes import FourAxes
 from n6convert.rewrites.full_map_depthwise import FullMapDepthwise
 from n6convert.rewrites.gather_to_slice import GatherToSlice
 from n6convert.rewrites.gelu import GeluNormalForm
+from n6convert.rewrites.gemm_bias_apart import GemmBiasApart
 from n6convert.rewrites.layernorm import LayerNormDecompose
 from n6convert.rewrites.linear_attention import NormalizedAttention
 from n6convert.rewrites.linear_to_conv import LinearToConv
@@ -87,6 +89,8 @@ def all_rules() -> list[Rewrite[Any]]:
         UnrollRecurrent(),
         EinsumToMatMul(),
         DepthToChannels(),
+        GemmBiasApart(),
+        FlipBySlices(),
         LongConvByRows(),
         ExpandToResize(),
         FourAxes(),

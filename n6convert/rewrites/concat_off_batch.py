@@ -32,6 +32,7 @@ class ConcatOffBatch(Rewrite[_Batch]):
 
     name = "concat-off-batch"
     roots = frozenset({"Concat"})
+    housekeeping = True  # the import refuses what it replaces, however fast that is predicted
 
     def pattern(self, node: ir.Node) -> _Batch | None:
         parts = [v for v in node.inputs if v is not None and shape_of(v) is not None]

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from n6convert.errors import GraphError
+from n6convert.numerics import run_model
+from n6convert.rewrites import RewriteConfig, rewrite
+
+from .graphs import GraphWriter
+from .helpers import NEW, OLD, apply, ops, reasons, software
+
+F, INT, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+STEPS, WIDTH, INPUTS = 6, 8, 5
+
+
+def info(name: str, kind: int, shape: Sequence[int] | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def cell() -> list[onnx.NodeProto]:
+    """``h' = tanh(step W + h U)`` as Keras' loops have it: the input's part is Gemm's third operand."""
+    return [
+        helper.make_node("MatMul", ["step", "W"], ["xw"]),
+        helper.make_node("Gemm", ["h_in", "U", "xw"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["h_out"]),
+    ]
+
+
+def weights() -> list[onnx.TensorProto]:
+    random = np.random.default_rng(0)
+    arrays = {"W": random.standard_normal((INPUTS, WIDTH)) * 0.4, "U": random.standard_normal((WIDTH, WIDTH)) * 0.3}
+    arrays["h0"] = np.zeros((1, WIDTH))
+    return [numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items()]
+
+
+def built(nodes: list[onnx.NodeProto], outputs: dict[str, list[int]], more: dict[str, Any]) -> ir.Model:
+    constants = [*weights(), *(numpy_helper.from_array(np.asarray(a), n) for n, a in more.items())]
+    values = [info(n, F, s) for n, s in outputs.items()]
+    graph = helper.make_graph(nodes, "loop", [info("x", F, [STEPS, 1, INPUTS])], values, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return ir.from_proto(onnx.shape_inference.infer_shapes(model))
+
+
+def while_loop(limit: int = STEPS, computed: bool = False, trips: int | None = None) -> ir.Model:
+    """A Loop as tf2onnx writes a Keras cell: a counter of its own, compared with the number of steps."""
+    body = [
+        helper.make_node("Gather", ["x", "count_in"], ["step"], axis=0),
+        *cell(),
+        helper.make_node("Add", ["count_in", "one"], ["count_out"]),
+        helper.make_node("Less", ["count_out", "limit"], ["early"]),
+        helper.make_node("ReduceMax", ["h_out"], ["largest"], keepdims=0),
+        helper.make_node("Less", ["largest", "two"], ["small"]),
+        helper.make_node("And", ["early", "small"] if computed else ["early", "early"], ["go"]),
+        helper.make_node("Identity", ["h_out"], ["row"]),
+    ]
+    inputs = [info("turn", INT, []), info("cond", B, []), info("count_in", INT, []), info("h_in", F, [1, WIDTH])]
+    outputs = [info("go", B, []), info("count_out", INT, []), info("h_out", F, [1, WIDTH]), info("row", F, [1, WIDTH])]
+    one = numpy_helper.from_array(np.int64(1), "one")
+    graph = helper.make_graph(body, "body", inputs, outputs, [one])
+    given = ["trips" if trips is not None else "", "start", "zero", "h0"]
+    loop = helper.make_node("Loop", given, ["n", "last", "rows"], name="loop", body=graph)
+    more = {"start": True, "zero": np.int64(0), "limit": np.int64(limit), "two": np.float32(2)}
+    more |= {} if trips is None else {"trips": np.int64(trips)}
+    return built([loop], {"last": [1, WIDTH], "rows": [min(limit, trips or limit), 1, WIDTH]}, more)
+
+
+def scan(backwards: bool) -> ir.Model:
+    inputs, outputs = [info("h_in", F, [1, WIDTH]), info("step", F, [1, INPUTS])], ["h_out", "row"]
+    body = [*cell(), helper.make_node("Identity", ["h_out"], ["row"])]
+    graph = helper.make_graph(body, "body", inputs, [info(n, F, [1, WIDTH]) for n in outputs])
+    directions = {"scan_input_directions": [1], "scan_output_directions": [1]} if backwards else {}
+    names = ["h0", "x"], ["last", "rows"]
+    node = helper.make_node("Scan", *names, name="scan", body=graph, num_scan_inputs=1, **directions)
+    return built([node], {"last": [1, WIDTH], "rows": [STEPS, 1, WIDTH]}, {})
+
+
+@pytest.mark.parametrize("target", [OLD, NEW])
+@pytest.mark.parametrize(
+    "model", [while_loop(), while_loop(limit=4), while_loop(limit=50, trips=3), scan(False), scan(True)],
+    ids=["while", "shorter", "counted", "scan", "scan backwards"],
+)  # fmt: skip
+def test_turns_are_written_out(model: ir.Model, target: str) -> None:
+    result = rewrite(model, None, RewriteConfig(), target=target)
+    assert not {"Loop", "Scan", "Gather"} & ops(result.model).keys() and not software(result.model, target)
+    x = {"x": np.random.default_rng(1).standard_normal((STEPS, 1, INPUTS)).astype(np.float32)}
+    before, after = run_model(model, x), run_model(result.model, x)
+    assert all(np.abs(before[name] - after[name]).max() < 1e-5 for name in ("last", "rows"))
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "why"),
+    [
+        (while_loop(computed=True), {}, "computed from the network's values"),
+        (while_loop(), {"recurrent_steps": 5}, "turns more than 5 times"),
+        (scan(False), {"recurrent_steps": 5}, "6 times, more than 5"),
+    ],
+)
+def test_turns_that_are_not_known_or_too_many_are_refused(model: ir.Model, config: dict[str, int], why: str) -> None:
+    with pytest.raises(GraphError, match="cannot be written out") as caught:
+        rewrite(model, None, RewriteConfig(**config), target=NEW)
+    assert why in str(caught.value.found)
+
+
+def test_a_computed_bias_of_gemm_is_a_sum() -> None:
+    g = GraphWriter()
+    y = g.node("Gemm", g.input("x", [2, 4]), g.weight(3, 4), g.input("c", [3]), transB=1, beta=0.5, alpha=2.0)
+    assert ops(apply(g.model(y), "gemm-bias-apart").model) == {"Gemm": 1, "Mul": 1, "Add": 1}
+
+
+def reversed_rows(g: GraphWriter, x: str, how: str, axis: int = 0) -> str:
+    if how == "sequence":
+        return str(g.node("ReverseSequence", x, g.constant([5], np.int64), time_axis=0, batch_axis=1))
+    bounds = [g.constant([v], np.int64) for v in (-1, -(1 << 40), axis, -1)]
+    return str(g.node("Slice", x, *bounds))
+
+
+@pytest.mark.parametrize("how", ["sequence", "slice"])
+def test_a_reversed_axis(how: str) -> None:
+    g = GraphWriter()
+    model = g.model(g.node("Relu", reversed_rows(g, g.reshape(g.input("x", [1, 5, 4]), [5, 1, 4]), how)))
+    result = apply(model, "flip-by-slices")
+    assert "ReverseSequence" not in ops(result.model) and not software(result.model, OLD)
+
+
+def test_single_steps_of_a_reversed_axis_are_read_as_they_lie() -> None:
+    g = GraphWriter()
+    x = reversed_rows(g, g.node("Relu", g.input("x", [1, 5, 4])), "slice", axis=1)
+    step = g.node("Gather", x, g.constant([1], np.int64), axis=1)
+    result = rewrite(g.model(g.node("Tanh", step)), None, RewriteConfig(), target=OLD)
+    assert ops(result.model)["Slice"] == 1 and "Concat" not in ops(result.model)
+
+
+def test_sequences_of_unequal_length_are_refused() -> None:
+    g = GraphWriter()
+    y = g.node("ReverseSequence", g.input("x", [5, 1, 4]), g.constant([3], np.int64), time_axis=0, batch_axis=1)
+    assert "shorter than the axis" in reasons(apply(g.model(y), "flip-by-slices"), "flip-by-slices")
