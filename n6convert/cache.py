@@ -211,6 +211,8 @@ def writing(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _output_error(error, place) from error
+    except RecursionError:  # pathlib makes parents one inside the other
+        raise _output_error(OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG)), place) from None
 
 
 def _output_error(error: OSError, place: Path) -> OutputError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from n6convert.cache_entry import clear
+from n6convert.locks import lock_at
 
 __all__ = ["Users"]
 
@@ -63,7 +64,7 @@ class Users:
         if not self.folder.is_dir():
             clear(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._mutex, FileLock(self.folder / _LOCK):
+        with self._mutex, lock_at(self.folder / _LOCK):
             yield
 
     def used(self) -> set[str]:
@@ -86,7 +87,7 @@ class Users:
         path = self.folder / f"{os.getpid()}-{uuid.uuid4().hex}.txt"
         try:
             with self.quiet():
-                lock = FileLock(path.with_suffix(".lock"))
+                lock = lock_at(path.with_suffix(".lock"))
                 lock.acquire(timeout=0)
                 path.touch()
         except (OSError, Timeout):

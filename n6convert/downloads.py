@@ -13,6 +13,7 @@ from n6convert.cache_entry import clear
 from n6convert.errors import DownloadError
 from n6convert.hashing import sha256_of
 from n6convert.inputs import is_file
+from n6convert.locks import lock_at
 
 __all__ = ["Pinned", "download"]
 
@@ -74,9 +75,7 @@ def download(pinned: Pinned, target: Path, progress: Progress | None = None) -> 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """One download of a file at a time; a second one finds it done."""
-    from filelock import FileLock
-
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    lock = lock_at(target.with_name(f".{target.name}.lock"))
     with lock:
         try:
             yield

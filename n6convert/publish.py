@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from n6convert.cache import sha256_of, write_atomically, writing
 from n6convert.errors import OutputError
 from n6convert.inputs import leads_outside, occupied
+from n6convert.locks import lock_at
 from n6convert.outputs import listed, write_record
 
 if TYPE_CHECKING:
@@ -52,15 +53,16 @@ def holding(
     Raises:
         OutputError: the folder's parent cannot be written, or the folder is taken by somebody else's files.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     folder = Path(os.path.realpath(folder))
     name = unicodedata.normalize("NFC", folder.name).casefold()  # some file systems hold OUT and out for one
-    lock = FileLock(folder.parent / f".{name}.lock")
+    path = folder.parent / f".{name}.lock"
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if occupied(folder) and not folder.is_dir():
             raise NotADirectoryError(f"{folder} is no folder")
+        lock = lock_at(path)
         waiting = 0
         while not lock.is_locked:
             try:

@@ -16,6 +16,7 @@ __all__ = ["available_cores", "default_threads", "limit_threads"]
 _OWN, _OPENMP = "N6CONVERT_THREADS", "OMP_NUM_THREADS"
 #: read by OpenBLAS, MKL and OpenMP when numpy is first imported
 _LIBRARIES = (_OPENMP, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_DIGITS = 3
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -27,12 +28,13 @@ def default_threads() -> int:
     """
     own = os.environ.get(_OWN, "").strip()
     if own:
-        if not own.isdecimal() or int(own) < 1:
+        if not own.isdecimal() or len(own) > _DIGITS or int(own) < 1:
             raise UsageError("the number of threads is wrong", place=f"environment variable {_OWN}", found=own,
-                             limit="a number from 1 on", remedy=f"unset {_OWN} to use every core")  # fmt: skip
+                             limit="a number from 1 to 999", remedy=f"unset {_OWN} to use every core")  # fmt: skip
         return int(own)
     first = os.environ.get(_OPENMP, "").partition(",")[0].strip()  # a list names nested levels
-    return int(first) if first.isdecimal() and int(first) > 0 else available_cores()
+    given = first.isdecimal() and len(first) <= _DIGITS and int(first) > 0
+    return int(first) if given else available_cores()
 
 
 def available_cores() -> int:

@@ -210,6 +210,12 @@ def test_two_spellings_of_a_folder_have_one_lock(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("place", ["/proc/n6convert/x", "/dev/null/x", "x/" * 3000, "x" * 300])
+def test_a_place_where_nothing_can_be_made_is_refused_not_waited_for(place: str) -> None:
+    with pytest.raises(OutputError), holding(Path(place), lambda *_: None):
+        pass
+
+
 def test_no_command_replaces_its_input_or_a_file_of_the_user(tmp_path: Path) -> None:
     model, notes, page = tmp_path / "m.onnx", tmp_path / "notes.onnx", tmp_path / "old.html"
     model.write_bytes(b"\x08\x08\x12\x09n6convert")

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from n6convert.cli.registry import COMMANDS, LazyGroup
-from n6convert.errors import N6ConvertError, UsageError
+from n6convert.errors import N6ConvertError, SourceError, UsageError
 from n6convert.inputs import exists
 from n6convert.logs import quiet_libraries
 
@@ -115,6 +115,8 @@ def _report_failure(error: Exception, *, as_json: bool) -> int:
 def _unexpected(error: Exception) -> N6ConvertError:
     if isinstance(error, MemoryError):
         return N6ConvertError("there is not enough memory", remedy="use a smaller input size or fewer samples")
+    if isinstance(error, OSError) and error.filename is not None:  # what a file system refuses is no bug
+        return SourceError("a file or folder cannot be used", place=error.filename, found=error.strerror or error)
     return N6ConvertError(
         f"unexpected {type(error).__name__}: {error}", remedy="this is a bug: run again with --debug and report it"
     )

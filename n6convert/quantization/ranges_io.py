@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from n6convert.errors import OutputError, QuantizationError, SourceError
+from n6convert.inputs import read_json
 from n6convert.quantization.ranges import Range
 
 __all__ = ["check_known", "load_ranges", "save_ranges"]
@@ -38,9 +40,12 @@ def load_ranges(path: Path) -> dict[str, Range]:
         SourceError: not such a file, or a range that is not two finite numbers in order; the tensor is named.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         entries = content["ranges"] if content["format"] == _FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except SourceError as error:
+        found = error.found or error.problem
+        raise SourceError("cannot read the ranges", place=path, found=found, remedy=_REMEDY) from error
+    except (OSError, KeyError, TypeError) as error:
         raise SourceError("cannot read the ranges", place=path, found=str(error)[:200], remedy=_REMEDY) from error
     if not isinstance(entries, dict):
         raise SourceError("the file holds no ranges", place=path, limit=f'"format": "{_FORMAT}"', remedy=_REMEDY)
@@ -48,15 +53,14 @@ def load_ranges(path: Path) -> dict[str, Range]:
 
 
 def _checked(path: Path, name: str, span: object) -> Range:
-    if isinstance(span, list) and len(span) == 2 and all(type(v) in (int, float) for v in span):
-        low, high = float(span[0]), float(span[1])
-        if -_LARGEST <= low <= high <= _LARGEST:
-            return low, high
+    ends: list[Any] = span if isinstance(span, list) and len(span) == 2 else [None]
+    if all(type(v) in (int, float) for v in ends) and -_LARGEST <= ends[0] <= ends[1] <= _LARGEST:
+        return float(ends[0]), float(ends[1])
     raise SourceError(
         "a range is wrong",
         place=f"{path}, tensor {name}",
         limit=f"[low, high], finite, low <= high, no more than {_LARGEST:g}",
-        found=span,
+        found=repr(span)[:200],
         remedy="correct it, or delete the file and calibrate again",
     )
 

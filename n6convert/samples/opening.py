@@ -74,7 +74,8 @@ def fingerprint_samples(source: str | Path, limit: int | None = None) -> str:
     try:
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
-            digest.update(f"{file.relative_to(path).as_posix()}|{file.stat().st_size}\n".encode())
+            line = f"{file.relative_to(path).as_posix()}|{file.stat().st_size}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
         images = list_images(path) if path.is_dir() else _labelled_images(path)
         for file in [*spread(images or files, limit), *([path] if path.is_file() else [])]:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
