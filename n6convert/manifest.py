@@ -1,4 +1,8 @@
-"""``manifest.json``: everything that decided a result, equal for equal inputs; no times, no paths of this machine."""
+"""``manifest.json``: everything that decided a result, equal for equal inputs; no times, no paths of this machine.
+
+One key is outside of that promise: ``computed_with`` says by which code and on what kind of machine. Runs that differ
+in the machine alone give the same files (:mod:`n6convert.quantization.stable` says how far that holds).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
+from n6convert.threads import default_threads
+
 if TYPE_CHECKING:
     from n6convert.recipe import Recipe
     from n6convert.run import Run
 
-__all__ = ["SCHEMA_VERSION", "environment", "make_manifest", "portable_recipe", "to_json"]
+__all__ = [
+    "COMPUTED_WITH",
+    "SCHEMA_VERSION",
+    "compared",
+    "environment",
+    "machine",
+    "make_manifest",
+    "portable_recipe",
+    "to_json",
+]
 
 SCHEMA_VERSION = "1.0"
+COMPUTED_WITH = "computed_with"
 
 
 def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
@@ -48,7 +64,22 @@ def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
         "files": [{"path": name, "sha256": sha} for name, sha in sorted(files.items())],
         "python": platform.python_version(),
         "packages": environment("n6convert", *([dist.name] if dist else [])),
+        COMPUTED_WITH: {"code": _hashes_of_code(run), **machine()},
     }
+
+
+def compared(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What equal inputs make equal."""
+    return {key: value for key, value in manifest.items() if key != COMPUTED_WITH}
+
+
+def machine() -> dict[str, Any]:
+    """What a result should not depend on: architecture, instruction sets that numpy found, threads."""
+    import numpy as np
+
+    found: Any = np.show_config(mode="dicts")
+    features = sorted(found.get("SIMD Extensions", {}).get("found", []))
+    return {"architecture": platform.machine(), "cpu_features": features, "threads": default_threads()}
 
 
 def environment(*roots: str) -> dict[str, str]:
@@ -83,6 +114,13 @@ def to_json(content: Mapping[str, Any]) -> bytes:
     """Stable JSON: indented, in the given order, with a final newline."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8", "backslashreplace")  # half a surrogate pair, as JSON escapes it
+
+
+def _hashes_of_code(run: Run) -> dict[str, str]:
+    """sha256 of the packages that computed, by name."""
+    from n6convert.run import COMPUTING_LIBRARIES
+
+    return {name: text for name, text in run.code.items() if name not in COMPUTING_LIBRARIES}
 
 
 def _weights(run: Run) -> dict[str, Any]:

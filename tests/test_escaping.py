@@ -50,7 +50,7 @@ def test_generated_c_compiles_holds_nothing_foreign_and_keeps_the_names(tmp_path
     found = names(200)
     ports = [Port(name, (1, 2), 0.5, 0, False) for name in found]
     header = interface_header("n6_m", ports, ports, None)
-    test = selftest_header("n6_m", ports, ports, "photos*/x */ extern int pwned; /*")
+    test = selftest_header("n6_m", ports, ports, "photos*/x */ extern int pwned; /*", [])
     source = interface_source("n6_m", ports, ports) + '#include "n6_selftest.h"\n'
     library = compile_c(tmp_path, {"n6_m.h": header, "n6_selftest.h": test, "n6_m.c": source})
 

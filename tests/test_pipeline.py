@@ -22,6 +22,7 @@ import pytest
 
 import n6convert
 from n6convert.errors import AcceptanceError, GraphError, OutputError, PluginError, RecipeError, SourceError
+from n6convert.manifest import COMPUTED_WITH, compared
 from n6convert.results import ConversionResult, Report
 from n6convert.stages.export import _check_size
 
@@ -111,6 +112,20 @@ def test_same_inputs_give_the_same_bytes_without_any_cache(toy: Path) -> None:
     assert not any(stage.cached for stage in second.report.stages)
     assert first.model_path.read_bytes() == second.model_path.read_bytes()
     assert (first.folder / "manifest.json").read_bytes() == (second.folder / "manifest.json").read_bytes()
+
+
+def test_what_computed_is_told_and_changes_nothing(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("N6CONVERT_THREADS", "1")
+    first = run(output="a", cache=False).manifest
+    monkeypatch.setenv("N6CONVERT_THREADS", "2")
+    monkeypatch.setenv("N6CONVERT_KERNELS", "plain")
+    second = run(output="b", cache=False).manifest
+    assert compared(first) == compared(second)
+    told = [manifest[COMPUTED_WITH] for manifest in (first, second)]
+    assert [t.pop("threads") for t in told] == [1, 2]
+    assert told[0] == told[1]
+    assert {len(text) for text in told[0]["code"].values()} == {64} and set(told[0]["code"]) == {"n6convert", "n6_toy"}
+    assert told[0]["architecture"] and isinstance(told[0]["cpu_features"], list)
 
 
 def test_manifest_accounts_for_what_decided_the_result(toy: Path) -> None:

@@ -18,6 +18,7 @@ from n6convert.package.normalisation import probe_pixels
 from n6convert.package.ports import Port, read_ports
 from n6convert.package.profiles import mpool_text, profile_text
 from n6convert.package.selftest import selftest_header, selftest_source
+from n6convert.package.tolerance import rounding_tolerances
 from n6convert.plugin import Firmware, ModelPlugin
 
 if TYPE_CHECKING:
@@ -130,12 +131,13 @@ def _sources(
     pixels = next((m for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), None)
     header = interface_header(stem, inputs, outputs, pixels, firmware.defines)
     test = selftest_source(inputs, outputs, request.feeds, request.expected)
+    tolerances = rounding_tolerances(request.model, outputs, request.feeds, request.expected)
     files: Files = {
         f"{stem}.h": ("buffers, grids, pixel arithmetic and constants of the model", header),
         f"{stem}.c": ("the tables of that header", interface_source(stem, inputs, outputs)),
         "n6_selftest.h": (
             "one real input and the outputs it must give",
-            selftest_header(stem, inputs, outputs, request.sample),
+            selftest_header(stem, inputs, outputs, request.sample, tolerances),
         ),
         "n6_selftest.c": ("the arrays of the self-test", test),
     }

@@ -11,6 +11,7 @@ from n6convert.package.csource import byte_array, c_float, interface_header, int
 from n6convert.package.normalisation import PixelMap
 from n6convert.package.ports import Port
 from n6convert.package.selftest import selftest_header, selftest_source
+from n6convert.package.tolerance import Tolerance
 
 PORTS = [Port("image", (1, 3, 8, 8), 1 / 255, -128, True)]
 OUTPUTS = [Port("a/b", (1, 2, 4, 4), 0.37, 5, True), Port("c", (1, 7), 1e-9, 0, False)]
@@ -41,7 +42,7 @@ def test_selftest_holds_the_bytes_and_counts_differences(tmp_path, compile_c):
     feeds = {"image": rng.uniform(0, 1, (1, 3, 8, 8))}
     expected = {p.name: rng.normal(0, 20 * p.scale, p.graph_shape) for p in OUTPUTS}
     library = compile_c(tmp_path, {
-        "n6_selftest.h": selftest_header("n6_m", PORTS, OUTPUTS, "a picture"),
+        "n6_selftest.h": selftest_header("n6_m", PORTS, OUTPUTS, "a picture", [Tolerance(7, 9), Tolerance(1, 3)]),
         "n6_selftest.c": selftest_source(PORTS, OUTPUTS, feeds, expected),
     })  # fmt: skip
     stored = (ctypes.c_int8 * OUTPUTS[0].size).in_dll(library, "n6_selftest_output_0")
@@ -51,6 +52,26 @@ def test_selftest_holds_the_bytes_and_counts_differences(tmp_path, compile_c):
     found[3] = np.int8(max(-128, int(found[3]) - 7)) if found[3] > -121 else np.int8(int(found[3]) + 7)
     pointer = found.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
     assert library.n6_selftest_difference(pointer, stored, found.size) == 7
+    other = OUTPUTS[1].to_board(expected["c"]).reshape(-1)
+    assert passed(library, found, other)
+    assert not passed(library, moved(found, 3, found[3] > truth[3], 1), other), "8 steps in one place"
+    assert passed(library, moved(found, 0, truth[0] < 0, 2), other)
+    assert not passed(library, moved(found, 0, truth[0] < 0, 3), other), "10 steps in all"
+    assert passed(library, found, moved(other, 0, other[0] < 0, 1))
+    assert not passed(library, found, moved(other, 0, other[0] < 0, 2)), "the last output counts, too"
+
+
+def moved(codes, place, up, steps):
+    result = codes.copy()
+    result[place] += steps if up else -steps
+    return result
+
+
+def passed(library, *buffers):
+    pointers = (ctypes.POINTER(ctypes.c_int8) * len(buffers))(
+        *(b.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)) for b in buffers)
+    )
+    return bool(library.n6_selftest_passed(pointers))
 
 
 @pytest.mark.parametrize("value", [0.003921568859368563, 1e-9, 255.0, 1.0, 3.0e38])

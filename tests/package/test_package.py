@@ -23,6 +23,7 @@ from n6convert.package.card import card_text
 from n6convert.package.commands import shell_text
 from n6convert.package.ports import read_ports
 from n6convert.package.profiles import profile_text
+from n6convert.package.tolerance import with_free_rounding
 
 pytest.importorskip("n6convert_yolov8")
 
@@ -47,6 +48,23 @@ def test_all_of_its_c_compiles_and_the_selftest_is_the_models_own_answer(package
     for index, port in enumerate(outputs):
         expected = (ctypes.c_int8 * port.size).in_dll(library, f"n6_selftest_output_{index}")
         np.testing.assert_array_equal(np.array(expected, np.int8), port.to_board(answers[port.name]).reshape(-1))
+
+
+def test_the_selftest_passes_on_a_board_that_rounds_in_its_own_way(package, tmp_path, compile_c):
+    library = compile_c(tmp_path, sources(package))
+    model = ir.load(next(package.glob("*.onnx")))
+    inputs, outputs = read_ports(model)
+    stored = np.array((ctypes.c_int8 * inputs[0].size).in_dll(library, "n6_selftest_input_0"), np.int8)
+    feeds = {inputs[0].name: inputs[0].from_board(stored)}
+
+    def passes(other, given):
+        answers = run_model(other, given)
+        buffers = [np.ascontiguousarray(p.to_board(answers[p.name])).reshape(-1) for p in outputs]
+        kind = ctypes.POINTER(ctypes.c_int8)
+        return library.n6_selftest_passed((kind * len(buffers))(*(b.ctypes.data_as(kind) for b in buffers)))
+
+    assert passes(model, feeds)
+    assert passes(with_free_rounding(model, 77), feeds)
 
 
 def test_the_header_tells_how_pixels_become_int8(package):
