@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 #: the largest of the means that are inverted is so many times e: of keys, of queries, of weights
 _KEYS, _QUERIES, _WEIGHTS = 64.0, 64.0, 128.0
 #: mean relative error of denominators on one int8 grid that is left alone
-_FINE = 0.015
+_FINE = 0.005
 #: share of their median by which denominators may differ from the sums of weights
 _SAME = 1e-3
 #: share of the usual sum of shares below which a token has no weights: its quotient is zero, not 0/0
@@ -193,8 +193,8 @@ def _coarseness(seen: Sequence[_Seen]) -> float:
 
 def _matrix(build: Builder, w: ir.Value, v: ir.Value, seen: Sequence[_Seen]) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Shares, values, and a column that sums shares up, for weights that are there as a matrix."""
-    shares = _divided(build, w, _largest(s.queries for s in seen) / _WEIGHTS)
-    return shares, v, build.constant(np.ones((*(shape_of(v) or ())[:-1], 1)))
+    ones = build.constant(np.ones((*(shape_of(v) or ())[:-1], 1)))
+    return _shares(build, w, _largest(s.queries for s in seen)), v, ones
 
 
 def _linear(
@@ -205,16 +205,24 @@ def _linear(
     of_keys, of_queries = _largest(k for _, k in pairs) / _KEYS, _largest(q for q, _ in pairs) / _QUERIES
     usual = build.add(build.mean_last(k), of_keys)
     k = build.mul(k, build.unary("Reciprocal", usual))
+    queries = build.mul(q, _one_over(build, build.mean_last(q), of_queries))
     features = [*(shape_of(usual) or ())[:-2], 1, (shape_of(usual) or ())[-2]]
-    weights = build.mul(_divided(build, q, of_queries), build.reshape(usual, features))
+    weights = build.mul(queries, build.reshape(usual, features))
     known = (q / (_mean(q) + of_queries) * (_mean(k) + of_keys).swapaxes(-1, -2) for q, k in pairs)
-    sums = build.mul(build.mean_last(k), float((shape_of(k) or ())[-1]))
-    return _divided(build, weights, _largest(known) / _WEIGHTS), _product(build, k, v), sums
+    means = build.mean_last(k)
+    shares = _shares(build, weights, _largest(known), build.reshape(means, features))
+    return shares, _product(build, k, v), build.mul(means, float((shape_of(k) or ())[-1]))
 
 
-def _divided(build: Builder, x: ir.Value, floor: float) -> ir.Value:
-    """Rows divided by their mean and a little more."""
-    return build.mul(x, build.unary("Reciprocal", build.add(build.mean_last(x), floor)))
+def _shares(build: Builder, weights: ir.Value, largest: float, sums: ir.Value | None = None) -> ir.Value:
+    """Weights of a token over their mean, then over the mean of what they weigh: tokens far below others are seen."""
+    shares = build.mul(weights, _one_over(build, build.mean_last(weights), largest / _WEIGHTS))
+    weighed = shares if sums is None else build.mul(shares, sums)
+    return build.mul(shares, _one_over(build, build.mean_last(weighed), _NOTHING))
+
+
+def _one_over(build: Builder, x: ir.Value, floor: float) -> ir.Value:
+    return build.unary("Reciprocal", build.add(x, floor))
 
 
 def _mean(x: Array) -> Array:
