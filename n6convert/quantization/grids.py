@@ -76,6 +76,7 @@ def make_plan(graph: ir.Graph, ranges: dict[str, Range]) -> Plan:
     plan = Plan()
     groups = shared_groups(graph, ranges)
     spans = {name: grid.span for name, grid in shared_grids(graph, groups, ranges).items()}
+    _symmetric_for_abs(graph, groups, spans)
     bounds = absorbed_by_grid(graph)
     for value in activations(graph):
         name = value.name or ""
@@ -88,6 +89,15 @@ def make_plan(graph: ir.Graph, ranges: dict[str, Range]) -> Plan:
     _constant_grids(graph, groups, spans, plan)
     quantize_weights(graph, plan)
     return plan
+
+
+def _symmetric_for_abs(graph: ir.Graph, groups: dict[str, str], spans: dict[str, Range]) -> None:
+    """Grids with zero point 0 where an Abs reads values of both signs: with any other the NPU leaves it to the CPU."""
+    for node in graph:
+        source = node.inputs[0].name or "" if node.op_type == "Abs" and node.inputs[0] is not None else ""
+        low, high = spans.get(groups.get(source, source), (0.0, 0.0))
+        if low < 0 < high:
+            spans[groups.get(source, source)] = (-max(-low, high), max(-low, high))
 
 
 def _absorb(plan: Plan, node: ir.Node, bounds: Range) -> None:

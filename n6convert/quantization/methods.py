@@ -30,6 +30,7 @@ from n6convert.quantization.refine import refine
 from n6convert.quantization.scores import without_hidden
 from n6convert.quantization.split_products import split_products
 from n6convert.quantization.stable import best_of, exceeds
+from n6convert.quantization.wide_functions import split_functions
 from n6convert.quantization.wide_norm import widen_norms
 from n6convert.quantization.zero_points import PRICE, CheapZeroPoints, cheapen
 
@@ -39,6 +40,8 @@ __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 _TIE = 0.1
 #: split products take noise away that long sequences have; held-back ones may be short and show next to nothing
 _UNSEEN = 0.2
+#: what is computed twice on the NPU must bring that much
+_TWICE = 1.0
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -214,6 +217,24 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
     return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
+def _wide_functions(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Logarithms, roots and power laws as sums of parts, each with a grid of its own."""
+    prepared, functions = split_functions(best.prepared, shop.samples, shop.config.threads)
+    if not functions:
+        return None
+    trial = shop.quantized(prepared)
+    trials = [t for t in (trial, _even(shop, trial)) if t is not None]
+    closest = best_of(trials, _closeness)
+    return replace(closest, owed_db=_TWICE, notes={"functions": functions, **_times(shop, best, closest)})
+
+
+def _times(shop: Workshop, before: Candidate, after: Candidate) -> dict[str, float]:
+    """Predicted milliseconds of two candidates, where there is a predictor."""
+    if shop.milliseconds is None:
+        return {}
+    return {"ms_before": round(shop.milliseconds(before.model), 4), "ms": round(shop.milliseconds(after.model), 4)}
+
+
 def _split_products(shop: Workshop, best: Candidate) -> Candidate | None:
     """Attention sums in two parts, which cost the NPU time."""
     prepared, products = split_products(best.prepared, shop.samples, shop.config.threads)
@@ -265,9 +286,9 @@ def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
     if even is not None and exceeds(_closeness(even), _closeness(trial)):
         trial = even
     trial = shop.refined(trial, rounding=_rounds(shop.config), bias=best.bias)
-    before, after = (shop.milliseconds(c.model) for c in (best, trial))
-    times = {"ms_before": round(before, 4), "ms": round(after, 4)}
-    return replace(trial, owed_db=PRICE["balanced"] * max(after / before - 1, 0.0), notes={"pairs": pairs, **times})
+    times = _times(shop, best, trial)
+    slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
+    return replace(trial, owed_db=PRICE["balanced"] * slower, notes={"pairs": pairs, **times})
 
 
 def _closeness(candidate: Candidate) -> float:
@@ -284,6 +305,7 @@ def _rounds(config: QuantizationConfig) -> bool:
 
 METHODS = (
     Method("ranges: minmax", 0, lambda c: True, _minmax),
+    Method("wide functions", 2, _evens, _wide_functions),
     Method("outlier channels", 2, _evens, _outliers),
     Method("equalization", 2, _evens, _equalization),
     Method("split products", 2, lambda c: c.split_products and c.ranges_file is None, _split_products, _UNSEEN),

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from n6convert.quantization.grids import make_plan
 from n6convert.quantization.plan import fit_weight, quantize_weight
+from n6convert.quantization.prepare import prepare
+
+from .nets import parse
 
 
 def errors(weight: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -41,3 +45,12 @@ def test_rows_of_zeros_and_scales_that_a_bias_asks_for_are_kept() -> None:
     least = np.array([0.5, 0.5, 0.0], np.float32)
     found = fit_weight(weight, 0, least)
     assert (found.scales[:2] >= least[:2]).all() and not found.codes[[0, 2]].any()
+
+
+def test_abs_reads_a_grid_with_zero_point_0() -> None:
+    """Any other zero point makes it a float operator of the CPU."""
+    model = prepare(parse("net (float[1,4] x) => (float[1,4] y) { s = Add(x, x)\n a = Abs(s)\n y = Add(a, a) }"))
+    ranges = {"x": (-1.0, 3.0), "s": (-2.0, 6.0), "a": (0.0, 6.0), "y": (0.0, 12.0)}
+    plan = make_plan(model.graph, ranges)
+    assert plan.grids["s"].zero_point == 0 and plan.grids["s"].high == pytest.approx(6.0, rel=0.01)
+    assert plan.grids["x"].zero_point != 0
