@@ -135,7 +135,6 @@ class OnnxFile(ModelPlugin):
         settle_shapes(model)
         other = fit_ports(model)
         notes += [port.note for port in integers]
-        notes += [port.note for port in integers]
         facts = self._metadata(model, grids, other) | ({"note": "; ".join(notes)} if notes else {})
         return FloatModel(model, facts, given if given is not None and _same_inputs(given, model) else None)
 
