@@ -27,6 +27,9 @@ RANGES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
 
+#: share of its width by which the range of a quantized input may differ from a usual one
+_NEAR = 0.01
+
 
 @dataclass(frozen=True)
 class ImageFormat:
@@ -152,6 +155,15 @@ def guess_range(value: ir.Value, metadata: Mapping[str, str]) -> str | None:
         return "0..255"
     if node.op_type == "Sub" and 0.3 < low <= high < 0.6 or node.op_type == "Mul" and low == high == 2:
         return "0..1"
+    return None
+
+
+def range_of(low: float, high: float) -> tuple[float, float] | None:
+    """(mean, std) in pixel units of the usual range that a quantized input covers; None for an unusual one."""
+    for mean, std in (r for r in RANGES.values() if len(r[0]) == 1):
+        ends = np.array([-mean[0] / std[0], (255 - mean[0]) / std[0]])
+        if np.abs(ends - (low, high)).max() < _NEAR * (ends[1] - ends[0]):
+            return mean[0], std[0]
     return None
 
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from pydantic import Field
 
-from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range
+from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range, range_of
 from n6convert.builtin.static import cut, fix_shapes, refuse_unknown, settle_shapes, to_float32
 from n6convert.builtin.words import WordPiece
 from n6convert.builtin.yolo_head import YoloHead, find_yolo_head
@@ -110,7 +110,9 @@ class OnnxFile(ModelPlugin):
         notes: list[str] = []
         if quantized_style(model) is not None:
             model, given, taken = self._taken_back(model, path)
-            grids, notes = taken.pixels, [taken.note]
+            spans = {v.name or "": taken.grids[v.name].span for v in model.graph.inputs if v.name in taken.grids}
+            grids = {name: pixels for name, span in spans.items() if (pixels := range_of(*span)) is not None}
+            grids, notes = grids | taken.pixels, [taken.note]
         outputs = self.options.outputs
         if not outputs and self.options.head == "auto" and (head := self._head(model)) is not None:
             outputs = list(head.outputs)

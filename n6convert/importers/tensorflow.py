@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError, SourceError, ToolError
 from n6convert.importers.child import Child, require, run_module
+from n6convert.importers.keras_config import HAS_CODE, STEPS
+from n6convert.importers.tflite_kinds import refuse_unreadable_kinds
 from n6convert.inputs import exists
 
 if TYPE_CHECKING:
@@ -59,8 +61,10 @@ def import_tensorflow(
     import onnx_ir as ir
 
     kind = _checked_kind(path)
+    if kind == "tflite":
+        refuse_unreadable_kinds(path)
     require(("tf2onnx", "tensorflow"), "TensorFlow import", _INSTALL)
-    path, scratch = path.resolve(), scratch.resolve()  # the child works in the scratch folder
+    given, path, scratch = path, path.resolve(), scratch.resolve()  # the child works in the scratch folder
     if kind == "keras":
         folder = scratch / "saved_model"
         _run(_KERAS_CHILD, [str(path), str(folder)], path, time_limit, scratch)
@@ -72,7 +76,20 @@ def import_tensorflow(
     _run("tf2onnx.convert", arguments, path, time_limit, scratch)
     model = ir.load(result)
     ir.external_data.load_to_model(model)
+    _refuse_loops(model, given)
     return model
+
+
+def _refuse_loops(model: ir.Model, path: Path) -> None:
+    """Recurrent layers that TensorFlow wrote as loops have a number of steps that nothing here knows."""
+    loops = [n.name or "" for n in model.graph if n.op_type in ("Loop", "Scan")]
+    if loops:
+        raise GraphError(
+            "the model holds a loop, as TensorFlow writes recurrent layers", place=path, found=loops[0],
+            limit=f"recurrent layers of at most {STEPS} steps, a number that the file says",
+            remedy="give the .keras or .h5 file, made with Input(shape=(steps, features)), or build the layers with "
+            "unroll=True",
+        )  # fmt: skip
 
 
 def _checked_kind(path: Path) -> str:
@@ -99,6 +116,8 @@ def _run(module: str, arguments: Sequence[str], path: Path, limit: float, scratc
 def _explained(child: Child, path: Path) -> GraphError | SourceError | ToolError:
     """The error a person can act on, from what the child printed."""
     text, last = child.text, child.last
+    if path.suffix.lower() in {".keras", ".h5"} and (error := _keras_error(child, path)) is not None:
+        return error
     operators = set(re.findall(r"Tensorflow op \[[^:\]]*: (\w+)\] is not supported", text)) | _flex_operators(path)
     if operators or "Unsupported ops" in text:
         names = ", ".join(sorted(operators)) or text.split("Unsupported ops", 1)[1].splitlines()[0].strip(": ")
@@ -111,6 +130,33 @@ def _explained(child: Child, path: Path) -> GraphError | SourceError | ToolError
         problem = "the TFLite file's weights are stored sparse, which tf2onnx does not read"
         return SourceError(problem, place=path, found=last, remedy=remedy)
     return ToolError("tf2onnx failed", place=path, found=last, remedy="export the model to ONNX and give that file")
+
+
+def _keras_error(child: Child, path: Path) -> SourceError | GraphError | None:
+    """What is wrong with a Keras file; None where it is the converter's fault."""
+    text, last = child.text, child.last
+    if child.code == HAS_CODE:
+        return SourceError(
+            "the Keras file holds Python code in a layer, and code of a file is never run", place=path, found=last,
+            remedy="use layers of Keras instead (Rescaling, Activation, Reshape ...) and save again, or export to ONNX",
+        )  # fmt: skip
+    if "No model config found" in text or "No model found in config" in text:
+        problem = "the Keras file holds weights only, without the network"
+        return SourceError(problem, place=path, remedy="save the whole model: model.save('model.keras')")
+    unknown = re.search(r"Could not locate class '(\w+)'|Unknown (?:layer|object): '?(\w+)", text)
+    if unknown:
+        problem = "the Keras file needs a class of its author's, which the file does not hold"
+        remedy = "export it where that class is: model.export(FOLDER) writes a SavedModel"
+        return SourceError(problem, place=path, found=unknown[1] or unknown[2], remedy=remedy)
+    option = re.search(r"Unrecognized keyword arguments? passed to (\w+): (\{.*?\})", text)
+    if option:
+        problem = "the Keras file was written by another version of Keras, with an option that this one does not know"
+        remedy = "load and save it with the Keras that wrote it as a SavedModel: tf.saved_model.save(model, FOLDER)"
+        return SourceError(problem, place=path, found=f"{option[1]} {option[2]}", remedy=remedy)
+    if "unroll" in text and "time dimension is undefined" in text:
+        problem = "a recurrent layer has no fixed number of steps"
+        return GraphError(problem, place=path, remedy="build the model with Input(shape=(steps, features))")
+    return None
 
 
 def _flex_operators(path: Path) -> set[str]:
