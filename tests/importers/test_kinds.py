@@ -1,4 +1,4 @@
-"""Keras and TFLite files that no converter takes as they are: adapted where that is safe, else named with the way out."""
+"""Keras and TFLite files that no converter takes as they are: adapted where that is safe, else refused by name."""
 
 from __future__ import annotations
 
