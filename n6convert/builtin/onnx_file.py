@@ -19,7 +19,6 @@ from n6convert.builtin.yolo_head import YoloHead, find_yolo_head
 from n6convert.errors import N6ConvertError, RecipeError, SourceError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.graph.port_shapes import fit_ports, same_bytes
-from n6convert.graph.refusals import refuse_loops, refuse_sizes
 from n6convert.host_operators import refuse_host_operators
 from n6convert.opset import lower_opset, upgrade_opset
 from n6convert.plugin import (
@@ -121,7 +120,6 @@ class OnnxFile(ModelPlugin):
             cut(model, outputs)
             given = None if given is None else _cut_alike(given, outputs)
         refuse_unknown(model)
-        refuse_loops(model)
         refuse_host_operators(model)
         to_float32(model)
         integers = [] if self.options.vocab is not None else float_inputs(model)
@@ -131,7 +129,6 @@ class OnnxFile(ModelPlugin):
         size = self.options.imgsz
         fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
         model = lower_opset(model, path)
-        refuse_sizes(model)
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)

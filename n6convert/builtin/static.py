@@ -171,10 +171,14 @@ def settle_shapes(model: ir.Model) -> None:
     """Infer the static shape of every tensor, in place; outputs that ONNX cannot infer are measured by running once.
 
     Raises:
-        GraphError: the model does not run.
+        GraphError: the model does not run, has a loop, or tensors of an impossible size.
     """
     from onnxscript import optimizer
 
+    from n6convert.graph.refusals import refuse_loops, refuse_sizes
+
+    refuse_loops(model)
+    refuse_sizes(model)
     inputs = set(model.graph.inputs)
     for node in model.graph:
         for value in node.outputs:

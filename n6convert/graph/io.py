@@ -107,6 +107,7 @@ def _checks(model: onnx.ModelProto, folder: Path) -> Iterator[Iterator[Fault]]:
     from n6convert.graph import signatures, sizes, structure, tensors
     from n6convert.graph.external import external_faults
 
+    yield structure.text_faults(model)
     yield structure.count_faults(model)
     yield expand_functions(model)
     sizes.open_unknown_sizes(model.graph)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from n6convert.graph.fault import Fault, shortened
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "count_faults", "interface_faults", "label", "sort_nodes", "wiring_faults"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "count_faults",
+    "interface_faults",
+    "label",
+    "sort_nodes",
+    "text_faults",
+    "wiring_faults",
+]
 
 #: operators in all, local functions expanded and branches counted; networks that fit the NPU have hundreds
 MAX_NODES = 20_000
@@ -31,6 +40,25 @@ def label(node: onnx.NodeProto) -> str:
 def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """Bodies and branches of a node."""
     return [g for a in node.attribute if a.type in (5, 10) for g in ((a.g,) if a.type == 5 else a.graphs)]
+
+
+def text_faults(model: onnx.ModelProto) -> Iterator[Fault]:
+    """Names and other texts that are not UTF-8, which protobuf hands on as bytes."""
+    stack: list[Any] = [model]
+    while stack:
+        message = stack.pop()
+        if message.DESCRIPTOR.name == "TensorProto":  # its values are not looked at
+            stack.extend(message.external_data)
+            texts = [("name", message.name), ("doc_string", message.doc_string)]
+        else:
+            fields = [(field, value) for field, value in message.ListFields() if field.type in (9, 11)]
+            listed = [(f, [v] if isinstance(v, (str, bytes)) or hasattr(v, "ListFields") else v) for f, v in fields]
+            stack.extend(value for field, values in listed if field.type == 11 for value in values)
+            texts = [(field.name, value) for field, values in listed if field.type == 9 for value in values]
+        for name, text in texts:
+            if isinstance(text, bytes):
+                found = f"{name}: {text[:80]!r}"
+                yield Fault("texts", "a name or text in the file is damaged", limit="UTF-8", found=found)
 
 
 def count_faults(model: onnx.ModelProto) -> Iterator[Fault]:

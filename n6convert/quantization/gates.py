@@ -84,7 +84,10 @@ def _unscaled(value: ir.Value | None) -> tuple[ir.Value, float]:
         other = maker.inputs[1]
         if not is_constant(other) or constant(other).size != 1 or maker.inputs[0] is None:
             break
-        numbers.append((maker.op_type, float(constant(other).item())))
+        number = float(constant(other).item())
+        if maker.op_type == "Div" and not number:
+            break
+        numbers.append((maker.op_type, number))
         value = maker.inputs[0]
     factor = 1.0
     for kind, number in reversed(numbers):

@@ -40,7 +40,7 @@ class EluToExp(Rewrite[_Elu]):
         if node.op_type == "Selu":
             return _Elu(x, attribute(node, "alpha", _SELU_ALPHA), attribute(node, "gamma", _SELU_GAMMA))
         alpha = attribute(node, "alpha", 1.0)
-        return _Elu(x, alpha, scale=alpha if node.op_type == "Celu" else 1.0)
+        return _Elu(x, alpha, scale=alpha if node.op_type == "Celu" else 1.0) if alpha else None
 
     def replace(self, found: _Elu, build: Builder, context: Context) -> Sequence[ir.Value]:
         above = build.unary("Relu", found.x)

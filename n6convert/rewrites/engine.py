@@ -252,7 +252,12 @@ class _Sweep:
                 self.run.options[rule.name, kind] = tuple(forms)
         build = Builder(graph, self._prefix(node, rule), graph.opset_imports.get("", 17))
         done = Applied(rule.name, place, rule.exact, rule.because(found, self.context))
-        values = rule.replace(found, build, self.context)
+        try:
+            values = rule.replace(found, build, self.context)
+        except ArithmeticError as error:
+            build.discard()
+            self._refuse(rule, place, f"its constants lead to {str(error) or type(error).__name__}")
+            return None
         if values is not None and list(values) == list(node.outputs):
             return None
         reason = batch_cut(build.nodes) if values is not None and not cuts_batch(node) else None

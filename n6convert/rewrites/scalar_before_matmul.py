@@ -30,7 +30,9 @@ class ScalarBeforeMatMul(Rewrite[_Scaled]):
     def pattern(self, node: ir.Node) -> _Scaled | None:
         pair = operand(node, constant=True)
         number = None if pair is None else scalar_of(pair[1])
-        if pair is None or number is None or (node.op_type == "Div" and pair[0] is not node.inputs[0]):
+        if pair is None or number is None:
+            return None
+        if node.op_type == "Div" and (pair[0] is not node.inputs[0] or not number):
             return None
         matmul = producer(pair[0], "MatMul")
         if matmul is None or constant_of(matmul.inputs[1]) is not None or not single_use(pair[0]):

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import SourceError
-from n6convert.graph.port_shapes import same_bytes
 from n6convert.samples.base import Sample
 from n6convert.samples.listed import FEW, ListedSource, Unreadable
 
@@ -143,6 +142,8 @@ def _by_input(arrays: dict[str, NDArray[Any]], info: ModelInfo | None, file: Pat
 
 
 def _fit(array: NDArray[Any], shape: tuple[int, ...], dtype: str, place: str) -> NDArray[Any]:
+    from n6convert.graph.port_shapes import same_bytes
+
     if same_bytes(array.shape, shape[1:]):
         array = array.reshape((1, *shape[1:]))
     elif same_bytes(array.shape[1:], shape[1:]):

@@ -1,0 +1,40 @@
+"""Damaged inputs, drawn by seed: a short run of ``benchmarks/fuzz_inputs.py``, one command an input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = str(Path(__file__).resolve().parents[1] / "benchmarks")
+sys.path.insert(0, BENCHMARKS)
+from fuzz import KINDS  # noqa: E402
+from fuzz_inputs import _judged, try_input  # noqa: E402
+
+sys.path.remove(BENCHMARKS)
+
+#: seeds on which something went wrong once
+KNOWN = [263, 1000177, 2000050, 2000128, 2000191]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("N6CONVERT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("seed", [*KNOWN, *range(60)])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_damaged_inputs_end_in_one_message(kind: str, seed: int, tmp_path: Path) -> None:
+    folder = tmp_path / "input"
+    folder.mkdir()
+    assert try_input(kind, seed, folder, skip=4 if seed < 1000 else 1) == []
+
+
+def test_what_counts_as_wrong() -> None:
+    assert _judged(1, "error: the graph has a cycle\n  where: node a\n") is None
+    assert _judged(0, "") is None
+    assert "unexpected" in (_judged(1, "error: unexpected KeyError: 'x'\n") or "")
+    assert "prints" in (_judged(0, "Shape inference failed\n") or "")
+    assert "no message" in (_judged(1, "Killed\n") or "")
+    assert _judged(70, "") == "exit code 70"
