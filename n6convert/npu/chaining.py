@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from n6convert.npu.cycles import TRUE_DEPTHWISE, depthwise_group, is_fast, largest_divisor, plan_of
+from n6convert.npu.cycles import INFLATED_GROUP, TRUE_DEPTHWISE, depthwise_group, is_fast, largest_divisor, plan_of
 from n6convert.npu.ir import Op, Tensor, Units
 
 __all__ = ["DEPTHWISE_BLOCK", "can_chain", "split_scale"]
@@ -21,7 +21,8 @@ _ELEMENTWISE = {"Add", "Sub", "Mul", "Relu", "Clip"}
 DEPTHWISE_BLOCK = 24
 """Elementwise results of up to this many channels are one block for a depthwise kernel (r27 16, r56 24; not 32)."""
 _POINTWISE_BLOCK = 16
-"""The same for a 1x1 convolution (SEEN r02 16; not r39 24)."""
+"""The same for a 1x1 convolution (SEEN r02 16; not r39 24). Behind the second half of a depthwise kernel's scaling only
+the one block that the kernel wrote (SEEN 8 in r01, r03, r33; the memory of two MobileNetV1 0.5 on 2.0 rules 16 out)."""
 
 
 def can_chain(op: Op, before: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> bool:
@@ -38,7 +39,8 @@ def can_chain(op: Op, before: Op, tensors: Mapping[str, Tensor], version: tuple[
         return fast and _block(before) == wanted and (op.conv.depthwise or before.conv.depthwise)
     if op.conv.depthwise:
         return before.kind in _ELEMENTWISE and op.conv.in_channels <= DEPTHWISE_BLOCK and not _is_scale(before)
-    return before.kind in _ELEMENTWISE and op.conv.in_channels <= _POINTWISE_BLOCK
+    limit = INFLATED_GROUP if _is_scale(before) else _POINTWISE_BLOCK
+    return before.kind in _ELEMENTWISE and op.conv.in_channels <= limit
 
 
 def _becomes_unsigned(tensor: Tensor) -> bool:

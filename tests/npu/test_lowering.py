@@ -134,6 +134,18 @@ def test_first_convolution_takes_the_depthwise_one_along(out: int, joined: bool)
     assert "Conv+Conv" not in _epochs(build, (3, 0))
 
 
+@pytest.mark.parametrize(("channels", "joined"), [(8, True), (16, False)])
+def test_pointwise_layer_behind_a_depthwise_scale_takes_one_block(channels: int, joined: bool) -> None:
+    def build(b: QdqBuilder) -> str:
+        x = b.op("Relu", b.conv(b.input(1, 3, 32, 32), 3, channels, 3, 2), zero=-128)
+        x = b.op("Relu", b.conv(x, channels, channels, 3, group=channels), zero=-128)
+        return b.op("Relu", b.conv(x, channels, 32), zero=-128)
+
+    found = _epochs(build, (2, 0))
+    assert "Conv+Conv" in found
+    assert ("Add+Conv" in found) is joined
+
+
 @pytest.mark.parametrize(
     ("version", "zero", "kernel", "channels", "group"),
     [
