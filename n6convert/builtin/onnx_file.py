@@ -35,6 +35,7 @@ from n6convert.plugin import (
     Weights,
 )
 from n6convert.requantization import Given, dequantize, quantized_style, refuse_other_styles, with_float_ends
+from n6convert.rewrites.loops import write_out_loops
 
 __all__ = ["OnnxFile", "OnnxOptions"]
 
@@ -129,6 +130,7 @@ class OnnxFile(ModelPlugin):
         size = self.options.imgsz
         fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
         model = lower_opset(model, path)
+        model = write_out_loops(model)
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)

@@ -94,12 +94,9 @@ def _names(text: str) -> list[str]:
 
 def _load(path: Path) -> ir.Model:
     from n6convert.graph.io import load
-    from n6convert.graph.refusals import refuse_loops
     from n6convert.opset import upgrade_opset
 
-    model = load(path)
-    refuse_loops(model)
-    return upgrade_opset(model, path)
+    return upgrade_opset(load(path), path)
 
 
 def _refuse_sizes(model: ir.Model, target: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError, SourceError, ToolError
 from n6convert.importers.child import Child, require, run_module
-from n6convert.importers.keras_config import HAS_CODE, STEPS
+from n6convert.importers.keras_config import HAS_CODE
 from n6convert.importers.tflite_kinds import refuse_unreadable_kinds
 from n6convert.inputs import exists
 
@@ -64,7 +64,7 @@ def import_tensorflow(
     if kind == "tflite":
         refuse_unreadable_kinds(path)
     require(("tf2onnx", "tensorflow"), "TensorFlow import", _INSTALL)
-    given, path, scratch = path, path.resolve(), scratch.resolve()  # the child works in the scratch folder
+    path, scratch = path.resolve(), scratch.resolve()  # the child works in the scratch folder
     if kind == "keras":
         folder = scratch / "saved_model"
         _run(_KERAS_CHILD, [str(path), str(folder)], path, time_limit, scratch)
@@ -76,20 +76,7 @@ def import_tensorflow(
     _run("tf2onnx.convert", arguments, path, time_limit, scratch)
     model = ir.load(result)
     ir.external_data.load_to_model(model)
-    _refuse_loops(model, given)
     return model
-
-
-def _refuse_loops(model: ir.Model, path: Path) -> None:
-    """Recurrent layers that TensorFlow wrote as loops have a number of steps that nothing here knows."""
-    loops = [n.name or "" for n in model.graph if n.op_type in ("Loop", "Scan")]
-    if loops:
-        raise GraphError(
-            "the model holds a loop, as TensorFlow writes recurrent layers", place=path, found=loops[0],
-            limit=f"recurrent layers of at most {STEPS} steps, a number that the file says",
-            remedy="give the .keras or .h5 file, made with Input(shape=(steps, features)), or build the layers with "
-            "unroll=True",
-        )  # fmt: skip
 
 
 def _checked_kind(path: Path) -> str:

@@ -109,9 +109,8 @@ def rewrite(
         RewriteError: the rules do not come to rest, or the result differs although every step was proven.
     """
     rules = select_rules(config, extra)
-    start = prepare(model)
+    start = prepare(write_out_loops(model))
     proof = Proof(start, feeds, threads)
-    start = write_out_loops(start, config.recurrent_steps)
     note_states(start)
     mark_grids(start)
     from n6convert.npu.targets import load_target

@@ -15,28 +15,49 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.errors import GraphError
+from n6convert.errors import GraphError, RewriteError
+from n6convert.graph.refusals import refuse_loops
 from n6convert.rewrites.graph import attribute, constant_of, shape_of
 from n6convert.rewrites.prepare import prepare
+from n6convert.rewrites.proof import Proof
 
-__all__ = ["write_out_loops"]
+__all__ = ["MOST_TURNS", "write_out_loops"]
+
+#: a turn of a recurrent cell is about seven epochs
+MOST_TURNS = 128
 
 Array = NDArray[Any]
 _KINDS = ("Loop", "Scan")
+_TOLERANCE = 1e-4
 
 
-def write_out_loops(model: ir.Model, most_turns: int) -> ir.Model:
-    """A prepared copy without Loop and Scan; the model itself where it has none.
+def write_out_loops(model: ir.Model, most_turns: int = MOST_TURNS) -> ir.Model:
+    """A prepared copy without Loop and Scan, proven equal; the model itself where it has none.
+
+    Nothing runs before the number of turns is known.
 
     Raises:
         GraphError: the number of turns is not known, or above ``most_turns``.
+        RewriteError: the result answers differently.
     """
-    while found := next((n for n in model.graph if n.op_type in _KINDS and not n.domain), None):
-        copy = model.clone()
-        node = next(n for n in copy.graph if n.name == found.name and n.op_type == found.op_type)
-        _Turns(copy.graph, node, most_turns).write()
-        model = prepare(copy)
-    return model
+    if _first(model) is None:
+        return model
+    written = start = prepare(model)
+    while _first(written) is not None:
+        written = written.clone()
+        node = _first(written)
+        assert node is not None
+        _Turns(written.graph, node, most_turns).write()
+        written = prepare(written)
+    refuse_loops(written)
+    difference = Proof(start, None).difference(written)
+    if difference > _TOLERANCE:
+        raise RewriteError("a loop that is written out answers differently", limit=_TOLERANCE, found=difference)
+    return written
+
+
+def _first(model: ir.Model) -> ir.Node | None:
+    return next((n for n in model.graph if n.op_type in _KINDS and n.domain in ("", "ai.onnx")), None)
 
 
 @dataclass
@@ -79,7 +100,7 @@ class _Turns:
         more = going is None or bool(going.item())
         while more and (limit is None or turn < int(limit.item())):
             if turn == self.most:
-                raise self._refusal(f"it turns more than {self.most} times (rewrite.recurrent_steps)")
+                raise self._refusal(f"it turns more than {self.most} times")
             counter, condition = self._constant(np.array(turn, np.int64)), self._constant(np.array(True))
             found = self._turn(turn, [counter, condition, *carried])
             turn += 1
@@ -104,7 +125,7 @@ class _Turns:
             raise self._refusal("the length of what it scans is not known")
         turns = sizes.pop()
         if turns > self.most:
-            raise self._refusal(f"it turns {turns} times, more than {self.most} (rewrite.recurrent_steps)")
+            raise self._refusal(f"it turns {turns} times, more than {self.most}")
         collected: list[list[ir.Value]] = [[] for _ in self.body.outputs[len(states) :]]
         for turn in range(turns):
             places = [turns - 1 - turn if back else turn for back in backwards]
@@ -174,7 +195,8 @@ class _Turns:
 
     def _refusal(self, reason: str) -> GraphError:
         return GraphError(
-            f"a {self.node.op_type} cannot be written out", place=f"node {self.node.name}", found=reason,
+            "a loop cannot be written out, and the NPU has none",
+            place=f"node {self.node.name} ({self.node.op_type})", found=reason,
             limit="a number of turns that is known before the network runs",
             remedy="write it out before export (Keras: `unroll=True`), or export one step with its states as inputs",
         )  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import n6convert
 from n6convert.errors import GraphError
 from n6convert.numerics import run_model
 from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.rewrites.loops import write_out_loops
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, reasons, software
@@ -43,7 +46,9 @@ def weights() -> list[onnx.TensorProto]:
 def built(nodes: list[onnx.NodeProto], outputs: dict[str, list[int]], more: dict[str, Any]) -> ir.Model:
     constants = [*weights(), *(numpy_helper.from_array(np.asarray(a), n) for n, a in more.items())]
     values = [info(n, F, s) for n, s in outputs.items()]
-    graph = helper.make_graph(nodes, "loop", [info("x", F, [STEPS, 1, INPUTS])], values, constants)
+    constants.append(numpy_helper.from_array(np.array([STEPS, 1, INPUTS]), "by_time"))
+    nodes = [helper.make_node("Reshape", ["frames", "by_time"], ["x"]), *nodes]
+    graph = helper.make_graph(nodes, "loop", [info("frames", F, [1, STEPS, INPUTS])], values, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return ir.from_proto(onnx.shape_inference.infer_shapes(model))
 
@@ -89,23 +94,34 @@ def scan(backwards: bool) -> ir.Model:
 def test_turns_are_written_out(model: ir.Model, target: str) -> None:
     result = rewrite(model, None, RewriteConfig(), target=target)
     assert not {"Loop", "Scan", "Gather"} & ops(result.model).keys() and not software(result.model, target)
-    x = {"x": np.random.default_rng(1).standard_normal((STEPS, 1, INPUTS)).astype(np.float32)}
+    x = {"frames": np.random.default_rng(1).standard_normal((1, STEPS, INPUTS)).astype(np.float32)}
     before, after = run_model(model, x), run_model(result.model, x)
     assert all(np.abs(before[name] - after[name]).max() < 1e-5 for name in ("last", "rows"))
 
 
 @pytest.mark.parametrize(
-    ("model", "config", "why"),
+    ("model", "most", "why"),
     [
-        (while_loop(computed=True), {}, "computed from the network's values"),
-        (while_loop(), {"recurrent_steps": 5}, "turns more than 5 times"),
-        (scan(False), {"recurrent_steps": 5}, "6 times, more than 5"),
+        (while_loop(computed=True), 9, "computed from the network's values"),
+        (while_loop(), 5, "turns more than 5 times"),
+        (while_loop(limit=1 << 60), 128, "turns more than 128 times"),
+        (scan(False), 5, "6 times, more than 5"),
     ],
 )
-def test_turns_that_are_not_known_or_too_many_are_refused(model: ir.Model, config: dict[str, int], why: str) -> None:
+def test_turns_that_are_not_known_or_too_many_are_refused(model: ir.Model, most: int, why: str) -> None:
     with pytest.raises(GraphError, match="cannot be written out") as caught:
-        rewrite(model, None, RewriteConfig(**config), target=NEW)
+        write_out_loops(model, most)
     assert why in str(caught.value.found)
+
+
+def test_a_network_with_a_loop_converts(tmp_path: Path) -> None:
+    ir.save(while_loop(), tmp_path / "m.onnx")
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).standard_normal((20, STEPS, INPUTS)).astype(np.float32))
+    result = n6convert.convert(
+        tmp_path / "m.onnx", output=tmp_path / "out", cache=False,
+        settings={"calibration.source": str(tmp_path / "s.npy"), "simplify.onnxsim": False},
+    )  # fmt: skip
+    assert result.report.placement is not None and result.report.placement.after["epochs"]["sw"] == 0
 
 
 def test_a_computed_bias_of_gemm_is_a_sum() -> None:
