@@ -19,7 +19,9 @@ from npu_measurements import Measured, load
 from numpy.typing import NDArray
 
 from n6convert.npu import Estimate, estimate
+from n6convert.npu.ends import Ends
 from n6convert.npu.interval import FEATURES, Shares, kinds_of, shares_of, sigma
+from n6convert.npu.options import STOCK, CompilerOptions
 from n6convert.npu.targets import Target, load_target, shared
 
 __all__ = [
@@ -89,7 +91,8 @@ def forecast(case: Measured, without: frozenset[str] = frozenset()) -> Forecast:
     """Predict a row; ``without`` names constants that take the value they had before their evidence."""
     target = _lean(load_target(case.target).with_epoch_controller(case.controller), without)
     with _keras_unknown("keras" in without):
-        found = estimate(load(case.source), target)
+        options = CompilerOptions(Ends(input_channels="chlast")) if case.channels_last else STOCK
+        found = estimate(load(case.source), target, options=options)
     parts = dict.fromkeys(PARTS, 0.0)
     for cost in found.costs.epochs:
         name = "external" if cost.external and cost.bound == "memory" else cost.bound

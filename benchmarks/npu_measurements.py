@@ -39,6 +39,8 @@ class Measured:
     """Activations left the chip, as published."""
     newer: bool = False
     """Came with the second round of evidence."""
+    channels_last: bool = False
+    """A TFLite file was measured: a graph built in its place must not pay for a copy of its channel-first input."""
 
 
 _OLDER_ROWS, _OLDER_REPORTS = 69, 17
@@ -108,7 +110,8 @@ def _from_csv(row: dict[str, str], newer: bool) -> Measured | None:
     memory = [float(row[key]) for key in ("internal_ram_kib", "weights_flash_kib")]
     outside = float(row["external_ram_kib"] or 0) > 0
     board = f"stm32n6570-dk@{version}"
-    return Measured(name, _family(row["model"]), source, board, True, milliseconds, *memory, outside, newer)
+    last = row["source"] == "tflite" and not isinstance(source, Path)
+    return Measured(name, _family(row["model"]), source, board, True, milliseconds, *memory, outside, newer, last)
 
 
 def _family(model: str) -> str:
