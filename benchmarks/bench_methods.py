@@ -4,7 +4,8 @@
 
 The networks have the weight statistics that training leaves behind (``nets/trained_like.py``). Each row is one run of
 the quantizer with that method alone on top of min-max ranges, the last one the default recipe. All are judged on
-samples that neither calibration nor the quantizer's own judge saw: a method kept by accident shows as a loss.
+samples that neither calibration nor the quantizer's own judge saw: a method kept by accident shows as a loss. ``input
+alone`` rounds the inputs to their best INT8 grids and nothing else: no quantizer comes closer than that.
 ``--file`` adds a float model of your own with encoded samples (``.npz``, arrays by input name).
 """
 
@@ -14,16 +15,23 @@ import argparse
 import resource
 import time
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from nets.signals import SIGNALS
 from nets.trained_like import CASES, images
 
+from n6convert.numerics import Noise, Session
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.calibrate import calibrate
+from n6convert.quantization.grid import Grid
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare import prepare
+from n6convert.quantization.ranges import mse_range
+from n6convert.rewrites import RewriteConfig, rewrite
 
 #: row -> what it switches on
 ROWS: dict[str, dict[str, Any]] = {
@@ -40,13 +48,13 @@ PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "r
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", help=", ".join(CASES))
+    parser.add_argument("cases", nargs="*", help=", ".join([*CASES, *SIGNALS]))
     parser.add_argument("--small", action="store_true", help="the instances of the tests")
     parser.add_argument("--samples", type=int, default=32, help="calibration samples")
     parser.add_argument("--file", action="append", default=[])
     options = parser.parse_args()
     print(f"{'case':<18} {'method':<16} {'SQNR dB':>8} {'gain':>7} {'seconds':>8} {'peak MB':>8}")
-    for name in options.cases or ([] if options.file else CASES):
+    for name in options.cases or ([] if options.file else [*CASES, *SIGNALS]):
         compare(name, *built(name, options.small, options.samples), options.samples)
     for given in options.file:
         name, model, folder = given.split("=")
@@ -55,6 +63,10 @@ def main() -> None:
 
 def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[str, Any]]]:
     """A case's float model and its samples: ``count`` to calibrate on, 16 for the quantizer's judge, 16 for ours."""
+    if name in SIGNALS:
+        make, signals = SIGNALS[name]
+        samples = [{"x": x} for x in islice(signals(1), count + 32)]
+        return rewrite(ir.from_proto(make()), source(samples[:2]), RewriteConfig()).model, samples
     build, size, fewer = CASES[name]
     given = fewer if small else {}
     pictures = images(count + 32, given.get("size", size), seed=1)
@@ -64,6 +76,8 @@ def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[st
 def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count: int) -> None:
     judge = Judge(prepare(model), samples[count + 16 :])
     base = None
+    bound = input_alone(model, samples[:count], samples[count + 16 :])
+    print(f"{name:<18} {'input alone':<16} {bound:8.2f}", flush=True)
     for row, choices in {**ROWS, "default recipe": None}.items():
         config = QuantizationConfig() if choices is None else QuantizationConfig(**{**PLAIN, **choices})
         start = time.perf_counter()
@@ -76,6 +90,19 @@ def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count:
         base = score if base is None else base
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{name:<18} {row:<16} {score:8.2f} {score - base:7.2f} {seconds:8.1f} {peak:8.0f}", flush=True)
+
+
+def input_alone(model: ir.Model, calibration: list[Mapping[str, Any]], judged: list[Mapping[str, Any]]) -> float:
+    """Mean SQNR in dB of the float outputs on inputs that are rounded to their best INT8 grids."""
+    session, noise = Session(model), {n: Noise() for n in Session(model).outputs}
+    found = calibrate(model, source(calibration), session.inputs, histograms=True)
+    spans = {n: mse_range(s.histogram, (s.low, s.high)) for n, s in found.items() if s.histogram is not None}
+    for sample in judged:
+        rounded = {n: Grid.from_range(*spans[n]).round(sample[n]) for n in session.inputs}
+        exact, other = session.run({n: sample[n] for n in session.inputs}), session.run(rounded)
+        for name, energy in noise.items():
+            energy.add(exact[name], other[name])
+    return float(np.mean([n.sqnr_db or 80.0 for n in noise.values()]))
 
 
 def source(samples: Iterable[Mapping[str, Any]]) -> Any:
