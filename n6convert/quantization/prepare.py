@@ -22,6 +22,8 @@ __all__ = ["prepare"]
 
 IR_VERSION = 8
 OPSETS = (13, 17)
+#: of operators that the converter of opsets must not look at
+_HIDDEN = "n6convert.hidden"
 _QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QAttention"}
 )
@@ -92,7 +94,9 @@ def _set_opset(model: ir.Model) -> None:
     if version != target:
         _fold(model)  # older opsets lack forms of operators that only made constants
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        splits = _without_count(model) if version > target else []
         version_converter.convert_version(model, target, fallback=True)
+        _restore(model, splits)
     if model.graph.opset_imports.get("") != target:
         raise QuantizationError(
             "the model's opset cannot be converted",
@@ -103,6 +107,39 @@ def _set_opset(model: ir.Model) -> None:
     for domain in [d for d in model.graph.opset_imports if d != ""]:
         if not any(n.domain == domain for n in model.graph.all_nodes()):
             del model.graph.opset_imports[domain]
+
+
+def _without_count(model: ir.Model) -> list[str]:
+    """Give every Split its sizes, as all opsets from 13 on read them, and hide it from the converter.
+
+    ONNX has no way from opset 18 back for the operator, though one with sizes means the same in all of them.
+
+    Returns:
+        The names of their first outputs.
+    """
+    hidden = []
+    for node in [n for n in model.graph if n.op_type == "Split" and n.domain == ""]:
+        if len(node.inputs) < 2 or node.inputs[1] is None:
+            axis = node.attributes.get_int("axis", 0)
+            name = f"{node.outputs[0].name}_sizes"
+            tensor = ir.tensor(np.array([v.shape[axis] for v in node.outputs if v.shape], np.int64), name=name)
+            sizes = ir.Value(name=name, type=ir.TensorType(tensor.dtype), const_value=tensor)
+            sizes.shape = ir.Shape([len(node.outputs)])
+            model.graph.register_initializer(sizes)
+            node.resize_inputs(2)
+            node.replace_input_with(1, sizes)
+        node.attributes.pop("num_outputs", None)
+        node.domain = _HIDDEN
+        hidden.append(node.outputs[0].name or "")
+    if hidden:
+        model.graph.opset_imports[_HIDDEN] = 1
+    return hidden
+
+
+def _restore(model: ir.Model, hidden: list[str]) -> None:
+    for node in model.graph:
+        if node.domain == _HIDDEN and node.outputs[0].name in hidden:
+            node.domain = ""
 
 
 def _fold(model: ir.Model) -> None:

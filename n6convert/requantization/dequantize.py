@@ -122,6 +122,9 @@ def dequantize(model: ir.Model, place: object) -> Given:
         if value in codes:
             _stand_for(model.graph, value, codes[value].value, given)
     common.RemoveUnusedNodesPass()(model)
+    used = {""} | {node.domain for node in model.graph}
+    for domain in set(model.graph.opset_imports) - used:  # converters of opsets stumble over those that nothing needs
+        del model.graph.opset_imports[domain]
     spans = {name: grid.span for name, grid in given.grids.items() if _CODES[grid.kind][1] < 256}
     given.approximated += [name for name in given.grids if name not in spans]
     note_grids(model, spans | {n: g.span for n, g in given.grids.items()})
