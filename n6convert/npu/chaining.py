@@ -3,7 +3,8 @@
 A convolution that follows in the same epoch takes its input as it is produced, so the blocks of channels must match:
 a convolution writes ``kernels`` channels at a time, a depthwise one reads 8 (or 4), a 1x1 one all of few channels.
 Taken from r01, r03, r29, r33, r56 (9 of 9 pairs with equal blocks, none with unequal ones); r39 (-O0) agrees in 1 of
-2; from 3.0 on never (r01).
+2; from 3.0 on never (r01). A depthwise kernel with a stride does not follow a convolution: no report has such a pair;
+memory and time of the six st_yolo_x_nano on 2.0 say so.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def can_chain(op: Op, before: Op, tensors: Mapping[str, Tensor], version: tuple[
     if wanted is None or wanted == 1 or not (fast or group == 4):
         return False
     if before.conv is not None:
-        return fast and _block(before) == wanted and (op.conv.depthwise or before.conv.depthwise)
+        strided = op.conv.depthwise and max(op.conv.strides) > 1
+        return fast and not strided and _block(before) == wanted and (op.conv.depthwise or before.conv.depthwise)
     if op.conv.depthwise:
         return before.kind in _ELEMENTWISE and op.conv.in_channels <= DEPTHWISE_BLOCK and not _is_scale(before)
     limit = INFLATED_GROUP if _is_scale(before) else _POINTWISE_BLOCK

@@ -134,6 +134,14 @@ def test_first_convolution_takes_the_depthwise_one_along(out: int, joined: bool)
     assert "Conv+Conv" not in _epochs(build, (3, 0))
 
 
+def test_depthwise_layer_with_a_stride_does_not_follow_a_convolution() -> None:
+    def build(b: QdqBuilder) -> str:
+        x = b.op("Relu", b.conv(b.input(1, 3, 32, 32), 3, 16, 3, 2), zero=-128)
+        return b.op("Relu", b.conv(x, 16, 16, 3, stride=2, group=16), zero=-128)
+
+    assert "Conv+Conv" not in _epochs(build, (2, 0))
+
+
 @pytest.mark.parametrize(("channels", "joined"), [(8, True), (16, False)])
 def test_pointwise_layer_behind_a_depthwise_scale_takes_one_block(channels: int, joined: bool) -> None:
     def build(b: QdqBuilder) -> str:
