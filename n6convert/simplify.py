@@ -151,9 +151,11 @@ def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model,
     """(onnxsim's result, "applied"), or (the model itself, why not)."""
     import onnx_ir as ir
 
+    from n6convert.graph.io import save
+
     with Cache().scratch() as folder:
         source, result = folder / "in.onnx", folder / "out.onnx"
-        ir.save(model, source, external_data="in.data")
+        save(model, source)
         problem = _run_child(source, result, limit)
         if problem is not None:
             return model, problem

@@ -165,11 +165,9 @@ def save(model: ir.Model, path: Path) -> None:
 
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if _bytes(model) > BESIDE_FROM:
-            ir.save(model, path, external_data=f"{path.name}.data")
-        else:
-            with _weights_inside(model):
-                ir.save(model, path, format="protobuf")
+        beside = f"{path.name}.data" if _bytes(model) > BESIDE_FROM else None
+        with _as_arrays(model):
+            ir.save(model, path, format="protobuf", external_data=beside)
 
 
 def _values(model: ir.Model) -> list[ir.Value]:
@@ -181,16 +179,19 @@ def _bytes(model: ir.Model) -> int:
 
 
 @contextmanager
-def _weights_inside(model: ir.Model) -> Iterator[None]:
-    """Weights in memory while the model is written: a reference would point into the folder it was read from."""
+def _as_arrays(model: ir.Model) -> Iterator[None]:
+    """References to files as arrays over these files while the model is written.
+
+    A reference would be written as one, into the folder that the model was read from, and onnx-ir closes the file
+    behind it, which arrays that somebody else holds do not allow.
+    """
     import onnx_ir as ir
 
-    held = [(v, v.const_value) for v in _values(model) if isinstance(v.const_value, ir.ExternalTensor)]
-    loaded = ir.external_data.convert_tensors_from_external([t for _, t in held if t is not None])
-    for (value, _), tensor in zip(held, loaded, strict=True):
-        value.const_value = tensor
+    held = [(v, t) for v in _values(model) if isinstance(t := v.const_value, ir.ExternalTensor)]
+    for value, tensor in held:
+        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
     try:
         yield
     finally:
-        for value, original in held:
-            value.const_value = original
+        for value, tensor in held:
+            value.const_value = tensor

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -18,7 +19,7 @@ SAMPLES = np.random.default_rng(1).random((8, 3, 8, 8)).astype(np.float32)
 QUICK = ["--set", "options.samples=arrays", "--set", "simplify.onnxsim=false", "--calibration", "samples.npz"]
 
 
-def write(path: Path, seed: int = 0) -> onnx.ModelProto:
+def write(path: Path, seed: int = 0, opset: int = 17) -> onnx.ModelProto:
     """Two convolutions with their weights in NAME.onnx.data; returns the model with the weights inside."""
     rng = np.random.default_rng(seed)
     arrays = {"w": rng.normal(0, 0.3, (4, 3, 3, 3)), "v": rng.normal(0, 0.3, (2, 4, 1, 1))}
@@ -30,7 +31,7 @@ def write(path: Path, seed: int = 0) -> onnx.ModelProto:
     ]
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, c, 8, 8]) for n, c in (("x", 3), ("y", 2)))
     graph = helper.make_graph(nodes, "net", [x], [y], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     whole = onnx.ModelProto.FromString(model.SerializeToString())
@@ -85,3 +86,22 @@ def test_rewrite_into_another_folder_takes_the_weights_along(tmp_path: Path) -> 
     assert run(["rewrite", "../elsewhere/net.onnx", "-o", "new/net.onnx"]) == 0
     shutil.rmtree(tmp_path / "elsewhere")
     assert close(Path("new/net.onnx"), model) > 100
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_weights_above_the_limit_stay_in_their_file_until_they_are_needed(
+    opset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from n6convert.graph import io
+
+    model = write(tmp_path / "elsewhere" / "net.onnx", opset=opset)
+    monkeypatch.setattr(io, "BESIDE_FROM", 256)
+    loaded = io.load("../elsewhere/net.onnx")
+    assert isinstance(loaded.graph.initializers["w"].const_value, ir.ExternalTensor)
+    assert run(["rewrite", "../elsewhere/net.onnx", "-o", "new/net.onnx"]) == 0
+    assert run(["quantize", "../elsewhere/net.onnx", *QUICK, "-o", "new/int8.onnx", "--quiet"]) == 0
+    samples = ["--calibration", "samples.npz", "--set", "options.samples=arrays"]
+    assert run(["../elsewhere/net.onnx", *samples, "--quiet", "--output", "out"]) == 0
+    assert Path("new/net.onnx.data").is_file()
+    shutil.rmtree(tmp_path / "elsewhere")
+    assert close(Path("new/net.onnx"), model) > 100 and close(Path("new/int8.onnx"), model) > 30
