@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from n6convert.errors import GraphError
 
-__all__ = ["REMEDIES", "names_in_front", "refuse_host_operators", "remedy_for", "way_out"]
+__all__ = ["REMEDIES", "WITHOUT_INT8", "names_in_front", "refuse_host_operators", "remedy_for", "way_out"]
 
 _CELLS = (
     "the rewrite `unroll-recurrent` writes out a fixed number of steps; or export one step, its states as inputs and "
@@ -38,6 +38,8 @@ REMEDIES: Mapping[str, str] = {
     "DFT": "compute spectra on the host, and give them to the network",
     "STFT": "compute spectra on the host, and give them to the network",
 }
+#: of these: no INT8 form, so that the compiler would not take a graph as it is
+WITHOUT_INT8 = frozenset(REMEDIES) - {"ArgMax", "ArgMin"}
 #: of these: folding and rewrites may still remove the others
 _HOST = frozenset(REMEDIES) - {"LSTM", "GRU", "RNN", "Einsum", "If", "Loop", "Scan", "NonZero"}
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Einsum"})

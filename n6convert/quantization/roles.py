@@ -12,7 +12,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from n6convert.errors import QuantizationError
-from n6convert.host_operators import REMEDIES, remedy_for
+from n6convert.host_operators import WITHOUT_INT8, remedy_for
 
 __all__ = [
     "PASS_THROUGH",
@@ -52,8 +52,6 @@ PASS_THROUGH = frozenset(
         "ReduceMin",
     }
 )
-#: of the operators without a form on the NPU those that have no INT8 form either
-_WITHOUT_INT8 = frozenset(REMEDIES) - {"ArgMax", "ArgMin"}
 #: inputs that hold bounds, sizes or scales of the operator itself
 _RAW = {"Clip": {1, 2}, "Resize": {1, 2, 3}, "Upsample": {1}, "Pad": {1, 2, 3}, "Dropout": {1, 2}}
 
@@ -138,7 +136,7 @@ def check_supported(graph: ir.Graph) -> None:
 def without_form(node: ir.Node) -> QuantizationError | None:
     """The refusal of an operator that has no INT8 form; None for all others."""
     standard = node.domain in ("", "ai.onnx")
-    if standard and node.op_type not in _WITHOUT_INT8:
+    if standard and node.op_type not in WITHOUT_INT8:
         return None
     return QuantizationError(
         "operator has no INT8 form",
