@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test check structure docs bench bench-npu bench-npu-interval bench-methods bench-accuracy clean
+.PHONY: demo test check structure docs bench bench-npu bench-npu-interval bench-methods bench-accuracy figures clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m n6convert yolov8n --weights seeded
@@ -43,6 +43,10 @@ bench-npu-interval: $(VENV)/.all .bench/originals
 
 bench-methods: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_methods.py
+
+# every figure of README.md and docs/models/figures.md, from the material in N6_DATA
+figures: $(VENV)/.all
+	$(BIN)/python benchmarks/figures.py
 
 bench-accuracy: $(VENV)/.all .bench/nncf
 	$(BIN)/python benchmarks/bench_accuracy.py --nncf .bench/nncf/bin/python

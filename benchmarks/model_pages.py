@@ -1,23 +1,20 @@
-"""Writes ``docs/models/figures.md``: ready models converted for two compiler versions, before and after rewrites.
+"""The columns of ``docs/models/figures.md``: ready models for two compiler versions, with and without rewrites.
 
-Uses the real weights and samples of ``N6_DATA`` where a family has some there, otherwise seeded weights, and says so.
-``python benchmarks/model_pages.py [NAME ...]``; names choose some of the recipes.
+Uses the real weights and samples of a folder where a family has some there, otherwise seeded weights, and says so.
+:mod:`figures` writes the page.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-_HEAD = """# Figures
+HEAD = """# Figures
 
-Written by `python benchmarks/model_pages.py`: one conversion a column. Placement, time and memory are predicted;
+Written by `make figures`: one conversion a column. Placement, time and memory are predicted;
 accuracy is measured on samples that calibration did not see."""
 TARGETS = ("stm32n6570-dk@2.1", "stm32n6570-dk@4.0")
 
@@ -63,20 +60,6 @@ PAGES = (
     Page("mobilevit", "MobileViT-XXS, 256x256"),
     Page("efficientvit", "EfficientViT-B0, 224x224"),
 )
-
-
-def main() -> None:
-    """Convert what was asked for and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="recipes; default all")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "models" / "figures.md")
-    asked = parser.parse_args()
-    data = Path(os.environ.get("N6_DATA", ROOT.parent / "shared" / "data"))
-    parts = [_HEAD]
-    for page in (p for p in PAGES if not asked.names or p.recipe in asked.names):
-        print(page.recipe, flush=True)
-        parts.append("\n".join(lines(page, [report_of(page, target, data) for target in TARGETS])))
-    asked.output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def report_of(page: Page, target: str, data: Path) -> Any:
@@ -162,7 +145,3 @@ def left_over(reports: Sequence[Any]) -> Iterator[str]:
             yield f"* {report.target}: {op} ({where}): {reason}"
     if not found:
         yield "* nothing"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,139 @@
+"""Makes the figures of README.md and docs/models/figures.md anew, and says which of them no longer hold.
+
+A documented figure holds while a run gives the same counts, a loss in whose 95 % interval the documented one lies,
+times and memory within 2 %, and dB within 1. ``python benchmarks/figures.py`` writes what it found in place of what it
+read; ``--check`` writes nothing and fails where something does not hold; names of recipes choose some of the columns.
+Real weights and samples come from ``N6_DATA``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from model_pages import HEAD, PAGES, ROWS, TARGETS, lines, report_of
+
+ROOT = Path(__file__).resolve().parents[1]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "models" / "figures.md"
+DATA = Path(os.environ.get("N6_DATA", ROOT.parent / "shared" / "data"))
+_NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
+_RELATIVE, _DECIBEL = 0.02, 1.0
+#: what README shows: the command as it is typed there, and as it is run on the local material
+SHOWN = {
+    "make demo": "n6convert yolov8n --weights seeded",
+    "n6convert yolov8n --weights yolov8n.pt --imgsz 640": (
+        f"n6convert yolov8n --weights {DATA}/weights/yolov8n.pt --imgsz 640 --calibration {DATA}/images/imagenet500 "
+        f"--evaluate {DATA}/images/coco_det_instances.json"
+    ),
+}
+
+
+def main() -> int:
+    """Tell what does not hold; 1 where ``--check`` finds something."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="recipes of figures.md, or README.md; default all")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    asked = parser.parse_args()
+    broken = list(_page(asked.names, asked.check))
+    if not asked.names or "README.md" in asked.names:
+        broken += _readme(asked.check)
+    print("\n".join(broken) or "every figure holds")
+    return int(asked.check and bool(broken))
+
+
+def _page(names: Sequence[str], check: bool) -> Iterator[str]:
+    text = PAGE.read_text(encoding="utf-8")
+    sections = {s.partition("\n")[0]: s.rstrip() for s in text.split("\n## ")[1:]}
+    for page in PAGES:
+        if names and page.recipe not in names:
+            continue
+        print(page.recipe, flush=True)
+        reports = [report_of(page, target, DATA) for target in TARGETS]
+        yield from disagreements(page.title, sections.get(page.title, ""), reports)
+        sections[page.title] = "\n".join(lines(page, reports)).removeprefix("## ")
+    if not check:
+        parts = [HEAD, *(f"## {sections[p.title]}" for p in PAGES if p.title in sections)]
+        PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def disagreements(title: str, section: str, reports: Sequence[Any]) -> Iterator[str]:
+    """What a section of figures.md says and these reports, one a column, do not."""
+    documented = {r[0]: r[1:] for r in (line.strip("| ").split(" | ") for line in section.splitlines()) if len(r) > 1}
+    for name, cell in ROWS:
+        for report, old in zip(reports, documented.get(name, ["nothing"] * len(reports)), strict=False):
+            new = cell(report)
+            if not (within(old, report) if report.accuracy and cell.__name__ == "accuracy" else same(old, new)):
+                yield f"{title}, {report.target}, {name}: documented {old}; found {new}"
+
+
+def within(old: str, report: Any) -> bool:
+    """Whether the documented loss lies in the interval of the one found."""
+    loss = re.search(r"(-?\d+\.\d+) points", old)
+    low, high = report.accuracy.interval or (report.accuracy.drop, report.accuracy.drop)
+    return loss is not None and low - 0.005 <= float(loss[1]) <= high + 0.005
+
+
+def same(old: str, new: str) -> bool:
+    """Whether two texts say the same: counts to the letter, what has a fraction or a unit within limits."""
+    words = [_NUMBER.split(text) for text in (old, new)]
+    if words[0] != words[1]:
+        return False
+    numbers = [[float(n.replace(",", "")) for n in _NUMBER.findall(text)] for text in (old, new)]
+    units = words[0][1:]
+    return all(abs(a - b) <= _limit(a, unit) for a, b, unit in zip(*numbers, units, strict=True))
+
+
+def _limit(value: float, unit: str) -> float:
+    if unit.startswith(" dB"):
+        return _DECIBEL
+    measured = unit.startswith((" ms", " to ", ")", " KiB", " bytes", " s"))
+    return abs(value) * _RELATIVE if measured else 1e-9
+
+
+def _readme(check: bool) -> Iterator[str]:
+    text = README.read_text(encoding="utf-8")
+    for shown, command in SHOWN.items():
+        before, _, rest = text.partition(shown)
+        head, _, tail = rest.partition("\nmodel  ")
+        block, end, after = f"model  {tail}".partition("\n```")
+        print(command, flush=True)
+        made = block_of(block, _output(command))
+        for old, new in zip(block.splitlines(), made.splitlines(), strict=True):
+            if not old.startswith(("stages", "warning")) and not same(old, new):
+                yield f"README.md, {shown}: documented {old}; found {new}"
+        text = f"{before}{shown}{head}\n{made}{end}{after}"
+    if not check:
+        README.write_text(text, encoding="utf-8")
+
+
+def block_of(block: str, output: str) -> str:
+    """The lines of a block as a command printed them now, each by its first words; lines it did not print stay."""
+    found = {_key(line): line.rstrip() for line in output.splitlines()}
+    return "\n".join(found.get(_key(line), line) for line in block.splitlines())
+
+
+def _key(line: str) -> str:
+    return line[:24] if line.startswith("warning") else line.partition("  ")[0]
+
+
+def _output(command: str) -> str:
+    with TemporaryDirectory() as folder:
+        arguments = [sys.executable, "-m", *shlex.split(command)]
+        done = subprocess.run(
+            arguments, cwd=folder, env=os.environ | {"COLUMNS": "400"}, capture_output=True, text=True
+        )
+        if done.returncode not in (0, 3):
+            raise SystemExit(done.stderr)
+        return done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

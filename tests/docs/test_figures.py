@@ -1,0 +1,85 @@
+"""Documented figures are compared with what a run gives; one of them here, all of them by ``make figures``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def figures() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield importlib.import_module("figures")
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "alike"),
+    [
+        ("15.1 ms (13.6 to 17.4)", "15.2 ms (13.7 to 17.5)", True),
+        ("15.1 ms (13.6 to 17.4)", "16.0 ms (13.6 to 17.4)", False),
+        ("120: 120 hw, 0 hybrid, 0 sw (100.0 %)", "120: 120 hw, 0 hybrid, 0 sw (100.0 %)", True),
+        ("120: 120 hw, 0 hybrid, 0 sw (100.0 %)", "121: 121 hw, 0 hybrid, 0 sw (100.0 %)", False),
+        ("3,077 KiB", "3,100 KiB", True),
+        ("3,077 KiB", "3,300 KiB", False),
+        ("boxes 34.2 dB, scores 55.5 dB", "boxes 33.3 dB, scores 55.5 dB", True),
+        ("boxes 34.2 dB, scores 55.5 dB", "boxes 34.2 dB, scores 52.0 dB", False),
+        ("nothing", "3,077 KiB", False),
+    ],
+)
+def test_what_counts_as_the_same(figures: ModuleType, old: str, new: str, alike: bool) -> None:
+    assert figures.same(old, new) == alike
+
+
+def report(drop: float) -> SimpleNamespace:
+    """All that a column shows."""
+    side = {"epochs": {"total": 5, "hw": 5, "hybrid": 0, "sw": 0}, "offload": 1.0, "operators": []}
+    time = {"milliseconds": 2.6, "low": 2.3, "high": 3.0}
+    accuracy = SimpleNamespace(
+        metric="OKS", float_value=59.45, int8=59.45 - drop, drop=drop, samples=87, interval=[drop - 0.5, drop + 0.5]
+    )
+    return SimpleNamespace(
+        target="t", placement=SimpleNamespace(before=side | {"latency": time}, after=side), latency=time,
+        memory={"activations": 2048, "weights": 4096}, accuracy=accuracy, rewrites={},
+        weights=SimpleNamespace(trained=True, origin="w"),
+    )  # fmt: skip
+
+
+def test_a_loss_holds_inside_the_interval_of_a_new_run(figures: ModuleType) -> None:
+    page = figures.PAGES[0]
+    section = "\n".join(figures.lines(page, [report(0.03)]))
+    assert list(figures.disagreements(page.title, section, [report(0.03)])) == []
+    assert list(figures.disagreements(page.title, section, [report(0.40)])) == []
+    (found,) = figures.disagreements(page.title, section, [report(1.09)])
+    assert "0.03 points" in found and "1.09 points" in found
+    assert len(list(figures.disagreements(page.title, "", [report(0.03)]))) == len(figures.ROWS), "no such section"
+
+
+def test_lines_of_a_shown_run_are_replaced_by_their_first_words(figures: ModuleType) -> None:
+    shown = "model   a for b\npredicted time   85.6 ms\nwarning: the weights are untrained: old words"
+    ran = "noise\nmodel   a for b\npredicted time   84.1 ms\nwarning: the weights are untrained: new words"
+    assert figures.block_of(shown, ran) == "\n".join(ran.splitlines()[1:])
+
+
+def test_the_page_has_a_section_for_each_model_and_the_readme_each_run(figures: ModuleType) -> None:
+    page = figures.PAGE.read_text(encoding="utf-8")
+    assert page.startswith(figures.HEAD)
+    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == [p.title for p in figures.PAGES]
+    assert all(f"{shown}" in figures.README.read_text(encoding="utf-8") for shown in figures.SHOWN)
+
+
+def test_the_documented_loss_of_bert_tiny_holds(figures: ModuleType, data_dir: Path) -> None:
+    """Its predictions are compared by ``make figures`` alone: they change with the predictor, not with the CPU."""
+    pytest.importorskip("n6convert_tinybert")
+    page = next(p for p in figures.PAGES if p.recipe == "tinybert-64")
+    found = figures.report_of(page, figures.TARGETS[1], data_dir)
+    section = figures.PAGE.read_text(encoding="utf-8").partition(f"## {page.title}")[2].partition("\n## ")[0]
+    documented = next(line for line in section.splitlines() if line.startswith("| accuracy"))
+    assert figures.within(documented.rsplit(" | ", 1)[1], found), documented
