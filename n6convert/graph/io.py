@@ -111,6 +111,7 @@ def _checks(model: onnx.ModelProto, folder: Path) -> Iterator[Iterator[Fault]]:
     yield structure.count_faults(model)
     yield expand_functions(model)
     sizes.open_unknown_sizes(model.graph)
+    sizes.type_returned_inputs(model.graph)
     yield structure.interface_faults(model.graph)
     yield structure.wiring_faults(model.graph)
     yield tensors.tensor_faults(model)

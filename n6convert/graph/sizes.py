@@ -14,7 +14,14 @@ from n6convert.graph.tensors import MAX_ELEMENTS
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MAX_INTEGERS", "inferred_faults", "input_faults", "open_unknown_sizes", "size_faults"]
+__all__ = [
+    "MAX_INTEGERS",
+    "inferred_faults",
+    "input_faults",
+    "open_unknown_sizes",
+    "size_faults",
+    "type_returned_inputs",
+]
 
 #: a list of integers that nodes compute: shapes and indices. ONNX's inference holds them one object each
 MAX_INTEGERS = 1 << 20
@@ -30,6 +37,14 @@ def open_unknown_sizes(graph: onnx.GraphProto) -> None:
         for dim in info.type.tensor_type.shape.dim:
             if dim.HasField("dim_value") and dim.dim_value in (0, -1):
                 dim.ClearField("value")
+
+
+def type_returned_inputs(graph: onnx.GraphProto) -> None:
+    """Inputs that are outputs too, as the inputs say they are, in place: onnx-ir holds one type for both."""
+    given = {info.name: info for info in graph.input}
+    for info in graph.output:
+        if info.name in given:
+            info.CopyFrom(given[info.name])
 
 
 def input_faults(graph: onnx.GraphProto) -> Iterator[Fault]:

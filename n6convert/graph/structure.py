@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 #: operators in all, local functions expanded and branches counted; networks that fit the NPU have hundreds
-MAX_NODES = 20_000
+MAX_NODES = 8_000
 #: branches within branches
 MAX_DEPTH = 10
 
