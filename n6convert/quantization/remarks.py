@@ -10,7 +10,7 @@ import onnx_ir as ir
 from n6convert.quantization.calibrate import Statistics
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.plan import Plan
-from n6convert.requantization.grids import given_count, noted_grids
+from n6convert.requantization.grids import given_count, noted_grids, origins
 
 __all__ = ["given_grids", "stray_ranges", "unfinished", "unlike_samples"]
 
@@ -47,12 +47,14 @@ def given_grids(plan: Plan, props: Mapping[str, str]) -> tuple[dict[str, Any], l
         return {}, []
     here = {name: span for name, span in noted.items() if name in plan.grids and name not in plan.absorbed_inputs}
     changed = sorted(name for name, span in here.items() if plan.grids[name] != Grid.from_range(*span))
-    facts = {"given": count, "kept": len(here) - len(changed), "changed": changed}
+    held = origins(props)
+    left = {held[name] for name in here}
+    facts = {"given": count, "kept": len(left - {held[name] for name in changed}), "changed": changed}
     text = f"of {count} grids that the quantized file gave, {facts['kept']} are kept as they are"
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         text += f"; {', '.join(changed[:3])}{more} share a grid with others now"
-    gone = count - len(here)
+    gone = count - len(left)
     return facts, [text + (f"; {gone} tensors do not exist any more" if gone else "")]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-__all__ = ["KEY", "carry", "collect_grids", "given_count", "mark_grids", "note_grids", "noted_grids"]
+__all__ = ["KEY", "carry", "collect_grids", "given_count", "mark_grids", "note_grids", "noted_grids", "origins"]
 
 KEY = "n6convert.grids"
 _LAYOUT = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
@@ -17,8 +17,8 @@ Span = tuple[float, float]
 
 def note_grids(model: ir.Model, grids: Mapping[str, Span]) -> None:
     """Write the range that each grid covers into the model's metadata, by tensor name, in place."""
-    model.metadata_props[KEY] = json.dumps({name: list(span) for name, span in grids.items()})
-    model.metadata_props.setdefault(_COUNT, str(len(grids)))
+    model.metadata_props[KEY] = json.dumps({name: [*span, name] for name, span in grids.items()})
+    model.metadata_props[_COUNT] = str(len(grids))
 
 
 def given_count(props: Mapping[str, str]) -> int:
@@ -28,16 +28,21 @@ def given_count(props: Mapping[str, str]) -> int:
 
 def noted_grids(props: Mapping[str, str]) -> dict[str, Span]:
     """The ranges by tensor name that metadata hold."""
-    return {name: (low, high) for name, (low, high) in json.loads(props.get(KEY, "{}")).items()}
+    return {name: (low, high) for name, (low, high, _) in json.loads(props.get(KEY, "{}")).items()}
+
+
+def origins(props: Mapping[str, str]) -> dict[str, str]:
+    """The name in the file of each tensor that has one of its ranges: several tensors may hold the same values."""
+    return {name: origin for name, (_, _, origin) in json.loads(props.get(KEY, "{}")).items()}
 
 
 def mark_grids(model: ir.Model) -> None:
     """Tie the noted ranges to the tensors themselves, in place, so that they follow them to other names."""
-    noted = noted_grids(model.metadata_props)
+    noted = json.loads(model.metadata_props.get(KEY, "{}"))
     values = [*model.graph.inputs, *(v for n in model.graph for v in n.outputs)]
     for value in values if noted else ():
-        if (span := noted.get(value.name or "")) is not None:
-            value.metadata_props[KEY] = json.dumps(list(span))
+        if (mark := noted.get(value.name or "")) is not None:
+            value.metadata_props[KEY] = json.dumps(mark)
     for value in values if noted else ():
         carry(value, value)
 
@@ -61,6 +66,5 @@ def collect_grids(model: ir.Model) -> None:
     for value in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs)):
         mark = value.metadata_props.pop(KEY, None)
         if mark is not None:
-            low, high = json.loads(mark)
-            found[value.name or ""] = (low, high)
-    note_grids(model, found)
+            found[value.name or ""] = json.loads(mark)
+    model.metadata_props[KEY] = json.dumps(found)

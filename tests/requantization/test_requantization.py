@@ -169,6 +169,7 @@ def test_grids_follow_tensors_that_rewrites_rename(tmp_path: Path) -> None:
     assert "Conv" in names and "MatMul" not in names  # rewritten
     grids = list(_grids(result.model_path).values())
     assert (pytest.approx(0.25), 7) in grids and (pytest.approx(0.05), 7) in grids
+    assert any("of 2 grids that the quantized file gave, 2 are kept" in text for text in result.warnings)
 
 
 def test_codes_at_the_ends_and_moved_in_between() -> None:
