@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.four_bits import Narrow, narrow_layers, replaced, saved_bytes, written
 from n6convert.quantization.refine import refine
+from n6convert.quantization.stable import exceeds, rounded
 
 if TYPE_CHECKING:
     from n6convert.quantization.methods import Candidate, Workshop
@@ -120,7 +121,8 @@ def _count(curve: _Curve, order: Sequence[Narrow], best: Candidate, shop: Worksh
     least = best.verdict.closeness_db - shop.config.weights_loss_db
 
     def holds(point: Point) -> bool:
-        return point.closeness_db >= least and _keeps(goals, shop, replaced(best.model, order[: point.layers]))
+        near = not exceeds(least, point.closeness_db)
+        return near and _keeps(goals, shop, replaced(best.model, order[: point.layers]))
 
     return curve.last(holds)
 
@@ -138,11 +140,12 @@ def _by_price(shop: Workshop, best: Candidate, found: Sequence[Narrow]) -> list[
     """Most saved per noise first; layers of equal price in the graph's order."""
     predict = shop.milliseconds
     if predict is None or len(found) > _TIMED:
-        return sorted(found, key=lambda n: -n.saved / max(n.noise, 1e-12))
+        return sorted(found, key=lambda n: -float(rounded(n.saved / max(n.noise, 1e-12))))
     whole = predict(best.model)
     saved = {n.layer: whole - predict(written(replaced(best.model, [n]), {n.layer})) for n in found}
     # a layer that saves no time of its own may still save flash; it comes after all that do
-    return sorted(found, key=lambda n: -(max(saved[n.layer], 0.0) + 1e-9 * n.saved) / max(n.noise, 1e-12))
+    worth = {n.layer: max(saved[n.layer], 0.0) + 1e-9 * n.saved for n in found}
+    return sorted(found, key=lambda n: -float(rounded(worth[n.layer] / max(n.noise, 1e-12))))
 
 
 def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
@@ -155,7 +158,7 @@ def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candi
         clock=shop.clock, threads=shop.config.threads, progress=shop.progress,
     )  # fmt: skip
     after = shop.judge.verdict(made)
-    if after.closeness_db > verdict.closeness_db:
+    if exceeds(after.closeness_db, verdict.closeness_db):
         plain, verdict = made, after
     return replace(best, model=plain, verdict=verdict, narrow=names)
 
