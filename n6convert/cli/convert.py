@@ -69,10 +69,11 @@ def _convert(
     """Convert a model to INT8 for the NPU (the default command)."""
     from n6convert.api import convert_draft
     from n6convert.cli.console import print_result, progress_on_stderr
-    from n6convert.cli.drafts import draft_of, parse_size
+    from n6convert.cli.drafts import draft_of, image_size, parse_size
 
     draft = draft_of(
-        model, settings, weights=weights, calibration=calibration, samples=samples, evaluate=evaluate, imgsz=imgsz,
+        model, settings, weights=weights, calibration=calibration, samples=samples, evaluate=evaluate,
+        imgsz=image_size(imgsz, model, settings, target),
         output=output, target=target, max_drop=max_drop, max_milliseconds=max_milliseconds,
         max_flash=None if max_flash is None else parse_size(max_flash),
     )  # fmt: skip

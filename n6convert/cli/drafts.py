@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from n6convert.recipes_io import Draft
 
-__all__ = ["draft_of", "parse_size"]
+__all__ = ["draft_of", "image_size", "parse_size"]
 
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 #: option -> recipe key
@@ -64,3 +64,23 @@ def parse_size(text: str) -> int:
     if size <= 0:
         raise UsageError("this is no size", found=text, limit="a number of bytes, or with KiB or MiB", remedy="2MiB")
     return size
+
+
+def image_size(text: str | None, model: str, settings: Sequence[str] | None, target: str | None) -> int | None:
+    """The value of ``--imgsz``; ``auto`` is the largest size whose activations stay on the chip.
+
+    Raises:
+        UsageError: no number and not ``auto``, or no size of the model stays on the chip.
+    """
+    from n6convert.errors import UsageError
+
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    if text != "auto":
+        raise UsageError("this is no size", place="--imgsz", found=text, limit="a number of pixels, or auto")
+    from n6convert.fit.largest import largest_input
+
+    best, _ = largest_input(lambda: draft_of(model, settings, target=target))
+    if best is None:
+        raise UsageError("no size of this model stays on the chip", place="--imgsz auto", remedy="give a size")
+    return best.size

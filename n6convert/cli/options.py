@@ -53,7 +53,9 @@ Calibration = Annotated[
 ]
 Samples = Annotated[int | None, typer.Option("--samples", help="Calibration samples, at most.")]
 Evaluate = Annotated[str | None, typer.Option("--evaluate", help="Labeled samples: accuracy of float against INT8.")]
-ImageSize = Annotated[int | None, typer.Option("--imgsz", help="Side of the input image in pixels.")]
+ImageSize = Annotated[
+    str | None, typer.Option("--imgsz", help="Side of the input image in pixels; `auto`: the largest on chip.")
+]
 TargetName = Annotated[
     str | None,
     typer.Option(
