@@ -23,8 +23,12 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("N6CONVERT_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("seed", [*KNOWN, *range(60)])
-@pytest.mark.parametrize("kind", sorted(KINDS))
+#: graphs go wrong in most ways; the other kinds have tests of their own beside what they damage
+INPUTS = [("onnx", seed) for seed in (*KNOWN, *range(60))]
+INPUTS += [(kind, seed) for kind in sorted(set(KINDS) - {"onnx"}) for seed in range(4)]
+
+
+@pytest.mark.parametrize(("kind", "seed"), INPUTS)
 def test_damaged_inputs_end_in_one_message(kind: str, seed: int, tmp_path: Path) -> None:
     folder = tmp_path / "input"
     folder.mkdir()
