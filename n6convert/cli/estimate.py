@@ -94,17 +94,17 @@ def _estimate(
 
 def _print_largest(model: str, target: str | None, as_json: bool) -> None:
     from n6convert.cli.drafts import draft_of
+    from n6convert.cli.terminal import say, terminal
     from n6convert.fit.largest import largest_input
 
-    def say(what: str, done: int, total: int | None) -> None:
-        typer.echo(f"trying {what}", err=True)
+    def tell(what: str, done: int, total: int | None) -> None:
+        say(f"trying {what}", error=True)
 
-    best, trials = largest_input(lambda: draft_of(model, target=target), progress=say)
+    best, trials = largest_input(lambda: draft_of(model, target=target), progress=tell)
     if as_json:
         facts = {"largest": asdict(best) if best else None, "trials": [asdict(trial) for trial in trials]}
         typer.echo(json.dumps(facts, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("size", "ms (predicted)", "activations", "in external RAM", "", box=None, pad_edge=False)
@@ -112,7 +112,7 @@ def _print_largest(model: str, target: str | None, as_json: bool) -> None:
         time = f"{trial.milliseconds:.1f} ({trial.low:.1f} to {trial.high:.1f})"
         verdict = "stays on the chip" if trial.fits else "does not fit"
         table.add_row(str(trial.size), time, f"{trial.activations:,} B", f"{trial.external:,} B", verdict)
-    console = Console()
+    console = terminal()
     console.print(table)
     console.print(
         f"the largest input that stays on the chip: {best.size} x {best.size}, {best.milliseconds:.1f} ms"
