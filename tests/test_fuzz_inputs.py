@@ -15,7 +15,7 @@ from fuzz_inputs import _judged, try_input  # noqa: E402
 sys.path.remove(BENCHMARKS)
 
 #: seeds on which something went wrong once
-KNOWN = [263, 1000177, 2000050, 2000128, 2000191, 4000058]
+KNOWN = [263, 1000177, 2000050, 2000128, 2000191, 3000127, 4000058]
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.errors import QuantizationError
 from n6convert.quantization.grid import Grid
 from n6convert.quantization.normalize import constant
 from n6convert.quantization.plan import Plan, fit_weight
@@ -121,6 +122,12 @@ def _constant_grids(graph: ir.Graph, groups: dict[str, str], spans: dict[str, Ra
             if operand.role == "constant":
                 numbers = constant(operand.value)
                 span = spans[groups[name]] if name in groups else (numbers.min(initial=0), numbers.max(initial=0))
+                if not np.isfinite([*span, np.float32(span[1]) - np.float32(span[0])]).all():
+                    raise QuantizationError(
+                        "a constant does not fit an INT8 grid", place=f"{name} of node {node.name}",
+                        limit="finite numbers, and a finite distance between them",
+                        found=f"{span[0]:g} to {span[1]:g}", remedy="check how the constant is made, or clip it",
+                    )  # fmt: skip
                 plan.grids[name] = Grid.from_range(float(span[0]), float(span[1]))
 
 
