@@ -34,6 +34,7 @@ class CutProduct(Rewrite[_Cut]):
 
     name = "cut-product"
     roots = frozenset({"Slice", "Split"})
+    housekeeping = True  # for the grids of the parts, and for rules that look for them; hardly any time
 
     def pattern(self, node: ir.Node) -> _Cut | None:
         value, axis = node.inputs[0], axis_of(node)
