@@ -114,6 +114,9 @@ class Builder:
         if data is not None:
             return self.constant(data.transpose(perm), data.dtype.type)
         to = [shape(x)[p] for p in perm]
+        order = [p for p in perm if p and shape(x)[p] != 1]
+        if perm[0] == 0 and shape(x)[0] == 1 and len(order) < len(perm) - 1 and len(order) <= 2:  # axes of size 1
+            return self.swap(x, shape(x)[order[1]], to) if order != sorted(order) else self.reshape(x, to)
         return self._held("Transpose", x, to, list(perm)) or self.node("Transpose", [x], [to], perm=list(perm))[0]
 
     def swap(self, x: ir.Value, first: int, to: Sequence[int]) -> ir.Value:
