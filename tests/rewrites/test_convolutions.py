@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from n6convert.rewrites import RewriteConfig, rewrite
@@ -103,7 +104,12 @@ def test_a_wide_convolution_stays_whole_where_that_is_predicted_faster() -> None
     on_map = g.node("Relu", g.node("Conv", g.input("x", [1, 64, 16, 16]), g.weight(1024, 64, 1, 1), g.vector(1024)))
     y = g.node("Conv", g.node("GlobalAveragePool", on_map), g.weight(1280, 1024, 1, 1), g.vector(1280))
     model = g.model(y)
-    result = rewrite(model, None, RewriteConfig(rules=["wide-conv-split"]), target=OLD, threads=1)
+
+    def timer(graph: ir.Model) -> float:
+        convs = [n.outputs[0].shape for n in graph.graph if n.op_type == "Conv"]
+        return sum(3.0 if shape[2] > 1 and shape[1] > 512 else 1.0 for shape in convs)
+
+    result = rewrite(model, None, RewriteConfig(rules=["wide-conv-split"]), target=OLD, threads=1, estimator=timer)
     forms = {c.place: (c.form, c.milliseconds) for c in result.choices}
     assert forms["64 to 1024 channels, kernel 1x1, map 16x16"][0] == "parts"
     form, times = forms["1024 to 1280 channels, kernel 1x1, map 1x1"]
