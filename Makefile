@@ -17,6 +17,7 @@ test: $(VENV)/.all
 
 check: $(VENV)/.all
 	$(BIN)/ruff check n6convert plugins tests benchmarks docs
+	$(BIN)/ruff format --check --quiet n6convert plugins tests benchmarks docs
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/mypy --strict n6convert $(wildcard plugins/*/n6convert_*)

@@ -152,6 +152,7 @@ def show_reports(rows: Sequence[dict[str, Any]]) -> None:
 
 # ------------------------------------------------------------------------------------------------------ board times
 
+
 def show_times(rows: Sequence[Forecast], skipped: Sequence[str]) -> None:
     """Every measured row with today's constants: figures of fit, for those who made the constants saw the rows."""
     table = Table(title="board times, constants of today (fit, not a test)", title_justify="left")

@@ -93,7 +93,8 @@ def _from_reports() -> Iterator[Measured]:
 
 def _from_csv(row: dict[str, str], newer: bool) -> Measured | None:
     """The model zoo does not say how it compiled: taken is the epoch controller, which the Developer Cloud's profile
-    has (SPEC i); without it MobileNetV1 and squeezenet 1.1 on 2.0 would be 7 to 18 % too slow, with it -5 to +2 %."""
+    has ([#command-line]); without it MobileNetV1 and squeezenet 1.1 on 2.0 would be 7 to 18 % too slow, with it -5 to
+    +2 %."""
     version = ".".join(row["core"].split(".")[:2])
     milliseconds = float(row["inference_ms"])
     if row["model"].startswith("single layer: "):
@@ -164,7 +165,8 @@ def _original(row: dict[str, str], size: int) -> Source | None:
 
 
 def _four_bits(source: Source, target: str, flash_kib: float) -> onnx.ModelProto:
-    """The largest layers in 4 bits, as many as the published flash says (ST ranks by number of weights, SPEC p.1)."""
+    """The largest layers in 4 bits, as many as the published flash says (ST ranks by number of weights,
+    [#four-bit-weights])."""
     found = load(source)
     model = onnx.load(found) if isinstance(found, Path) else found
     left = 2 * (estimate(model, target).costs.memory.weights - 1024 * flash_kib)

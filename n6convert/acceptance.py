@@ -18,7 +18,8 @@ def refuse_unjudgeable(recipe: Recipe) -> None:
     if recipe.acceptance.max_drop is not None and recipe.evaluation.source is None:
         raise RecipeError(
             "`acceptance.max_drop` needs labelled samples, and the recipe names none",
-            place="acceptance.max_drop", remedy="set `evaluation.source` (--evaluate), or remove the limit",
+            place="acceptance.max_drop",
+            remedy="set `evaluation.source` (--evaluate), or remove the limit",
         )
 
 

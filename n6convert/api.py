@@ -101,7 +101,8 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
         return Draft({"model": "onnx", "weights": str(_existing(path))}, name=path.name)
     if name not in registered and (close := nearest(name, recipes)):
         raise UsageError(
-            f"there is no model or recipe {name!r}", limit=", ".join(sorted(registered | set(recipes))),
+            f"there is no model or recipe {name!r}",
+            limit=", ".join(sorted(registered | set(recipes))),
             remedy=f"did you mean {' or '.join(nearest(name, registered | set(close)))}?",
         )
     sole_entry(name)
@@ -175,8 +176,13 @@ def _published(run: Run, folder: Path, force: bool) -> ConversionResult:
     final = folder if accepted else folder.with_name(f"{folder.name}-rejected")
     content = report.model_dump(mode="json", by_alias=True)
     publish(
-        final, package.folder, package.files, to_json(content), to_json(manifest),
-        draw=lambda folder: write_report(content, folder, force=True), force=force,
+        final,
+        package.folder,
+        package.files,
+        to_json(content),
+        to_json(manifest),
+        draw=lambda folder: write_report(content, folder, force=True),
+        force=force,
     )
     if not accepted:
         raise rejection(report, final / "report.json")

@@ -218,12 +218,16 @@ def writing(place: Path) -> Iterator[None]:
 def _output_error(error: OSError, place: Path) -> OutputError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return OutputError(
-            "the disk is full", place=place, found=error.strerror,
+            "the disk is full",
+            place=place,
+            found=error.strerror,
             remedy="free some space and run again: finished stages are kept",
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return OutputError(
-            "the folder cannot be written", place=place, found=error.strerror,
+            "the folder cannot be written",
+            place=place,
+            found=error.strerror,
             remedy="choose another one with --output, or another cache with N6CONVERT_CACHE",
         )
     remedy = None

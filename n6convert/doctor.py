@@ -53,7 +53,10 @@ def probe(name: str) -> str:
     code = "import sys; from n6convert.registry import load_plugin; load_plugin(sys.argv[1])"
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code, name], capture_output=True, text=True, timeout=_PROBE_SECONDS,
+            [sys.executable, "-P", "-c", code, name],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:

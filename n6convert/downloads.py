@@ -66,8 +66,11 @@ def download(pinned: Pinned, target: Path, progress: Progress | None = None) -> 
         if found != pinned.sha256:
             part.unlink()
             raise DownloadError(
-                "the downloaded file is not the pinned one", place=pinned.url, limit=f"sha256 {pinned.sha256}",
-                found=f"sha256 {found}", remedy="someone changed the file, or a proxy answered instead",
+                "the downloaded file is not the pinned one",
+                place=pinned.url,
+                limit=f"sha256 {pinned.sha256}",
+                found=f"sha256 {found}",
+                remedy="someone changed the file, or a proxy answered instead",
             )
         part.replace(target)
 
@@ -136,7 +139,8 @@ def _announced(response: Any, done: int) -> int | None:
 def _refuse_size(pinned: Pinned, size: int | None) -> None:
     if size is not None and size > pinned.largest:
         raise DownloadError(
-            "the file to download is too large", place=pinned.url, limit=f"{pinned.largest:,} bytes",
+            "the file to download is too large",
+            place=pinned.url,
+            limit=f"{pinned.largest:,} bytes",
             found=f"{size:,} bytes or more",
         )
-

@@ -52,8 +52,10 @@ def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
         "model": run.recipe.model,
         "name": run.name,
         "plugin": {
-            "distribution": dist.name if dist else "", "version": dist.version if dist else "",
-            "class": run.entry.value, "api": ".".join(map(str, API_VERSION)),
+            "distribution": dist.name if dist else "",
+            "version": dist.version if dist else "",
+            "class": run.entry.value,
+            "api": ".".join(map(str, API_VERSION)),
         },
         "seed": run.recipe.seed,
         "target": run.recipe.target,
@@ -127,7 +129,10 @@ def _weights(run: Run) -> dict[str, Any]:
     weights = run.weights
     origin = Path(weights.origin).name if weights.kind == "file" else weights.origin
     return {
-        "kind": weights.kind, "origin": origin, "sha256": weights.sha256, "trained": weights.trained,
+        "kind": weights.kind,
+        "origin": origin,
+        "sha256": weights.sha256,
+        "trained": weights.trained,
         "license": weights.license,
     }
 

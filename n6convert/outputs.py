@@ -46,7 +46,9 @@ def refuse_loss(path: Path, mark: bytes, *, inputs: Iterable[Path] = (), force: 
             )
     if not force and not _is_ours(path, mark):
         raise OutputError(
-            "a file that n6convert did not write is in the way", place=path, found="it would be lost",
+            "a file that n6convert did not write is in the way",
+            place=path,
+            found="it would be lost",
             remedy="choose another file with --output, or move that one away",
         )
 

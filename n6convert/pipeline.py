@@ -29,7 +29,14 @@ __all__ = ["STAGES", "execute", "run_stages"]
 
 #: in the order in which they run
 STAGES: tuple[Stage, ...] = (
-    Export(), Simplify(), Rewrite(), Quantize(), Lint(), Estimate(), Evaluate(), Package(),
+    Export(),
+    Simplify(),
+    Rewrite(),
+    Quantize(),
+    Lint(),
+    Estimate(),
+    Evaluate(),
+    Package(),
 )
 
 

@@ -37,8 +37,10 @@ def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
     for key, value in named.items():
         if value is not None and not exists(user_path(value)):
             raise SourceError(
-                f"`{'.'.join(key)}` names a file or folder that does not exist", place=_written(draft, key),
-                found=value, remedy="check the path",
+                f"`{'.'.join(key)}` names a file or folder that does not exist",
+                place=_written(draft, key),
+                found=value,
+                remedy="check the path",
             )
 
 
@@ -63,8 +65,10 @@ def _check_weights(recipe: Recipe, draft: Draft) -> None:
     target = load_target(recipe.target)
     if recipe.quantization.weights != "int8" and target.version < (3, 0):
         raise RecipeError(
-            "this compiler has no four-bit weights", place=_written(draft, ("quantization", "weights")),
-            limit="core 3.0 and later", found=target.compiler,
+            "this compiler has no four-bit weights",
+            place=_written(draft, ("quantization", "weights")),
+            limit="core 3.0 and later",
+            found=target.compiler,
             remedy="--target stm32n6570-dk@4.0, or quantization.weights=int8",
         )
 
@@ -85,8 +89,10 @@ def _check_rewrites(recipe: Recipe, draft: Draft) -> None:
         if name not in known:
             close = nearest(name, known)
             raise RecipeError(
-                f"there is no rewrite {name!r}", place=_written(draft, ("rewrite", key)),
-                limit=", ".join(sorted(known)), remedy=f"did you mean {' or '.join(close)}?" if close else None,
+                f"there is no rewrite {name!r}",
+                place=_written(draft, ("rewrite", key)),
+                limit=", ".join(sorted(known)),
+                remedy=f"did you mean {' or '.join(close)}?" if close else None,
             )
 
 

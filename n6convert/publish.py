@@ -39,9 +39,7 @@ EVERY_PACKAGE = (
 
 
 @contextmanager
-def holding(
-    folder: Path, progress: Progress, *, expected: Collection[str] = (), force: bool = False
-) -> Iterator[None]:
+def holding(folder: Path, progress: Progress, *, expected: Collection[str] = (), force: bool = False) -> Iterator[None]:
     """Keep other runs out of an output folder; waits, and says so, while another one holds it.
 
     Args:
@@ -146,7 +144,9 @@ def _refuse_foreign(folder: Path, names: Collection[str], ours: Collection[str],
     foreign = [] if force else [name for name in names if name not in ours and occupied(folder / name)]
     if foreign:
         raise OutputError(
-            "files that n6convert did not write are in the way", place=folder, found=", ".join(sorted(foreign)),
+            "files that n6convert did not write are in the way",
+            place=folder,
+            found=", ".join(sorted(foreign)),
             limit="an empty folder, or one of an earlier run",
             remedy="choose another folder with --output, or replace them with --force",
         )
@@ -165,7 +165,8 @@ def _files_of(folder: Path, force: bool = False) -> set[str]:
         names = listed(folder / record)
         if names is None and record == MANIFEST and not force:
             raise OutputError(
-                f"the output folder holds a {MANIFEST} that n6convert did not write", place=folder / MANIFEST,
+                f"the output folder holds a {MANIFEST} that n6convert did not write",
+                place=folder / MANIFEST,
                 remedy="choose another folder with --output, move that file away, or replace it with --force",
             )
         if names is not None:

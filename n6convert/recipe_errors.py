@@ -16,7 +16,11 @@ KeyPath = tuple[str, ...]
 Schema = Mapping[str, Any]
 
 _TYPES = {
-    "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
     "object": "a section of keys",
 }
 _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}

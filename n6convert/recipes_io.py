@@ -38,7 +38,10 @@ __all__ = [
 _T = TypeVar("_T", bound=BaseModel)
 _GROUP = "n6convert.recipes"
 _PATHS: tuple[KeyPath, ...] = (
-    ("weights",), ("calibration", "source"), ("evaluation", "source"), ("quantization", "ranges_file"),
+    ("weights",),
+    ("calibration", "source"),
+    ("evaluation", "source"),
+    ("quantization", "ranges_file"),
 )
 _DEEPEST = 16
 #: whole numbers beyond are no size, count or seed
@@ -90,7 +93,8 @@ def recipe_files() -> dict[str, Path]:
         other = found.setdefault(path.stem, path)
         if other != path:
             raise RecipeError(
-                f"two recipes are called {path.stem!r}", place=f"{other} and {path}",
+                f"two recipes are called {path.stem!r}",
+                place=f"{other} and {path}",
                 remedy="uninstall one of the packages, or give the path of the recipe instead of its name",
             )
     return found
@@ -119,7 +123,9 @@ def draft_of_file(path: Path) -> Draft:
     if "extends" in draft.values:
         raise RecipeError(
             f"the base {base!r} extends another recipe itself",
-            place=place, limit="one level of `extends`", found=f"extends: {draft.values['extends']}",
+            place=place,
+            limit="one level of `extends`",
+            found=f"extends: {draft.values['extends']}",
             remedy=f"extend {draft.values['extends']!r} directly and repeat the few keys that differ",
         )
     draft.merge(top.values, top.places)
@@ -137,7 +143,8 @@ def finish(draft: Draft) -> Recipe:
     if draft.axes:
         key, values = next(iter(draft.axes.items()))
         raise RecipeError(
-            "this recipe is a sweep: it leaves keys open", place=draft.name,
+            "this recipe is a sweep: it leaves keys open",
+            place=draft.name,
             found="; ".join(f"{key}: {', '.join(map(str, some))}" for key, some in draft.axes.items()),
             remedy=f"`n6convert sweep` converts them all; for one, choose with --set {key}={values[0]}",
         )
@@ -179,7 +186,9 @@ def recipe_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     base = {"type": "string", "description": "name or path of a recipe to start from; one level", "title": "Extends"}
     axes = {
-        "type": "object", "title": "Sweep", "additionalProperties": {"type": "array", "minItems": 1},
+        "type": "object",
+        "title": "Sweep",
+        "additionalProperties": {"type": "array", "minItems": 1},
         "description": "for `n6convert sweep`: values to try by dotted key, such as `options.imgsz: [192, 256]`",
     }
     schema["properties"] = {"extends": base} | schema["properties"] | {"sweep": axes}
@@ -217,7 +226,9 @@ def _base_path(base: Any, path: Path, place: str) -> Path:
         return ready[base]
     close = nearest(base[:200], ready)
     raise RecipeError(
-        f"the base {base[:200]!r} does not exist", place=place, limit=f"a path, or one of {', '.join(ready)}",
+        f"the base {base[:200]!r} does not exist",
+        place=place,
+        limit=f"a path, or one of {', '.join(ready)}",
         remedy=f"did you mean {' or '.join(close)}?" if close else None,
     )
 
@@ -261,8 +272,10 @@ def _walk(node: yaml.Node, path: Path, prefix: KeyPath) -> Iterator[tuple[KeyPat
         name = str(key.value)
         if name in seen:
             raise RecipeError(
-                f"the key `{'.'.join((*prefix, name))}` is written twice", place=f"{path}:{line}",
-                found=f"first on line {seen[name]}", remedy="keep one of the two",
+                f"the key `{'.'.join((*prefix, name))}` is written twice",
+                place=f"{path}:{line}",
+                found=f"first on line {seen[name]}",
+                remedy="keep one of the two",
             )
         seen[name] = line
         yield (*prefix, name), line

@@ -42,9 +42,17 @@ def make_report(run: Run, files: Mapping[str, str]) -> Report:
         tables = sum(run.artifacts["package"].facts.get("flash_tables", {}).values())
         sections["memory"] = {**sections["memory"], "tables": tables}
     report = Report(
-        n6convert=__version__, status="accepted", model=run.recipe.model, name=run.name, target=run.recipe.target,
-        weights=_weights(run), recipe=run.recipe.model_dump(mode="json"), warnings=_first_warnings(run) + warnings,
-        stages=stages, files=[FileEntry(path=n, sha256=s) for n, s in sorted(files.items())], **sections,
+        n6convert=__version__,
+        status="accepted",
+        model=run.recipe.model,
+        name=run.name,
+        target=run.recipe.target,
+        weights=_weights(run),
+        recipe=run.recipe.model_dump(mode="json"),
+        warnings=_first_warnings(run) + warnings,
+        stages=stages,
+        files=[FileEntry(path=n, sha256=s) for n, s in sorted(files.items())],
+        **sections,
     )
     limits = judge(run.recipe, report)
     status = "accepted" if all(limit.kept for limit in limits) else "rejected"

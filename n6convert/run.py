@@ -166,7 +166,8 @@ def guarded(run: Run, what: str) -> Iterator[None]:
         dist = run.entry.dist
         owner = f"{dist.name} {dist.version}" if dist else run.entry.value
         raise PluginError(
-            f"the plugin failed in {what}", place=f"{owner} ({run.entry.value})",
+            f"the plugin failed in {what}",
+            place=f"{owner} ({run.entry.value})",
             found=f"{type(cause).__name__}: {cause}",
             remedy="run again with --debug for the traceback and report it to the plugin's author",
         ) from cause
@@ -177,6 +178,9 @@ def _check_feeds(feeds: Any, info: ModelInfo, place: str) -> None:
     found = {name: (tuple(array.shape), array.dtype.name) for name, array in feeds.items()}
     if found != expected:
         raise PluginError(
-            "encode() does not return what the graph takes", place=place, limit=expected, found=found,
+            "encode() does not return what the graph takes",
+            place=place,
+            limit=expected,
+            found=found,
             remedy="the plugin's encode() must return one array per graph input",
         )

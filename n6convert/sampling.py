@@ -98,7 +98,8 @@ class Sampling:
             source = self._opened(config.source, config.samples + config.held_back)
         if len(source) == 0:
             raise SourceError(
-                "there are no calibration samples", place=config.source or source.name,
+                "there are no calibration samples",
+                place=config.source or source.name,
                 remedy="give a folder that holds some with --calibration, or leave it out for the embedded ones",
             )
         return source

@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int | None], None]
 _FOLD_BYTES = 16 << 20
 _FOLD_ONNXSIM = "16MB"
 #: fusions into operators that ST's compiler does not read, or reads worse: composites come from outside ONNX or are
-#: expanded into float code (SPEC j.6), and a Gemm with a computed bias crashes its import (SPEC j.2)
+#: expanded into float code ([#import-6]), and a Gemm with a computed bias crashes its import ([#import-2])
 _SKIPPED = [
     "fuse_attention",
     "fuse_gelu",
@@ -107,8 +107,10 @@ def refuse_nothing(model: ir.Model) -> None:
     """Raise GraphError for a graph in which nothing is computed: outputs are inputs or constants."""
     if all(node.op_type in ("Identity", "Constant") for node in model.graph):
         raise GraphError(
-            "the graph simplifies to nothing: every output is an input or a constant", place=model.graph.name,
-            limit="operators for the NPU", remedy="check what was exported: the network itself seems to be missing",
+            "the graph simplifies to nothing: every output is an input or a constant",
+            place=model.graph.name,
+            limit="operators for the NPU",
+            remedy="check what was exported: the network itself seems to be missing",
         )
 
 
@@ -221,7 +223,7 @@ def _passes(model: ir.Model) -> list[str]:
 
 
 def _drop_stale_shapes(model: ir.Model) -> None:
-    """Forget what the exporter wrote about inner tensors: it may contradict the inputs (SPEC j.4)."""
+    """Forget what the exporter wrote about inner tensors: it may contradict the inputs ([#import-4])."""
     outputs = set(model.graph.outputs)
     for node in model.graph:
         for value in node.outputs:

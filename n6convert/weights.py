@@ -58,7 +58,8 @@ def resolve(
     found = plugin().resolve_weights(value, cache=cache)
     if found is None:
         raise SourceError(
-            "the weights do not exist", place=value,
+            "the weights do not exist",
+            place=value,
             limit="an existing file or folder, `seeded`, or a name the model knows such as `pretrained`",
             remedy=_ALTERNATIVES,
         )
@@ -148,7 +149,9 @@ def fetch(
         raise
     except Exception as error:  # requests, urllib3, OSError
         raise DownloadError(
-            "pretrained weights cannot be downloaded", place=url, found=f"{type(error).__name__}: {error}",
+            "pretrained weights cannot be downloaded",
+            place=url,
+            found=f"{type(error).__name__}: {error}",
             remedy=f"put the file (sha256 {sha256}) at {target}, or {_ALTERNATIVES}",
         ) from error
     return target

@@ -133,8 +133,10 @@ def _check_kind(node: yaml.Node, loader: yaml.SafeLoader, place: Place) -> None:
     line = node.start_mark.line + 1
     if node.tag not in _CORE:
         raise RecipeError(
-            "a value is neither text, a number, true, false, null, a list nor a mapping", place=place(line),
-            found=f"{_shown(node)}, in YAML {plain_text(node.tag.rpartition(':')[2])}", remedy=_quotes(node),
+            "a value is neither text, a number, true, false, null, a list nor a mapping",
+            place=place(line),
+            found=f"{_shown(node)}, in YAML {plain_text(node.tag.rpartition(':')[2])}",
+            remedy=_quotes(node),
         )
     if isinstance(node, yaml.ScalarNode) and node.tag.endswith((":int", ":float", ":bool", ":null")):
         if len(node.value) > _LONGEST_NUMBER:

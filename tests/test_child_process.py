@@ -63,9 +63,7 @@ def test_modules_of_the_working_folder_are_not_imported(tmp_path: Path, monkeypa
     assert not (tmp_path / "was-run").exists()
 
 
-def test_exit_codes_signals_and_limits_are_those_of_the_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exit_codes_signals_and_limits_are_those_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     (tmp_path / "ends.py").write_text("import os, sys, time\nassert __name__ == '__main__'\neval(sys.argv[1])")
     assert run_python("ends", ["sys.exit(3)"]).returncode == 3

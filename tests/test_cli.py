@@ -126,7 +126,10 @@ def test_broken_pipe_is_clean(toy: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "n6convert", "recipe", "--schema"], stdout=write, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "n6convert", "recipe", "--schema"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
         check=False,
     )
     os.close(write)

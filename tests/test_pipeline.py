@@ -91,9 +91,7 @@ def test_cached_run_does_not_load_the_plugin(toy: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_cached_run_with_pretrained_weights_does_not_ask_the_plugin(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_run_with_pretrained_weights_does_not_ask_the_plugin(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = toy / "published.bin"
     weights.write_bytes(b"123")
     monkeypatch.setenv("N6_TOY_PRETRAINED", str(weights))

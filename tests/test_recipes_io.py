@@ -41,11 +41,14 @@ def complaint(path: Path) -> str:
 
 
 def test_unknown_key_names_line_nearest_and_allowed(tmp_path: Path) -> None:
-    path = write(tmp_path, """\
+    path = write(
+        tmp_path,
+        """\
         model: yolov8n
         quantization:
           rangs: mse
-        """)
+        """,
+    )
     text = complaint(path)
     assert f"{path}:3" in text
     assert "unknown key `quantization.rangs`" in text

@@ -39,6 +39,11 @@ def test_citations_resolve() -> None:
     assert [pair for pair in cited if pair[1] not in paragraphs()] == []
 
 
+def test_nothing_cites_a_document_that_is_not_here() -> None:
+    old = re.compile(r"\bSPEC\b")
+    assert [str(path) for path in SOURCES if old.search(path.read_text("utf-8"))] == []
+
+
 def test_evidence_that_users_read_resolves() -> None:
     texts = [rule.evidence for op in (*known_operators(), ANY + "-") for rule in rules_for(op)]
     texts += [limit.evidence for limit in limits().values()]

@@ -15,7 +15,14 @@ from n6convert.results import Accuracy, Placement, Report, WeightsReport, report
 def report(**sections: object) -> Report:
     weights = WeightsReport(kind="seeded", origin="seeded(0)", trained=False)
     return Report(
-        n6convert="0", status="accepted", model="m", name="m", target="t", weights=weights, recipe={}, stages=[],
+        n6convert="0",
+        status="accepted",
+        model="m",
+        name="m",
+        target="t",
+        weights=weights,
+        recipe={},
+        stages=[],
         **sections,  # type: ignore[arg-type]
     )
 

@@ -102,5 +102,3 @@ def test_commands_print_through_one_module() -> None:
         assert not re.search(r"(?<!\.)\bConsole\(", text), path
         calls = re.findall(r"(?<![\w.])(?:typer\.echo|print)\(", text)
         assert len(calls) == len(re.findall(harmless, text)), path
-
-

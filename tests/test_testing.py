@@ -45,8 +45,10 @@ def test_a_broken_plugin_is_told_how(
 
 def test_a_plugin_that_imports_a_framework_is_told(toy: Path, distribution: Callable[..., None], site: Path) -> None:
     (site / "torch.py").write_text("")
-    distribution("n6-heavy", {"heavy": "n6_heavy:Heavy"}, {
-        "n6_heavy.py": "import torch\nfrom n6_toy import Toy\nclass Heavy(Toy):\n    pass\n"
-    })
+    distribution(
+        "n6-heavy",
+        {"heavy": "n6_heavy:Heavy"},
+        {"n6_heavy.py": "import torch\nfrom n6_toy import Toy\nclass Heavy(Toy):\n    pass\n"},
+    )
     with pytest.raises(PluginError, match="imports torch"):
         check_plugin("heavy", convert=False)

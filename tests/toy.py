@@ -76,7 +76,8 @@ class Toy(ModelPlugin):
             helper.make_node("Conv", ["r", "w2"], ["y"], name="last"),
         ]
         graph = helper.make_graph(
-            nodes, "toy",
+            nodes,
+            "toy",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, [options.batch, 3, 8, 8])],
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, [options.batch, 2, 8, 8])],
             [numpy_helper.from_array(value, name) for name, value in weights.items()],
@@ -130,7 +131,8 @@ class Seer(Toy):
     def build(self, request: BuildRequest) -> FloatModel:
         shape = [1, 3, 8, 8]
         graph = helper.make_graph(
-            [helper.make_node("Conv", ["x", "w"], ["y"], name="same")], "seer",
+            [helper.make_node("Conv", ["x", "w"], ["y"], name="same")],
+            "seer",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
             [numpy_helper.from_array(np.eye(3, dtype=np.float32)[..., None, None], "w")],

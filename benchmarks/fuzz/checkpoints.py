@@ -10,7 +10,7 @@ from random import Random
 
 __all__ = ["write"]
 
-_OPCODES = [bytes([code]) for code in b"(.0123FINPQRSTUVbcdeghijlopqrstu}])"] 
+_OPCODES = [bytes([code]) for code in b"(.0123FINPQRSTUVbcdeghijlopqrstu}])"]
 _OPCODES += [b"\x80\x02", b"\x81", b"\x85", b"\x94", b"\x93"]
 _NAMES = [b"torch.nn\nModule", b"torch._utils\n_rebuild_tensor_v2", b"os\nsystem", b"collections\nOrderedDict"]
 _WORDS = [b"X\x01\x00\x00\x00a", b"K\x01", b"J\xff\xff\xff\x7f", b"h\x00", b"q\x00", b"\x8a\x02\xff\x7f"]

@@ -74,6 +74,7 @@ def write(key: str, folder: Path) -> Path:
 
 def _from_torch(original: Original, path: Path) -> None:
     import torch
+
     module, _, name = original.name.partition(":")
     torch.manual_seed(0)
     build = getattr(importlib.import_module(f"pytorchcv.models.{module}"), name)

@@ -198,9 +198,7 @@ class OnnxFile(ModelPlugin):
 
         return by_folder(source, self._names(), self.info.outputs[0].shape[-1])
 
-    def _metadata(
-        self, model: ir.Model, grids: Mapping[str, tuple[float, float]], other: set[str]
-    ) -> dict[str, str]:
+    def _metadata(self, model: ir.Model, grids: Mapping[str, tuple[float, float]], other: set[str]) -> dict[str, str]:
         facts = {key: text for key, text in model.metadata_props.items() if key in {"names", "task", "stride"}}
         images = self._images(model, grids, other)
         if len(images) == 1 and len(model.graph.inputs) == 1:

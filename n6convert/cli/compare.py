@@ -110,7 +110,7 @@ def _with_layout(target: Target, layout: Mapping[str, tuple[int, int]]) -> Targe
 
 
 def _slow_clocks(report: StReport) -> bool:
-    """600/800 MHz: the template of the Nucleo (SPEC a.2)."""
+    """600/800 MHz: the template of the Nucleo ([#clocks])."""
     return report.board is not None and report.board.clocks.get("npu") == 800
 
 

@@ -19,9 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("diff", epilog=examples("n6convert diff build/before build/after"))(_diff)
 
 
-def _diff(
-    before: RunFolder, after: RunFolder, as_json: AsJson = False
-) -> None:
+def _diff(before: RunFolder, after: RunFolder, as_json: AsJson = False) -> None:
     """Show the differences between two runs: time, placement, memory, accuracy, recipe."""
     from n6convert.report.diff import differences
     from n6convert.report.html import damage_named, read_report

@@ -80,7 +80,10 @@ def _residents(models: Sequence[str], target: str | None, weights: str) -> tuple
     for name, resident in finished.items():
         if resident.target != board:
             raise UsageError(
-                "the runs are for different boards or compilers", place=name, limit=board, found=resident.target,
+                "the runs are for different boards or compilers",
+                place=name,
+                limit=board,
+                found=resident.target,
                 remedy=f"convert it again with --target {board}",
             )
     return [finished[name] if name in finished else _converted(name, board, weights) for name in models], board
@@ -115,7 +118,10 @@ def _print(together: Together, advice: Sequence[str], page: Path) -> None:
     table = Table("turn", "activations", "results", "weights at", "ms (predicted)", box=None, pad_edge=False)
     for resident, region in zip(together.residents, together.flash, strict=True):
         table.add_row(
-            shown(resident.name), kib(resident.activations), kib(resident.results), f"0x{region.start:08x}",
+            shown(resident.name),
+            kib(resident.activations),
+            kib(resident.results),
+            f"0x{region.start:08x}",
             f"{resident.milliseconds:.2f}",
         )
     best, low, high = together.milliseconds

@@ -72,7 +72,7 @@ def _print(selected: list[Finding], findings: list[Finding], file: Path) -> None
             console.print(f"    {shown(place)}: {shown(finding.found)}", soft_wrap=True)
         if len(group) > 5:
             console.print(f"    and {len(group) - 5} more (--json shows all)")
-        console.print(f"    remedy: {shown(group[0].remedy)} \\[{shown(group[0].evidence)}]")
+        console.print(f"    remedy: {shown(group[0].remedy)} ({shown(group[0].evidence)})")
     if line := footer(f.evidence for f in selected):
         console.print(shown(line), style="dim")
     counts = {s: sum(str(f.severity) == s for f in findings) for s in _COLOUR}

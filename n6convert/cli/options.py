@@ -64,15 +64,9 @@ TargetName = Annotated[
     ),
 ]  # fmt: skip
 Pools = Annotated[Path | None, typer.Option("--pools", help="The project's own *.mpool instead of the stock one.")]
-InputType = Annotated[
-    str | None, typer.Option("--input-data-type", help="Compiled with it: float32, int8 or uint8.")
-]
-OutputType = Annotated[
-    str | None, typer.Option("--output-data-type", help="Compiled with it: float32, int8 or uint8.")
-]
-InputChannels = Annotated[
-    str | None, typer.Option("--inputs-ch-position", help="Compiled with it: chfirst or chlast.")
-]
+InputType = Annotated[str | None, typer.Option("--input-data-type", help="Compiled with it: float32, int8 or uint8.")]
+OutputType = Annotated[str | None, typer.Option("--output-data-type", help="Compiled with it: float32, int8 or uint8.")]
+InputChannels = Annotated[str | None, typer.Option("--inputs-ch-position", help="Compiled with it: chfirst or chlast.")]
 EpochController = Annotated[
     bool | None,
     typer.Option("--epoch-controller/--no-epoch-controller", help="Compiled with it or not; default: with it."),
@@ -130,4 +124,3 @@ def compiler_options(
 def examples(*lines: str) -> str:
     """The end of a command's help: command lines to copy."""
     return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
-

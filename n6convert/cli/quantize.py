@@ -36,7 +36,6 @@ _EXAMPLES = examples(
 )
 
 
-
 def register(app: typer.Typer) -> None:
     """Add the command ``quantize``."""
     app.command("quantize", epilog=_EXAMPLES)(_quantize)

@@ -170,6 +170,7 @@ def _print(result: RewriteResult, path: Path) -> None:
     if result.before is not None and result.after is not None:
         console.print(f"predicted {result.before:.2f} ms -> {result.after:.2f} ms as INT8")
     console.print(
-        f"largest difference {result.difference:.1e} of the outputs' range; written to {path}", highlight=False,
+        f"largest difference {result.difference:.1e} of the outputs' range; written to {path}",
+        highlight=False,
         markup=False,
     )

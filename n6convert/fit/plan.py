@@ -1,9 +1,9 @@
 """Several models on one board, run in a cascade: one after another, once a frame.
 
-The compiler gives every model the same pools, fastest first (SPEC a.4), so the activation arenas of models that take
-turns lie over each other: a pool must hold the largest of them, not their sum. Two things add up: weights, which lie
-side by side in flash (SPEC a.3), and results that wait for the application while later models run. Inputs do not: they
-are written right before a model's turn, into its own arena.
+The compiler gives every model the same pools, fastest first ([#allocation]), so the activation arenas of models that
+take turns lie over each other: a pool must hold the largest of them, not their sum. Two things add up: weights, which
+lie side by side in flash ([#memory-pools]), and results that wait for the application while later models run. Inputs do
+not: they are written right before a model's turn, into its own arena.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Resident:
     """One model's predicted needs, bytes and milliseconds.
 
     Attributes:
-        arena: activation bytes in each pool while it runs, inputs and outputs included (SPEC a.4).
+        arena: activation bytes in each pool while it runs, inputs and outputs included ([#allocation]).
         weights: bytes in flash: weights, and the tables of the package that lie beside them.
         results: bytes of its outputs: what must outlive its turn until the application has read it.
         missing: bytes that find no place on the board even when it runs alone.
@@ -52,7 +52,8 @@ class Resident:
         memory, latency = report.get("memory"), report.get("latency")
         if not memory or not latency:
             raise SourceError(
-                "this report has no predicted memory and time", place=report.get("model"),
+                "this report has no predicted memory and time",
+                place=report.get("model"),
                 remedy="convert the model again with this version",
             )
         return cls(

@@ -88,9 +88,7 @@ def _excuse(folder: Path, name: str) -> tuple[str, str] | None:
     return None
 
 
-def _size_faults(
-    node: str | None, tensor: onnx.TensorProto, entries: dict[str, str], size: int
-) -> Iterator[Fault]:
+def _size_faults(node: str | None, tensor: onnx.TensorProto, entries: dict[str, str], size: int) -> Iterator[Fault]:
     wanted = wanted_bytes(tensor)
     if wanted is None:
         return

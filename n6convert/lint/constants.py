@@ -1,4 +1,5 @@
-"""The numbers behind the limits: checks and the sentences the user reads take them from here alone (SPEC i, j, k)."""
+"""The numbers behind the limits: checks and the sentences the user reads take them from here alone ([#command-line],
+[#import], [#quantization])."""
 
 from __future__ import annotations
 
@@ -68,13 +69,23 @@ SAME_GRID = frozenset(
     # fmt: on
 )
 
-#: rejected, or known to crash the import (SPEC b.1, j.10, j.21)
+#: rejected, or known to crash the import ([#onnx-operators], [#import-10], [#import-21])
 REFUSED = (
     # fmt: off
-    "Einsum", "GridSample", "GRU", "If", "LSTM", "Loop", "NonMaxSuppression", "NonZero", "RNN", "Scan", "Unique",
+    "Einsum",
+    "GridSample",
+    "GRU",
+    "If",
+    "LSTM",
+    "Loop",
+    "NonMaxSuppression",
+    "NonZero",
+    "RNN",
+    "Scan",
+    "Unique",
 )  # fmt: on
 
-#: float code on the Cortex-M55 even when quantized, with Dequantize and Quantize around it (SPEC b.1)
+#: float code on the Cortex-M55 even when quantized, with Dequantize and Quantize around it ([#onnx-operators])
 CPU_FLOAT = frozenset(
     # fmt: off
     {
@@ -114,5 +125,5 @@ CPU_FLOAT = frozenset(
     # fmt: on
 )
 
-#: integer code on the Cortex-M55 (SPEC b.1)
+#: integer code on the Cortex-M55 ([#onnx-operators])
 CPU_INTEGER = frozenset({"Gather", "Softmax"})

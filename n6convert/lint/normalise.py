@@ -1,4 +1,4 @@
-"""Mends what ST Edge AI trips over and what can be mended without changing any number (SPEC j)."""
+"""Mends what ST Edge AI trips over and what can be mended without changing any number ([#import])."""
 
 from __future__ import annotations
 

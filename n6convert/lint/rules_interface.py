@@ -1,4 +1,4 @@
-"""Limits of the file and of its inputs and outputs (SPEC j.1, j.4, j.5, hard limits)."""
+"""Limits of the file and of its inputs and outputs ([#import-1], [#import-4], [#import-5], hard limits)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__: list[str] = []
 _INPUT_TYPES = {ir.DataType.FLOAT, ir.DataType.INT8, ir.DataType.UINT8}
 
 
-@limit(Severity.ERROR, remedy="write IR version {IR_WRITTEN} (`n6convert` does)", evidence="SPEC j.1, seen on 2.2")
+@limit(Severity.ERROR, remedy="write IR version {IR_WRITTEN} (`n6convert` does)", evidence="[#import-1], seen on 2.2")
 def ir_version(view: View) -> Iterator[Break]:
     """Compilers up to 2.2 refuse IR versions above {IR_MAX} ("Your model ir_version 10 is higher than the
     checker's (9)"); later ones were never seen with a higher one."""
@@ -34,7 +34,7 @@ def ir_version(view: View) -> Iterator[Break]:
         yield Break(f"IR version {view.model.ir_version}", severity=severity)
 
 
-@limit(Severity.ERROR, remedy="export with opset 13 to 18", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="export with opset 13 to 18", evidence="[#import-limits]")
 def opset(view: View) -> Iterator[Break]:
     """The opset must lie between {OPSET_MIN} and {OPSET_MAX}; {OPSET_FOUR_BITS} from core 3.0 on, for 4-bit weights."""
     if view.four_bits and view.version >= FOUR_BITS_FROM and view.opset == OPSET_FOUR_BITS:
@@ -43,7 +43,7 @@ def opset(view: View) -> Iterator[Break]:
         yield Break(f"opset {view.opset}" if view.opset else "no opset of the standard domain")
 
 
-@limit(Severity.ERROR, remedy="convert the model to opset {OPSET_PER_CHANNEL} or newer", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="convert the model to opset {OPSET_PER_CHANNEL} or newer", evidence="[#import-limits]")
 def opset_per_channel(view: View) -> Iterator[Break]:
     """Per-channel QuantizeLinear and DequantizeLinear exist from opset {OPSET_PER_CHANNEL} on."""
     if view.opset >= OPSET_PER_CHANNEL:
@@ -55,7 +55,7 @@ def opset_per_channel(view: View) -> Iterator[Break]:
             return
 
 
-@limit(Severity.ERROR, remedy="replace it by standard ONNX operators before export", evidence="SPEC b.1")
+@limit(Severity.ERROR, remedy="replace it by standard ONNX operators before export", evidence="[#onnx-operators]")
 def custom_operators(view: View) -> Iterator[Break]:
     """Only operators of the standard ONNX domain are imported."""
     for node in view.nodes:
@@ -63,7 +63,9 @@ def custom_operators(view: View) -> Iterator[Break]:
             yield Break(f"operator {node.domain}::{node.op_type}", label(node))
 
 
-@limit(Severity.ERROR, remedy="fix the shape at export, or give it: `shapes: {{input: [1, ...]}}`", evidence="SPEC j")
+@limit(
+    Severity.ERROR, remedy="fix the shape at export, or give it: `shapes: {{input: [1, ...]}}`", evidence="[#import]"
+)
 def dynamic_shapes(view: View) -> Iterator[Break]:
     """Every dimension must be a number before import; only an unknown batch is taken as 1."""
     for value in view.inputs:
@@ -77,7 +79,9 @@ def dynamic_shapes(view: View) -> Iterator[Break]:
             yield Break(f"shape {_spelled(value)}", tensor=value.name, severity=Severity.WARNING, remedy=remedy)
 
 
-@limit(Severity.ERROR, remedy="fold shape arithmetic (`n6convert` simplifies), give static inputs", evidence="SPEC j.4")
+@limit(
+    Severity.ERROR, remedy="fold shape arithmetic (`n6convert` simplifies), give static inputs", evidence="[#import-4]"
+)
 def unknown_shapes(view: View) -> Iterator[Break]:
     """Every tensor's shape must follow from the inputs ("Exported ONNX could be malformed since ONNX shape inference
     fails")."""
@@ -92,7 +96,7 @@ def unknown_shapes(view: View) -> Iterator[Break]:
             yield Break(f"shape {_spelled(value)}", label(node), value.name)
 
 
-@limit(Severity.ERROR, remedy="export with batch 1", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="export with batch 1", evidence="[#import-limits]")
 def batch(view: View) -> Iterator[Break]:
     """The first dimension is the batch and must be 1."""
     for value in view.inputs:
@@ -101,7 +105,7 @@ def batch(view: View) -> Iterator[Break]:
             yield Break(f"batch {shape[0]}", tensor=value.name)
 
 
-@limit(Severity.ERROR, remedy="feed float32 or int8: look embeddings up outside the graph", evidence="SPEC j.5")
+@limit(Severity.ERROR, remedy="feed float32 or int8: look embeddings up outside the graph", evidence="[#import-5]")
 def input_types(view: View) -> Iterator[Break]:
     """Graph inputs must be float32, int8 or uint8 (integer token ids: "Unkonwn layer format for layer Input")."""
     for value in view.inputs:
@@ -109,7 +113,7 @@ def input_types(view: View) -> Iterator[Break]:
             yield Break(f"type {_type(value)}", tensor=value.name)
 
 
-@limit(Severity.WARNING, remedy="add a batch dimension: [1, N]", evidence="SPEC j, notes")
+@limit(Severity.WARNING, remedy="add a batch dimension: [1, N]", evidence="[#import-limits]")
 def rank_one_inputs(view: View) -> Iterator[Break]:
     """Graph inputs need a batch dimension and at least one more."""
     for value in view.inputs:
@@ -118,7 +122,7 @@ def rank_one_inputs(view: View) -> Iterator[Break]:
             yield Break(f"rank {len(shape)}", tensor=value.name)
 
 
-@limit(Severity.WARNING, remedy="remove them from the inputs (`n6convert` does)", evidence="SPEC j, notes")
+@limit(Severity.WARNING, remedy="remove them from the inputs (`n6convert` does)", evidence="[#import-limits]")
 def initializers_as_inputs(view: View) -> Iterator[Break]:
     """Initializers must not be listed as graph inputs."""
     listed = [v.name for v in view.graph.inputs if v.name in view.graph.initializers]
@@ -126,7 +130,7 @@ def initializers_as_inputs(view: View) -> Iterator[Break]:
         yield Break(f"{len(listed)} listed", tensor=listed[0])
 
 
-@limit(Severity.ERROR, remedy="remove the node, or make the tensor a graph output", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="remove the node, or make the tensor a graph output", evidence="[#import-limits]")
 def unconnected_outputs(view: View) -> Iterator[Break]:
     """Every output of every node must be read by a node or be a graph output."""
     for node, value in view.computed:
@@ -134,7 +138,7 @@ def unconnected_outputs(view: View) -> Iterator[Break]:
             yield Break("nothing reads it", label(node), value.name)
 
 
-@limit(Severity.WARNING, remedy="remove the input", evidence="SPEC j, hard limits")
+@limit(Severity.WARNING, remedy="remove the input", evidence="[#import-limits]")
 def unconnected_inputs(view: View) -> Iterator[Break]:
     """Every graph input must be read."""
     for value in view.inputs:
@@ -142,7 +146,7 @@ def unconnected_inputs(view: View) -> Iterator[Break]:
             yield Break("nothing reads it", tensor=value.name)
 
 
-@limit(Severity.ERROR, remedy="return a computed tensor", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="return a computed tensor", evidence="[#import-limits]")
 def trivial_outputs(view: View) -> Iterator[Break]:
     """A graph output must be computed by a node, not be an input or a constant."""
     for value in view.graph.outputs:

@@ -1,4 +1,4 @@
-"""Limits of single operators (SPEC b.1, j and its hard limits)."""
+"""Limits of single operators ([#onnx-operators], [#import] and its hard limits)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from n6convert.lint.view import View, constant, dims, label, named, through_quan
 __all__ = ["slice_parts"]
 
 
-@limit(Severity.ERROR, remedy="see the operator", evidence="SPEC b.1, j.10, j.21")
+@limit(Severity.ERROR, remedy="see the operator", evidence="[#onnx-operators], [#import-10], [#import-21]")
 def refused_operators(view: View) -> Iterator[Break]:
     """This operator is rejected or crashes the import."""
     for node in view.of_type(*REFUSED):
@@ -33,7 +33,11 @@ def refused_operators(view: View) -> Iterator[Break]:
             yield Break(f"ScatterND of rank {len(shape)}", label(node), remedy="cut the graph before it")
 
 
-@limit(Severity.WARNING, remedy="decompose it before quantizing, and quantize every step", evidence="SPEC j.6, c.3")
+@limit(
+    Severity.WARNING,
+    remedy="decompose it before quantizing, and quantize every step",
+    evidence="[#import-6], [#layernorm]",
+)
 def fused_normalization(view: View) -> Iterator[Break]:
     """A fused normalization is expanded after import into primitives without scales ("layer_norm_Reduce is not
     quantized"): float code on the CPU."""
@@ -41,7 +45,7 @@ def fused_normalization(view: View) -> Iterator[Break]:
         yield Break(f"{node.op_type} left fused", label(node))
 
 
-@limit(Severity.ERROR, remedy="delete the attribute (`n6convert` does)", evidence="SPEC j.9")
+@limit(Severity.ERROR, remedy="delete the attribute (`n6convert` does)", evidence="[#import-9]")
 def reshape_allowzero(view: View) -> Iterator[Break]:
     """Reshape must not set allowzero ("allowzero different from default for Reshape")."""
     for node in view.of_type("Reshape"):
@@ -49,7 +53,7 @@ def reshape_allowzero(view: View) -> Iterator[Break]:
             yield Break("allowzero=1", label(node))
 
 
-@limit(Severity.ERROR, remedy="use separate projections or Split instead", evidence="SPEC j.11")
+@limit(Severity.ERROR, remedy="use separate projections or Split instead", evidence="[#import-11]")
 def slice_axes(view: View) -> Iterator[Break]:
     """Slice cuts at most {SLICE_AXES} axes and never the batch, with constant bounds."""
     for node in view.of_type("Slice"):
@@ -66,7 +70,7 @@ def slice_axes(view: View) -> Iterator[Break]:
             yield Break(f"slice on {len(cut)} axes", label(node))
 
 
-@limit(Severity.WARNING, remedy="write the dimension itself (`n6convert` does)", evidence="SPEC j, notes")
+@limit(Severity.WARNING, remedy="write the dimension itself (`n6convert` does)", evidence="[#import-limits]")
 def slice_sentinels(view: View) -> Iterator[Break]:
     """Slice bounds must lie inside the tensor, not be sentinels such as INT_MAX."""
     for node in view.of_type("Slice"):
@@ -75,7 +79,7 @@ def slice_sentinels(view: View) -> Iterator[Break]:
             yield Break(f"starts {list(parts[1])}, ends {list(parts[2])}", label(node))
 
 
-@limit(Severity.ERROR, remedy="keep dimension 0 in place, reshape instead", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="keep dimension 0 in place, reshape instead", evidence="[#import-limits]")
 def transpose_batch(view: View) -> Iterator[Break]:
     """Transpose must not move the batch dimension."""
     for node in view.of_type("Transpose"):
@@ -85,7 +89,7 @@ def transpose_batch(view: View) -> Iterator[Break]:
             yield Break(f"perm {list(order)}", label(node))
 
 
-@limit(Severity.ERROR, remedy="concatenate on another axis", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="concatenate on another axis", evidence="[#import-limits]")
 def concat_batch(view: View) -> Iterator[Break]:
     """Concat must not join along the batch."""
     for node in view.of_type("Concat"):
@@ -97,7 +101,7 @@ def concat_batch(view: View) -> Iterator[Break]:
             yield Break(f"axis {axis}", label(node))
 
 
-@limit(Severity.ERROR, remedy="drop the empty input (`n6convert` does)", evidence="SPEC j.19")
+@limit(Severity.ERROR, remedy="drop the empty input (`n6convert` does)", evidence="[#import-19]")
 def pad_inputs(view: View) -> Iterator[Break]:
     """Pad must have no empty optional inputs (crash "signo=11") and no axes input."""
     for node in view.of_type("Pad"):
@@ -107,7 +111,7 @@ def pad_inputs(view: View) -> Iterator[Break]:
             yield Break("an axes input", label(node), remedy="write pads for all axes (`n6convert` does)")
 
 
-@limit(Severity.ERROR, remedy="use constant padding", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="use constant padding", evidence="[#import-limits]")
 def pad_mode(view: View) -> Iterator[Break]:
     """Pad must not wrap around, and its pads must be constants."""
     for node in view.of_type("Pad"):
@@ -117,7 +121,11 @@ def pad_mode(view: View) -> Iterator[Break]:
             yield Break("pads computed at run time", label(node), remedy="fold them into constants")
 
 
-@limit(Severity.ERROR, remedy="make the bounds initializers (`n6convert` does for constants)", evidence="SPEC b.1, j")
+@limit(
+    Severity.ERROR,
+    remedy="make the bounds initializers (`n6convert` does for constants)",
+    evidence="[#onnx-operators], [#import]",
+)
 def clip_bounds(view: View) -> Iterator[Break]:
     """The bounds of Clip must be initializers, not outputs of nodes."""
     for node in view.of_type("Clip"):
@@ -128,7 +136,7 @@ def clip_bounds(view: View) -> Iterator[Break]:
             yield Break("a bound comes from a node", label(node), bound.name, severity)
 
 
-@limit(Severity.ERROR, remedy="use nearest, or linear with half_pixel or asymmetric, and scales", evidence="SPEC j")
+@limit(Severity.ERROR, remedy="use nearest, or linear with half_pixel or asymmetric, and scales", evidence="[#import]")
 def resize_modes(view: View) -> Iterator[Break]:
     """Resize takes neither cubic, nor half_pixel_symmetric, antialias or axes."""
     for node in view.of_type("Resize"):
@@ -148,7 +156,7 @@ def resize_modes(view: View) -> Iterator[Break]:
             yield Break(", ".join(wrong), label(node))
 
 
-@limit(Severity.INFO, remedy="use nearest, asymmetric, floor; `n6convert` rewrites what it can", evidence="SPEC c.6")
+@limit(Severity.INFO, remedy="use nearest, asymmetric, floor; `n6convert` rewrites what it can", evidence="[#resize]")
 def resize_on_cpu(view: View) -> Iterator[Break]:
     """Only nearest Resize with asymmetric coordinates and floor is spared a full software Resize."""
     for node in view.of_type("Resize"):
@@ -158,7 +166,7 @@ def resize_on_cpu(view: View) -> Iterator[Break]:
             yield Break(f"{mode}, {_transform(node)}" + (f", {rounding}" if mode == "nearest" else ""), label(node))
 
 
-@limit(Severity.ERROR, remedy="keep MatMul and Add apart; C must be a constant bias", evidence="SPEC j.2")
+@limit(Severity.ERROR, remedy="keep MatMul and Add apart; C must be a constant bias", evidence="[#import-2]")
 def gemm_bias(view: View) -> Iterator[Break]:
     """The third input of Gemm must be a constant ("TOOL ERROR: list index out of range")."""
     for node in view.of_type("Gemm"):
@@ -166,7 +174,7 @@ def gemm_bias(view: View) -> Iterator[Break]:
             yield Break("an activation as bias", label(node), node.inputs[2].name)  # type: ignore[union-attr]
 
 
-@limit(Severity.WARNING, remedy="write Linear layers as 1x1 Conv, attention per head", evidence="SPEC j, hard limits")
+@limit(Severity.WARNING, remedy="write Linear layers as 1x1 Conv, attention per head", evidence="[#import-limits]")
 def matmul_rank(view: View) -> Iterator[Break]:
     """MatMul takes tensors of at most rank {MATMUL_RANK}."""
     for node in view.of_type("MatMul"):
@@ -175,7 +183,11 @@ def matmul_rank(view: View) -> Iterator[Break]:
             yield Break(f"rank {max(ranks)}", label(node))
 
 
-@limit(Severity.INFO, remedy="`n6convert` rewrites attention products where that pays", evidence="SPEC c.2, b.1")
+@limit(
+    Severity.INFO,
+    remedy="`n6convert` rewrites attention products where that pays",
+    evidence="[#dynamic-matmul], [#onnx-operators]",
+)
 def two_activations(view: View) -> Iterator[Break]:
     """A matrix product or convolution of two activations runs as software Conv, one per head."""
     for node in view.of_type("MatMul", "Gemm", "Conv", "ConvTranspose"):
@@ -183,7 +195,7 @@ def two_activations(view: View) -> Iterator[Break]:
             yield Break(f"{node.op_type} of two activations", label(node))
 
 
-@limit(Severity.ERROR, remedy="use 2-D convolutions with kernels that fit the map", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="use 2-D convolutions with kernels that fit the map", evidence="[#import-limits]")
 def conv_geometry(view: View) -> Iterator[Break]:
     """Convolutions and pools are 1-D or 2-D, with kernel and stride not larger than the (padded) input."""
     for node in view.of_type("Conv", "ConvTranspose", "MaxPool", "AveragePool"):
@@ -197,7 +209,11 @@ def conv_geometry(view: View) -> Iterator[Break]:
             yield from _too_large(node, shape, kernel)
 
 
-@limit(Severity.INFO, remedy="avoid it, or see which rewrite removes it (`n6convert rewrite`)", evidence="SPEC b.1")
+@limit(
+    Severity.INFO,
+    remedy="avoid it, or see which rewrite removes it (`n6convert rewrite`)",
+    evidence="[#onnx-operators]",
+)
 def cpu_operators(view: View) -> Iterator[Break]:
     """This operator runs on the Cortex-M55, not on the NPU."""
     float_kinds = CPU_FLOAT | ({"Pow"} if view.version < (4, 0) else set())
@@ -207,7 +223,7 @@ def cpu_operators(view: View) -> Iterator[Break]:
             yield Break(f"{node.op_type} in {'float' if node.op_type in float_kinds else 'integer'}", label(node))
 
 
-@limit(Severity.INFO, remedy="write it as x * (-1) + const", evidence="SPEC b.3, seen 12 of 12")
+@limit(Severity.INFO, remedy="write it as x * (-1) + const", evidence="[#broadcasting], seen 12 of 12")
 def constant_minus(view: View) -> Iterator[Break]:
     """const - x, where the constant repeats, runs as software Sub."""
     for node in view.of_type("Sub"):
@@ -216,7 +232,11 @@ def constant_minus(view: View) -> Iterator[Break]:
             yield Break("constant on the left", label(node), left.name if left is not None else None)
 
 
-@limit(Severity.INFO, remedy="quantize the slope, or write Relu(x) - a * Relu(-x)", evidence="SPEC b.1, seen 66 of 66")
+@limit(
+    Severity.INFO,
+    remedy="quantize the slope, or write Relu(x) - a * Relu(-x)",
+    evidence="[#onnx-operators], seen 66 of 66",
+)
 def prelu_slope(view: View) -> Iterator[Break]:
     """PRelu stays on the NPU only with a quantized slope; a float slope makes it software."""
     for node in view.of_type("PRelu"):

@@ -1,4 +1,4 @@
-"""Limits of the QDQ form (SPEC k, j.17, j.18, hard limits)."""
+"""Limits of the QDQ form ([#quantization], [#import-17], [#import-18], hard limits)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ _FUSED_BEHIND = {"Relu", "Clip"}
 _FUSED_BEFORE = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add"}
 
 
-@limit(Severity.INFO, remedy="quantize it: `n6convert FILE.onnx --calibration FOLDER`", evidence="SPEC b, k")
+@limit(
+    Severity.INFO,
+    remedy="quantize it: `n6convert FILE.onnx --calibration FOLDER`",
+    evidence="[#placement], [#quantization]",
+)
 def not_quantized(view: View) -> Iterator[Break]:
     """Without Q/DQ every operator runs in float on the Cortex-M55; the NPU computes in INT8 only."""
     if not view.quantized and not any(n.op_type.startswith("QLinear") for n in view.nodes):
         yield Break("no QuantizeLinear in the graph")
 
 
-@limit(Severity.ERROR, remedy="quantize statically, weights and activations", evidence="SPEC j.17")
+@limit(Severity.ERROR, remedy="quantize statically, weights and activations", evidence="[#import-17]")
 def static_quantization(view: View) -> Iterator[Break]:
     """Dynamic or weight-only quantization leaves the whole network in float, without a message."""
     for node in view.nodes:
@@ -40,7 +44,9 @@ def static_quantization(view: View) -> Iterator[Break]:
         yield Break(f"{len(weights)} quantized weights, no quantized activation", label(weights[0]))
 
 
-@limit(Severity.WARNING, remedy="write QDQ instead", evidence="SPEC b.1, seen r07: 112 software epochs against 33")
+@limit(
+    Severity.WARNING, remedy="write QDQ instead", evidence="[#onnx-operators], seen r07: 112 software epochs against 33"
+)
 def qoperator_format(view: View) -> Iterator[Break]:
     """QLinear operators are imported but not recommended; unknown ones fall to float."""
     hits = [n for n in view.nodes if n.op_type.startswith("QLinear")]
@@ -48,7 +54,7 @@ def qoperator_format(view: View) -> Iterator[Break]:
         yield Break(f"{len(hits)} QLinear operators", label(hits[0]))
 
 
-@limit(Severity.ERROR, remedy="quantize activations to int8", evidence="SPEC j.18, k")
+@limit(Severity.ERROR, remedy="quantize activations to int8", evidence="[#import-18], [#quantization]")
 def activation_type(view: View) -> Iterator[Break]:
     """Quantized activations are int8: uint8 in QDQ is refused ("quantized unsigned integer format is not supported"),
     16-bit and 4-bit are not accepted. Without a zero point ONNX means uint8."""
@@ -60,7 +66,7 @@ def activation_type(view: View) -> Iterator[Break]:
             yield Break(text if zero is not None else f"no zero point, {text}", label(node), node.outputs[0].name)
 
 
-@limit(Severity.ERROR, remedy="one scale for the whole activation", evidence="SPEC k")
+@limit(Severity.ERROR, remedy="one scale for the whole activation", evidence="[#quantization]")
 def activation_per_tensor(view: View) -> Iterator[Break]:
     """Activations have one scale and one zero point each; per-channel scales are for weights."""
     for node in view.of_type(*_PAIR):
@@ -80,7 +86,7 @@ def scales(view: View) -> Iterator[Break]:
             yield Break(f"scale {values.min()}", label(node), node.inputs[1].name)  # type: ignore[union-attr]
 
 
-@limit(Severity.ERROR, remedy="drop the attribute", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="drop the attribute", evidence="[#import-limits]")
 def quantize_attributes(view: View) -> Iterator[Break]:
     """QuantizeLinear takes neither block_size nor output_dtype."""
     for node in view.of_type(*_PAIR):
@@ -89,7 +95,7 @@ def quantize_attributes(view: View) -> Iterator[Break]:
                 yield Break(name, label(node))
 
 
-@limit(Severity.WARNING, remedy="quantize weights symmetrically to int8", evidence="SPEC k")
+@limit(Severity.WARNING, remedy="quantize weights symmetrically to int8", evidence="[#quantization]")
 def weight_grid(view: View) -> Iterator[Break]:
     """Weights are int8, from core 3.0 on int8 or int4, with zero point 0 (int32 for biases)."""
     allowed = _INTEGERS | ({ir.DataType.INT4} if view.version >= FOUR_BITS_FROM else set())
@@ -105,7 +111,11 @@ def weight_grid(view: View) -> Iterator[Break]:
             yield Break(f"zero point {int(zero.ravel()[np.flatnonzero(zero)[0]])}", label(node), value.name)
 
 
-@limit(Severity.ERROR, remedy="scale along the output channels", evidence="SPEC k: a wrong axis may give wrong code")
+@limit(
+    Severity.ERROR,
+    remedy="scale along the output channels",
+    evidence="[#quantization]: a wrong axis may give wrong code",
+)
 def weight_axis(view: View) -> Iterator[Break]:
     """Per-channel weight scales run along the output channels: axis 0 for Conv, 1 for ConvTranspose, the columns of a
     matrix product."""
@@ -124,7 +134,7 @@ def weight_axis(view: View) -> Iterator[Break]:
             yield Break(f"{scale.size} scales for {shape[axis]} channels", label(node), node.inputs[1].name)  # type: ignore[union-attr]
 
 
-@limit(Severity.WARNING, remedy="int32, scale = input scale x weight scale, zero point 0", evidence="SPEC k")
+@limit(Severity.WARNING, remedy="int32, scale = input scale x weight scale, zero point 0", evidence="[#quantization]")
 def bias_grid(view: View) -> Iterator[Break]:
     """The bias is int32 with zero point 0 and the product of input and weight scale as scale."""
     for node in view.of_type("Conv", "ConvTranspose", "Gemm"):
@@ -146,7 +156,7 @@ def bias_grid(view: View) -> Iterator[Break]:
             yield Break("another scale", label(node), bias.inputs[1].name)  # type: ignore[union-attr]
 
 
-@limit(Severity.WARNING, remedy="put Q/DQ on every activation", evidence="SPEC k, seen r10")
+@limit(Severity.WARNING, remedy="put Q/DQ on every activation", evidence="[#quantization], seen r10")
 def float_island(view: View) -> Iterator[Break]:
     """In a quantized graph an operator without Q/DQ on all its activations runs in float, and pulls its neighbours
     along."""
@@ -164,7 +174,7 @@ def float_island(view: View) -> Iterator[Break]:
             yield Break("no Q/DQ", label(node), loose[0].name, Severity.ERROR if weighted else None)
 
 
-@limit(Severity.INFO, remedy="give both sides the same scale and zero point", evidence="SPEC k")
+@limit(Severity.INFO, remedy="give both sides the same scale and zero point", evidence="[#quantization]")
 def requantized_copies(view: View) -> Iterator[Break]:
     """Operators that only move values need the same grid on both sides, else the compiler adds a requantisation."""
     for node in view.of_type(*SAME_GRID):

@@ -1,4 +1,5 @@
-"""One grid over values of different size, such as pixels and probabilities: the silent loss of accuracy (SPEC k)."""
+"""One grid over values of different size, such as pixels and probabilities: the silent loss of accuracy
+([#quantization])."""
 
 from __future__ import annotations
 

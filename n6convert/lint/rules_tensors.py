@@ -1,4 +1,4 @@
-"""Limits of every tensor inside the graph: type, rank, size (SPEC j.17 to j.19, hard limits)."""
+"""Limits of every tensor inside the graph: type, rank, size ([#import-17] to j.19, hard limits)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDE = {
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.UINT64, ir.DataType.UINT32}
 
 
-@limit(Severity.ERROR, remedy="convert the model to float32 before quantizing", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="convert the model to float32 before quantizing", evidence="[#import-limits]")
 def float_types(view: View) -> Iterator[Break]:
     """Tensors may be float32, int8 or uint8 (bool for logic, int32 for biases) only."""
     for node, value in view.computed:
@@ -35,7 +35,9 @@ def float_types(view: View) -> Iterator[Break]:
             yield Break(f"initializer of type {value.dtype.name.lower()}", tensor=name)
 
 
-@limit(Severity.WARNING, remedy="fold it into constants, or move it out of the graph", evidence="SPEC j.3, j.5")
+@limit(
+    Severity.WARNING, remedy="fold it into constants, or move it out of the graph", evidence="[#import-3], [#import-5]"
+)
 def integer_activations(view: View) -> Iterator[Break]:
     """Integer arithmetic on activations (int64, int32) has no place on the NPU and trips the import ("Non-numerical or
     not-string elements in ...")."""
@@ -54,7 +56,7 @@ def integer_activations(view: View) -> Iterator[Break]:
 @limit(
     Severity.ERROR,
     remedy="write the mask as float: a constant or input, added or multiplied",
-    evidence="SPEC j.17",
+    evidence="[#import-17]",
 )
 def bool_tensors(view: View) -> Iterator[Break]:
     """A bool tensor inside a quantized graph turns the whole network to float, without a message."""
@@ -64,7 +66,7 @@ def bool_tensors(view: View) -> Iterator[Break]:
             yield Break("type bool", label(node), value.name, severity)
 
 
-@limit(Severity.ERROR, remedy="write it with tensors of rank {RANK_NPU} (merge or split axes)", evidence="SPEC j.19")
+@limit(Severity.ERROR, remedy="write it with tensors of rank {RANK_NPU} (merge or split axes)", evidence="[#import-19]")
 def rank(view: View) -> Iterator[Break]:
     """Tensors have at most rank {RANK_FRONT_END} at import and rank {RANK_NPU} on the NPU; rank 5 crashed the 4.x
     compiler ("signo=11")."""
@@ -77,7 +79,7 @@ def rank(view: View) -> Iterator[Break]:
             yield Break(f"rank {size}", node, value.name, severity)
 
 
-@limit(Severity.ERROR, remedy="reshape, or split the tensor", evidence="SPEC j, hard limits")
+@limit(Severity.ERROR, remedy="reshape, or split the tensor", evidence="[#import-limits]")
 def dimension(view: View) -> Iterator[Break]:
     """Each dimension of each tensor must be below {DIM_LIMIT:,}."""
     for node, value in _largest(view):

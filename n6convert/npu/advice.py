@@ -1,7 +1,8 @@
 """What would it take: operators off the NPU ranked by cost, and what bringing them back would gain.
 
 A gain is the predicted time of an operator's epochs, with the conversions around it, less the time of the hardware
-epochs that replace it (one element per cycle and a fixed start for each; SPEC e.2, g.1, n.3). All gains are inferred.
+epochs that replace it (one element per cycle and a fixed start for each; [#convolution-plan], [#epoch-time],
+[#transformers]). All gains are inferred.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from n6convert.npu.targets import Target
 __all__ = ["Advice", "ZeroPointAdvice", "advise", "advise_zero_points"]
 
 _START_CYCLES = 2000
-"""Fixed cycles of a hardware epoch (SPEC g.1)."""
+"""Fixed cycles of a hardware epoch ([#epoch-time])."""
 _REPLACEMENT: Mapping[str, tuple[float, int]] = {
     "softmax-decompose": (5.0, 8),
     "layernorm-decompose": (1.0, 2),
@@ -27,9 +28,10 @@ _REPLACEMENT: Mapping[str, tuple[float, int]] = {
     "resize-to-conv": (2.0, 2),
     "matmul-to-mul-mean": (0.0, 2),
 }
-"""Rewrite -> passes over the tensor and epochs of its hardware form (SPEC n.3, n.4); others: one pass, one epoch."""
+"""Rewrite -> passes over the tensor and epochs of its hardware form ([#transformers], [#combinations]); others: one
+pass, one epoch."""
 _PRODUCT_PASSES = 1.8
-"""Elements per MAC of a product written as multiplication and mean, copies included (SPEC n.3: 1.31 .. 2.25)."""
+"""Elements per MAC of a product written as multiplication and mean, copies included ([#transformers]: 1.31 .. 2.25)."""
 _VIEWS_BETWEEN = 3
 """Reshapes that may lie between a conversion and its operator, plus one."""
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast"}
@@ -143,7 +145,8 @@ def _line(
 
 
 def advise_zero_points(lowered: Lowered, plan: Schedule, costs: Costs, target: Target) -> ZeroPointAdvice | None:
-    """What zero points of -128 or 0 at convolution inputs would save (SPEC e.3); None when all are fast already."""
+    """What zero points of -128 or 0 at convolution inputs would save ([#zero-points]); None when all are fast
+    already."""
     bounds = {epoch.id: epoch.bound for epoch in costs.epochs}
     slow: dict[str, None] = {}
     count, cycles = 0, 0.0

@@ -97,12 +97,16 @@ def _changes(
     how = "quantization.zero_points=speed where the file is made"
     yield "zero points of -128 or 0", how, priced(_shifted(lowered, plan), memory, target)
     if memory.external:
-        yield "activations on the chip", "a smaller input (--largest finds it)", priced(
-            lowered.tensors, _inside(memory, target), target
+        yield (
+            "activations on the chip",
+            "a smaller input (--largest finds it)",
+            priced(lowered.tensors, _inside(memory, target), target),
         )
     if not target.epoch_controller:
-        yield "epoch controller", "--enable-epoch-controller", priced(
-            lowered.tensors, memory, target.with_epoch_controller(True)
+        yield (
+            "epoch controller",
+            "--enable-epoch-controller",
+            priced(lowered.tensors, memory, target.with_epoch_controller(True)),
         )
 
 

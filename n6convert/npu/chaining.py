@@ -1,4 +1,4 @@
-"""Which convolutions start in the epoch of the operator that they read, up to core 2.2 (SPEC d.2 rule 2).
+"""Which convolutions start in the epoch of the operator that they read, up to core 2.2 ([#epoch-rules] rule 2).
 
 A convolution that follows in the same epoch takes its input as it is produced, so the blocks of channels must match:
 a convolution writes ``kernels`` channels at a time, a depthwise one reads 8 (or 4), a 1x1 one all of few channels.

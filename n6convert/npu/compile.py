@@ -99,7 +99,8 @@ def compile_package(folder: str | Path, *, time_limit: float = TIME_LIMIT) -> Co
     output = folder / _inside(folder, _option(command, ("--output", "-o"), "the output folder"))
     if not model.is_file():
         raise SourceError(
-            "the package's model is missing", place=model,
+            "the package's model is missing",
+            place=model,
             remedy="convert again: finished stages come from the cache",
         )
     stale = _reports(output)

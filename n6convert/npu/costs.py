@@ -73,9 +73,7 @@ class Costs:
         }
 
 
-def cost(
-    lowered: Lowered, schedule: Schedule, target: Target, *, allocate: tuple[bool, bool] = (True, True)
-) -> Costs:
+def cost(lowered: Lowered, schedule: Schedule, target: Target, *, allocate: tuple[bool, bool] = (True, True)) -> Costs:
     """Place the buffers of a schedule, inputs and outputs among them or not, and price its epochs on a target."""
     memory = plan_memory(lowered, schedule, target, allocate=allocate)
     epochs = epoch_costs(lowered, schedule, memory, target)

@@ -1,8 +1,8 @@
-"""Compute cycles: what the processing units of one epoch need (SPEC e), per operator and per epoch.
+"""Compute cycles: what the processing units of one epoch need ([#compute-cycles]), per operator and per epoch.
 
 Assumptions, as the compiler makes them: one accumulator output per cycle and pass, one weight byte per cycle (three in
 deep mode), elementwise and pooling units one element per cycle, copies nothing. The zero point of a convolution's input
-decides the multiplier mode (SPEC e.3): -128 and 0 give 8x8 bits, everything else 16x8.
+decides the multiplier mode ([#zero-points]): -128 and 0 give 8x8 bits, everything else 16x8.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = [
 
 MAX_UNITS = 4
 DEEP_BATCH = 128
-"""Input channels that one unit takes in deep mode (SPEC e.2)."""
+"""Input channels that one unit takes in deep mode ([#convolution-plan])."""
 DEEP_ABOVE = 24
-"""Deep mode is considered above this number of input channels (SPEC e.2)."""
+"""Deep mode is considered above this number of input channels ([#convolution-plan])."""
 INFLATED_GROUP = 8
 NARROW = 24
 """Below this map width 3x3 layers keep eight kernels per pass in 16x8 mode (eight at 16: r02, r31; four at 24: r27)."""
 TRUE_DEPTHWISE = (3, 0)
-"""From here on depthwise convolutions have a mode of their own (SPEC e.2)."""
+"""From here on depthwise convolutions have a mode of their own ([#convolution-plan])."""
 
 COPIES = frozenset({"Identity", "Transpose", "Concat", "Split", "Slice", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-"""Operators that only move data: 0 compute cycles (SPEC e.2)."""
+"""Operators that only move data: 0 compute cycles ([#convolution-plan])."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,18 @@ class ConvPlan:
 
     @property
     def cycles(self) -> float:
-        """Cycles of the slowest of the three streams (SPEC e.1)."""
+        """Cycles of the slowest of the three streams ([#compute-cycles])."""
         return max(self.weights, self.output, self.input)
 
 
 def is_fast(zero_point: int | None, dtype: str = "int8") -> bool:
-    """True for 8x8-bit multiplication: no negative value (shifted to uint8), or nothing to correct (SPEC e.3)."""
+    """True for 8x8-bit multiplication: no negative value (shifted to uint8), or nothing to correct ([#zero-points])."""
     return zero_point is None or zero_point == 0 or (dtype == "int8" and zero_point == -128)
 
 
 @lru_cache(maxsize=4096)
 def conv_plan(geometry: ConvGeometry, fast: bool, version: tuple[int, int], max_units: int = MAX_UNITS) -> ConvPlan:
-    """Plan of one convolution for a compiler version (SPEC e.2); dense, depthwise or grouped."""
+    """Plan of one convolution for a compiler version ([#convolution-plan]); dense, depthwise or grouped."""
     if geometry.depthwise:
         return _depthwise(geometry, fast, version)
     if geometry.kernel != (1, 1):
@@ -92,7 +92,8 @@ def largest_divisor(number: int, limit: int) -> int:
 
 
 def _kernels(out_channels: int, usual: int, good: int, stretched: int) -> int:
-    """Output channels per pass; poor divisors are stretched (SPEC e.2: seen for 200, 232, 272 and for 15, 51)."""
+    """Output channels per pass; poor divisors are stretched ([#convolution-plan]: seen for 200, 232, 272 and for 15,
+    51)."""
     best = largest_divisor(out_channels, usual)
     if best >= good:
         return best
@@ -173,13 +174,13 @@ def depthwise_group(geometry: ConvGeometry, fast: bool, version: tuple[int, int]
 
 
 def is_split(geometry: ConvGeometry) -> bool:
-    """True for kernels larger than the native ones, which run as several (SPEC b.4)."""
+    """True for kernels larger than the native ones, which run as several ([#geometry])."""
     native = KERNEL_WIDTH if geometry.strides[1] == 1 else KERNEL_WIDTH_STRIDED
     return geometry.kernel[0] > KERNEL_HEIGHT or geometry.kernel[1] > native
 
 
 def _depthwise(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> ConvPlan:
-    """Up to 2.2 dense on blocks of channels with inflated weights; from 3.0 a mode of its own (SPEC e.2)."""
+    """Up to 2.2 dense on blocks of channels with inflated weights; from 3.0 a mode of its own ([#convolution-plan])."""
     channels, taps = geometry.out_channels, math.prod(geometry.kernel)
     out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
     group = depthwise_group(geometry, fast, version)
@@ -217,5 +218,5 @@ def _elements(name: str, tensors: Mapping[str, Tensor]) -> int:
 
 
 def epoch_cycles(epoch: Epoch, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> float:
-    """Compute cycles of an epoch: its slowest operator, because all run at the same time (SPEC e.1)."""
+    """Compute cycles of an epoch: its slowest operator, because all run at the same time ([#compute-cycles])."""
     return float(math.ceil(max((op_cycles(op, tensors, version) for op in epoch.ops), default=0.0)))

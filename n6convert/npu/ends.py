@@ -1,4 +1,5 @@
-"""The ends of a network as the compiler was told to make them: element types and channel position (SPEC p.2, i)."""
+"""The ends of a network as the compiler was told to make them: element types and channel position ([#placement],
+[#command-line])."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Group lowered operators into epochs: in order, each into the first epoch whose units, chains and streams suffice.
 
-An inferred model of the scheduler (SPEC d.2, d.4): software and hybrid operators stand alone; an operator joins the
-epoch of its producer when it can stream behind it, else the first later HW epoch that is free, else a new one.
+An inferred model of the scheduler ([#epoch-rules], [#schedule-unknown]): software and hybrid operators stand alone; an
+operator joins the epoch of its producer when it can stream behind it, else the first later HW epoch that is free, else
+a new one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from n6convert.npu.rules.limits import EPOCH_CHAINS, EPOCH_STREAMS, EPOCH_UNITS
 __all__ = ["schedule"]
 
 _COUNTS_IDLE = (3, 0)
-"""Up to 2.x an epoch without work is numbered and counted; from 3.0 on it is not executed (SPEC h.2)."""
+"""Up to 2.x an epoch without work is numbered and counted; from 3.0 on it is not executed ([#files])."""
 _LOOK_BACK = 24
 """How many epochs back an independent operator may join; bounds the search."""
 _POOL_ALONE = (3, 0)
@@ -165,10 +166,10 @@ class _Scheduler:
         repeats = operands > 1 and self.tensors[name].elements < self.tensors[op.outputs[0]].elements
         return not repeats and not (before.units.activ and operands > 1)
 
-
     def _seen_through(self, op: Op, before: Op) -> Op:
         """A global pool streams behind arithmetic, and a function behind a global pool, through a Reshape (SEEN r15,
-        12 of 12: Mul+Add+Reshape+GlobalAveragePool+Add+Reshape+Sqrt is one epoch); not behind a convolution (SPEC d.3).
+        12 of 12: Mul+Add+Reshape+GlobalAveragePool+Add+Reshape+Sqrt is one epoch); not behind a convolution
+        ([#fusion-breaks]).
         """
         source = before
         while source.where is Where.NONE and source.kind in _VIEWS and source.inputs[0] in self.writer:
@@ -207,7 +208,7 @@ def schedule(lowered: Lowered, version: tuple[int, int]) -> Schedule:
 
 
 def _blobs(epochs: list[Epoch]) -> tuple[tuple[int, int], ...]:
-    """Runs of HW epochs between software and hybrid ones (SPEC h.2)."""
+    """Runs of HW epochs between software and hybrid ones ([#files])."""
     runs: list[tuple[int, int]] = []
     for epoch in epochs:
         if epoch.kind is not Where.HW:

@@ -152,7 +152,8 @@ def _rounded(value: Any) -> Any:
 
 
 def _scheduled(graph: Graph, target: Target, options: CompilerOptions) -> tuple[Lowered, Schedule, Costs]:
-    """One order of execution. The compiler weighs memory and epochs together (SPEC d.4), so orders are compared."""
+    """One order of execution. The compiler weighs memory and epochs together ([#schedule-unknown]), so orders are
+    compared."""
     lowered, plan = place(graph, target.version, frozenset(target.switches), options.ends)
     allocate = (options.allocate_inputs, options.allocate_outputs)
     return lowered, plan, cost(lowered, plan, target, allocate=allocate)

@@ -1,4 +1,5 @@
-"""What ST's front end simplifies before placement: each pass changes the graph in place (SPEC b.1, c)."""
+"""What ST's front end simplifies before placement: each pass changes the graph in place ([#onnx-operators],
+[#lowering])."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _SWISH_SINCE = (2, 1)
 KERAS_SINCE = (4, 0)
 """Core from which the ONNX exports of Keras are read as well as others: Swish is one node, and a mean that drops its
-map stays on the NPU. The release notes of 4.0 name both; time and memory of EfficientNetV2 agree (SPEC p.5)."""
+map stays on the NPU. The release notes of 4.0 name both; time and memory of EfficientNetV2 agree ([#board-time])."""
 _GATE_NODES = 24
 """Operators between a mean and the product with its map: views, two layers and their activations."""
 _PADDABLE = {"Conv", "MaxPool", "AveragePool"}

@@ -51,7 +51,7 @@ FOUR_BIT = frozenset({"int4", "uint4"})
 
 
 class Where(StrEnum):
-    """Who executes an operator or an epoch (SPEC, head): the NPU, both, the Cortex-M55, or nobody (no work)."""
+    """Who executes an operator or an epoch: the NPU, both, the Cortex-M55, or nobody (no work)."""
 
     HW = "hw"
     HYBRID = "hybrid"
@@ -130,7 +130,7 @@ class ConvGeometry:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Processing units that one operator needs inside its epoch (SPEC a.1)."""
+    """Processing units that one operator needs inside its epoch ([#units])."""
 
     conv: int = 0
     arith: int = 0
@@ -138,9 +138,7 @@ class Units:
     pool: int = 0
 
     def __add__(self, other: Units) -> Units:
-        return Units(
-            self.conv + other.conv, self.arith + other.arith, self.activ + other.activ, self.pool + other.pool
-        )
+        return Units(self.conv + other.conv, self.arith + other.arith, self.activ + other.activ, self.pool + other.pool)
 
     def within(self, limit: Units) -> bool:
         """True when no kind of unit is used more often than ``limit`` allows."""

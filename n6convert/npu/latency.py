@@ -1,4 +1,4 @@
-"""Board time of a schedule in milliseconds, with an interval and the assumptions it rests on (SPEC g).
+"""Board time of a schedule in milliseconds, with an interval and the assumptions it rests on ([#board-time]).
 
 A hardware epoch takes as long as its slowest resource: computing units, weights from flash at the board's measured
 bandwidth, or activations in their pools; a fixed start is added, and the streamed vectors of wide layers. Software and
@@ -26,7 +26,7 @@ __all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
 
 
 _TILE = (8, 32)
-"""Kernels and input channels that four units take at once (SPEC e.2)."""
+"""Kernels and input channels that four units take at once ([#convolution-plan])."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _resources(
     epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], traffic: Mapping[str, PoolTraffic],
     target: Target,
 ) -> dict[str, float]:  # fmt: skip
-    """NPU cycles that each resource needs for this epoch (SPEC g.1)."""
+    """NPU cycles that each resource needs for this epoch ([#epoch-time])."""
     needs = {"compute": _compute(epoch, tensors, target), "flash": 0.0, "memory": 0.0}
     for pool in (pool for pool in target.pools if pool.name in traffic):
         use = traffic[pool.name]
@@ -183,7 +183,7 @@ def _external_cycles(
 
 
 def _streamed(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> int:
-    """Bytes of scale and bias vectors that do not fit the units (SPEC e.5)."""
+    """Bytes of scale and bias vectors that do not fit the units ([#wide-layers])."""
     return sum(vector_bytes(op, tensors, target) for op in epoch.ops)
 
 
@@ -198,7 +198,7 @@ def _fill(epoch: Epoch, tensors: Mapping[str, Tensor], resources: Mapping[str, f
 
 
 def _vectors(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> float:
-    """NPU cycles for the vectors of wide layers (SPEC e.5)."""
+    """NPU cycles for the vectors of wide layers ([#wide-layers])."""
     total = 0.0
     for op in epoch.ops:
         plan = plan_of(op, tensors, target.version)
@@ -209,7 +209,7 @@ def _vectors(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> flo
 
 
 def _hardware_overhead(epoch: Epoch, target: Target, starts_blob: bool) -> float:
-    """Microseconds the CPU spends around a hardware epoch (SPEC g.4)."""
+    """Microseconds the CPU spends around a hardware epoch ([#overheads])."""
     constants = target.constants
     if target.epoch_controller:
         return constants["overheads.with_controller.blob_cpu_cycles"] / target.clocks.cpu if starts_blob else 0.0

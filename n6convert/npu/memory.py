@@ -1,9 +1,10 @@
 """Where tensors live: lifetimes over the schedule, placement into the target's pools, peaks, spills, weights.
 
-The allocator works as the compiler's does (SPEC a.4; given the published lifetimes it fills the pools of r01, r03, r07
-and r15 to the byte): pools are filled from the fastest to the slowest; within a pool the largest buffers come first,
-among equals the earliest, and take the lowest address that is free during their life. Adjacent on-chip pools also form
-one virtual pool, which is as slow as its slowest member, so it is used after the fast ones, for what fits into none.
+The allocator works as the compiler's does ([#allocation]; given the published lifetimes it fills the pools of r01,
+r03, r07 and r15 to the byte): pools are filled from the fastest to the slowest; within a pool the largest buffers come
+first, among equals the earliest, and take the lowest address that is free during their life. Adjacent on-chip pools
+also form one virtual pool, which is as slow as its slowest member, so it is used after the fast ones, for what fits
+into none.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = [
 
 _ALIGNMENT = 16
 _RESERVED = 8
-"""Bytes at the end of a region that no buffer gets (SPEC a.4; SEEN r39: 393,216 + 65,536 do not fill a pool)."""
+"""Bytes at the end of a region that no buffer gets ([#allocation]; SEEN r39: 393,216 + 65,536 do not fill a pool)."""
 _IN_PLACE = frozenset({"Tanh"})
 _VECTORS_IN_FLASH = (3, 0)
 """The one core that counts biases and scales as weights with the controller, too (SEEN r05 only)."""
@@ -117,9 +118,7 @@ def _hands_on(op: Op, readers: Counter[str]) -> bool:
     return op.kind in _IN_PLACE and op.float and op.where is Where.SW and readers[op.inputs[0]] == 1
 
 
-def lifetimes(
-    lowered: Lowered, schedule: Schedule, *, allocate: tuple[bool, bool] = (True, True)
-) -> list[Buffer]:
+def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate: tuple[bool, bool] = (True, True)) -> list[Buffer]:
     """Buffers of all tensors that cross an epoch border; views share the buffer of their source."""
     roots = views(schedule)
     first: dict[str, int] = dict.fromkeys(lowered.inputs, 0)
@@ -191,7 +190,7 @@ def place(buffers: Sequence[Buffer], pools: Iterable[MemoryPool]) -> list[Buffer
 
 
 def _virtual(pools: Sequence[MemoryPool]) -> list[MemoryPool]:
-    """Runs of adjacent on-chip pools as one pool with the worst properties (SPEC a.4)."""
+    """Runs of adjacent on-chip pools as one pool with the worst properties ([#allocation])."""
     runs: list[list[MemoryPool]] = []
     for pool in sorted((p for p in pools if not p.external), key=lambda p: p.start):
         if runs and runs[-1][-1].end == pool.start:
@@ -318,9 +317,10 @@ def _peak(buffers: Iterable[Buffer]) -> tuple[int, int]:
 
 
 def weight_bytes(ops: Iterable[Op], lowered: Lowered, target: Target) -> int:
-    """Bytes of parameters in flash: inflated weights, vectors, operands, constant outputs, each aligned (SPEC a.4).
+    """Bytes of parameters in flash: inflated weights, vectors, operands, constant outputs, each aligned
+    ([#allocation]).
 
-    A weight that several convolutions read is stored once (SPEC p.3).
+    A weight that several convolutions read is stored once ([#depthwise-weights]).
     """
     ops = list(ops)
     named = {name for op in ops if op.kind != "Conv" for name in op.inputs} | set(lowered.outputs)

@@ -170,9 +170,7 @@ def _inputs(graph: onnx.GraphProto, tensors: dict[str, Tensor]) -> tuple[str, ..
     return tuple(names)
 
 
-def _nodes(
-    graph: onnx.GraphProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]
-) -> Iterator[Node]:
+def _nodes(graph: onnx.GraphProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]) -> Iterator[Node]:
     for index, proto in enumerate(graph.node):
         name = proto.name or f"{proto.op_type}_{index}"
         if proto.op_type == "Constant" and len(proto.output) == 1:
@@ -181,9 +179,7 @@ def _nodes(
         yield Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), _attributes(proto), (name,))
 
 
-def _constant_node(
-    proto: onnx.NodeProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]
-) -> None:
+def _constant_node(proto: onnx.NodeProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]) -> None:
     name = proto.output[0]
     for attribute in proto.attribute:
         if attribute.name == "value":

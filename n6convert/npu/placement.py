@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["place", "printed", "read", "report"]
 
 _FLOAT_MARKED = (3, 0)
-"""From here on float kernels are printed with "(float)" (SPEC h.2)."""
+"""From here on float kernels are printed with "(float)" ([#files])."""
 _NEVER_MARKED = {"DequantizeLinear", "QuantizeLinear"}
 
 

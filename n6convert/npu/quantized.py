@@ -1,7 +1,7 @@
 """Attach quantization to tensors: Q/DQ pairs and QLinear operators disappear, their scales and zero points stay.
 
 ST's front end does the same (it exports a plain ONNX plus ``*_Q.json`` with one entry per tensor); conversions are
-inserted again later, wherever an operator must run in float (SPEC c.9).
+inserted again later, wherever an operator must run in float ([#ends]).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _unpack_triples(node: Node) -> None:
 def absorb(graph: Graph) -> None:
     """Move every scale and zero point onto its tensor; sets ``graph.style``.
 
-    In a QDQ model all conversions of activations vanish, those at float inputs and outputs too (SPEC c.9). In a
+    In a QDQ model all conversions of activations vanish, those at float inputs and outputs too ([#ends]). In a
     QOperator model the conversions are real operators and stay.
     """
     for node in graph.nodes:

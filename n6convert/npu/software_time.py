@@ -1,4 +1,5 @@
-"""Time of software and hybrid epochs: CPU cycles of kernels, waits for external RAM and for copies (SPEC g.3)."""
+"""Time of software and hybrid epochs: CPU cycles of kernels, waits for external RAM and for copies
+([#software-time])."""
 
 from __future__ import annotations
 
@@ -28,9 +29,7 @@ def switch_time(target: Target) -> float:
     return target.constants["overheads.switch_cpu_cycles"] / target.clocks.cpu if pays else 0.0
 
 
-def _transfers(
-    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
-) -> float:
+def _transfers(epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target) -> float:
     """NPU cycles that a software epoch waits for the external RAM."""
     crossing = dict.fromkeys((*epoch.inputs, *epoch.outputs))
     outside = sum(tensors[name].nbytes for name in crossing if name in pools and pools[name].external)
@@ -48,7 +47,7 @@ def _copies(epoch: Epoch, tensors: Mapping[str, Tensor], target: Target) -> floa
 
 
 def _software(op: Op, tensors: Mapping[str, Tensor], target: Target) -> float:
-    """CPU cycles of one software or hybrid operator, all repeats (SPEC g.3)."""
+    """CPU cycles of one software or hybrid operator, all repeats ([#software-time])."""
     without = "" if target.epoch_controller else "_without_controller"
     fixed = target.constants[f"software.fixed{without}_cpu_cycles"]
     if op.kind in {"Reshape", "Identity", "Flatten", "Squeeze", "Unsqueeze"}:
@@ -77,7 +76,7 @@ def _kernel_name(op: Op, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _innermost(op: Op, tensors: Mapping[str, Tensor]) -> bool:
-    """A Concat on the last axis is a byte-wise CPU copy (SPEC c.5)."""
+    """A Concat on the last axis is a byte-wise CPU copy ([#joins])."""
     if op.kind != "Concat" or not op.outputs or op.outputs[0] not in tensors:
         return False
     shape = tensors[op.outputs[0]].shape

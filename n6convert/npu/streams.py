@@ -1,4 +1,4 @@
-"""Traffic of an epoch on every memory pool, and the compiler's max_cycles that follows from it (SPEC f).
+"""Traffic of an epoch on every memory pool, and the compiler's max_cycles that follows from it ([#max-cycles]).
 
 What a convolution reads depends on its plan: the input is read once when the tile of one unit fits the line buffers,
 else once for every group of kernels; with several accumulation passes the 16-bit partial sums travel as well. Weights
@@ -28,9 +28,10 @@ from n6convert.npu.targets import Target
 __all__ = ["PoolTraffic", "constant_pools", "epoch_traffic", "is_idle", "max_cycles", "stored_weights", "vector_bytes"]
 
 PACKED_CHANNELS = 8
-"""From this batch depth on a stream fills its beats (SPEC f.2)."""
+"""From this batch depth on a stream fills its beats ([#streams])."""
 _DOUBLED_16_BIT = (4, 0)
-"""From here on depthwise weights of 16x8-bit layers are stored twice (SPEC p.3); those of stride 2 since 3.0 (r01)."""
+"""From here on depthwise weights of 16x8-bit layers are stored twice ([#depthwise-weights]); those of stride 2 since
+3.0 (r01)."""
 LINE_BUFFER = 4096
 """Bytes of one unit's input tile that are kept instead of read again (seen: 4,096 once, 8,192 again; r01, r02)."""
 
@@ -48,7 +49,7 @@ class PoolTraffic:
     def add(
         self, reads: float, writes: float, pool: MemoryPool, bytes_per_beat: float | None = None, booked: bool = True
     ) -> None:
-        """Add one stream; packed, unless only some bytes of every beat are used (SPEC f.2).
+        """Add one stream; packed, unless only some bytes of every beat are used ([#streams]).
 
         ``booked``: the compiler knows, and books the beats in its own estimate.
         """
@@ -61,12 +62,13 @@ class PoolTraffic:
 
 
 def is_idle(epoch: Epoch) -> bool:
-    """True for an epoch that is numbered but does nothing: only reshapes (SPEC d.2 rule 4)."""
+    """True for an epoch that is numbered but does nothing: only reshapes ([#epoch-rules] rule 4)."""
     return epoch.kind is Where.NONE or all(op.where is Where.NONE for op in epoch.ops)
 
 
 def stored_weights(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
-    """Bytes of a convolution's weights in flash (SPEC e.4, p.3): depthwise blocks inflated, 4-bit weights packed."""
+    """Bytes of a convolution's weights in flash ([#depthwise-weights], [#depthwise-weights]): depthwise blocks
+    inflated, 4-bit weights packed."""
     assert op.conv is not None
     weights = tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
     elements = math.prod(op.conv.weight_shape) * _inflation(op, tensors, target.version)
@@ -88,8 +90,8 @@ def _inflation(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) 
 def vector_bytes(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
     """Bytes of the vectors that a convolution streams because it has too many channels for the units, else 0.
 
-    SPEC e.5 counts 4 * C * oW: 2 for the bias and 2 for scales per channel (r10, per tensor, stores half; r15, without
-    bias, none).
+    [#wide-layers] counts 4 * C * oW: 2 for the bias and 2 for scales per channel (r10, per tensor, stores half; r15,
+    without bias, none).
     """
     if op.conv is None or op.kind != "Conv" or op.where is not Where.HW:
         return 0
@@ -162,7 +164,7 @@ def _rereads(plan: ConvPlan, geometry: ConvGeometry, fast: bool) -> float:
 
 
 def _byte_granular(geometry: ConvGeometry, target: Target) -> bool:
-    """Depthwise layers without inflation read one byte per beat (SPEC f.2)."""
+    """Depthwise layers without inflation read one byte per beat ([#streams])."""
     return geometry.depthwise and target.version >= TRUE_DEPTHWISE
 
 
@@ -212,7 +214,7 @@ def _partial_sums(
 def max_cycles(
     epoch: Epoch, tensors: Mapping[str, Tensor], traffic: Mapping[str, PoolTraffic], target: Target
 ) -> float:
-    """The compiler's estimate of one epoch in NPU cycles (SPEC f.1; SW epochs by its placeholders, f.3)."""
+    """The compiler's estimate of one epoch in NPU cycles ([#max-cycles]); SW epochs by its [#placeholders]."""
     if is_idle(epoch):
         return 0.0
     rates = {pool.name: pool.cycles_per_byte for pool in target.pools}

@@ -1,7 +1,7 @@
 """Quantized graphs made from a description: for tests, benchmarks and experiments with the rules.
 
 Placement, cycles and memory do not depend on the values of weights, so all weights are zeros; scales and zero points
-are chosen by the caller. Every tensor gets a Q/DQ pair, as the NPU wants it (SPEC k).
+are chosen by the caller. Every tensor gets a Q/DQ pair, as the NPU wants it ([#quantization]).
 """
 
 from __future__ import annotations

@@ -112,9 +112,7 @@ def _subgraph(model: Table, subgraph: Table) -> TFLiteFile:
     for table in subgraph.tables(3):
         code = table.integer(0, "u32")
         kind = custom[code] or "CUSTOM" if codes[code] == 32 else OPERATORS.get(codes[code], f"BUILTIN_{codes[code]}")
-        file.operators.append(
-            TFLiteOperator(kind, _names(table, 1, names), _names(table, 2, names), table.table(4))
-        )
+        file.operators.append(TFLiteOperator(kind, _names(table, 1, names), _names(table, 2, names), table.table(4)))
     return file
 
 

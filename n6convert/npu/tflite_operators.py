@@ -134,9 +134,7 @@ def _conv_transpose(t: Translator, op: TFLiteOperator) -> None:
     shape = t.original(weights)
     strides = [op.option(2, default=1), op.option(1, default=1)]
     w = t.turned(weights, "iohw", permuted(shape, (3, 0, 1, 2)))
-    t.emit(
-        "ConvTranspose", [x, w, *bias], op.outputs, kernel_shape=list(shape[1:3]), strides=strides, group=1
-    )
+    t.emit("ConvTranspose", [x, w, *bias], op.outputs, kernel_shape=list(shape[1:3]), strides=strides, group=1)
 
 
 @translates("AVERAGE_POOL_2D", "MAX_POOL_2D")

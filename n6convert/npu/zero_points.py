@@ -20,9 +20,10 @@ _COPIES = ("Identity", "Transpose")
 
 
 def zero_point_cycles(model: onnx_ir.Model, target: str | Target) -> dict[str, float]:
-    """NPU cycles that each convolution input saves with zero point -128 or 0 against any other (SPEC e.3).
+    """NPU cycles that each convolution input saves with zero point -128 or 0 against any other ([#zero-points]).
 
-    An epoch is as slow as its slowest resource, so only what computing exceeds its memory traffic counts (SPEC f).
+    An epoch is as slow as its slowest resource, so only what computing exceeds its memory traffic counts
+    ([#max-cycles]).
 
     Args:
         model: float model; placed as if all its tensors were int8.

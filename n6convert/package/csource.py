@@ -25,7 +25,7 @@ typedef struct {
   int32_t zero_point;
 } n6_tensor_t;"""
 
-_LINKED_AS_C = "#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n{}\n\n#ifdef __cplusplus\n}}\n#endif"
+_LINKED_AS_C = '#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{}\n\n#ifdef __cplusplus\n}}\n#endif'
 
 
 def guarded(stem: str, body: str) -> str:

@@ -27,7 +27,7 @@ class Port:
         graph_shape: shape in the ONNX graph.
         scale, zero_point: ``real = scale * (q - zero_point)``.
         channel_last: the board's buffer holds the rank-4 tensor ``[N,C,H,W]`` as ``[N,H,W,C]``. That is how the NPU
-            computes; the package's compile command asks for it, which saves a transpose epoch a tensor (SPEC c.4).
+            computes; the package's compile command asks for it, which saves a transpose epoch a tensor ([#layout]).
     """
 
     name: str

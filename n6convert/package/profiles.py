@@ -1,4 +1,4 @@
-"""Memory pools and ``user_neuralart.json`` for ST's compiler (SPEC a.3, h.6)."""
+"""Memory pools and ``user_neuralart.json`` for ST's compiler ([#memory-pools], [#files])."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILE_PARTS = {
     **{f"cpuRAM{i}": f"AXISRAM{i}" for i in (1, 2)},
     **{f"npuRAM{i}": f"AXISRAM{i}" for i in (3, 4, 5, 6)},
 }
-#: the NPU's cache for external memories: 256 kB, 512 lines x 64 B x 8 ways (SPEC a.1)
+#: the NPU's cache for external memories: 256 kB, 512 lines x 64 B x 8 ways ([#units])
 _CACHE = {
     "nlines": 512,
     "linesize": 64,

@@ -206,7 +206,9 @@ class ModelPlugin(ABC):
         """
         if not self.takes_folders:
             raise SourceError(
-                "the weights are a folder, and this model takes a file", place=path, limit="a file",
+                "the weights are a folder, and this model takes a file",
+                place=path,
+                limit="a file",
                 remedy="give the file in it",
             )
 

@@ -269,7 +269,7 @@ def _alike(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
 def _clip(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
     """From 0 to a bound: the factors move the bound, where saturation of the grid replaces the operator.
 
-    One bound a channel would need a Min otherwise, which is no operator of the NPU (SPEC b.1).
+    One bound a channel would need a Min otherwise, which is no operator of the NPU ([#onnx-operators]).
     """
     low, high = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
     if not is_constant(low) or not is_constant(high) or constant(low) != 0:

@@ -58,8 +58,7 @@ def choose_ranges(
         if progress is not None:
             progress("choosing ranges", index + 1, len(samples))
     return {
-        name: list(options)[first_least(errors[name]) if name in errors else 0]
-        for name, options in candidates.items()
+        name: list(options)[first_least(errors[name]) if name in errors else 0] for name, options in candidates.items()
     }
 
 

@@ -67,6 +67,8 @@ class QuantizationConfig(BaseModel):
         "is; null: no limit",
     )
     threads: int | None = Field(
-        default=None, ge=1, le=999,
+        default=None,
+        ge=1,
+        le=999,
         description="threads inside operators; null: N6CONVERT_THREADS, OMP_NUM_THREADS, all cores",
     )

@@ -1,7 +1,7 @@
 """What the consumers of a tensor make of its values, when that is a function of each value alone.
 
 A tensor that only feeds ``x * Sigmoid(x)`` may lose everything far below zero; one that feeds a Tanh everything far
-from zero. Ranges are therefore judged behind such functions (SPEC d.1: the NPU computes them as one table).
+from zero. Ranges are therefore judged behind such functions ([#epoch-contents]: the NPU computes them as one table).
 """
 
 from __future__ import annotations

@@ -102,9 +102,7 @@ def _calibrated(
         return Found(ranges | fixed, statistics, effects, {config.ranges: len(ranges), "fixed": len(fixed)})
     options = {n: _options(s, config, effects[n]) for n, s in open_.items()}
     choice = choose_ranges(model, few[:_TRIALS], options, threads=config.threads, progress=progress)
-    ranges = without_hidden(
-        model.graph, {name: options[name][method] for name, method in choice.items()}, statistics
-    )
+    ranges = without_hidden(model.graph, {name: options[name][method] for name, method in choice.items()}, statistics)
     return Found(ranges | fixed, statistics, effects, dict(Counter(choice.values())) | {"fixed": len(fixed)})
 
 

@@ -103,9 +103,7 @@ def _channel_axis(value: ir.Value) -> int | None:
     return 1 if rank == 4 else rank - 1 if rank in (2, 3) else None
 
 
-def _unevenness(
-    model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Sample], threads: int | None
-) -> list[float]:
+def _unevenness(model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Sample], threads: int | None) -> list[float]:
     """Largest over median peak of the channels of each gate, above zero: below it the product is small."""
     if not gates:
         return []

@@ -1,7 +1,7 @@
 """MatMul with a constant matrix followed by Add of a constant vector: one Gemm, whose bias is int32.
 
 ``Reshape(Gemm(Reshape(x, [rows, K]), W, b), shape)`` equals ``MatMul(x, W) + b``. Left apart, the product would be
-rounded to int8 before the sum, and the bias would get a single int8 scale for all channels (SPEC c.1).
+rounded to int8 before the sum, and the bias would get a single int8 scale for all channels ([#gemm]).
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def _square(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _layer_norm(graph: ir.Graph, node: ir.Node) -> None:
-    """The fused operator in primitive steps: left whole, its steps would run in float (SPEC c.3)."""
+    """The fused operator in primitive steps: left whole, its steps would run in float ([#layernorm])."""
     source, shape = node.inputs[0], node.outputs[0].shape
     if source is None or shape is None or any(v.name and v.uses() for v in node.outputs[1:]):
         return

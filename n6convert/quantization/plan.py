@@ -80,9 +80,7 @@ def quantize_weight(
     return _rounded(weight, axis, scales)
 
 
-def fit_weight(
-    weight: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0
-) -> QuantizedWeight:
+def fit_weight(weight: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0) -> QuantizedWeight:
     """:func:`quantize_weight` with the scale of each channel that suits its weights best.
 
     The largest weight need not get the code 127: with 126 a row of 0.25 and 0.75 is exact, and so is any row that had

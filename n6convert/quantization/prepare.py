@@ -1,7 +1,7 @@
 """From any float ONNX to the form the quantizer works on.
 
 Batch 1, static shapes, opset 13 to 17, IR 8, constants folded, one initializer a use, every operator in a form that
-has an INT8 counterpart (SPEC j, k).
+has an INT8 counterpart ([#import], [#quantization]).
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _fold(model: ir.Model) -> None:
 
 
 def _forget_shapes(model: ir.Model) -> None:
-    """Drop stored shapes of inner tensors, which may be stale; shape inference finds them again (SPEC j.4)."""
+    """Drop stored shapes of inner tensors, which may be stale; shape inference finds them again ([#import-4])."""
     for node in model.graph:
         for value in node.outputs:
             value.shape = None

@@ -1,6 +1,6 @@
 """What each input of an operator is to the quantizer: an activation, a weight with its channel axis, a bias, or raw.
 
-Sources: SPEC b.1 (operators of the NPU), SPEC k (scheme), the ONNX operator definitions.
+Sources: [#onnx-operators] (operators of the NPU), [#quantization] (scheme), the ONNX operator definitions.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _constant_operand(node: ir.Node, index: int, value: ir.Value) -> Operand:
 
 
 def _weight_axis(node: ir.Node, index: int, rank: int) -> int | None:
-    """The output-channel axis of a weight (SPEC k: a wrong axis may give wrong code silently)."""
+    """The output-channel axis of a weight ([#quantization]: a wrong axis may give wrong code silently)."""
     if node.op_type == "Conv" and index == 1:
         return 0
     if node.op_type == "ConvTranspose" and index == 1:

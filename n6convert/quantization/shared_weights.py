@@ -1,7 +1,7 @@
 """Weights that several layers read, as the steps of a recurrent cell do: rounded together and stored once.
 
 The quantizer works on one copy a layer. Layers whose float weights are one tensor get the integers that suit the
-inputs of all of them, and at the end one initializer holds them: in flash they are one (SPEC p.3).
+inputs of all of them, and at the end one initializer holds them: in flash they are one ([#depthwise-weights]).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which operators keep their values on the grid they came on, and which operators a grid replaces.
 
 Operators that only select or move values (Concat, MaxPool, Transpose, Reshape, Split, Slice, Pad, nearest Resize ...)
-keep the codes when both sides share one grid; otherwise the compiler adds a requantization (SPEC k).
+keep the codes when both sides share one grid; otherwise the compiler adds a requantization ([#quantization]).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def passes_through(node: ir.Node) -> bool:
 def absorbed_by_grid(graph: ir.Graph) -> dict[str, tuple[float, float]]:
     """Relu and Clip outputs that saturation of the producer's grid can replace, with the bounds they enforce.
 
-    Writing the producer's result straight to a grid inside [low, high] clips exactly as the operator does (SPEC b.1:
-    Relu, Clip). Where operators that only move values stand between (the Concat behind a Conv that was cut in parts),
-    clipping what they move is the same.
+    Writing the producer's result straight to a grid inside [low, high] clips exactly as the operator does
+    ([#onnx-operators]: Relu, Clip). Where operators that only move values stand between (the Concat behind a Conv that
+    was cut in parts), clipping what they move is the same.
     """
     found = {}
     for node in graph:

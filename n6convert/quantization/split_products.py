@@ -6,8 +6,8 @@ and a sum of many of them is mostly their rounding. The large ones get a product
     mean(p * v) = mean(min(p, t) * v) + mean((p - min(p, t)) * v),    p >= 0
 
 The first has a step smaller by ``t / max(p)``; the second is zero, which is exact, for all but the few. Everything
-between p and the sum that only moves or multiplies values is there twice, so the NPU computes twice (SPEC n.3). Factors
-of both signs are left alone: equalization evens out their channels, which a bound would end.
+between p and the sum that only moves or multiplies values is there twice, so the NPU computes twice ([#transformers]).
+Factors of both signs are left alone: equalization evens out their channels, which a bound would end.
 """
 
 from __future__ import annotations
@@ -127,9 +127,7 @@ def _is_linear(node: ir.Node, products: Mapping[ir.Value, bool]) -> bool:
     return node.op_type in _MOVES or (node.op_type in _MEANS and products[inside[0]])
 
 
-def _observe(
-    model: ir.Model, cones: Sequence[_Cone], samples: Iterable[Sample], threads: int | None
-) -> list[Array]:
+def _observe(model: ir.Model, cones: Sequence[_Cone], samples: Iterable[Sample], threads: int | None) -> list[Array]:
     """Some values of each source, evenly chosen, with the extremes."""
     if not cones:
         return []

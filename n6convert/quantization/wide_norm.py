@@ -7,7 +7,7 @@ all squares, and the variance of that token the step of all variances; what is l
     q = min(c*c, T^2)                       small squares keep a fine step; T is some deviations of a quiet row
     h = Relu(+-c_j - t)                     channels that exceed T: hinges with geometric knots t, so that
     v = mean(q) + sum(h * slope) / C        the rest of their squares is a sum of them
-    r = r_0 + sum_i w_i * Relu(1 - v / b_i)  the table (SPEC n.2, R4): v itself is never rounded
+    r = r_0 + sum_i w_i * Relu(1 - v / b_i)  the table ([#function-forms], R4): v itself is never rounded
 
 Every product is a 1x1 convolution with one weight scale a row. The mean is spread over the channels by a convolution
 as well, and gamma and beta are a depthwise one, so that equalization can store a huge channel divided by a factor.

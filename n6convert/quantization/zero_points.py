@@ -1,8 +1,8 @@
 """Zero points that make the NPU fast.
 
 A convolution whose input has zero point -128 or 0 runs on 8-bit features; any other zero point is subtracted in the
-unit and makes features 16 bit, which costs 15 to 25 % of its cycles (SPEC e.3). A grid with zero point 0 spends up to
-one bit on the side that is not used; one with -128 clips what is negative.
+unit and makes features 16 bit, which costs 15 to 25 % of its cycles ([#zero-points]). A grid with zero point 0 spends
+up to one bit on the side that is not used; one with -128 clips what is negative.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def cheapen(
     return [{**record, "taken": root in found} for root, record in records.items()]
 
 
-def _give(
-    graph: ir.Graph, grids: Mapping[str, SharedGrid], ranges: dict[str, Range], found: dict[str, Range]
-) -> None:
+def _give(graph: ir.Graph, grids: Mapping[str, SharedGrid], ranges: dict[str, Range], found: dict[str, Range]) -> None:
     """Give grids their new ranges, in place; those that would change any other grid leave ``found`` instead."""
     groups = shared_groups(graph, ranges)
     while True:

@@ -18,9 +18,7 @@ __all__ = ["damage_named", "read_report", "write_report"]
 _MAJOR = "1"
 
 
-def write_report(
-    report: Mapping[str, Any], folder: Path, *, path: Path | None = None, force: bool = False
-) -> Path:
+def write_report(report: Mapping[str, Any], folder: Path, *, path: Path | None = None, force: bool = False) -> Path:
     """Draw a run's report.
 
     Args:
@@ -75,6 +73,8 @@ def damage_named(*places: Path) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise SourceError(
-            "the report is damaged: a part is missing or of another type", place=", ".join(map(str, places)),
-            found=f"{type(error).__name__}: {error}", remedy="convert again; finished stages come from the cache",
+            "the report is damaged: a part is missing or of another type",
+            place=", ".join(map(str, places)),
+            found=f"{type(error).__name__}: {error}",
+            remedy="convert again; finished stages come from the cache",
         ) from error

@@ -276,7 +276,9 @@ def check_report(content: dict[str, Any], path: Path) -> dict[str, Any]:
         first = error.errors(include_url=False)[0]
         raise SourceError(
             "the report is damaged: a part is missing or of another type",
-            place=f"{path}, {'.'.join(str(part) for part in first['loc'])}", limit=first["msg"],
-            found=repr(first["input"])[:200], remedy="convert again; finished stages come from the cache",
+            place=f"{path}, {'.'.join(str(part) for part in first['loc'])}",
+            limit=first["msg"],
+            found=repr(first["input"])[:200],
+            remedy="convert again; finished stages come from the cache",
         ) from None
     return checked.model_dump(exclude_unset=True)

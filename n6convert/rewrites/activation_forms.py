@@ -3,7 +3,7 @@
     Clip(x + 3, 0, 6) / 6 = HardSigmoid(x)          x * HardSigmoid(x) = HardSwish(x)
     x / (1 + Exp(-x)), x * 1/(1 + Exp(-x)) = x * Sigmoid(x), which the compiler takes as one Swish
 
-Exporters of opset 13 and older, and of other frameworks, spell them out (SPEC b.1).
+Exporters of opset 13 and older, and of other frameworks, spell them out ([#onnx-operators]).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The batch, axis 0, stays whole: ST's import takes no Concat, Split or Slice along it (SPEC j, hard limits)."""
+"""The batch, axis 0, stays whole: ST's import takes no Concat, Split or Slice along it ([#import-limits])."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """BatchNormalization alone, and InstanceNormalization, as per-channel products and sums.
 
-A BatchNormalization that no convolution can absorb is ``x * scale + shift`` (CPU in float up to 2.x, SPEC b.1). An
-InstanceNormalization takes mean and variance of each channel from global pools::
+A BatchNormalization that no convolution can absorb is ``x * scale + shift`` (CPU in float up to 2.x,
+[#onnx-operators]). An InstanceNormalization takes mean and variance of each channel from global pools::
 
     m = GlobalAveragePool(x)   c = x - m   v = GlobalAveragePool(c*c) + eps   y = c * (1/sqrt(v)) * gamma + beta
 """

@@ -17,7 +17,7 @@ __all__ = ["AXIS_LIMIT", "Builder"]
 
 Array = NDArray[Any]
 _CONCAT_INPUTS, _CONCAT_AT_MOST = 4, 7
-AXIS_LIMIT = 1 << 16  # a longer axis is refused by ST's import (SPEC j)
+AXIS_LIMIT = 1 << 16  # a longer axis is refused by ST's import ([#import])
 
 
 class Builder:
@@ -166,7 +166,7 @@ class Builder:
         return self.conv(x, np.asarray(weight)[:, :, None, None], bias)
 
     def concat(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
-        """Join along an axis, a few inputs a node (four have been seen in hardware, SPEC m.9)."""
+        """Join along an axis, a few inputs a node (four have been seen in hardware, [#open-questions])."""
         parts = list(values)
         while len(parts) > 1:
             size = len(parts) if len(parts) <= _CONCAT_AT_MOST else _CONCAT_INPUTS

@@ -78,7 +78,8 @@ COMBINATIONS: Mapping[str, tuple[str, ...]] = {
     "C": (*_B, "softmax-decompose"),
     "D": (*_B, "softmax-decompose", "matmul-to-mul-mean"),
 }
-"""The ways of lowering a transformer that SPEC n.4 compares: stock; norms and layout; softmax; attention products."""
+"""The ways of lowering a transformer that [#combinations] compares: stock; norms and layout; softmax; attention
+products."""
 
 
 def all_rules() -> list[Rewrite[Any]]:

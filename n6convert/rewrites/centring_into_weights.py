@@ -2,7 +2,8 @@
 
 A residual stream is a sum of what layers write to it. Where nothing but LayerNorms read it, directly or through further
 sums, its mean over the channels does not matter: P goes into every weight, bias and constant that writes to it, the
-mean is zero from then on, and the two steps that take it away vanish (SPEC n.3, step 6). Exact, and fewer roundings.
+mean is zero from then on, and the two steps that take it away vanish ([#transformers], step 6). Exact, and fewer
+roundings.
 
 It works on what :mod:`n6convert.rewrites.layernorm` leaves, ``x - Conv(x, 1/D)``, when linear layers are convolutions.
 """

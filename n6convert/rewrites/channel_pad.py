@@ -1,6 +1,6 @@
 """Padding of the channel axis is a 1x1 Conv whose added rows are zero, with the pad value as bias.
 
-The compiler's own form is a padding convolution between two (0,2,1,3) transposes on the CPU (SPEC c.7).
+The compiler's own form is a padding convolution between two (0,2,1,3) transposes on the CPU ([#pad]).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A permutation of channels is a 1x1 Conv with ones: the channel shuffle of grouped networks, exact in 8 bits.
 
-``[1, g n, h, w] -> [g, n, h, w] -> [n, g, h, w] -> [1, n g, h, w]`` is a (0,2,1,3) transpose, CPU work (SPEC c.4). The
+``[1, g n, h, w] -> [g, n, h, w] -> [n, g, h, w] -> [1, n g, h, w]`` is a (0,2,1,3) transpose, CPU work ([#layout]). The
 Conv merges with a convolution next to it (:mod:`n6convert.rewrites.merge_convs`).
 """
 

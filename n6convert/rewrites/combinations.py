@@ -19,7 +19,7 @@ __all__ = ["Combination", "compare_combinations"]
 
 @dataclass(frozen=True)
 class Combination:
-    """One combination (SPEC n.4): the predicted epochs by kind and milliseconds of the graph as INT8."""
+    """One combination ([#combinations]): the predicted epochs by kind and milliseconds of the graph as INT8."""
 
     name: str
     rules: tuple[str, ...]

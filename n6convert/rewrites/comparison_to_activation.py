@@ -1,8 +1,8 @@
 """Activations that are spelled by comparisons, as what the NPU has: ``Where(x > c, x, 0) = ThresholdedRelu(x)``.
 
-Greater, Less and Where are float work on the CPU (SPEC b.1). The operators between x and the result are read as one
-piecewise function, whatever they are: Where, masks that are multiplied, And, Or, Not, Max, Min. With breaks ``c`` and
-pieces ``p`` it is ``p_0(x)`` plus, for every break, ``ds Relu(x - c)`` where the pieces meet and
+Greater, Less and Where are float work on the CPU ([#onnx-operators]). The operators between x and the result are read
+as one piecewise function, whatever they are: Where, masks that are multiplied, And, Or, Not, Max, Min. With breaks
+``c`` and pieces ``p`` it is ``p_0(x)`` plus, for every break, ``ds Relu(x - c)`` where the pieces meet and
 ``ds ThresholdedRelu(x + k)`` where they do not: Relu, Clip, LeakyRelu, PRelu, HardSigmoid, ThresholdedRelu, |x| and
 steps. Squares only as ``x g(x)``: HardSwish.
 """

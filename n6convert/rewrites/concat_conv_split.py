@@ -1,6 +1,6 @@
 """``Conv(Concat(a, b)) = Conv_a(a) + Conv_b(b)`` with the weights cut along their input channels.
 
-Removes an unequal channel Concat (CPU on 2.x, hybrid on 4.x, SPEC c.5) when every reader is a convolution. The sum is
+Removes an unequal channel Concat (CPU on 2.x, hybrid on 4.x, [#joins]) when every reader is a convolution. The sum is
 rounded once more than the single convolution in 8 bits, so :mod:`concat_equal_chunks` is tried first.
 """
 

@@ -1,4 +1,4 @@
-"""``Concat`` of unequal channel counts as one of equal chunks: a Concat of equal parts is hardware (SPEC c.5).
+"""``Concat`` of unequal channel counts as one of equal chunks: a Concat of equal parts is hardware ([#joins]).
 
 Every input is cut into pieces of the greatest common divisor of the channel counts. Where the input comes from a
 1x1 Conv, the pieces are convolutions with slices of its weights. Exact, without any change of the numbers.

@@ -1,8 +1,8 @@
 """``Concat`` along the first axis of tensors ``[1, n, ...]`` along the second one instead: the same bytes in order.
 
-ST's import takes no Concat along the batch (SPEC j, hard limits), also where the first axis is none, as in
+ST's import takes no Concat along the batch ([#import-limits]), also where the first axis is none, as in
 ``[1, S, d] -> [h, S, d]`` or states stacked to ``[layers, d]``. ``[1, h S, d]`` and ``[1, layers, d]`` hold the same
-numbers, and a Reshape of them costs nothing (SPEC c.4).
+numbers, and a Reshape of them costs nothing ([#layout]).
 """
 
 from __future__ import annotations

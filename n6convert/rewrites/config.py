@@ -23,7 +23,8 @@ class RewriteConfig(BaseModel):
     exclude: list[str] = Field(default_factory=list, description="rules that must not run")
     approximate: list[str] = Field(default_factory=list, description="approximate rules that may run, by name")
     recurrent_steps: int = Field(
-        128, ge=0, description="an LSTM, GRU or RNN of more steps is refused instead of unrolled; a step costs about "
-        "five epochs"
+        128,
+        ge=0,
+        description="an LSTM, GRU or RNN of more steps is refused instead of unrolled; a step costs about five epochs",
     )
     tolerance: float = Field(1e-4, gt=0, description="largest allowed difference relative to the output's range")

@@ -2,7 +2,7 @@
 
 Zeros between pixels are put in like :mod:`n6convert.rewrites.resize_to_conv` interpolates: by 1x1 Convs over the
 turned axes, with rows of zeros. The convolution that follows has the kernel turned round, inputs and outputs swapped,
-and pads ``k - 1 - p`` (SPEC c.7: two CPU epochs each on 2.x).
+and pads ``k - 1 - p`` ([#pad]: two CPU epochs each on 2.x).
 
 Where the kernel is as large as the stride its products do not overlap: a 1x1 Conv on the small map computes each
 pixel's block, another one with a permutation for weights puts rows in place. Predicted time decides on the form.

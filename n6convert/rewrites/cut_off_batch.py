@@ -1,6 +1,6 @@
 """Slice and Split of the first axis of ``[A, n, ...]`` along the second one of ``[1, A n, ...]``: the same bytes.
 
-ST's import cuts no batch (SPEC j, hard limits), also where the first axis is none: the states of stacked recurrent
+ST's import cuts no batch ([#import-limits]), also where the first axis is none: the states of stacked recurrent
 layers ``[L, 1, H]``, steps of a sequence ``[T, 1, I]``.
 """
 

@@ -3,7 +3,7 @@
 A 3-D Conv is a 2-D one whose channels are pairs of channel and depth: the weight from (c, d) to (o, d') is that of the
 kernel's depth ``d - s d' + p``, zero outside. Nothing is wasted where the depth is 1, or where the kernel covers it. A
 pool is one over depth on ``[1, C, D, H W]`` and one over the map on ``[1, C D, H, W]``. ST's import knows 1-D and 2-D
-(SPEC j, hard limits).
+([#import-limits]).
 """
 
 from __future__ import annotations
@@ -94,9 +94,7 @@ class DepthToChannels(Rewrite[_Window]):
         return [build.reshape(y, found.result)]
 
 
-def _pads(
-    node: ir.Node, axis: int, size: int, result: int, kernel: int, stride: int, dilation: int
-) -> tuple[int, int]:
+def _pads(node: ir.Node, axis: int, size: int, result: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """Zeros in front of and behind an axis."""
     mode = attribute(node, "auto_pad", "NOTSET")
     if mode in ("NOTSET", "VALID"):

@@ -1,4 +1,4 @@
-"""DepthToSpace and SpaceToDepth without the CPU (SPEC c.6).
+"""DepthToSpace and SpaceToDepth without the CPU ([#resize]).
 
 DepthToSpace of ``[1, (dy, dx, c), h, w]``: channels move behind rows and columns for each dy, which interleaves the
 columns; the rows ``(dy, h)`` are then the channel axis, and a 1x1 Conv with a permutation for weights turns them into

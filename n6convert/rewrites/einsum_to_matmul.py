@@ -2,7 +2,7 @@
 
 Labels of both operands and of the result are the batch, those of both alone are summed in the product:
 ``[batch, m, k] @ [batch, k, n]``. Without labels of their own on either side it is a Mul and a sum, without summed
-labels a Mul of operands that are repeated. ST's import crashes on Einsum (SPEC j.21).
+labels a Mul of operands that are repeated. ST's import crashes on Einsum ([#import-21]).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Elu, Selu and Celu from Relu and Exp, which run on the ACTIV unit (SPEC b.1: all three are CPU work in float)::
+"""Elu, Selu and Celu from Relu and Exp, which run on the ACTIV unit ([#onnx-operators]: all three are CPU work in
+float)::
 
 g * (x if x > 0 else a * (exp(x / s) - 1)) = g * Relu(x) + g a * Exp(-Relu(-x) / s) - g a
 """

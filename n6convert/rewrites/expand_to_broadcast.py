@@ -1,6 +1,7 @@
 """Expand in front of an elementwise operator is that operator's own broadcast; elsewhere it is a product with ones.
 
-``Expand`` is not in the NPU's table (SPEC b.1); one-sided broadcasts of Add, Sub and Mul are hardware (SPEC b.3).
+``Expand`` is not in the NPU's table ([#onnx-operators]); one-sided broadcasts of Add, Sub and Mul are hardware
+([#broadcasting]).
 """
 
 from __future__ import annotations

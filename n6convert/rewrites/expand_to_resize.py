@@ -2,7 +2,7 @@
 
     [1, C, H, W] -> [1, C, H, 1, W, 1] -> [1, C, H, k, W, m] -> [1, C, k H, m W]
 
-So repeat_interleave and upsampling without Resize are exported; six axes are too many for the NPU (SPEC j.19).
+So repeat_interleave and upsampling without Resize are exported; six axes are too many for the NPU ([#import-19]).
 """
 
 from __future__ import annotations

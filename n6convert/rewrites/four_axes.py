@@ -1,6 +1,6 @@
 """Operators on more than four axes on at most four: neighbouring axes that are treated alike are one, ``1`` is none.
 
-Tensors on the NPU have four axes, and five crash ST's import of core 4 (SPEC j.19). Elementwise operators treat axes
+Tensors on the NPU have four axes, and five crash ST's import of core 4 ([#import-19]). Elementwise operators treat axes
 alike along which the same operands are repeated, Concat all axes in front of and behind its own, Softmax likewise,
 MatMul the axes of its batch.
 """

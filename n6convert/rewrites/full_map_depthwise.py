@@ -1,6 +1,6 @@
 """A depthwise Conv that covers its whole input map, in parts that the convolution units take.
 
-Depthwise kernels wider than the unit's six columns leave float sub-kernels on the CPU (SPEC b.1, 7x7 on 7x7).
+Depthwise kernels wider than the unit's six columns leave float sub-kernels on the CPU ([#onnx-operators], 7x7 on 7x7).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gather of consecutive constant indices is a Slice: ``Gather(x, [i .. j], a) = Slice(x, i, j + 1, a)``.
 
-Gather is CPU work in every version (SPEC b.1). A single index also drops its axis, which is a Reshape: the class token
-of a vision transformer, q, k and v of one common projection.
+Gather is CPU work in every version ([#onnx-operators]). A single index also drops its axis, which is a Reshape: the
+class token of a vision transformer, q, k and v of one common projection.
 """
 
 from __future__ import annotations

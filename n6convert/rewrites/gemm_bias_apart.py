@@ -1,6 +1,6 @@
 """``Gemm(A, B, C) = Gemm(A, B) + beta C`` where C is computed: recurrent cells add the input's part so.
 
-An activation as Gemm's third input crashes ST's import (SPEC j.2).
+An activation as Gemm's third input crashes ST's import ([#import-2]).
 """
 
 from __future__ import annotations

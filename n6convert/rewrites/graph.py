@@ -102,7 +102,7 @@ def elements(shape: Sequence[int]) -> int:
 def grid(rows: int) -> tuple[int, int]:
     """(height, width) of the map that stands for rows.
 
-    Narrow, because a Conv of more than 512 outputs streams its vectors once for every column (SPEC e.5).
+    Narrow, because a Conv of more than 512 outputs streams its vectors once for every column ([#wide-layers]).
     """
     width = max(d for d in range(1, _GRID_WIDTH + 1) if rows % d == 0)
     return rows // width, width

@@ -1,4 +1,4 @@
-"""LayerNorm and RMSNorm over channels in steps that the NPU has (SPEC n.3), channel-first on ``[1, D, h, w]``::
+"""LayerNorm and RMSNorm over channels in steps that the NPU has ([#transformers]), channel-first on ``[1, D, h, w]``::
 
     m = Conv(x, 1/D)              c = x - m                (RMSNorm: c = x)
     v = Conv(c*c, k/D) + k*eps    r = 1/sqrt(v)            y = c * r * (gamma * sqrt(k)) + beta

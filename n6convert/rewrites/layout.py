@@ -3,7 +3,7 @@
 The axes of the source are cut into factors wherever a Reshape cuts or joins them. The chain then only reorders
 factors; factors that stay neighbours are joined again. One block left: the chain is a Reshape. Two: it is
 ``[1, a, b] -> [1, b, a]``, the transpose that all cores do in hardware (as ``(0,2,1)``, ``(0,2,3,1)`` or ``(0,3,1,2)``,
-SPEC c.4). Three or more: a permutation such as ``(0,2,1,3)`` that costs CPU time.
+[#layout]). Three or more: a permutation such as ``(0,2,1,3)`` that costs CPU time.
 """
 
 from __future__ import annotations

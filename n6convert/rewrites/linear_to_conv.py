@@ -1,7 +1,7 @@
 """``x[.., C] @ W[C, N] (+ b)`` is a 1x1 convolution of ``[1, C, h, w]`` with ``W^T`` as ``[N, C, 1, 1]``, h w the rows.
 
 The transposes around it cancel with those of the next Linear once elementwise operators have moved in front of them,
-so a whole block stays channel-first and the compiler's two layout epochs a Gemm (SPEC c.1) disappear.
+so a whole block stays channel-first and the compiler's two layout epochs a Gemm ([#gemm]) disappear.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``[1, C, N]`` and ``[1, C, N / s, s]`` are the same bytes. Sample ``j s + t - p`` lies in row ``j + (t + q) // s`` and
 column ``(t + q) % s``, ``q`` the part of a row that the padding leaves: the kernel is wrapped to rows of ``s``, and the
-stride is gone. ST's import takes no axis of 65,536 (SPEC j, hard limits).
+stride is gone. ST's import takes no axis of 65,536 ([#import-limits]).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``X[h, M, K] @ Y[h, K, N]`` of two activations as broadcast products and means (SPEC n.3)::
+"""``X[h, M, K] @ Y[h, K, N]`` of two activations as broadcast products and means ([#transformers])::
 
     result[i, h, j] = K * mean_k( A[i, h, 1, k] * B[h, j, k] ),   A = X as [M, h, K],   B = Y^T as [h, N, K]
 
@@ -7,8 +7,9 @@ Concat in hardware), the product is a one-sided broadcast Mul, the mean a global
 keep the product within on-chip memory, should the compiler store it, and B is repeated only once for all of them.
 Exact; heads stay where they are, so no (0,2,1,3) transpose arises.
 
-Whether a product stays with the compiler's software Conv (SPEC c.2) is decided by the predicted times of both for its
-shape alone; rows or columns, whose layouts meet those of the neighbours, and few or many blocks by the whole graph's.
+Whether a product stays with the compiler's software Conv ([#dynamic-matmul]) is decided by the predicted times of both
+for its shape alone; rows or columns, whose layouts meet those of the neighbours, and few or many blocks by the whole
+graph's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Max and Min from what the NPU has (SPEC b.1: both are CPU work in float)::
+"""Max and Min from what the NPU has ([#onnx-operators]: both are CPU work in float)::
 
 Max(x, c) = Clip(x, c, inf)   Min(x, c) = Clip(x, -inf, c)   for a number c
 Max(a, b) = b + Relu(a - b)   Min(a, b) = a - Relu(a - b)

@@ -1,7 +1,7 @@
 """Constants next to each other are one constant: ``(x * a) * b = x * (a b)``, ``(x + a) + b = x + (a + b)``.
 
-Division by a constant is a product (SPEC b.1: Div in hardware only then), ``x - c`` is ``x + (-c)``, and ``c - x`` is
-``x * (-1) + c``: a repeated first operand of Sub costs CPU time (SPEC b.3).
+Division by a constant is a product ([#onnx-operators]: Div in hardware only then), ``x - c`` is ``x + (-c)``, and ``c
+- x`` is ``x * (-1) + c``: a repeated first operand of Sub costs CPU time ([#broadcasting]).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from n6convert.rewrites.graph import Array, attribute, constant_of, producer, sh
 
 __all__ = ["MergeConvs", "PlainConv", "read_conv"]
 
-_MAX_KERNEL = 12  # wider ones are taken apart again (SPEC b.4)
+_MAX_KERNEL = 12  # wider ones are taken apart again ([#geometry])
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Concat, Split and Slice of an inner axis on the outermost one instead: ``f_a = swap^-1 . f_1 . swap``.
 
 ``[A, n, B] -> [n B, A]`` is one hardware transpose; on the outermost axis of a contiguous tensor parts of any size are
-joined and cut by the DMA (SPEC c.5), on an inner axis by the CPU.
+joined and cut by the DMA ([#joins]), on an inner axis by the CPU.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Awkward numbers of channels are rounded up: zero rows in the convolutions that make them, zero columns behind.
 
-The units take channels in groups that divide their number (SPEC e.2): 37, 53 or 61 run one by one, 40, 56 or 64 in
-eights. Depthwise convolutions, pools, activations and sums in between keep channels apart, so the zeros never meet
-the others. Whether it pays is decided by the predicted times of the convolutions concerned.
+The units take channels in groups that divide their number ([#convolution-plan]): 37, 53 or 61 run one by one, 40, 56
+or 64 in eights. Depthwise convolutions, pools, activations and sums in between keep channels apart, so the zeros never
+meet the others. Whether it pays is decided by the predicted times of the convolutions concerned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from n6convert.rewrites.graph import Array, attribute, constant_of, producer, sh
 __all__ = ["GROUPS", "PadChannels", "followed_channels"]
 
 GROUPS = (8, 24)
-"""Numbers of channels that the units take at once (SPEC e.2)."""
+"""Numbers of channels that the units take at once ([#convolution-plan])."""
 _BINARY = frozenset({"Add", "Sub", "Mul", "PRelu"})
 _FINITE = frozenset({"Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Erf"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})

@@ -1,4 +1,4 @@
-"""Pools in the sizes that the units have (SPEC b.1, b.4): windows up to 3x3, strides up to 15.
+"""Pools in the sizes that the units have ([#onnx-operators], [#geometry]): windows up to 3x3, strides up to 15.
 
 A pool whose window is the whole map is a global pool. A pool whose stride is its window is one of smaller windows after
 the other, ``pool(a b) = pool(b) . pool(a)``, exact for averages and maxima.

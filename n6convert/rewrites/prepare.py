@@ -35,7 +35,8 @@ def prepare(model: ir.Model) -> ir.Model:
 
 
 def batch_of_one(model: ir.Model) -> ir.Model:
-    """A copy in which inputs of an unknown batch have one sample, as ST's import takes them (SPEC j, hard limits)."""
+    """A copy in which inputs of an unknown batch have one sample, as ST's import takes them ([#import], hard
+    limits)."""
     copy = model.clone()
     open_batch = [v for v in copy.graph.inputs if v.shape is not None and shape_of(v) is None]
     for value in open_batch:

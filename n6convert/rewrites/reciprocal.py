@@ -1,8 +1,9 @@
-"""1/x and 1/sqrt(v) from functions that run on the NPU: four forms, and which of them to take (SPEC n.2, R1 to R4).
+"""1/x and 1/sqrt(v) from functions that run on the NPU: four forms, and which of them to take ([#function-forms], R1
+to R4).
 
 * ``Pow`` with a constant exponent: one node, in the table from core 4.0 on.
 * ``1/x = -Tan(Atan(x/c) - pi/2) / c``, exact for every x > 0; c in the middle of the range keeps both functions away
-  from their steep ends, and no ``constant - x`` (CPU, SPEC b.3) arises.
+  from their steep ends, and no ``constant - x`` (CPU, [#broadcasting]) arises.
 * ``exp(-asinh z) = sqrt(z^2 + 1) - z = 1/(2z) * (1 - 1/(4z^2) + ...)``: with z > 200 off by less than 1e-5.
 * A table: ``r_n + sum w_i * Relu(1 - x/b_i)`` by two 1x1 Convs, with as many knots as 3e-5 needs. All w_i are positive.
 
@@ -178,4 +179,3 @@ def _to_int8(x: Array) -> Array:
     scale = (high - low) / 255 or 1.0
     zero = np.rint(-low / scale)
     return np.asarray((np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale)
-

@@ -120,9 +120,7 @@ def _constant(value: ir.Value | None, default: Array) -> Array | None:
     return default if value is None else constant_of(value)
 
 
-def _directions(
-    node: ir.Node, w: Array, r: Array, bias: Array, peepholes: Array | None
-) -> tuple[Direction, ...]:
+def _directions(node: ir.Node, w: Array, r: Array, bias: Array, peepholes: Array | None) -> tuple[Direction, ...]:
     gates, width = len(GATES[node.op_type]), r.shape[2]
     functions = _functions(node, w.shape[0])
     reverse = [False, True] if w.shape[0] == 2 else [attribute(node, "direction", "forward") == "reverse"]

@@ -1,4 +1,4 @@
-"""Reductions as the global pools that the NPU has (SPEC b.1)::
+"""Reductions as the global pools that the NPU has ([#onnx-operators])::
 
     ReduceMean = GlobalAveragePool     ReduceSum = n * GlobalAveragePool     ReduceMax = GlobalMaxPool
     ReduceMin(x) = -GlobalMaxPool(-x)

@@ -2,7 +2,7 @@
 
 Turned so that the axis is the channel axis, an interpolation matrix ``A [n_out, n_in]`` is the weight of a pointwise
 convolution; three turns ``(0,3,1,2)``, which are hardware on every core, bring the axes back in order. That avoids
-the CPU epoch of bilinear Resize and the DepthToSpace of nearest (SPEC c.6), is exact at the borders, and holds for
+the CPU epoch of bilinear Resize and the DepthToSpace of nearest ([#resize]), is exact at the borders, and holds for
 every mode, scale and coordinate convention, because the matrices are read off onnxruntime's own Resize.
 """
 

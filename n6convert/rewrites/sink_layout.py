@@ -2,7 +2,7 @@
 
 L is a Reshape or a Transpose. Moving it down brings it next to the layout change with which it cancels, and puts
 the elementwise operator right behind the convolution that can absorb it (a Reshape between a Conv and its activation
-prevents their fusion, SPEC c.4). Softmax over an axis that L leaves last moves the same way.
+prevents their fusion, [#layout]). Softmax over an axis that L leaves last moves the same way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNARY = frozenset({
     "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
 })
 # fmt: on
-_RANK_LIMIT = 4  # of elementwise operators in hardware (SPEC j)
+_RANK_LIMIT = 4  # of elementwise operators in hardware ([#import])
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
 
 

@@ -1,6 +1,6 @@
 """Layout changes move behind Split, Slice and Concat: ``split(L(x), a) = L(split(x, b))``, b being axis a before L.
 
-A Split or Slice of an inner axis is CPU work, of the channel axis in equal parts it is hardware (SPEC c.5); networks
+A Split or Slice of an inner axis is CPU work, of the channel axis in equal parts it is hardware ([#joins]); networks
 that come from channel-last frameworks have the former only because of the transposes around them.
 """
 

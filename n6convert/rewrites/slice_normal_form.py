@@ -1,7 +1,7 @@
 """A Slice of several axes is one Slice after the other, each with its ends within the tensor.
 
-Exporters write ends as INT_MAX or from the back, and name axes that are not cut; the NPU's rules (SPEC c.5, j) and all
-other rewrites look at one axis.
+Exporters write ends as INT_MAX or from the back, and name axes that are not cut; the NPU's rules ([#joins], [#import])
+and all other rewrites look at one axis.
 """
 
 from __future__ import annotations

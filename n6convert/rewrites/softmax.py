@@ -1,10 +1,11 @@
-"""Softmax over one axis in steps that the NPU has (SPEC n.3), on rows ``[1, R, S]``::
+"""Softmax over one axis in steps that the NPU has ([#transformers]), on rows ``[1, R, S]``::
 
     d = max(s - max(s), -14)      e = exp(d)      t = mean(e)      p = e * (1/(S t))
 
 Maximum and mean are global pools over the last axis; 1/t comes from :mod:`n6convert.rewrites.reciprocal`. Exact but for
 e below 1e-6, which 8 bits do not see; the bound gives exp a fine grid, and as its producer's saturation it costs no
-operator. Of the alternatives, one fixed shift instead of the row's maximum loses everything in 8 bits (SPEC n.3).
+operator. Of the alternatives, one fixed shift instead of the row's maximum loses everything in 8 bits
+([#transformers]).
 """
 
 from __future__ import annotations

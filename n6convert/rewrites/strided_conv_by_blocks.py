@@ -3,7 +3,8 @@
 With blocks of b pixels, b a divisor of the stride s, ``x[c, b i + dy, b j + dx]`` is channel ``(dy, dx, c)`` of pixel
 ``(i, j)``; the kernel is cut along the same blocks and strides over ``s / b``. Space-to-depth is a convolution of
 single ones, exact in 8 bits. The first layer of a ResNet (7x7, stride 2) and the patches of a vision transformer
-(16x16, stride 16) use three of a unit's eight input channels, and kernels wider than six are split (SPEC b.4, e.2).
+(16x16, stride 16) use three of a unit's eight input channels, and kernels wider than six are split ([#geometry],
+[#convolution-plan]).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every s-th row or column is a convolution of stride s with a single one as its kernel, exact in 8 bits.
 
-A Slice of an inner axis is CPU work, whatever its step (SPEC c.5). The Focus layer of some detectors, a Concat of all
+A Slice of an inner axis is CPU work, whatever its step ([#joins]). The Focus layer of some detectors, a Concat of all
 ``x[:, :, i::s, j::s]``, is one convolution with kernels ``[s, s]``; a single Slice is a depthwise one.
 """
 

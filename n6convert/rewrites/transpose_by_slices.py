@@ -1,4 +1,4 @@
-"""A permutation that costs CPU time as swaps of two blocks, which do not (SPEC c.4).
+"""A permutation that costs CPU time as swaps of two blocks, which do not ([#layout]).
 
 ``[s, u, v] -> [s, v, u]`` (``(0,1,3,2)``) is the swap of u and v in every one of the s slices on the outermost axis.
 Any other permutation is that between two rotations, which are swaps of two blocks themselves, with what remains to be

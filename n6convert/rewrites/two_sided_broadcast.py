@@ -1,7 +1,7 @@
 """``a[S, 1] * b[1, D]``, where both operands are repeated, as one repetition by a Concat and a one-sided product.
 
-Two-sided products and sums are CPU work with a 16-bit result (SPEC b.3); a Concat of one tensor with itself along the
-outermost axis is a DMA copy (SPEC c.5).
+Two-sided products and sums are CPU work with a 16-bit result ([#broadcasting]); a Concat of one tensor with itself
+along the outermost axis is a DMA copy ([#joins]).
 """
 
 from __future__ import annotations

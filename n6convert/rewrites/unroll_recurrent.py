@@ -1,8 +1,9 @@
 """A recurrent cell of T steps is T times its step: ``h_t = f(W x_t + R h_(t-1) + b)``, written out.
 
-LSTM, GRU and RNN are not for the NPU (SPEC b.1). ``W x + b`` of all steps is one 1x1 Conv over the sequence; a step is
-a 1x1 Conv of the state, sums, products and tables of Sigmoid and Tanh. All steps read one set of weights. A state that
-is no input is zero, and the first step then needs no product at all. GRU: ``(1 - z) n + z h = n + z (h - n)``.
+LSTM, GRU and RNN are not for the NPU ([#onnx-operators]). ``W x + b`` of all steps is one 1x1 Conv over the sequence;
+a step is a 1x1 Conv of the state, sums, products and tables of Sigmoid and Tanh. All steps read one set of weights. A
+state that is no input is zero, and the first step then needs no product at all. GRU: ``(1 - z) n + z h = n + z (h -
+n)``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from n6convert.rewrites.recurrent_node import GATES, Cell, read_cell
 from n6convert.rewrites.recurrent_steps import Pass, moved, pass_of
 
 __all__ = ["UnrollRecurrent"]
+
 
 class UnrollRecurrent(Rewrite[Cell]):
     """Write LSTM, GRU and RNN of a fixed number of steps as convolutions, products and tables."""

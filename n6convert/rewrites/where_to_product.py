@@ -1,8 +1,8 @@
 """``Where(m, x, y) = x * m + y * (1 - m)`` with m as 0 and 1; behind a Softmax's mask only a sum is left.
 
-Where, Equal and Expand are not in the NPU's table (SPEC b.1): they drag a float island around themselves. A mask that
-sends scores to minus infinity in front of a Softmax is ``x + (1 - m) * -10,000``: both give exp() = 0 in float32. A
-mask that is computed is turned into numbers before it is repeated, where it is small.
+Where, Equal and Expand are not in the NPU's table ([#onnx-operators]): they drag a float island around themselves. A
+mask that sends scores to minus infinity in front of a Softmax is ``x + (1 - m) * -10,000``: both give exp() = 0 in
+float32. A mask that is computed is turned into numbers before it is repeated, where it is small.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A Conv of more than 512 outputs as a Concat of equal parts, each with at most 512.
 
-Above 512 the per-channel vectors are streamed from flash once for every column of the map (SPEC e.5), which makes these
-epochs 1.6 to 2.5 times as long. A Concat of equal parts is a DMA copy, but every part waits once for its first weights
-and what followed the Conv in its epoch follows the Concat in another. Whether it pays differs from place to place and
-is decided for each kind of place by the predicted time of the whole graph.
+Above 512 the per-channel vectors are streamed from flash once for every column of the map ([#wide-layers]), which
+makes these epochs 1.6 to 2.5 times as long. A Concat of equal parts is a DMA copy, but every part waits once for its
+first weights and what followed the Conv in its epoch follows the Concat in another. Whether it pays differs from place
+to place and is decided for each kind of place by the predicted time of the whole graph.
 """
 
 from __future__ import annotations

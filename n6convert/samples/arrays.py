@@ -110,8 +110,11 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
         arrays = dict(content) if isinstance(content, Mapping) else {"": content}
     except Exception as error:  # zipfile, numpy and OS errors
         raise SourceError(
-            "the array file cannot be read", place=file, limit="numeric arrays, saved by numpy.save or numpy.savez",
-            found=_why(file, error), remedy="write it again",
+            "the array file cannot be read",
+            place=file,
+            limit="numeric arrays, saved by numpy.save or numpy.savez",
+            found=_why(file, error),
+            remedy="write it again",
         ) from error
     if not arrays or any(a.ndim == 0 or a.dtype.kind not in "biuf" for a in arrays.values()):
         raise SourceError("the array file holds no numeric arrays", place=file, limit="numbers with a samples axis")
@@ -150,7 +153,10 @@ def _fit(array: NDArray[Any], shape: tuple[int, ...], dtype: str, place: str) ->
         array = array.reshape((-1, *shape[1:]))
     if array.shape[1:] != shape[1:]:
         raise SourceError(
-            "an array does not fit the graph's input", place=place, limit=list(shape), found=list(array.shape),
+            "an array does not fit the graph's input",
+            place=place,
+            limit=list(shape),
+            found=list(array.shape),
             remedy="save arrays of the input's shape, with as many samples as you like along the first axis",
         )
     return array.astype(dtype, copy=False)

@@ -36,7 +36,8 @@ def new_plugin(name: str, parent: Path) -> Path:
     taken = next((entry for entry in list_models() if entry.name == name), None)
     if taken is not None:
         raise UsageError(
-            "a model of this name is installed already", found=f"{name} of {taken.distribution}",
+            "a model of this name is installed already",
+            found=f"{name} of {taken.distribution}",
             remedy="choose another name: of two plugins with one name neither would run",
         )
     folder = parent / f"n6convert-{words['dist']}"

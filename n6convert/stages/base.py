@@ -107,7 +107,10 @@ def _tensor_info(value: ir.Value) -> Any:
     if value.shape is None or value.dtype is None or not value.shape.is_static():
         found = f"{value.dtype} {value.shape}" if value.shape is not None else "no shape"
         raise GraphError(
-            "a graph input or output has no static shape", place=value.name, limit="fixed sizes, batch 1", found=found,
+            "a graph input or output has no static shape",
+            place=value.name,
+            limit="fixed sizes, batch 1",
+            found=found,
             remedy="export the model with fixed sizes",
         )
     return TensorInfo(value.name or "", tuple(int(d) for d in value.shape.numpy()), value.dtype.numpy().name)

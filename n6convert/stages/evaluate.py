@@ -220,7 +220,8 @@ def metric_of(run: Run) -> Metric:
         metric = run.ready_plugin.metric()
     if metric is None:
         raise SourceError(
-            "labelled samples were given, but this model has no metric", place=run.recipe.evaluation.source,
+            "labelled samples were given, but this model has no metric",
+            place=run.recipe.evaluation.source,
             remedy="leave --evaluate out: SQNR against float is reported instead",
         )
     return metric
@@ -230,7 +231,9 @@ def _refuse_empty(run: Run, used: list[Any], overlapping: int) -> None:
     if used:
         return
     raise SourceError(
-        "no labelled samples are left to judge the model on", place=run.recipe.evaluation.source,
-        limit="samples that calibration did not see", found=f"{overlapping} samples, all used for calibration",
+        "no labelled samples are left to judge the model on",
+        place=run.recipe.evaluation.source,
+        limit="samples that calibration did not see",
+        found=f"{overlapping} samples, all used for calibration",
         remedy="calibrate on other samples, or on fewer with --samples",
     )

@@ -68,8 +68,11 @@ def _check_batch(model: ir.Model) -> None:
     for tensor in info.inputs:
         if tensor.shape and tensor.shape[0] != 1:
             raise GraphError(
-                "the model takes more than one sample at a time", place=tensor.name, limit="batch 1",
-                found=f"shape {list(tensor.shape)}", remedy="export the model with batch 1",
+                "the model takes more than one sample at a time",
+                place=tensor.name,
+                limit="batch 1",
+                found=f"shape {list(tensor.shape)}",
+                remedy="export the model with batch 1",
             )
 
 
@@ -90,7 +93,9 @@ def _check_initializers(model: ir.Model) -> None:
         array = value.const_value.numpy()
         if np.isnan(array).any():
             raise GraphError(
-                "a weight holds NaN", place=value.name, found=f"{int(np.isnan(array).sum())} of {array.size} values",
+                "a weight holds NaN",
+                place=value.name,
+                found=f"{int(np.isnan(array).sum())} of {array.size} values",
                 remedy="the checkpoint is damaged or its training diverged: use another one",
             )
 
@@ -102,7 +107,8 @@ def _check_finite(model: ir.Model, feeds: Feeds) -> None:
         if not _finite(array):
             node, tensor = _first_bad_node(model, feeds)
             raise GraphError(
-                "the float model computes NaN or infinity on a calibration sample", place=f"output {name}",
+                "the float model computes NaN or infinity on a calibration sample",
+                place=f"output {name}",
                 found=f"first in tensor {tensor} of node {node}",
                 remedy="check the weights, and that samples are scaled as the model was trained",
             )

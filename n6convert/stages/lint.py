@@ -58,5 +58,8 @@ def _refusal(errors: list[Finding]) -> LintError:
     more = f"\n  and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
     return LintError(
         f"ST Edge AI would not accept the converted model: {first.rule}{others}{more}",
-        place=first.node or first.tensor or "model", limit=first.limit, found=first.found, remedy=first.remedy,
+        place=first.node or first.tensor or "model",
+        limit=first.limit,
+        found=first.found,
+        remedy=first.remedy,
     )

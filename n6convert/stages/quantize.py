@@ -51,9 +51,14 @@ class Quantize(Stage):
         model = inputs["rewrite"].load()
         accepting = Accepting(run, model)
         result = quantize(
-            model, run.sampling.calibration, _config(run),
-            held_back=run.sampling.held_back, **predictors(run.recipe.target),
-            accepted=_Accepted(run.recipe.target, accepting), goals=goals_of(run, accepting), seed=run.recipe.seed,
+            model,
+            run.sampling.calibration,
+            _config(run),
+            held_back=run.sampling.held_back,
+            **predictors(run.recipe.target),
+            accepted=_Accepted(run.recipe.target, accepting),
+            goals=goals_of(run, accepting),
+            seed=run.recipe.seed,
             progress=run.progress,
         )
         found = dict(result.facts)

@@ -32,8 +32,12 @@ class Rewrite(Stage):
         with guarded(run, "rewrites"):
             extra = tuple(run.ready_plugin.rewrites())
         result = rewrite(
-            inputs["simplify"].load(), lambda: run.sampling.first(_PROOF_SAMPLES), run.recipe.rewrite,
-            target=run.recipe.target, extra=extra, progress=run.progress,
+            inputs["simplify"].load(),
+            lambda: run.sampling.first(_PROOF_SAMPLES),
+            run.recipe.rewrite,
+            target=run.recipe.target,
+            extra=extra,
+            progress=run.progress,
         )
         refuse_nothing(result.model)
         _refuse_left(result)

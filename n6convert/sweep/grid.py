@@ -68,7 +68,9 @@ def expand(model: str, axes: Mapping[str, Sequence[Any]], common: Mapping[str, A
     """
     if not axes:
         raise UsageError(
-            "a sweep needs something to vary", place=model, limit="an axis, or a recipe with a `sweep` section",
+            "a sweep needs something to vary",
+            place=model,
+            limit="an axis, or a recipe with a `sweep` section",
             remedy=f"n6convert sweep {model} --imgsz 192,256, or --set key=a,b",
         )
     for key, values in axes.items():

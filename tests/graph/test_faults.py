@@ -192,9 +192,7 @@ def test_faults_are_named_with_their_place(name: str, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", ["cycle", "shape lies", "constant above", "strides", "doubling shapes", "many nodes"])
-def test_every_command_says_the_same_and_no_more(
-    name: str, command: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_says_the_same_and_no_more(name: str, command: str, capfd: pytest.CaptureFixture[str]) -> None:
     damage, words, _ = FAULTS[name]
     write(damage)
     assert run(COMMANDS[command]) == 1

@@ -14,7 +14,8 @@ from n6convert.npu.ir import ConvGeometry
 Row = tuple[int, int, tuple[int, int], tuple[int, int], tuple[int, int], int, bool, tuple[int, int], int]
 
 LAYERS: list[Row] = [
-    # out, in, kernel, output map, input map, zero point, depthwise, core, cycles (SPEC e.6 and published reports)
+    # out, in, kernel, output map, input map, zero point, depthwise, core, cycles ([#convolution-plan] and published
+    # reports)
     (960, 160, (1, 1), (4, 4), (4, 4), 5, False, (2, 1), 153_600),
     (160, 960, (1, 1), (4, 4), (4, 4), -128, False, (2, 1), 51_200),
     (384, 64, (1, 1), (8, 8), (8, 8), 5, False, (2, 1), 24_576),

@@ -235,6 +235,7 @@ def test_printing_fits_a_narrow_terminal(encoder: onnx.ModelProto) -> None:
 
 def _padded_by_shape_arithmetic(size: str | int) -> onnx.ModelProto:
     """torch.nn.ConstantPad1d as PyTorch exports it without folding, on an input whose size may be a name."""
+
     def constant(name: str, value: list[int]) -> onnx.TensorProto:
         return numpy_helper.from_array(np.array(value, np.int64), name)
 

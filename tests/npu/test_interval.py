@@ -50,9 +50,7 @@ def test_shares_are_of_the_time() -> None:
     ]
     kinds = (Where.HW, Where.HW, Where.SW, Where.HW)
     epochs = [Epoch(i, kind, (op,), op.inputs, op.outputs) for i, (kind, op) in enumerate(zip(kinds, ops, strict=True))]
-    costs = [
-        EpochCost(i, kind, 0, 0, 10.0 * (i + 1), 0.0, "compute", external=i == 1) for i, kind in enumerate(kinds)
-    ]
+    costs = [EpochCost(i, kind, 0, 0, 10.0 * (i + 1), 0.0, "compute", external=i == 1) for i, kind in enumerate(kinds)]
     found = shares_of(Schedule(epochs), costs, known=["Conv hw"])
     assert found == Shares(external=0.2, software=0.3, thin=0.4, new=0.3)
     assert kinds_of(epochs[2]) == {"Frobnicate sw"}

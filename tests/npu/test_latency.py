@@ -48,7 +48,7 @@ def test_a_large_kernel_is_bound_by_computing() -> None:
 
 
 def test_a_fully_connected_layer_is_bound_by_flash() -> None:
-    """1.28 MB through 380 MB/s (SPEC g.2: 3.2 ms measured at 397 MB/s)."""
+    """1.28 MB through 380 MB/s ([#flash-bandwidth]: 3.2 ms measured at 397 MB/s)."""
     costs = _price(_conv(1000, 1280, 1))
     assert costs.epochs[0].bound == "flash"
     assert costs.latency.parts["flash"] == pytest.approx(3.4, rel=0.03)
@@ -70,7 +70,7 @@ def test_slow_flash_and_slow_clocks() -> None:
 
 
 def test_wide_layers_stream_their_vectors() -> None:
-    """More than 512 channels: the vectors come from flash and cost extra time (SPEC e.5)."""
+    """More than 512 channels: the vectors come from flash and cost extra time ([#wide-layers])."""
     narrow, wide = _price(_conv(512, 64, 14)), _price(_conv(576, 64, 14))
     assert wide.latency.milliseconds > 1.5 * narrow.latency.milliseconds
     assert wide.memory.weights - 576 * 64 == 4 * 576 * 14
@@ -95,7 +95,7 @@ def test_software_per_element(kind: str, cycles: float) -> None:
 
 
 def test_concat_on_the_innermost_axis_is_dearer() -> None:
-    """SPEC g.3: 6.4 to 10 CPU cycles a byte against 1.5 to 1.75."""
+    """[#software-time]: 6.4 to 10 CPU cycles a byte against 1.5 to 1.75."""
 
     def joined(first: tuple[int, ...]) -> float:
         lowered, schedule = _software("Concat", (1, 10, 1000))

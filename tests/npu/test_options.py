@@ -65,7 +65,7 @@ def test_controller_clocks_and_flash(tmp_path: Path) -> None:
     without = _found(tmp_path, epoch_controller=False)
     assert (stock.target.epoch_controller, without.target.epoch_controller) == (True, False)
     conv = next(cost for cost in without.costs.epochs if cost.bound == "compute")
-    assert conv.overhead == pytest.approx((8500 + 16 * 100) / 800), "SPEC g.4: once for every epoch"
+    assert conv.overhead == pytest.approx((8500 + 16 * 100) / 800), "[#overheads]: once for every epoch"
     slow = _found(tmp_path, clocks="600/800")
     assert slow.costs.latency.milliseconds == pytest.approx(stock.costs.latency.milliseconds * 800 / 600, rel=0.07)
     assert _found(tmp_path, flash_mb_s=100).target.flash_mb_s == 100

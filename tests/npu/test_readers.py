@@ -104,9 +104,7 @@ def test_qoperator_models_keep_their_conversions() -> None:
 
 
 def _cycle() -> onnx.ModelProto:
-    return _float_model(
-        [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])], [1, 4]
-    )
+    return _float_model([helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])], [1, 4])
 
 
 def _unwritten() -> onnx.ModelProto:

@@ -46,9 +46,11 @@ def test_an_attention_mask_of_ones_and_zeros() -> None:
 
 def test_numbers_that_are_no_mask() -> None:
     """The same values, multiplied instead of added."""
-    graph = parse(BODY.replace("Add(scores, mask)", "MatMul(scores, w)").replace(
-        "float[1,1,4] mask", "float[1,1,4] mask, float[1,4,4] w"
-    ).replace("z = MatMul(p, x)", "q = MatMul(mask, p)\n z = MatMul(p, x)")).graph
+    graph = parse(
+        BODY.replace("Add(scores, mask)", "MatMul(scores, w)")
+        .replace("float[1,1,4] mask", "float[1,1,4] mask, float[1,4,4] w")
+        .replace("z = MatMul(p, x)", "q = MatMul(mask, p)\n z = MatMul(p, x)")
+    ).graph
     feeds = sample() | {"w": np.ones((1, 4, 4), np.float32)}
     assert tokens_of(graph, feeds) is None
 

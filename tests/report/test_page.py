@@ -64,7 +64,10 @@ def test_a_model_that_does_not_fit(report, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "no report"), ("{", "not JSON"), ("[" * 90000, "nested too deeply"), ("[]", "not a report"),
+        (None, "no report"),
+        ("{", "not JSON"),
+        ("[" * 90000, "nested too deeply"),
+        ("[]", "not a report"),
         ('{"schema_version": "9.0"}', "schema version"),
     ],
 )

@@ -90,9 +90,7 @@ def root_mean_square(g: GraphWriter, stream: str) -> str:
 @pytest.mark.parametrize(
     ("read", "words"), [(other_reader, "Relu"), (root_mean_square, "Mul"), (lambda g, s: s, "output")]
 )
-def test_a_stream_that_somebody_else_reads_keeps_its_mean(
-    read: Callable[[GraphWriter, str], str], words: str
-) -> None:
+def test_a_stream_that_somebody_else_reads_keeps_its_mean(read: Callable[[GraphWriter, str], str], words: str) -> None:
     g = GraphWriter()
     stream = g.linear(g.input("x", [1, S, 8]), 8, D)
     stream = g.node("Add", stream, layer(g, stream))

@@ -1,4 +1,4 @@
-"""The combinations of SPEC n.4 side by side: each leaves less on the CPU."""
+"""The combinations of [#combinations] side by side: each leaves less on the CPU."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_a_range_that_needs_too_many_knots_has_no_table() -> None:
 
 
 def test_int8_errors_are_those_of_the_reference() -> None:
-    """SPEC n.2: 0.42 % where only input and result are rounded, 0.56 % by Tan and Atan, 0.86 % by Asinh."""
+    """[#function-forms]: 0.42 % where only input and result are rounded, 0.56 % by Tan and Atan, 0.86 % by Asinh."""
     random = np.random.default_rng(0)
     variances = random.lognormal(0.0, 0.5, 4000)
     error = {form.name: 100 * int8_error(form, -0.5, variances) for form in forms(-0.5, variances)}

@@ -1,4 +1,4 @@
-"""From the model's operators to the operators that the compiler schedules (SPEC c)."""
+"""From the model's operators to the operators that the compiler schedules ([#lowering])."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions, transposed convolutions, pools and padding (SPEC b.4, c.6, c.7)."""
+"""Convolutions, transposed convolutions, pools and padding ([#geometry], [#resize], [#pad])."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _check_parts(node: Node, parts: int) -> None:
 
 
 def _sub_kernels(geometry: ConvGeometry) -> tuple[int, int]:
-    """Rows and columns of native kernels that a large kernel is split into (SPEC b.4)."""
+    """Rows and columns of native kernels that a large kernel is split into ([#geometry])."""
     native = KERNEL_WIDTH if geometry.strides[1] == 1 else KERNEL_WIDTH_STRIDED
     return -(-geometry.kernel[0] // KERNEL_HEIGHT), -(-geometry.kernel[1] // native)
 
@@ -348,9 +348,7 @@ def _zero_stuffed(lowerer: Lowerer, node: Node, geometry: ConvGeometry) -> str:
     spread = lowerer.fresh(source, "spread", (batch, channels, *size))
     lowerer.emit("DepthToSpace", node, off, [stuffed], [spread])
     cropped = lowerer.fresh(source, "crop", (batch, channels, *geometry.out_hw))
-    crop = ConvGeometry(
-        channels, channels, (1, 1), groups=channels, in_hw=(size[0], size[1]), out_hw=geometry.out_hw
-    )
+    crop = ConvGeometry(channels, channels, (1, 1), groups=channels, in_hw=(size[0], size[1]), out_hw=geometry.out_hw)
     rule = lowerer.pick("Conv", node)
     lowerer.emit("Conv", node, rule, [spread], [cropped], units=Units(conv=1, arith=1), conv=crop, where=Where.HW)
     return cropped
@@ -364,9 +362,7 @@ def _pool(lowerer: Lowerer, node: Node) -> None:
     geometry = geometry_of(lowerer, node, kernel, channels, channels)
     whole = kernel == geometry.in_hw and not any(geometry.pads)
     if rule.where is not Where.HW or max(kernel) <= POOL_WINDOW or (whole and node.op == "AveragePool"):
-        lowerer.emit(
-            node.op, node, rule, node.inputs[:1], node.outputs[:1], units=_pool_units(node.op), window=kernel
-        )
+        lowerer.emit(node.op, node, rule, node.inputs[:1], node.outputs[:1], units=_pool_units(node.op), window=kernel)
         return
     _decomposed_pool(lowerer, node, rule, geometry)
 

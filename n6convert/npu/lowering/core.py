@@ -217,7 +217,8 @@ class Lowerer:
     # convolutions -----------------------------------------------------------------------------------------------
 
     def conv_units(self, geometry: ConvGeometry, source: str, result: str) -> Units:
-        """Units of a convolution with its scale, bias and the shift that the next convolution wants (SPEC d.1)."""
+        """Units of a convolution with its scale, bias and the shift that the next convolution wants
+        ([#epoch-contents])."""
         tensor = self.tensors[source]
         plan = conv_plan(geometry, is_fast(tensor.zero_point, tensor.dtype), self.version)
         affine = 2 if self.version < (3, 0) else 1

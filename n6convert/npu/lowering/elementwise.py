@@ -1,4 +1,4 @@
-"""Sums, products, activations and normalizations (SPEC b.3, c.3)."""
+"""Sums, products, activations and normalizations ([#broadcasting], [#layernorm])."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAYER_NORM: tuple[tuple[str, tuple[int, ...], bool], ...] = (
     ("Add", (9,), False),
 )
 """What core 4 expands LayerNormalization to: operator, operands (0 = input, n = result of line n), one value a row
-(SPEC c.3)."""
+([#layernorm])."""
 
 _ACTIV = (
     *("Swish", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "ThresholdedRelu", "Relu", "Clip"),

@@ -1,4 +1,4 @@
-"""Layout changes, splits, resizes and reductions (SPEC c.4 - c.6)."""
+"""Layout changes, splits, resizes and reductions ([#layout] - [#resize])."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from n6convert.npu.lowering.core import Lowerer, lowers
 from n6convert.npu.rules.limits import STREAM_BATCH
 
 __all__: list[str] = []
-
 
 
 _NO_PACKING = (3, 0)

@@ -1,4 +1,5 @@
-"""Gemm and MatMul: 1x1 convolutions, one for each head when both operands are activations (SPEC c.1, c.2)."""
+"""Gemm and MatMul: 1x1 convolutions, one for each head when both operands are activations ([#gemm],
+[#dynamic-matmul])."""
 
 from __future__ import annotations
 

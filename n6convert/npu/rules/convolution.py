@@ -1,4 +1,4 @@
-"""Where convolutions, matrix products and pools run (SPEC b.1, b.4)."""
+"""Where convolutions, matrix products and pools run ([#onnx-operators], [#geometry])."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _pair(subject: Subject, name: str, default: int = 1) -> tuple[int, int]:
     where=Where.SW,
     as_float=True,
     until=(3, 0),
-    evidence="release notes of 3.0.0 (SPEC p.1): 4-bit weights on the NPU since then, not available before",
+    evidence="release notes of 3.0.0 ([#four-bit-weights]): 4-bit weights on the NPU since then, not available before",
     remedy="compile with core 3.0 or later, or keep these weights in 8 bits",
 )
 def four_bit_weights_before_3_0(s: Subject) -> bool:
@@ -135,7 +135,7 @@ def matmul_of_activations(s: Subject) -> bool:
     "Gemm",
     where=Where.SW,
     as_float=True,
-    evidence="documented; an activation as third input crashes the import (SPEC j 2)",
+    evidence="documented; an activation as third input crashes the import ([#import-2])",
     remedy="keep weights and bias constant",
 )
 def gemm_with_activation_parameters(s: Subject) -> bool:

@@ -1,4 +1,4 @@
-"""Where elementwise operators and activations run (SPEC b.1, b.3)."""
+"""Where elementwise operators and activations run ([#onnx-operators], [#broadcasting])."""
 
 from __future__ import annotations
 

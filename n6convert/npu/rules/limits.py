@@ -31,25 +31,25 @@ VERSIONS: tuple[tuple[int, int], ...] = version_list()
 """Compiler core versions with rules of their own."""
 
 EPOCH_UNITS = Units(conv=4, arith=4, activ=2, pool=2)
-"""Units of one epoch (SPEC a.1)."""
+"""Units of one epoch ([#units])."""
 EPOCH_STREAMS = 10
-"""Stream engines of one epoch (SPEC a.1)."""
+"""Stream engines of one epoch ([#units])."""
 EPOCH_CHAINS = 5
-"""Independent chains in one epoch (SPEC a.1)."""
+"""Independent chains in one epoch ([#units])."""
 KERNEL_HEIGHT = 3
-"""Native kernel height (SPEC b.4)."""
+"""Native kernel height ([#geometry])."""
 KERNEL_WIDTH = 6
-"""Native kernel width at stride 1 (SPEC b.4)."""
+"""Native kernel width at stride 1 ([#geometry])."""
 KERNEL_WIDTH_STRIDED = 12
-"""Native kernel width at stride 2 and above (SPEC b.4)."""
+"""Native kernel width at stride 2 and above ([#geometry])."""
 HW_STRIDES = (1, 2, 4)
-"""Horizontal convolution strides that the hardware has (SPEC b.4)."""
+"""Horizontal convolution strides that the hardware has ([#geometry])."""
 POOL_WINDOW = 3
-"""Largest native pool window (SPEC b.4)."""
+"""Largest native pool window ([#geometry])."""
 POOL_STRIDE = 15
-"""Largest pool stride (SPEC b.1)."""
+"""Largest pool stride ([#onnx-operators])."""
 LINE_BUFFER = 2048
-"""Map width times batch depth that the line buffer of CONV_ACC holds (SPEC b.4)."""
+"""Map width times batch depth that the line buffer of CONV_ACC holds ([#geometry])."""
 SMALL_MAP = 8
 """Up to this output width, kernels above 1x1 use one unit and another storage order (SEEN r02, r03)."""
 JOINED_CHANNELS = 32
@@ -57,13 +57,13 @@ JOINED_CHANNELS = 32
 STREAM_BATCH = 16
 """Channels of the blocks in which a 1x1 convolution stores a tensor that is split or joined later (SEEN r02)."""
 UNIT_CHANNELS = 128
-"""Most input channels that one CONV_ACC takes at once, in deep mode (SPEC e.2)."""
+"""Most input channels that one CONV_ACC takes at once, in deep mode ([#convolution-plan])."""
 ARITH_VECTOR = 512
-"""Elements of a broadcast operand that the ARITH unit holds; more are streamed (SPEC b.3)."""
+"""Elements of a broadcast operand that the ARITH unit holds; more are streamed ([#broadcasting])."""
 SOFTMAX_EPOCHS = 3
-"""Hardware epochs of one Softmax under --expand-softmax (SPEC b.1: 12 in place of 4 in one 4.0.1 build)."""
+"""Hardware epochs of one Softmax under --expand-softmax ([#onnx-operators]: 12 in place of 4 in one 4.0.1 build)."""
 MAX_RANK = 4
-"""Rank of tensors on the NPU (SPEC j)."""
+"""Rank of tensors on the NPU ([#import])."""
 
 
 def values() -> dict[str, object]:

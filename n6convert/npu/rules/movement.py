@@ -1,4 +1,4 @@
-"""Where operators run that move data: layout, concatenation, slices, resizes, pads (SPEC c.4 - c.7)."""
+"""Where operators run that move data: layout, concatenation, slices, resizes, pads ([#layout] - [#pad])."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators with one fate in every form, and the rules that apply to all operators (SPEC b.1)."""
+"""Operators with one fate in every form, and the rules that apply to all operators ([#onnx-operators])."""
 
 from __future__ import annotations
 

@@ -50,7 +50,8 @@ def _read_one(path: str | Path) -> StReport:
     head = read_bytes(path)[:400].lstrip()
     if b"\0" in head:
         raise SourceError(
-            "this is no compiler report: the file is binary", place=path,
+            "this is no compiler report: the file is binary",
+            place=path,
             limit="network_generate_report.txt, c_info.json, network.csv, network.c, or a log of generate or validate",
         )
     if head.startswith((b"{", b"[")):

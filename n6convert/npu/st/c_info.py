@@ -1,4 +1,4 @@
-"""``*_c_info.json`` of atonn, 2.x and 3.x schemas (SPEC h.4)."""
+"""``*_c_info.json`` of atonn, 2.x and 3.x schemas ([#files])."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _check_kind(data: Any, source: str) -> None:
 
 
 def _normalise(data: Json, source: str) -> StReport:
-    """From 3.0 on, a build with the epoch controller hides its hardware epochs in ``ec_blobs_info`` (SPEC h.4): then
+    """From 3.0 on, a build with the epoch controller hides its hardware epochs in ``ec_blobs_info`` ([#files]): then
     counts and sums stay unknown."""
     core, atonn, options = _tools(data)
     if core:

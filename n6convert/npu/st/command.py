@@ -1,4 +1,4 @@
-"""The command line that compiles a package with ST Edge AI (SPEC i)."""
+"""The command line that compiles a package with ST Edge AI ([#command-line])."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ def series(target: str) -> str:
 
 
 def profile_options(version: tuple[int, int], *, epoch_controller: bool = True) -> list[str]:
-    """atonn options of the package's profile: ST's n6-allmems-O3 (SPEC i), with the epoch controller unless refused.
+    """atonn options of the package's profile: ST's n6-allmems-O3 ([#command-line]), with the epoch controller unless
+    refused.
 
-    ``--mvei`` exists up to core 2.2 only (SPEC i, reports of 3.0 and 4.0 never pass it).
+    ``--mvei`` exists up to core 2.2 only ([#command-line], reports of 3.0 and 4.0 never pass it).
     """
     options = [*_SHARED, *_DEEP, *(_UNTIL_2 if version < (3, 0) else ())]
     return [*options, "--enable-epoch-controller"] if epoch_controller else options

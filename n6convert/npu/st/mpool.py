@@ -1,4 +1,4 @@
-"""``*.mpool`` memory pool descriptions and ``user_neuralart.json`` profiles (SPEC a.3, h.6)."""
+"""``*.mpool`` memory pool descriptions and ``user_neuralart.json`` profiles ([#memory-pools], [#files])."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAGNITUDES = {"BYTES": 1, "KBYTES": 1024, "MBYTES": 1024**2, "GBYTES": 1024**3}
 
 @dataclass(frozen=True, slots=True)
 class MemoryPool:
-    """One physical pool: addresses and sizes in bytes, ``byte_width`` and ``freq_ratio`` as in SPEC a.3."""
+    """One physical pool: addresses and sizes in bytes, ``byte_width`` and ``freq_ratio`` as in [#memory-pools]."""
 
     name: str
     start: int
@@ -45,7 +45,7 @@ class MemoryPool:
 
     @property
     def cycles_per_byte(self) -> float:
-        """NPU cycles of one packed byte (SPEC a.3: freqRatio / byteWidth)."""
+        """NPU cycles of one packed byte ([#memory-pools]: freqRatio / byteWidth)."""
         return self.freq_ratio / self.byte_width
 
 

@@ -1,4 +1,4 @@
-"""``network.c``: epoch ids and classes from the table of epoch blocks, when nothing else is there (SPEC h.6)."""
+"""``network.c``: epoch ids and classes from the table of epoch blocks, when nothing else is there ([#files])."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_network_c(path: str | Path) -> StReport:
 
 
 def _without_return(blocks: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
-    """The id of the Return node is the last one of a closing blob; it is not an epoch (SPEC d.2 rule 6)."""
+    """The id of the Return node is the last one of a closing blob; it is not an epoch ([#epoch-rules] rule 6)."""
     flags, first, last = blocks[-1]
     return [*blocks[:-1], (flags, first, last - 1 if "blob" in flags else last)]
 

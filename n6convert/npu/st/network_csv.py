@@ -1,4 +1,4 @@
-"""``network.csv`` (``--csv-file``): traffic and cycles of every epoch as a table (SPEC h.5)."""
+"""``network.csv`` (``--csv-file``): traffic and cycles of every epoch as a table ([#files])."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``network_generate_report.txt`` and the output of analyze/generate, cores 2.x to 4.x (SPEC h.1, h.2)."""
+"""``network_generate_report.txt`` and the output of analyze/generate, cores 2.x to 4.x ([#files], [#files])."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEWEST_MAJOR = 4
 """Newest major version of ST Edge AI Core whose formats are known."""
 
 _PACKAGE_MAJOR, _CORE_OF_PACKAGE = 10, 2
-"""X-CUBE-AI 10.0 to 10.2 hold cores 2.0 to 2.2 (SPEC i)."""
+"""X-CUBE-AI 10.0 to 10.2 hold cores 2.0 to 2.2 ([#command-line])."""
 _UNITS = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3}
 _CORE = re.compile(r"ST Edge AI Core v(\d+\.\d+\.\d+(?:-\w+)?)")
 _PARAMETERS = re.compile(r"^Parameters\s*:\s*(.*)$")
@@ -101,7 +101,7 @@ def parse_heading(lines: Sequence[str], source: str) -> StReport:
 
 
 def known_core(printed: str, source: str) -> str:
-    """The version of ST Edge AI Core that a header names: "10.0.0-20047" is X-CUBE-AI's for core 2.0.0 (SPEC p.6).
+    """The version of ST Edge AI Core that a header names: "10.0.0-20047" is X-CUBE-AI's for core 2.0.0 ([#boards]).
 
     Raises:
         SourceError: the major version is above NEWEST_MAJOR.
@@ -157,7 +157,7 @@ def _bytes(match: re.Match[str], index: int) -> int:
 
 
 def _macc(lines: Sequence[str]) -> int | None:
-    """The front end's multiply-accumulates; None where it prints 0 (it does for QDQ on 2.x, SPEC l)."""
+    """The front end's multiply-accumulates; None where it prints 0 (it does for QDQ on 2.x, [#rewrites])."""
     found = _first(lines, re.compile(r"^\s*(?:model:\s*macc=|macc\s+:\s*)([\d,]+)"))
     return _number(found) or None if found else None
 
@@ -221,7 +221,7 @@ def _epochs_3x(table: Sequence[str], source: str) -> tuple[StCounts, list[StEpoc
 
 
 def _expand(row: re.Match[str]) -> list[StEpoch]:
-    """One epoch, or the id range of an epoch-controller blob (ids inside may be unused, SPEC h.2)."""
+    """One epoch, or the id range of an epoch-controller blob (ids inside may be unused, [#files])."""
     single, first, last, kind, details = row.groups()
     if single:
         return [StEpoch(int(single), kind.lower(), (details,) if details else ())]

@@ -50,12 +50,12 @@ def read_lines(path: str | Path) -> list[str]:
 
 
 def complaints(lines: Iterable[str], most: int = 3) -> str:
-    """The last lines in which ST's tools say what went wrong (SPEC j), joined; empty when there are none."""
+    """The last lines in which ST's tools say what went wrong ([#import]), joined; empty when there are none."""
     return " | ".join([line.strip() for line in lines if _COMPLAINT.search(line)][-most:])[:600]
 
 
 def read_json(path: str | Path, *, comments: bool = False) -> Any:
-    """Parsed JSON; ``comments`` allows ``//`` comments as in user_neuralart.json (SPEC h.6).
+    """Parsed JSON; ``comments`` allows ``//`` comments as in user_neuralart.json ([#files]).
 
     Raises:
         SourceError: not JSON, or cut off.

@@ -1,4 +1,4 @@
-"""Tables of ``stedgeai validate``: time per inference and per epoch block as the board measured it (SPEC h.3)."""
+"""Tables of ``stedgeai validate``: time per inference and per epoch block as the board measured it ([#files])."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def parse_validate(lines: Sequence[str]) -> BoardTime | None:
 
 
 def parse_validate_info(data: Any) -> BoardTime | None:
-    """The measurement in the small ``c_info`` that validate writes (SPEC h.4), or None for any other JSON."""
+    """The measurement in the small ``c_info`` that validate writes ([#files]), or None for any other JSON."""
     entries = data.get("aton_execution_time") if isinstance(data, dict) else None
     if not isinstance(entries, list) or not entries:
         return None

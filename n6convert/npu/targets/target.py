@@ -75,7 +75,7 @@ class Target:
 
     @property
     def books_beats(self) -> bool:
-        """The compiler's own estimate knows byte-granular streams: from 3.0 on (SPEC f.2)."""
+        """The compiler's own estimate knows byte-granular streams: from 3.0 on ([#streams])."""
         return self.version >= (3, 0)
 
     @property

@@ -1,4 +1,5 @@
-"""Patches and their attention without batches of four, rank 5, or transposes of two inner axes (SPEC c.4, j.19).
+"""Patches and their attention without batches of four, rank 5, or transposes of two inner axes ([#layout],
+[#import-19]).
 
 A pixel at (2y + a, 2x + b) belongs to group p = 2a + b; attention runs within each group. The exporter writes the way
 there as ``[C h/2, 2, w/2, 2]`` with a (0,2,1,3) transpose, computes on ``[4, n, C]``, and goes back the same way. Here:

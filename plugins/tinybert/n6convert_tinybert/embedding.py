@@ -1,6 +1,6 @@
 """The embedding outside the graph: lookup, position, token type and first LayerNorm; numpy here, C on the board.
 
-Gather runs on the CPU in every compiler version (SPEC n.3), and a graph input of embedded tokens is int8 anyway.
+Gather runs on the CPU in every compiler version ([#transformers]), and a graph input of embedded tokens is int8 anyway.
 """
 
 from __future__ import annotations

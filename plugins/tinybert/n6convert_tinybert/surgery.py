@@ -126,7 +126,8 @@ def _replace(embedded: ir.Value, sequence: int) -> ir.Value:
 
 
 def _slice_instead(node: ir.Node) -> None:
-    """Gather of one constant place (the pooler's first token) as Slice and Reshape; Gather is CPU work (SPEC n.3)."""
+    """Gather of one constant place (the pooler's first token) as Slice and Reshape; Gather is CPU work
+    ([#transformers])."""
     source, picked = node.inputs[0], node.inputs[1]
     index = ir.convenience.get_const_tensor(picked) if picked is not None else None
     if source is None or source.shape is None or index is None or index.size != 1 or len(index.shape):

@@ -14,7 +14,7 @@ from n6convert_yolov8.parameters import Conv
 
 __all__ = ["GraphBuilder"]
 
-#: what ST Edge AI reads in every version (SPEC j): opset 13, IR 8
+#: what ST Edge AI reads in every version ([#import]): opset 13, IR 8
 _OPSET, _IR_VERSION = 13, 8
 
 
@@ -56,7 +56,7 @@ class GraphBuilder:
         return self.op("Conv", name, x, weight, bias, kernel_shape=kernel, strides=[stride] * 2, pads=pads)
 
     def silu(self, x: ir.Value) -> ir.Value:
-        """``x * Sigmoid(x)``, the form that the compiler merges into one Swish (SPEC b.1)."""
+        """``x * Sigmoid(x)``, the form that the compiler merges into one Swish ([#onnx-operators])."""
         return self.op("Mul", f"{x.name}.silu", x, self.op("Sigmoid", f"{x.name}.sigmoid", x))
 
     def reshape(self, name: str, x: ir.Value, shape: Sequence[int]) -> ir.Value:

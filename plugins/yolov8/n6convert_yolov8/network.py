@@ -1,7 +1,7 @@
 """YOLOv8 written once: backbone, neck and head as an ONNX graph.
 
 Operators are chosen so that the NPU takes them as they are: SiLU as ``x * Sigmoid(x)``, equal channel Splits, stride-1
-MaxPools, nearest Resize with asymmetric coordinates and floor (SPEC b.1, c.5, c.6).
+MaxPools, nearest Resize with asymmetric coordinates and floor ([#onnx-operators], [#joins], [#resize]).
 """
 
 from __future__ import annotations
