@@ -10,7 +10,7 @@ WORKERS ?= 2
 .PHONY: demo test check structure docs bench bench-npu bench-npu-interval bench-methods bench-accuracy figures clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m n6convert yolov8n --weights seeded
+	$(BIN)/python -m n6convert yolov8n --weights seeded --imgsz 256
 
 test: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)

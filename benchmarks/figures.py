@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
 _RELATIVE, _DECIBEL = 0.02, 1.0
 #: what README shows: the command as it is typed there, and as it is run on the local material
 SHOWN = {
-    "make demo": "n6convert yolov8n --weights seeded",
+    "make demo": "n6convert yolov8n --weights seeded --imgsz 256",
     "n6convert yolov8n --weights yolov8n.pt --imgsz 640": (
         f"n6convert yolov8n --weights {DATA}/weights/yolov8n.pt --imgsz 640 --calibration {DATA}/images/imagenet500 "
         f"--evaluate {DATA}/images/coco_det_instances.json"

@@ -78,6 +78,7 @@ def _rows(result: ConversionResult) -> Iterator[tuple[str, str]]:
     seconds = sum(stage.seconds for stage in report.stages if not stage.cached)
     yield "stages", f"{len(report.stages)} in {seconds:.1f} s" + (f", {reused} from the cache" if reused else "")
     yield "result", shown(str(result.model_path))
+    yield "page", shown(str(result.folder / "report.html"))
 
 
 @contextmanager
