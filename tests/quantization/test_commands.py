@@ -130,7 +130,7 @@ def test_one_damaged_sample_is_left_out_and_a_later_overflow_inside_is_named(
 def test_a_model_that_is_int8_already(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(conv(), SAMPLES) == 0
     assert command(ir.load("net.int8.onnx"), SAMPLES, name=name) != 0
-    refused(capsys, "already quantized", "net.onnx", "QuantizeLinear", "float model")
+    refused(capsys, "already quantized", "net.onnx", "n6convert requantize net.onnx", "float model")
 
 
 def test_samples_that_vanish_beside_others_are_told(capsys: pytest.CaptureFixture[str]) -> None:

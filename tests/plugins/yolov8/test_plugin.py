@@ -92,7 +92,7 @@ def test_wrong_task_names_the_right_model(tmp_path: Path, data_dir: Path) -> Non
 
 
 def test_pretrained_is_pinned_and_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import n6convert.weights
+    import n6convert.plugin.weights
 
     asked = []
 
@@ -100,7 +100,7 @@ def test_pretrained_is_pinned_and_never_replaced(tmp_path: Path, monkeypatch: py
         asked.append((url, digest, cache))
         raise DownloadError("offline", place=url)
 
-    monkeypatch.setattr(n6convert.weights, "fetch", fetch)
+    monkeypatch.setattr(n6convert.plugin.weights, "fetch", fetch)
     for name in pretrained.PINNED:
         plugin = YoloV8(name, YoloV8Options())
         assert plugin.resolve_weights("something else", cache=tmp_path) is None
