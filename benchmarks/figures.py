@@ -42,6 +42,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="recipes of figures.md, or README.md; default all")
     parser.add_argument("--check", action="store_true", help="write nothing")
     asked = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"the material is not at {DATA}; set N6_DATA: nothing made, nothing checked")
+        return 0
     broken = list(_page(asked.names, asked.check))
     if not asked.names or "README.md" in asked.names:
         broken += _readme(asked.check)
