@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from n6convert.lint.finding import Finding, Limit, Severity, limits
+from n6convert.lint.catalog import limits
+from n6convert.lint.finding import Finding, Limit, Severity
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -13,7 +13,7 @@ from n6convert.lint import constants
 if TYPE_CHECKING:
     from n6convert.lint.view import View
 
-__all__ = ["Break", "Finding", "Limit", "Severity", "limit", "limits"]
+__all__ = ["Break", "Finding", "Limit", "Severity", "limit", "registered"]
 
 
 class Severity(StrEnum):
@@ -95,9 +95,6 @@ def limit(severity: Severity, *, remedy: str, evidence: str) -> Callable[[Check]
     return register
 
 
-def limits() -> dict[str, Limit]:
-    """All limits by name, for documentation and ``explain``."""
-    from n6convert.lint import rules_interface, rules_operators, rules_quantization, rules_scales, rules_tensors
-
-    assert rules_interface and rules_operators and rules_quantization and rules_scales and rules_tensors
+def registered() -> dict[str, Limit]:
+    """The limits of the modules that were imported, by name."""
     return dict(_LIMITS)

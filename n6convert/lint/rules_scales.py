@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from n6convert.dag import fold, reach
 from n6convert.lint.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
-from n6convert.lint.finding import Break, Finding, Severity, limit, limits
+from n6convert.lint.finding import Break, Finding, Severity, limit, registered
 from n6convert.lint.view import View, constant, label, named
 from n6convert.numerics import BOUNDED
 
@@ -51,7 +51,7 @@ def measured(model: ir.Model, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> li
 
     session = Session(model, list(steps))
     outputs = [session.run(feed) for feed in samples]
-    rule = limits()["mixed-scales"]
+    rule = registered()["mixed-scales"]
     found: list[Finding] = []
     for name, step in steps.items():
         for text in _poor_channels([np.asarray(o[name]) for o in outputs], float(step or 1)):
@@ -62,7 +62,7 @@ def measured(model: ir.Model, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> li
 def lost_outputs(view: View) -> list[Finding]:
     """Errors of ``mixed-scales`` about values that leave the network joined: nothing behind them evens scales out."""
     leaving = {node.outputs[0].name for node in view.of_type("Concat") if _parted(node)}
-    found = limits()["mixed-scales"].findings(view)
+    found = registered()["mixed-scales"].findings(view)
     return [f for f in found if f.severity is Severity.ERROR and f.tensor in leaving]
 
 
