@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.cache import Cache, key_of
-from n6convert.errors import N6ConvertError, PluginError
+from n6convert.errors import PluginError
 from n6convert.escaping import file_name
+from n6convert.plugin_errors import guarded
 from n6convert.recipe import Recipe
 from n6convert.recipes_io import Draft, check
 from n6convert.registry import fingerprint, load_plugin, sole_entry
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from n6convert.sampling import Sampling
     from n6convert.stages.base import Artifact
 
-__all__ = ["COMPUTING_LIBRARIES", "Progress", "Run", "guarded"]
+__all__ = ["COMPUTING_LIBRARIES", "Progress", "Run"]
 
 Progress = Callable[[str, int, "int | None"], None]
 
@@ -64,7 +64,7 @@ class Run:
         """The plugin with checked options; loading it may import a framework."""
         plugin = load_plugin(self.recipe.model)
         options = check(plugin.Options, self.recipe.options, self.draft, ("options",))
-        with guarded(self, "__init__"):
+        with guarded(self.entry, "__init__"):
             return plugin(self.recipe.model, options)
 
     @property
@@ -79,7 +79,7 @@ class Run:
     def settle(self, info: ModelInfo) -> None:
         """Tell the plugin the interface of the built model, once."""
         self.plugin.info = info
-        with guarded(self, "restore"):
+        with guarded(self.entry, "restore"):
             self.plugin.restore(self.weights, self.recipe.seed)
         self._settled = True
 
@@ -92,7 +92,7 @@ class Run:
         if remembered is not None:
             return remembered
         cache = self.cache.root / "weights"
-        with guarded(self, "resolve_weights"):
+        with guarded(self.entry, "resolve_weights"):
             asked, seed = self.recipe.weights, self.recipe.seed
             found = resolve(asked, lambda: self.plugin, seed=seed, cache=cache, progress=self.progress)
         if found.kind == "pretrained":
@@ -118,7 +118,7 @@ class Run:
 
     def encode(self, sample: Sample) -> Feeds:
         """Encode a sample and check that it is what the graph takes."""
-        with guarded(self, f"encode of sample {sample.id}"):
+        with guarded(self.entry, f"encode of sample {sample.id}"):
             feeds = self.ready_plugin.encode(sample)
         _check_feeds(feeds, self.ready_plugin.info, f"{self.recipe.model}, sample {sample.id}")
         return feeds
@@ -153,24 +153,6 @@ class Run:
         if memory.is_dir():
             clear(memory)
         write_atomically(memory, sealed(parts))
-
-
-@contextmanager
-def guarded(run: Run, what: str) -> Iterator[None]:
-    """Turn whatever a plugin raises into a PluginError that says which plugin, in which method."""
-    try:
-        yield
-    except (N6ConvertError, MemoryError):
-        raise
-    except (Exception, SystemExit) as cause:
-        dist = run.entry.dist
-        owner = f"{dist.name} {dist.version}" if dist else run.entry.value
-        raise PluginError(
-            f"the plugin failed in {what}",
-            place=f"{owner} ({run.entry.value})",
-            found=f"{type(cause).__name__}: {cause}",
-            remedy="run again with --debug for the traceback and report it to the plugin's author",
-        ) from cause
 
 
 def _check_feeds(feeds: Any, info: ModelInfo, place: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
+from n6convert.plugin_errors import guarded
 from n6convert.samples.base import Sample, SampleSource
 from n6convert.samples.listed import ListedSource
 
@@ -46,9 +47,7 @@ def _opened(run: Run, path: str, limit: int | None) -> SampleSource:
 
 
 def _prepared(run: Run, source: SampleSource) -> SampleSource:
-    from n6convert.run import guarded
-
-    with guarded(run, "prepare"):
+    with guarded(run.entry, "prepare"):
         return run.ready_plugin.prepare(source)
 
 
@@ -88,11 +87,9 @@ class Sampling:
             return self._open()
 
     def _open(self) -> SampleSource:
-        from n6convert.run import guarded
-
         config = self._config
         if config.source is None:
-            with guarded(self._run, "samples"):
+            with guarded(self._run.entry, "samples"):
                 source = self._run.ready_plugin.samples()
         else:
             source = self._opened(config.source, config.samples + config.held_back)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
 from n6convert.numerics import Noise
-from n6convert.run import guarded
+from n6convert.plugin_errors import guarded
 from n6convert.stages.base import Inputs, Stage, StageResult
 from n6convert.stages.export import GIVEN
 
@@ -104,14 +104,14 @@ class Pair:
 
     def decoded(self, outputs: tuple[Outputs, Outputs], sample: Sample) -> tuple[Any, Any]:
         plugin = self.run.ready_plugin
-        with guarded(self.run, f"decode of sample {sample.id}"):
+        with guarded(self.run.entry, f"decode of sample {sample.id}"):
             return plugin.decode(outputs[0], sample), plugin.decode(outputs[1], sample)
 
     def draw(self, sample: Sample, *predictions: Any) -> None:
         """Keep a picture of both predictions while fewer than the recipe asks for were drawn."""
         if len(self.pictures) >= self.run.recipe.evaluation.pictures:
             return
-        with guarded(self.run, f"draw of sample {sample.id}"):
+        with guarded(self.run.entry, f"draw of sample {sample.id}"):
             image = self.run.ready_plugin.draw(sample, *predictions)
         if image is not None:
             stream = BytesIO()
@@ -152,7 +152,7 @@ def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str,
         predictions = pair.predictions(sample)
         known = replace(sample, label=predictions[0]) if metrics[0].against_float else sample
         for metric, prediction in zip(metrics, predictions, strict=True):
-            with guarded(run, f"metric on sample {sample.id}"):
+            with guarded(run.entry, f"metric on sample {sample.id}"):
                 metric.add(known, prediction)
         pair.draw(sample, *predictions)
         used.append({"id": sample.id, "sha256": sample.sha256})
@@ -209,14 +209,14 @@ def labelled(run: Run) -> Iterator[Sample]:
 
 
 def _needs_no_labels(run: Run) -> bool:
-    with guarded(run, "metric"):
+    with guarded(run.entry, "metric"):
         metric = run.ready_plugin.metric()
     return metric is not None and metric.against_float and run.weights.trained
 
 
 def metric_of(run: Run) -> Metric:
     """A fresh metric of the model's task; raises SourceError where it has none."""
-    with guarded(run, "metric"):
+    with guarded(run.entry, "metric"):
         metric = run.ready_plugin.metric()
     if metric is None:
         raise SourceError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import GraphError, PluginError
-from n6convert.run import guarded
+from n6convert.plugin_errors import guarded
 from n6convert.stages.base import Inputs, Stage, StageResult, interface_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Export(Stage):
         from n6convert.plugin import BuildRequest
 
         plugin = run.plugin
-        with guarded(run, "build"):
+        with guarded(run.entry, "build"):
             built = plugin.build(BuildRequest(run.weights, run.recipe.seed, run.workspace, run.progress))
             model = _named_outputs(built.model)
         model.metadata_props.update(built.metadata)

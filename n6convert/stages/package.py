@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n6convert.run import guarded
+from n6convert.plugin_errors import guarded
 from n6convert.stages.base import Inputs, Stage, StageResult
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Package(Stage):
         from n6convert.package import flash_tables, write_package
 
         model = f"{run.name}_int8.onnx"
-        with guarded(run, "firmware or artifacts"):
+        with guarded(run.entry, "firmware or artifacts"):
             artifacts = {name: bytes(content) for name, content in run.ready_plugin.artifacts().items()}
             contents = write_package(run.workspace, _request(run, inputs, model, artifacts))
         written = {p.relative_to(run.workspace).as_posix(): p for p in run.workspace.rglob("*") if p.is_file()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from n6convert.run import guarded
+from n6convert.plugin_errors import guarded
 from n6convert.simplify import refuse_nothing
 from n6convert.stages.base import Inputs, Stage, StageResult
 
@@ -29,7 +29,7 @@ class Rewrite(Stage):
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.rewrites import rewrite
 
-        with guarded(run, "rewrites"):
+        with guarded(run.entry, "rewrites"):
             extra = tuple(run.ready_plugin.rewrites())
         result = rewrite(
             inputs["simplify"].load(),
