@@ -26,11 +26,11 @@ from nets.trained_like import CASES, images
 
 from n6convert.numerics import Noise, Session
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.calibrate import calibrate
-from n6convert.quantization.grid import Grid
+from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.judge import Judge
-from n6convert.quantization.prepare import prepare
-from n6convert.quantization.ranges import mse_range
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.ranges.calibrate import calibrate
+from n6convert.quantization.ranges.estimators import mse_range
 from n6convert.rewrites import RewriteConfig, rewrite
 
 #: row -> what it switches on

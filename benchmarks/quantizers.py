@@ -56,8 +56,8 @@ def inference(model: Path, feeds: Feeds, out: Path) -> None:
 def calibration(model: Path, feeds: Feeds, out: Path, histograms: bool = True) -> None:
     import onnx_ir as ir
 
-    from n6convert.quantization.calibrate import calibrate
-    from n6convert.quantization.grids import observed
+    from n6convert.quantization.grid.from_ranges import observed
+    from n6convert.quantization.ranges.calibrate import calibrate
 
     graph = ir.load(model)
     calibrate(graph, feeds, observed(graph.graph), histograms=histograms)

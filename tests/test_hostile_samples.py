@@ -16,7 +16,7 @@ from PIL import Image
 
 from n6convert.errors import N6ConvertError
 from n6convert.plugin import ModelInfo, TensorInfo
-from n6convert.quantization.ranges_io import load_ranges
+from n6convert.quantization.ranges.file import load_ranges
 from n6convert.samples import fingerprint_samples, open_samples
 
 INFO = ModelInfo((TensorInfo("image", (1, 3, 16, 16), "float32"),), (), {})

@@ -49,7 +49,7 @@ def _debug(
     from n6convert.cli.drafts import draft_of
     from n6convert.cli.quantize import prepared_run, quantized
     from n6convert.quantization.judge import Judge
-    from n6convert.quantization.prepare import prepare
+    from n6convert.quantization.prepare.prepare import prepare
     from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
 
     draft = draft_of(model, settings, calibration=calibration, samples=samples, target=target)

@@ -60,7 +60,7 @@ def _quantize(
     from n6convert.cli.drafts import draft_of
     from n6convert.graph.io import save
     from n6convert.outputs import MODEL, RANGES, refuse_loss
-    from n6convert.quantization import ranges_io
+    from n6convert.quantization.ranges import file as ranges_io
 
     path = output or file.with_suffix(".int8.onnx")
     inputs = [file, *(Path(given) for given in (calibration, ranges) if given)]

@@ -14,8 +14,8 @@ from n6convert.cli.options import AsJson, Calibration, Force, Quiet, TargetName,
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from n6convert.rewrites.api import RewriteResult
     from n6convert.rewrites.config import RewriteConfig
+    from n6convert.rewrites.select import RewriteResult
 
 __all__ = ["register"]
 
@@ -48,8 +48,8 @@ def _rewrite(
     from n6convert.graph.io import save
     from n6convert.npu.targets import DEFAULT_TARGET
     from n6convert.outputs import MODEL, refuse_loss
-    from n6convert.rewrites.api import rewrite
     from n6convert.rewrites.prepare import batch_of_one
+    from n6convert.rewrites.select import rewrite
 
     if list_rules:
         _print_rules(as_json)
@@ -113,8 +113,8 @@ def _feeds(graph: ir.Model, model: Path, source: str | None) -> Callable[[], Ite
         return None
     if Path(source).suffix != ".npz":
         return _sampled(model, source)
+    from n6convert.graph.query import shape_of
     from n6convert.plugin import ModelInfo, TensorInfo
-    from n6convert.rewrites.graph import shape_of
     from n6convert.samples import open_samples
 
     inputs = tuple(

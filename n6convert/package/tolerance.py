@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from n6convert.numerics import run_model
 from n6convert.package.ports import Port
-from n6convert.quantization.roles import PASS_THROUGH
+from n6convert.quantization.topology.roles import PASS_THROUGH
 
 __all__ = ["Tolerance", "rounding_tolerances", "with_free_rounding"]
 

@@ -14,25 +14,25 @@ from typing import Any
 
 import onnx_ir as ir
 
-from n6convert.quantization.analytic import correct_analytically
-from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
-from n6convert.quantization.clock import Clock
 from n6convert.quantization.config import Bias, QuantizationConfig
-from n6convert.quantization.equalize import difference, equalize
-from n6convert.quantization.find_ranges import Found, find_ranges
-from n6convert.quantization.gates import loosen_gates
-from n6convert.quantization.grids import make_plan
+from n6convert.quantization.equalization.equalize import difference, equalize
+from n6convert.quantization.grid.from_ranges import make_plan
+from n6convert.quantization.grid.plan import Plan
+from n6convert.quantization.grid.qdq import write_qdq
+from n6convert.quantization.grid.zero_points import PRICE, CheapZeroPoints, cheapen
 from n6convert.quantization.judge import Judge, Verdict
-from n6convert.quantization.merge_pairs import Milliseconds, merge_pairs
-from n6convert.quantization.plan import Plan
-from n6convert.quantization.qdq import write_qdq
-from n6convert.quantization.refine import refine
-from n6convert.quantization.scores import without_hidden
-from n6convert.quantization.split_products import split_products
+from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically
+from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.ranges.find import Found, find_ranges
+from n6convert.quantization.ranges.softmax_scores import without_hidden
+from n6convert.quantization.reparameterization.gate_input import loosen_gates
+from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds, merge_pairs
+from n6convert.quantization.reparameterization.outlier_norm import widen_norms
+from n6convert.quantization.reparameterization.split_products import split_products
+from n6convert.quantization.reparameterization.wide_range_functions import split_functions
 from n6convert.quantization.stable import best_of, exceeds
-from n6convert.quantization.wide_functions import split_functions
-from n6convert.quantization.wide_norm import widen_norms
-from n6convert.quantization.zero_points import PRICE, CheapZeroPoints, cheapen
+from n6convert.quantization.time_budget import Clock
 
 __all__ = ["METHODS", "Candidate", "Method", "Workshop"]
 

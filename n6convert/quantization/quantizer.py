@@ -11,23 +11,23 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
-from n6convert.quantization.calibrate import Feeds, FeedSource, Progress
-from n6convert.quantization.clock import OutOfTime
 from n6convert.quantization.config import QuantizationConfig
-from n6convert.quantization.four_bits import written
+from n6convert.quantization.grid.zero_points import CheapZeroPoints
+from n6convert.quantization.joined_outputs import mixed_outputs
 from n6convert.quantization.judge import Judge
-from n6convert.quantization.masks import clamp_masks
-from n6convert.quantization.merge_pairs import Milliseconds
 from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
-from n6convert.quantization.mixed import mixed_outputs
-from n6convert.quantization.mixed_weights import Goals, facts_of, narrowed
-from n6convert.quantization.prepare import prepare
-from n6convert.quantization.ranges import Range
+from n6convert.quantization.prepare.attention_masks import clamp_masks
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.remarks import given_grids, stray_ranges, unfinished, unlike_samples
+from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
 from n6convert.quantization.sensitivity import measured, tensor_errors, worst
-from n6convert.quantization.shared_weights import store_once, together
 from n6convert.quantization.stable import exceeds
-from n6convert.quantization.zero_points import CheapZeroPoints
+from n6convert.quantization.time_budget import OutOfTime
+from n6convert.quantization.weights.four_bits import written
+from n6convert.quantization.weights.mixed_precision import Goals, facts_of, narrowed
+from n6convert.quantization.weights.shared_weights import store_once, together
 
 __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
 
@@ -50,7 +50,7 @@ class QuantizationResult:
             brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before),
             ``methods_out_of_time`` (left out or given up, the time budget was spent),
             ``worst`` (ten tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
-        ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges_io`.
+        ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges.file`.
     """
 
     model: ir.Model

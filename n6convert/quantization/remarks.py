@@ -7,9 +7,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from n6convert.quantization.calibrate import Statistics
-from n6convert.quantization.grid import Grid
-from n6convert.quantization.plan import Plan
+from n6convert.quantization.grid.affine import Grid
+from n6convert.quantization.grid.plan import Plan
+from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.requantization.grids import given_count, noted_grids, origins
 
 __all__ = ["given_grids", "stray_ranges", "unfinished", "unlike_samples"]

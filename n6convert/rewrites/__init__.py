@@ -8,14 +8,12 @@ from n6convert.lazy import first_use
 from n6convert.rewrites.config import RewriteConfig
 
 if TYPE_CHECKING:
-    from n6convert.rewrites.api import RewriteResult, rewrite
-    from n6convert.rewrites.base import Context, Rewrite
-    from n6convert.rewrites.build import Builder
     from n6convert.rewrites.catalog import COMBINATIONS, all_rules
+    from n6convert.rewrites.rule import Context, Rewrite
+    from n6convert.rewrites.select import RewriteResult, rewrite
 
 __all__ = [
     "COMBINATIONS",
-    "Builder",
     "Context",
     "Rewrite",
     "RewriteConfig",
@@ -26,11 +24,10 @@ __all__ = [
 
 #: loaded on first use: recipes read this package's schema, which must not cost importing onnx
 _HOMES = {
-    "RewriteResult": "api",
-    "rewrite": "api",
-    "Context": "base",
-    "Rewrite": "base",
-    "Builder": "build",
+    "RewriteResult": "select",
+    "rewrite": "select",
+    "Context": "rule",
+    "Rewrite": "rule",
     "COMBINATIONS": "catalog",
     "all_rules": "catalog",
 }

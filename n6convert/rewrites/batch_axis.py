@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from n6convert.rewrites.graph import attribute, constant_of, shape_of
+from n6convert.graph.query import attribute, constant_of, shape_of
 
 __all__ = ["batch_cut", "cuts_batch"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from n6convert.rewrites.api import rewrite
 from n6convert.rewrites.catalog import COMBINATIONS
 from n6convert.rewrites.config import RewriteConfig
+from n6convert.rewrites.select import rewrite
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target

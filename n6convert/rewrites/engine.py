@@ -16,13 +16,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import RewriteError
+from n6convert.graph.builder import Builder
+from n6convert.graph.order import order_for_memory
+from n6convert.graph.query import shape_of
 from n6convert.requantization.grids import carry
-from n6convert.rewrites.base import Context, Rewrite
 from n6convert.rewrites.batch_axis import batch_cut, cuts_batch
-from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import shape_of
-from n6convert.rewrites.ordering import order_for_memory
 from n6convert.rewrites.proof import Proof
+from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["Applied", "Refused", "Run", "run_rules"]
 

@@ -16,8 +16,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError, RewriteError
+from n6convert.graph.query import attribute, constant_of, shape_of
 from n6convert.graph.refusals import refuse_loops
-from n6convert.rewrites.graph import attribute, constant_of, shape_of
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
 

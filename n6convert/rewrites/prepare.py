@@ -6,7 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
-from n6convert.rewrites.graph import shape_of
+from n6convert.graph.query import shape_of
 
 __all__ = ["batch_of_one", "prepare"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.query import is_float, shape_of
 from n6convert.numerics import Session, least_sizes, relative_differences
-from n6convert.rewrites.graph import is_float, shape_of
 
 __all__ = ["Proof"]
 

@@ -21,10 +21,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.rewrites.alone import time_alone
-from n6convert.rewrites.base import Context
-from n6convert.rewrites.build import Builder
-from n6convert.rewrites.graph import grid, shape_of
+from n6convert.graph.builder import Builder
+from n6convert.graph.query import grid, shape_of
+from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.rule import Context
 
 __all__ = ["UNKNOWN_SPREAD", "Choice", "Inverse", "forms", "int8_error"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from n6convert.quantization.config import QuantizationConfig
-    from n6convert.quantization.mixed_weights import Goals
+    from n6convert.quantization.weights.mixed_precision import Goals
     from n6convert.run import Run
 
 __all__ = ["PLAIN", "Quantize", "goals_of", "predictors"]
@@ -72,7 +72,7 @@ class Quantize(Stage):
 
 def goals_of(run: Run, limits: Accepting) -> Goals:
     """What four-bit weights must reach, by the recipe's acceptance."""
-    from n6convert.quantization.mixed_weights import Goals
+    from n6convert.quantization.weights.mixed_precision import Goals
 
     section = run.recipe.acceptance
     return Goals(section.max_milliseconds, section.max_flash, limits if limits.limited else None)
@@ -81,7 +81,7 @@ def goals_of(run: Run, limits: Accepting) -> Goals:
 def predictors(target: str) -> dict[str, Any]:
     """What the quantizer may ask about the NPU: cycles that zero points save, and the time of a graph."""
     from n6convert.npu.zero_points import zero_point_cycles
-    from n6convert.rewrites.weigh import predicted_milliseconds
+    from n6convert.rewrites.by_latency import predicted_milliseconds
 
     return {
         "cheap_zero_points": partial(zero_point_cycles, target=target),

@@ -46,7 +46,7 @@ class Rewrite(Stage):
 
 def _refuse_left(result: RewriteResult) -> None:
     """Raise for an operator that has no INT8 form, where the rule that would give it one says why it did not."""
-    from n6convert.quantization.roles import without_form
+    from n6convert.quantization.topology.roles import without_form
 
     reasons = {refused.place: refused.reason for refused in result.refused}
     for node in result.model.graph:

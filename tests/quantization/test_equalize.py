@@ -10,10 +10,10 @@ import pytest
 
 from n6convert.numerics import max_relative_difference, run_model
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.channels import map_channels
-from n6convert.quantization.equalize import equalize
-from n6convert.quantization.labels import Labels
-from n6convert.quantization.prepare import prepare
+from n6convert.quantization.equalization.channels import map_channels
+from n6convert.quantization.equalization.equalize import equalize
+from n6convert.quantization.equalization.labels import Labels
+from n6convert.quantization.prepare.prepare import prepare
 
 from .nets import feeds, parse
 from .walk import float_islands

@@ -14,10 +14,10 @@ from n6convert.lint import lint
 from n6convert.npu import estimate
 from n6convert.numerics import Session
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.four_bits import best_scales
-from n6convert.quantization.mixed_weights import Goals
-from n6convert.quantization.second_order import round_rows
-from n6convert.rewrites.weigh import predicted_milliseconds
+from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.weights.four_bits import best_scales
+from n6convert.quantization.weights.mixed_precision import Goals
+from n6convert.rewrites.by_latency import predicted_milliseconds
 
 from .nets import feeds, parse
 

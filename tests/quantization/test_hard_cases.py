@@ -15,7 +15,7 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.judge import Judge
-from n6convert.quantization.prepare import prepare
+from n6convert.quantization.prepare.prepare import prepare
 
 from .walk import float_islands
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from n6convert.quantization.histogram import Histogram
+from n6convert.quantization.ranges.histogram import Histogram
 
 
 def test_the_summary_keeps_every_count_and_the_occupied_range():

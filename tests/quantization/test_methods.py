@@ -10,12 +10,12 @@ import pytest
 
 from n6convert.numerics import max_relative_difference, run_model
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.equalize import equalize
+from n6convert.quantization.equalization.equalize import equalize
 from n6convert.quantization.judge import Judge
-from n6convert.quantization.masks import clamp_masks
 from n6convert.quantization.methods import METHODS
-from n6convert.quantization.prepare import prepare
-from n6convert.quantization.ranges_io import save_ranges
+from n6convert.quantization.prepare.attention_masks import clamp_masks
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.ranges.file import save_ranges
 
 from .nets import cnn, feeds, parse
 from .walk import float_islands
@@ -100,8 +100,8 @@ def test_grouped_and_linear_layers_equalize_exactly() -> None:
 @pytest.mark.parametrize("attributes", ["pads=[1,1,1,1]", "strides=[2,2], pads=[0,1,1,0]", "dilations=[2,2], group=2"])
 def test_second_moments_reproduce_the_layers_energy(attributes: str) -> None:
     """``sum(y^2) = w H w^T`` for a convolution without bias, whatever its geometry."""
-    from n6convert.quantization.rounding import second_moments
-    from n6convert.quantization.walk import walk_layers
+    from n6convert.quantization.layerwise.rounding import second_moments
+    from n6convert.quantization.layerwise.walk import walk_layers
 
     groups = 2 if "group" in attributes else 1
     body = f"net (float[1,4,9,9] x) => (float[1,6,n,m] y) {{ y = Conv<{attributes}>(x, w) }}"
@@ -159,9 +159,9 @@ def test_the_list_of_methods_is_in_order_of_cost() -> None:
 
 
 def test_bias_correction_brings_means_behind_the_functions_back() -> None:
-    from n6convert.quantization.bias_correction import channel_means
-    from n6convert.quantization.refine import refine
-    from n6convert.quantization.walk import walk_layers
+    from n6convert.quantization.layerwise.bias_correction import channel_means
+    from n6convert.quantization.layerwise.refine import refine
+    from n6convert.quantization.layerwise.walk import walk_layers
 
     model, samples = prepare(cnn()), list(feeds((1, 3, 16, 16), 32)())
     int8 = quantize(cnn(), feeds((1, 3, 16, 16), 32), PLAIN).model
@@ -185,7 +185,7 @@ def test_bias_correction_brings_means_behind_the_functions_back() -> None:
 
 def test_bias_correction_leaves_alone_what_a_clip_forgets(tmp_path: Path) -> None:
     """A saturated background moves the mean before the Clip by 19, and nothing behind it."""
-    from n6convert.quantization.refine import refine
+    from n6convert.quantization.layerwise.refine import refine
 
     model = parse(
         """net (float[1,1,32,32] x) => (float[1,1,32,32] y) {
@@ -209,7 +209,7 @@ def test_bias_correction_leaves_alone_what_a_clip_forgets(tmp_path: Path) -> Non
 
 
 def test_bias_correction_does_not_learn_accidents() -> None:
-    from n6convert.quantization.bias_correction import _shrunk
+    from n6convert.quantization.layerwise.bias_correction import _shrunk
 
     gaps = rng(0).standard_normal((8, 1, 500))
     assert np.abs(_shrunk(gaps)).sum() < 0.5 * np.abs(gaps.mean(axis=0)).sum()
@@ -303,7 +303,7 @@ def test_linear_layers_get_an_int32_bias() -> None:
 
 def test_functions_are_found_behind_operators_that_only_move() -> None:
     """A convolution cut in parts is looked at where the whole one is: behind the Concat's Swish."""
-    from n6convert.quantization.effect import effect_of, functions_of
+    from n6convert.quantization.ranges.consumers import effect_of, functions_of
 
     model = prepare(
         parse(

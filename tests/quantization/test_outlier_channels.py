@@ -10,9 +10,9 @@ import pytest
 
 from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.gates import loosen_gates
-from n6convert.quantization.prepare import prepare
-from n6convert.quantization.wide_norm import widen_norms
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.reparameterization.gate_input import loosen_gates
+from n6convert.quantization.reparameterization.outlier_norm import widen_norms
 
 from .nets import parse
 from .walk import float_islands

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.quantization.grids import make_plan
-from n6convert.quantization.plan import fit_weight, quantize_weight
-from n6convert.quantization.prepare import prepare
+from n6convert.quantization.grid.from_ranges import make_plan
+from n6convert.quantization.grid.plan import fit_weight, quantize_weight
+from n6convert.quantization.prepare.prepare import prepare
 
 from .nets import parse
 

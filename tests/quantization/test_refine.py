@@ -7,11 +7,11 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.clock import Clock, OutOfTime
+from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.methods import METHODS
-from n6convert.quantization.prepare import prepare
-from n6convert.quantization.refine import refine
-from n6convert.quantization.walk import layers_of
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.time_budget import Clock, OutOfTime
 
 from .nets import cnn, feeds
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.quantization import QuantizationConfig, quantize, rounding
-from n6convert.quantization.walk import walk_layers
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.layerwise import rounding
+from n6convert.quantization.layerwise.walk import walk_layers
 
 from .nets import parse
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.quantization import second_order
-from n6convert.quantization.clock import Clock, OutOfTime
-from n6convert.quantization.second_order import round_rows
+from n6convert.quantization.layerwise import second_order
+from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.time_budget import Clock, OutOfTime
 
 
 def rng(seed: int = 0) -> np.random.Generator:

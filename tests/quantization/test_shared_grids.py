@@ -10,11 +10,11 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.find_ranges import Found, find_ranges
-from n6convert.quantization.grids import make_plan
-from n6convert.quantization.plan import Plan
-from n6convert.quantization.prepare import prepare
-from n6convert.quantization.zero_points import CHEAP, PRICE, cheapen
+from n6convert.quantization.grid.from_ranges import make_plan
+from n6convert.quantization.grid.plan import Plan
+from n6convert.quantization.grid.zero_points import CHEAP, PRICE, cheapen
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.ranges.find import Found, find_ranges
 
 from .nets import feeds, parse
 from .shared_grids import SIZE, least_loss, shared_net, tensor_losses, tensor_values

@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.prepare import prepare
-from n6convert.quantization.split_products import split_products
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.reparameterization.split_products import split_products
 
 from .nets import parse
 from .walk import float_islands

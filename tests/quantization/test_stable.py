@@ -10,10 +10,10 @@ import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 
+from n6convert.graph.extract import with_outputs
 from n6convert.numerics import Session
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.stable import best_of, exceeds, first_least, rounded, rounded_factors
-from n6convert.quantization.subgraph import with_outputs
 
 from .nets import cnn, feeds, parse
 

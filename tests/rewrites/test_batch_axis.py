@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from n6convert.graph.builder import Builder
 from n6convert.numerics import max_relative_difference, run_model
-from n6convert.rewrites import Builder, Context, Rewrite, RewriteConfig, rewrite
+from n6convert.rewrites import Context, Rewrite, RewriteConfig, rewrite
 from n6convert.rewrites.batch_axis import cuts_batch
 
 from .graphs import GraphWriter

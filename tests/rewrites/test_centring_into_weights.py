@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from n6convert.graph.query import constant_of
 from n6convert.numerics import run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.rewrites.graph import constant_of
 from n6convert.stages.quantize import PLAIN
 
 from .graphs import GraphWriter

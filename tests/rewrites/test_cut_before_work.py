@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from n6convert.graph.query import shape_of
 from n6convert.npu import estimate
 from n6convert.rewrites import RewriteConfig, rewrite
-from n6convert.rewrites.graph import shape_of
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, sample, software

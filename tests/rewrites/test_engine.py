@@ -7,8 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.errors import GraphError, RecipeError, RewriteError
+from n6convert.graph.builder import Builder
 from n6convert.numerics import run_model
-from n6convert.rewrites import Builder, Context, Rewrite, RewriteConfig, rewrite
+from n6convert.rewrites import Context, Rewrite, RewriteConfig, rewrite
 
 from .graphs import GraphWriter, bert, vit
 from .helpers import NEW, OLD, apply, ops, sample, software
@@ -165,7 +166,7 @@ def test_facts_are_plain_data() -> None:
 
 @pytest.mark.parametrize(("slower", "kept"), [(True, 1), (False, 0)])
 def test_a_large_graph_is_judged_as_a_whole(slower: bool, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from n6convert.rewrites import weigh
+    from n6convert.rewrites import by_latency as weigh
 
     monkeypatch.setattr(weigh, "_WEIGHED_NODES", 5)
     model = bert(rows=4, width=8, heads=2, hidden=8)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from n6convert.graph.layout import Step, align, layout_of_steps
+from n6convert.graph.query import shape_of
 from n6convert.rewrites import RewriteConfig, rewrite
-from n6convert.rewrites.graph import shape_of
-from n6convert.rewrites.layout import Step, align, layout_of_steps
 
 from .graphs import GraphWriter, vit
 from .helpers import NEW, apply, ops

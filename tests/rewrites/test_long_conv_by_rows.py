@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 import n6convert
-from n6convert.rewrites.graph import shape_of
+from n6convert.graph.query import shape_of
 
 from .graphs import GraphWriter
 from .helpers import apply, ops, reasons

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from n6convert.rewrites import RewriteConfig, matmul_to_mul_mean, rewrite
+from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.rewrites.rules.matmul import matmul_to_mul_mean
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, reasons, software

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from n6convert.graph.query import shape_of
 from n6convert.npu import estimate
 from n6convert.rewrites import RewriteConfig, rewrite
-from n6convert.rewrites.graph import shape_of
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, reasons

@@ -6,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from n6convert.graph.builder import Builder
 from n6convert.numerics import run_model
-from n6convert.rewrites.base import Context
-from n6convert.rewrites.build import Builder
+from n6convert.rewrites.by_latency import predicted_milliseconds
 from n6convert.rewrites.reciprocal import Form, Inverse, forms, int8_error
-from n6convert.rewrites.weigh import predicted_milliseconds
+from n6convert.rewrites.rule import Context
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from n6convert.rewrites import two_sided_broadcast
+from n6convert.rewrites.rules.layout import two_sided_broadcast
 
 from .graphs import GraphWriter
 from .helpers import OLD, apply, reasons, software

@@ -1,0 +1,1 @@
+"""Recognizing what several nodes spell together: norms, piecewise functions, recurrent cells."""

@@ -1,0 +1,1 @@
+"""Cross-layer equalization: one scale that serves all channels of a tensor."""

@@ -1,0 +1,319 @@
+"""Equalization: even out the channels of a tensor, so that one int8 scale serves them all.
+
+Channel c of a tensor is divided by ``s_c`` and the constants around it absorb that, exactly in float (see
+:mod:`~.channels`): cross-layer equalization of convolutions (Nagel et al. 2019), SmoothQuant
+from a normalization's affine part into the layers behind it (Xiao et al. 2022), value to output and query to key
+projections of attention, bridges between convolutions and transformers. How far each set of channels is evened out is
+decided by the noise predicted behind its readers, from the step of every tensor and of every weight row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.graph.extract import with_outputs
+from n6convert.numerics import Session, least_sizes, relative_differences
+from n6convert.quantization.equalization.channels import Absorber, ChannelMap, map_channels
+from n6convert.quantization.equalization.labels import LabelArray, Labels, thin
+from n6convert.quantization.grid.from_ranges import observed
+from n6convert.quantization.grid.plan import quantize_weight
+from n6convert.quantization.grid.shared_grids import shared_grids, shared_groups
+from n6convert.quantization.prepare.batch_norm import rescale
+from n6convert.quantization.prepare.operator_forms import constant, new_constant, set_constant, take_over
+from n6convert.quantization.ranges.estimators import Range
+from n6convert.quantization.stable import SHARE, rounded_factors
+
+__all__ = ["difference", "equalize"]
+
+Sample = Mapping[str, NDArray[Any]]
+Vector = NDArray[np.float64]
+#: beyond this the smaller weights of a row are left without codes
+_LARGEST = 256.0
+#: a channel may get that much larger on samples not seen before it reaches the end of the grid
+_MARGIN = 2.0
+_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+#: predicted noise must fall to this share before a group is scaled
+_WORTHWHILE = 0.9
+#: elements of one weight on which noise is predicted; of larger ones an even share of the outputs is looked at
+_LOOKED_AT = 1 << 22
+
+
+@dataclass
+class Seen:
+    """What the samples showed of one tensor, by label.
+
+    Attributes:
+        labels: the tensor's distinct labels.
+        low, high: smallest (at most 0) and largest (at least 0) value of each label.
+        square: mean square of each label.
+        grid: representative of the tensors that share its grid.
+    """
+
+    labels: LabelArray
+    low: Vector
+    high: Vector
+    square: Vector
+    grid: str
+
+    @classmethod
+    def empty(cls, labels: LabelArray, grid: str) -> Seen:
+        """Before the first sample."""
+        return cls(labels, *np.zeros((3, labels.size)), grid=grid)  # type: ignore[misc]
+
+
+@dataclass
+class Group:
+    """Labels whose factors meet in some tensor or grid, with those tensors and the weights that read them.
+
+    Attributes:
+        fixed: by grid, the range of what shares it and takes no factor.
+    """
+
+    fixed: Mapping[str, Range]
+    labels: LabelArray = field(default_factory=lambda: np.array([], np.int64))
+    tensors: dict[str, Seen] = field(default_factory=dict)
+    readers: list[Absorber] = field(default_factory=list)
+
+
+def equalize(
+    model: ir.Model,
+    samples: Iterable[Sample],
+    *,
+    strength: float | None = None,
+    threads: int | None = None,
+    fixed: Collection[str] = (),
+) -> tuple[ir.Model, list[dict[str, Any]]]:
+    """A copy of the model with even channels, and a record of every group of tensors that was scaled.
+
+    Args:
+        strength: 0 leaves activations alone, 1 gives every channel the same largest value; None: for each group what
+            promises the least noise.
+        fixed: outputs of Clips whose bound must not move.
+    """
+    model = model.clone()
+    channels = map_channels(model.graph, fixed)
+    factors = np.ones(channels.labels.size)
+    records = []
+    for group in _groups(channels, *_observe(model, channels, samples, threads)):
+        chosen, found = _choose(group, strength)
+        if found.max() > 1.05 * found.min():
+            factors[group.labels] = found
+            name = next(iter(group.tensors))
+            record = {"tensor": name, "tensors": len(group.tensors), "channels": len(group.labels)}
+            records.append(record | {"strength": chosen, "largest_factor": float(max(found.max(), 1 / found.min()))})
+    _absorb(model.graph, channels, factors)
+    return model, records
+
+
+def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | None = None) -> float:
+    """Largest output difference of two float models on a sample, relative to the output's range."""
+    a, b = (Session(m, threads=threads) for m in (model, other))
+    x, y = (s.run({n: sample[n] for n in s.inputs}) for s in (a, b))
+    return max(relative_differences(x, y, least_sizes(model)).values(), default=0.0)
+
+
+def _observe(
+    model: ir.Model, channels: ChannelMap, samples: Iterable[Sample], threads: int | None
+) -> tuple[dict[str, Seen], dict[str, Range]]:
+    """Statistics by label of every tensor that has labels that are free, and the ranges of what shares their grids."""
+    groups = shared_groups(model.graph)
+    by_name = {v.name or "": v for v in channels.tensors}
+    labels = {n: channels.of(by_name[n]) for n in observed(model.graph) if by_name[n].producer() is not None}
+    free = {groups[n] for n, a in labels.items() if a.any()}
+    labels = {n: a for n, a in labels.items() if groups[n] in free}
+    places = {n: np.unique(thin(a), return_inverse=True) for n, a in labels.items()}
+    seen = {n: Seen.empty(u, groups[n]) for n, (u, _) in places.items()}
+    if not seen:
+        return {}, {}
+    session = Session(with_outputs(model, list(seen)), threads=threads)
+    for count, sample in enumerate(samples):
+        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+            alike = tuple(i for i, stride in enumerate(labels[name].strides) if stride == 0)
+            if values.size:
+                _add(seen[name], places[name][1].ravel(), values, alike, count)
+    still = {n: (float(s.low.min()), float(s.high.max())) for n, s in seen.items() if not s.labels.any()}
+    grids = shared_grids(model.graph, groups, still)
+    return {n: s for n, s in seen.items() if n not in still}, {root: grid.span for root, grid in grids.items()}
+
+
+def _add(
+    seen: Seen, places: NDArray[np.intp], values: NDArray[np.float32], alike: tuple[int, ...], before: int
+) -> None:
+    np.minimum.at(seen.low, places, values.min(axis=alike).ravel())
+    np.maximum.at(seen.high, places, values.max(axis=alike).ravel())
+    square = np.square(values).mean(axis=alike, dtype=np.float64).ravel()
+    means = np.bincount(places, square, seen.square.size) / np.bincount(places)
+    seen.square += (means - seen.square) / (before + 1)
+
+
+def _groups(channels: ChannelMap, seen: Mapping[str, Seen], fixed: Mapping[str, Range]) -> list[Group]:
+    """Sets of labels that may be judged apart: those that meet in a tensor, a grid or a reader belong together."""
+    readers = [replace(a, labels=channels.labels.find(a.labels)) for a in channels.absorbers if a.rows is not None]
+    sets = Labels()
+    sets.fresh(channels.labels.size)
+    parts: list[Seen | Absorber] = [*seen.values(), *readers]
+    for part in parts:
+        sets.tie(_free(part), _free(part)[:1])
+    first: dict[str, Seen] = {}
+    for tensor in seen.values():
+        sets.tie(_free(tensor)[:1], _free(first.setdefault(tensor.grid, tensor))[:1])
+    groups: dict[int, Group] = {}
+    for name, tensor in seen.items():
+        group = groups.setdefault(int(sets.find(_free(tensor)[:1])[0]), Group(fixed))
+        group.labels = np.union1d(group.labels, _free(tensor))
+        group.tensors[name] = tensor
+    for reader in readers:
+        found = groups.get(int(sets.find(_free(reader)[:1])[0])) if _free(reader).size else None
+        if found is not None:
+            found.labels = np.union1d(found.labels, _free(reader))
+            found.readers.append(reader)
+    return list(groups.values())
+
+
+def _free(part: Seen | Absorber) -> LabelArray:
+    """The labels that may get a factor, without their sign."""
+    labels = thin(part.labels).ravel()
+    free: LabelArray = np.abs(labels[labels != 0])
+    return free
+
+
+def _choose(group: Group, strength: float | None) -> tuple[float, Vector]:
+    """The strength that promises the least noise, and the factor of each label of the group."""
+    noise = _Noise(group)
+    ratio = noise.ratio()
+    if strength is not None:
+        return strength, _powered(ratio, strength)
+    best, least, factors = 0.0, _WORTHWHILE * noise.at(np.ones(ratio.size)), np.ones(ratio.size)
+    for trial in _STRENGTHS:
+        found = _powered(ratio, trial)
+        level = noise.at(found)
+        if level < least * (1 - SHARE):
+            best, least, factors = trial, level, found
+    return best, factors
+
+
+def _powered(ratio: Vector, strength: float) -> Vector:
+    return np.clip(rounded_factors(ratio**strength), 1 / _LARGEST, _LARGEST)
+
+
+class _Noise:
+    """Predicted rounding noise behind the readers of a group, relative to what they compute."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.tensors = [(t, np.sign(t.labels), self._place(t.labels)) for t in group.tensors.values()]
+        self.grids = {t.grid: [other for other in self.tensors if other[0].grid == t.grid] for t, _, _ in self.tensors}
+        self.square = {side: self._mean_square(side) for side in (1, -1)}
+        self.peaks = {side: self._peaks(side) for side in (1, -1)}
+        self.readers = [self._reader(r) for r in group.readers]
+
+    def _place(self, labels: LabelArray) -> NDArray[np.intp]:
+        """Where each label stands in the group; label 0 gets the place behind the last."""
+        places = np.searchsorted(self.group.labels, np.abs(labels))
+        return np.where(labels == 0, self.group.labels.size, places)
+
+    def _mean_square(self, side: int) -> Vector:
+        total, count = np.zeros(self.group.labels.size + 1), np.zeros(self.group.labels.size + 1)
+        for tensor, sign, place in self.tensors:
+            np.add.at(total, place[sign == side], tensor.square[sign == side])
+            np.add.at(count, place[sign == side], 1)
+        return total / np.maximum(count, 1)
+
+    def _peaks(self, side: int) -> Vector:
+        peaks = np.zeros(self.group.labels.size + 1)
+        for tensors in self.grids.values():
+            largest = [np.maximum(t.high, -t.low)[sign == side] for t, sign, _ in tensors]
+            seen = np.concatenate(largest)
+            usual = np.median(seen[seen > 0]) if (seen > 0).any() else 1.0
+            for (_, sign, place), values in zip(tensors, largest, strict=True):
+                np.maximum.at(peaks, place[sign == side], values / usual)
+        return peaks[:-1]
+
+    def ratio(self) -> Vector:
+        """How much larger each channel is than the usual one; for products: than it is in the other operand."""
+        parts = []
+        for side in (1, -1):
+            peaks = self.peaks[side]
+            peaks = np.minimum(peaks * _MARGIN, peaks.max())
+            usual = np.median(peaks[peaks > 0]) if peaks.any() else 1.0
+            parts.append(np.where(peaks > 0, peaks, usual) / usual)
+        both = self.peaks[1].any() and self.peaks[-1].any()
+        return np.sqrt(parts[0] / parts[1]) if both else parts[0] / parts[1]
+
+    def _reader(self, reader: Absorber) -> tuple[Vector, NDArray[np.intp], NDArray[np.int64]]:
+        assert reader.rows is not None
+        weight = np.moveaxis(constant(reader.value), reader.rows, 0)
+        labels = np.moveaxis(np.broadcast_to(reader.labels, constant(reader.value).shape), reader.rows, 0)
+        some = slice(None, None, max(weight.size // _LOOKED_AT, 1))
+        labels = labels[some]
+        return weight[some].astype(np.float64), self._place(labels), np.sign(labels)
+
+    def at(self, factors: Vector) -> float:
+        """The noise with these factors; at least some of it where nothing reads the group."""
+        scale = np.append(factors, 1.0)
+        steps = {1: 0.0, -1: 0.0}
+        for grid, tensors in self.grids.items():
+            low, high = self.group.fixed.get(grid, (0.0, 0.0))
+            for tensor, sign, place in tensors:
+                divisor = scale[place] ** sign
+                low = min(low, float((tensor.low / divisor).min()))
+                high = max(high, float((tensor.high / divisor).max()))
+            for side in (1, -1):
+                steps[side] += ((high - low) / 255) ** 2 / 12 if any((s == side).any() for _, s, _ in tensors) else 0.0
+        total = sum(self._behind(*reader, scale, steps) for reader in self.readers)
+        return total + self._product(scale, steps)
+
+    def _behind(
+        self, weight: Vector, place: NDArray[np.intp], sign: NDArray[np.int64], scale: Vector, steps: dict[int, float]
+    ) -> float:
+        """Noise of one weight's outputs: of the steps before it, and of its own rounding."""
+        factor = scale[place] ** sign
+        square = np.where(sign < 0, self.square[-1][place], self.square[1][place])
+        scaled = weight * factor
+        own = (quantize_weight(scaled.astype(np.float32), 0).values() - scaled) / factor
+        step = np.where(sign < 0, steps[-1], steps[1]) * (sign != 0)
+        noise = float((scaled**2 * step + own**2 * square).sum())
+        return noise / max(float((weight**2 * square).sum()), 1e-30)
+
+    def _product(self, scale: Vector, steps: dict[int, float]) -> float:
+        """Noise of products of two activations in which a factor cancels."""
+        a, b = self.square[1], self.square[-1]
+        energy = float((a * b).sum())
+        return float((steps[1] * scale**2 * b + steps[-1] * a / scale**2).sum()) / energy if energy else 0.0
+
+
+def _absorb(graph: ir.Graph, channels: ChannelMap, factors: Vector) -> None:
+    """Divide tensors by their factors, by scaling the constants around them."""
+
+    def scale(labels: LabelArray) -> Vector:
+        root = thin(channels.labels.find(labels))
+        result: Vector = factors[np.abs(root)] ** np.sign(root)
+        return result
+
+    for absorber in channels.absorbers:
+        factor = scale(absorber.labels)
+        if (factor != 1).any():
+            scaled = constant(absorber.value) * factor**absorber.power
+            set_constant(absorber.value, scaled.astype(np.float32))
+    by_name = {v.name: labels for v, labels in channels.tensors.items()}
+    rescale(graph, lambda name: scale(by_name[name]).reshape(-1))
+    for node in channels.clips:
+        factor = scale(channels.tensors[node.outputs[0]])
+        if (factor != 1).any():
+            _move_bound(graph, node, constant(node.inputs[2]) / factor)
+
+
+def _move_bound(graph: ir.Graph, node: ir.Node, bounds: Vector) -> None:
+    """``Clip(x, 0, b)`` with one bound a channel: ``Min(Relu(x), bounds)``, which saturation of a grid replaces."""
+    name, shape = node.name or node.outputs[0].name, node.outputs[0].shape
+    relu = ir.node("Relu", [node.inputs[0]], name=f"{name}_relu")
+    positive = relu.outputs[0]
+    positive.name, positive.type, positive.shape = f"{name}_relu_output", node.outputs[0].type, shape
+    limit = new_constant(graph, f"{name}_bounds", bounds.astype(np.float32))
+    take_over(graph, node, [relu, ir.node("Min", [positive, limit], name=name)])

@@ -1,0 +1,1 @@
+"""Methods that walk layer by layer: bias correction and second-order rounding."""

@@ -1,0 +1,82 @@
+"""Refining an INT8 model on samples: rounding and bias correction in one walk over its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.quantization.grid.affine import CODE_MAX, NARROW_MAX
+from n6convert.quantization.layerwise.bias_correction import channel_means, correct_bias
+from n6convert.quantization.layerwise.rounding import round_layer
+from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
+from n6convert.quantization.prepare.operator_forms import constant
+from n6convert.quantization.ranges.calibrate import Progress
+from n6convert.quantization.time_budget import Clock, OutOfTime
+from n6convert.quantization.weights.shared_weights import round_together, together
+
+__all__ = ["refine"]
+
+
+def refine(
+    float_model: ir.Model,
+    model: ir.Model,
+    samples: Iterable[Mapping[str, NDArray[Any]]],
+    *,
+    rounding: bool,
+    bias: bool,
+    otherwise: ir.Model | None = None,
+    narrow: Collection[str] = (),
+    clock: Clock | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[ir.Model, list[str]]:
+    """A copy of the INT8 model with its weights rounded anew and its biases corrected, layer after layer.
+
+    Args:
+        samples: gone through twice, three times where layers share weights; none but their int8 codes is kept.
+        otherwise: the same model, refined otherwise before: layers that the clock leaves no time for become as they
+            are there. Default: they stay as they are.
+        narrow: layers whose codes are those of four bits.
+        clock: looked at between layers, between samples and inside the rounding of a layer.
+
+    Returns:
+        The model, and the names of the layers that were left.
+
+    Raises:
+        OutOfTime: all layers would have been left.
+    """
+    clock = clock or Clock()
+    refined, otherwise = model.clone(), otherwise or model
+    left = {layer.name: layer for layer in layers_of(refined)}
+    count = len(left)
+    weights = {n.name: n.inputs[1] for n in float_model.graph if n.op_type in LAYERS}
+    shared = together(float_model) if rounding else []
+    apart = set(weights) - {name for names in shared for name in names}
+    try:
+        if shared:
+            round_together(refined, weights, shared, samples, threads, clock)
+        means = channel_means(float_model, clock.watch(samples), threads) if bias else {}
+        for layer in walk_layers(refined, samples, threads, clock):
+            if rounding and layer.name in apart:
+                largest = NARROW_MAX if layer.name in narrow else CODE_MAX
+                round_layer(layer, constant(weights[layer.name]), clock, largest=largest)
+            if layer.name in means:
+                correct_bias(layer, means[layer.name])
+            del left[layer.name]
+            if progress is not None:
+                progress("refining layers", count - len(left), count)
+    except OutOfTime:
+        if len(left) == count:
+            raise
+        _copy_integers(otherwise, left)
+    return refined, list(left)
+
+
+def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:
+    """Give the layers the integer weights and biases that those of the same name have in another model."""
+    for other in layers_of(source):
+        for index in (1, 2) if other.name in layers else ():
+            layers[other.name].initializer(index).const_value = other.initializer(index).const_value

@@ -1,0 +1,174 @@
+"""Second-order rounding of a layer: its weights as a matrix, and the second moments of what that is multiplied with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.quantization.grid.affine import CODE_MAX
+from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.layerwise.walk import Layer
+from n6convert.quantization.time_budget import Clock
+
+__all__ = ["Moments", "Portion", "as_rows", "from_rows", "layer_moments", "portions", "round_layer", "second_moments"]
+
+Moments = list[NDArray[np.float64]]
+"""One matrix for each group and portion of inputs."""
+
+#: rows (positions) of one layer that enter its second moments, over all samples
+_ROWS = 8192
+_EXACT = 2e-3
+#: inputs that are weighed against each other; a wider matrix is rounded in portions of at most half as many, since
+#: the moments grow with their square
+_WIDEST = 4608
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Outputs and inputs of a layer that are rounded together: ``rows`` is ``[outputs, inputs]``."""
+
+    rows: NDArray[np.float32]
+    outputs: slice
+    inputs: slice
+    moments: NDArray[np.float64]
+
+
+def round_layer(
+    layer: Layer,
+    weight: NDArray[np.float32],
+    clock: Clock | None = None,
+    moments: Moments | None = None,
+    largest: int = CODE_MAX,
+) -> None:
+    """Choose the layer's integer weights for the float weights given, on the inputs that reach it.
+
+    Args:
+        moments: of other inputs, instead of those that reach the layer.
+        largest: the largest code, 127 with 8 bits.
+
+    Raises:
+        OutOfTime: the clock ended; the layer is as it was.
+    """
+    moments = moments or layer_moments(layer, weight)
+    rows = as_rows(layer.node, weight)
+    if moments is None or rows is None:
+        return
+    codes, scales = layer.initializer(1), layer.initializer(1, 1)
+    assert scales.const_value is not None
+    steps = scales.const_value.numpy()
+    rounded = np.empty(rows.shape, np.int8)
+    for part in portions(layer.node, rows, moments):
+        rounded[part.outputs, part.inputs] = round_rows(part.rows, steps[part.outputs], part.moments, clock, largest)
+    codes.const_value = ir.tensor(from_rows(layer.node, rounded, weight.shape), name=codes.name)
+
+
+def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iterator[Portion]:
+    """The groups of a layer, each in portions of inputs that are not too wide, with the moments of each."""
+    groups = node.attributes.get_int("group", 1)
+    outputs, edges = len(rows) // groups, [0, *_ends(rows.shape[1]), rows.shape[1]]
+    spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    for index, moment in enumerate(moments):
+        group, span = divmod(index, len(spans))
+        own = slice(group * outputs, (group + 1) * outputs)
+        yield Portion(rows[own, spans[span]], own, spans[span], moment)
+
+
+def layer_moments(layer: Layer, weight: NDArray[np.float32], *, always: bool = False) -> Moments | None:
+    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose, unless ``always``."""
+    rows, scales = as_rows(layer.node, weight), layer.initializer(1, 1)
+    assert scales.const_value is not None
+    if rows is None or (not always and _is_on_grid(rows, scales.const_value.numpy())):
+        return None
+    return second_moments(layer, rows.shape[1], layer.node.attributes.get_int("group", 1))
+
+
+def _ends(size: int) -> list[int]:
+    """Where a matrix of that many inputs is cut into portions of equal width."""
+    count = -(-size // (_WIDEST // 2)) if size > _WIDEST else 1
+    return [size * i // count for i in range(1, count)]
+
+
+def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
+    """Whether rounding changes nothing, as for weights that were int8 before."""
+    target = rows / scales[:, None]
+    return bool(np.abs(target - np.rint(target)).max(initial=0.0) < _EXACT)
+
+
+def second_moments(layer: Layer, size: int, groups: int) -> Moments:
+    """``X^T X`` of the rows that each group's weights multiply, over the samples; for wide ones of each portion.
+
+    In whole numbers, steps of the input's grid, whose sums are exact in any order.
+    """
+    edges = [0, *_ends(size), size]
+    spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    totals = [np.zeros((s.stop - s.start,) * 2) for _ in range(groups) for s in spans]
+    share = max(_ROWS // max(layer.samples, 1), 64)
+    for values in layer.integers():
+        for group, rows in enumerate(_patches(layer.node, values, size, groups, share)):
+            for index, span in enumerate(spans, group * len(spans)):
+                part = rows[:, span].astype(np.float64)
+                totals[index] += part.T @ part
+    return totals
+
+
+def _patches(
+    node: ir.Node, values: NDArray[np.float32], size: int, groups: int, share: int
+) -> Iterable[NDArray[np.float32]]:
+    """Rows of inputs under the kernel, evenly chosen positions, one array a group."""
+    if node.op_type == "Gemm":
+        flat = values.T if node.attributes.get_int("transA", 0) else values
+        yield _evenly(flat, share)
+        return
+    kernel = list(node.attributes.get_ints("kernel_shape", [])) or _kernel(node)
+    rank = len(kernel)
+    strides = list(node.attributes.get_ints("strides", [1] * rank))
+    dilations = list(node.attributes.get_ints("dilations", [1] * rank))
+    pads = list(node.attributes.get_ints("pads", [0] * (2 * rank)))
+    widths = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
+    padded = np.pad(values, widths)
+    windows = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
+    view = np.lib.stride_tricks.sliding_window_view(padded, windows, axis=tuple(range(2, 2 + rank)))
+    steps: list[Any] = [slice(None, None, s) for s in (1, 1, *strides, *dilations)]
+    view = view[tuple(steps)]
+    channels = values.shape[1] // groups
+    positions = _positions(view.shape[2 : 2 + rank], share)
+    index: list[Any] = [slice(None), *positions]
+    picked = view[0][tuple(index)]  # [channels, positions, *kernel]
+    for group in range(groups):
+        part = picked[group * channels : (group + 1) * channels]
+        yield np.ascontiguousarray(np.moveaxis(part, 0, 1)).reshape(-1, size)
+
+
+def _positions(shape: tuple[int, ...], share: int) -> tuple[NDArray[np.int64], ...]:
+    count = int(np.prod(shape))
+    flat = np.linspace(0, count - 1, min(share, count)).astype(np.int64)
+    return tuple(np.asarray(i, np.int64) for i in np.unravel_index(flat, shape))
+
+
+def _evenly(rows: NDArray[np.float32], share: int) -> NDArray[np.float32]:
+    return rows[:: max(-(-rows.shape[0] // share), 1)]
+
+
+def _kernel(node: ir.Node) -> list[int]:
+    shape = node.inputs[1].shape if node.inputs[1] is not None else None
+    return [d for d in list(shape or [])[2:] if isinstance(d, int)]
+
+
+def as_rows(node: ir.Node, weight: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Weights as ``[outputs, inputs]``; None for operators and paddings that are not handled."""
+    if node.op_type == "Gemm":
+        return weight if node.attributes.get_int("transB", 0) else np.ascontiguousarray(weight.T)
+    if node.op_type != "Conv" or node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return None
+    return weight.reshape(weight.shape[0], -1)
+
+
+def from_rows(node: ir.Node, rows: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+    if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0):
+        return np.ascontiguousarray(rows.T)
+    return rows.reshape(shape)

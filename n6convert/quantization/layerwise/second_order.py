@@ -1,0 +1,141 @@
+"""Rounding the weights of one matrix so that their errors cancel on the inputs it gets.
+
+For one output the squared error is ``d H d^T`` with ``d`` the rounding errors and ``H`` the second moments of the
+inputs. With ``H = R R^T``, ``R`` upper triangular, that is ``|d R|^2``, and column ``j`` of ``d R`` knows only the
+first ``j`` weights: these are rounded one after the other, each so that its column becomes as small as it can (Babai's
+nearest plane; the same codes as Optimal Brain Quantization in GPTQ's order, without the inverse of ``H``). Then each
+weight in turn moves to the code that suits all others best, until a turn brings next to nothing. An output for which
+that is not better than nearest rounding keeps nearest rounding. Nothing here draws random numbers, and all of it is
+float64: one code that falls the other way moves all later ones, and in float32 the order of sums would decide some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n6convert.quantization.grid.affine import CODE_MAX
+from n6convert.quantization.stable import SHARE
+from n6convert.quantization.time_budget import Clock
+
+__all__ = ["round_rows"]
+
+#: inputs along the first axis, outputs along the second: one weight of all outputs lies together
+Columns = NDArray[np.float64]
+_DAMPING = 0.01
+_BLOCK = 64
+#: turns of settling at most, and the share of the error that a turn must take away for another one to follow
+_TURNS, _ENOUGH = 8, 0.02
+#: multiplications of one product of matrices at most; between products the clock is looked at
+_PRODUCT = 1 << 33
+
+
+def round_rows(
+    rows: NDArray[np.float32],
+    scales: NDArray[np.float32],
+    moments: NDArray[np.float64],
+    clock: Clock | None = None,
+    largest: int = CODE_MAX,
+) -> NDArray[np.int8]:
+    """Integer weights ``[outputs, inputs]`` for one scale an output and the inputs' second moments.
+
+    Args:
+        largest: codes are ``-largest..largest``: 127 with 8 bits, 7 with 4.
+
+    Raises:
+        OutOfTime: the clock ended.
+    """
+    clock = clock or Clock()
+    target = rows.astype(np.float64) / scales[:, None]
+    codes = _clip(target, largest).astype(np.int8)
+    order = np.argsort(-np.diag(moments), kind="stable")
+    exact = _damped(moments[np.ix_(order, order)])
+    factor = _factor(exact)
+    if factor is None:
+        return codes
+    for part in clock.watch(_chunks(*rows.shape)):
+        columns = np.ascontiguousarray(target[part][:, order].T)
+        chosen = np.empty_like(codes[part])
+        chosen[:, order] = _rounded(columns, factor, exact, clock, largest).T
+        codes[part] = chosen
+    return codes
+
+
+def _damped(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The moments, whose mean is made 1 in place, and a little noise on every input."""
+    moments /= max(float(np.trace(moments)) / len(moments), 1e-30)
+    moments[np.diag_indices_from(moments)] += _DAMPING
+    return moments
+
+
+def _factor(moments: NDArray[np.float64]) -> Columns | None:
+    """The upper triangular ``R`` with ``R R^T`` the moments; None where rounding errors leave none."""
+    try:
+        lower = np.asarray(np.linalg.cholesky(moments[::-1, ::-1]), np.float64)
+    except np.linalg.LinAlgError:
+        return None
+    return lower[::-1, ::-1]
+
+
+def _chunks(outputs: int, inputs: int) -> Iterator[slice]:
+    """Outputs in portions; each is rounded by itself."""
+    step = max(_PRODUCT // inputs**2, 32)
+    return (slice(i, i + step) for i in range(0, outputs, step))
+
+
+def _rounded(target: Columns, factor: Columns, moments: Columns, clock: Clock, largest: int) -> Columns:
+    nearest = _clip(target, largest)
+    codes, cost = _settle(target, _sweep(target, factor, largest), moments, clock, largest)
+    return np.where(cost < (1 - SHARE) * _cost(target - nearest, moments @ (target - nearest)), codes, nearest)
+
+
+def _sweep(target: Columns, factor: Columns, largest: int) -> Columns:
+    """Round weight by weight; within a block at once, what a block leaves to the later ones after it."""
+    codes, errors = np.empty_like(target), np.empty_like(target)
+    for start in range(0, len(target), _BLOCK):
+        end = min(start + _BLOCK, len(target))
+        pull = factor[:start, start:end].T @ errors[:start]
+        for i in range(start, end):
+            codes[i] = _clip(target[i] + pull[i - start] / factor[i, i], largest)
+            errors[i] = target[i] - codes[i]
+            pull[i - start + 1 :] += np.outer(factor[i, i + 1 : end], errors[i])
+    return codes
+
+
+def _settle(
+    target: Columns, codes: Columns, moments: Columns, clock: Clock, largest: int
+) -> tuple[Columns, NDArray[np.float64]]:
+    """Coordinate descent over the codes, and each output's error after it; no turn makes an output worse."""
+    pull = moments @ (target - codes)
+    cost = _cost(target - codes, pull)
+    for _ in clock.watch(range(_TURNS)):
+        _turn(codes, pull, moments, largest)
+        before, cost = cost, _cost(target - codes, pull)
+        if cost.sum() > (1 - _ENOUGH) * before.sum():
+            break
+    return codes, cost
+
+
+def _turn(codes: Columns, pull: Columns, moments: Columns, largest: int) -> None:
+    """Move each weight in turn, in place; ``pull``, the moments times the errors, is kept right."""
+    for start in range(0, len(codes), _BLOCK):
+        end = min(start + _BLOCK, len(codes))
+        before, near = codes[start:end].copy(), pull[start:end].copy()
+        for i in range(start, end):
+            step = _clip(codes[i] + np.rint(near[i - start] / moments[i, i]), largest) - codes[i]
+            moved = np.flatnonzero(step)
+            if moved.size:
+                codes[i] += step
+                near[i - start + 1 :, moved] -= np.outer(moments[i, i + 1 : end], step[moved])
+        pull -= moments[:, start:end] @ (codes[start:end] - before)
+
+
+def _clip(values: Columns, largest: int) -> Columns:
+    return np.clip(np.rint(values), -largest, largest)
+
+
+def _cost(errors: Columns, pull: Columns) -> NDArray[np.float64]:
+    cost: NDArray[np.float64] = np.einsum("ij,ij->j", errors, pull, dtype=np.float64)
+    return cost

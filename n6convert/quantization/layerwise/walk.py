@@ -1,0 +1,208 @@
+"""Walking an INT8 model layer by layer over a few samples.
+
+Between layers only int8 codes are kept, so a walk costs about one inference a sample and little memory. Methods that
+change a layer (bias correction, rounding) see its true, already quantized inputs, decide, and the walk goes on with
+what they decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.graph.extract import cut
+from n6convert.numerics import Session
+from n6convert.quantization.grid.plan import along
+from n6convert.quantization.time_budget import Clock
+
+__all__ = ["LAYERS", "Layer", "layers_of", "walk_layers"]
+
+LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
+_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
+Codes = dict[str, NDArray[Any]]
+
+
+class Layer:
+    """A node with integer weights and bias, and the codes that reach it in each sample."""
+
+    def __init__(
+        self, model: ir.Model, node: ir.Node, states: Sequence[Codes], threads: int | None, clock: Clock
+    ) -> None:
+        self.model = model
+        self.node = node
+        self._states = states
+        self._threads = threads
+        self._clock = clock
+
+    @property
+    def samples(self) -> int:
+        """How many samples reach it."""
+        return len(self._states)
+
+    @property
+    def name(self) -> str:
+        """The node's name, the same as in the float model."""
+        return self.node.name or ""
+
+    def initializer(self, index: int, part: int = 0) -> ir.Value:
+        """Codes (part 0), scale (1) or zero point (2) behind the node's operand."""
+        value = self.node.inputs[index]
+        producer = value.producer() if value is not None else None
+        found = producer.inputs[part] if producer is not None else None
+        assert found is not None
+        return found
+
+    @property
+    def output_scale(self) -> float:
+        """The step of the grid behind the layer."""
+        quantize = next(n for n in self.node.outputs[0].consumers() if n.op_type == "QuantizeLinear")
+        scale = quantize.inputs[1]
+        assert scale is not None
+        return _number(scale)
+
+    def weight(self) -> NDArray[np.float64]:
+        """The numbers that the layer's integer weights stand for."""
+        codes, scales = (self.initializer(1, part).const_value for part in (0, 1))
+        dequantize = self.node.inputs[1].producer()  # type: ignore[union-attr]
+        assert codes is not None and scales is not None and dequantize is not None
+        axis = dequantize.attributes.get_int("axis")
+        steps = along(scales.numpy().astype(np.float64), codes.numpy().ndim, axis)
+        values: NDArray[np.float64] = codes.numpy() * steps
+        return values
+
+    def integers(self) -> Iterator[NDArray[np.float32]]:
+        """The input of each sample in steps of its grid."""
+        codes, zero = self.initializer(0).name or "", _number(self.initializer(0, 2))
+        for state in self._clock.watch(self._states):
+            yield state[codes].astype(np.float32) - np.float32(zero)
+
+    def outputs(self) -> Iterator[NDArray[np.float32]]:
+        """The result of each sample before it is rounded, with the present weights and bias."""
+        nodes = [*_dequantizers([self.node]), self.node]
+        source = self.initializer(0)
+        part = cut(self.model, nodes, [source], [self.node.outputs[0]])
+        session = Session(part, threads=self._threads)
+        for state in self._clock.watch(self._states):
+            yield next(iter(session.run({source.name or "": state[source.name or ""]}).values()))
+
+
+def layers_of(model: ir.Model) -> Iterator[Layer]:
+    """The layers of an INT8 model in order, without samples."""
+    yield from (Layer(model, n, [], None, Clock()) for n in model.graph if n.op_type in LAYERS and _has_integers(n))
+
+
+def walk_layers(
+    model: ir.Model,
+    samples: Iterable[Mapping[str, NDArray[Any]]],
+    threads: int | None = None,
+    clock: Clock | None = None,
+) -> Iterator[Layer]:
+    """Yield the layers of an INT8 model in order; changes made to a layer take effect for all that follow.
+
+    Raises:
+        OutOfTime: the clock ended; so do a layer's inputs and outputs.
+    """
+    clock = clock or Clock()
+    compute = [n for n in model.graph if n.op_type not in _PAIR]
+    states = list(_entered(model, clock.watch(samples), set(compute), threads))
+    pending: list[ir.Node] = []
+    for index, node in enumerate(compute):
+        if node.op_type in LAYERS and _has_integers(node):
+            _advance(model, pending, states, set(compute[index:]), threads, clock)
+            pending = []
+            yield Layer(model, node, states, threads, clock)
+        pending.append(node)
+
+
+def _entered(
+    model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], later: set[ir.Node], threads: int | None
+) -> Iterator[Codes]:
+    """The codes of each sample's inputs; the samples themselves are not kept."""
+    entry = [n for n in model.graph if n.op_type == "QuantizeLinear" and n.inputs[0] in set(model.graph.inputs)]
+    for sample in samples:
+        state = dict(sample)
+        _advance(model, entry, [state], later, threads, Clock())
+        yield state
+
+
+def _has_integers(node: ir.Node) -> bool:
+    producers = [v.producer() for v in node.inputs if v is not None]
+    whole = len(producers) == 3 and all(p is not None and p.op_type == "DequantizeLinear" for p in producers)
+    return whole and all(p.inputs[0].const_value is not None for p in producers[1:])  # type: ignore[union-attr]
+
+
+def _advance(
+    model: ir.Model,
+    nodes: list[ir.Node],
+    states: list[Codes],
+    later: set[ir.Node],
+    threads: int | None,
+    clock: Clock,
+) -> None:
+    """Run some nodes on every sample; keep the codes that later nodes read, forget the others."""
+    quantizers = [u for n in nodes for v in n.outputs for u in v.consumers() if u.op_type == "QuantizeLinear"]
+    body = [n for n in nodes if n.op_type != "QuantizeLinear"]
+    entry = [n for n in nodes if n.op_type == "QuantizeLinear"]
+    stage = [*_dequantizers(body), *entry, *body, *quantizers]
+    made = {v for n in stage for v in n.outputs}
+    wanted = _read_by(later)
+    outputs = [v for v in made if v in wanted]
+    read = {v for n in stage for v in n.inputs if v is not None and v.const_value is None} - made
+    keep = {v.name or "" for v in wanted}
+    if outputs:
+        part = cut(model, _in_order(stage), sorted(read, key=lambda v: v.name or ""), outputs)
+        session = Session(part, threads=threads)
+        for state in clock.watch(states):
+            state.update(session.run({n: state[n] for n in session.inputs}))
+    for state in states:
+        for name in [n for n in state if n not in keep]:
+            del state[name]
+
+
+def _read_by(nodes: set[ir.Node]) -> set[ir.Value]:
+    """Values that the nodes read, seen through their dequantizers."""
+    sources: set[ir.Value] = set()
+    for node in nodes:
+        for value in node.inputs:
+            producer = value.producer() if value is not None else None
+            if producer is not None and producer.op_type == "DequantizeLinear" and producer.inputs[0] is not None:
+                sources.add(producer.inputs[0])
+            elif value is not None:
+                sources.add(value)
+    return sources
+
+
+def _dequantizers(nodes: Sequence[ir.Node]) -> list[ir.Node]:
+    found: dict[ir.Node, None] = {}
+    for node in nodes:
+        for value in node.inputs:
+            producer = value.producer() if value is not None else None
+            if producer is not None and producer.op_type == "DequantizeLinear":
+                found[producer] = None
+    return list(found)
+
+
+def _in_order(nodes: Sequence[ir.Node]) -> list[ir.Node]:
+    """Sort a few nodes so that each comes after those it reads."""
+    left, done = list(dict.fromkeys(nodes)), []
+    made = {v for n in left for v in n.outputs}
+    ready: set[ir.Value] = set()
+    while left:
+        rest = []
+        for node in left:
+            if all(v is None or v not in made or v in ready for v in node.inputs):
+                done.append(node)
+                ready.update(node.outputs)
+            else:
+                rest.append(node)
+        left = rest
+    return done
+
+
+def _number(value: ir.Value) -> float:
+    assert value.const_value is not None
+    return float(value.const_value.numpy())

@@ -1,0 +1,1 @@
+"""From any float graph to the operator forms that the quantizer works on."""

@@ -1,0 +1,1 @@
+"""Calibration: from samples to the range of each tensor."""

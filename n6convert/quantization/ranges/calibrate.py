@@ -1,0 +1,152 @@
+"""Streaming calibration: one pass over the samples, memory that does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.errors import QuantizationError
+from n6convert.graph.extract import with_outputs
+from n6convert.numerics import Session
+from n6convert.quantization.ranges.histogram import Histogram
+from n6convert.quantization.stable import rounded
+from n6convert.threads import default_threads
+
+__all__ = ["Feeds", "FeedSource", "Progress", "Statistics", "calibrate"]
+
+Feeds = Mapping[str, NDArray[Any]]
+FeedSource = Callable[[], Iterable[Feeds]]
+Progress = Callable[[str, int, int | None], None]
+
+#: values of one tensor in one sample that enter its histogram; larger tensors are sampled
+HISTOGRAM_VALUES = 1 << 13
+#: neighbours that are sampled together: more are quicker to fetch and say less, since neighbours are alike
+_RUN = 4
+_GOLDEN = (5**0.5 - 1) / 2
+_MOVING = 0.01
+
+
+@dataclass
+class Statistics:
+    """What is known of one tensor's values.
+
+    Attributes:
+        low, high: smallest and largest value; of tensors that the model computes rounded (see
+            :mod:`~n6convert.quantization.stable`).
+        moving_low, moving_high: exponential moving average of each sample's smallest and largest value.
+        histogram: of all values, or of an even share of them; None when it was not asked for.
+        samples: how many samples were seen.
+        quietest: largest absolute value of the sample in which that is least, all-zero samples apart.
+    """
+
+    low: float = np.inf
+    high: float = -np.inf
+    moving_low: float = 0.0
+    moving_high: float = 0.0
+    histogram: Histogram | None = None
+    samples: int = 0
+    quietest: float = np.inf
+
+    def add(self, values: NDArray[np.float32]) -> bool:
+        """Take one sample's values; False when they are not all finite."""
+        if values.size == 0:
+            return True
+        low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return False
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.quietest = min(self.quietest, max(-low, high) or np.inf)
+        weight = _MOVING if self.samples else 1.0
+        self.moving_low += weight * (low - self.moving_low)
+        self.moving_high += weight * (high - self.moving_high)
+        self.samples += 1
+        if self.histogram is not None:
+            self.histogram.add(_some(values.reshape(-1), self.samples), max(-low, high, 0.0))
+        return True
+
+    def settle(self) -> None:
+        """Round what float noise moves."""
+        for name in ("low", "high", "moving_low", "moving_high", "quietest"):
+            setattr(self, name, float(rounded(getattr(self, name))))
+
+
+def _some(values: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
+    """All values, or as many as a histogram takes, from other places every turn."""
+    if values.size <= HISTOGRAM_VALUES:
+        return values
+    runs = values.size // _RUN
+    places = (_shares(turn) * runs).astype(np.intp)
+    return values[: runs * _RUN].reshape(runs, _RUN).take(places, axis=0)
+
+
+@lru_cache(maxsize=4)
+def _shares(turn: int) -> NDArray[np.float64]:
+    """Places between 0 and 1: multiples of the golden ratio, which fall into step with no width or channel count."""
+    count = HISTOGRAM_VALUES // _RUN
+    return np.asarray(np.arange(turn * count, (turn + 1) * count) * _GOLDEN % 1.0, np.float64)
+
+
+def calibrate(
+    model: ir.Model,
+    feeds: FeedSource,
+    names: Sequence[str],
+    *,
+    histograms: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Statistics]:
+    """Statistics of the named tensors (graph inputs included) over the samples.
+
+    Raises:
+        QuantizationError: no samples, or a tensor that is not finite, named with its sample.
+        GraphError: a sample does not fit the model's inputs.
+    """
+    state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
+    inputs = {v.name for v in model.graph.inputs}
+    inner = [n for n in names if n not in inputs]
+    session = Session(with_outputs(model, inner), threads=threads) if inner else None
+    workers = threads or default_threads()
+    parts = [names[i::workers] for i in range(workers)]
+    count = 0
+    with ThreadPoolExecutor(workers) as pool:
+        for sample in feeds():
+            values = dict(sample)
+            if session is not None:
+                values |= session.run({name: sample[name] for name in session.inputs if name in sample})
+            for unfit in pool.map(_observe, repeat(state), repeat(values), parts):
+                _refuse_infinite(unfit, count)
+            values.clear()  # so that the next sample finds this memory free
+            count += 1
+            if progress is not None:
+                progress("calibration", count, None)
+    if count == 0:
+        raise QuantizationError(
+            "there are no calibration samples", limit="at least 1", found=0, remedy="check the calibration source"
+        )
+    for name in inner:
+        state[name].settle()
+    return state
+
+
+def _observe(state: Mapping[str, Statistics], values: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[str]:
+    """Take one sample's values of some tensors; the names of those that are not finite."""
+    return [name for name in names if not state[name].add(values[name])]
+
+
+def _refuse_infinite(names: Sequence[str], index: int) -> None:
+    if names:
+        raise QuantizationError(
+            "a tensor is not finite during calibration",
+            place=f"tensor {names[0]}, sample {index}",
+            limit="finite numbers",
+            found="NaN or infinity",
+            remedy="check the encoding of the samples and the float model on this sample",
+        )

@@ -1,0 +1,120 @@
+"""Ranges for all tensors of a model: from a file, by one method, or chosen tensor by tensor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from n6convert.quantization.config import QuantizationConfig
+from n6convert.quantization.grid.from_ranges import exact_inputs, observed
+from n6convert.quantization.grid.shared_grids import shared_groups
+from n6convert.quantization.ranges.auto import choose_ranges
+from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress, Statistics, calibrate
+from n6convert.quantization.ranges.consumers import effect_of
+from n6convert.quantization.ranges.estimators import Effect, Range, candidates, tensor_range
+from n6convert.quantization.ranges.file import check_known, load_ranges
+from n6convert.quantization.ranges.softmax_scores import without_hidden
+from n6convert.quantization.topology.roles import activations
+from n6convert.quantization.topology.sharing import fixed_range
+from n6convert.requantization.grids import noted_grids
+
+__all__ = ["Found", "find_ranges", "kept_ranges"]
+
+#: samples on which candidates of one tensor are tried
+_TRIALS = 2
+
+
+@dataclass
+class Found:
+    """Ranges by tensor name, what they were found from, and how often each method was chosen.
+
+    Attributes:
+        stray: tensors of a ranges file that need no range in this model.
+        kept: ranges that the model brought with it from a quantized file, which no method changes.
+    """
+
+    ranges: dict[str, Range]
+    statistics: dict[str, Statistics]
+    effects: Mapping[str, Effect | None]
+    chosen: dict[str, int]
+    stray: list[str] = field(default_factory=list)
+    kept: dict[str, Range] = field(default_factory=dict)
+
+
+def find_ranges(
+    model: ir.Model, feeds: FeedSource, few: Sequence[Feeds], config: QuantizationConfig, progress: Progress | None
+) -> Found:
+    """Ranges of every tensor the grids need.
+
+    Raises:
+        QuantizationError: no samples, or a tensor that is not finite.
+        SourceError: the ranges file is damaged or of another model.
+    """
+    names = observed(model.graph)
+    if config.ranges_file is not None:
+        loaded = load_ranges(Path(config.ranges_file))
+        stray = sorted(set(loaded) - set(names))
+        return Found(check_known(loaded, names), {}, {}, {"file": len(names)}, stray)
+    kept = {} if config.equalization else kept_ranges(model, names)
+    names = [name for name in names if name not in kept]
+    found = _calibrated(model, names, feeds, few, config, progress) if names else Found({}, {}, {}, {})
+    chosen = found.chosen | ({"given": len(kept)} if kept else {})
+    return replace(found, ranges=found.ranges | kept, kept=kept, chosen=chosen)
+
+
+def kept_ranges(model: ir.Model, names: Sequence[str]) -> dict[str, Range]:
+    """Ranges that a quantized file gave: of tensors that need one, of bounded functions, and of what is only moved."""
+    noted = noted_grids(model.metadata_props)
+    groups = shared_groups(model.graph)
+    by_group: dict[str, Range] = {}
+    for name, span in noted.items():
+        old = by_group.get(groups.get(name, name), span)
+        by_group[groups.get(name, name)] = (min(old[0], span[0]), max(old[1], span[1]))
+    known = {v.name or "": v for v in activations(model.graph)}
+    own = {n: s for n, s in noted.items() if n in names or (n in known and fixed_range(known[n]) is not None)}
+    return {n: by_group[groups[n]] for n in names if groups.get(n) in by_group} | own
+
+
+def _calibrated(
+    model: ir.Model,
+    names: Sequence[str],
+    feeds: FeedSource,
+    few: Sequence[Feeds],
+    config: QuantizationConfig,
+    progress: Progress | None,
+) -> Found:
+    histograms = config.ranges not in ("minmax", "moving-average")
+    statistics = calibrate(model, feeds, names, histograms=histograms, threads=config.threads, progress=progress)
+    effects = {
+        v.name or "": effect_of(model, v) for v in activations(model.graph) if histograms and v.name in statistics
+    }
+    fixed = {n: s for n, s in exact_inputs(model.graph, few).items() if n in statistics}
+    if config.ranges != "minmax":
+        fixed |= _whole_outputs(model.graph, statistics)
+    open_ = {n: s for n, s in statistics.items() if n not in fixed}
+    if config.ranges != "auto":
+        ranges = {n: tensor_range(s, config.ranges, config.percentile, effects.get(n)) for n, s in open_.items()}
+        ranges = without_hidden(model.graph, ranges, statistics) if histograms else ranges
+        return Found(ranges | fixed, statistics, effects, {config.ranges: len(ranges), "fixed": len(fixed)})
+    options = {n: _options(s, config, effects[n]) for n, s in open_.items()}
+    choice = choose_ranges(model, few[:_TRIALS], options, threads=config.threads, progress=progress)
+    ranges = without_hidden(model.graph, {name: options[name][method] for name, method in choice.items()}, statistics)
+    return Found(ranges | fixed, statistics, effects, dict(Counter(choice.values())) | {"fixed": len(fixed)})
+
+
+def _whole_outputs(graph: ir.Graph, statistics: dict[str, Statistics]) -> dict[str, Range]:
+    """Graph outputs are never clipped: their rare extremes (a confident detection) are the answers."""
+    groups = shared_groups(graph)
+    outputs = {groups.get(v.name or "", v.name or "") for v in graph.outputs}
+    return {name: (s.low, s.high) for name, s in statistics.items() if groups.get(name, name) in outputs}
+
+
+def _options(statistics: Statistics, config: QuantizationConfig, effect: Effect | None) -> dict[str, Range]:
+    """Candidate ranges; where the consumers are functions of each value, the best one is known without trials."""
+    if effect is not None:
+        return {"mse": tensor_range(statistics, "mse", config.percentile, effect)}
+    return candidates(statistics, config.percentile)

@@ -1,0 +1,128 @@
+"""GELU and SiLU with channels of very different size: ``x * f(x)``, where f saturates and the product does not.
+
+A factor of a channel may pass through the product but not through f. So f gets a copy of x through a depthwise 1x1
+convolution, cut where f is flat::
+
+    u = Clip(x * k)     y = x * f(u)
+
+Equalization can then divide a huge channel of x and y, and the depthwise weights undo that in front of f. Exact but
+for f beyond the cut (below 2e-4 for Erf, 4e-4 for Sigmoid). The finer grid of u is a gain by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+from numpy.typing import NDArray
+
+from n6convert.graph.builder import Builder
+from n6convert.graph.extract import with_outputs
+from n6convert.graph.query import is_constant
+from n6convert.numerics import Session
+from n6convert.quantization.prepare.operator_forms import constant, static_dims
+
+__all__ = ["loosen_gates"]
+
+Sample = Mapping[str, NDArray[Any]]
+#: where each function is flat
+_FLAT = {"Erf": 2.7, "Sigmoid": 8.0, "Tanh": 4.0}
+#: a channel that many times larger than the usual one costs the others three bits
+_UNEVEN = 4.0
+
+
+@dataclass
+class _Gate:
+    """``function(x * factor)``; x, with channels along ``axis``, is multiplied elsewhere as well."""
+
+    x: ir.Value
+    factor: float
+    function: ir.Node
+    axis: int
+
+
+def loosen_gates(
+    model: ir.Model, samples: Iterable[Sample], threads: int | None = None
+) -> tuple[ir.Model, list[dict[str, Any]]]:
+    """A copy whose uneven gates have a copy of their input to themselves, and a record of each.
+
+    Args:
+        model: prepared float model.
+        samples: enough to know the peak of every channel.
+    """
+    model = model.clone()
+    gates = list(_find(model.graph))
+    records = []
+    for gate, unevenness in zip(gates, _unevenness(model, gates, samples, threads), strict=True):
+        if unevenness > _UNEVEN:
+            _replace(model.graph, gate)
+            records.append({"tensor": gate.x.name, "largest_to_usual_channel": round(unevenness, 1)})
+    if records:
+        model.graph.sort()
+        passes.RemoveUnusedNodesPass()(model)  # products with scalars that only the gate read
+    return model, records
+
+
+def _find(graph: ir.Graph) -> Iterator[_Gate]:
+    for node in graph:
+        if node.op_type in _FLAT:
+            x, factor = _unscaled(node.inputs[0])
+            axis = _channel_axis(x)
+            if axis is not None and len(x.uses()) > 1:
+                yield _Gate(x, factor, node, axis)
+
+
+def _unscaled(value: ir.Value | None) -> tuple[ir.Value, float]:
+    """The tensor before products with scalars, and their product."""
+    assert value is not None
+    numbers: list[tuple[str, float]] = []
+    while (maker := value.producer()) is not None and maker.op_type in ("Mul", "Div"):
+        other = maker.inputs[1]
+        if not is_constant(other) or constant(other).size != 1 or maker.inputs[0] is None:
+            break
+        number = float(constant(other).item())
+        if maker.op_type == "Div" and not number:
+            break
+        numbers.append((maker.op_type, number))
+        value = maker.inputs[0]
+    factor = 1.0
+    for kind, number in reversed(numbers):
+        factor = factor * number if kind == "Mul" else factor / number
+    return value, factor
+
+
+def _channel_axis(value: ir.Value) -> int | None:
+    """Channels come second in images, last in sequences; None for constants and shapes that are not known."""
+    if value.producer() is None or value.shape is None or not value.shape.is_static():
+        return None
+    rank = len(value.shape)
+    return 1 if rank == 4 else rank - 1 if rank in (2, 3) else None
+
+
+def _unevenness(model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Sample], threads: int | None) -> list[float]:
+    """Largest over median peak of the channels of each gate, above zero: below it the product is small."""
+    if not gates:
+        return []
+    names = list(dict.fromkeys(g.x.name or "" for g in gates))
+    session = Session(with_outputs(model, names), threads=threads)
+    peaks = [np.zeros(static_dims(g.x.shape or ir.Shape([]))[g.axis]) for g in gates]
+    for sample in samples:
+        values = session.run({n: sample[n] for n in session.inputs})
+        for gate, peak in zip(gates, peaks, strict=True):
+            array = np.maximum(np.moveaxis(values[gate.x.name or ""], gate.axis, 0), 0)
+            np.maximum(peak, array.reshape(peak.size, -1).max(1), out=peak)
+    return [float(p.max() / max(float(np.median(p)), 1e-30)) for p in peaks]
+
+
+def _replace(graph: ir.Graph, gate: _Gate) -> None:
+    build = Builder(graph, f"{gate.function.name or gate.x.name}/gate", graph.opset_imports.get("", 17))
+    dims = static_dims(gate.x.shape or ir.Shape([]))
+    channels, flat = dims[gate.axis], _FLAT[gate.function.op_type]
+    copy = build.conv(build.as_map(gate.x, gate.axis), np.full((channels, 1, 1, 1), gate.factor), group=channels)
+    u = build.from_map(build.clip(copy, -flat, flat), gate.axis, dims)
+    graph.insert_before(gate.function, build.nodes)
+    gate.function.replace_input_with(0, u)

@@ -1,0 +1,129 @@
+"""Two convolutions with nothing between them as one: ``P (D x + d) + p = (P D) x + (P d + p)``.
+
+A separable convolution without an activation after its depthwise part has its worst tensor between the two: rounded to
+8 bits, with the long tails of an edge filter. On large maps with few channels, which the NPU reads slower than it
+multiplies, the one is predicted faster as well; with many channels it is far slower. Its weights are products that
+nobody trained, of very unlike sizes, so it takes even channels, corrected biases and second-order rounding before it is
+judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.graph.extract import cut
+from n6convert.graph.query import is_constant
+from n6convert.quantization.prepare.operator_forms import constant, new_constant, take_over
+
+__all__ = ["Milliseconds", "merge_pairs"]
+
+#: predicted time of a model
+Milliseconds = Callable[[ir.Model], float]
+#: of the whole time: what fewer roundings may cost
+_DEAR = 0.01
+#: weights of the one at most: reading more from flash takes longer than any two convolutions that it could replace
+_LARGEST = 1 << 22
+#: and at most so many for one of the two: means that are spread again, and other low ranks, stay two
+_MORE = 32
+#: pairs that are tried in the whole graph, each of which takes as long as quantizing it
+_TRIED = 48
+
+
+def merge_pairs(
+    model: ir.Model, milliseconds: Milliseconds, quantized: Callable[[ir.Model], ir.Model]
+) -> tuple[ir.Model, list[dict[str, Any]]]:
+    """A copy in which pairs are merged as long as the whole graph gets faster or hardly slower, and a record of each.
+
+    Args:
+        model: prepared float model.
+        milliseconds: also takes float models; so a pair alone is judged first, which is quick.
+        quantized: makes an INT8 model of the whole, whose zero points and epochs decide.
+    """
+    between = _promising(model, milliseconds)
+    records = []
+    before = milliseconds(quantized(model)) if between else 0.0
+    limit = (1 + _DEAR) * before
+    for name in between:
+        trial = model.clone()
+        first = next(node for node in trial.graph if node.outputs[0].name == name)
+        if before + _slower_alone(trial, first, milliseconds) > max(before, limit):
+            continue
+        one = _merge(trial.graph, first)
+        after = milliseconds(quantized(trial))
+        if after <= max(before, limit):
+            records.append({"convolution": one.name, "saved_ms": round(before - after, 4)})
+            model, before = trial, after
+    return model, records
+
+
+def _promising(model: ir.Model, milliseconds: Milliseconds) -> list[str | None]:
+    """What lies between the convolutions of pairs, in graph order; of very many only those that alone save most."""
+    firsts = [node for node in model.graph if _reader(node)]
+    if len(firsts) > _TRIED:
+        costs = [_slower_alone(model, first, milliseconds) for first in firsts]
+        firsts = [firsts[index] for index in sorted(sorted(range(len(firsts)), key=costs.__getitem__)[:_TRIED])]
+    return [first.outputs[0].name for first in firsts]
+
+
+def _slower_alone(model: ir.Model, first: ir.Node, milliseconds: Milliseconds) -> float:
+    """By how many milliseconds the one is slower than the two, with nothing around them."""
+    second = _reader(first)
+    assert second is not None
+    pair = cut(model, [first, second], first.inputs[:1], second.outputs)  # type: ignore[arg-type]
+    two = milliseconds(pair)
+    _merge(pair.graph, pair.graph[0])
+    return milliseconds(pair) - two
+
+
+def _reader(first: ir.Node) -> ir.Node | None:
+    """The dense 1x1 convolution that alone reads a convolution; None without one."""
+    if first.op_type != "Conv" or not is_constant(first.inputs[1]):
+        return None
+    middle = first.outputs[0]
+    uses = list(middle.uses())
+    if len(uses) != 1 or middle.is_graph_output():
+        return None
+    second, index = uses[0]
+    if second.op_type != "Conv" or index != 0 or not is_constant(second.inputs[1]):
+        return None
+    weight, points = constant(first.inputs[1]), constant(second.inputs[1])
+    plain = set(points.shape[2:]) == {1} and second.attributes.get_int("group", 1) == 1
+    moves = set(second.attributes.get_ints("strides", [1])) != {1} or any(second.attributes.get_ints("pads", []))
+    size = points.shape[0] * weight[0].size * first.attributes.get_int("group", 1)
+    return second if plain and not moves and size <= min(_LARGEST, _MORE * (weight.size + points.size)) else None
+
+
+def _merge(graph: ir.Graph, first: ir.Node) -> ir.Node:
+    """Put the one, under the name of the second, in place of a convolution and its reader; the one."""
+    second = _reader(first)
+    assert second is not None
+    groups = first.attributes.get_int("group", 1)
+    points = constant(second.inputs[1]).reshape(constant(second.inputs[1]).shape[:2])
+    kernels = np.split(constant(first.inputs[1]), groups)
+    parts = [_product(p, k) for p, k in zip(np.split(points, groups, axis=1), kernels, strict=True)]
+    bias = _bias(second) + points.astype(np.float64) @ _bias(first)
+    constants = [
+        new_constant(graph, f"{second.name}_merged_weight", np.concatenate(parts, axis=1)),
+        new_constant(graph, f"{second.name}_merged_bias", bias.astype(np.float32)),
+    ]
+    attributes = [a for name, a in first.attributes.items() if name != "group"]
+    one = ir.Node("", "Conv", [first.inputs[0], *constants], attributes, name=second.name)
+    take_over(graph, second, [one])
+    graph.remove(first, safe=True)
+    return one
+
+
+def _bias(node: ir.Node) -> NDArray[np.float32]:
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        return constant(node.inputs[2])
+    return np.zeros(constant(node.inputs[1]).shape[0], np.float32)
+
+
+def _product(points: NDArray[np.float32], kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+    merged: NDArray[np.float32] = np.einsum("om,mi...->oi...", points.astype(np.float64), kernels).astype(np.float32)
+    return merged

@@ -1,0 +1,1 @@
+"""What each input of an operator is, and which tensors share their values' grid."""

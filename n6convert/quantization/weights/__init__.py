@@ -1,0 +1,1 @@
+"""Weights of four bits, mixed precision, and weights that layers share."""

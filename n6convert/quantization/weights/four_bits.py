@@ -1,0 +1,201 @@
+"""Four-bit weights with 8-bit activations (W4A8): which layers, their codes, and how a file holds them.
+
+While layers are chosen and refined their codes stand in int8, within ``-7..7``, so that everything that walks or runs
+an INT8 model works on them; :func:`written` turns them into ``INT4`` initializers at the end (opset 21, IR 10).
+The NPU multiplies them as fast as 8-bit weights and reads half the bytes from flash [#four-bit-weights].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.quantization.grid.affine import NARROW_MAX
+from n6convert.quantization.grid.plan import along
+from n6convert.quantization.layerwise.rounding import as_rows, from_rows, layer_moments, portions
+from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
+from n6convert.quantization.prepare.operator_forms import constant
+from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.weights.shared_weights import together
+
+__all__ = ["Narrow", "best_scales", "eligible", "narrow_layers", "replaced", "saved_bytes", "written"]
+
+_OPSET, _IR_VERSION = 21, 10
+#: shares of the largest weight that the largest code may stand for: four bits often gain by clipping
+_SHARES = np.linspace(1.0, 0.4, 25)
+#: layers with fewer weights save nothing that can be seen
+_LEAST_WEIGHTS = 1024
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """A layer's weights in four bits.
+
+    Attributes:
+        codes: int8 ``-7..7``, the weight's own shape.
+        scales: float32, one per output channel.
+        noise: energy of the error at the layer's output relative to the output's own.
+    """
+
+    layer: str
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    noise: float
+
+    @property
+    def saved(self) -> int:
+        """Bytes of flash saved."""
+        return self.codes.size - (self.codes.size + 1) // 2
+
+
+def eligible(model: ir.Model) -> dict[str, ir.Node]:
+    """Layers of a float model whose weights can be narrowed, by name: Conv, ConvTranspose and Gemm of some size."""
+    found = {}
+    shared = {name for names in together(model) for name in names}
+    for node in model.graph:
+        if node.name in shared:
+            continue
+        weight = node.inputs[1] if node.op_type in LAYERS and len(node.inputs) > 1 else None
+        if weight is not None and weight.const_value is not None and weight.const_value.size >= _LEAST_WEIGHTS:
+            found[node.name or ""] = node
+    return found
+
+
+def narrow_layers(
+    float_model: ir.Model,
+    model: ir.Model,
+    samples: Iterable[Mapping[str, NDArray[Any]]],
+    threads: int | None = None,
+    clock: Clock | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> list[Narrow]:
+    """Four-bit weights of every eligible layer, each on the inputs that the INT8 model gives it.
+
+    Args:
+        model: the INT8 model; not changed.
+        samples: on whose inputs errors are made to cancel (second-order rounding).
+
+    Raises:
+        OutOfTime: the clock ended.
+    """
+    clock, nodes = clock or Clock(), eligible(float_model)
+    found: list[Narrow] = []
+    for layer in walk_layers(model.clone(), samples, threads, clock):
+        if layer.name in nodes:
+            found.append(_narrow(layer, constant(nodes[layer.name].inputs[1]), clock))
+            if progress is not None:
+                progress("four-bit weights", len(found), len(nodes))
+    return found
+
+
+def _narrow(layer: Layer, weight: NDArray[np.float32], clock: Clock) -> Narrow:
+    axis = _axis(layer)
+    rows = as_rows(layer.node, weight)
+    if rows is None:  # transposed convolutions: each weight by itself
+        scales = best_scales(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1))
+        codes = _nearest(weight / along(scales, weight.ndim, axis))
+        return Narrow(layer.name, codes, scales, _plain_noise(weight, codes, along(scales, weight.ndim, axis)))
+    scales = best_scales(rows)
+    moments = layer_moments(layer, weight, always=True)
+    assert moments is not None
+    parts = list(portions(layer.node, rows, moments))
+    steps = [scales[part.outputs] for part in parts]
+    made = [round_rows(p.rows, s, p.moments.copy(), clock, NARROW_MAX) for p, s in zip(parts, steps, strict=True)]
+    codes = np.zeros(rows.shape, np.int8)
+    error = signal = 0.0
+    for part, step, code in zip(parts, steps, made, strict=True):
+        codes[part.outputs, part.inputs] = code
+        gaps = part.rows - code * step[:, None]
+        error += float(np.einsum("ij,jk,ik->", gaps, part.moments, gaps, optimize=True))
+        signal += float(np.einsum("ij,jk,ik->", part.rows, part.moments, part.rows, optimize=True))
+    shaped = from_rows(layer.node, codes, weight.shape)
+    return Narrow(layer.name, shaped, scales, error / signal if signal > 0 else 0.0)
+
+
+def best_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One scale per row with the least squared error among clipped ones; ``rows`` is ``[channels, weights]``."""
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    best = np.maximum(largest / NARROW_MAX, 1e-15).astype(np.float32)
+    best[largest == 0] = 1.0
+    plain, error = best.copy(), np.full(len(rows), np.inf)
+    for share in _SHARES:
+        scales = (plain * share).astype(np.float32)
+        gaps = rows - _nearest(rows / scales[:, None]) * scales[:, None]
+        found = np.einsum("ij,ij->i", gaps, gaps)
+        best, error = np.where(found < error, scales, best), np.minimum(found, error)
+    result: NDArray[np.float32] = best.astype(np.float32)
+    return result
+
+
+def replaced(model: ir.Model, layers: Iterable[Narrow]) -> ir.Model:
+    """A copy of the INT8 model with these layers' codes and scales; biases keep their values on the new scales."""
+    copy = model.clone()
+    wanted = {narrow.layer: narrow for narrow in layers}
+    for layer in layers_of(copy):
+        if layer.name in wanted:
+            _put(layer, wanted[layer.name])
+    return copy
+
+
+def _put(layer: Layer, narrow: Narrow) -> None:
+    codes, scale = layer.initializer(1), layer.initializer(1, 1)
+    bias, bias_scale = layer.initializer(2), layer.initializer(2, 1)
+    assert scale.const_value is not None and bias.const_value is not None and bias_scale.const_value is not None
+    ratio = narrow.scales.astype(np.float64) / scale.const_value.numpy()
+    old = bias_scale.const_value.numpy()
+    steps = old * np.tile(ratio, old.size // ratio.size)
+    numbers = np.rint(bias.const_value.numpy() * (old / steps)).astype(np.int32)
+    for value, array in (
+        (codes, narrow.codes), (scale, narrow.scales), (bias, numbers), (bias_scale, steps.astype(np.float32)),
+    ):  # fmt: skip
+        value.const_value = ir.tensor(array, name=value.name)
+
+
+def written(model: ir.Model, layers: Collection[str]) -> ir.Model:
+    """A copy whose layers of these names hold ``INT4`` initializers: opset 21, IR version 10.
+
+    Raises:
+        GraphError: the graph has no form of opset 21.
+    """
+    if not layers:
+        return model
+    from n6convert.opset import convert_opset
+
+    copy = convert_opset(model.clone(), _OPSET)
+    copy.ir_version = _IR_VERSION
+    for layer in layers_of(copy):
+        if layer.name in layers:
+            for part, value in ((0, layer.initializer(1)), (2, layer.initializer(1, 2))):
+                assert value.const_value is not None, part
+                array = value.const_value.numpy().astype(ml_dtypes.int4)
+                value.const_value = ir.tensor(array, dtype=ir.DataType.INT4, name=value.name)
+                value.dtype = ir.DataType.INT4
+    return copy
+
+
+def saved_bytes(layers: Iterable[Narrow]) -> int:
+    """Bytes of flash that they save together."""
+    return sum(narrow.saved for narrow in layers)
+
+
+def _axis(layer: Layer) -> int:
+    dequantize = layer.node.inputs[1].producer()  # type: ignore[union-attr]
+    assert dequantize is not None
+    return dequantize.attributes.get_int("axis", 0)
+
+
+def _nearest(values: NDArray[Any]) -> NDArray[np.int8]:
+    codes: NDArray[np.int8] = np.clip(np.rint(values), -NARROW_MAX, NARROW_MAX).astype(np.int8)
+    return codes
+
+
+def _plain_noise(weight: NDArray[np.float32], codes: NDArray[np.int8], steps: NDArray[np.float32]) -> float:
+    energy = float(np.sum(weight.astype(np.float64) ** 2))
+    return float(np.sum((weight - codes * steps).astype(np.float64) ** 2)) / energy if energy else 0.0

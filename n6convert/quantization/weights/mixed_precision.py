@@ -1,0 +1,175 @@
+"""Which layers get four-bit weights: predicted time (or flash) saved against closeness lost, on held-back samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.stable import exceeds, rounded
+from n6convert.quantization.weights.four_bits import Narrow, narrow_layers, replaced, saved_bytes, written
+
+if TYPE_CHECKING:
+    from n6convert.quantization.methods import Candidate, Workshop
+
+__all__ = ["Goals", "facts_of", "narrowed"]
+
+#: models of so many different numbers of layers are judged; between two of them the choice is halved
+_POINTS = 8
+#: above this number of layers, bytes stand for time
+_TIMED = 96
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What decides how many layers get four bits; None: no such goal.
+
+    Attributes:
+        milliseconds, flash_bytes: to be reached, whatever is lost.
+        keeps: called as ``keeps(model, sqnr_db_by_output)``: whether the recipe's limits on accuracy still hold.
+    """
+
+    milliseconds: float | None = None
+    flash_bytes: int | None = None
+    keeps: Callable[[ir.Model, Mapping[str, float]], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One number of layers in four bits, in the order of their price."""
+
+    layers: int
+    weight_bytes: int
+    milliseconds: float | None
+    closeness_db: float
+    sqnr_db: float
+
+
+class _Curve:
+    """Models by number of layers, each made and judged once."""
+
+    def __init__(self, shop: Workshop, best: Candidate, order: Sequence[Narrow]) -> None:
+        self._shop, self._best, self._order = shop, best, order
+        self.points: dict[int, Point] = {}
+
+    def at(self, count: int) -> Point:
+        if count not in self.points:
+            chosen = self._order[:count]
+            model = replaced(self._best.model, chosen)
+            verdict = self._shop.judge.verdict(model) if count else self._best.verdict
+            self.points[count] = Point(
+                count, stored_bytes(self._best.model) - saved_bytes(chosen), self._time(model, chosen),
+                round(verdict.closeness_db, 3), round(verdict.sqnr_db, 3),
+            )  # fmt: skip
+        return self.points[count]
+
+    def _time(self, model: ir.Model, chosen: Sequence[Narrow]) -> float | None:
+        predict = self._shop.milliseconds
+        return None if predict is None else round(predict(written(model, {n.layer for n in chosen})), 4)
+
+    def last(self, holds: Callable[[Point], bool]) -> int:
+        """The largest number of layers for which something holds that more layers only spoil."""
+        whole = len(self._order)
+        marks = sorted({round(whole * i / _POINTS) for i in range(_POINTS + 1)})
+        good = max((m for m in marks if holds(self.at(m))), default=0)
+        bad = next((m for m in marks if m > good), good)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            good, bad = (middle, bad) if holds(self.at(middle)) else (good, middle)
+        return good
+
+    def first(self, holds: Callable[[Point], bool]) -> int:
+        """The smallest number of layers for which something holds; all of them when none does."""
+        short = self.last(lambda point: not holds(point))
+        return min(short + (not holds(self.at(short))), len(self._order))
+
+
+def narrowed(shop: Workshop, best: Candidate, goals: Goals) -> Candidate:
+    """The best model with some or all of its weights in four bits, rounded and corrected for them.
+
+    Args:
+        goals: with ``mixed``, the fewest layers that reach them; without any, the most that cost no more closeness
+            than ``weights_loss_db`` and keep the recipe's limits.
+
+    Raises:
+        OutOfTime: the time budget ended.
+    """
+    config = shop.config
+    found = narrow_layers(best.prepared, best.model, shop.samples, config.threads, shop.clock, shop.progress)
+    order = _by_price(shop, best, found)
+    curve = _Curve(shop, best, order)
+    chosen = order[: _count(curve, order, best, shop, goals)]
+    trial = _refined(shop, best, chosen)
+    facts = {
+        "layers": [n.layer for n in chosen],
+        "of": len(order),
+        "bytes_saved": saved_bytes(chosen),
+        "weight_bytes": stored_bytes(best.model) - saved_bytes(chosen),
+        "curve": [asdict(curve.at(n)) for n in sorted({0, *curve.points, len(order)})],
+    }
+    return replace(trial, notes={"four_bits": facts})
+
+
+def _count(curve: _Curve, order: Sequence[Narrow], best: Candidate, shop: Workshop, goals: Goals) -> int:
+    if shop.config.weights == "int4":
+        return len(order)
+    if goals.milliseconds is not None or goals.flash_bytes is not None:
+        return curve.first(lambda point: _reaches(point, goals))
+    least = best.verdict.closeness_db - shop.config.weights_loss_db
+
+    def holds(point: Point) -> bool:
+        near = not exceeds(least, point.closeness_db)
+        return near and _keeps(goals, shop, replaced(best.model, order[: point.layers]))
+
+    return curve.last(holds)
+
+
+def _keeps(goals: Goals, shop: Workshop, model: ir.Model) -> bool:
+    return goals.keeps is None or goals.keeps(model, shop.judge.verdict(model).outputs_sqnr_db)
+
+
+def _reaches(point: Point, goals: Goals) -> bool:
+    fast = goals.milliseconds is None or point.milliseconds is None or point.milliseconds <= goals.milliseconds
+    return fast and (goals.flash_bytes is None or point.weight_bytes <= goals.flash_bytes)
+
+
+def _by_price(shop: Workshop, best: Candidate, found: Sequence[Narrow]) -> list[Narrow]:
+    """Most saved per noise first; layers of equal price in the graph's order."""
+    predict = shop.milliseconds
+    if predict is None or len(found) > _TIMED:
+        return sorted(found, key=lambda n: -float(rounded(n.saved / max(n.noise, 1e-12))))
+    whole = predict(best.model)
+    saved = {n.layer: whole - predict(written(replaced(best.model, [n]), {n.layer})) for n in found}
+    # a layer that saves no time of its own may still save flash; it comes after all that do
+    worth = {n.layer: max(saved[n.layer], 0.0) + 1e-9 * n.saved for n in found}
+    return sorted(found, key=lambda n: -float(rounded(worth[n.layer] / max(n.noise, 1e-12))))
+
+
+def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
+    """Every layer rounded and corrected on what reaches it now; kept where that is closer."""
+    names = frozenset(n.layer for n in chosen)
+    plain = replaced(best.model, chosen)
+    verdict = shop.judge.verdict(plain)
+    made, _ = refine(
+        best.prepared, plain, shop.samples, rounding=True, bias=best.bias != "off", narrow=names,
+        clock=shop.clock, threads=shop.config.threads, progress=shop.progress,
+    )  # fmt: skip
+    after = shop.judge.verdict(made)
+    if exceeds(after.closeness_db, verdict.closeness_db):
+        plain, verdict = made, after
+    return replace(best, model=plain, verdict=verdict, narrow=names)
+
+
+def stored_bytes(model: ir.Model) -> int:
+    """Bytes of the constants that an INT8 model multiplies with and adds: weights, biases and their scales."""
+    kinds = {ir.DataType.INT8: 1, ir.DataType.INT32: 4, ir.DataType.FLOAT: 4}
+    sizes = (v.const_value for v in model.graph.initializers.values())
+    return sum(kinds.get(t.dtype, 0) * t.size for t in sizes if t is not None and t.size > 1)
+
+
+def facts_of(candidate: Candidate) -> dict[str, Any]:
+    """The section of the report; empty when all weights have eight bits."""
+    return dict(candidate.notes.get("four_bits", {}))

@@ -1,0 +1,1 @@
+"""Rules for softmax and attention."""

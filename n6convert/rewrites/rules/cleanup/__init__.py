@@ -1,0 +1,1 @@
+"""Rules that drop or fold what computes nothing."""

@@ -1,0 +1,1 @@
+"""Rules that make, merge and split convolutions."""

@@ -1,0 +1,1 @@
+"""Rules for products of matrices and linear layers."""

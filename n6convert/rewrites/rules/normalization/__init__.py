@@ -1,0 +1,1 @@
+"""Rules for batch, instance and layer normalization."""

@@ -1,0 +1,1 @@
+"""Rules for pools and reductions."""

@@ -1,0 +1,1 @@
+"""Rules for LSTM, GRU and RNN."""

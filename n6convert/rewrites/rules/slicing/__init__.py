@@ -1,0 +1,1 @@
+"""Rules for Slice, Gather, Split and Concat."""

@@ -1,0 +1,68 @@
+"""``Concat`` of unequal channel counts as one of equal chunks: a Concat of equal parts is hardware ([#joins]).
+
+Every input is cut into pieces of the greatest common divisor of the channel counts. Where the input comes from a
+1x1 Conv, the pieces are convolutions with slices of its weights. Exact, without any change of the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from n6convert.graph.builder import Builder
+from n6convert.graph.query import attribute, shape_of
+from n6convert.rewrites.rule import Context, Rewrite
+
+__all__ = ["ConcatEqualChunks", "unequal_concat"]
+
+_MAX_CHUNKS = 12
+
+
+@dataclass
+class UnequalConcat:
+    """A Concat over channels whose inputs differ in size."""
+
+    node: ir.Node
+    parts: list[ir.Value]
+    sizes: list[int]
+
+
+class ConcatEqualChunks(Rewrite[UnequalConcat]):
+    """Cut the inputs of an unequal channel Concat into equal pieces."""
+
+    name = "concat-equal-chunks"
+    roots = frozenset({"Concat"})
+
+    def pattern(self, node: ir.Node) -> UnequalConcat | None:
+        return unequal_concat(node)
+
+    def check(self, found: UnequalConcat, context: Context) -> str | None:
+        pieces = sum(found.sizes) // math.gcd(*found.sizes)
+        if pieces > _MAX_CHUNKS:
+            return f"{found.sizes} channels would need {pieces} equal pieces, more than {_MAX_CHUNKS}"
+        return None
+
+    def replace(self, found: UnequalConcat, build: Builder, context: Context) -> Sequence[ir.Value]:
+        size = math.gcd(*found.sizes)
+        pieces = [
+            piece
+            for part, channels in zip(found.parts, found.sizes, strict=True)
+            for piece in build.split(part, channels // size, axis=1)
+        ]
+        return build.node("Concat", pieces, [shape_of(found.node.outputs[0]) or ()], axis=1)
+
+
+def unequal_concat(node: ir.Node) -> UnequalConcat | None:
+    """The inputs of a rank-4 channel Concat, when their sizes differ."""
+    full = shape_of(node.outputs[0])
+    if full is None or len(full) != 4 or attribute(node, "axis") not in (1, -3):
+        return None
+    parts = [v for v in node.inputs if v is not None]
+    shapes = [shape_of(v) for v in parts]
+    sizes = [s[1] for s in shapes if s is not None]
+    if len(sizes) != len(node.inputs) or len(set(sizes)) == 1:
+        return None
+    return UnequalConcat(node, parts, sizes)

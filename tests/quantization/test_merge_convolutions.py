@@ -1,0 +1,202 @@
+"""Pairs of convolutions as one: the same function, only where nothing stands between them and that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from n6convert.numerics import max_relative_difference, run_model, sqnr_db
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.reparameterization import merge_convolutions as module
+from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
+from n6convert.rewrites.by_latency import predicted_milliseconds
+
+from .nets import feeds, parse
+from .walk import float_islands
+
+PADS = "pads=[1,1,1,1]"
+DEPTHWISE = f"{PADS}, group=8"
+
+
+def weights(seed: int, *shape: int) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+
+def operators(model: ir.Model) -> float:
+    """A predictor for which fewer operators are faster."""
+    return float(model.graph.num_nodes())
+
+
+def merge_pairs(model: ir.Model, milliseconds: Milliseconds) -> tuple[ir.Model, list[dict]]:
+    """With float models timed as they are."""
+    return module.merge_pairs(model, milliseconds, lambda model: model)
+
+
+def pair(
+    first: str = DEPTHWISE,
+    second: str = "kernel_shape=[1,1]",
+    *,
+    between: str = "",
+    more: str = "",
+    size: int = 16,
+    kernel: tuple[int, ...] = (8, 1, 3, 3),
+    points: tuple[int, ...] = (6, 8, 1, 1),
+) -> ir.Model:
+    """Two convolutions of 8 channels, with an operator between them or another output besides if asked for."""
+    read = "m" if between else "d"
+    body = f"""
+    net (float[1,8,16,16] x) => (float[1,{points[0]},{size},{size}] y{", float[1,8,16,16] z" if more else ""}) {{
+      d = Conv<{first}>(x, w1, b1)
+      {between}
+      {more}
+      y = Conv<{second}>({read}, w2, b2)
+    }}"""
+    values = {"w1": weights(1, *kernel), "b1": weights(3, kernel[0], 1)[:, 0]}
+    values |= {"w2": weights(2, *points), "b2": weights(4, points[0], 1)[:, 0]}
+    return prepare(parse(body, **values))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pair(),
+        pair(f"{DEPTHWISE}, strides=[2,2]", size=8),
+        pair("pads=[2,2,2,2], dilations=[2,2], group=8"),
+        pair(f"{PADS}, group=2", kernel=(12, 4, 3, 3), points=(6, 12, 1, 1)),
+        pair("kernel_shape=[1,1]", kernel=(4, 8, 1, 1), points=(10, 4, 1, 1)),
+    ],
+    ids=["depthwise", "stride 2", "dilated", "grouped", "both 1x1"],
+)
+def test_the_one_is_the_same_function_under_the_name_of_the_second(model: ir.Model) -> None:
+    merged, records = merge_pairs(model, operators)
+    sample = next(feeds((1, 8, 16, 16))())
+    before, after = run_model(model, sample)["y"], run_model(merged, sample)["y"]
+    assert max_relative_difference(before, after) < 1e-5
+    convolutions = [n for n in merged.graph if n.op_type == "Conv"]
+    assert [n.name for n in convolutions] == [list(model.graph)[-1].name] == [r["convolution"] for r in records]
+    assert records[0]["saved_ms"] == 1.0
+    assert [n.op_type for n in model.graph].count("Conv") == 2, "the model given stays as it is"
+
+
+def test_convolutions_without_a_bias_are_merged() -> None:
+    model = pair()
+    for node in model.graph:
+        node.resize_inputs(2)
+    merged, records = merge_pairs(model, operators)
+    sample = next(feeds((1, 8, 16, 16))())
+    assert records and max_relative_difference(run_model(model, sample)["y"], run_model(merged, sample)["y"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pair(between="m = Relu(d)"),
+        pair(more="z = Relu(d)"),
+        pair(more="z = Identity(d)"),
+        pair(second="strides=[2,2]", size=8),
+        pair(second=PADS, size=18),
+        pair(second=PADS, points=(6, 8, 3, 3)),
+        pair(second="group=2", points=(6, 4, 1, 1)),
+        pair("pads=[3,3,3,3]", kernel=(1, 8, 7, 7), points=(512, 1, 1, 1)),
+    ],
+    ids=["activation", "two readers", "an output", "stride", "pads", "3x3", "groups", "low rank"],
+)
+def test_other_pairs_stay_two(model: ir.Model) -> None:
+    merged, records = merge_pairs(model, operators)
+    assert merged is model and not records
+
+
+@pytest.mark.parametrize(("slower", "convolutions"), [(0.002, 1), (0.02, 2)])
+def test_what_is_slower_stays_two_unless_it_is_hardly_so(slower: float, convolutions: int) -> None:
+    merged, records = merge_pairs(pair(), lambda model: 1 - slower * operators(model))
+    assert [n.op_type for n in merged.graph] == ["Conv"] * convolutions and len(records) == 2 - convolutions
+
+
+def test_the_predictor_says_where_one_is_faster() -> None:
+    """Few channels on a large map: streams decide. Many channels on a small one: multiplications do."""
+    milliseconds = predicted_milliseconds("stm32n6570-dk@4.0")
+    assert milliseconds is not None
+
+    def merged(channels: int, size: int) -> bool:
+        shape = f"float[1,{channels},{size},{size}]"
+        body = f"net ({shape} x) => ({shape} y) {{ d = Conv<{PADS}, group={channels}>(x, w1) y = Conv(d, w2) }}"
+        w1, w2 = weights(1, channels, 1, 3, 3), weights(2, channels, channels, 1, 1)
+        return bool(merge_pairs(prepare(parse(body, w1=w1, w2=w2)), milliseconds)[1])
+
+    assert merged(16, 64) and not merged(256, 8)
+
+
+def test_three_in_a_row_become_one_after_the_other() -> None:
+    body = """
+    net (float[1,8,16,16] x) => (float[1,8,16,16] y) {
+      a = Conv<pads=[1,1,1,1], group=8>(x, w1)
+      b = Conv(a, w2)
+      y = Conv(b, w3)
+    }"""
+    values = {"w1": weights(1, 8, 1, 3, 3), "w2": weights(2, 4, 8, 1, 1), "w3": weights(3, 8, 4, 1, 1)}
+    model = prepare(parse(body, **values))
+    merged, records = merge_pairs(model, operators)
+    sample = next(feeds((1, 8, 16, 16))())
+    assert max_relative_difference(run_model(model, sample)["y"], run_model(merged, sample)["y"]) < 1e-5
+    assert len(records) == 2 and merged.graph.num_nodes() == 1
+
+
+def uneven(first: np.ndarray, second: np.ndarray) -> ir.Model:
+    """A factor for each channel, then sums of channels."""
+    body = """
+    net (float[1,8,16,16] x) => (float[1,4,16,16] y) {
+      d = Conv<group=8>(x, w1)
+      y = Conv(d, w2)
+    }"""
+    return parse(body, w1=first.reshape(8, 1, 1, 1).astype(np.float32), w2=second.astype(np.float32))
+
+
+def test_the_method_is_kept_where_it_costs_no_accuracy() -> None:
+    """Large sums that cancel in the second convolution: what lies between them needs a coarse grid."""
+    factors = np.tile([50.0, 50.5], 4)
+    second = np.kron(np.eye(4), [1.0, -1.0]).reshape(4, 8, 1, 1)
+
+    def source() -> Iterator[dict[str, np.ndarray]]:
+        """Every other channel nearly that before it."""
+        for sample in feeds((1, 8, 16, 16), 8)():
+            values = sample["x"]
+            values[:, 1::2] = values[:, ::2] + 0.1 * values[:, 1::2]
+            yield sample
+
+    model = uneven(factors, second)
+    result = quantize(model, source, milliseconds=operators)
+    record = result.facts["methods"][-1]
+    assert record["method"] == "merged convolutions" and record["kept"] and len(record["pairs"]) == 1
+    assert [n.op_type for n in result.model.graph].count("Conv") == 1
+    assert float_islands(result.model) == []
+    two = quantize(model, source, QuantizationConfig(merge_convolutions=False)).model
+    sample = next(source())
+    reference = run_model(model, sample)["y"]
+    one, other = (sqnr_db(reference, run_model(m, sample)["y"]) for m in (result.model, two))
+    assert one > other + 1
+
+
+def test_the_method_is_dropped_where_it_costs_accuracy() -> None:
+    """Channels of very unlike size that the first evens out: the one would need weights as unlike."""
+    sizes = np.geomspace(0.01, 1, 8)
+
+    def source() -> Iterator[dict[str, np.ndarray]]:
+        for sample in feeds((1, 8, 16, 16), 8)():
+            yield {"x": sample["x"] * sizes.reshape(1, 8, 1, 1).astype(np.float32)}
+
+    result = quantize(uneven(1 / sizes, weights(2, 4, 8, 1, 1)), source, milliseconds=operators)
+    record = result.facts["methods"][-1]
+    assert record["method"] == "merged convolutions" and not record["kept"]
+    assert [n.op_type for n in result.model.graph].count("Conv") == 2
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["no predictor", "not wanted"])
+def test_the_method_needs_a_predictor_and_the_recipe(wanted: bool) -> None:
+    model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))
+    config = QuantizationConfig(merge_convolutions=wanted)
+    result = quantize(model, feeds((1, 8, 16, 16)), config, milliseconds=None if wanted else operators)
+    assert "merged convolutions" not in [m["method"] for m in result.facts["methods"]]
