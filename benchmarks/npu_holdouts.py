@@ -91,7 +91,9 @@ def forecast(case: Measured, without: frozenset[str] = frozenset()) -> Forecast:
     """Predict a row; ``without`` names constants that take the value they had before their evidence."""
     target = _lean(load_target(case.target).with_epoch_controller(case.controller), without)
     with _keras_unknown("keras" in without):
-        options = CompilerOptions(Ends(input_channels="chlast")) if case.channels_last else STOCK
+        options = (
+            CompilerOptions(Ends(input_channels="chlast", output_channels="chlast")) if case.channels_last else STOCK
+        )
         found = estimate(load(case.source), target, options=options)
     parts = dict.fromkeys(PARTS, 0.0)
     for cost in found.costs.epochs:

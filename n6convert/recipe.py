@@ -79,6 +79,10 @@ class CompilerConfig(Section):
     flash_mb_s: float | None = Field(None, gt=0, description="rate at which weights stream from flash, as measured")
     allocate_inputs: bool = Field(True, description="false: the application brings the input buffers")
     allocate_outputs: bool = Field(True, description="false: the application brings the output buffers")
+    input_channels: Literal["chfirst", "chlast"] = Field(
+        "chlast", description="where the application's input maps have their channels"
+    )
+    output_channels: Literal["chfirst", "chlast"] = Field("chlast", description="the same of the output maps")
 
 
 class Recipe(Section):

@@ -16,7 +16,10 @@ from n6convert.cli.options import (
     EpochController,
     Flash,
     InputChannels,
+    InputsElsewhere,
     InputType,
+    OutputChannels,
+    OutputsElsewhere,
     OutputType,
     Pools,
     TargetName,
@@ -53,9 +56,12 @@ def _compare(
     input_type: InputType = None,
     output_type: OutputType = None,
     input_channels: InputChannels = None,
+    output_channels: OutputChannels = None,
     epoch_controller: EpochController = None,
     clocks: Clocks = None,
     flash: Flash = None,
+    no_inputs: InputsElsewhere = False,
+    no_outputs: OutputsElsewhere = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the prediction for a model with ST Edge AI's report of it.
@@ -68,7 +74,8 @@ def _compare(
     report = read_report(*reports)
     given = compiler_options(
         pools=pools, input_type=input_type, output_type=output_type, input_channels=input_channels,
-        epoch_controller=epoch_controller, clocks=clocks, flash=flash,
+        output_channels=output_channels, epoch_controller=epoch_controller, clocks=clocks, flash=flash,
+        no_inputs=no_inputs, no_outputs=no_outputs,
     )  # fmt: skip
     print_comparison(compare_model(model, report, target, given), report, as_json)
 

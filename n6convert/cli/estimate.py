@@ -17,6 +17,7 @@ from n6convert.cli.options import (
     InputChannels,
     InputsElsewhere,
     InputType,
+    OutputChannels,
     OutputsElsewhere,
     OutputType,
     Pools,
@@ -51,6 +52,7 @@ def _estimate(
     input_type: InputType = None,
     output_type: OutputType = None,
     input_channels: InputChannels = None,
+    output_channels: OutputChannels = None,
     epoch_controller: EpochController = None,
     clocks: Clocks = None,
     flash: Flash = None,
@@ -74,7 +76,8 @@ def _estimate(
 
     options = compiler_options(
         pools=pools, input_type=input_type, output_type=output_type, input_channels=input_channels,
-        epoch_controller=epoch_controller, clocks=clocks, flash=flash, no_inputs=no_inputs, no_outputs=no_outputs,
+        output_channels=output_channels, epoch_controller=epoch_controller, clocks=clocks, flash=flash,
+        no_inputs=no_inputs, no_outputs=no_outputs,
     )  # fmt: skip
     board = load_target(target or DEFAULT_TARGET)
     if combinations:

@@ -27,6 +27,7 @@ __all__ = [
     "InputsElsewhere",
     "ModelName",
     "NoCache",
+    "OutputChannels",
     "OutputType",
     "OutputsElsewhere",
     "Pools",
@@ -67,6 +68,9 @@ Pools = Annotated[Path | None, typer.Option("--pools", help="The project's own *
 InputType = Annotated[str | None, typer.Option("--input-data-type", help="Compiled with it: float32, int8 or uint8.")]
 OutputType = Annotated[str | None, typer.Option("--output-data-type", help="Compiled with it: float32, int8 or uint8.")]
 InputChannels = Annotated[str | None, typer.Option("--inputs-ch-position", help="Compiled with it: chfirst or chlast.")]
+OutputChannels = Annotated[
+    str | None, typer.Option("--outputs-ch-position", help="Compiled with it: chfirst or chlast.")
+]
 EpochController = Annotated[
     bool | None,
     typer.Option("--epoch-controller/--no-epoch-controller", help="Compiled with it or not; default: with it."),
@@ -103,6 +107,7 @@ def compiler_options(
     input_type: str | None = None,
     output_type: str | None = None,
     input_channels: str | None = None,
+    output_channels: str | None = None,
     epoch_controller: bool | None = None,
     clocks: str | None = None,
     flash: float | None = None,
@@ -117,7 +122,7 @@ def compiler_options(
     from n6convert.npu.ends import Ends
     from n6convert.npu.options import CompilerOptions
 
-    ends = Ends(input_type, output_type, input_channels)
+    ends = Ends(input_type, output_type, input_channels, output_channels)
     return CompilerOptions(ends, not no_inputs, not no_outputs, epoch_controller, pools, clocks, flash)
 
 

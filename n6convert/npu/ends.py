@@ -28,12 +28,15 @@ class Ends:
     """``--output-data-type``"""
     input_channels: str | None = None
     """``--inputs-ch-position``"""
+    output_channels: str | None = None
+    """``--outputs-ch-position``"""
 
     def __post_init__(self) -> None:
         for option, value, known in (
             ("--input-data-type", self.input_type, DATA_TYPES),
             ("--output-data-type", self.output_type, DATA_TYPES),
             ("--inputs-ch-position", self.input_channels, CHANNEL_POSITIONS),
+            ("--outputs-ch-position", self.output_channels, CHANNEL_POSITIONS),
         ):
             if value is not None and value not in known:
                 raise RecipeError(f"{option} does not take this value", found=value, limit=", ".join(known))
@@ -54,6 +57,8 @@ def shape_ends(graph: Graph, ends: Ends) -> None:
             _drop_edge(graph, name)
         if ends.input_type is not None:
             _input(graph, name, ends.input_type)
+    if ends.output_channels == "chfirst":
+        graph.outputs = tuple(_in_planes(graph, name) for name in graph.outputs)
     if ends.output_type is not None:
         graph.outputs = tuple(_output(graph, name, ends.output_type) for name in graph.outputs)
 
@@ -64,6 +69,12 @@ def _drop_edge(graph: Graph, name: str) -> None:
     for edge in edges:
         graph.tensors[name].shape = graph.shape(edge.outputs[0])
         edge.op, edge.attributes = "Reshape", {}
+
+
+def _in_planes(graph: Graph, name: str) -> str:
+    """The channel-first map behind a channel-last output of the model: what the edge's Transpose reads."""
+    maker = graph.producers().get(name)
+    return maker.inputs[0] if maker is not None and maker.attributes.get("graph_edge") else name
 
 
 def _input(graph: Graph, name: str, wanted: str) -> None:

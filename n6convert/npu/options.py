@@ -59,6 +59,7 @@ class CompilerOptions:
             "--input-data-type": self.ends.input_type,
             "--output-data-type": self.ends.output_type,
             "--inputs-ch-position": self.ends.input_channels,
+            "--outputs-ch-position": self.ends.output_channels,
             "--no-inputs-allocation": not self.allocate_inputs,
             "--no-outputs-allocation": not self.allocate_outputs,
             "pools of": self.pools,
@@ -80,21 +81,22 @@ def _parsed(clocks: str) -> tuple[int, int]:
 def of_recipe(recipe: Recipe) -> CompilerOptions:
     """The options of a recipe: its section ``compiler``, and the types that its package is compiled with."""
     asked, kind = recipe.compiler, recipe.package.io_type
-    ends = AS_MODELED if kind == "int8" else Ends(kind, kind)
+    types = (None, None) if kind == "int8" else (kind, kind)
     return CompilerOptions(
-        ends, asked.allocate_inputs, asked.allocate_outputs, asked.epoch_controller, asked.pools, asked.clocks,
-        asked.flash_mb_s,
+        Ends(*types, asked.input_channels, asked.output_channels), asked.allocate_inputs, asked.allocate_outputs,
+        asked.epoch_controller, asked.pools, asked.clocks, asked.flash_mb_s,
     )  # fmt: skip
 
 
 def options_of(report: StReport, given: CompilerOptions = STOCK) -> CompilerOptions:
     """The options that a report's command line names; what is ``given`` wins."""
-    words = report.parameters
+    words = [word for one in report.parameters for word in one.split("=", 1)]
 
     def value(option: str) -> str | None:
         return words[words.index(option) + 1] if option in words[:-1] else None
 
-    ends = Ends(value("--input-data-type"), value("--output-data-type"), value("--inputs-ch-position"))
+    names = ("--input-data-type", "--output-data-type", "--inputs-ch-position", "--outputs-ch-position")
+    ends = Ends(*map(value, names))
     clocks = report.board.clocks if report.board else {}
     found = CompilerOptions(
         ends=ends,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from n6convert.errors import RecipeError
 from n6convert.escaping import c_identifier
 from n6convert.npu.st.command import generate_command
 from n6convert.package.card import card_text
@@ -66,10 +67,12 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
 
     Raises:
         GraphError: an input or output of the model is not INT8.
+        RecipeError: channel-first outputs for a decoder that reads channel-last ones.
     """
-    inputs, outputs = read_ports(request.model)
+    inputs, outputs = read_ports(request.model, channel_first=_channel_first(request))
     stem = f"n6_{c_identifier(request.plugin.name)}"
     firmware = request.plugin.firmware(stem, inputs, outputs)
+    _check_decoder(request, firmware)
     files = _compile_files(request, inputs, outputs) | _sources(request, stem, inputs, outputs, firmware)
     sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
     sentences |= {name: _artifact_sentence(name, content) for name, content in request.artifacts.items()}
@@ -91,6 +94,23 @@ def _artifact_sentence(name: str, content: bytes) -> str:
     if name.endswith(".bin"):
         return f"table for the flash, {len(content):,} bytes, as it is"
     return "firmware code" if name.endswith((".c", ".h")) else "what the application needs beside the model"
+
+
+def _channel_first(request: PackageRequest) -> list[str]:
+    """Inputs and outputs that the recipe wants in the graph's own layout."""
+    compiler = request.report.get("recipe", {}).get("compiler", {})
+    graph = request.model.graph
+    ends = (("input_channels", graph.inputs), ("output_channels", graph.outputs))
+    return [str(value.name) for key, values in ends if compiler.get(key) == "chfirst" for value in values]
+
+
+def _check_decoder(request: PackageRequest, firmware: Firmware) -> None:
+    wanted = request.report.get("recipe", {}).get("compiler", {}).get("output_channels")
+    if wanted == "chfirst" and firmware.sources:
+        raise RecipeError(
+            f"the firmware of {request.plugin.name} decodes channel-last maps", place="compiler.output_channels",
+            limit="chlast", found=wanted, remedy="leave compiler.output_channels at chlast",
+        )  # fmt: skip
 
 
 Files = dict[str, tuple[str, str]]

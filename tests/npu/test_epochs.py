@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from n6convert.npu.ends import Ends
 from n6convert.npu.ir import EpochCounts, Lowered, Schedule, Where
 from n6convert.npu.placement import place, read
 from n6convert.npu.rules.limits import EPOCH_UNITS, VERSIONS
@@ -20,7 +21,7 @@ Step = Callable[[QdqBuilder, str, str], str]
 def _schedule(build: Callable[[QdqBuilder], str], version: tuple[int, int] = (2, 1)) -> tuple[Lowered, Schedule]:
     builder = QdqBuilder("net")
     builder.output(build(builder))
-    return place(read(builder.model()), version)
+    return place(read(builder.model()), version, ends=Ends(output_channels="chlast"))
 
 
 def _sequences(build: Callable[[QdqBuilder], str], version: tuple[int, int] = (2, 1)) -> list[str]:

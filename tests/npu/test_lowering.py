@@ -10,7 +10,7 @@ import pytest
 
 from n6convert.errors import RecipeError
 from n6convert.npu.cycles import conv_plan, depthwise_group, op_cycles
-from n6convert.npu.ends import AS_MODELED, Ends
+from n6convert.npu.ends import Ends
 from n6convert.npu.estimation import estimate
 from n6convert.npu.ir import ConvGeometry, Lowered, Schedule, Where
 from n6convert.npu.memory import accumulators, lifetimes
@@ -21,13 +21,17 @@ Version = tuple[int, int]
 Build = Callable[[QdqBuilder], str]
 
 
-def _placed(build: Build, version: Version = (2, 1), ends: Ends = AS_MODELED) -> tuple[Lowered, Schedule]:
+LAST = Ends(output_channels="chlast")
+"""Outputs as the NPU writes them."""
+
+
+def _placed(build: Build, version: Version = (2, 1), ends: Ends = LAST) -> tuple[Lowered, Schedule]:
     builder = QdqBuilder("one", opset=18)
     builder.output(build(builder))
     return place(read(builder.model()), version, ends=ends)
 
 
-def _epochs(build: Build, version: Version = (2, 1), ends: Ends = AS_MODELED) -> list[str]:
+def _epochs(build: Build, version: Version = (2, 1), ends: Ends = LAST) -> list[str]:
     """Operators of every epoch, software in capitals, reshapes left out."""
     found = []
     for epoch in _placed(build, version, ends)[1].epochs:
@@ -196,10 +200,11 @@ def test_ends_of_the_network() -> None:
         return b.conv(b.input(1, 3, 16, 16), 3, 32, 3)
 
     assert _epochs(build) == ["Identity", "Conv"]
-    assert _epochs(build, ends=Ends(input_channels="chlast")) == ["Conv"]
+    assert _epochs(build, ends=Ends()) == ["Identity", "Conv", "Transpose"]
+    assert _epochs(build, ends=Ends(input_channels="chlast", output_channels="chlast")) == ["Conv"]
     as_float = _epochs(build, ends=Ends("float32", "float32"))
     assert sorted(as_float) == ["Conv", "DEQUANTIZELINEAR", "Identity", "QUANTIZELINEAR"]
-    assert _epochs(build, ends=Ends("uint8", input_channels="chlast")) == ["Add", "Conv"]
+    assert _epochs(build, ends=Ends("uint8", None, "chlast", "chlast")) == ["Add", "Conv"]
     with pytest.raises(RecipeError, match="--output-data-type"):
         Ends(output_type="int16")
 

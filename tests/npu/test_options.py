@@ -14,7 +14,7 @@ from n6convert.errors import RecipeError
 from n6convert.npu import Estimate, estimate
 from n6convert.npu.ends import Ends
 from n6convert.npu.options import STOCK, CompilerOptions, of_recipe, options_of
-from n6convert.npu.st import read_report
+from n6convert.npu.st import StReport, read_report
 from n6convert.npu.synthetic import QdqBuilder
 from n6convert.recipe import CompilerConfig, PackageConfig, Recipe
 
@@ -45,6 +45,57 @@ def test_float_ends_cost_a_conversion_each(tmp_path: Path) -> None:
 def test_channels_last_saves_the_copy_of_the_input(tmp_path: Path) -> None:
     plain, last = _found(tmp_path), _found(tmp_path, ends=Ends(input_channels="chlast"))
     assert plain.placement.epochs.total - last.placement.epochs.total == 1
+
+
+def _heads(path: Path, *, channel_last: bool = False) -> Path:
+    """Two maps out, of 8 channels and of 1, and a vector."""
+    import onnx
+
+    builder = QdqBuilder("heads")
+    x = builder.conv(builder.input(1, 1, 32, 32), 1, 16, 3)
+    wide, narrow = builder.conv(x, 16, 8), builder.conv(x, 16, 1)
+    builder.output(builder.op("Transpose", wide, perm=[0, 2, 3, 1]) if channel_last else wide)
+    builder.output(narrow)
+    builder.output(builder.op("GlobalAveragePool", x))
+    onnx.save(builder.model(), str(path / "heads.onnx"))
+    return path / "heads.onnx"
+
+
+@pytest.mark.parametrize(("position", "copies"), [(None, 1), ("chfirst", 1), ("chlast", 0)])
+def test_planes_out_of_the_npu_are_a_copy(tmp_path: Path, position: str | None, copies: int) -> None:
+    """Only the map of eight channels has planes to write apart; 8,192 bytes at one a beat."""
+    ends = CompilerOptions(Ends(output_channels=position))
+    found = estimate(_heads(tmp_path), KIT, options=ends)
+    turns = [op for op in found.lowered.ops if op.kind == "Transpose"]
+    assert [op.where.value for op in turns] == ["hw"] * copies
+    if copies:
+        epoch = next(e for e in found.schedule.epochs if turns[0] in e.ops)
+        cost = next(c for c in found.costs.epochs if c.id == epoch.id)
+        assert (cost.bound, cost.needs["memory"]) == ("memory", pytest.approx(8 * 32 * 32 / 1000))
+
+
+def test_a_channel_last_output_of_the_model_needs_no_second_copy(tmp_path: Path) -> None:
+    path = _heads(tmp_path, channel_last=True)
+    plain = estimate(path, KIT)
+    assert sum(op.kind == "Transpose" for op in plain.lowered.ops) == 1
+    last = estimate(path, KIT, options=CompilerOptions(Ends(output_channels="chlast")))
+    assert plain.placement.epochs == last.placement.epochs
+
+
+def test_software_and_float_ends_write_their_own_order(tmp_path: Path) -> None:
+    as_float = estimate(_heads(tmp_path), KIT, options=CompilerOptions(Ends(output_type="float32")))
+    assert not any(op.kind == "Transpose" for op in as_float.lowered.ops)
+    assert as_float.placement.sw_ops == {"DequantizeLinear": 3}
+
+
+def test_positions_of_a_tflite_file(neuralart_dir: Path) -> None:
+    """r17, heatmaps [1,48,48,13]: channel-last as filed; channel-first it is the inner map and one copy more."""
+    path = next((neuralart_dir / "reports").glob("r17_*/*.tflite"))
+    filed = estimate(path, KIT)
+    last, first = (estimate(path, KIT, options=CompilerOptions(Ends(output_channels=p))) for p in ("chlast", "chfirst"))
+    assert filed.placement.epochs == last.placement.epochs
+    assert filed.lowered.tensors[filed.lowered.outputs[0]].shape[-1] == 13
+    assert first.lowered.tensors[first.lowered.outputs[0]].shape[1] == 13
 
 
 def test_buffers_of_the_application_are_no_activations(tmp_path: Path) -> None:
@@ -93,6 +144,16 @@ def test_a_report_says_how_it_was_compiled(neuralart_dir: Path) -> None:
     assert plain == CompilerOptions(epoch_controller=False)
 
 
+@pytest.mark.parametrize("form", ["{} {}", "{}={}"])
+def test_every_end_is_read_from_a_command_line(form: str) -> None:
+    given = {"--input-data-type": "uint8", "--output-data-type": "float32",
+             "--inputs-ch-position": "chfirst", "--outputs-ch-position": "chlast"}  # fmt: skip
+    words = " ".join(form.format(*pair) for pair in given.items()).split()
+    found = options_of(StReport(sources=("x",), parameters=("generate", *words, "--no-outputs-allocation")))
+    assert found.ends == Ends("uint8", "float32", "chfirst", "chlast")
+    assert (found.allocate_inputs, found.allocate_outputs) == (True, False)
+
+
 def test_a_log_says_its_clocks_and_what_is_given_wins(neuralart_dir: Path) -> None:
     report = read_report(neuralart_dir / "reports/r11_yolov8n_micro_224_int8/v4.0.1_aistudio.txt.gz")
     assert options_of(report).clocks == "600/800"
@@ -115,11 +176,14 @@ def test_compare_takes_the_ends_from_the_report(neuralart_dir: Path) -> None:
 
 def test_on_the_command_line(tmp_path: Path) -> None:
     words = ["estimate", str(_net(tmp_path)), "--json", "--input-data-type", "float32", "--clocks", "600/800",
-             "--no-epoch-controller", "--no-inputs-allocation", "--target", "nucleo-n657x0-q@4.0"]  # fmt: skip
+             "--no-epoch-controller", "--no-inputs-allocation", "--outputs-ch-position", "chlast",
+             "--target", "nucleo-n657x0-q@4.0"]  # fmt: skip
     result = CliRunner().invoke(app, words)
     facts = json.loads(result.stdout)
     assert facts["placement"]["sw_ops"]["QuantizeLinear"] == 1
-    assert facts["options"] == ["--input-data-type float32", "--no-inputs-allocation"]
+    assert facts["options"] == [
+        "--input-data-type float32", "--outputs-ch-position chlast", "--no-inputs-allocation"
+    ]  # fmt: skip
     text = " ".join(facts["latency"]["assumptions"])
     assert "CPU 600 MHz, NPU 800 MHz" in text and "without the epoch controller" in text
 
@@ -130,5 +194,10 @@ def test_a_recipe_names_them(tmp_path: Path) -> None:
         compiler=CompilerConfig(epoch_controller=False, clocks="600/800", allocate_outputs=False),
     )  # fmt: skip
     found = of_recipe(recipe)
-    assert found == CompilerOptions(Ends("float32", "float32"), True, False, False, clocks="600/800")
-    assert of_recipe(Recipe(model="x")) == STOCK
+    assert found == CompilerOptions(
+        Ends("float32", "float32", "chlast", "chlast"), True, False, False, clocks="600/800"
+    )
+    kept = of_recipe(Recipe(model="x", compiler=CompilerConfig(input_channels="chfirst", output_channels="chfirst")))
+    assert kept.ends == Ends(None, None, "chfirst", "chfirst")
+    stock = of_recipe(Recipe(model="x"))
+    assert stock == CompilerOptions(Ends(None, None, "chlast", "chlast")), "as the package's command has it"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from n6convert.npu.ends import Ends
 from n6convert.npu.ir import Op, Where
 from n6convert.npu.placement import place, printed, read, report
 from n6convert.npu.rules.limits import VERSIONS
@@ -19,7 +20,7 @@ Build = Callable[[QdqBuilder], str]
 def _ops(build: Build, version: tuple[int, int] = (2, 1), quantized: bool = True) -> list[Op]:
     builder = QdqBuilder("one", opset=18 if quantized else 17, quantized=quantized)
     builder.output(build(builder))
-    lowered, _ = place(read(builder.model()), version)
+    lowered, _ = place(read(builder.model()), version, ends=Ends(output_channels="chlast"))
     return lowered.ops
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert import convert
+from n6convert.errors import RecipeError
 from n6convert.npu.st.command import PROFILE
 from n6convert.npu.st.mpool import read_mpool, read_profiles
 from n6convert.npu.targets import load_target
@@ -65,6 +66,21 @@ def test_the_selftest_passes_on_a_board_that_rounds_in_its_own_way(package, tmp_
 
     assert passes(model, feeds)
     assert passes(with_free_rounding(model, 77), feeds)
+
+
+def test_a_recipe_keeps_channels_first_at_the_input_but_not_in_front_of_a_decoder(package, tmp_path):
+    asked = dict(weights="seeded", imgsz=64, calibration={"samples": 8}, output=tmp_path / "out")
+    assert "INPUT_0_DIM_3 (3)" in (package / "n6_yolov8n.h").read_text()
+    command = json.loads((package / "stedgeai.json").read_text())["command"]
+    found = convert("yolov8n", settings={"compiler.input_channels": "chfirst"}, **asked)
+    kept = json.loads((found.folder / "stedgeai.json").read_text())["command"]
+    assert [word for word in command if word not in kept] == ["--inputs-ch-position"]
+    assert "INPUT_0_DIM_1 (3)" in (found.folder / "n6_yolov8n.h").read_text()
+    epochs = [json.loads((folder / "report.json").read_text())["placement"]["after"]["epochs"]["total"]
+              for folder in (package, found.folder)]  # fmt: skip
+    assert epochs[1] == epochs[0] + 1, "one copy packs the planes"
+    with pytest.raises(RecipeError, match="decodes channel-last"):
+        convert("yolov8n", settings={"compiler.output_channels": "chfirst"}, **asked)
 
 
 def test_the_header_tells_how_pixels_become_int8(package):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from n6convert.npu.ends import AS_MODELED, Ends, shape_ends
 from n6convert.npu.frontend import simplify
 from n6convert.npu.graph import Graph, Node
-from n6convert.npu.ir import Lowered
+from n6convert.npu.ir import Lowered, Op, Where
 from n6convert.npu.lowering import convolution, elementwise, movement, products  # noqa: F401  (they register handlers)
 from n6convert.npu.lowering.core import Lowerer
 
@@ -25,7 +27,8 @@ def lower(
     lowerer = Lowerer(graph, version, switches)
     if ends.input_channels != "chlast":
         _pack_inputs(lowerer)
-    return lowerer.lower()
+    lowered = lowerer.lower()
+    return lowered if ends.output_channels == "chlast" else _unpack_outputs(lowerer, lowered)
 
 
 def _pack_inputs(lowerer: Lowerer) -> None:
@@ -43,3 +46,24 @@ def _pack_inputs(lowerer: Lowerer) -> None:
         lowerer.emit("Identity", node, lowerer.pick("Copy", node), [name], [packed])
         for reader in readers:
             reader.inputs = tuple(packed if x == name else x for x in reader.inputs)
+
+
+def _unpack_outputs(lowerer: Lowerer, lowered: Lowered) -> Lowered:
+    """A channel-first output with several channels is turned by one copy, for the NPU writes its maps channel-last
+    ([#ends]: the compiler keeps the model's own layout). Software writes in the order that its reader wants."""
+    if lowerer.graph.style == "float":
+        return lowered
+    writers, before = {name: op for op in lowered.ops for name in op.outputs}, len(lowerer.ops)
+    outputs = tuple(_in_planes(lowerer, name, writers.get(name)) for name in lowered.outputs)
+    return replace(lowered, ops=[*lowered.ops, *lowerer.ops[before:]], outputs=outputs)
+
+
+def _in_planes(lowerer: Lowerer, name: str, writer: Op | None) -> str:
+    shape = lowerer.tensors[name].shape
+    spatial = len(shape) == 4 and shape[1] > 1 and shape[2] * shape[3] > 1
+    if not spatial or writer is None or writer.where is not Where.HW or writer.kind == "Transpose":
+        return name
+    planes = lowerer.fresh(name, "planes")
+    node = Node(name, "Identity", (name,), (planes,))
+    lowerer.emit("Transpose", node, lowerer.pick("Copy", node), [name], [planes])
+    return planes
