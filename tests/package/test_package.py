@@ -69,7 +69,7 @@ def test_the_selftest_passes_on_a_board_that_rounds_in_its_own_way(package, tmp_
 
 
 def test_a_recipe_keeps_channels_first_at_the_input_but_not_in_front_of_a_decoder(package, tmp_path):
-    asked = dict(weights="seeded", imgsz=64, calibration={"samples": 8}, output=tmp_path / "out")
+    asked = {"weights": "seeded", "imgsz": 64, "calibration": {"samples": 8}, "output": tmp_path / "out"}
     assert "INPUT_0_DIM_3 (3)" in (package / "n6_yolov8n.h").read_text()
     command = json.loads((package / "stedgeai.json").read_text())["command"]
     found = convert("yolov8n", settings={"compiler.input_channels": "chfirst"}, **asked)
