@@ -81,9 +81,9 @@ def _parsed(clocks: str) -> tuple[int, int]:
 def of_recipe(recipe: Recipe) -> CompilerOptions:
     """The options of a recipe: its section ``compiler``, and the types that its package is compiled with."""
     asked, kind = recipe.compiler, recipe.package.io_type
-    types = (None, None) if kind == "int8" else (kind, kind)
+    given = None if kind == "int8" else kind
     return CompilerOptions(
-        Ends(*types, asked.input_channels, asked.output_channels), asked.allocate_inputs, asked.allocate_outputs,
+        Ends(given, given, asked.input_channels, asked.output_channels), asked.allocate_inputs, asked.allocate_outputs,
         asked.epoch_controller, asked.pools, asked.clocks, asked.flash_mb_s,
     )  # fmt: skip
 
