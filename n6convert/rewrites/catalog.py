@@ -46,13 +46,15 @@ from n6convert.rewrites.rules.layout.sink_moves import SinkMoves
 from n6convert.rewrites.rules.layout.transpose_by_slices import TransposeBySlices
 from n6convert.rewrites.rules.layout.two_sided_broadcast import TwoSidedBroadcast
 from n6convert.rewrites.rules.layout.view_to_reshape import ViewToReshape
+from n6convert.rewrites.rules.matmul.column_to_mean import ColumnToMean
 from n6convert.rewrites.rules.matmul.einsum_to_matmul import EinsumToMatMul
 from n6convert.rewrites.rules.matmul.gemm_bias_apart import GemmBiasApart
 from n6convert.rewrites.rules.matmul.linear_to_conv import LinearToConv
 from n6convert.rewrites.rules.matmul.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.rules.matmul.scalar_before_matmul import ScalarBeforeMatMul
-from n6convert.rewrites.rules.normalization.batchnorm_to_affine import BatchNormToAffine, InstanceNormDecompose
+from n6convert.rewrites.rules.normalization.batchnorm_to_affine import BatchNormToAffine
 from n6convert.rewrites.rules.normalization.centring_into_weights import CentringIntoWeights
+from n6convert.rewrites.rules.normalization.instancenorm_decompose import InstanceNormDecompose
 from n6convert.rewrites.rules.normalization.layernorm_decompose import LayerNormDecompose
 from n6convert.rewrites.rules.pooling.pool_forms import PoolForms
 from n6convert.rewrites.rules.pooling.reduce_to_pool import ReduceToPool
@@ -62,11 +64,13 @@ from n6convert.rewrites.rules.slicing.concat_off_batch import ConcatOffBatch
 from n6convert.rewrites.rules.slicing.cut_before_join import CutBeforeJoin
 from n6convert.rewrites.rules.slicing.cut_before_work import CutBeforeWork
 from n6convert.rewrites.rules.slicing.cut_off_batch import CutOffBatch
-from n6convert.rewrites.rules.slicing.cut_product import ColumnToMean, CutPad, CutProduct
+from n6convert.rewrites.rules.slicing.cut_pad import CutPad
+from n6convert.rewrites.rules.slicing.cut_product import CutProduct
 from n6convert.rewrites.rules.slicing.flip_by_slices import FlipBySlices
+from n6convert.rewrites.rules.slicing.focus_to_conv import FocusToConv
 from n6convert.rewrites.rules.slicing.gather_to_slice import GatherToSlice
 from n6convert.rewrites.rules.slicing.slice_normal_form import SliceNormalForm
-from n6convert.rewrites.rules.slicing.strided_slice_to_conv import FocusToConv, StridedSliceToConv
+from n6convert.rewrites.rules.slicing.strided_slice_to_conv import StridedSliceToConv
 
 __all__ = ["COMBINATIONS", "all_rules"]
 

@@ -13,10 +13,10 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.patterns.concat import UnequalConcat, unequal_concat
+from n6convert.graph.patterns.conv import conv_parameters, rebuild_conv
 from n6convert.graph.query import attribute, constant_of, producer, users
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import conv_parameters, rebuild_conv
-from n6convert.rewrites.rules.slicing.concat_equal_chunks import UnequalConcat, unequal_concat
 
 __all__ = ["ConcatConvSplit"]
 

@@ -18,9 +18,8 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import Array, attribute, constant_of, is_float, shape_of
+from n6convert.rewrites.pointwise_forms import along_axes, permutation
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.depth_to_space_to_conv import permutation
-from n6convert.rewrites.rules.convolution.resize_to_conv import along_axes
 
 __all__ = ["ConvTransposeToConv"]
 

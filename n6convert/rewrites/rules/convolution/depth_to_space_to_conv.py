@@ -16,9 +16,10 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import Array, attribute, is_float, shape_of
+from n6convert.rewrites.pointwise_forms import permutation
 from n6convert.rewrites.rule import Context, Rewrite
 
-__all__ = ["DepthToSpaceToConv", "permutation"]
+__all__ = ["DepthToSpaceToConv"]
 
 _MAX_WEIGHTS = 1 << 18
 
@@ -70,12 +71,6 @@ class DepthToSpaceToConv(Rewrite[_Shuffle]):
         x = build.transpose(build.reshape(x, [1, b, b * c, h * w]), [0, 1, 3, 2])
         rows = build.pointwise(build.reshape(x, [1, height, width, c]), permutation(b, h))
         return [build.swap(rows, height * width, found.after)]
-
-
-def permutation(outer: int, inner: int) -> Array:
-    """Matrix that takes channels ``(outer, inner)`` to ``(inner, outer)``."""
-    order = np.arange(outer * inner).reshape(outer, inner).T.ravel()
-    return np.eye(outer * inner, dtype=np.float32)[order]
 
 
 def _corners(channels: int, b: int) -> Array:

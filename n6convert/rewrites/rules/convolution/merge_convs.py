@@ -15,29 +15,14 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import Array, attribute, constant_of, producer, shape_of, single_use
+from n6convert.graph.patterns.conv import PlainConv, read_conv
+from n6convert.graph.query import producer, shape_of, single_use
 from n6convert.rewrites.isolated import time_alone
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import conv_parameters
 
-__all__ = ["MergeConvs", "PlainConv", "read_conv"]
+__all__ = ["MergeConvs"]
 
 _MAX_KERNEL = 12  # wider ones are taken apart again ([#geometry])
-
-
-@dataclass
-class PlainConv:
-    """The parameters of a dense convolution of rows and columns, not dilated."""
-
-    weight: Array
-    bias: Array
-    strides: list[int]
-    pads: list[int]
-
-    def write(self, build: Builder, x: ir.Value) -> ir.Value:
-        """The convolution of x."""
-        bias = self.bias if self.bias.any() else None
-        return build.conv(x, self.weight, bias, strides=self.strides, pads=self.pads)
 
 
 @dataclass
@@ -112,15 +97,3 @@ class MergeConvs(Rewrite[_Pair]):
 def _picks(conv: PlainConv) -> bool:
     """True when every output is one input, times a number."""
     return bool((np.count_nonzero(conv.weight, axis=(1, 2, 3)) <= 1).all())
-
-
-def read_conv(conv: ir.Node) -> PlainConv | None:
-    """The parameters of a plain convolution; None for grouped, dilated and other ones."""
-    weight = constant_of(conv.inputs[1])
-    if weight is None or weight.ndim != 4 or any(v is not None and constant_of(v) is None for v in conv.inputs[2:]):
-        return None
-    plain = attribute(conv, "group", 1) == 1 and set(attribute(conv, "dilations") or [1]) == {1}
-    if not plain or attribute(conv, "auto_pad", "NOTSET") != "NOTSET":
-        return None
-    strides, pads = list(attribute(conv, "strides") or [1, 1]), list(attribute(conv, "pads") or [0] * 4)
-    return PlainConv(*conv_parameters(conv), strides, pads)

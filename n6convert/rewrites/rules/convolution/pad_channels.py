@@ -8,83 +8,21 @@ meet the others. Whether it pays is decided by the predicted times of the convol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import Array, attribute, constant_of, producer, shape_of, users
+from n6convert.graph.patterns.channels import GROUPS, FollowedChannels, followed_channels
+from n6convert.graph.patterns.conv import conv_parameters
+from n6convert.graph.query import Array, attribute, constant_of, shape_of
 from n6convert.rewrites.isolated import time_alone
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import conv_parameters
 
-__all__ = ["GROUPS", "PadChannels", "followed_channels"]
-
-GROUPS = (8, 24)
-"""Numbers of channels that the units take at once ([#convolution-plan])."""
-_BINARY = frozenset({"Add", "Sub", "Mul", "PRelu"})
-_FINITE = frozenset({"Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Erf"})
-_POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+__all__ = ["PadChannels"]
 
 
-@dataclass
-class _Channels:
-    """Everything that the channels of one convolution pass through."""
-
-    count: int
-    values: dict[ir.Value, None] = field(default_factory=dict)
-    makers: dict[ir.Node, None] = field(default_factory=dict)
-    readers: dict[ir.Node, None] = field(default_factory=dict)
-    others: dict[ir.Node, None] = field(default_factory=dict)
-    """Depthwise convolutions and elementwise operators with constants per channel."""
-
-    def include(self, value: ir.Value) -> bool:
-        """Follow a value both ways; False where its channels cannot be added to."""
-        queue = [value]
-        while queue:
-            value = queue.pop()
-            full = shape_of(value)
-            if value in self.values:
-                continue
-            if full is None or len(full) != 4 or full[1] != self.count or value.is_graph_output():
-                return False
-            self.values[value] = None
-            made, read = self._maker(value), [self._reader(n, value) for n in users(value)]
-            if made is None or any(r is None for r in read):
-                return False
-            queue += [*made, *(v for r in read for v in r or ())]
-        return True
-
-    def _maker(self, value: ir.Value) -> list[ir.Value] | None:
-        node = producer(value)
-        if node is not None and node.op_type == "Conv" and not _depthwise(node):
-            self.makers[node] = None
-            return [] if _dense(node) else None
-        return None if node is None else self._passing(node)
-
-    def _reader(self, node: ir.Node, value: ir.Value) -> list[ir.Value] | None:
-        if node.op_type == "Conv" and not _depthwise(node):
-            self.readers[node] = None
-            return [] if _dense(node) and node.inputs[0] is value else None
-        return self._passing(node)
-
-    def _passing(self, node: ir.Node) -> list[ir.Value] | None:
-        """The values on both sides of an operator that keeps channels apart."""
-        activations = [v for v in node.inputs if v is not None and constant_of(v) is None]
-        if node.op_type == "Conv":
-            self.others[node] = None
-            return [*activations, *node.outputs] if all(constant_of(v) is not None for v in node.inputs[1:]) else None
-        if node.op_type in _FINITE | _POOLS:
-            return [*activations, *node.outputs] if len(node.outputs) == 1 else None
-        full = shape_of(node.outputs[0])
-        if node.op_type not in _BINARY or full is None or len(full) != 4:
-            return None
-        self.others[node] = None
-        return [*(v for v in activations if (shape_of(v) or (0,))[1:2] == (self.count,)), *node.outputs]
-
-
-class PadChannels(Rewrite[_Channels]):
+class PadChannels(Rewrite[FollowedChannels]):
     """Round awkward numbers of channels up where that is predicted faster."""
 
     name = "pad-channels"
@@ -94,23 +32,23 @@ class PadChannels(Rewrite[_Channels]):
     def __init__(self) -> None:
         self._times: dict[tuple[object, ...], float] = {}
 
-    def pattern(self, node: ir.Node) -> _Channels | None:
+    def pattern(self, node: ir.Node) -> FollowedChannels | None:
         found = followed_channels(node)
         return found if found is not None and next(iter(found.makers)) is node else None
 
-    def check(self, found: _Channels, context: Context) -> str | None:
+    def check(self, found: FollowedChannels, context: Context) -> str | None:
         now, (count, best) = self._time(found, found.count, context), self._best(found, context)
         if now < best:
             return f"{found.count} channels are predicted at {now:.3f} ms, {count} at {best:.3f} ms"
         return None
 
-    def because(self, found: _Channels, context: Context) -> str:
+    def because(self, found: FollowedChannels, context: Context) -> str:
         if context.timer is None:
             return ""
         now, (count, best) = self._time(found, found.count, context), self._best(found, context)
         return f"{count} channels alone {best:.3f} ms instead of {found.count} {now:.3f} ms"
 
-    def replace(self, found: _Channels, build: Builder, context: Context) -> Sequence[ir.Value] | None:
+    def replace(self, found: FollowedChannels, build: Builder, context: Context) -> Sequence[ir.Value] | None:
         more = self._best(found, context)[0] - found.count
         for node in dict.fromkeys([*found.makers, *found.readers]):
             rows, columns = more * (node in found.makers), more * (node in found.readers)
@@ -126,11 +64,11 @@ class PadChannels(Rewrite[_Channels]):
             value.name = f"{value.name}/~{self.name}"
         return None
 
-    def _best(self, found: _Channels, context: Context) -> tuple[int, float]:
+    def _best(self, found: FollowedChannels, context: Context) -> tuple[int, float]:
         counts = dict.fromkeys(-(-found.count // g) * g for g in GROUPS)
         return min(((c, self._time(found, c, context)) for c in counts), key=lambda pair: pair[1])
 
-    def _time(self, found: _Channels, count: int, context: Context) -> float:
+    def _time(self, found: FollowedChannels, count: int, context: Context) -> float:
         """Predicted milliseconds of all convolutions concerned, each alone, with another number of channels."""
         total = 0.0
         for node in dict.fromkeys([*found.makers, *found.readers]):
@@ -146,25 +84,6 @@ class PadChannels(Rewrite[_Channels]):
                 )
             total += self._times[key]
         return total
-
-
-def followed_channels(conv: ir.Node) -> _Channels | None:
-    """All that a convolution's awkward number of channels pass through; None where zeros cannot be added."""
-    full = shape_of(conv.outputs[0])
-    if full is None or len(full) != 4 or full[1] % GROUPS[0] == 0 or not _dense(conv):
-        return None
-    found = _Channels(full[1])
-    return found if found.include(conv.outputs[0]) else None
-
-
-def _depthwise(conv: ir.Node) -> bool:
-    weight = constant_of(conv.inputs[1])
-    return weight is not None and weight.shape[1] == 1 and attribute(conv, "group", 1) == weight.shape[0] > 1
-
-
-def _dense(conv: ir.Node) -> bool:
-    plain = attribute(conv, "group", 1) == 1 and attribute(conv, "auto_pad", "NOTSET") == "NOTSET"
-    return plain and all(constant_of(v) is not None for v in conv.inputs[1:] if v is not None)
 
 
 def _widen(node: ir.Node, build: Builder, count: int, more: int) -> None:

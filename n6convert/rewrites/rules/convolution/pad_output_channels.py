@@ -13,11 +13,11 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.patterns.channels import GROUPS, followed_channels
+from n6convert.graph.patterns.conv import PlainConv, read_conv
 from n6convert.graph.query import shape_of
 from n6convert.rewrites.isolated import time_alone
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.merge_convs import PlainConv, read_conv
-from n6convert.rewrites.rules.convolution.pad_channels import GROUPS, followed_channels
 
 __all__ = ["PadOutputChannels"]
 

@@ -17,9 +17,10 @@ import onnx_ir as ir
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import Array, attribute, is_float, shape_of
 from n6convert.numerics import Session
+from n6convert.rewrites.pointwise_forms import along_axes
 from n6convert.rewrites.rule import Context, Rewrite
 
-__all__ = ["ResizeToConv", "along_axes"]
+__all__ = ["ResizeToConv"]
 
 _MAX_SIDE = 512
 
@@ -56,18 +57,6 @@ class ResizeToConv(Rewrite[_Resize]):
     def replace(self, found: _Resize, build: Builder, context: Context) -> Sequence[ir.Value]:
         matrices = [None if found.before[a] == found.after[a] else _matrix(found, a) for a in (2, 3)]
         return [along_axes(build, found.x, *matrices)]
-
-
-def along_axes(build: Builder, x: ir.Value, over_height: Array | None, over_width: Array | None) -> ir.Value:
-    """``A_h X A_w^T`` for every channel of [1, C, H, W]; None leaves an axis as it is."""
-    _, c, h, w = shape_of(x) or (1, 1, 1, 1)
-    x = build.swap(x, c * h, [1, w, c, h])
-    x = x if over_width is None else build.pointwise(x, over_width)
-    wide = w if over_width is None else len(over_width)
-    x = build.swap(x, wide * c, [1, h, wide, c])
-    x = x if over_height is None else build.pointwise(x, over_height)
-    high = h if over_height is None else len(over_height)
-    return build.swap(x, high * wide, [1, c, high, wide])
 
 
 def _matrix(found: _Resize, axis: int) -> Array:

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.patterns.conv import channel_affine, conv_parameters, rebuild_conv
 from n6convert.graph.query import Array, attribute, constant_of, producer, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import channel_affine, conv_parameters, rebuild_conv
 
 __all__ = ["ScaleIntoNextConv"]
 

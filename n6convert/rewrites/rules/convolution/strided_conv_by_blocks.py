@@ -17,10 +17,10 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.patterns.conv import conv_parameters
 from n6convert.graph.query import Array, attribute, constant_of, shape_of
 from n6convert.rewrites.isolated import time_alone
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import conv_parameters
 
 __all__ = ["StridedConvByBlocks"]
 

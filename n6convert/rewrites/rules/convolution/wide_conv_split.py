@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.patterns.conv import conv_parameters, rebuild_conv
 from n6convert.graph.query import attribute, constant_of, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import conv_parameters, rebuild_conv
 
 __all__ = ["WideConvSplit"]
 

@@ -16,9 +16,9 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.operators import UNARY
 from n6convert.graph.query import attribute, is_float, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.layout.sink_layout import UNARY
 
 __all__ = ["FourAxes"]
 

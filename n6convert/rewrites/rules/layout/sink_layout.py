@@ -23,19 +23,12 @@ from n6convert.graph.layout import (
     step_of,
     undo,
 )
+from n6convert.graph.operators import UNARY
 from n6convert.graph.query import attribute, constant_of, producer, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
 
-__all__ = ["UNARY", "SinkLayout"]
+__all__ = ["SinkLayout"]
 
-# fmt: off
-UNARY = frozenset({
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Clip",
-    "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
-    "LeakyRelu", "Log", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign",
-    "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
-})
-# fmt: on
 _RANK_LIMIT = 4  # of elementwise operators in hardware ([#import])
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
 

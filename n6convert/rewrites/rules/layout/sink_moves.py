@@ -10,15 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.layout import Step, chain_cost, layout_of_steps, step_of
-from n6convert.graph.query import Array, attribute, constant_of, producer, shape_of
+from n6convert.graph.patterns.slices import axis_of, slice_bounds
+from n6convert.graph.query import attribute, producer, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
-__all__ = ["SinkMoves", "axis_of", "slice_bounds"]
+__all__ = ["SinkMoves"]
 
 
 @dataclass
@@ -103,28 +103,6 @@ def _redo(build: Builder, layout: ir.Node, part: ir.Value, result: ir.Value) -> 
     if layout.op_type == "Transpose":
         return build.transpose(part, attribute(layout, "perm"))
     return build.reshape(part, shape_of(result) or ())
-
-
-def axis_of(node: ir.Node) -> int | None:
-    """The one axis that a Split, Slice or Concat works on; None for several or unknown ones."""
-    full = shape_of(node.outputs[0])
-    if full is None:
-        return None
-    if node.op_type != "Slice":
-        return int(attribute(node, "axis", 0)) % len(full)
-    if len(node.inputs) < 3 or any(constant_of(v) is None for v in node.inputs[1:]):
-        return None
-    axes = slice_bounds(node)[2]
-    return int(axes[0]) % len(full) if len(axes) == 1 else None
-
-
-def slice_bounds(node: ir.Node) -> list[Array]:
-    """starts, ends, axes and steps of a Slice."""
-    given = [constant_of(v) for v in node.inputs[1:]]
-    size = 0 if given[0] is None else len(given[0])
-    defaults = [np.arange(size), np.ones(size, np.int64)]
-    held = [g for g in given if g is not None]
-    return held + defaults[len(held) - 2 :] if len(held) < 4 else held
 
 
 def _before(layout: ir.Node, axis: int) -> tuple[int, int] | None:

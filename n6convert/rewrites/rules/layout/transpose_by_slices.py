@@ -17,10 +17,10 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.layout import Layout, ends_chain, layout_chain, layout_of
+from n6convert.graph.operators import UNARY
+from n6convert.graph.patterns.conv import conv_parameters, rebuild_conv
 from n6convert.graph.query import attribute, constant_of, producer, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import conv_parameters, rebuild_conv
-from n6convert.rewrites.rules.layout.sink_layout import UNARY
 
 __all__ = ["TransposeBySlices"]
 

@@ -18,9 +18,9 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.layout import axis_behind, axis_in_front
+from n6convert.graph.patterns.slices import axis_of
 from n6convert.graph.query import Array, attribute, constant_of, producer, shape_of, single_use, users
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.layout.sink_moves import axis_of
 
 __all__ = ["CentringIntoWeights"]
 

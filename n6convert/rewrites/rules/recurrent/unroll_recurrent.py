@@ -16,8 +16,8 @@ import onnx_ir as ir
 from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.recurrent import GATES, Cell, read_cell
 from n6convert.graph.query import shape_of
+from n6convert.rewrites.recurrent_steps import Pass, moved, pass_of
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.recurrent.recurrent_steps import Pass, moved, pass_of
 
 __all__ = ["UnrollRecurrent"]
 

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import attribute, shape_of
+from n6convert.graph.patterns.concat import UnequalConcat, unequal_concat
+from n6convert.graph.query import shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
-__all__ = ["ConcatEqualChunks", "unequal_concat"]
+__all__ = ["ConcatEqualChunks"]
 
 _MAX_CHUNKS = 12
-
-
-@dataclass
-class UnequalConcat:
-    """A Concat over channels whose inputs differ in size."""
-
-    node: ir.Node
-    parts: list[ir.Value]
-    sizes: list[int]
 
 
 class ConcatEqualChunks(Rewrite[UnequalConcat]):
@@ -53,16 +44,3 @@ class ConcatEqualChunks(Rewrite[UnequalConcat]):
             for piece in build.split(part, channels // size, axis=1)
         ]
         return build.node("Concat", pieces, [shape_of(found.node.outputs[0]) or ()], axis=1)
-
-
-def unequal_concat(node: ir.Node) -> UnequalConcat | None:
-    """The inputs of a rank-4 channel Concat, when their sizes differ."""
-    full = shape_of(node.outputs[0])
-    if full is None or len(full) != 4 or attribute(node, "axis") not in (1, -3):
-        return None
-    parts = [v for v in node.inputs if v is not None]
-    shapes = [shape_of(v) for v in parts]
-    sizes = [s[1] for s in shapes if s is not None]
-    if len(sizes) != len(node.inputs) or len(set(sizes)) == 1:
-        return None
-    return UnequalConcat(node, parts, sizes)

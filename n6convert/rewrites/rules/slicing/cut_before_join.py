@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.patterns.conv import conv_parameters, rebuild_conv
+from n6convert.graph.patterns.slices import axis_of, slice_bounds
 from n6convert.graph.query import Array, attribute, constant_of, is_float, producer, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.convolution.fold_into_conv import conv_parameters, rebuild_conv
-from n6convert.rewrites.rules.layout.sink_moves import axis_of, slice_bounds
 
 __all__ = ["CutBeforeJoin"]
 

@@ -15,10 +15,10 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.layout import axis_in_front
+from n6convert.graph.operators import UNARY
+from n6convert.graph.patterns.slices import axis_of, slice_bounds
 from n6convert.graph.query import attribute, constant_of, producer, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.layout.sink_layout import UNARY
-from n6convert.rewrites.rules.layout.sink_moves import axis_of, slice_bounds
 
 __all__ = ["CutBeforeWork"]
 

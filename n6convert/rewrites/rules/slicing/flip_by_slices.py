@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.patterns.slices import axis_of, slice_bounds
 from n6convert.graph.query import attribute, constant_of, is_float, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.rewrites.rules.layout.sink_moves import axis_of, slice_bounds
 
 __all__ = ["FlipBySlices"]
 
