@@ -36,7 +36,7 @@ def main() -> None:
 
 def sweep_seconds(folder: Path, workers: int) -> float:
     """Wall time of the sweep from an empty cache."""
-    from n6convert.sweep import sweep
+    from n6convert.sweeps import sweep
 
     os.environ["N6CONVERT_CACHE"] = str(folder / "cache")
     started = time.perf_counter()

@@ -198,8 +198,8 @@ def _passes(model: ir.Model) -> list[str]:
     from onnx_ir.passes import common
     from onnxscript import optimizer
 
-    from n6convert.lint.normalise import normalise
-    from n6convert.lint.prepare import infer_shapes
+    from n6convert.linter.normalise import normalise
+    from n6convert.linter.prepare import infer_shapes
 
     mended = normalise(model)
     _drop_stale_shapes(model)

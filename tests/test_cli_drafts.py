@@ -8,7 +8,7 @@ import pytest
 
 from n6convert.cli.drafts import draft_of, image_size
 from n6convert.errors import UsageError
-from n6convert.fit import largest
+from n6convert.fitting import largest
 from n6convert.recipes_io import finish
 
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.dag import fold, reach
-from n6convert.lint import lint
+from n6convert.linter import lint
 from n6convert.npu.memory import Buffer, place
 from n6convert.npu.targets import load_target
 from n6convert.numerics import least_sizes

@@ -14,7 +14,7 @@ from n6convert.errors import N6ConvertError, RecipeError, UsageError
 from n6convert.npu.targets import load_target
 from n6convert.preflight import refuse_hopeless
 from n6convert.recipes_io import draft_of_file, draft_of_model, finish, parse_setting
-from n6convert.sweep.grid import parse_axis
+from n6convert.sweeps.grid import parse_axis
 from n6convert.yaml_text import read_value
 
 LETTERS = "abcdefghijklmn"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from n6convert.cli import app
 from n6convert.errors import UsageError
-from n6convert.lint import limits
+from n6convert.linter import limits
 from n6convert.npu.rules import known_operators, rules_for
 from n6convert.npu.rules.base import ANY
 from n6convert.reference import PAGE, as_links, citations, paragraph, paragraphs

@@ -12,7 +12,7 @@ from onnx_ir.passes import common
 
 from n6convert.errors import GraphError, RecipeError
 from n6convert.graph.port_shapes import leads_with_time
-from n6convert.lint.prepare import infer_shapes
+from n6convert.linter.prepare import infer_shapes
 
 __all__ = [
     "cut",

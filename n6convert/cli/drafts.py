@@ -78,7 +78,7 @@ def image_size(text: str | None, model: str, settings: Sequence[str] | None, tar
         return None if text is None else int(text)
     if text != "auto":
         raise UsageError("this is no size", place="--imgsz", found=text, limit="a number of pixels, or auto")
-    from n6convert.fit.largest import largest_input
+    from n6convert.fitting.largest import largest_input
 
     best, _ = largest_input(lambda: draft_of(model, settings, target=target))
     if best is None:

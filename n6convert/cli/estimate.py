@@ -98,7 +98,7 @@ def _estimate(
 def _print_largest(model: str, target: str | None, as_json: bool) -> None:
     from n6convert.cli.drafts import draft_of
     from n6convert.cli.terminal import say, terminal
-    from n6convert.fit.largest import largest_input
+    from n6convert.fitting.largest import largest_input
 
     def tell(what: str, done: int, total: int | None) -> None:
         say(f"trying {what}", error=True)

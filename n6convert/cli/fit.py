@@ -14,8 +14,8 @@ from n6convert.inputs import is_folder
 from n6convert.report.words import kib
 
 if TYPE_CHECKING:
-    from n6convert.fit.plan import Together
-    from n6convert.fit.resident import Resident
+    from n6convert.fitting.plan import Together
+    from n6convert.fitting.resident import Resident
 
 __all__ = ["register"]
 
@@ -39,8 +39,8 @@ def _fit(
     """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given."""
     from n6convert.cache import writing
     from n6convert.errors import UsageError
-    from n6convert.fit import advise, plan, told_apart
-    from n6convert.fit.page import write_page
+    from n6convert.fitting import advise, plan, told_apart
+    from n6convert.fitting.page import write_page
     from n6convert.npu.targets import load_target
     from n6convert.outputs import PAGE, refuse_loss
 
@@ -68,7 +68,7 @@ def _fit(
 def _residents(models: Sequence[str], target: str | None, weights: str) -> tuple[list[Resident], str]:
     """Every model's needs on one board: that of the runs given, which must agree, or the one asked for."""
     from n6convert.errors import UsageError
-    from n6convert.fit import Resident
+    from n6convert.fitting import Resident
     from n6convert.npu.targets import DEFAULT_TARGET
     from n6convert.report.html import damage_named
 
@@ -103,7 +103,7 @@ def _read(name: str) -> Mapping[str, Any]:
 def _converted(name: str, target: str, weights: str) -> Resident:
     from n6convert import convert
     from n6convert.cli.terminal import say
-    from n6convert.fit import Resident
+    from n6convert.fitting import Resident
 
     say(f"converting {name} ({weights} weights)", error=True)
     return Resident.of(convert(name, weights=weights, target=target).report.model_dump(mode="json", by_alias=True))
@@ -113,7 +113,7 @@ def _print(together: Together, advice: Sequence[str], page: Path) -> None:
     from rich.table import Table
 
     from n6convert.cli.terminal import shown, terminal
-    from n6convert.fit.page import verdict
+    from n6convert.fitting.page import verdict
 
     table = Table("turn", "activations", "results", "weights at", "ms (predicted)", box=None, pad_edge=False)
     for resident, region in zip(together.residents, together.flash, strict=True):

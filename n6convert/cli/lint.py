@@ -11,7 +11,7 @@ import typer
 from n6convert.cli.options import AsJson, TargetName, examples
 
 if TYPE_CHECKING:
-    from n6convert.lint.finding import Finding
+    from n6convert.linter.finding import Finding
 
 __all__ = ["register"]
 
@@ -32,7 +32,7 @@ def _lint(
 ) -> None:
     """Check a model for ST Edge AI compatibility: what it refuses, runs in float or on the CPU, and the remedy."""
     from n6convert.errors import UsageError
-    from n6convert.lint import Severity
+    from n6convert.linter import Severity
 
     order = [str(s) for s in Severity]
     if minimum not in order:
@@ -50,7 +50,7 @@ def _lint(
 def _findings(file: Path, target: str | None) -> list[Finding]:
     """What keeps the file from being read as a model; when nothing does, the limits that it breaks."""
     from n6convert.graph.io import faults, model_of, parse
-    from n6convert.lint import finding_of, lint
+    from n6convert.linter import finding_of, lint
 
     message = parse(file)
     found = faults(message, file)

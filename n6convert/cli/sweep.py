@@ -12,7 +12,7 @@ import typer
 from n6convert.cli.options import AsJson, Calibration, Evaluate, Quiet, Weights, examples, output
 
 if TYPE_CHECKING:
-    from n6convert.sweep.results import PointResult
+    from n6convert.sweeps.results import PointResult
 
 __all__ = ["register"]
 
@@ -42,7 +42,7 @@ def _sweep(
     quiet: Quiet = False,
 ) -> None:
     """Convert a model over a grid of choices; resumable, one failure does not stop the rest."""
-    from n6convert.sweep import parse_axis, sweep
+    from n6convert.sweeps import parse_axis, sweep
 
     axes: dict[str, list[Any]] = dict(parse_axis(text) for text in settings or [])
     if imgsz is not None:
@@ -81,7 +81,7 @@ def _print(results: list[PointResult], page: Path) -> None:
     from rich.table import Table
 
     from n6convert.cli.terminal import shown, terminal
-    from n6convert.sweep import pareto
+    from n6convert.sweeps import pareto
 
     best = pareto(results)
     table = Table("point", "quality", "ms", "activations", "front", box=None, pad_edge=False)

@@ -11,7 +11,7 @@ from n6convert.stages.base import Inputs, Stage, StageResult
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from n6convert.lint import Finding
+    from n6convert.linter import Finding
     from n6convert.run import Run
 
 __all__ = ["Lint", "refuse_lost"]
@@ -28,7 +28,7 @@ class Lint(Stage):
         return {"target": run.recipe.target, "samples": run.sampling.key()}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
-        from n6convert.lint import Severity, lint
+        from n6convert.linter import Severity, lint
 
         findings = lint(inputs["quantize"].load(), run.recipe.target, run.sampling.first(_MEASURED_SAMPLES))
         errors = [f for f in findings if f.severity is Severity.ERROR]
@@ -45,8 +45,8 @@ def refuse_lost(model: ir.Model, target: str) -> None:
     Raises:
         LintError: an output joins values of which some keep next to no levels.
     """
-    from n6convert.lint.prepare import prepare
-    from n6convert.lint.rules_scales import lost_outputs
+    from n6convert.linter.prepare import prepare
+    from n6convert.linter.rules_scales import lost_outputs
 
     if errors := lost_outputs(prepare(model, target)):
         raise _refusal(errors)

@@ -10,7 +10,7 @@ import pytest
 from n6convert.cli import run
 from n6convert.cli.drafts import parse_size
 from n6convert.errors import RecipeError, UsageError
-from n6convert.lint import lint
+from n6convert.linter import lint
 from n6convert.npu import estimate
 from n6convert.numerics import Session
 from n6convert.quantization import QuantizationConfig, quantize

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from n6convert.lint import lint
+from n6convert.linter import lint
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, software

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.lint import lint
+from n6convert.linter import lint
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, software

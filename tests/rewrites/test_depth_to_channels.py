@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.errors import GraphError
-from n6convert.lint import Severity, lint
+from n6convert.linter import Severity, lint
 from n6convert.rewrites import RewriteConfig, rewrite
 
 from .graphs import GraphWriter

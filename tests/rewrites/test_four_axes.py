@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.lint import Severity, lint
+from n6convert.linter import Severity, lint
 from n6convert.rewrites import RewriteConfig, rewrite
 
 from .graphs import GraphWriter

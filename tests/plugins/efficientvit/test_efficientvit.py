@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from n6convert.errors import SourceError
-from n6convert.lint import lint
+from n6convert.linter import lint
 from n6convert.numerics import max_relative_difference, run_model
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, TensorInfo, Weights
 

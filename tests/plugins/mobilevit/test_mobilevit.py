@@ -18,7 +18,7 @@ from n6convert_mobilevit.patches import write_patches
 from pydantic import ValidationError
 
 from n6convert.errors import DownloadError, GraphError, SourceError
-from n6convert.lint import lint
+from n6convert.linter import lint
 from n6convert.numerics import max_relative_difference, run_model
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, Sample, TensorInfo, Weights
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from n6convert.sweep.grid import parse_axis
-from n6convert.sweep.results import PointResult, pareto
-from n6convert.sweep.run import sweep
+from n6convert.sweeps.grid import parse_axis
+from n6convert.sweeps.results import PointResult, pareto
+from n6convert.sweeps.run import sweep
 
 __all__ = ["PointResult", "pareto", "parse_axis", "sweep"]

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from n6convert.cli.lint import register
 from n6convert.errors import GraphError, RecipeError, SourceError
 from n6convert.graph.io import load
-from n6convert.lint import lint
-from n6convert.lint.rules_scales import measured
+from n6convert.linter import lint
+from n6convert.linter.rules_scales import measured
 
 
 def errors(path: Path, target: str | None = None) -> set[str]:

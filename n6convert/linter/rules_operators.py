@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.host_operators import remedy_for
-from n6convert.lint.constants import (
+from n6convert.linter.constants import (
     CPU_FLOAT,
     CPU_INTEGER,
     DIM_LIMIT,
@@ -17,8 +17,8 @@ from n6convert.lint.constants import (
     SCATTER_RANK,
     SLICE_AXES,
 )
-from n6convert.lint.finding import Break, Severity, limit
-from n6convert.lint.view import View, constant, dims, label, named, through_quantization
+from n6convert.linter.finding import Break, Severity, limit
+from n6convert.linter.view import View, constant, dims, label, named, through_quantization
 
 __all__ = ["slice_parts"]
 

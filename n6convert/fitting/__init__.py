@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from n6convert.fit.advice import advise
-from n6convert.fit.plan import Together, plan
-from n6convert.fit.resident import Resident, told_apart
+from n6convert.fitting.advice import advise
+from n6convert.fitting.plan import Together, plan
+from n6convert.fitting.resident import Resident, told_apart
 
 __all__ = ["Resident", "Together", "advise", "plan", "told_apart"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from n6convert.lint.finding import Limit, registered
+from n6convert.linter.finding import Limit, registered
 
 __all__ = ["limits"]
 
@@ -14,5 +14,5 @@ _MODULES = ("rules_interface", "rules_operators", "rules_quantization", "rules_s
 def limits() -> dict[str, Limit]:
     """All limits by name, for ``lint``, the manual and ``explain``."""
     for module in _MODULES:
-        import_module(f"n6convert.lint.{module}")
+        import_module(f"n6convert.linter.{module}")
     return registered()

@@ -11,10 +11,10 @@ from typing import Any
 from n6convert.cache import key_of, writing
 from n6convert.inputs import is_file, is_folder
 from n6convert.outputs import PAGE, refuse_loss
-from n6convert.sweep.grid import GridPoint, expand
-from n6convert.sweep.page import write_page
-from n6convert.sweep.results import PointResult, load_results, save_result
-from n6convert.sweep.workers import run_dask, run_processes
+from n6convert.sweeps.grid import GridPoint, expand
+from n6convert.sweeps.page import write_page
+from n6convert.sweeps.results import PointResult, load_results, save_result
+from n6convert.sweeps.workers import run_dask, run_processes
 from n6convert.threads import available_cores
 
 __all__ = ["sweep"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.lint.constants import FOUR_BITS_FROM, SAME_GRID
-from n6convert.lint.finding import Break, Severity, limit
-from n6convert.lint.view import View, constant, dims, label
+from n6convert.linter.constants import FOUR_BITS_FROM, SAME_GRID
+from n6convert.linter.finding import Break, Severity, limit
+from n6convert.linter.view import View, constant, dims, label
 
 __all__: list[str] = []
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from n6convert.errors import UsageError
-from n6convert.fit import largest
-from n6convert.fit.largest import Trial, largest_input
+from n6convert.fitting import largest
+from n6convert.fitting.largest import Trial, largest_input
 from n6convert.recipes_io import Draft
 
 ROOM = 2_883_584

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from n6convert.lint.catalog import limits
-from n6convert.lint.finding import Finding, Limit, Severity
+from n6convert.linter.catalog import limits
+from n6convert.linter.finding import Finding, Limit, Severity
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,8 +44,8 @@ def lint(
         GraphError: the model is malformed.
         RecipeError: the target is not known.
     """
-    from n6convert.lint.prepare import prepare
-    from n6convert.lint.rules_scales import measured
+    from n6convert.linter.prepare import prepare
+    from n6convert.linter.rules_scales import measured
 
     view = prepare(model, target)
     found = [finding for limit in limits().values() for finding in limit.findings(view)]

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.dag import fold, reach
-from n6convert.lint.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
-from n6convert.lint.finding import Break, Finding, Severity, limit, registered
-from n6convert.lint.view import View, constant, label, named
+from n6convert.linter.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
+from n6convert.linter.finding import Break, Finding, Severity, limit, registered
+from n6convert.linter.view import View, constant, label, named
 from n6convert.numerics import BOUNDED
 
 __all__ = ["lost_outputs", "measured"]

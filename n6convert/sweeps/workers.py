@@ -13,8 +13,8 @@ from itertools import zip_longest
 from typing import Any
 
 from n6convert.errors import N6ConvertError, ToolError
-from n6convert.sweep.grid import GridPoint
-from n6convert.sweep.results import PointResult, summarise
+from n6convert.sweeps.grid import GridPoint
+from n6convert.sweeps.results import PointResult, summarise
 from n6convert.threads import available_cores, default_threads, limit_threads
 
 __all__ = ["convert_point", "run_dask", "run_processes"]

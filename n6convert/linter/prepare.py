@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
-from n6convert.lint.view import View
+from n6convert.linter.view import View
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
 __all__ = ["infer_shapes", "prepare"]

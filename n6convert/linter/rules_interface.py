@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from n6convert.lint.constants import (
+from n6convert.linter.constants import (
     FOUR_BITS_FROM,
     IR_FOUR_BITS,
     IR_MAX,
@@ -15,8 +15,8 @@ from n6convert.lint.constants import (
     OPSET_MIN,
     OPSET_PER_CHANNEL,
 )
-from n6convert.lint.finding import Break, Severity, limit
-from n6convert.lint.view import View, dims, label
+from n6convert.linter.finding import Break, Severity, limit
+from n6convert.linter.view import View, dims, label
 
 __all__: list[str] = []
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n6convert.errors import UsageError
-from n6convert.sweep.grid import expand, parse_axis
-from n6convert.sweep.results import PointResult, load_results, pareto, save_result, summarise
+from n6convert.sweeps.grid import expand, parse_axis
+from n6convert.sweeps.results import PointResult, load_results, pareto, save_result, summarise
 
 
 def test_every_combination_once_last_axis_fastest():

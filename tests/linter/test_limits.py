@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.errors import GraphError, RecipeError
-from n6convert.lint import Severity, limits, lint
+from n6convert.linter import Severity, limits, lint
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
 
@@ -244,7 +244,7 @@ def test_findings_do_not_change_the_model() -> None:
 
 
 def test_rows_and_columns_of_a_map_are_no_channels():
-    from n6convert.lint.rules_scales import _poor_channels
+    from n6convert.linter.rules_scales import _poor_channels
 
     rng = np.random.default_rng(0)
     maps = rng.uniform(0, 1, (1, 6, 8, 8)).astype(np.float32)

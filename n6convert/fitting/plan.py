@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from n6convert.fit.resident import Resident
+from n6convert.fitting.resident import Resident
 
 if TYPE_CHECKING:
     from n6convert.npu.st.mpool import MemoryPool

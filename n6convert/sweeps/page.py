@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from n6convert.report.render import render_page
 from n6convert.report.svg import Point, Row, bars, scatter
-from n6convert.sweep.results import PointResult, pareto
+from n6convert.sweeps.results import PointResult, pareto
 
 __all__ = ["write_page"]
 

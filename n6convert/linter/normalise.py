@@ -9,9 +9,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from n6convert.lint.constants import IR_WRITTEN
-from n6convert.lint.rules_operators import slice_parts
-from n6convert.lint.view import constant, dims
+from n6convert.linter.constants import IR_WRITTEN
+from n6convert.linter.rules_operators import slice_parts
+from n6convert.linter.view import constant, dims
 
 __all__ = ["normalise"]
 

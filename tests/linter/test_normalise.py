@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.lint import lint
-from n6convert.lint.normalise import normalise
+from n6convert.linter import lint
+from n6convert.linter.normalise import normalise
 from n6convert.numerics import run_model
 
 HEAD = '<ir_version: 10, opset_import: ["" : 18]>'

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from n6convert.errors import OutputError, RecipeError, ToolError, UsageError
-from n6convert.sweep import sweep
+from n6convert.sweeps import sweep
 
 AXES = {"seed": [0, 1], "calibration.samples": [2]}
 
@@ -72,7 +72,7 @@ def test_a_recipe_brings_its_axes_and_the_caller_may_change_them(toy, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(toy, tmp_path, monkeypatch):
     (tmp_path / "out").write_text("in the way")
-    monkeypatch.setattr("n6convert.sweep.run.run_processes", lambda *args: pytest.fail("something ran"))
+    monkeypatch.setattr("n6convert.sweeps.run.run_processes", lambda *args: pytest.fail("something ran"))
     with pytest.raises(OutputError, match="writing failed"):
         sweep("toy", AXES, tmp_path / "out", common={"weights": "seeded"})
 
@@ -123,8 +123,8 @@ def wait_for(file):
 
 
 def test_a_crash_in_native_code_costs_one_point_only(toy, tmp_path):
-    from n6convert.sweep import workers
-    from n6convert.sweep.grid import expand
+    from n6convert.sweeps import workers
+    from n6convert.sweeps.grid import expand
 
     points = expand("toy", {"seed": [0, 1]}, {"weights": "seeded", "output": str(tmp_path / "o"), "cache": CrashOnce()})
     results = list(workers.run_processes(points, 1))
@@ -142,7 +142,7 @@ class CrashOnce:
 def test_workers_share_the_cores_and_take_points_far_apart():
     from concurrent.futures import as_completed
 
-    from n6convert.sweep import workers
+    from n6convert.sweeps import workers
 
     with workers._pool(2, 3) as pool:
         futures = [pool.submit(os.getenv, name) for name in ("N6CONVERT_THREADS", "OMP_NUM_THREADS")]

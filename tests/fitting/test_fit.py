@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from n6convert import convert
 from n6convert.cli import run
 from n6convert.errors import SourceError
-from n6convert.fit import Resident, advise, plan, told_apart
-from n6convert.fit.page import write_page
-from n6convert.fit.plan import ERASE_BLOCK
+from n6convert.fitting import Resident, advise, plan, told_apart
+from n6convert.fitting.page import write_page
+from n6convert.fitting.plan import ERASE_BLOCK
 from n6convert.npu.targets import load_target
 
 MIB = 1 << 20

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from n6convert.fit.plan import PoolShare, Together
+from n6convert.fitting.plan import PoolShare, Together
 from n6convert.report.render import render_page
 from n6convert.report.svg import Band, Block, Row, bars, occupancy, ribbon
 from n6convert.report.words import kib

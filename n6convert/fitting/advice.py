@@ -8,11 +8,11 @@ from itertools import permutations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from n6convert.fit.plan import Together, plan
+from n6convert.fitting.plan import Together, plan
 from n6convert.report.words import kib
 
 if TYPE_CHECKING:
-    from n6convert.fit.resident import Resident
+    from n6convert.fitting.resident import Resident
     from n6convert.npu.st.mpool import MemoryPool
 
 __all__ = ["advise"]

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from n6convert.lint import constants
+from n6convert.linter import constants
 
 if TYPE_CHECKING:
-    from n6convert.lint.view import View
+    from n6convert.linter.view import View
 
 __all__ = ["Break", "Finding", "Limit", "Severity", "limit", "registered"]
 
