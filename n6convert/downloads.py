@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from n6convert.cache_entry import clear
 from n6convert.errors import DownloadError
 from n6convert.hashing import sha256_of
 from n6convert.inputs import is_file
 from n6convert.locks import lock_at
+from n6convert.network import refuse_offline
 
-__all__ = ["Pinned", "download"]
+__all__ = ["Pinned", "download", "reported_to"]
 
 Progress = Callable[[str, int, "int | None"], None]
+_REPORT: ContextVar[Progress | None] = ContextVar("report", default=None)
 _LARGEST = 4 << 30
 _LONGEST_SECONDS = 2 * 3600.0
 #: a connection must bring so many bytes in every so many seconds
@@ -25,21 +30,49 @@ _LEAST_BYTES, _WINDOW_SECONDS = 32_768, 30.0
 _CHUNK = 1 << 16
 
 
+@dataclass(frozen=True)
 class Pinned:
     """What is downloaded.
 
-    Args:
+    Attributes:
         url: where it is published.
-        sha256: what it must hash to, lower-case hex.
+        digest: what it must hash to, lower-case hex.
         size: bytes it must have, where that is known.
+        kind: how it is hashed: ``sha256``, or as git names a file's content.
+        name: what messages call the right file.
+        https_only: whether a redirect may not leave HTTPS.
     """
 
-    def __init__(self, url: str, sha256: str, size: int | None = None) -> None:
-        self.url, self.sha256, self.size = url, sha256, size
+    url: str
+    digest: str
+    size: int | None = None
+    kind: Literal["sha256", "git-blob"] = "sha256"
+    name: str = "the pinned one"
+    https_only: bool = False
 
     @property
     def largest(self) -> int:
         return self.size or _LARGEST
+
+    def hash_of(self, path: Path) -> str:
+        """A file's hash of this kind."""
+        return sha256_of(path) if self.kind == "sha256" else _git_blob(path)
+
+
+def _git_blob(path: Path) -> str:
+    """What git calls a file's content: SHA-1 of its length and its bytes."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def reported_to(progress: Progress | None) -> Iterator[None]:
+    """While this is open, downloads that nobody else watches are told to ``progress``."""
+    token = _REPORT.set(progress)
+    try:
+        yield
+    finally:
+        _REPORT.reset(token)
 
 
 def download(pinned: Pinned, target: Path, progress: Progress | None = None) -> None:
@@ -49,30 +82,48 @@ def download(pinned: Pinned, target: Path, progress: Progress | None = None) -> 
         DownloadError: the file is not the pinned one, too large, or comes too slowly.
         OSError: the network or the disk refuses; requests' own errors are OSErrors.
     """
+    progress = progress or _REPORT.get()
     part = target.with_name(f"{target.name}.part")
     for place in (target, part):
         if not is_file(place):
             clear(place)  # a folder, a link to nowhere
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
-        if is_file(target) and sha256_of(target) == pinned.sha256:
+        if is_file(target) and pinned.hash_of(target) == pinned.digest:
             return
         resumed = is_file(part)
         _fill(pinned, part, target.name, progress)
-        if resumed and sha256_of(part) != pinned.sha256:
+        if resumed and not _is_short(pinned, part) and pinned.hash_of(part) != pinned.digest:
             part.unlink()  # what lay there was of another file
             _fill(pinned, part, target.name, progress)
-        found = sha256_of(part)
-        if found != pinned.sha256:
-            part.unlink()
-            raise DownloadError(
-                "the downloaded file is not the pinned one",
-                place=pinned.url,
-                limit=f"sha256 {pinned.sha256}",
-                found=f"sha256 {found}",
-                remedy="someone changed the file, or a proxy answered instead",
-            )
+        _check(pinned, part)
         part.replace(target)
+
+
+def _is_short(pinned: Pinned, part: Path) -> bool:
+    return pinned.size is not None and part.stat().st_size < pinned.size
+
+
+def _check(pinned: Pinned, part: Path) -> None:
+    """Refuse what arrived; a beginning is kept, to be continued."""
+    if _is_short(pinned, part):
+        raise DownloadError(
+            "the download ended early",
+            place=pinned.url,
+            limit=f"{pinned.size:,} bytes",
+            found=f"{part.stat().st_size:,} bytes",
+            remedy="run again: it continues where it stopped",
+        )
+    found = pinned.hash_of(part)
+    if found != pinned.digest:
+        part.unlink()
+        raise DownloadError(
+            f"the downloaded file is not {pinned.name}",
+            place=pinned.url,
+            limit=f"{pinned.kind} {pinned.digest}",
+            found=f"{pinned.kind} {found}",
+            remedy="someone changed the file, or a proxy answered instead",
+        )
 
 
 @contextmanager
@@ -91,13 +142,19 @@ def _fill(pinned: Pinned, part: Path, what: str, progress: Progress | None) -> N
     """Download the rest of a file into ``part``."""
     import requests
 
+    from n6convert.secure_http import session
+
+    refuse_offline(pinned.url)
     done = part.stat().st_size if is_file(part) else 0
     if done > pinned.largest:
         part.unlink()
         done = 0
     headers = {"Range": f"bytes={done}-"} if done else {}
     headers["Accept-Encoding"] = "identity"
-    with requests.get(pinned.url, headers=headers, stream=True, timeout=_WINDOW_SECONDS) as response:
+    with (
+        session(https_only=pinned.https_only) as connection,
+        connection.get(pinned.url, headers=headers, stream=True, timeout=_WINDOW_SECONDS) as response,
+    ):
         if done and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # it is whole, or its hash will tell
         response.raise_for_status()

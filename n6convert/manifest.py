@@ -134,6 +134,8 @@ def _weights(run: Run) -> dict[str, Any]:
         "sha256": weights.sha256,
         "trained": weights.trained,
         "license": weights.license,
+        "trust": weights.trust,
+        "files": dict(weights.files),
     }
 
 

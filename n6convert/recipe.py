@@ -90,6 +90,11 @@ class Recipe(Section):
 
     model: str = Field(description="name a plugin registers, or `onnx` for a file of your own")
     weights: str = Field("pretrained", description="`pretrained`, `seeded`, or a path")
+    trust: str | None = Field(
+        None,
+        pattern="^sha256:[0-9a-fA-F]{64}$",
+        description="`sha256:...`: the weights must have it, and published ones are taken on its word",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options, e.g. imgsz")
     seed: int = Field(0, ge=0)
     target: str = Field(

@@ -63,7 +63,8 @@ def make_report(run: Run, files: Mapping[str, str]) -> Report:
 def _weights(run: Run) -> WeightsReport:
     w = run.weights
     origin = Path(w.origin).name if w.kind == "file" else w.origin
-    return WeightsReport(kind=w.kind, origin=origin, sha256=w.sha256, trained=w.trained, license=w.license)
+    trust = w.trust + ("; first use: recorded for later runs" if w.first_use else "")
+    return WeightsReport(kind=w.kind, origin=origin, sha256=w.sha256, trained=w.trained, license=w.license, trust=trust)
 
 
 def _first_warnings(run: Run) -> list[str]:

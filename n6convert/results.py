@@ -36,6 +36,7 @@ class WeightsReport(_Part):
     sha256: str | None = None
     trained: bool = Field(description="false: placement, memory and time mean something, answers do not")
     license: str | None = None
+    trust: str = Field("", description="on whose word downloaded weights are the right ones")
 
 
 class StageReport(_Part):

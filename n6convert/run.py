@@ -86,13 +86,14 @@ class Run:
     @cached_property
     def weights(self) -> Weights:
         """Resolved weights; a name that only the plugin knows is remembered, so that a cached run need not load it."""
+        from n6convert.trust import trusting
         from n6convert.weights import resolve
 
         remembered = self._remembered_weights()
         if remembered is not None:
             return remembered
         cache = self.cache.root / "weights"
-        with guarded(self.entry, "resolve_weights"):
+        with guarded(self.entry, "resolve_weights"), trusting(self.recipe.trust):
             asked, seed = self.recipe.weights, self.recipe.seed
             found = resolve(asked, lambda: self.plugin, seed=seed, cache=cache, progress=self.progress)
         if found.kind == "pretrained":
@@ -124,7 +125,7 @@ class Run:
         return feeds
 
     def _memory_of_weights(self) -> Path:
-        asked = [self.recipe.model, self.recipe.weights, self.recipe.options, self.code]
+        asked = [self.recipe.model, self.recipe.weights, self.recipe.options, self.recipe.trust, self.code]
         return self.cache.root / "resolved" / f"{key_of({'asked': asked})}.json"
 
     def _remembered_weights(self) -> Weights | None:
@@ -132,7 +133,7 @@ class Run:
         from n6convert.plugin import Weights
 
         parts = read_sealed(self._memory_of_weights())
-        if parts is None or set(parts) != {"kind", "path", "sha256", "origin", "license"}:
+        if parts is None or set(parts) != {"kind", "path", "sha256", "origin", "license", "trust", "files"}:
             return None
         try:
             path = Path(parts.pop("path"))
@@ -147,8 +148,9 @@ class Run:
 
         if weights.path is None or weights.sha256 is None:
             return
-        parts: dict[str, str | None] = {"kind": weights.kind, "path": str(weights.path), "sha256": weights.sha256}
+        parts: dict[str, Any] = {"kind": weights.kind, "path": str(weights.path), "sha256": weights.sha256}
         parts |= {"origin": weights.origin, "license": weights.license}
+        parts |= {"trust": weights.trust, "files": dict(weights.files)}
         memory = self._memory_of_weights()
         if memory.is_dir():
             clear(memory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,22 +41,24 @@ def resolve(
             does not take; a pipe or device.
         DownloadError: pretrained weights cannot be had.
     """
+    from n6convert.downloads import reported_to
     from n6convert.plugin import Weights
 
     if value == "seeded":
-        return Weights("seeded", origin=f"seeded({seed})")
+        return _trusted(Weights("seeded", origin=f"seeded({seed})"))
     path = user_path(value)
     if exists(path):
         try:
             refuse_foreign(path)
             if path.is_dir():
                 _check_folder(path, plugin())
-            return Weights("file", path.resolve(), _identity(path, progress), str(path))
+            return _trusted(Weights("file", path.resolve(), _identity(path, progress), str(path)))
         except OSError as error:
             raise SourceError(
                 "the weights cannot be read", place=error.filename or path, found=error.strerror or error
             ) from error
-    found = plugin().resolve_weights(value, cache=cache)
+    with reported_to(progress):
+        found = plugin().resolve_weights(value, cache=cache)
     if found is None:
         raise SourceError(
             "the weights do not exist",
@@ -63,7 +66,17 @@ def resolve(
             limit="an existing file or folder, `seeded`, or a name the model knows such as `pretrained`",
             remedy=_ALTERNATIVES,
         )
-    return found
+    return _trusted(found)
+
+
+def _trusted(weights: Weights) -> Weights:
+    """The weights, with the word on which they are taken; refused where ``--trust`` names others."""
+    from n6convert.trust import refuse_untrusted, trusted
+
+    refuse_untrusted(weights.origin, weights.sha256, *weights.files.values())
+    word = "the sha256 that --trust names" if trusted() else "the plugin alone"
+    asked = weights.kind == "pretrained" or trusted()
+    return replace(weights, trust=word) if asked and not weights.trust else weights
 
 
 def _identity(path: Path, progress: Progress | None) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Mapping
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -144,3 +147,103 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"skipped, though its material is there: {report.longrepr}"
     return report
+
+
+class LocalHub(ThreadingHTTPServer):
+    """A server of this machine that speaks the Hugging Face hub's protocol.
+
+    Attributes:
+        commit: what the main branch is at.
+        files: content by ``repository@commit/name``.
+        large: names that are stored as LFS files: their bytes come from another address, by a redirect.
+        lies: what is answered otherwise than it is: ``etag`` and ``size`` that are declared, ``body`` that is sent,
+            ``location`` of large files, ``served`` commit, ``cut`` after so many bytes; by key.
+        asked: method, path and range of every request.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _HubAnswer)
+        self.commit = "c0ffee" + "0" * 34
+        self.files: dict[str, bytes] = {}
+        self.large: set[str] = set()
+        self.lies: dict[str, object] = {}
+        self.asked: list[tuple[str, str, str | None]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def publish(self, repository: str, files: Mapping[str, bytes], commit: str | None = None) -> None:
+        """Serve files; those that end in .bin or .safetensors as LFS files."""
+        self.files |= {f"{repository}@{commit or self.commit}/{name}": content for name, content in files.items()}
+        self.large |= {name for name in files if name.endswith((".bin", ".safetensors"))}
+
+
+class _HubAnswer(BaseHTTPRequestHandler):
+    server: LocalHub
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        hub = self.server
+        hub.asked.append((self.command, self.path, self.headers.get("Range")))
+        owner, name, kind, commit, file = self.path.strip("/").split("/", 4)
+        commit = hub.commit if commit == "main" else commit
+        content = hub.files.get(f"{owner}/{name}@{commit}/{file}")
+        if content is None:
+            self._send(404, {}, b"" if body else None)
+        elif kind == "storage":
+            self._send_content(bytes(hub.lies.get("body", content)), body)  # type: ignore[call-overload]
+        elif kind == "raw":
+            pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n"
+            self._send(200, {}, pointer % (hashlib.sha256(content).hexdigest().encode(), len(content)))
+        else:
+            large = file in hub.large
+            blob = b"blob %d\0" % len(content) + content
+            digest = (hashlib.sha256(content) if large else hashlib.sha1(blob)).hexdigest()
+            headers = {"X-Repo-Commit": str(hub.lies.get("served", commit))}
+            headers["X-Linked-Etag"] = str(hub.lies.get("etag", f'"{digest}"'))
+            headers["X-Linked-Size"] = str(hub.lies.get("size", len(content)))
+            headers = {key: value for key, value in headers.items() if value}
+            away = str(hub.lies.get("location", f"/{owner}/{name}/storage/{commit}/{file}"))
+            if large:
+                self._send(302, headers | {"Location": away, "ETag": '"of-the-redirect"'}, b"Found" if body else None)
+            else:
+                self._send_content(content, body, headers)
+
+    def _send_content(self, content: bytes, body: bool, headers: Mapping[str, str] | None = None) -> None:
+        wanted = self.headers.get("Range")
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        part = content[start:]
+        cut = self.server.lies.get("cut")
+        sent = part if cut is None else part[: int(str(cut))]
+        self._send(206 if wanted else 200, dict(headers or {}), sent if body else None, len(sent))
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes | None, length: int | None = None) -> None:
+        self.send_response(status)
+        size = length if length is not None else len(body or b"")
+        for key, value in (headers | {"Content-Length": str(size)}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def local_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A hub of this machine, and n6convert pointed to it."""
+    with LocalHub() as hub:
+        threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("N6CONVERT_OFFLINE", raising=False)
+        yield hub
+        hub.shutdown()

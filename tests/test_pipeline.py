@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -103,6 +104,25 @@ def test_cached_run_with_pretrained_weights_does_not_ask_the_plugin(toy: Path, m
     changed = run("pretrained")
     assert changed.manifest["weights"]["sha256"] != first.manifest["weights"]["sha256"]
     assert not any(stage.cached for stage in changed.report.stages[:3])
+
+
+def test_a_run_says_on_whose_word_it_took_the_weights(
+    toy: Path, local_hub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_hub.publish("owner/toy", {"model.bin": b"123"})
+    monkeypatch.setenv("N6_TOY_HUB", "1")
+    first = run("pretrained", output="first")
+    digest = hashlib.sha256(b"123").hexdigest()
+    assert first.manifest["weights"]["files"] == {"model.bin": digest} and first.manifest["weights"]["sha256"] == digest
+    assert "first use: recorded" in first.report.weights.trust and "trusted by  " in first.summary()
+    monkeypatch.setenv("N6CONVERT_OFFLINE", "1")
+    second = run("pretrained", output="second")
+    assert second.report.weights.trust == second.manifest["weights"]["trust"] == first.manifest["weights"]["trust"]
+    assert compared(second.manifest) == compared(first.manifest)
+    trusted = run("pretrained", output="third", trust=f"sha256:{digest}")
+    assert trusted.report.weights.trust == "the sha256 that --trust names"
+    with pytest.raises(SourceError, match="not those that were trusted"):
+        run("pretrained", output="fourth", trust=f"sha256:{'0' * 64}")
 
 
 def test_same_inputs_give_the_same_bytes_without_any_cache(toy: Path) -> None:

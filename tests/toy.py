@@ -25,6 +25,7 @@ from n6convert.plugin import (
     SampleSource,
     Weights,
 )
+from n6convert.plugin.weights import HubModel, fetch_hub
 
 
 class Options(PluginOptions):
@@ -87,6 +88,8 @@ class Toy(ModelPlugin):
         return FloatModel(ir.from_proto(proto), {"classes": "a,b"} | ({"note": note} if note else {}))
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
+        if os.environ.get("N6_TOY_HUB") and weights == "pretrained":
+            return fetch_hub(HubModel("owner/toy", ("model.bin",), None, "MIT"), cache)
         path = os.environ.get("N6_TOY_PRETRAINED")
         if weights != "pretrained" or path is None:
             return None

@@ -21,6 +21,7 @@ from n6convert.cli.options import (
     Samples,
     Settings,
     TargetName,
+    Trust,
     Weights,
     examples,
     output,
@@ -50,6 +51,7 @@ def register(app: typer.Typer) -> None:
 def _convert(
     model: ModelName,
     weights: Weights = None,
+    trust: Trust = None,
     calibration: Calibration = None,
     samples: Samples = None,
     evaluate: Evaluate = None,
@@ -72,7 +74,7 @@ def _convert(
     from n6convert.cli.drafts import draft_of, image_size, parse_size
 
     draft = draft_of(
-        model, settings, weights=weights, calibration=calibration, samples=samples, evaluate=evaluate,
+        model, settings, weights=weights, trust=trust, calibration=calibration, samples=samples, evaluate=evaluate,
         imgsz=image_size(imgsz, model, settings, target),
         output=output, target=target, max_drop=max_drop, max_milliseconds=max_milliseconds,
         max_flash=None if max_flash is None else parse_size(max_flash),

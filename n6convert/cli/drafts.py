@@ -16,6 +16,7 @@ _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 #: option -> recipe key
 _KEYS = {
     "weights": ("weights",),
+    "trust": ("trust",),
     "calibration": ("calibration", "source"),
     "samples": ("calibration", "samples"),
     "evaluate": ("evaluation", "source"),

@@ -35,6 +35,7 @@ __all__ = [
     "Samples",
     "Settings",
     "TargetName",
+    "Trust",
     "Weights",
     "compiler_options",
     "examples",
@@ -49,6 +50,9 @@ ModelName = Annotated[
     ),
 ]  # fmt: skip
 Weights = Annotated[str | None, typer.Option("--weights", help="`pretrained`, `seeded`, or a file or folder.")]
+Trust = Annotated[
+    str | None, typer.Option("--trust", help="sha256:... that the weights must have; published ones are taken on it.")
+]
 Calibration = Annotated[
     str | None, typer.Option("--calibration", help="Samples: a folder, COCO json, .npz, .txt or .tsv.")
 ]

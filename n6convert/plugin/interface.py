@@ -45,7 +45,7 @@ __all__ = [
 
 #: Version of this interface. A plugin states the version it was written for in ``api_version``; versions with the same
 #: major number stay compatible, and what is to go is announced by a DeprecationWarning for one minor version first.
-API_VERSION = (1, 1)
+API_VERSION = (1, 2)
 
 Feeds = dict[str, "NDArray[Any]"]
 Outputs = Mapping[str, "NDArray[Any]"]
@@ -69,6 +69,9 @@ class Weights:
         sha256: of the file, or of a folder's sorted file hashes; None for seeded weights.
         origin: what a reader should see: a URL, a hub id with revision, a path, "seeded(0)".
         license: SPDX identifier or a sentence, where known.
+        trust: on whose word a downloaded file is the right one; equal on every run.
+        files: sha256 of each downloaded file by name, where there are several.
+        first_use: whether they were downloaded just now on a word that was not recorded before.
     """
 
     kind: str
@@ -76,6 +79,9 @@ class Weights:
     sha256: str | None = None
     origin: str = ""
     license: str | None = None
+    trust: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    first_use: bool = False
 
     @property
     def trained(self) -> bool:

@@ -1,5 +1,6 @@
-"""Pinned downloads: a file from the network, its sha256 verified."""
+"""Downloads of published weights: pinned files, and models of the Hugging Face hub."""
 
+from n6convert.hub import HubModel, fetch_hub
 from n6convert.weights import fetch
 
-__all__ = ["fetch"]
+__all__ = ["HubModel", "fetch", "fetch_hub"]

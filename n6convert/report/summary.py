@@ -25,6 +25,8 @@ def summary_text(report: Facts) -> str:
 def _names(report: Facts) -> Iterator[tuple[str, str]]:
     yield "model", f"{report['name']} for {report['target']}"
     yield "weights", str(report["weights"]["origin"])
+    if trust := report["weights"].get("trust"):
+        yield "trusted by", str(trust)
 
 
 def _accuracy(report: Facts) -> Iterator[tuple[str, str]]:

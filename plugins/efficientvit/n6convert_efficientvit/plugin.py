@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 
 from pydantic import Field, field_validator
 
-from n6convert.plugin import BuildRequest, FloatModel, PluginOptions, SourceError, Weights
+from n6convert.plugin import BuildRequest, FloatModel, PluginOptions, Weights
 from n6convert.plugin.images import ImageClassifier, ImageFormat
 from n6convert_efficientvit.architecture import ARCHITECTURES
 from n6convert_efficientvit.network import build_network
@@ -18,7 +18,11 @@ __all__ = ["EfficientVit", "EfficientVitOptions"]
 _STRIDE = 32
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _CROP = 0.95
-_HUB = {"efficientvit": "timm/efficientvit_b0.r224_in1k", "efficientvit-b1": "timm/efficientvit_b1.r224_in1k"}
+#: repository on the Hugging Face hub and its commit; where no public source names one, the first that is served is kept
+_HUB = {
+    "efficientvit": ("timm/efficientvit_b0.r224_in1k", "4844777adc2285905eeb022672ba81620b52bd0c"),
+    "efficientvit-b1": ("timm/efficientvit_b1.r224_in1k", None),
+}
 
 
 class EfficientVitOptions(PluginOptions):
@@ -52,16 +56,13 @@ class EfficientVit(ImageClassifier):
     summary: ClassVar[str] = "EfficientViT image classification (timm's .safetensors or torch checkpoints)"
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
-        """``pretrained`` is refused: no sha256 of the hub's files could be confirmed from two independent sources."""
+        """``pretrained``: timm's ImageNet weights of this size, as the hub declares them."""
+        from n6convert.plugin.weights import HubModel, fetch_hub
+
         if weights != "pretrained":
             return None
-        hub = _HUB[self.name]
-        raise SourceError(
-            "no pretrained weights are pinned for this model: two independent sources of their sha256 were not found",
-            place=self.name,
-            remedy=f"download https://huggingface.co/{hub}/resolve/main/model.safetensors yourself and give "
-            "--weights model.safetensors, or use --weights seeded for placement, memory and time alone",
-        )
+        repository, commit = _HUB[self.name]
+        return fetch_hub(HubModel(repository, ("model.safetensors",), commit, "Apache-2.0 (MIT Han lab, timm)"), cache)
 
     def build(self, request: BuildRequest) -> FloatModel:
         """The float graph, from a checkpoint or seeded numbers; sizes are read off the checkpoint."""

@@ -12,7 +12,6 @@ from n6convert.plugin.images import ImageClassifier, ImageFormat
 from n6convert_mobilevit.architecture import STRIDE, class_names, config_of, read_config
 from n6convert_mobilevit.export import export_graph, seeded_folder, staged_folder
 from n6convert_mobilevit.patches import write_patches
-from n6convert_mobilevit.pretrained import fetch_pretrained
 
 __all__ = ["MobileVit", "MobileVitOptions"]
 
@@ -52,8 +51,11 @@ class MobileVit(ImageClassifier):
         read_config(path)
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
-        """``pretrained``: Apple's checkpoint of this size, where its hash could be confirmed."""
-        return fetch_pretrained(self.name, cache) if weights == "pretrained" else None
+        """``pretrained``: Apple's checkpoint of this size, as the hub declares it."""
+        from n6convert.plugin.weights import fetch_hub
+        from n6convert_mobilevit.pretrained import PUBLISHED
+
+        return fetch_hub(PUBLISHED[self.name], cache) if weights == "pretrained" else None
 
     def build(self, request: BuildRequest) -> FloatModel:
         """The float graph: exported by optimum, its patches rewritten into forms without permuting tensors."""

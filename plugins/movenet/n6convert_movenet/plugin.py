@@ -109,7 +109,7 @@ class MoveNet(ModelPlugin):
         sha256, size = _PRETRAINED[variant]
         url = _HUB.format(variant)
         path = fetch(url, sha256, cache, name=f"movenet_{variant}_float16_4.tflite", size=size)
-        return Weights("pretrained", path, sha256, url, "Apache-2.0")
+        return Weights("pretrained", path, sha256, url, "Apache-2.0", "sha256 pinned in n6convert-movenet")
 
     def build(self, request: BuildRequest) -> FloatModel:
         return self._seeded(request.seed) if request.weights.kind == "seeded" else self._imported(request)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from n6convert.errors import DownloadError, SourceError
+from n6convert.errors import SourceError
 from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, Outputs, PluginOptions, Sample, Weights
 from n6convert.plugin.metrics import Classes, Classification, EmbeddingAgreement, Metric, rank
 from n6convert_tinybert.architecture import Shape, build_encoder, seeded_embedding
@@ -23,6 +23,7 @@ __all__ = ["TinyBert", "TinyBertOptions"]
 
 Task = Literal["classification", "embedding", "tokens"]
 _HUB = "huawei-noah/TinyBERT_General_4L_312D"
+_FILES = ("pytorch_model.bin", "config.json", "vocab.txt")
 _REVISION = "34707a33cd59a94ecde241ac209bf35103691b43"
 #: optimum's name of each task, and what the exported model calls the answer
 _EXPORTS: dict[str, tuple[str, str]] = {
@@ -81,11 +82,9 @@ class TinyBert(ModelPlugin):
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:
         if weights != "pretrained":
             return None
-        raise DownloadError(
-            f"{_HUB} is not fetched by itself: no sha256 of its weights could be confirmed by independent sources",
-            remedy=f"hf download {_HUB} --revision {_REVISION} --local-dir tinybert, then --weights tinybert; "
-            "or any other BERT-like folder; or --weights seeded",
-        )
+        from n6convert.plugin.weights import HubModel, fetch_hub
+
+        return fetch_hub(HubModel(_HUB, _FILES, _REVISION, "Apache-2.0 (Huawei Noah's Ark Lab)"), cache)
 
     def build(self, request: BuildRequest) -> FloatModel:
         if request.weights.kind == "seeded":

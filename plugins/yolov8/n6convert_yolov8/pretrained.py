@@ -34,4 +34,4 @@ def fetch_pretrained(name: str, cache: Path) -> Weights | None:
         return None
     release, digest = PINNED[name]
     url = f"{_RELEASES}/{release}/{name}.pt"
-    return Weights("pretrained", fetch(url, digest, cache), digest, url, LICENSE)
+    return Weights("pretrained", fetch(url, digest, cache), digest, url, LICENSE, "sha256 pinned in n6convert-yolov8")

@@ -13,6 +13,7 @@ from n6convert_efficientvit import EfficientVit, EfficientVitOptions
 from n6convert_efficientvit.architecture import ARCHITECTURES, Architecture, parameter_shapes, read_architecture
 from n6convert_efficientvit.network import build_network
 from n6convert_efficientvit.parameters import Parameters, load_parameters, seeded_parameters
+from n6convert_efficientvit.plugin import _HUB
 from pydantic import ValidationError
 from safetensors.numpy import save_file
 
@@ -106,11 +107,14 @@ def test_sizes_the_family_cannot_take(size: Any) -> None:
         EfficientVitOptions(imgsz=size)
 
 
-def test_pretrained_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    plugin = EfficientVit("efficientvit-b1", EfficientVitOptions())
-    with pytest.raises(SourceError, match="no pretrained weights are pinned") as caught:
-        plugin.resolve_weights("pretrained", cache=tmp_path)
-    assert "efficientvit_b1" in str(caught.value) and "--weights" in str(caught.value)
+@pytest.mark.parametrize("name", ["efficientvit", "efficientvit-b1"])
+def test_pretrained_comes_from_the_hub(name: str, local_hub: Any, tmp_path: Path) -> None:
+    repository, commit = _HUB[name]
+    local_hub.publish(repository, {"model.safetensors": b"numbers"}, commit)
+    plugin = EfficientVit(name, EfficientVitOptions())
+    weights = plugin.resolve_weights("pretrained", cache=tmp_path / "weights")
+    assert weights is not None and weights.path is not None and weights.path.read_bytes() == b"numbers"
+    assert weights.origin == f"{repository}@{commit or local_hub.commit}"
     assert plugin.resolve_weights("nonsense", cache=tmp_path) is None
 
 

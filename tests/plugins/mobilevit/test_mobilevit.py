@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from n6convert_mobilevit import MobileVit, MobileVitOptions, pretrained
+from n6convert_mobilevit import MobileVit, MobileVitOptions
 from n6convert_mobilevit.architecture import config_of
 from n6convert_mobilevit.patches import write_patches
+from n6convert_mobilevit.pretrained import PUBLISHED
 from pydantic import ValidationError
 
-from n6convert.errors import DownloadError, GraphError, SourceError
+from n6convert.errors import GraphError, SourceError
 from n6convert.linter import lint
 from n6convert.numerics import max_relative_difference, run_model
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, Sample, TensorInfo, Weights
@@ -174,21 +175,15 @@ def test_sizes_the_family_cannot_take(size: Any) -> None:
         MobileVitOptions(imgsz=size)
 
 
-def test_pretrained_without_a_pin_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = MobileVit("mobilevit-xs", MobileVitOptions())
+@pytest.mark.parametrize("name", ["mobilevit", "mobilevit-xs", "mobilevit-s"])
+def test_pretrained_comes_from_the_hub(name: str, local_hub: Any, folder: Path, tmp_path: Path) -> None:
+    published = PUBLISHED[name]
+    files = {"pytorch_model.bin": b"numbers", "config.json": (folder / "config.json").read_bytes()}
+    local_hub.publish(published.repository, files, published.commit)
+    plugin = MobileVit(name, MobileVitOptions())
     assert plugin.resolve_weights("nonsense", cache=tmp_path) is None
-    with pytest.raises(SourceError, match="no pretrained weights are pinned") as caught:
-        plugin.resolve_weights("pretrained", cache=tmp_path)
-    assert "apple/mobilevit-x-small" in str(caught.value) and "--weights" in str(caught.value)
-    monkeypatch.setattr(pretrained, "PINNED", {"mobilevit-xs": ("0123abc", "0" * 64)})
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DownloadError, match="cannot be downloaded") as offline:
-        plugin.resolve_weights("pretrained", cache=tmp_path)
-    assert "0123abc" in str(offline.value) and "config.json" in str(offline.value)
-    folder = tmp_path / "apple--mobilevit-x-small"
-    monkeypatch.setattr(pretrained, "_downloaded", lambda *_: folder)
-    folder.mkdir(exist_ok=True)
-    (folder / "pytorch_model.bin").write_bytes(b"other")
-    with pytest.raises(DownloadError, match="not the pinned one"):
-        plugin.resolve_weights("pretrained", cache=tmp_path)
+    weights = plugin.resolve_weights("pretrained", cache=tmp_path / "weights")
+    assert weights is not None and weights.path is not None and weights.license == "Apple sample code license"
+    assert weights.origin == f"{published.repository}@{published.commit or local_hub.commit}"
+    plugin.check_folder(weights.path)
+    assert {p.name: p.read_bytes() for p in weights.path.iterdir()} == files

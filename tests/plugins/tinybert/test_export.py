@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from n6convert_tinybert import TinyBert, TinyBertOptions
 from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.export import export_graph
 from n6convert_tinybert.folder import HuggingFaceFolder
+from n6convert_tinybert.plugin import _FILES, _HUB, _REVISION
 from n6convert_tinybert.proof import check_cut
 from n6convert_tinybert.surgery import cut_encoder
 
@@ -152,3 +154,16 @@ def test_real_bert_answers_alike(data_dir: Path, tmp_path: Path) -> None:
         known = {"input_ids": ids, "attention_mask": real.astype(np.int64), "token_type_ids": np.zeros_like(ids)}
         reference = whole.run({name: known[name][None] for name in whole.inputs})["logits"]
         assert np.allclose(cut.run(plugin.encode(sample))["logits"], reference, atol=2e-3)
+
+
+def test_pretrained_comes_from_the_hub(local_hub: Any, folders: Path, tmp_path: Path) -> None:
+    files = {name: (folders / "old" / name).read_bytes() for name in _FILES}
+    local_hub.publish(_HUB, files, _REVISION)
+    plugin = TinyBert("tinybert", TinyBertOptions(sequence=8))
+    weights = plugin.resolve_weights("pretrained", cache=tmp_path / "weights")
+    assert weights is not None and weights.path is not None and weights.origin == f"{_HUB}@{_REVISION}"
+    assert set(weights.files) == {p.name for p in weights.path.iterdir()} == set(_FILES)
+    (tmp_path / "scratch").mkdir()
+    built = plugin.build(BuildRequest(weights, 0, tmp_path / "scratch"))
+    assert built.metadata["task"] == "embedding"
+    assert plugin.resolve_weights("other", cache=tmp_path) is None

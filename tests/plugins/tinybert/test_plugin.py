@@ -22,7 +22,7 @@ from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.folder import HuggingFaceFolder
 from n6convert_tinybert.tokens import HashedTokens, folder_tokens
 
-from n6convert.errors import DownloadError, SourceError
+from n6convert.errors import SourceError
 from n6convert.metrics.classification import Classes
 from n6convert.numerics import Session, run_model
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, Weights
@@ -184,13 +184,6 @@ def test_contract() -> None:
 def test_no_framework_in_this_process() -> None:
     code = "import n6convert_tinybert, sys; assert not {'torch', 'transformers', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_pretrained_says_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError) as caught:
-        TinyBert("tinybert", TinyBertOptions()).resolve_weights("pretrained", cache=tmp_path)
-    assert "huawei-noah/TinyBERT_General_4L_312D" in str(caught.value) and "--weights" in str(caught.value)
-    assert TinyBert("tinybert", TinyBertOptions()).resolve_weights("other", cache=tmp_path) is None
 
 
 def test_options() -> None:
