@@ -2,7 +2,7 @@
 
 This package holds the interface itself. Tools for plugins are modules below it, each imported only where it is needed:
 
-* :mod:`n6convert.plugin.weights`, :mod:`n6convert.plugin.checkpoints`: downloads that are verified, weight files as arrays;
+* :mod:`n6convert.plugin.weights`, :mod:`n6convert.plugin.checkpoints`: verified downloads, weight files as arrays;
 * :mod:`n6convert.plugin.images`: letterboxes, pixel formats, drawing, the base of image classifiers;
 * :mod:`n6convert.plugin.samples`, :mod:`n6convert.plugin.metrics`: labels, and how right a model is on them;
 * :mod:`n6convert.plugin.graphs`: running float graphs and other formats as ONNX;
