@@ -51,7 +51,7 @@ ModelName = Annotated[
 ]  # fmt: skip
 Weights = Annotated[str | None, typer.Option("--weights", help="`pretrained`, `seeded`, or a file or folder.")]
 Trust = Annotated[
-    str | None, typer.Option("--trust", help="The weights must have this sha256:...; published ones are taken on its word.")
+    str | None, typer.Option("--trust", help="The weights must have this sha256:...; published ones are taken on it.")
 ]
 Calibration = Annotated[
     str | None, typer.Option("--calibration", help="Samples: a folder, COCO json, .npz, .txt or .tsv.")
