@@ -33,9 +33,14 @@ PAGE = "report.html"
 _UNFINISHED = ".n6convert-unfinished.json"
 #: what every package holds, besides its model: known before hours of work
 EVERY_PACKAGE = (
-    REPORT, PAGE, "README.md", "generate.sh", "generate.bat", "stedgeai.json", "user_neuralart.json", "n6_selftest.c",
-    "n6_selftest.h",
-)  # fmt: skip
+    REPORT,
+    PAGE,
+    "README.md",
+    "generate.sh",
+    "generate.bat",
+    "stedgeai.json",
+    "user_neuralart.json",
+)
 
 
 @contextmanager

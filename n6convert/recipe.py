@@ -5,14 +5,19 @@ Loading, ``extends``, and messages with lines live in :mod:`n6convert.recipes_io
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from n6convert.quantization.config import QuantizationConfig
 from n6convert.rewrites.config import RewriteConfig
 
 __all__ = ["Acceptance", "Calibration", "CompilerConfig", "Evaluation", "PackageConfig", "Recipe", "SimplifyConfig"]
+
+BufferType = Literal["uint8", "int8", "float32"]
+OLD_TYPE_KEY = "io_type"
+OLD_TYPE_REMARK = "this key is old; package.input_type and package.output_type say it apart"
 
 
 class Section(BaseModel):
@@ -67,7 +72,23 @@ class PackageConfig(Section):
     """What the package stage writes."""
 
     profiles: list[str] = Field(["stm32n6570-dk", "nucleo-n657x0-q"], description="boards to write profiles for")
-    io_type: Literal["int8", "uint8", "float32"] = Field("int8", description="type of the graph's inputs and outputs")
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$",
+        description="network name and prefix of every C symbol and file; null: the model's",
+    )
+    input_type: BufferType = Field("uint8", description="element type of the input buffers; cameras hand over uint8")
+    output_type: BufferType = Field("int8", description="element type of the output buffers")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both_types(cls, data: Any) -> Any:
+        """``io_type`` of older recipes is both types; what is written beside it wins."""
+        if not isinstance(data, dict) or OLD_TYPE_KEY not in data:
+            return data
+        warnings.warn(f"package.{OLD_TYPE_KEY}: {OLD_TYPE_REMARK}", DeprecationWarning, stacklevel=2)
+        rest = {key: value for key, value in data.items() if key != OLD_TYPE_KEY}
+        return {"input_type": data[OLD_TYPE_KEY], "output_type": data[OLD_TYPE_KEY]} | rest
 
 
 class CompilerConfig(Section):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from n6convert import __version__
 from n6convert.acceptance import judge
 from n6convert.losses import loss_warnings
+from n6convert.recipe import OLD_TYPE_KEY, OLD_TYPE_REMARK
 from n6convert.results import FileEntry, Report, StageReport, WeightsReport
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def _weights(run: Run) -> WeightsReport:
 
 
 def _first_warnings(run: Run) -> list[str]:
-    if run.weights.trained:
-        return []
-    return ["the weights are untrained: placement, memory and time hold, answers mean nothing"]
+    section = run.draft.values.get("package")
+    old = isinstance(section, dict) and OLD_TYPE_KEY in section
+    warnings = [f"package.{OLD_TYPE_KEY}: {OLD_TYPE_REMARK}"] if old else []
+    if not run.weights.trained:
+        warnings.insert(0, "the weights are untrained: placement, memory and time hold, answers mean nothing")
+    return warnings

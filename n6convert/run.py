@@ -56,8 +56,12 @@ class Run:
     @property
     def name(self) -> str:
         """What files and folders are called; says so when the weights are untrained."""
-        base = file_name(Path(self.recipe.weights).stem if self.recipe.model == "onnx" else self.recipe.model)
-        return base if self.weights.trained else f"{base}-untrained"
+        return self.base_name if self.weights.trained else f"{self.base_name}-untrained"
+
+    @property
+    def base_name(self) -> str:
+        """The model's name, or that of the user's own file."""
+        return file_name(Path(self.recipe.weights).stem if self.recipe.model == "onnx" else self.recipe.model)
 
     @cached_property
     def plugin(self) -> ModelPlugin:

@@ -51,8 +51,8 @@ def test_generated_c_compiles_holds_nothing_foreign_and_keeps_the_names(tmp_path
     ports = [Port(name, (1, 2), 0.5, 0, False) for name in found]
     header = interface_header("n6_m", ports, ports, None)
     test = selftest_header("n6_m", ports, ports, "photos*/x */ extern int pwned; /*", [])
-    source = interface_source("n6_m", ports, ports) + '#include "n6_selftest.h"\n'
-    library = compile_c(tmp_path, {"n6_m.h": header, "n6_selftest.h": test, "n6_m.c": source})
+    source = interface_source("n6_m", ports, ports) + '#include "n6_m_selftest.h"\n'
+    library = compile_c(tmp_path, {"n6_m.h": header, "n6_m_selftest.h": test, "n6_m.c": source})
 
     class Tensor(ctypes.Structure):
         _fields_ = [("name", ctypes.c_char_p), ("rest", ctypes.c_uint32 * 10)]
@@ -64,7 +64,7 @@ def test_generated_c_compiles_holds_nothing_foreign_and_keeps_the_names(tmp_path
     words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"(?m)^#.*$", "", code)))
     assert {w for w in words if not w.startswith("n6_")} <= {
         "extern", "const", "int8_t", "uint32_t", "int32_t", "typedef", "struct", "char", "C", "name", "size", "rank",
-        "shape", "float", "scale", "zero_point", "int", "found", "expected",
+        "shape", "float", "scale", "zero_point", "int", "found", "output",
     }  # fmt: skip
 
 

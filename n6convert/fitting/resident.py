@@ -8,10 +8,9 @@ from math import prod
 from typing import Any
 
 from n6convert.errors import SourceError
+from n6convert.recipe import OLD_TYPE_KEY
 
 __all__ = ["Resident", "told_apart"]
-
-_IO_BYTES = {"float32": 4}
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,9 @@ def told_apart(residents: Sequence[Resident]) -> list[Resident]:
 
 
 def _result_bytes(report: Mapping[str, Any]) -> int:
-    """Outputs as the board has them: the exported model's shapes in the package's I/O type."""
-    width = _IO_BYTES.get(report["recipe"].get("package", {}).get("io_type", "int8"), 1)
+    """Outputs as the board has them: the exported model's shapes in the package's output type."""
+    package = report["recipe"].get("package", {})
+    width = 4 if package.get("output_type", package.get(OLD_TYPE_KEY)) == "float32" else 1
     return width * sum(int(prod(tensor["shape"])) for tensor in _exported(report).get("outputs", []))
 
 

@@ -80,10 +80,10 @@ def _parsed(clocks: str) -> tuple[int, int]:
 
 def of_recipe(recipe: Recipe) -> CompilerOptions:
     """The options of a recipe: its section ``compiler``, and the types that its package is compiled with."""
-    asked, kind = recipe.compiler, recipe.package.io_type
-    given = None if kind == "int8" else kind
+    asked, package = recipe.compiler, recipe.package
+    given, made = (None if kind == "int8" else kind for kind in (package.input_type, package.output_type))
     return CompilerOptions(
-        Ends(given, given, asked.input_channels, asked.output_channels), asked.allocate_inputs, asked.allocate_outputs,
+        Ends(given, made, asked.input_channels, asked.output_channels), asked.allocate_inputs, asked.allocate_outputs,
         asked.epoch_controller, asked.pools, asked.clocks, asked.flash_mb_s,
     )  # fmt: skip
 

@@ -84,13 +84,17 @@ def _flash(report: Mapping[str, Any], tables: int) -> list[tuple[str, str]]:
 
 
 def _interface(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
-    head = [("tensor", "buffer (int8)", "real value")]
+    head = [("tensor", "buffer", "real value")]
     rows = [
-        (f"{kind} {markdown_code(p.name)}", "x".join(map(str, p.board_shape)), f"{p.scale:.9g} * (q - {p.zero_point})")
+        (f"{kind} {markdown_code(p.name)}", f"{p.dtype} {'x'.join(map(str, p.board_shape))}", _real(p))
         for kind, ports in (("in", inputs), ("out", outputs))
         for p in ports
     ]
     return _table(head + rows)
+
+
+def _real(port: Port) -> str:
+    return "as it is" if port.limits is None else f"{port.scale:.9g} * (q - {port.zero_point})"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -12,7 +12,10 @@ from n6convert.escaping import c_comment, c_string
 from n6convert.package.normalisation import PixelMap
 from n6convert.package.ports import Port
 
-__all__ = ["GENERATED", "byte_array", "c_float", "guarded", "interface_header", "interface_source"]
+__all__ = ["C_TYPES", "GENERATED", "c_array", "c_float", "guarded", "interface_header", "interface_source"]
+
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "float32": "float"}
+"""C's name of a buffer's element type."""
 
 GENERATED = "/* Written by n6convert. Generated: changes are lost at the next conversion. */"
 _TYPES = """\
@@ -28,10 +31,11 @@ typedef struct {
 _LINKED_AS_C = '#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{}\n\n#ifdef __cplusplus\n}}\n#endif'
 
 
-def guarded(stem: str, body: str) -> str:
-    """A header file around a body."""
+def guarded(stem: str, body: str, *, include: str = "") -> str:
+    """A header file around a body; ``include`` names the package's header that it builds on, if any."""
     guard = f"{stem.upper()}_H"
-    head = f"{GENERATED}\n#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>"
+    needs = f'#include "{include}"' if include else "#include <stdint.h>"
+    head = f"{GENERATED}\n#ifndef {guard}\n#define {guard}\n\n{needs}"
     return f"{head}\n\n{_LINKED_AS_C.format(body)}\n\n#endif\n"
 
 
@@ -41,13 +45,13 @@ def c_float(value: float) -> str:
     return f"{text}f"
 
 
-def byte_array(name: str, values: NDArray[Any], *, comment: str = "") -> str:
-    """A constant int8 array definition, 32 numbers a line."""
-    flat = np.ascontiguousarray(values, np.int8).reshape(-1)
-    words = np.array([str(v) for v in range(-128, 128)], dtype=object)[flat.astype(np.int16) + 128]
+def c_array(name: str, values: NDArray[Any], *, comment: str = "") -> str:
+    """A constant array definition of int8, uint8 or float32 values, up to 32 a line."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    words = [c_float(v) for v in flat] if flat.dtype.kind == "f" else list(map(str, flat.tolist()))
     lines = (",".join(words[i : i + 32]) for i in range(0, flat.size, 32))
     note = f"/* {c_comment(comment)} */\n" if comment else ""
-    return f"{note}const int8_t {name}[{flat.size}] = {{\n" + ",\n".join(lines) + "\n};\n"
+    return f"{note}const {C_TYPES[flat.dtype.name]} {name}[{flat.size}] = {{\n" + ",\n".join(lines) + "\n};\n"
 
 
 def interface_header(
@@ -65,6 +69,7 @@ def interface_header(
             ]
     if pixels is not None:
         lines += ["", *_pixel_defines(prefix, pixels)]
+    lines += ["", *_element_types(stem, inputs, outputs)]
     if defines:
         lines += ["", *defines]
     guarded_types = f"#ifndef N6_TENSOR_T\n#define N6_TENSOR_T\n{_TYPES}\n#endif"
@@ -79,6 +84,21 @@ def interface_source(stem: str, inputs: Sequence[Port], outputs: Sequence[Port])
         rows = ",\n".join(f"  {_row(port)}" for port in ports)
         parts.append(f"const n6_tensor_t {stem}_{kind}[{len(ports)}] = {{\n{rows}\n}};\n")
     return "\n".join(parts)
+
+
+def _element_types(stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> list[str]:
+    """Types for code that reads and writes the buffers, whatever the package was compiled with."""
+    lines = ["/* element of every input buffer and of every output buffer */"]
+    for kind, ports in (("input", inputs), ("output", outputs)):
+        if ports:
+            head = f"{stem.upper()}_{kind.upper()}"
+            lines += [f"typedef {C_TYPES[ports[0].dtype]} {stem}_{kind}_t;"]
+            lines += [f"#define {head}_IS_FLOAT ({int(ports[0].limits is None)})"]
+            lowest, highest = ports[0].limits or (None, None)
+            lines += (
+                [] if lowest is None else [f"#define {head}_LOWEST ({lowest})", f"#define {head}_HIGHEST ({highest})"]
+            )
+    return lines
 
 
 def _tables(inputs: Sequence[Port], outputs: Sequence[Port]) -> list[tuple[str, Sequence[Port]]]:
@@ -109,12 +129,15 @@ def _port_defines(prefix: str, kind: str, index: int, port: Port) -> list[str]:
 
 
 def _pixel_defines(prefix: str, pixels: PixelMap) -> list[str]:
-    head = "/* q = round(gain * pixel + offset), a channel each"
-    shift = "; here exactly q = pixel - 128 */" if pixels.is_shift else " */"
+    head = "/* input = gain * pixel + offset, a channel each, rounded and saturated where the input is no float"
+    exact = (
+        "; here exactly q = pixel" if pixels.is_copy else "; here exactly q = pixel - 128" if pixels.is_shift else ""
+    )
     gain, offset = (", ".join(c_float(v) for v in values) for values in (pixels.gain, pixels.offset))
     return [
-        head + shift,
+        f"{head}{exact} */",
         f"#define {prefix}_CHANNEL_ORDER {c_string(pixels.order)}",
+        f"#define {prefix}_PIXEL_IS_COPY ({int(pixels.is_copy)})",
         f"#define {prefix}_PIXEL_IS_SHIFT ({int(pixels.is_shift)})",
         f"#define {prefix}_PIXEL_GAIN {{{gain}}}",
         f"#define {prefix}_PIXEL_OFFSET {{{offset}}}",

@@ -1,8 +1,8 @@
-"""How pixels become int8: found by probing a plugin's ``encode`` with plain images.
+"""How pixels become the input's codes: found by probing a plugin's ``encode`` with plain images.
 
-Firmware has uint8 pixels and needs ``q = round(gain * pixel + offset)``; the plugin knows only real values. Encoding
-plain red, green, blue, black, white and grey images shows the channel order, gain and offset of every input channel
-and that the map is linear, without asking the plugin for anything.
+Firmware has uint8 pixels and needs ``q = round(gain * pixel + offset)`` (not rounded for a float input); the plugin
+knows only real values. Encoding plain red, green, blue, black, white and grey images shows the channel order, gain and
+offset of every input channel and that the map is linear, without asking the plugin for anything.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _GREY = 128
 
 @dataclass(frozen=True)
 class PixelMap:
-    """``q = round(gain[c] * pixel + offset[c])`` for channel c of the input, saturated to int8.
+    """``q = round(gain[c] * pixel + offset[c])`` for channel c of the input, saturated to its type.
 
     Attributes:
         order: which of R, G, B feeds each input channel, e.g. ``RGB``.
-        gain, offset: one number a channel, in int8 steps.
+        gain, offset: one number a channel, in steps of the input's codes.
     """
 
     order: str
@@ -35,9 +35,17 @@ class PixelMap:
     offset: tuple[float, ...]
 
     @property
+    def is_copy(self) -> bool:
+        """True when ``q = pixel`` is exact: the camera's bytes are the input as they are."""
+        return self._is(0)
+
+    @property
     def is_shift(self) -> bool:
-        """True when ``q = pixel - 128`` is exact: firmware flips the top bit, or feeds uint8 directly."""
-        return all(abs(g - 1) < 1e-3 and abs(o + 128) < 0.25 for g, o in zip(self.gain, self.offset, strict=True))
+        """True when ``q = pixel - 128`` is exact: firmware flips the top bit."""
+        return self._is(-128)
+
+    def _is(self, shift: int) -> bool:
+        return all(abs(g - 1) < 1e-3 and abs(o - shift) < 0.25 for g, o in zip(self.gain, self.offset, strict=True))
 
 
 def probe_pixels(plugin: ModelPlugin, port: Port) -> PixelMap | None:

@@ -1,9 +1,9 @@
-"""Graph inputs and outputs as firmware sees them: int8 buffers with a grid and a memory layout."""
+"""Graph inputs and outputs as firmware sees them: buffers with an element type, a grid and a memory layout."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Port", "read_ports"]
 
+_SIGNED_TO_UNSIGNED = 128
+
 
 @dataclass(frozen=True)
 class Port:
@@ -25,9 +27,11 @@ class Port:
     Attributes:
         name: tensor name in the ONNX graph.
         graph_shape: shape in the ONNX graph.
-        scale, zero_point: ``real = scale * (q - zero_point)``.
+        scale, zero_point: ``real = scale * (q - zero_point)`` of the buffer's elements; 1 and 0 where they are floats.
         channel_last: the board's buffer holds the rank-4 tensor ``[N,C,H,W]`` as ``[N,H,W,C]``. That is how the NPU
             computes; the package's compile command asks for it, which saves a transpose epoch a tensor ([#layout]).
+        dtype: of the buffer's elements: ``int8``, ``uint8`` or ``float32`` ([#ends]).
+        grid: distance of neighboring values where the buffer holds floats.
     """
 
     name: str
@@ -35,6 +39,26 @@ class Port:
     scale: float
     zero_point: int
     channel_last: bool
+    dtype: str = "int8"
+    grid: float | None = None
+
+    def compiled_as(self, dtype: str) -> Port:
+        """This int8 port with the buffer that the compiler makes when told ``dtype``: uint8 codes are 128 higher."""
+        if dtype == "uint8":
+            return replace(self, dtype=dtype, zero_point=self.zero_point + _SIGNED_TO_UNSIGNED)
+        if dtype == "float32":
+            return replace(self, dtype=dtype, scale=1.0, zero_point=0, grid=self.scale)
+        return self
+
+    @property
+    def step(self) -> float:
+        """Real distance of two neighboring codes."""
+        return self.scale if self.grid is None else self.grid
+
+    @property
+    def limits(self) -> tuple[int, int] | None:
+        """Lowest and highest code; None for floats."""
+        return {"int8": (-128, 127), "uint8": (0, 255)}.get(self.dtype)
 
     @property
     def c_name(self) -> str:
@@ -49,25 +73,34 @@ class Port:
         return (n, h, w, c)
 
     @property
-    def size(self) -> int:
-        """Number of elements, which is the number of bytes."""
+    def elements(self) -> int:
+        """Number of elements."""
         return int(np.prod(self.graph_shape))
 
-    def to_board(self, values: NDArray[Any]) -> NDArray[np.int8]:
-        """Quantize real values of ``graph_shape`` (round half to even, saturate) into the board's layout."""
-        q = np.rint(np.asarray(values, np.float32) / np.float32(self.scale)) + self.zero_point
-        q = np.clip(q, -128, 127).astype(np.int8)
-        return np.ascontiguousarray(q.transpose(0, 2, 3, 1) if self.channel_last else q)
+    @property
+    def size(self) -> int:
+        """Bytes of the buffer."""
+        return self.elements * np.dtype(self.dtype).itemsize
+
+    def to_board(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Real values of ``graph_shape`` as the buffer holds them: codes are rounded half to even and saturate."""
+        real = np.asarray(values, np.float32)
+        if self.limits is not None:
+            real = np.clip(np.rint(real / np.float32(self.scale)) + self.zero_point, *self.limits)
+        codes = real.astype(self.dtype)
+        return np.ascontiguousarray(codes.transpose(0, 2, 3, 1) if self.channel_last else codes)
 
     def from_board(self, buffer: NDArray[Any]) -> NDArray[np.float32]:
         """Real values of ``graph_shape`` from a board buffer."""
-        q = np.asarray(buffer, np.int8).reshape(self.board_shape).astype(np.int32)
+        q = np.asarray(buffer, self.dtype).reshape(self.board_shape)
         q = q.transpose(0, 3, 1, 2) if self.channel_last else q
-        return ((q - self.zero_point) * np.float32(self.scale)).astype(np.float32)
+        if self.limits is None:
+            return q.astype(np.float32)
+        return ((q.astype(np.int32) - self.zero_point) * np.float32(self.scale)).astype(np.float32)
 
 
 def read_ports(model: ir.Model, *, channel_first: Sequence[str] = ()) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """Inputs and outputs of an INT8 QDQ model.
+    """Inputs and outputs of an INT8 QDQ model, int8 as it stands.
 
     Args:
         model: every input goes into a QuantizeLinear, every output comes from a DequantizeLinear.

@@ -1,4 +1,4 @@
-"""``n6_selftest.h``: one real input and the int8 outputs it must give, so that a board can prove itself."""
+"""``<stem>_selftest.h``: one real input and the outputs it must give, so that a board can prove itself."""
 
 from __future__ import annotations
 
@@ -8,53 +8,74 @@ from typing import Any
 from numpy.typing import NDArray
 
 from n6convert.escaping import c_comment
-from n6convert.package.csource import GENERATED, byte_array, guarded
+from n6convert.package.csource import GENERATED, c_array, c_float, guarded
 from n6convert.package.ports import Port
 from n6convert.package.tolerance import Tolerance
 
 __all__ = ["selftest_header", "selftest_source"]
 
 _CHECK = """\
-/* Largest difference in int8 steps between an output buffer and its expectation. */
-int n6_selftest_difference(const int8_t *found, const int8_t *expected, uint32_t size);
+/* Largest difference of an output buffer from what the host computed, in steps of its grid; at most 255. */
+int @STEM@_selftest_difference(uint32_t output, const @STEM@_output_t *found);
 
 /* 1 where all outputs (one buffer each, in the order above) are what the host computed but for rounding, else 0.
    Where an exact result lies between two codes, the NPU may give the other one: boards were seen to do so for up to 6 %
    of a layer's elements. The limits are half as much again as that did to these outputs in trials on the host, plus 1:
-   N6_SELFTEST_LARGEST for the element that is furthest off, N6_SELFTEST_TOTAL for all differences of an output
-   together, both in int8 steps. */
-int n6_selftest_passed(const int8_t *const *found);"""
+   @PREFIX@_SELFTEST_LARGEST for the element that is furthest off, @PREFIX@_SELFTEST_TOTAL for all differences of an
+   output together, both in steps of the output's grid. */
+int @STEM@_selftest_passed(const @STEM@_output_t *const *found);"""
 _CHECK_BODY = """\
-int n6_selftest_difference(const int8_t *found, const int8_t *expected, uint32_t size)
+typedef struct {
+  const @STEM@_output_t *expected;
+  uint32_t elements;
+  float step; /* of the output's grid, where the buffer holds floats */
+  int largest;
+  uint32_t total;
+} expectation_t;
+
+static const expectation_t expectations[@OUTPUTS@] = {
+@ROWS@
+};
+
+static int gap(@STEM@_output_t found, @STEM@_output_t expected, float step)
 {
+@GAP@
+}
+
+int @STEM@_selftest_difference(uint32_t output, const @STEM@_output_t *found)
+{
+  const expectation_t *e = &expectations[output];
   int worst = 0;
   uint32_t i;
-  for (i = 0; i < size; i++) {
-    int gap = (int)found[i] - (int)expected[i];
-    if (gap < 0) gap = -gap;
-    if (gap > worst) worst = gap;
+  for (i = 0; i < e->elements; i++) {
+    const int steps = gap(found[i], e->expected[i], e->step);
+    if (steps > worst) worst = steps;
   }
   return worst;
 }
 
-static uint32_t total_difference(const int8_t *found, const int8_t *expected, uint32_t size)
+int @STEM@_selftest_passed(const @STEM@_output_t *const *found)
 {
-  uint32_t total = 0;
-  uint32_t i;
-  for (i = 0; i < size; i++) {
-    int gap = (int)found[i] - (int)expected[i];
-    total += (uint32_t)(gap < 0 ? -gap : gap);
+  uint32_t output, i;
+  for (output = 0; output < @OUTPUTS@u; output++) {
+    const expectation_t *e = &expectations[output];
+    uint32_t total = 0;
+    if (@STEM@_selftest_difference(output, found[output]) > e->largest) return 0;
+    for (i = 0; i < e->elements; i++) total += (uint32_t)gap(found[output][i], e->expected[i], e->step);
+    if (total > e->total) return 0;
   }
-  return total;
+  return 1;
 }
-
-int n6_selftest_passed(const int8_t *const *found)
-{
 """
-_CASE = """\
-  if (n6_selftest_difference(found[{i}], n6_selftest_output_{i}, {size}u) > N6_SELFTEST_LARGEST_{i}) return 0;
-  if (total_difference(found[{i}], n6_selftest_output_{i}, {size}u) > N6_SELFTEST_TOTAL_{i}) return 0;
-"""
+_GAPS = {
+    True: """\
+  const float steps = (found > expected ? found - expected : expected - found) / step;
+  return steps < 255.0f ? (int)(steps + 0.5f) : 255; /* not a number counts as far off */""",
+    False: """\
+  const int difference = (int)found - (int)expected;
+  (void)step;
+  return difference < 0 ? -difference : difference;""",
+}
 
 
 def selftest_header(
@@ -62,28 +83,39 @@ def selftest_header(
 ) -> str:
     """Declarations for firmware; ``sample`` names the input that was used, and each output has a tolerance."""
     rows = [
-        f"extern const int8_t n6_selftest_{kind}_{i}[{p.size}]; /* {c_comment(p.name)} */"
+        f"extern const {stem}_{kind}_t {stem}_selftest_{kind}_{i}[{p.elements}]; /* {c_comment(p.name)} */"
         for kind, ports in (("input", inputs), ("output", outputs))
         for i, p in enumerate(ports)
     ]
     limits = [
-        f"#define N6_SELFTEST_{name}_{i} ({limit})"
+        f"#define {stem.upper()}_SELFTEST_{name}_{i} ({limit})"
         for i, t in enumerate(tolerances)
         for name, limit in (("LARGEST", t.largest), ("TOTAL", f"{t.total}u"))
     ]
-    lines = [f"/* input: {c_comment(sample)} */", *rows, "", *limits, "", _CHECK]
-    return guarded(f"{stem}_n6_selftest", "\n".join(lines))
+    lines = [f"/* input: {c_comment(sample)} */", *rows, "", *limits, "", _named(_CHECK, stem)]
+    return guarded(f"{stem}_selftest", "\n".join(lines), include=f"{stem}.h")
 
 
 def selftest_source(
+    stem: str,
     inputs: Sequence[Port],
     outputs: Sequence[Port],
     feeds: Mapping[str, NDArray[Any]],
     expected: Mapping[str, NDArray[Any]],
 ) -> str:
     """Definitions: ``feeds`` and ``expected`` are real values by tensor name, as the host computed them."""
-    parts = [GENERATED, '#include "n6_selftest.h"', ""]
-    parts += [byte_array(f"n6_selftest_input_{i}", p.to_board(feeds[p.name])) for i, p in enumerate(inputs)]
-    parts += [byte_array(f"n6_selftest_output_{i}", p.to_board(expected[p.name])) for i, p in enumerate(outputs)]
-    cases = "".join(_CASE.format(i=i, size=p.size) for i, p in enumerate(outputs))
-    return "\n".join([*parts, f"{_CHECK_BODY}{cases}  return 1;\n}}\n"])
+    parts = [GENERATED, f'#include "{stem}_selftest.h"', ""]
+    for kind, ports, values in (("input", inputs, feeds), ("output", outputs, expected)):
+        parts += [c_array(f"{stem}_selftest_{kind}_{i}", p.to_board(values[p.name])) for i, p in enumerate(ports)]
+    rows = ",\n".join(_expectation(stem, i, port) for i, port in enumerate(outputs))
+    body = _CHECK_BODY.replace("@GAP@", _GAPS[outputs[0].limits is None]).replace("@ROWS@", rows)
+    return "\n".join([*parts, _named(body.replace("@OUTPUTS@", str(len(outputs))), stem)])
+
+
+def _expectation(stem: str, index: int, port: Port) -> str:
+    limits = ", ".join(f"{stem.upper()}_SELFTEST_{name}_{index}" for name in ("LARGEST", "TOTAL"))
+    return f"  {{{stem}_selftest_output_{index}, {port.elements}u, {c_float(port.step)}, {limits}}}"
+
+
+def _named(text: str, stem: str) -> str:
+    return text.replace("@STEM@", stem).replace("@PREFIX@", stem.upper())

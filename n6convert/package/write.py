@@ -19,7 +19,7 @@ from n6convert.package.normalisation import probe_pixels
 from n6convert.package.ports import Port, read_ports
 from n6convert.package.profiles import mpool_text, profile_text
 from n6convert.package.selftest import selftest_header, selftest_source
-from n6convert.package.tolerance import rounding_tolerances
+from n6convert.package.tolerance import Tolerance, rounding_tolerances
 from n6convert.plugin import Firmware, ModelPlugin
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class PackageRequest:
 
     Attributes:
         model: the INT8 QDQ model; ``model_file`` is its file name in the folder.
+        name: of the network; every C symbol and file of the package begins with it.
+        types: of the elements of input and of output buffers, as the package is compiled ([#ends]).
         plugin: asked for pixel arithmetic and firmware code.
         targets: boards to write profiles for; the first one is compiled for by default.
         feeds, expected: one sample's inputs and the INT8 model's outputs, real values by tensor name.
@@ -45,6 +47,8 @@ class PackageRequest:
 
     model: ir.Model
     model_file: str
+    name: str
+    types: tuple[str, str]
     plugin: ModelPlugin
     targets: Sequence[Target]
     feeds: Mapping[str, NDArray[Any]]
@@ -69,11 +73,14 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
         GraphError: an input or output of the model is not INT8.
         RecipeError: channel-first outputs for a decoder that reads channel-last ones.
     """
-    inputs, outputs = read_ports(request.model, channel_first=_channel_first(request))
-    stem = f"n6_{c_identifier(request.plugin.name)}"
+    plain_inputs, plain_outputs = read_ports(request.model, channel_first=_channel_first(request))
+    inputs = [port.compiled_as(request.types[0]) for port in plain_inputs]
+    outputs = [port.compiled_as(request.types[1]) for port in plain_outputs]
+    stem = f"n6_{c_identifier(request.name)}"
+    tolerances = rounding_tolerances(request.model, plain_outputs, request.feeds, request.expected)
     firmware = request.plugin.firmware(stem, inputs, outputs)
     _check_decoder(request, firmware)
-    files = _compile_files(request, inputs, outputs) | _sources(request, stem, inputs, outputs, firmware)
+    files = _compile_files(request, inputs, outputs) | _sources(request, stem, inputs, outputs, firmware, tolerances)
     sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
     sentences |= {name: _artifact_sentence(name, content) for name, content in request.artifacts.items()}
     published = request.plugin.published_license
@@ -120,14 +127,14 @@ def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Seq
     """The compile command and one memory description and profile file a board."""
     main = request.targets[0]
     extra = ["--outputs-ch-position", "chlast"] if any(p.channel_last for p in outputs) else []
-    io_type = str(request.report.get("recipe", {}).get("package", {}).get("io_type", "int8"))
     compiler = request.report.get("recipe", {}).get("compiler", {})
     command = generate_command(
         request.model_file,
         main.name,
         profile_file="user_neuralart.json",
-        input_type=io_type,
-        output_type=io_type,
+        name=c_identifier(request.name),
+        input_type=request.types[0],
+        output_type=request.types[1],
         channels_last_input=any(p.channel_last for p in inputs),
         allocate=(compiler.get("allocate_inputs", True), compiler.get("allocate_outputs", True)),
         extra=extra,
@@ -146,20 +153,24 @@ def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Seq
 
 
 def _sources(
-    request: PackageRequest, stem: str, inputs: Sequence[Port], outputs: Sequence[Port], firmware: Firmware
+    request: PackageRequest,
+    stem: str,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    firmware: Firmware,
+    tolerances: Sequence[Tolerance],
 ) -> Files:
     pixels = next((m for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), None)
     header = interface_header(stem, inputs, outputs, pixels, firmware.defines)
-    test = selftest_source(inputs, outputs, request.feeds, request.expected)
-    tolerances = rounding_tolerances(request.model, outputs, request.feeds, request.expected)
+    test = selftest_source(stem, inputs, outputs, request.feeds, request.expected)
     files: Files = {
         f"{stem}.h": ("buffers, grids, pixel arithmetic and constants of the model", header),
         f"{stem}.c": ("the tables of that header", interface_source(stem, inputs, outputs)),
-        "n6_selftest.h": (
+        f"{stem}_selftest.h": (
             "one real input and the outputs it must give",
             selftest_header(stem, inputs, outputs, request.sample, tolerances),
         ),
-        "n6_selftest.c": ("the arrays of the self-test", test),
+        f"{stem}_selftest.c": ("the arrays of the self-test", test),
     }
     files |= {name: ("decodes the outputs on the board", text) for name, text in firmware.sources.items()}
     return files | {name: ("configuration for firmware", text) for name, text in firmware.configuration.items()}

@@ -2,5 +2,6 @@
 
 from n6convert.escaping import c_comment, c_identifier, c_string
 from n6convert.package.ports import Port
+from n6convert.package.st_postprocess import postprocess_type
 
-__all__ = ["Port", "c_comment", "c_identifier", "c_string"]
+__all__ = ["Port", "c_comment", "c_identifier", "c_string", "postprocess_type"]

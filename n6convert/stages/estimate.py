@@ -23,7 +23,8 @@ class Estimate(Stage):
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         recipe = run.recipe
-        how = {"compiler": recipe.compiler.model_dump(), "io_type": recipe.package.io_type}
+        types = (recipe.package.input_type, recipe.package.output_type)
+        how = {"compiler": recipe.compiler.model_dump(), "types": types}
         return {"target": recipe.target, "samples": run.sampling.key(), **how}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:

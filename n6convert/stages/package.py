@@ -52,6 +52,8 @@ def _request(run: Run, inputs: Inputs, model: str, artifacts: Mapping[str, bytes
     return PackageRequest(
         model=quantized.load(),
         model_file=model,
+        name=run.recipe.package.name or run.base_name,
+        types=(run.recipe.package.input_type, run.recipe.package.output_type),
         plugin=run.ready_plugin,
         targets=_targets(run),
         feeds=feeds,

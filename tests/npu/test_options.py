@@ -190,7 +190,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
 
 def test_a_recipe_names_them(tmp_path: Path) -> None:
     recipe = Recipe(
-        model="x", package=PackageConfig(io_type="float32"),
+        model="x", package=PackageConfig(input_type="float32", output_type="float32"),
         compiler=CompilerConfig(epoch_controller=False, clocks="600/800", allocate_outputs=False),
     )  # fmt: skip
     found = of_recipe(recipe)
@@ -198,6 +198,8 @@ def test_a_recipe_names_them(tmp_path: Path) -> None:
         Ends("float32", "float32", "chlast", "chlast"), True, False, False, clocks="600/800"
     )
     kept = of_recipe(Recipe(model="x", compiler=CompilerConfig(input_channels="chfirst", output_channels="chfirst")))
-    assert kept.ends == Ends(None, None, "chfirst", "chfirst")
+    assert kept.ends == Ends("uint8", None, "chfirst", "chfirst")
     stock = of_recipe(Recipe(model="x"))
-    assert stock == CompilerOptions(Ends(None, None, "chlast", "chlast")), "as the package's command has it"
+    assert stock == CompilerOptions(Ends("uint8", None, "chlast", "chlast")), "as the package's command has it"
+    plain = of_recipe(Recipe(model="x", package=PackageConfig(input_type="int8")))
+    assert plain.ends == Ends(None, None, "chlast", "chlast"), "the INT8 model has int8 ends as it stands"

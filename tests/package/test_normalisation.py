@@ -34,6 +34,13 @@ class Bgr(Net):
         return image[..., ::-1] / 127.5 - 1
 
 
+class Unit(Net):
+    channels_first = False
+
+    def transform(self, image):
+        return image / 255
+
+
 class Squared(Net):
     def transform(self, image):
         return (image / 255) ** 2
@@ -56,6 +63,7 @@ def test_mean_and_std_become_gain_and_offset():
     np.testing.assert_allclose(found.gain, 1 / 255 / STD / 0.02, rtol=1e-6)
     np.testing.assert_allclose(found.offset, -MEAN / STD / 0.02 + 4, rtol=1e-6)
     assert not found.is_shift
+    assert not found.is_copy
 
 
 def test_bgr_channels_last_at_127_5():
@@ -63,6 +71,19 @@ def test_bgr_channels_last_at_127_5():
     assert found is not None
     assert found.order == "BGR"
     np.testing.assert_allclose(found.gain, [1, 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "shift"), [("int8", -128), ("uint8", 0)])
+def test_bytes_of_a_camera_as_they_are(dtype, shift):
+    found = probe_pixels(net(Bgr), Port("x", (1, 16, 24, 3), 1 / 127.5, 0 - 1, False).compiled_as(dtype))
+    assert found is not None
+    np.testing.assert_allclose(found.offset, shift - 0.5, atol=1e-4)
+    exact = probe_pixels(net(Unit), Port("x", (1, 16, 24, 3), 1 / 255, -128, False).compiled_as(dtype))
+    assert exact is not None
+    assert (exact.is_copy, exact.is_shift) == (dtype == "uint8", dtype == "int8")
+    real = probe_pixels(net(Unit), Port("x", (1, 16, 24, 3), 1 / 255, -128, False).compiled_as("float32"))
+    assert real is not None
+    np.testing.assert_allclose([*real.gain, *real.offset], [1 / 255] * 3 + [0] * 3, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [Squared, Mixed])

@@ -35,6 +35,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return convert("yolov8n", weights="seeded", imgsz=64, calibration={"samples": 8}, output=folder).folder
 
 
+def compiled_ports(model: ir.Model):
+    """As the package is compiled by default: a camera's bytes in, int8 out."""
+    inputs, outputs = read_ports(model)
+    return [port.compiled_as("uint8") for port in inputs], outputs
+
+
 def sources(package: Path) -> dict[str, str]:
     return {p.name: p.read_text() for p in package.iterdir() if p.suffix in (".c", ".h")}
 
@@ -42,27 +48,27 @@ def sources(package: Path) -> dict[str, str]:
 def test_all_of_its_c_compiles_and_the_selftest_is_the_models_own_answer(package, tmp_path, compile_c):
     library = compile_c(tmp_path, sources(package))
     model = ir.load(next(package.glob("*.onnx")))
-    inputs, outputs = read_ports(model)
-    stored = (ctypes.c_int8 * inputs[0].size).in_dll(library, "n6_selftest_input_0")
-    feeds = {inputs[0].name: inputs[0].from_board(np.array(stored, np.int8))}
+    inputs, outputs = compiled_ports(model)
+    stored = (ctypes.c_uint8 * inputs[0].size).in_dll(library, "n6_yolov8n_selftest_input_0")
+    feeds = {inputs[0].name: inputs[0].from_board(np.array(stored, np.uint8))}
     answers = run_model(model, feeds)
     for index, port in enumerate(outputs):
-        expected = (ctypes.c_int8 * port.size).in_dll(library, f"n6_selftest_output_{index}")
+        expected = (ctypes.c_int8 * port.size).in_dll(library, f"n6_yolov8n_selftest_output_{index}")
         np.testing.assert_array_equal(np.array(expected, np.int8), port.to_board(answers[port.name]).reshape(-1))
 
 
 def test_the_selftest_passes_on_a_board_that_rounds_in_its_own_way(package, tmp_path, compile_c):
     library = compile_c(tmp_path, sources(package))
     model = ir.load(next(package.glob("*.onnx")))
-    inputs, outputs = read_ports(model)
-    stored = np.array((ctypes.c_int8 * inputs[0].size).in_dll(library, "n6_selftest_input_0"), np.int8)
+    inputs, outputs = compiled_ports(model)
+    stored = np.array((ctypes.c_uint8 * inputs[0].size).in_dll(library, "n6_yolov8n_selftest_input_0"), np.uint8)
     feeds = {inputs[0].name: inputs[0].from_board(stored)}
 
     def passes(other, given):
         answers = run_model(other, given)
         buffers = [np.ascontiguousarray(p.to_board(answers[p.name])).reshape(-1) for p in outputs]
         kind = ctypes.POINTER(ctypes.c_int8)
-        return library.n6_selftest_passed((kind * len(buffers))(*(b.ctypes.data_as(kind) for b in buffers)))
+        return library.n6_yolov8n_selftest_passed((kind * len(buffers))(*(b.ctypes.data_as(kind) for b in buffers)))
 
     assert passes(model, feeds)
     assert passes(with_free_rounding(model, 77), feeds)
@@ -85,7 +91,7 @@ def test_a_recipe_keeps_channels_first_at_the_input_but_not_in_front_of_a_decode
 
 def test_the_header_tells_how_pixels_become_int8(package):
     header = (package / "n6_yolov8n.h").read_text()
-    assert "PIXEL_IS_SHIFT (1)" in header
+    assert "PIXEL_IS_COPY (1)" in header
     assert 'CHANNEL_ORDER "RGB"' in header
     assert "INPUT_0_DIM_3 (3)" in header
 
@@ -136,7 +142,7 @@ def test_a_profile_passes_the_switches_that_the_estimate_assumed():
 
 def test_the_card_says_what_a_reader_must_know(package):
     card = (package / "README.md").read_text()
-    for words in ("Untrained", "predicted", "## Licences", "n6_selftest.h", "boxes_8", "accuracy not measured"):
+    for words in ("Untrained", "predicted", "## Licences", "_selftest.h", "uint8 1x64x64x3", "boxes_8", "not measured"):
         assert words in card
     assert "calibrated on 8 samples of synthetic" in card
     assert "weights: random numbers drawn by n6convert" in card
@@ -156,8 +162,8 @@ def test_headers_link_from_cpp(package, tmp_path):
     headers = sorted(p.name for p in package.glob("*.h"))
     decode = next(name for name in headers if name.endswith("_decode.h"))
     stem = decode.removesuffix("_decode.h")
-    call = f"return n6_selftest_difference(0, 0, 0) + (int){stem}_decode({stem}_buffers, 1, 1, 0, 0, 0);"
-    buffers = f"static const int8_t *{stem}_buffers[{stem.upper()}_OUTPUTS];"
+    call = f"return {stem}_selftest_difference(0, 0) + (int){stem}_decode({stem}_buffers, 1, 1, 0, 0, 0);"
+    buffers = f"static const {stem}_output_t *{stem}_buffers[{stem.upper()}_OUTPUTS];"
     lines = [f'#include "{name}"' for name in headers if name != "postprocess_conf.h"]
     (tmp_path / "main.cpp").write_text("\n".join([*lines, buffers, f"int main() {{ {call} }}"]))
     objects = []

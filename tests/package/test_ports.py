@@ -61,6 +61,18 @@ def test_values_beyond_the_grid_saturate():
     assert port.to_board(np.array([-1e9, 0.0, 1e9])).tolist() == [-128, 0, 127]
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
+def test_buffers_of_every_type_hold_the_same_values(dtype):
+    plain = Port("x", (1, 3, 4, 5), 0.1, -5, channel_last=True)
+    port = plain.compiled_as(dtype)
+    real = plain.from_board(plain.to_board(np.random.default_rng(0).uniform(-12, 12, plain.graph_shape)))
+    board = port.to_board(real)
+    assert (board.dtype, board.nbytes, port.step) == (np.dtype(dtype), port.size, plain.step)
+    np.testing.assert_allclose(port.from_board(board), real, atol=1e-6)
+    codes = {"int8": board, "uint8": board.astype(np.int16) - 128, "float32": np.rint(board / np.float32(0.1)) - 5}
+    np.testing.assert_array_equal(codes[dtype], plain.to_board(real))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("boxes_8", "boxes_8"), ("a/b:0", "a_b_0"), ("8x", "t_8x"), ("::", "t_"), ("größe", "gr_e"), ("int", "t_int")],

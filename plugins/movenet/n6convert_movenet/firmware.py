@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from n6convert.plugin import Firmware
-from n6convert.plugin.firmware import c_identifier
+from n6convert.plugin.firmware import c_identifier, postprocess_type
 
 if TYPE_CHECKING:
     from n6convert.plugin.firmware import Port
@@ -28,16 +28,17 @@ def pose_firmware(stem: str, outputs: Sequence[Port]) -> Firmware:
     ]
     code = "heatmaps.c" if len(outputs) == 1 else "four_heads.c"
     sources = {f"{stem}_pose.h": _filled("pose.h", stem), f"{stem}_pose.c": _filled(code, stem)}
-    configuration = {"postprocess_conf.h": _st_configuration(keypoints, rows, columns)} if len(outputs) == 1 else {}
+    configuration = {"postprocess_conf.h": _st_configuration(outputs[0], rows, columns)} if len(outputs) == 1 else {}
     return Firmware(sources, defines, configuration)
 
 
-def _st_configuration(keypoints: int, rows: int, columns: int) -> str:
+def _st_configuration(heatmaps: Port, rows: int, columns: int) -> str:
+    keypoints = heatmaps.graph_shape[1]
     lines = [
         "#ifndef POSTPROCESS_CONF_H",
         "#define POSTPROCESS_CONF_H",
         "",
-        "#define POSTPROCESS_TYPE POSTPROCESS_SPE_MOVENET_UI",
+        f"#define POSTPROCESS_TYPE {postprocess_type('SPE_MOVENET', heatmaps)}",
         f"#define AI_SPE_MOVENET_POSTPROC_HEATMAP_WIDTH ({columns})",
         f"#define AI_SPE_MOVENET_POSTPROC_HEATMAP_HEIGHT ({rows})",
         f"#define AI_SPE_MOVENET_POSTPROC_NB_KEYPOINTS ({keypoints})",

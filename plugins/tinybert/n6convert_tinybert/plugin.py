@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from n6convert.errors import SourceError
-from n6convert.plugin import BuildRequest, Feeds, FloatModel, ModelPlugin, Outputs, PluginOptions, Sample, Weights
+from n6convert.plugin import (
+    BuildRequest,
+    Feeds,
+    Firmware,
+    FloatModel,
+    ModelPlugin,
+    Outputs,
+    PluginOptions,
+    Sample,
+    Weights,
+)
 from n6convert.plugin.metrics import Classes, Classification, EmbeddingAgreement, Metric, rank
 from n6convert_tinybert.architecture import Shape, build_encoder, seeded_embedding
 from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.folder import HuggingFaceFolder
 from n6convert_tinybert.surgery import EMBEDDED, MASK
 from n6convert_tinybert.tokens import HashedTokens, TextTokens, folder_tokens
+
+if TYPE_CHECKING:
+    from n6convert.plugin.firmware import Port
 
 __all__ = ["TinyBert", "TinyBertOptions"]
 
@@ -161,10 +174,18 @@ class TinyBert(ModelPlugin):
         return make() if make is not None else None
 
     def artifacts(self) -> Mapping[str, bytes]:
-        from n6convert_tinybert.board import board_files
+        from n6convert_tinybert.board import embedding_tables
 
         assert self._embedding is not None
-        return board_files(self._embedding, self.options.table, self.options.mask, self._padding) | self._files
+        return embedding_tables(self._embedding, self.options.table) | self._files
+
+    def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
+        """C that looks tokens up in the tables and writes the inputs."""
+        from n6convert_tinybert.board import embedding_firmware
+
+        assert self._embedding is not None
+        options = self.options
+        return embedding_firmware(stem, self._embedding, options.table, options.mask, self._padding)
 
 
 def _path(weights: Weights) -> Path:

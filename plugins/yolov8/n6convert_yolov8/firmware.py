@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from n6convert.plugin import Firmware
-from n6convert.plugin.firmware import c_string
+from n6convert.plugin.firmware import c_string, postprocess_type
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.head import KINDS
 
@@ -50,11 +50,11 @@ def cut_head(
 def full_head(
     output: Port, *, classes: Sequence[str], keypoints: Keypoints, confidence: float, iou: float, limit: int
 ) -> Firmware:
-    """``postprocess_conf.h`` for ST's own YOLOv8 post-processing, which takes the full head's single int8 output."""
+    """``postprocess_conf.h`` for ST's own YOLOv8 post-processing, which takes the full head's single output."""
     anchors = output.graph_shape[-1]
     kind, prefix = ("MPE", "AI_MPE_YOLOV8_PP") if keypoints else ("OD", "AI_OD_YOLOV8_PP")
     rows = [
-        f"#define POSTPROCESS_TYPE POSTPROCESS_{kind}_YOLO_V8_UI",
+        f"#define POSTPROCESS_TYPE {postprocess_type(f'{kind}_YOLO_V8', output)}",
         f"#define {prefix}_NB_CLASSES ({len(classes)})",
         f"#define {prefix}_TOTAL_BOXES ({anchors})",
         *(

@@ -26,7 +26,9 @@ class Keypoint(ctypes.Structure):
     _fields_ = [("x", ctypes.c_float), ("y", ctypes.c_float), ("score", ctypes.c_float)]
 
 
-def found_by_c(folder, compile_c, outputs, ports):
+def found_by_c(folder, compile_c, outputs, plain, dtype):
+    ports = [port.compiled_as(dtype) for port in plain]
+    outputs = real_again(outputs, plain)
     firmware = pose_firmware(STEM, ports)
     header = interface_header(STEM, [], ports, None, firmware.defines)
     tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
@@ -50,18 +52,19 @@ def test_heat_maps_of_a_real_network(data_dir, tmp_path, compile_c, int8_ports):
     made.model.metadata_props.update(made.metadata)
     plugin.info = interface_of(made.model)
     session = Session(made.model)
-    for path in sorted((data_dir / "images" / "lspet").glob("*.jpg"))[:4]:
+    for number, path in enumerate(sorted((data_dir / "images" / "lspet").glob("*.jpg"))[:4]):
         sample = Sample(path.name, np.asarray(Image.open(path).convert("RGB")))
         outputs = session.run(plugin.encode(sample))
         ports = int8_ports(outputs)
         folder = tmp_path / path.stem
         folder.mkdir()
         expected = decode_heatmaps(real_again(outputs, ports)["heatmaps"])
-        np.testing.assert_allclose(found_by_c(folder, compile_c, outputs, ports), expected, atol=1e-6)
+        dtype = ("int8", "uint8", "float32", "int8")[number]
+        np.testing.assert_allclose(found_by_c(folder, compile_c, outputs, ports, dtype), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_four_heads(seed, tmp_path, compile_c, int8_ports):
+@pytest.mark.parametrize(("seed", "dtype"), list(enumerate(["int8", "uint8", "float32"])))
+def test_four_heads(seed, dtype, tmp_path, compile_c, int8_ports):
     rng = np.random.default_rng(seed)
     shapes = {
         "center": (1, 1, 12, 16),
@@ -73,7 +76,7 @@ def test_four_heads(seed, tmp_path, compile_c, int8_ports):
     outputs["regression"] = rng.normal(0, 3, shapes["regression"])
     ports = int8_ports(outputs)
     expected = decode_four_heads(real_again(outputs, ports))
-    np.testing.assert_allclose(found_by_c(tmp_path, compile_c, outputs, ports), expected, atol=1e-5)
+    np.testing.assert_allclose(found_by_c(tmp_path, compile_c, outputs, ports, dtype), expected, atol=1e-5)
 
 
 def test_st_configuration_of_heat_maps():
@@ -81,3 +84,5 @@ def test_st_configuration_of_heat_maps():
     text = firmware.configuration["postprocess_conf.h"]
     assert "POSTPROCESS_SPE_MOVENET_UI" in text
     assert "NB_KEYPOINTS (13)" in text
+    heatmaps = Port("heatmaps", (1, 13, 48, 48), 0.004, -128, True).compiled_as("float32")
+    assert "POSTPROCESS_SPE_MOVENET_UF" in pose_firmware(STEM, [heatmaps]).configuration["postprocess_conf.h"]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from shutil import which
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 pytest.importorskip("n6convert_tinybert")
 from n6convert_tinybert import TinyBert, TinyBertOptions
 from n6convert_tinybert.architecture import Shape, build_encoder, seeded_embedding
-from n6convert_tinybert.board import board_files
+from n6convert_tinybert.board import embedding_firmware, embedding_tables
 from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.folder import HuggingFaceFolder
 from n6convert_tinybert.tokens import HashedTokens, folder_tokens
@@ -25,11 +24,14 @@ from n6convert_tinybert.tokens import HashedTokens, folder_tokens
 from n6convert.errors import SourceError
 from n6convert.metrics.classification import Classes
 from n6convert.numerics import Session, run_model
+from n6convert.package.csource import interface_header
+from n6convert.package.ports import Port
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, Weights
 from n6convert.samples import open_samples
 
 SMALL = {"sequence": 12, "layers": 2, "hidden": 24, "heads": 3, "intermediate": 40, "vocabulary": 50}
 FOLDER = "weights/bert_tiny_sst2"
+STEM = "n6_bert"
 
 
 def seeded(tmp_path: Path, **options: object) -> tuple[TinyBert, Session]:
@@ -123,29 +125,38 @@ def test_accuracy_on_sst2(data_dir: Path, tmp_path: Path) -> None:
     assert abs(right[1] - 694) <= 2
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
 @pytest.mark.parametrize("table", ["float32", "int8"])
-def test_board_embeds_bit_for_bit(tmp_path: Path, table: str) -> None:
-    if which("gcc") is None:
-        pytest.skip("gcc is not installed")
+def test_board_embeds_bit_for_bit(tmp_path: Path, compile_c, table: str, dtype: str) -> None:
     embedding = seeded_embedding(Shape(1, 24, 3, 40, 50, 12, "embedding"), 0)
     embedding = embedding.rounded() if table == "int8" else embedding
-    library = compiled(board_files(embedding, table, -16.0, 7), tmp_path)
+    scale = float(np.float32(np.abs(embedding(np.arange(12))).max() / 100))
+    ports = [Port("embedded", (1, 12, 24), scale, -5, False), Port("mask", (1, 1, 1, 12), 16 / 200, 100, False)]
+    ports = [port.compiled_as(dtype) for port in ports]
+    firmware = embedding_firmware(STEM, embedding, table, -16.0, 7)
+    header = interface_header(STEM, ports, [], None, firmware.defines)
+    library = compile_c(tmp_path, {f"{STEM}.h": header} | firmware.sources)
+    for name, content in embedding_tables(embedding, table).items():
+        (tmp_path / name).write_bytes(content)
     tokens = np.array([3, 49, 0, 11], np.int32)
-    scale, zero = np.float32(np.abs(embedding(np.arange(12))).max() / 100), -5
-    out, mask = np.zeros((12, 24), np.int8), np.zeros(12, np.int8)
+    out, mask = np.zeros((12, 24), dtype), np.zeros(12, dtype)
     tables = Tables(tmp_path)
-    assert library.n6_embed(ctypes.byref(tables), pointer(tokens), 4, ctypes.c_float(scale), zero, pointer(out)) == 0
-    expected = embedding(np.concatenate([tokens, np.full(8, 7)]))[0]
-    assert np.array_equal(out, np.clip(np.rint(expected / scale) + zero, -128, 127))
-    assert library.n6_mask(4, ctypes.c_float(16 / 200), 100, pointer(mask)) == 0
-    assert mask.tolist() == [100] * 4 + [-100] * 8
+
+    def embed(tokens: np.ndarray, count: int) -> int:
+        grid = (ctypes.c_float(ports[0].scale), ports[0].zero_point)
+        return library.n6_bert_embed(ctypes.byref(tables), pointer(tokens), count, *grid, pointer(out))
+
+    assert embed(tokens, 4) == 0
+    expected = embedding(np.concatenate([tokens, np.full(8, 7)]))
+    assert np.array_equal(out, ports[0].to_board(expected)[0])
+    assert library.n6_bert_mask(4, ctypes.c_float(ports[1].scale), ports[1].zero_point, pointer(mask)) == 0
+    assert np.array_equal(mask, ports[1].to_board(np.array([[[[0.0] * 4 + [-16.0] * 8]]])).reshape(-1))
     for count, first in ((13, 3), (1, 50), (1, -1)):
-        bad = np.full(13, first, np.int32)
-        assert library.n6_embed(ctypes.byref(tables), pointer(bad), count, ctypes.c_float(1), 0, pointer(out)) == -1
+        assert embed(np.full(13, first, np.int32), count) == -1
 
 
 class Tables(ctypes.Structure):
-    """The C side's n6_embedding_tables_t over the package's files."""
+    """The C side's tables over the package's files."""
 
     _fields_ = [(name, ctypes.c_void_p) for name in ("words", "scales", "positions", "norm")]
 
@@ -157,14 +168,6 @@ class Tables(ctypes.Structure):
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)
-
-
-def compiled(files: dict[str, bytes], folder: Path) -> ctypes.CDLL:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"]
-    subprocess.run(["gcc", *flags, "-o", folder / "lib.so", folder / "embedding_lookup.c", "-lm"], check=True)
-    return ctypes.CDLL(str(folder / "lib.so"))
 
 
 def test_int8_table_rounds_by_half_a_step() -> None:

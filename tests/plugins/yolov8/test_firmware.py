@@ -21,6 +21,7 @@ from n6convert_yolov8.plugin import YoloV8, YoloV8Options, YoloV8Pose
 
 STEM = "n6_yolo"
 CONFIDENCE, IOU, CAPACITY = 0.2, 0.6, 100
+TYPES = ("int8", "uint8", "float32")
 
 
 def built(kind, name, weights, tmp_path, **options):
@@ -74,25 +75,27 @@ def test_c_agrees_with_python_on_keypoints(data_dir, tmp_path, compile_c, int8_p
 
 
 def compare(plugin, session, samples, folder, compile_c, int8_ports, least):
-    seen = 0
-    for sample in samples:
+    found = 0
+    for seen, sample in enumerate(samples):
         outputs = session.run(plugin.encode(sample))
-        ports = int8_ports(outputs)
+        plain = int8_ports(outputs)
+        codes = {port.name: port.from_board(port.to_board(outputs[port.name])) for port in plain}
+        ports = [port.compiled_as(TYPES[seen % 3]) for port in plain]
         firmware = plugin.firmware(STEM, [], ports)
         header = interface_header(STEM, [], ports, None, firmware.defines)
         place = folder / sample.id
         place.mkdir()
         tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
         library = compile_c(place, firmware.sources | tables)
-        c, python = found_by_c(library, plugin, ports, outputs), found_by_python(plugin, ports, outputs)
+        c, python = found_by_c(library, plugin, ports, codes), found_by_python(plugin, plain, outputs)
         assert len(c) == len(python)
         assert [d.label for d in c] == python.classes.tolist()
         np.testing.assert_allclose([d.score for d in c], python.scores, atol=1e-5)
         np.testing.assert_allclose(np.array([list(d.box) for d in c]).reshape(-1, 4), python.boxes, atol=1e-2)
         if python.keypoints is not None and len(c):
             np.testing.assert_allclose([np.array(d.points) for d in c], python.keypoints, atol=1e-2)
-        seen += len(c)
-    assert seen >= least, f"only {seen} detections: the comparison says nothing"
+        found += len(c)
+    assert found >= least, f"only {found} detections: the comparison says nothing"
 
 
 def test_full_head_gets_st_post_processing(tmp_path):
@@ -100,6 +103,10 @@ def test_full_head_gets_st_post_processing(tmp_path):
     output = next(iter(plugin.info.outputs))
     port = Port(output.name, output.shape, 0.005, -128, channel_last=False)
     text = plugin.firmware(STEM, [], [port]).configuration["postprocess_conf.h"]
-    assert "POSTPROCESS_OD_YOLO_V8_UI" in text
+    assert "POSTPROCESS_TYPE POSTPROCESS_OD_YOLO_V8_UI" in text
     assert "AI_OD_YOLOV8_PP_TOTAL_BOXES (1344)" in text
     assert "AI_OD_YOLOV8_PP_NB_CLASSES (80)" in text
+    for dtype, kind, zero_point in (("float32", "OD_YOLO_V8_UF", 0), ("uint8", "CUSTOM", 0)):
+        text = plugin.firmware(STEM, [], [port.compiled_as(dtype)]).configuration["postprocess_conf.h"]
+        assert f"POSTPROCESS_TYPE POSTPROCESS_{kind}\n" in text
+        assert f"ZERO_POINT ({zero_point})" in text

@@ -8,14 +8,14 @@
 #define KEYPOINTS @PREFIX@_KEYPOINTS
 #define SOFTENING 1.8 /* added to distances before dividing by them, in cells */
 
-static double real(uint32_t head, int8_t q)
+static double real(uint32_t head, @STEM@_output_t q)
 {
   const n6_tensor_t *tensor = &@STEM@_outputs[head];
-  return (double)(tensor->scale * (float)((int32_t)q - tensor->zero_point));
+  return (double)(tensor->scale * ((float)q - (float)tensor->zero_point));
 }
 
 /* Cell with the highest value of one channel after dividing by the distance from a place. */
-static uint32_t nearest(uint32_t head, const int8_t *map, uint32_t channels, double row, double column)
+static uint32_t nearest(uint32_t head, const @STEM@_output_t *map, uint32_t channels, double row, double column)
 {
   uint32_t cell, best = 0;
   double most = -INFINITY;
@@ -30,17 +30,17 @@ static uint32_t nearest(uint32_t head, const int8_t *map, uint32_t channels, dou
   return best;
 }
 
-void @STEM@_pose(const int8_t *const outputs[@PREFIX@_OUTPUTS], @STEM@_keypoint_t found[@PREFIX@_KEYPOINTS])
+void @STEM@_pose(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], @STEM@_keypoint_t found[@PREFIX@_KEYPOINTS])
 {
   const uint32_t centre = nearest(@PREFIX@_CENTER, outputs[@PREFIX@_CENTER], 1u, ROWS / 2.0, COLUMNS / 2.0);
-  const int8_t *regression = outputs[@PREFIX@_REGRESSION] + centre * 2u * KEYPOINTS;
+  const @STEM@_output_t *regression = outputs[@PREFIX@_REGRESSION] + centre * 2u * KEYPOINTS;
   uint32_t k;
   for (k = 0; k < KEYPOINTS; k++) {
     const double row = real(@PREFIX@_REGRESSION, regression[2u * k]) + (double)(centre / COLUMNS);
     const double column = real(@PREFIX@_REGRESSION, regression[2u * k + 1u]) + (double)(centre % COLUMNS);
-    const int8_t *map = outputs[@PREFIX@_HEATMAPS] + k;
+    const @STEM@_output_t *map = outputs[@PREFIX@_HEATMAPS] + k;
     const uint32_t best = nearest(@PREFIX@_HEATMAPS, map, KEYPOINTS, row, column);
-    const int8_t *offset = outputs[@PREFIX@_OFFSETS] + best * 2u * KEYPOINTS + 2u * k;
+    const @STEM@_output_t *offset = outputs[@PREFIX@_OFFSETS] + best * 2u * KEYPOINTS + 2u * k;
     found[k].x = (float)(((double)(best % COLUMNS) + real(@PREFIX@_OFFSETS, offset[1])) / COLUMNS);
     found[k].y = (float)(((double)(best / COLUMNS) + real(@PREFIX@_OFFSETS, offset[0])) / ROWS);
     found[k].score = (float)real(@PREFIX@_HEATMAPS, map[best * KEYPOINTS]);

@@ -1,4 +1,4 @@
-/* Keypoints from the INT8 outputs of @STEM@. Plain C99, no allocation. Written by n6convert; Apache-2.0. */
+/* Keypoints from the outputs of @STEM@. Plain C99, no allocation. Written by n6convert; Apache-2.0. */
 #ifndef @PREFIX@_POSE_H
 #define @PREFIX@_POSE_H
 
@@ -14,7 +14,7 @@ typedef struct {
 } @STEM@_keypoint_t;
 
 /* outputs: the network's output buffers in the order of @STEM@_outputs, channel last. */
-void @STEM@_pose(const int8_t *const outputs[@PREFIX@_OUTPUTS], @STEM@_keypoint_t found[@PREFIX@_KEYPOINTS]);
+void @STEM@_pose(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], @STEM@_keypoint_t found[@PREFIX@_KEYPOINTS]);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* Boxes (and keypoints) from the INT8 outputs of @STEM@. Plain C99, no allocation. Written by n6convert; Apache-2.0. */
+/* Boxes (and keypoints) from the outputs of @STEM@. Plain C99, no allocation. Written by n6convert; Apache-2.0. */
 #include "@STEM@_decode.h"
 
 #include <math.h>
@@ -21,9 +21,9 @@ static const level_t levels[STRIDES] = {
 @LEVELS@
 };
 
-static float real(const n6_tensor_t *tensor, int8_t q)
+static float real(const n6_tensor_t *tensor, @STEM@_output_t q)
 {
-  return tensor->scale * (float)((int32_t)q - tensor->zero_point);
+  return tensor->scale * ((float)q - (float)tensor->zero_point);
 }
 
 static float probability(float logit)
@@ -46,26 +46,34 @@ static place_t locate(uint32_t anchor)
   return place;
 }
 
-/* Least int8 score of one level that reaches the confidence: exponentials are then needed for survivors only. */
+#if !@PREFIX@_OUTPUT_IS_FLOAT
+/* Least score of one level that reaches the confidence: exponentials are then needed for survivors only. */
 static int32_t least_score(const n6_tensor_t *tensor, float confidence)
 {
-  int32_t q = -128;
-  while (q < 128 && probability(real(tensor, (int8_t)(q < 127 ? q : 127))) < confidence) q++;
+  int32_t q = @PREFIX@_OUTPUT_LOWEST;
+  while (q <= @PREFIX@_OUTPUT_HIGHEST && probability(real(tensor, (@STEM@_output_t)q)) < confidence) q++;
   return q;
 }
+#endif
 
-static uint32_t gather(const int8_t *const outputs[], float confidence, @STEM@_candidate_t *candidates)
+static uint32_t gather(const @STEM@_output_t *const outputs[], float confidence, @STEM@_candidate_t *candidates)
 {
   uint32_t count = 0, base = 0, l, cell, c;
   for (l = 0; l < STRIDES; l++) {
     const n6_tensor_t *tensor = &@STEM@_outputs[levels[l].scores];
-    const int8_t *scores = outputs[levels[l].scores];
+    const @STEM@_output_t *scores = outputs[levels[l].scores];
     const uint32_t cells = levels[l].rows * levels[l].columns;
+#if !@PREFIX@_OUTPUT_IS_FLOAT
     const int32_t least = least_score(tensor, confidence);
+#endif
     for (cell = 0; cell < cells; cell++, scores += @PREFIX@_CLASSES) {
       uint32_t best = 0;
       for (c = 1; c < @PREFIX@_CLASSES; c++) if (scores[c] > scores[best]) best = c;
+#if @PREFIX@_OUTPUT_IS_FLOAT
+      if (probability(scores[best]) < confidence) continue;
+#else
       if (scores[best] < least) continue;
+#endif
       candidates[count].score = probability(real(tensor, scores[best]));
       candidates[count].anchor = base + cell;
       candidates[count++].class_id = (int32_t)best;
@@ -83,23 +91,24 @@ static int better(const void *left, const void *right)
 }
 
 /* Expected distance of one side in cells: the mean of the distribution its logits describe. */
-static float distance(const n6_tensor_t *tensor, const int8_t *logits)
+static float distance(const n6_tensor_t *tensor, const @STEM@_output_t *logits)
 {
   float sum = 0.0f, mean = 0.0f;
-  int32_t highest = logits[0], i;
+  @STEM@_output_t highest = logits[0];
+  int32_t i;
   for (i = 1; i < @PREFIX@_REG_MAX; i++) if (logits[i] > highest) highest = logits[i];
   for (i = 0; i < @PREFIX@_REG_MAX; i++) {
-    const float e = expf(tensor->scale * (float)(logits[i] - highest));
+    const float e = expf(tensor->scale * ((float)logits[i] - (float)highest));
     sum += e;
     mean += e * (float)i;
   }
   return mean / sum;
 }
 
-static void decode_box(const int8_t *const outputs[], place_t place, @STEM@_detection_t *box)
+static void decode_box(const @STEM@_output_t *const outputs[], place_t place, @STEM@_detection_t *box)
 {
   const n6_tensor_t *tensor = &@STEM@_outputs[place.level->boxes];
-  const int8_t *logits = outputs[place.level->boxes] + place.cell * 4u * @PREFIX@_REG_MAX;
+  const @STEM@_output_t *logits = outputs[place.level->boxes] + place.cell * 4u * @PREFIX@_REG_MAX;
   const float stride = (float)place.level->stride;
   box->x1 = (place.x - distance(tensor, logits)) * stride;
   box->y1 = (place.y - distance(tensor, logits + @PREFIX@_REG_MAX)) * stride;
@@ -108,13 +117,13 @@ static void decode_box(const int8_t *const outputs[], place_t place, @STEM@_dete
 }
 
 #if @PREFIX@_KEYPOINTS > 0
-static void decode_keypoints(const int8_t *const outputs[], place_t place, @STEM@_detection_t *box)
+static void decode_keypoints(const @STEM@_output_t *const outputs[], place_t place, @STEM@_detection_t *box)
 {
   const n6_tensor_t *tensor = &@STEM@_outputs[place.level->keypoints];
-  const int8_t *raw = outputs[place.level->keypoints] + place.cell * @PREFIX@_KEYPOINTS * 2u;
+  const @STEM@_output_t *raw = outputs[place.level->keypoints] + place.cell * @PREFIX@_KEYPOINTS * 2u;
 #if @PREFIX@_KEYPOINT_VALUES == 3
   const n6_tensor_t *visibility = &@STEM@_outputs[place.level->visibility];
-  const int8_t *seen = outputs[place.level->visibility] + place.cell * @PREFIX@_KEYPOINTS;
+  const @STEM@_output_t *seen = outputs[place.level->visibility] + place.cell * @PREFIX@_KEYPOINTS;
 #endif
   const float stride = (float)place.level->stride;
   uint32_t k;
@@ -148,7 +157,7 @@ static int covered(const @STEM@_detection_t *kept, int32_t count, const @STEM@_d
   return 0;
 }
 
-int32_t @STEM@_decode(const int8_t *const outputs[@PREFIX@_OUTPUTS], float confidence, float iou,
+int32_t @STEM@_decode(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], float confidence, float iou,
                       @STEM@_candidate_t *scratch, @STEM@_detection_t *found, int32_t capacity)
 {
   const uint32_t candidates = gather(outputs, confidence, scratch);

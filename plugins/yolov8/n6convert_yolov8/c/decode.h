@@ -1,4 +1,4 @@
-/* Boxes (and keypoints) from the INT8 outputs of @STEM@. Plain C99, no allocation. Written by n6convert; Apache-2.0. */
+/* Boxes (and keypoints) from the outputs of @STEM@. Plain C99, no allocation. Written by n6convert; Apache-2.0. */
 #ifndef @PREFIX@_DECODE_H
 #define @PREFIX@_DECODE_H
 
@@ -30,7 +30,7 @@ typedef struct {
    scratch:    @PREFIX@_ANCHORS candidates, contents are lost.
    found:      room for `capacity` detections; the best come first.
    Returns the number of detections. */
-int32_t @STEM@_decode(const int8_t *const outputs[@PREFIX@_OUTPUTS], float confidence, float iou,
+int32_t @STEM@_decode(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], float confidence, float iou,
                       @STEM@_candidate_t *scratch, @STEM@_detection_t *found, int32_t capacity);
 
 #ifdef __cplusplus
