@@ -3,6 +3,7 @@ schema. Runs as a mkdocs hook, so that no page can be older than what it describ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,6 +40,14 @@ acceptable, 130 interrupted. `--debug` shows tracebacks.
 
 {commands}
 """
+_API = """# Python functions
+
+Made from the docstrings. Everything here is imported from `n6convert`; nothing prints, exits or asks. Every error is an
+`n6convert.N6ConvertError` with `stage`, `place`, `limit`, `found` and `remedy`. What plugin authors import is in the
+[plugin guide](plugin-guide.md).
+
+{names}
+"""
 _RECIPES = """# Recipe reference
 
 Made from the schema. `n6convert recipe MODEL` prints the full effective recipe of a model, ready to save and change;
@@ -59,6 +68,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {
         "operators.md": _OPERATORS.format(table=as_links(operator_table())),
         "rewrites.md": _REWRITES.format(rows="\n".join(_rules())),
+        "api.md": _API.format(names="\n".join(_functions())),
         "commands.md": _COMMANDS.format(commands="\n".join(_commands())),
         "recipes.md": _RECIPES.format(tables="\n".join(_sections(recipe_schema()))),
     }
@@ -145,6 +155,53 @@ def _reference(field: Mapping[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _functions() -> Iterator[str]:
+    """Every public name: functions with signature and sections, then classes with their members."""
+    from inspect import getdoc, isclass, isfunction, signature
+
+    import n6convert
+
+    public = {name: getattr(n6convert, name) for name in n6convert.__all__ if not name.startswith("_")}
+    for name, value in sorted(public.items(), key=lambda pair: isclass(pair[1])):
+        if isfunction(value):
+            call = f"```python\n{_signed(name, signature(value))}\n```"
+            yield f"## {name}\n\n{call}\n\n{_sectioned(getdoc(value) or '')}\n"
+        else:
+            members = (f"* `{key}`: {_cell((getdoc(m) or '').split(chr(10) * 2)[0])}" for key, m in _members(value))
+            yield f"## {name}\n\n{_sectioned(getdoc(value) or '')}\n\n" + "\n".join(members) + "\n"
+
+
+def _signed(name: str, signature: Any) -> str:
+    """A signature, one parameter a line."""
+    parameters = [str(p).replace("'", "") for p in signature.parameters.values()]
+    kinds = [p.kind for p in signature.parameters.values()]
+    first = next((i for i, kind in enumerate(kinds) if kind is kind.KEYWORD_ONLY), None)
+    if first is not None and kinds[first].VAR_POSITIONAL not in kinds:
+        parameters.insert(first, "*")
+    lines = "".join(f"\n    {p}," for p in parameters)
+    return f"{name}({lines}\n) -> {str(signature.return_annotation).strip(chr(39))}"
+
+
+def _members(value: type) -> Iterator[tuple[str, Any]]:
+    """What a class of ours offers: its own public methods and properties that have a docstring."""
+    return ((k, m) for k, m in vars(value).items() if not k.startswith("_") and getattr(m, "__doc__", None))
+
+
+def _sectioned(text: str) -> str:
+    """A docstring's sections as headings and lists."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        entry = re.match(r"    (\*{0,2}[\w, ]+): (.*)", line)
+        if line in ("Args:", "Returns:", "Raises:", "Attributes:"):
+            inside = True
+            lines += ["", f"**{line[:-1]}**", ""]
+        elif inside and entry:
+            lines.append(f"* `{entry[1]}`: {entry[2]}")
+        else:
+            lines.append(line if not inside else f"  {line.strip()}" if line.strip() else "")
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", "\n".join(lines)).replace("``", "`")
 
 
 def _commands() -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Convert neural networks for the STM32N6 NPU.
 
 ``convert`` does the whole job, ``estimate`` predicts placement, memory and time of a quantized model, ``models`` lists
-what is installed. Everything here is loaded when it is first used, so that importing the package costs nothing.
+what is installed; ``rewrite``, ``quantize``, ``lint``, ``debug``, ``compare``, ``sweep`` and ``fit`` do what the
+commands of these names do. Everything is loaded when it is first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -11,36 +12,58 @@ from typing import TYPE_CHECKING
 from n6convert.lazy import first_use
 
 if TYPE_CHECKING:
-    from n6convert.api import convert, models
+    from n6convert.api import Diagnosis, compare, convert, debug, lint, models, quantize, rewrite
     from n6convert.errors import N6ConvertError
+    from n6convert.fitting import Fit, fit
     from n6convert.npu import estimate
     from n6convert.recipe import Recipe
     from n6convert.registry import ModelEntry
     from n6convert.results import ConversionResult, Report
+    from n6convert.sweeps import PointResult, sweep
 
 __all__ = [
     "ConversionResult",
+    "Diagnosis",
+    "Fit",
     "ModelEntry",
     "N6ConvertError",
+    "PointResult",
     "Recipe",
     "Report",
     "__version__",
+    "compare",
     "convert",
+    "debug",
     "estimate",
+    "fit",
+    "lint",
     "models",
+    "quantize",
+    "rewrite",
+    "sweep",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ConversionResult": "results",
+    "Diagnosis": "api",
+    "Fit": "fitting",
     "ModelEntry": "registry",
     "N6ConvertError": "errors",
+    "PointResult": "sweeps",
     "Recipe": "recipe",
     "Report": "results",
+    "compare": "api",
     "convert": "api",
+    "debug": "api",
     "estimate": "npu",
+    "fit": "fitting",
+    "lint": "api",
     "models": "api",
+    "quantize": "api",
+    "rewrite": "api",
+    "sweep": "sweeps",
 }
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,11 +31,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from n6convert.npu.compare import Comparison, Line
-    from n6convert.npu.options import CompilerOptions
     from n6convert.npu.st import StReport
-    from n6convert.npu.targets import Target
 
-__all__ = ["compare_model", "print_comparison", "register", "show"]
+__all__ = ["print_comparison", "register", "show"]
 
 _EXAMPLES = examples("n6convert compare model_int8.onnx st_ai_output/network_generate_report.txt")
 _SHOWN = 12
@@ -69,6 +66,7 @@ def _compare(
     What is not given is taken from the report: version, clocks, pools, epoch controller, types and positions of inputs
     and outputs, and who allocates them.
     """
+    from n6convert.api.comparing import compare_report
     from n6convert.npu.st import read_report
 
     report = read_report(*reports)
@@ -77,48 +75,7 @@ def _compare(
         output_channels=output_channels, epoch_controller=epoch_controller, clocks=clocks, flash=flash,
         no_inputs=no_inputs, no_outputs=no_outputs,
     )  # fmt: skip
-    print_comparison(compare_model(model, report, target, given), report, as_json)
-
-
-def compare_model(
-    model: Path, report: StReport, target: str | None = None, options: CompilerOptions | None = None
-) -> Comparison:
-    """Predict a model for the core of its report and compare.
-
-    Args:
-        target: ``board@version``; by default the kit with the report's version.
-        options: what is given here wins over what the report says.
-    """
-    from n6convert.npu import estimate
-    from n6convert.npu.compare import compare
-    from n6convert.npu.options import STOCK, options_of
-
-    given = options or STOCK
-    board = target_of(report, target, layout=given.pools is None)
-    found = estimate(model, board, options=options_of(report, given))
-    return compare(found.schedule, found.placement.sw_ops, found.placement.hybrid_ops, found.costs, report)
-
-
-def target_of(report: StReport, spec: str | None = None, *, layout: bool = True) -> Target:
-    """The target a report was compiled for: version and board, with the memory pools that it prints (``layout``)."""
-    from n6convert.npu.targets import DEFAULT_TARGET, load_target
-
-    version = f"{report.version[0]}.{report.version[1]}" if report.version else ""
-    board = "nucleo-n657x0-q-aistudio" if _slow_clocks(report) else DEFAULT_TARGET.split("@")[0]
-    target = load_target(spec or (f"{board}@{version}" if version else DEFAULT_TARGET))
-    return _with_layout(target, report.layout) if layout else target
-
-
-def _with_layout(target: Target, layout: Mapping[str, tuple[int, int]]) -> Target:
-    """The stock pools with the addresses and sizes that the report prints."""
-    known = [replace(p, start=layout[p.name][0], size=layout[p.name][1]) for p in target.pools if p.name in layout]
-    usable = tuple(pool for pool in known if pool.size)
-    return replace(target, pools=usable) if any(p.writable for p in usable) else target
-
-
-def _slow_clocks(report: StReport) -> bool:
-    """600/800 MHz: the template of the Nucleo ([#clocks])."""
-    return report.board is not None and report.board.clocks.get("npu") == 800
+    print_comparison(compare_report(model, report, target, given), report, as_json)
 
 
 def print_comparison(comparison: Comparison, report: StReport, as_json: bool) -> None:

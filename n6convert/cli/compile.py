@@ -24,8 +24,9 @@ def _compile(
     as_json: AsJson = False,
 ) -> None:
     """Compile a package with ST Edge AI, and compare its report with the prediction."""
-    from n6convert.cli.compare import compare_model, print_comparison
+    from n6convert.api.comparing import compare_report
+    from n6convert.cli.compare import print_comparison
     from n6convert.npu.compile import compile_package
 
     result = compile_package(folder, time_limit=time_limit)
-    print_comparison(compare_model(result.model, result.report, result.target), result.report, as_json)
+    print_comparison(compare_report(result.model, result.report, result.target), result.report, as_json)

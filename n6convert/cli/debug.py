@@ -45,27 +45,17 @@ def _debug(
     no_cache: NoCache = False,
 ) -> None:
     """Rank tensors by quantization error: the worst alone and left out, with cause and remedy."""
+    from n6convert.api.debugging import debug_draft
     from n6convert.cli.console import progress_on_stderr
     from n6convert.cli.drafts import draft_of
-    from n6convert.cli.quantize import prepared_run, quantized
-    from n6convert.quantization.judge import Judge
-    from n6convert.quantization.prepare.prepare import prepare
-    from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
 
     draft = draft_of(model, settings, calibration=calibration, samples=samples, target=target)
     with progress_on_stderr(quiet or as_json) as progress:
-        run = prepared_run(draft, ("export", "simplify", "rewrite"), progress, cache=not no_cache)
-        result = quantized(run, "rewrite")
-    judge = Judge(prepare(run.artifacts["rewrite"].load()), list(run.sampling.held_back()))
-    records = result.facts["worst"][:count]
-    names = [r["name"] for r in records]
-    alone, left_out = one_at_a_time(result.model, judge, names), leave_one_out(result.model, judge, names)
-    for record in records:
-        record |= {"alone_db": alone[record["name"]], "left_out_gain_db": left_out[record["name"]]}
+        found = debug_draft(draft, count, cache=not no_cache, progress=progress)
     if as_json:
-        typer.echo(json.dumps({"outputs_sqnr_db": result.facts["outputs_sqnr_db"], "worst": records}, indent=2))
+        typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
-        _print_worst(records, result.facts["outputs_sqnr_db"])
+        _print_worst(found.worst, found.outputs_sqnr_db)
 
 
 def _print_worst(records: Sequence[Mapping[str, Any]], outputs: Mapping[str, float]) -> None:

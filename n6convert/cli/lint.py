@@ -31,13 +31,14 @@ def _lint(
     minimum: Annotated[str, typer.Option("--level", help="Least severity shown: info, warning or error.")] = "info",
 ) -> None:
     """Check a model for ST Edge AI compatibility: what it refuses, runs in float or on the CPU, and the remedy."""
+    from n6convert.api.linting import lint
     from n6convert.errors import UsageError
     from n6convert.linter import Severity
 
     order = [str(s) for s in Severity]
     if minimum not in order:
         raise UsageError("unknown severity", found=minimum, limit=", ".join(order))
-    findings = _findings(file, target)
+    findings = lint(file, target)
     selected = [f for f in findings if order.index(f.severity) <= order.index(minimum)]
     if as_json:
         typer.echo(json.dumps([f.as_dict() for f in selected], indent=2))
@@ -45,16 +46,6 @@ def _lint(
         _print(selected, findings, file)
     if any(f.severity is Severity.ERROR for f in findings):
         raise typer.Exit(1)
-
-
-def _findings(file: Path, target: str | None) -> list[Finding]:
-    """What keeps the file from being read as a model; when nothing does, the limits that it breaks."""
-    from n6convert.graph.io import faults, model_of, parse
-    from n6convert.linter import finding_of, lint
-
-    message = parse(file)
-    found = faults(message, file)
-    return [finding_of(fault) for fault in found] if found else lint(model_of(message, file), target)
 
 
 def _print(selected: list[Finding], findings: list[Finding], file: Path) -> None:

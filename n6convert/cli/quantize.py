@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,10 +23,8 @@ from n6convert.cli.options import (
 
 if TYPE_CHECKING:
     from n6convert.quantization.quantizer import QuantizationResult
-    from n6convert.recipes_io import Draft
-    from n6convert.run import Progress, Run
 
-__all__ = ["prepared_run", "quantized", "register"]
+__all__ = ["register"]
 
 _Output = Annotated[Path | None, output("NAME.int8.onnx")]
 _EXAMPLES = examples(
@@ -56,60 +53,22 @@ def _quantize(
     force: Force = False,
 ) -> None:
     """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
+    from n6convert.api.quantizing import quantize_draft
     from n6convert.cli.console import progress_on_stderr
     from n6convert.cli.drafts import draft_of
-    from n6convert.graph.io import save
-    from n6convert.outputs import MODEL, RANGES, refuse_loss
-    from n6convert.quantization.ranges import file as ranges_io
 
     path = output or file.with_suffix(".int8.onnx")
     inputs = [file, *(Path(given) for given in (calibration, ranges) if given)]
-    refuse_loss(path, MODEL, inputs=inputs, force=force)
-    if save_ranges is not None:
-        refuse_loss(save_ranges, RANGES, inputs=inputs if save_ranges != ranges else [file], force=force)
     extra = [*(settings or []), *([f"quantization.ranges_file={ranges}"] if ranges is not None else [])]
     draft = draft_of(str(file), extra, calibration=calibration, samples=samples, target=target)
     with progress_on_stderr(quiet or as_json) as progress:
-        result = quantized(prepared_run(draft, ("export",), progress, cache=not no_cache), "export")
-    save(result.model, path)
-    if save_ranges is not None:
-        ranges_io.save_ranges(result.ranges, save_ranges)
+        result = quantize_draft(
+            draft, inputs, output=path, ranges=save_ranges, cache=not no_cache, progress=progress, force=force
+        )
     if as_json:
         typer.echo(json.dumps(result.facts | {"file": str(path)}, indent=2))
     elif not quiet:
         _print_methods(result, path)
-
-
-def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress, *, cache: bool = True) -> Run:
-    """The pipeline's state after the named stages, from the cache where they ran before."""
-    from n6convert.cache import Cache
-    from n6convert.pipeline import STAGES, run_stages
-    from n6convert.recipes_io import finish
-    from n6convert.run import Run
-
-    run = Run(finish(draft), draft, Cache(reuse=cache), progress)
-    run_stages(run, [s for s in STAGES if s.name in stages])
-    return run
-
-
-def quantized(run: Run, source: str) -> QuantizationResult:
-    from n6convert.quantization.quantizer import quantize
-    from n6convert.stages.accepting import Accepting
-    from n6convert.stages.quantize import goals_of, predictors
-
-    model = run.artifacts[source].load()
-    accepting = Accepting(run, model)
-    return quantize(
-        model,
-        run.sampling.calibration,
-        run.recipe.quantization,
-        held_back=run.sampling.held_back,
-        **predictors(run.recipe.target),
-        accepted=accepting if accepting.limited else None,
-        goals=goals_of(run, accepting),
-        seed=run.recipe.seed,
-        progress=run.progress,
-    )
 
 
 def _print_methods(result: QuantizationResult, path: Path) -> None:

@@ -44,6 +44,7 @@ def sweep(
         common: further arguments of :func:`n6convert.convert`, such as ``weights`` or ``calibration``.
         workers: processes at a time; default one a core.
         dask: address of a Dask scheduler to use instead of processes.
+        progress: called as ``progress(what, done, total)`` when a point is finished.
 
     Returns:
         results in the grid's order, failed ones included.

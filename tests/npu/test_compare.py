@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from n6convert.api.comparing import compare_report, target_of
 from n6convert.cli import app as command_line
-from n6convert.cli.compare import compare_model, show, target_of
+from n6convert.cli.compare import show
 from n6convert.errors import SourceError
 from n6convert.npu.compare import Line
 from n6convert.npu.options import CompilerOptions, options_of
@@ -73,7 +74,7 @@ def test_every_stretch_of_difference_is_reported(neuralart_dir: Path) -> None:
     report = read_report(folder / "v2.1.0_network_generate_report.txt.gz", folder / "v2.1.0_network_c_info.json.gz")
     assert not report.allocates_io
     model = folder / "yolov8n_256_quant_pc_uf_pose_coco-st.tflite"
-    found = compare_model(model, report, options=CompilerOptions(pools=folder / "stm32n6-app2.mpool"))
+    found = compare_report(model, report, options=CompilerOptions(pools=folder / "stm32n6-app2.mpool"))
     truth = sum(epoch.kind != "none" for epoch in report.epochs)
     assert found.common + sum(len(difference.truth) for difference in found.differences) == truth
     totals = {line.name: line for line in found.totals}

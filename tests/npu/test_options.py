@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from n6convert.cli.compare import compare_model
+from n6convert.api.comparing import compare_report
 from n6convert.cli.entry import app
 from n6convert.errors import RecipeError
 from n6convert.npu import Estimate, estimate
@@ -167,7 +167,7 @@ def test_compare_takes_the_ends_from_the_report(neuralart_dir: Path) -> None:
     """r27 on 2.2: uint8 in, int8 out, channels last. As the file has it, its conversions would be in the way."""
     folder = neuralart_dir / R27
     report = read_report(folder / "v2.2.0b_generate_report.txt")
-    found = compare_model(folder / "face_landmark_ptq.tflite", report)
+    found = compare_report(folder / "face_landmark_ptq.tflite", report)
     kinds = {line.name: (line.predicted, line.truth) for line in found.sw}
     assert "QuantizeLinear" not in kinds and "DequantizeLinear" not in kinds
     as_filed = estimate(folder / "face_landmark_ptq.tflite", "stm32n6570-dk@2.2").placement.sw_ops

@@ -1,4 +1,4 @@
-"""The Python door: conversions without printing, without exiting, usable from threads."""
+"""``n6convert.convert`` and the drafts of recipes behind every function."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from n6convert.results import ConversionResult
     from n6convert.run import Progress, Run
 
-__all__ = ["convert", "convert_draft", "effective_recipe", "make_draft", "models"]
+__all__ = ["convert", "convert_draft", "effective_recipe", "keyed", "make_draft", "models"]
 
 #: how often a run starts over when its cache is deleted under it
 _TRIES = 4
@@ -69,13 +69,21 @@ def convert(
         AcceptanceError: converted, but a limit of the recipe is broken; nothing was published.
         N6ConvertError: anything else that went wrong, with stage, place, limit and remedy.
     """
-    draft = make_draft(model_or_recipe)
-    given = {"weights": weights, "calibration": calibration, "evaluation": evaluation, "output": output}
-    for key, value in ({k: v for k, v in given.items() if v is not None} | overrides).items():
-        _override(draft, key, value)
+    draft = keyed(
+        make_draft(model_or_recipe),
+        weights=weights, calibration=calibration, evaluation=evaluation, output=output, settings=settings, **overrides,
+    )  # fmt: skip
+    return convert_draft(draft, cache=cache, progress=progress, force=force)
+
+
+def keyed(draft: Draft, *, settings: Mapping[str, Any] | None = None, **keys: Any) -> Draft:
+    """A draft with keyword arguments laid over it, and settings by dotted path over those; None was not given."""
+    for key, value in keys.items():
+        if value is not None:
+            _override(draft, key, value)
     for key, value in (settings or {}).items():
         draft.set(tuple(key.split(".")), value, f"settings[{key!r}]")
-    return convert_draft(draft, cache=cache, progress=progress, force=force)
+    return draft
 
 
 def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:

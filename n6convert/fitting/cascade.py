@@ -1,0 +1,114 @@
+"""``n6convert.fit``: whether several models fit on one board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from n6convert.api import convert
+from n6convert.cache import writing
+from n6convert.errors import UsageError
+from n6convert.fitting.advice import advise
+from n6convert.fitting.page import write_page
+from n6convert.fitting.plan import Together, plan
+from n6convert.fitting.resident import Resident, told_apart
+from n6convert.inputs import is_folder
+from n6convert.npu.targets import DEFAULT_TARGET, load_target
+from n6convert.outputs import PAGE, refuse_loss
+from n6convert.report.html import damage_named, read_report
+
+__all__ = ["Fit", "fit"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Several models on one board, in the order in which they run."""
+
+    together: Together
+    target: str
+    advice: Sequence[str]
+    """What would make them fit, or faster."""
+    page: Path | None
+    """The HTML page, where one was asked for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as ``n6convert fit --json`` prints it."""
+        return self.together.facts() | {"advice": list(self.advice)}
+
+
+def fit(
+    models: Sequence[str | Path],
+    *,
+    target: str | None = None,
+    weights: str = "seeded",
+    output: str | Path | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Fit:
+    """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given.
+
+    Args:
+        models: folders of runs, their ``report.json``, or names of models, which are converted first.
+        target: board and compiler version; by default that of the runs, which must agree.
+        weights: of models that are given by name.
+        output: gets the HTML page; None: no page.
+        progress: called as ``progress(what, done, total)``.
+
+    Raises:
+        UsageError: fewer than two models, or runs for different boards.
+        SourceError: a folder holds no readable report.
+        N6ConvertError: a model by name did not convert.
+    """
+    names = [str(model) for model in models]
+    if len(names) < 2:
+        raise UsageError(
+            "`fit` needs two models at least", found=", ".join(names), remedy="n6convert fit yolov8n-pose tinybert"
+        )
+    page = None if output is None else Path(output)
+    if page is not None:
+        refuse_loss(page, PAGE)
+    residents, board = _residents(names, target, weights, progress or (lambda what, done, total: None))
+    pools = load_target(board).pools
+    together = plan(told_apart(residents), pools)
+    advice = advise(together, pools)
+    if page is not None:
+        with writing(page.parent):
+            page.parent.mkdir(parents=True, exist_ok=True)
+        write_page(page, together, board, advice)
+    return Fit(together, board, advice, page)
+
+
+def _residents(
+    models: Sequence[str], target: str | None, weights: str, progress: Callable[[str, int, int | None], None]
+) -> tuple[list[Resident], str]:
+    """Every model's needs on one board: that of the runs given, which must agree, or the one asked for."""
+    finished: dict[str, Resident] = {}
+    for name in filter(_is_run, models):
+        with damage_named(Path(name)):
+            finished[name] = Resident.of(read_report(Path(name)))
+    board = target or next((r.target for r in finished.values()), DEFAULT_TARGET)
+    for name, resident in finished.items():
+        if resident.target != board:
+            raise UsageError(
+                "the runs are for different boards or compilers",
+                place=name,
+                limit=board,
+                found=resident.target,
+                remedy=f"convert it again with --target {board}",
+            )
+    residents = []
+    for i, name in enumerate(models):
+        if name not in finished:
+            progress(f"converting {name} ({weights} weights)", i, len(models))
+        residents.append(finished[name] if name in finished else Resident.of(_converted(name, board, weights)))
+    return residents, board
+
+
+def _is_run(name: str) -> bool:
+    path = Path(name)
+    return is_folder(path) or path.suffix == ".json"
+
+
+def _converted(name: str, target: str, weights: str) -> Mapping[str, Any]:
+    return convert(name, weights=weights, target=target).report.model_dump(mode="json", by_alias=True)
