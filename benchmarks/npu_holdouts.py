@@ -23,6 +23,7 @@ from n6convert.npu.ends import Ends
 from n6convert.npu.interval import FEATURES, Shares, kinds_of, shares_of, sigma
 from n6convert.npu.options import STOCK, CompilerOptions
 from n6convert.npu.targets import Target, load_target, shared
+from n6convert.operators.versions import Version, has
 
 __all__ = [
     "PARTS",
@@ -130,14 +131,17 @@ def _keras_unknown(unknown: bool) -> Iterator[None]:
     from n6convert.npu import frontend
     from n6convert.npu.lowering import elementwise
 
-    known = frontend.KERAS_SINCE
+    def lean(version: Version, name: str) -> bool:
+        return version >= (2, 1) if name == "keras_exports" else has(version, name)
+
+    modules = (frontend, elementwise)
     try:
-        for module in (frontend, elementwise):
-            module.KERAS_SINCE = (2, 1) if unknown else known  # type: ignore[attr-defined]
+        for module in modules:
+            module.has = lean if unknown else has  # type: ignore[attr-defined]
         yield
     finally:
-        for module in (frontend, elementwise):
-            module.KERAS_SINCE = known  # type: ignore[attr-defined]
+        for module in modules:
+            module.has = has  # type: ignore[attr-defined]
 
 
 def _unsupported(families: set[str]) -> frozenset[str]:

@@ -63,7 +63,7 @@ def _check_weights(recipe: Recipe, draft: Draft) -> None:
     from n6convert.npu.targets import load_target
 
     target = load_target(recipe.target)
-    if recipe.quantization.weights != "int8" and target.version < (3, 0):
+    if recipe.quantization.weights != "int8" and not target.has("int4_weights"):
         raise RecipeError(
             "this compiler has no four-bit weights",
             place=_written(draft, ("quantization", "weights")),

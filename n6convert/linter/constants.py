@@ -7,7 +7,6 @@ __all__ = [
     "CPU_FLOAT",
     "CPU_INTEGER",
     "DIM_LIMIT",
-    "FOUR_BITS_FROM",
     "IR_FOUR_BITS",
     "IR_MAX",
     "IR_WRITTEN",
@@ -31,8 +30,8 @@ IR_MAX = 9
 IR_WRITTEN = 8
 OPSET_MIN = 7
 OPSET_MAX = 20
-#: core, opset and IR version of files whose weights have four bits (seen in ST's own) [#four-bit-weights]
-FOUR_BITS_FROM, OPSET_FOUR_BITS, IR_FOUR_BITS = (3, 0), 21, 10
+#: opset and IR version of files whose weights have four bits (seen in ST's own) [#four-bit-weights]
+OPSET_FOUR_BITS, IR_FOUR_BITS = 21, 10
 OPSET_PER_CHANNEL = 13
 RANK_FRONT_END = 6
 RANK_NPU = 4

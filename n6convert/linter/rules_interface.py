@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from n6convert.linter.constants import (
-    FOUR_BITS_FROM,
     IR_FOUR_BITS,
     IR_MAX,
     OPSET_FOUR_BITS,
@@ -27,17 +26,17 @@ _INPUT_TYPES = {ir.DataType.FLOAT, ir.DataType.INT8, ir.DataType.UINT8}
 def ir_version(view: View) -> Iterator[Break]:
     """Compilers up to 2.2 refuse IR versions above {IR_MAX} ("Your model ir_version 10 is higher than the
     checker's (9)"); later ones were never seen with a higher one."""
-    if view.four_bits and view.version >= FOUR_BITS_FROM and view.model.ir_version == IR_FOUR_BITS:
+    if view.four_bits and view.has("int4_weights") and view.model.ir_version == IR_FOUR_BITS:
         return
     if view.model.ir_version > IR_MAX:
-        severity = Severity.ERROR if view.version < (3, 0) else Severity.WARNING
+        severity = Severity.ERROR if view.has("ir_9_at_most") else Severity.WARNING
         yield Break(f"IR version {view.model.ir_version}", severity=severity)
 
 
 @limit(Severity.ERROR, remedy="export with opset 13 to 18", evidence="[#import-limits]")
 def opset(view: View) -> Iterator[Break]:
     """The opset must lie between {OPSET_MIN} and {OPSET_MAX}; {OPSET_FOUR_BITS} from core 3.0 on, for 4-bit weights."""
-    if view.four_bits and view.version >= FOUR_BITS_FROM and view.opset == OPSET_FOUR_BITS:
+    if view.four_bits and view.has("int4_weights") and view.opset == OPSET_FOUR_BITS:
         return
     if not OPSET_MIN <= view.opset <= OPSET_MAX:
         yield Break(f"opset {view.opset}" if view.opset else "no opset of the standard domain")

@@ -216,7 +216,7 @@ def conv_geometry(view: View) -> Iterator[Break]:
 )
 def cpu_operators(view: View) -> Iterator[Break]:
     """This operator runs on the Cortex-M55, not on the NPU."""
-    float_kinds = CPU_FLOAT | ({"Pow"} if view.version < (4, 0) else set())
+    float_kinds = CPU_FLOAT | ({"Pow"} if not view.has("pow") else set())
     expanded = {"Softmax"} if "expand-softmax" in view.switches else set()
     for node in view.of_type(*float_kinds, *(CPU_INTEGER - expanded)):
         if any(view.depends_on_input(value) for value in node.outputs):

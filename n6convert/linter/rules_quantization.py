@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.linter.constants import FOUR_BITS_FROM, SAME_GRID
+from n6convert.linter.constants import SAME_GRID
 from n6convert.linter.finding import Break, Severity, limit
 from n6convert.linter.view import View, constant, dims, label
 
@@ -98,7 +98,7 @@ def quantize_attributes(view: View) -> Iterator[Break]:
 @limit(Severity.WARNING, remedy="quantize weights symmetrically to int8", evidence="[#quantization]")
 def weight_grid(view: View) -> Iterator[Break]:
     """Weights are int8, from core 3.0 on int8 or int4, with zero point 0 (int32 for biases)."""
-    allowed = _INTEGERS | ({ir.DataType.INT4} if view.version >= FOUR_BITS_FROM else set())
+    allowed = _INTEGERS | ({ir.DataType.INT4} if view.has("int4_weights") else set())
     for node in view.of_type("DequantizeLinear"):
         value = node.inputs[0]
         if view.depends_on_input(value) or value is None or not _feeds_weights(node):

@@ -75,7 +75,7 @@ def rank(view: View) -> Iterator[Break]:
         if size > RANK_FRONT_END:
             yield Break(f"rank {size}", node, value.name)
         elif size > RANK_NPU:
-            severity = Severity.ERROR if view.version >= (4, 0) else Severity.WARNING
+            severity = Severity.ERROR if view.has("rank_5_crashes") else Severity.WARNING
             yield Break(f"rank {size}", node, value.name, severity)
 
 

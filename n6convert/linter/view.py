@@ -9,6 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.operators.versions import has
+
 __all__ = ["View", "constant", "dims", "label", "through_quantization"]
 
 
@@ -66,6 +68,10 @@ class View:
         self.version = version
         self.switches = switches
         self.inference_failed = inference_failed
+
+    def has(self, feature: str) -> bool:
+        """Whether the compiler has a feature of ``n6convert/operators/compiler.yaml``."""
+        return has(self.version, feature)
 
     @property
     def graph(self) -> ir.Graph:

@@ -23,7 +23,6 @@ __all__ = ["BOUNDS", "Bottlenecks", "Lever", "LongEpoch", "find_bottlenecks"]
 BOUNDS = ("compute", "flash", "memory", "external", "software", "hybrid", "overhead")
 """What time is spent on: computing units, weights from flash, activations on chip and outside, the CPU, starts."""
 _SHOWN = 10
-_FOUR_BITS_SINCE = (3, 0)
 _LEAST_GAIN = 0.005
 """Of the whole time; smaller gains are not worth a line."""
 _HALF = 0.5
@@ -92,7 +91,7 @@ def _changes(
         return epoch_costs(replace(lowered, tensors=dict(tensors)), plan, memory, board)
 
     memory = costs.memory
-    if target.version >= _FOUR_BITS_SINCE:
+    if target.has("int4_weights"):
         yield "weights of 4 bits", "core 3.0 and later; measure the accuracy", priced(_packed(lowered), memory, target)
     how = "quantization.zero_points=speed where the file is made"
     yield "zero points of -128 or 0", how, priced(_shifted(lowered, plan), memory, target)

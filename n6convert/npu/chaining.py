@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from n6convert.npu.cycles import INFLATED_GROUP, TRUE_DEPTHWISE, depthwise_group, is_fast, largest_divisor, plan_of
+from n6convert.npu.cycles import INFLATED_GROUP, depthwise_group, is_fast, largest_divisor, plan_of
 from n6convert.npu.ir import Op, Tensor, Units
+from n6convert.operators.versions import has
 
 __all__ = ["DEPTHWISE_BLOCK", "can_chain", "split_scale"]
 
@@ -28,7 +29,7 @@ the one block that the kernel wrote (SEEN 8 in r01, r03, r33; the memory of two 
 
 def can_chain(op: Op, before: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> bool:
     """True when a convolution takes the blocks that ``before`` produces, in the same epoch."""
-    if version >= TRUE_DEPTHWISE or op.conv is None or op.units.conv != 1:
+    if not has(version, "chained_blocks") or op.conv is None or op.units.conv != 1:
         return False
     source = tensors[op.inputs[0]]
     fast = is_fast(source.zero_point, source.dtype) or _becomes_unsigned(source)

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
 from n6convert.npu.rules.limits import KERNEL_HEIGHT, KERNEL_WIDTH, KERNEL_WIDTH_STRIDED, SMALL_MAP
+from n6convert.operators.versions import has
 
 __all__ = [
     "ConvPlan",
@@ -35,8 +36,6 @@ DEEP_ABOVE = 24
 INFLATED_GROUP = 8
 NARROW = 24
 """Below this map width 3x3 layers keep eight kernels per pass in 16x8 mode (eight at 16: r02, r31; four at 24: r27)."""
-TRUE_DEPTHWISE = (3, 0)
-"""From here on depthwise convolutions have a mode of their own ([#convolution-plan])."""
 
 COPIES = frozenset({"Identity", "Transpose", "Concat", "Split", "Slice", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that only move data: 0 compute cycles ([#convolution-plan])."""
@@ -82,7 +81,7 @@ def conv_plan(geometry: ConvGeometry, fast: bool, version: tuple[int, int], max_
     if not fast or geometry.group_channels <= DEEP_ABOVE:
         return _fewest_units(geometry, standard, version)
     deep = _pointwise_deep(geometry, max_units)
-    cheaper = version >= (2, 2) and standard.passes == 1 and standard.cycles < deep.cycles
+    cheaper = has(version, "cheapest_pointwise_mode") and standard.passes == 1 and standard.cycles < deep.cycles
     return _fewest_units(geometry, standard if cheaper else deep, version)
 
 
@@ -129,7 +128,7 @@ def _positions(geometry: ConvGeometry) -> int:
 
 def _fewest_units(geometry: ConvGeometry, plan: ConvPlan, version: tuple[int, int]) -> ConvPlan:
     """Up to 2.2 units that do not make the convolution faster are left to others (SEEN r01, r03, r27, r32, r33)."""
-    if version >= TRUE_DEPTHWISE or geometry.in_hw == (1, 1) and plan.mode == "standard":
+    if not has(version, "fewest_units") or geometry.in_hw == (1, 1) and plan.mode == "standard":
         return plan
     rate = 3 if plan.mode == "deep" else 1
     for units in range(1, plan.units):
@@ -167,9 +166,10 @@ def depthwise_group(geometry: ConvGeometry, fast: bool, version: tuple[int, int]
     that are split (SEEN r29 9 of 9, r07) or cover their map (r07, r09a), and channels that make no whole block (SEEN
     r56 3 of 3, r13). None from 3.0 on.
     """
-    if version >= TRUE_DEPTHWISE or not geometry.depthwise or geometry.out_hw == (1, 1) or is_split(geometry):
+    true = has(version, "true_depthwise")
+    if true or not geometry.depthwise or geometry.out_hw == (1, 1) or is_split(geometry):
         return 1
-    group = 4 if version >= (2, 2) and not fast else INFLATED_GROUP
+    group = 4 if has(version, "depthwise_groups_of_four") and not fast else INFLATED_GROUP
     return group if geometry.out_channels % group == 0 else 1
 
 
@@ -184,7 +184,7 @@ def _depthwise(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> 
     channels, taps = geometry.out_channels, math.prod(geometry.kernel)
     out, pixels = math.prod(geometry.out_hw), math.prod(geometry.in_hw)
     group = depthwise_group(geometry, fast, version)
-    if group == 1 and version < TRUE_DEPTHWISE or geometry.out_hw == (1, 1) or channels < INFLATED_GROUP:
+    if group == 1 and not has(version, "true_depthwise") or geometry.out_hw == (1, 1) or channels < INFLATED_GROUP:
         return ConvPlan("depthwise", 1, 1, 1, 1, channels * taps, channels * out, channels * pixels)
     if group > 1:
         kernels = min(group, 8 if fast or geometry.in_hw[1] < NARROW else 4)

@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from n6convert.npu.cycles import TRUE_DEPTHWISE, is_split
+from n6convert.npu.cycles import is_split
 from n6convert.npu.ir import Lowered, Op, Where
+from n6convert.operators.versions import has
 
 __all__ = ["DOUBTS", "Doubt", "mark"]
 
@@ -48,7 +49,8 @@ def _narrowed(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool:
 
 def _split_depthwise(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool:
     conv = op.conv
-    return op.where is Where.HW and conv is not None and conv.depthwise and is_split(conv) and version >= TRUE_DEPTHWISE
+    split = conv is not None and conv.depthwise and is_split(conv)
+    return op.where is Where.HW and split and has(version, "true_depthwise")
 
 
 def _sum_of_vectors(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool:

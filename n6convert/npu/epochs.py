@@ -13,15 +13,12 @@ from dataclasses import dataclass, field, replace
 from n6convert.npu.chaining import can_chain, split_scale
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Units, Where
 from n6convert.npu.rules.limits import EPOCH_CHAINS, EPOCH_STREAMS, EPOCH_UNITS
+from n6convert.operators.versions import has
 
 __all__ = ["schedule"]
 
-_COUNTS_IDLE = (3, 0)
-"""Up to 2.x an epoch without work is numbered and counted; from 3.0 on it is not executed ([#files])."""
 _LOOK_BACK = 24
 """How many epochs back an independent operator may join; bounds the search."""
-_POOL_ALONE = (3, 0)
-"""From here on a pool does not stream behind a 1x1 convolution (SEEN r01, r13; it still does behind 3x3)."""
 _DMA = {"Identity", "Concat", "Split", "Slice", "Cast"}
 _STREAMING = {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 _REDUCING = {"GlobalAveragePool", "GlobalMaxPool"}
@@ -93,7 +90,7 @@ class _Scheduler:
         """A view of an NPU result costs nothing; one of a software result is an epoch without work (SEEN 30/30 r15)."""
         source = self.written.get(op.inputs[0], -1)
         behind_software = source >= 0 and self.slots[source].kind is not Where.HW
-        if self.version >= _COUNTS_IDLE or not (behind_software or (source < 0 and op.kind == "Transpose")):
+        if has(self.version, "skips_idle_epochs") or not (behind_software or (source < 0 and op.kind == "Transpose")):
             if source >= 0:
                 self.slots[source].ops.append(op)
             return source
@@ -161,7 +158,7 @@ class _Scheduler:
             return before.units.activ == 0
         if op.kind not in _STREAMING:
             return False
-        if op.units.pool and self.version >= _POOL_ALONE and _is_pointwise(before):
+        if op.units.pool and has(self.version, "pool_alone") and _is_pointwise(before):
             return False
         repeats = operands > 1 and self.tensors[name].elements < self.tensors[op.outputs[0]].elements
         return not repeats and not (before.units.activ and operands > 1)

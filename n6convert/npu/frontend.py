@@ -8,17 +8,14 @@ from collections.abc import Callable
 
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.layout import compose, only_ones_move
+from n6convert.operators.versions import has
 
-__all__ = ["KERAS_SINCE", "simplify"]
+__all__ = ["simplify"]
 
 _SATURATING = {"Relu", "Clip"}
 _SATURATED_BY = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization", "AveragePool"}
 _VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 _LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-_SWISH_SINCE = (2, 1)
-KERAS_SINCE = (4, 0)
-"""Core from which the ONNX exports of Keras are read as well as others: Swish is one node, and a mean that drops its
-map stays on the NPU. The release notes of 4.0 name both; time and memory of EfficientNetV2 agree ([#board-time])."""
 _GATE_NODES = 24
 """Operators between a mean and the product with its map: views, two layers and their activations."""
 _PADDABLE = {"Conv", "MaxPool", "AveragePool"}
@@ -34,8 +31,8 @@ def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
         _fold_pads,
         _broadcast_instead_of_resize,
     ]
-    keras = _gate_means(graph) if graph.style == "qdq" and version < KERAS_SINCE else []
-    if version >= _SWISH_SINCE and not keras:
+    keras = _gate_means(graph) if graph.style == "qdq" and not has(version, "keras_exports") else []
+    if has(version, "swish") and not keras:
         passes.append(_fuse_swish)
     for run in passes:
         run(graph)

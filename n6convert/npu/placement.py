@@ -17,6 +17,7 @@ from n6convert.npu.epochs import schedule
 from n6convert.npu.graph import Graph
 from n6convert.npu.ir import EpochCounts, Lowered, Op, OperatorReport, PlacementReport, Schedule, Where
 from n6convert.npu.lowering import lower
+from n6convert.operators.versions import has
 
 if TYPE_CHECKING:
     import onnx
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["place", "printed", "read", "report"]
 
-_FLOAT_MARKED = (3, 0)
-"""From here on float kernels are printed with "(float)" ([#files])."""
 _NEVER_MARKED = {"DequantizeLinear", "QuantizeLinear"}
 
 
@@ -115,7 +114,7 @@ def place(
 
 def printed(op: Op, version: tuple[int, int]) -> str:
     """The operator's name as ST's report of that version prints it."""
-    marked = op.float and version >= _FLOAT_MARKED and op.kind not in _NEVER_MARKED
+    marked = op.float and has(version, "marks_float") and op.kind not in _NEVER_MARKED
     return f"{op.kind}(float)" if marked else op.kind
 
 

@@ -25,7 +25,7 @@ def software_time(
 
 def switch_time(target: Target) -> float:
     """Microseconds of cache maintenance around a software epoch between hardware epochs."""
-    pays = target.epoch_controller and not target.hybrid
+    pays = target.epoch_controller and not target.has("hybrid")
     return target.constants["overheads.switch_cpu_cycles"] / target.clocks.cpu if pays else 0.0
 
 

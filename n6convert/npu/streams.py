@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from n6convert.npu.cycles import (
     INFLATED_GROUP,
-    TRUE_DEPTHWISE,
     ConvPlan,
     depthwise_group,
     epoch_cycles,
@@ -24,14 +23,12 @@ from n6convert.npu.cycles import (
 from n6convert.npu.ir import FOUR_BIT, ConvGeometry, Epoch, Op, Tensor, Where
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import Target
+from n6convert.operators.versions import has
 
 __all__ = ["PoolTraffic", "constant_pools", "epoch_traffic", "is_idle", "max_cycles", "stored_weights", "vector_bytes"]
 
 PACKED_CHANNELS = 8
 """From this batch depth on a stream fills its beats ([#streams])."""
-_DOUBLED_16_BIT = (4, 0)
-"""From here on depthwise weights of 16x8-bit layers are stored twice ([#depthwise-weights]); those of stride 2 since
-3.0 (r01)."""
 LINE_BUFFER = 4096
 """Bytes of one unit's input tile that are kept instead of read again (seen: 4,096 once, 8,192 again; r01, r02)."""
 
@@ -80,11 +77,11 @@ def _inflation(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) 
     source = tensors.get(op.inputs[0])
     fast = source is not None and is_fast(source.zero_point, source.dtype)
     assert geometry is not None
-    if version < TRUE_DEPTHWISE:
+    if not has(version, "true_depthwise"):
         return depthwise_group(geometry, fast, version)
     if not geometry.depthwise or geometry.out_channels < INFLATED_GROUP or geometry.out_hw == (1, 1):
         return 1
-    return 2 if max(geometry.strides) > 1 or (version >= _DOUBLED_16_BIT and not fast) else 1
+    return 2 if max(geometry.strides) > 1 or (has(version, "doubled_depthwise") and not fast) else 1
 
 
 def vector_bytes(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
@@ -125,7 +122,7 @@ def epoch_traffic(
     for name in epoch.outputs:
         if name in pools:
             beat = _scattered(epoch, name, tensors, target)
-            traffic[pools[name].name].add(0, tensors[name].nbytes, pools[name], beat, target.books_beats)
+            traffic[pools[name].name].add(0, tensors[name].nbytes, pools[name], beat, target.has("byte_streams"))
     for op in epoch.ops:
         parameters = _parameters(op, tensors, target)
         if parameters:
@@ -165,7 +162,7 @@ def _rereads(plan: ConvPlan, geometry: ConvGeometry, fast: bool) -> float:
 
 def _byte_granular(geometry: ConvGeometry, target: Target) -> bool:
     """Depthwise layers without inflation read one byte per beat ([#streams])."""
-    return geometry.depthwise and target.version >= TRUE_DEPTHWISE
+    return geometry.depthwise and target.has("true_depthwise")
 
 
 def _scattered(epoch: Epoch, name: str, tensors: Mapping[str, Tensor], target: Target) -> float | None:
@@ -175,7 +172,7 @@ def _scattered(epoch: Epoch, name: str, tensors: Mapping[str, Tensor], target: T
     if writer is None:
         return None
     if conv is not None and conv.depthwise:
-        return None if target.version < TRUE_DEPTHWISE else 2 if max(conv.strides) > 1 else 1
+        return None if not target.has("true_depthwise") else 2 if max(conv.strides) > 1 else 1
     working = [op for op in epoch.ops if op.where is not Where.NONE]
     return tensors[name].nbytes / tensors[name].elements if len(working) == 1 and _turns(writer, tensors) else None
 

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import grid, shape_of
+from n6convert.operators.versions import has
 from n6convert.rewrites.isolated import time_alone
 from n6convert.rewrites.rule import Context
 
 __all__ = ["UNKNOWN_SPREAD", "Choice", "Inverse", "forms", "int8_error"]
 
 Array = NDArray[np.float64]
-_POW_SINCE, _ALWAYS = (4, 0), (0, 0)
 _FAR = 200.0  # where exp(-asinh z) and 1/(2z) are the same for float32 purposes
 _TABLE_ERROR, _MOST_KNOTS = 3e-5, 256
 _BEYOND = 2.0  # how far a table goes beyond the samples, on both sides
@@ -79,7 +79,8 @@ class Form:
     name: str
     steps: tuple[Step, ...]
     factor: float = 1.0
-    since: tuple[int, int] = _ALWAYS
+    needs: str | None = None
+    """Feature of the compiler without which it is no operator of the NPU."""
 
     def write(self, build: Builder, x: ir.Value) -> ir.Value:
         for step in self.steps:
@@ -109,7 +110,7 @@ class Inverse:
             shape: of the tensor.
             values: numbers that it takes; their smallest and largest are its range.
         """
-        found = [form for form in forms(self.power, values) if form.since <= context.version]
+        found = [form for form in forms(self.power, values) if form.needs is None or has(context.version, form.needs)]
         if context.timer is None:
             return Choice(found[0])
         values = np.quantile(values, np.linspace(0, 1, _VALUES)) if values.size > _VALUES else values
@@ -139,7 +140,7 @@ def forms(power: float, values: Array) -> list[Form]:
     turned = (*scaled, Step("Atan"), Step("Add", -math.pi / 2), Step("Tan"))
     falling = (*root, Step("Mul", far), Step("Asinh"), Step("Mul", -1.0), Step("Exp"))
     return [
-        Form("Pow", (Step("Pow", power),), since=_POW_SINCE),
+        Form("Pow", (Step("Pow", power),), needs="pow"),
         Form("Tan and Atan", turned, -1 / middle),
         Form("Exp and Asinh", falling, 2 * far),
         *_table(power, low / _BEYOND, high * _BEYOND),

@@ -141,7 +141,7 @@ def test_boards_and_versions_differ_where_measured() -> None:
     assert template.flash_mb_s < nucleo.flash_mb_s == kit.flash_mb_s
     assert kit.hyperram_mb_s == 78
     assert load_target("nucleo-n657x0-q@2.2").flash_mb_s == load_target("stm32n6570-dk@2.2").flash_mb_s
-    assert load_target("stm32n6570-dk@2.2").depthwise_inflation == 8 and kit.depthwise_inflation == 1
+    assert not load_target("stm32n6570-dk@2.2").has("true_depthwise") and kit.has("true_depthwise")
     assert "hyperRAM" not in {pool.name for pool in nucleo.pools}
 
 

@@ -19,6 +19,7 @@ from n6convert.npu.rules.limits import (
     LINE_BUFFER,
     POOL_WINDOW,
 )
+from n6convert.operators.versions import has
 
 __all__ = ["geometry_of", "repacked"]
 
@@ -26,15 +27,10 @@ _SMALL_DENSE = 8
 """Dense kernels above 1x1 and long accumulations read a copy on maps up to this width (SEEN r02, r03)."""
 _SMALL_DEPTHWISE = 4
 """Depthwise kernels read a copy on maps up to this width before 2.2 (SEEN 5/5 r01, r03; not r39 on 2.2)."""
-_ANY_WIDTH = (2, 2)
 ELEMENTWISE_BLOCKS = {"Add", "Sub", "Mul", "PRelu"}
 _POOLS = {"MaxPool", "AveragePool"}
 _MOST_PARTS = 1024
 """Native kernels that one operator may be split into; more than any real network needs."""
-_TRUE_DEPTHWISE = (3, 0)
-"""From here on no copies are made for convolutions (SEEN r01, r10, r11)."""
-_OFFSET_IN_16_BIT = (2, 2)
-"""From here on a map that is flattened is stored without its offset, in 16 bits (SEEN r27: 2.2, not 2.1)."""
 _FUSED_TURN = 32
 """A pool whose channels are a multiple of this writes its planes in the order of a channel Pad (SEEN r27 at 32, 64)."""
 
@@ -123,7 +119,7 @@ def _extra_epochs(parts: int, version: tuple[int, int]) -> int:
     """Epochs beyond the first that sum up sub-kernels: 7x7 needs 4 in all on 2.2 and 5 on 4.0 (SEEN r13)."""
     if parts <= 2:
         return 0
-    return parts - 2 if version >= (4, 0) else -(-2 * parts // 3) - 1
+    return parts - 2 if has(version, "sums_one_by_one") else -(-2 * parts // 3) - 1
 
 
 @lowers("Conv")
@@ -197,8 +193,9 @@ def _flattened(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry)
     tensor = lowerer.tensors[source]
     x = source
     if not is_fast(tensor.zero_point, tensor.dtype):
-        x = lowerer.fresh(source, "offset", dtype="int16" if lowerer.version >= _OFFSET_IN_16_BIT else None)
-        if lowerer.version < _OFFSET_IN_16_BIT:
+        wide = has(lowerer.version, "offset_in_16_bits")
+        x = lowerer.fresh(source, "offset", dtype="int16" if wide else None)
+        if not wide:
             lowerer.tensors[x].zero_point = 0
         lowerer.emit("Sub", node, lowerer.pick("Copy", node), [source], [x], units=Units(arith=1))
     flat = lowerer.fresh(x, "flat", (1, channels, 1, 1))
@@ -266,7 +263,7 @@ def repacked(lowerer: Lowerer, node: Node, source: str, geometry: ConvGeometry) 
 
 def _needs_copy(lowerer: Lowerer, source: str, geometry: ConvGeometry) -> bool:
     width, channels = geometry.in_hw[1], geometry.group_channels
-    if lowerer.writers.get(source) is None or lowerer.version >= _TRUE_DEPTHWISE:
+    if lowerer.writers.get(source) is None or not has(lowerer.version, "copies_for_convolutions"):
         return False
     tensor = lowerer.tensors[source]
     fast = is_fast(tensor.zero_point, tensor.dtype)
@@ -292,7 +289,8 @@ def _regrouped(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> 
     if geometry.out_hw == (1, 1):
         return False
     group = depthwise_group(geometry, fast, version)
-    narrow = fast and version < _ANY_WIDTH and 1 < geometry.in_hw[1] <= _SMALL_DEPTHWISE
+    in_place = has(version, "narrow_depthwise_in_place")
+    narrow = fast and not in_place and 1 < geometry.in_hw[1] <= _SMALL_DEPTHWISE
     return group < INFLATED_GROUP or narrow
 
 
@@ -423,7 +421,7 @@ def _turned_by_pool(lowerer: Lowerer, source: str) -> bool:
 
 def _planar(lowerer: Lowerer, node: Node, source: str) -> str:
     """Software stores whole pixels; the padding convolution reads planes, up to 2.2 from a copy (SEEN r27, r56)."""
-    if lowerer.version >= _TRUE_DEPTHWISE:
+    if not has(lowerer.version, "copies_for_convolutions"):
         return source
     planes = lowerer.fresh(source, "planes")
     lowerer.emit("Identity", node, lowerer.pick("Copy", node), [source], [planes])

@@ -11,6 +11,7 @@ from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import ConvGeometry, Lowered, Op, Tensor, Units, Where
 from n6convert.npu.rules import Rule, Subject, decide
 from n6convert.npu.rules.limits import SMALL_MAP
+from n6convert.operators.versions import has
 
 __all__ = ["Handler", "Lowerer", "handler_of", "lowers"]
 
@@ -221,7 +222,7 @@ class Lowerer:
         ([#epoch-contents])."""
         tensor = self.tensors[source]
         plan = conv_plan(geometry, is_fast(tensor.zero_point, tensor.dtype), self.version)
-        affine = 2 if self.version < (3, 0) else 1
+        affine = 1 if has(self.version, "one_affine_unit") else 2
         small = geometry.kernel != (1, 1) and geometry.out_hw[1] <= SMALL_MAP
         return Units(conv=1 if small else plan.units, arith=affine + int(self.feeds_shifted_conv(result)))
 

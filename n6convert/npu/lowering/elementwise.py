@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from n6convert.npu.frontend import KERAS_SINCE
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
 from n6convert.npu.rules import Rule
 from n6convert.npu.rules.limits import EPOCH_UNITS, SOFTMAX_EPOCHS
+from n6convert.operators.versions import has
 
 __all__: list[str] = []
 
@@ -93,7 +93,7 @@ def _corrected_apart(lowerer: Lowerer, node: Node) -> bool:
 
     SEEN r31 56 of 56 (2.0); the published memory of EfficientNetV2-B2 on 3.0 (2,712 KiB) agrees.
     """
-    if lowerer.version >= KERAS_SINCE or len(node.inputs) != 2:
+    if has(lowerer.version, "keras_exports") or len(node.inputs) != 2:
         return False
     return any(_gate(lowerer, *pair) for pair in (node.inputs, node.inputs[::-1]))
 
@@ -156,7 +156,7 @@ def _batch_normalization(lowerer: Lowerer, node: Node) -> None:
 def _layer_normalization(lowerer: Lowerer, node: Node) -> None:
     rule = lowerer.decide(node)
     source, result = node.inputs[0], node.outputs[0]
-    if lowerer.version < (4, 0):
+    if not has(lowerer.version, "layer_norm_primitives"):
         lowerer.emit("LayerNormalization", node, rule, node.inputs, [result])
         return
     shape = lowerer.shape(source)

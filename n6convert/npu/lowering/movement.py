@@ -8,12 +8,11 @@ from n6convert.npu.graph import Node
 from n6convert.npu.ir import Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
 from n6convert.npu.rules.limits import STREAM_BATCH
+from n6convert.operators.versions import has
 
 __all__: list[str] = []
 
 
-_NO_PACKING = (3, 0)
-"""From here on parts are read as they are (SEEN r11)."""
 
 
 @lowers("Transpose")
@@ -61,7 +60,7 @@ def _slice(lowerer: Lowerer, node: Node) -> None:
 
 def _pack_parts(lowerer: Lowerer, node: Node, outputs: list[str]) -> None:
     """Parts that a convolution reads are packed to their full depth, up to core 2.2."""
-    if lowerer.version >= _NO_PACKING:
+    if not has(lowerer.version, "packed_parts"):
         return
     rule = lowerer.pick("Copy", node)
     for name in outputs:

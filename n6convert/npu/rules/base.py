@@ -14,19 +14,17 @@ from typing import Any
 
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Tensor, Where
-from n6convert.npu.rules.limits import VERSIONS, values
+from n6convert.npu.rules.limits import values
+from n6convert.operators.versions import Version, feature, has
 
-__all__ = ["ANY", "COPY", "DEPTHWISE_REST", "NEWEST", "OLDEST", "Rule", "Subject", "registered", "rule", "rules_for"]
+__all__ = ["ANY", "COPY", "DEPTHWISE_REST", "Rule", "Subject", "registered", "rule", "rules_for"]
 
-Version = tuple[int, int]
 ANY = "*"
 """Rules of this operator apply to every operator, before its own."""
 COPY = "Copy"
 """Stands for the copies that the compiler inserts."""
 DEPTHWISE_REST = "DepthwiseRest"
 """Stands for the narrow sub-kernels of a large depthwise convolution."""
-OLDEST: Version = VERSIONS[0]
-NEWEST: Version = (99, 0)
 
 _RULES: dict[str, list[Rule]] = defaultdict(list)
 
@@ -93,12 +91,15 @@ class Rule:
     applies: Callable[[Subject], bool]
     remedy: str | None = None
     rewrite: str | None = None
-    since: Version = OLDEST
-    until: Version = NEWEST
+    needs: str | None = None
+    """Feature of the compiler without which the rule does not exist."""
+    without: str | None = None
+    """Feature of the compiler with which the rule no longer exists."""
 
     def covers(self, version: Version) -> bool:
         """True when the rule belongs to this compiler version."""
-        return self.since <= version < self.until
+        wanted = self.needs is None or has(version, self.needs)
+        return wanted and not (self.without is not None and has(version, self.without))
 
 
 def rule(
@@ -108,15 +109,22 @@ def rule(
     as_float: bool = False,
     remedy: str | None = None,
     rewrite: str | None = None,
-    since: Version = OLDEST,
-    until: Version = NEWEST,
+    needs: str | None = None,
+    without: str | None = None,
 ) -> Callable[[Callable[[Subject], bool]], Callable[[Subject], bool]]:
-    """Register a predicate as a rule of ``ops`` for versions ``since`` <= version < ``until``."""
+    """Register a predicate as a rule of ``ops`` for compilers that have the feature ``needs`` and not ``without``.
+
+    Raises:
+        KeyError: ``n6convert/operators/compiler.yaml`` has no such feature.
+    """
+    for name in (needs, without):
+        if name is not None:
+            feature(name)
 
     def register(predicate: Callable[[Subject], bool]) -> Callable[[Subject], bool]:
         sentence = " ".join((inspect.getdoc(predicate) or "").split()).format(**values())
         name = predicate.__name__.replace("_", "-")
-        made = Rule(name, ops, where, as_float, sentence, evidence, predicate, remedy, rewrite, since, until)
+        made = Rule(name, ops, where, as_float, sentence, evidence, predicate, remedy, rewrite, needs, without)
         for op in ops:
             _RULES[op].append(made)
         return predicate

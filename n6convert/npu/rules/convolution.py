@@ -24,7 +24,7 @@ def _pair(subject: Subject, name: str, default: int = 1) -> tuple[int, int]:
     "MatMul",
     where=Where.SW,
     as_float=True,
-    until=(3, 0),
+    without="int4_weights",
     evidence="release notes of 3.0.0 ([#four-bit-weights]): 4-bit weights on the NPU since then, not available before",
     remedy="compile with core 3.0 or later, or keep these weights in 8 bits",
 )
@@ -184,7 +184,7 @@ def global_pool(s: Subject) -> bool:
     "ReduceMax",
     where=Where.SW,
     as_float=True,
-    until=(2, 1),
+    without="reductions",
     evidence="documented for 2.0",
     remedy="write it as a global pool",
     rewrite="reduce-to-pool",

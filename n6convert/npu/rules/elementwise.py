@@ -154,7 +154,7 @@ def abs_symmetric(s: Subject) -> bool:
     return True
 
 
-@rule("Pow", where=Where.HW, since=(4, 0), evidence="documented by transcription for 4.0")
+@rule("Pow", where=Where.HW, needs="pow", evidence="documented by transcription for 4.0")
 def power_constant_exponent(s: Subject) -> bool:
     """From 4.0 a power with a constant exponent runs on the ACTIV units."""
     exponent = s.input(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from n6convert.npu.ir import Units
-from n6convert.npu.targets.data import version_list
+from n6convert.operators.versions import versions
 
 __all__ = [
     "ARITH_VECTOR",
@@ -27,7 +27,7 @@ __all__ = [
     "values",
 ]
 
-VERSIONS: tuple[tuple[int, int], ...] = version_list()
+VERSIONS: tuple[tuple[int, int], ...] = versions()
 """Compiler core versions with rules of their own."""
 
 EPOCH_UNITS = Units(conv=4, arith=4, activ=2, pool=2)

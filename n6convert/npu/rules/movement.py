@@ -63,7 +63,7 @@ def transpose_channel_position(s: Subject) -> bool:
 @rule(
     "Transpose",
     where=Where.SW,
-    until=(3, 0),
+    without="hybrid",
     evidence="(0,2,1,3): seen 18/18 (r15), 22/22 (r56), r27; (0,3,2,1): seen r02, r25, r31",
     remedy="split heads by channel groups instead of transposing",
     rewrite="transpose-by-slices",
@@ -76,7 +76,7 @@ def transpose_inner(s: Subject) -> bool:
 @rule(
     "Transpose",
     where=Where.HYBRID,
-    since=(3, 0),
+    needs="hybrid",
     evidence="seen r11 (core 4.0.1): (0,2,1,3); (0,1,3,2) in another network",
     remedy="split heads by channel groups instead of transposing",
     rewrite="transpose-by-slices",
@@ -106,7 +106,7 @@ def concat_equal_channels(s: Subject) -> bool:
     return axis == 1 and len({tensor.shape for tensor in s.data}) == 1
 
 
-@rule("Concat", where=Where.NONE, since=(3, 0), evidence="seen r05 only (3 of 3 on 3.0; software on 2.1)")
+@rule("Concat", where=Where.NONE, needs="output_concat", evidence="seen r05 only (3 of 3 on 3.0; software on 2.1)")
 def concat_of_output(s: Subject) -> bool:
     """A Concat on the channel axis that is an output of the network costs nothing: the convolutions before it write
     their channels into the output."""
@@ -116,7 +116,7 @@ def concat_of_output(s: Subject) -> bool:
 @rule(
     "Concat",
     where=Where.SW,
-    until=(3, 0),
+    without="hybrid",
     evidence="unequal channels and the innermost axis: seen 9/9 (r02), 8/8 (r31), 3/3 (r05), 2/2 (r03)",
     remedy="make the parts equal, or replace Concat + 1x1 Conv by a sum of two 1x1 Convs",
     rewrite="concat-conv-split",
@@ -129,7 +129,7 @@ def concat_unequal(s: Subject) -> bool:
 @rule(
     "Concat",
     where=Where.HW,
-    since=(3, 0),
+    needs="unequal_concat",
     evidence="inferred from 4/4 unequal Concats of r11 (core 4.0.1), and from the time of PeleeNet (3.0), whose parts "
     "of 16 channels are not; the exact rule is not known",
 )
@@ -147,7 +147,7 @@ def concat_unequal_from_npu(s: Subject) -> bool:
 @rule(
     "Concat",
     where=Where.HYBRID,
-    since=(3, 0),
+    needs="hybrid",
     evidence="seen r11: 3 of 4 unequal channel Concats and 2/2 on the innermost axis; the exact rule is not known",
     remedy="make the parts equal, or replace Concat + 1x1 Conv by a sum of two 1x1 Convs",
     rewrite="concat-conv-split",
@@ -166,7 +166,7 @@ def _changed_axis(s: Subject) -> int:
 @rule(
     "Split",
     where=Where.SW,
-    until=(3, 0),
+    without="hybrid",
     evidence="seen 6/6 (r15)",
     remedy="keep the operator before it on the NPU",
 )
@@ -178,7 +178,7 @@ def split_behind_software(s: Subject) -> bool:
 @rule(
     "Split",
     where=Where.HYBRID,
-    since=(3, 0),
+    needs="hybrid",
     evidence="inferred from 6/6 software Splits of r15 and the hybrid ones of 4.0.1",
     remedy="keep the operator before it on the NPU",
 )
@@ -196,7 +196,7 @@ def slice_of_everything(s: Subject) -> bool:
 @rule(
     "Split",
     where=Where.HYBRID,
-    since=(3, 0),
+    needs="hybrid",
     evidence="seen elsewhere (3 of 3 in a YOLO11 on 4.x: the blocks whose half two 1x1 layers read; not r11's)",
     remedy="slice with two 1x1 convolutions",
 )
@@ -217,7 +217,7 @@ def split_outer(s: Subject) -> bool:
 @rule(
     *_SPLITS,
     where=Where.SW,
-    until=(3, 0),
+    without="hybrid",
     evidence="seen 6/6 (r02), 4/4 (r31)",
     remedy="slice on the channel axis",
     rewrite="sink-moves",
@@ -230,7 +230,7 @@ def split_inner(s: Subject) -> bool:
 @rule(
     *_SPLITS,
     where=Where.HYBRID,
-    since=(3, 0),
+    needs="hybrid",
     evidence="seen in one network on 4.0.1",
     remedy="slice on the channel axis",
     rewrite="sink-moves",
@@ -244,7 +244,7 @@ def split_inner_hybrid(s: Subject) -> bool:
     "DepthToSpace",
     "SpaceToDepth",
     where=Where.SW,
-    until=(3, 0),
+    without="hybrid",
     evidence="seen r02, r05, r18, r27, r31, r39 (20/20)",
     remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
     rewrite="resize-to-conv",
@@ -258,7 +258,7 @@ def depth_to_space(s: Subject) -> bool:
     "DepthToSpace",
     "SpaceToDepth",
     where=Where.HYBRID,
-    since=(3, 0),
+    needs="hybrid",
     evidence="seen 2/2 (r11), 2/2 (r05 on 3.0)",
     remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
     rewrite="resize-to-conv",
@@ -317,7 +317,7 @@ def pad_channels(s: Subject) -> bool:
     return True
 
 
-@rule("Gather", where=Where.SW, since=(4, 0), evidence="documented", remedy="do the lookup on the host")
+@rule("Gather", where=Where.SW, needs="gather_int8", evidence="documented", remedy="do the lookup on the host")
 def gather_int(s: Subject) -> bool:
     """Gather is executed by the M55 in int8."""
     return True

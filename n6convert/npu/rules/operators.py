@@ -70,7 +70,7 @@ def dequantize(s: Subject) -> bool:
 @rule(
     "Softmax",
     where=Where.HW,
-    since=(4, 0),
+    needs="expand_softmax",
     evidence="seen in one public 4.0.1 build, 12 epochs in place of 4 Softmax; which operators they are is inferred",
 )
 def softmax_expanded(s: Subject) -> bool:
@@ -142,7 +142,7 @@ def normalization(s: Subject) -> bool:
     return True
 
 
-@rule("BatchNormalization", where=Where.HW, since=(4, 0), evidence="documented")
+@rule("BatchNormalization", where=Where.HW, needs="batch_normalization", evidence="documented")
 def batch_normalization(s: Subject) -> bool:
     """A BatchNormalization that cannot be folded runs on the ARITH units."""
     return True

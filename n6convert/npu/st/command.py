@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from n6convert.npu.targets import load_target
+from n6convert.operators.versions import has
 
 __all__ = ["PROFILE", "generate_command", "profile_options"]
 
@@ -14,7 +15,7 @@ PROFILE = "n6convert"
 
 _SHARED = ("--native-float", "--cache-maintenance", "--Ocache-opt", "--enable-virtual-mem-pools", "--Os")
 _DEEP = ("--optimization 3", "--Oauto-sched", "--Omax-ca-pipe 4", "--all-buffers-info")
-_UNTIL_2 = ("--mvei",)
+_MVEI = ("--mvei",)
 
 
 def generate_command(
@@ -65,5 +66,5 @@ def profile_options(version: tuple[int, int], *, epoch_controller: bool = True) 
 
     ``--mvei`` exists up to core 2.2 only ([#command-line], reports of 3.0 and 4.0 never pass it).
     """
-    options = [*_SHARED, *_DEEP, *(_UNTIL_2 if version < (3, 0) else ())]
+    options = [*_SHARED, *_DEEP, *(_MVEI if has(version, "mvei_option") else ())]
     return [*options, "--enable-epoch-controller"] if epoch_controller else options

@@ -15,10 +15,12 @@ from typing import Any
 from n6convert.errors import RecipeError
 from n6convert.npu.ir import Units
 from n6convert.npu.st.mpool import MemoryPool, read_mpool
-from n6convert.npu.targets.data import BOARD_SUFFIXES, board_names, known_board, read_board, shared, version_list
+from n6convert.npu.targets.data import BOARD_SUFFIXES, board_names, known_board, read_board, shared
 from n6convert.npu.targets.target import Clocks, Kernel, Target
+from n6convert.operators.versions import default_version, has, spelled, unknown_of, versions
+from n6convert.operators.versions import features as known_features
 
-__all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "shared", "targets", "version_list"]
+__all__ = ["DEFAULT_TARGET", "Clocks", "Kernel", "Target", "load_target", "shared", "targets"]
 
 DEFAULT_TARGET = "stm32n6570-dk@4.0"
 
@@ -56,7 +58,7 @@ def load_target(spec: str = DEFAULT_TARGET, *, pools: str | Path | None = None) 
     if not board.endswith(BOARD_SUFFIXES) and not known_board(board):
         raise _unknown(spec)
     cores = _cores(board)
-    default = str(shared()["versions"]["default"])
+    default = spelled(default_version())
     version = match["version"] or (default if default in cores else cores[-1])
     if version not in cores:
         raise _unknown(spec, board, cores)
@@ -67,18 +69,18 @@ def load_target(spec: str = DEFAULT_TARGET, *, pools: str | Path | None = None) 
 
 def _unknown(spec: str, board: str | None = None, cores: tuple[str, ...] = ()) -> RecipeError:
     near = difflib.get_close_matches(spec, targets(), n=3, cutoff=0.4)
-    boards, versions = [board] if board else board_names(), cores or tuple(shared()["versions"]["list"])
+    boards, known = [board] if board else board_names(), cores or tuple(map(spelled, versions()))
     return RecipeError(
         "unknown target",
         found=spec,
-        limit=f"a board ({', '.join(boards)}, or a YAML file) @ a version ({', '.join(versions)})",
+        limit=f"a board ({', '.join(boards)}, or a YAML file) @ a version ({', '.join(known)})",
         remedy=f"did you mean {' or '.join(near)}?" if near else f"for example {DEFAULT_TARGET}",
     )
 
 
 def _cores(board: str) -> tuple[str, ...]:
     """The cores that a board can be compiled with; every known one unless its file says otherwise."""
-    known = tuple(shared()["versions"]["list"])
+    known = tuple(map(spelled, versions()))
     asked = read_board(board).get("cores")
     if asked is None:
         return known
@@ -90,9 +92,9 @@ def _cores(board: str) -> tuple[str, ...]:
 
 
 def _known_switches(asked: tuple[str, ...], board: str, version: str) -> tuple[str, ...]:
-    versions = shared()["versions"]["list"]
     for switch in asked:
-        having = [name for name, family in versions.items() if switch in family.get("switches", ())]
+        features = [feature.name for feature in known_features().values() if feature.switch == switch]
+        having = [spelled(v) for v in versions() if any(has(v, name) for name in features)]
         if version not in having:
             possible = [name for name in having if name in _cores(board)]
             raise RecipeError(
@@ -105,8 +107,8 @@ def _known_switches(asked: tuple[str, ...], board: str, version: str) -> tuple[s
 
 def _build(board: str, version: str, switches: tuple[str, ...]) -> Target:
     entry, common = read_board(board), _common(version)
-    family = shared()["versions"]["list"][version]
-    unknown = [*entry.get("unknown", ()), *([family["unknown"]] if "unknown" in family else ())]
+    unpublished = unknown_of(_pair(version))
+    unknown = [*entry.get("unknown", ()), *([unpublished] if unpublished else ())]
     try:
         return Target(
             board=board,
@@ -130,19 +132,21 @@ def _build(board: str, version: str, switches: tuple[str, ...]) -> Target:
         ) from error  # fmt: skip
 
 
+def _pair(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")
+    return int(major), int(minor)
+
+
 @lru_cache(maxsize=16)
 def _common(version: str) -> dict[str, Any]:
     """What every board has in common for a compiler version."""
     data = shared()
-    family, limits = data["versions"]["list"][version], data["units"]
-    major, minor = version.split(".")
+    limits = data["units"]
     return {
-        "version": (int(major), int(minor)),
+        "version": _pair(version),
         "units": Units(limits["conv"], limits["arith"], limits["activ"], limits["pool"]),
         "streams": limits["streams"],
         "chains": limits["chains"],
-        "hybrid": family["hybrid"],
-        "depthwise_inflation": family["depthwise_inflation"],
         "kernels": {name: _kernel(kernel) for name, kernel in data["software"]["kernels"].items()},
         "constants": {k: v for part in _COSTS for k, v in _scalars(data[part], f"{part}.")},
     }

@@ -15,7 +15,7 @@ from typing import Any
 from n6convert.errors import PluginError, RecipeError, SourceError
 from n6convert.inputs import read_text, user_path
 
-__all__ = ["BOARD_SUFFIXES", "GROUP", "board_names", "known_board", "read_board", "shared", "version_list"]
+__all__ = ["BOARD_SUFFIXES", "GROUP", "board_names", "known_board", "read_board", "shared"]
 
 GROUP = "n6convert.targets"
 """Entry point group: board name -> a module attribute that holds the path of its YAML file."""
@@ -30,15 +30,9 @@ _KEYS = frozenset({
 
 @lru_cache(maxsize=1)
 def shared() -> Mapping[str, Any]:
-    """``neural_art.yaml``: units, stock pools, clocks, compiler versions, and all costs."""
+    """``neural_art.yaml``: units, stock pools, clocks, and all costs."""
     text = resources.files(__package__).joinpath("neural_art.yaml").read_text(encoding="utf-8")
     return _parsed(text, "neural_art.yaml")
-
-
-def version_list() -> tuple[tuple[int, int], ...]:
-    """Every compiler core there are rules for, oldest first."""
-    pairs = (name.split(".") for name in shared()["versions"]["list"])
-    return tuple((int(major), int(minor)) for major, minor in pairs)
 
 
 def board_names() -> list[str]:

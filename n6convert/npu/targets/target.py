@@ -10,6 +10,7 @@ from typing import Any
 from n6convert.errors import RecipeError
 from n6convert.npu.ir import Units
 from n6convert.npu.st.mpool import MemoryPool, read_mpool
+from n6convert.operators.versions import has
 
 __all__ = ["Clocks", "Kernel", "Target"]
 
@@ -54,9 +55,6 @@ class Target:
     units: Units
     streams: int
     chains: int
-    hybrid: bool
-    """The compiler knows hybrid epochs by name (3.0 and later)."""
-    depthwise_inflation: int
     flash_mb_s: float
     hyperram_mb_s: float
     start_cpu_cycles: float
@@ -73,10 +71,9 @@ class Target:
     switches: tuple[str, ...] = ()
     """Compiler options beyond the stock profile, without dashes: ``expand-softmax``."""
 
-    @property
-    def books_beats(self) -> bool:
-        """The compiler's own estimate knows byte-granular streams: from 3.0 on ([#streams])."""
-        return self.version >= (3, 0)
+    def has(self, feature: str) -> bool:
+        """Whether the compiler has a feature of ``n6convert/operators/compiler.yaml``."""
+        return has(self.version, feature)
 
     @property
     def compiler(self) -> str:
