@@ -12,11 +12,24 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-__all__ = ["Letterbox", "as_rgb", "colour", "draw_boxes", "draw_points", "letterbox", "resize", "side_by_side"]
+__all__ = [
+    "Letterbox",
+    "as_rgb",
+    "colour",
+    "draw_boxes",
+    "draw_points",
+    "draw_polygons",
+    "letterbox",
+    "resize",
+    "side_by_side",
+    "tint_masks",
+]
 
 Image = NDArray[np.uint8]
 #: grey that YOLO networks are trained to see around an image
 _FILL = 114
+#: how much of a mask's colour covers the picture
+_TINT = 0.45
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,28 @@ def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colo
         left, top, right, bottom = pen.textbbox((x1 + width, y1), label)
         pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour(index))
         pen.text((x1 + width, y1), label, fill=(0, 0, 0))
+
+
+def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str], colours: Sequence[int]) -> None:
+    """Draw outlines ``[n, k, 2]`` (x, y in pixels) with a label each, at the first corner, onto the picture."""
+    from PIL import ImageDraw
+
+    pen = ImageDraw.Draw(image)
+    width = max(2, min(image.size) // 200)
+    for polygon, label, index in zip(polygons, labels, colours, strict=True):
+        corners = [(float(x), float(y)) for x, y in polygon]
+        pen.line([*corners, corners[0]], fill=colour(index), width=width)
+        left, top, right, bottom = pen.textbbox(corners[0], label)
+        pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour(index))
+        pen.text(corners[0], label, fill=(0, 0, 0))
+
+
+def tint_masks(image: Image, masks: NDArray[np.bool_], colours: Sequence[int]) -> Image:
+    """A copy of the image ``[h, w, 3]`` with each mask ``[n, h, w]`` tinted in its colour."""
+    tinted = as_rgb(image).astype(np.float32)
+    for mask, index in zip(masks, colours, strict=True):
+        tinted[mask] += _TINT * (np.array(colour(index), np.float32) - tinted[mask])
+    return np.asarray(tinted, np.uint8)
 
 
 def draw_points(image: PilImage, points: NDArray[Any], edges: Sequence[tuple[int, int]], shown: NDArray[Any]) -> None:

@@ -1,4 +1,4 @@
-"""COCO average precision of boxes and keypoints.
+"""COCO average precision of boxes, keypoints and masks.
 
 Matching is pycocotools' own; the accumulation is written anew for weighted images, so that the bootstrap costs a few
 array operations instead of thousands of runs. With all weights one it equals ``COCOeval`` (a test says so).
@@ -15,18 +15,24 @@ from numpy.typing import NDArray
 
 from n6convert.errors import SourceError, ToolError
 from n6convert.metrics.base import Metric, Score
+from n6convert.metrics.masks import with_masks
 from n6convert.samples.base import Sample
 from n6convert.samples.coco import CocoLabel
 
 __all__ = ["CocoAP", "DetectionsLike", "category_numbers"]
 
 Floats = NDArray[np.float64]
-_MAX_DETECTIONS = {"boxes": 100, "keypoints": 20}
+_MAX_DETECTIONS = {"boxes": 100, "keypoints": 20, "masks": 100}
+_IOU_TYPES = {"boxes": "bbox", "keypoints": "keypoints", "masks": "segm"}
+_SINGULAR = {"boxes": "box", "keypoints": "keypoint", "masks": "mask"}
 _RECALLS = np.linspace(0, 1, 101)
 
 
 class DetectionsLike(Protocol):
-    """What is judged: boxes x1, y1, x2, y2 and keypoints ``[n, k, >= 2]`` in pixels of the sample."""
+    """What is judged: boxes x1, y1, x2, y2 and keypoints ``[n, k, >= 2]`` in pixels of the sample.
+
+    For masks it also has ``masks``, bool ``[n, h, w]`` over the whole image, or ``corners``, polygons ``[n, k, 2]``.
+    """
 
     @property
     def boxes(self) -> NDArray[Any]: ...
@@ -44,12 +50,13 @@ class CocoAP(Metric):
     Samples carry a :class:`~n6convert.samples.coco.CocoLabel`.
 
     Args:
-        kind: ``boxes`` or ``keypoints``.
+        kind: ``boxes``, ``keypoints``, or ``masks``: instance masks, or polygons such as oriented boxes, both compared
+            pixel by pixel with the labels' ``segmentation``.
         classes: the model's class names in order; matched with the label file's categories, see
             :func:`category_numbers`.
     """
 
-    def __init__(self, kind: Literal["boxes", "keypoints"], classes: Sequence[str]) -> None:
+    def __init__(self, kind: Literal["boxes", "keypoints", "masks"], classes: Sequence[str]) -> None:
         self._kind = kind
         self._classes = classes
         self._categories: Mapping[int, str] = {}
@@ -67,9 +74,13 @@ class CocoAP(Metric):
             self._numbers = category_numbers(self._classes, label.categories)
         if label.image_id in self._images:
             raise SourceError("two samples carry the same COCO image number", place=sample.id, found=label.image_id)
-        self._truth += [_truth(a, label.image_id, self._point_count(sample, prediction)) for a in label.annotations]
+        truth = [_truth(a, label.image_id, self._point_count(sample, prediction)) for a in label.annotations]
+        found = self._results(label.image_id, prediction)
+        if self._kind == "masks":
+            truth, found = with_masks(truth, found, sample, prediction)
+        self._truth += truth
         self._images.append(label.image_id)
-        self._found += self._results(label.image_id, prediction)
+        self._found += found
 
     def score(self) -> Score:
         if not self._images:
@@ -77,12 +88,12 @@ class CocoAP(Metric):
         curves = self._curves()
         value, *each = _average_precisions(curves, np.ones((1, len(self._images))))[:, 0]
         details = {"AP50": float(each[0]), "AP75": float(each[5])}
-        what = "box AP 50:95" if self._kind == "boxes" else "keypoint AP 50:95"
+        what = f"{_SINGULAR[self._kind]} AP 50:95"
         return Score(what, float(value), "AP", len(self._images), details, lambda w: _average_precisions(curves, w)[0])
 
     def _point_count(self, sample: Sample, prediction: DetectionsLike) -> int:
         """Keypoints of a prediction, 0 when boxes are judged; labels must have as many."""
-        if self._kind == "boxes" or prediction.keypoints is None:
+        if self._kind != "keypoints" or prediction.keypoints is None:
             return 0
         count = int(prediction.keypoints.shape[1])
         labelled = {len(a["keypoints"]) // 3 for a in sample.label.annotations if a.get("keypoints")}
@@ -101,6 +112,7 @@ class CocoAP(Metric):
                 continue
             x1, y1, x2, y2 = box
             result = {"image_id": image, "category_id": number, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+            result["row"] = i
             result |= {"area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
             if points is not None:
                 result |= {"keypoints": _triples(points[i]), "area": float(np.ptp(points[i, :, :2], axis=0).prod())}
@@ -220,7 +232,7 @@ def _evaluator(
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise ToolError("COCO AP needs pycocotools", remedy="pip install 'n6convert[coco]'") from error
-    evaluator = COCOeval(_index(images, categories, truth), _index(images, categories, found), _iou_type(kind))
+    evaluator = COCOeval(_index(images, categories, truth), _index(images, categories, found), _IOU_TYPES[kind])
     evaluator.params.imgIds, evaluator.params.catIds = list(images), list(categories)
     evaluator.params.maxDets = [_MAX_DETECTIONS[kind]]
     if kind == "keypoints":
@@ -228,13 +240,9 @@ def _evaluator(
         if count != len(evaluator.params.kpt_oks_sigmas):
             evaluator.params.kpt_oks_sigmas = np.full(count, 1 / count)
     evaluator._prepare()
-    overlap = evaluator.computeIoU if kind == "boxes" else evaluator.computeOks
+    overlap = evaluator.computeOks if kind == "keypoints" else evaluator.computeIoU
     evaluator.ious = {(image, category): overlap(image, category) for image in images for category in categories}
     return evaluator
-
-
-def _iou_type(kind: str) -> str:
-    return "bbox" if kind == "boxes" else "keypoints"
 
 
 def _index(images: Sequence[int], categories: Mapping[int, str], annotations: list[dict[str, Any]]) -> Any:
@@ -243,7 +251,7 @@ def _index(images: Sequence[int], categories: Mapping[int, str], annotations: li
     coco = COCO()
     numbered = [annotation | {"id": i} for i, annotation in enumerate(annotations, 1)]
     coco.anns = {a["id"]: a for a in numbered}
-    coco.imgs = {i: {"id": i} for i in images}
+    coco.imgs = {i: {"id": i, "height": 0, "width": 0} for i in images}  # masks bring their own size
     coco.cats = {number: {"id": number, "name": name} for number, name in categories.items()}
     for annotation in numbered:
         coco.imgToAnns[annotation["image_id"]].append(annotation)

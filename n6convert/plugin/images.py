@@ -2,7 +2,16 @@
 
 from n6convert.builtin.images import ImageFormat
 from n6convert.classifier import ImageClassifier
-from n6convert.imaging import Letterbox, draw_boxes, draw_points, letterbox, resize, side_by_side
+from n6convert.imaging import (
+    Letterbox,
+    draw_boxes,
+    draw_points,
+    draw_polygons,
+    letterbox,
+    resize,
+    side_by_side,
+    tint_masks,
+)
 
 __all__ = [
     "ImageClassifier",
@@ -10,7 +19,9 @@ __all__ = [
     "Letterbox",
     "draw_boxes",
     "draw_points",
+    "draw_polygons",
     "letterbox",
     "resize",
     "side_by_side",
+    "tint_masks",
 ]

@@ -29,6 +29,7 @@ def cut_head(
     reg_max: int,
     confidence: float,
     iou: float,
+    end2end: bool = False,
 ) -> Firmware:
     """``<stem>_decode.c`` and ``.h`` for outputs ``boxes_8``, ``scores_8`` and so on."""
     index = {port.name: i for i, port in enumerate(outputs)}
@@ -40,6 +41,7 @@ def cut_head(
         f"#define {prefix}_REG_MAX ({reg_max})",
         f"#define {prefix}_KEYPOINTS ({keypoints[0] if keypoints else 0})",
         f"#define {prefix}_KEYPOINT_VALUES ({keypoints[1] if keypoints else 0})",
+        f"#define {prefix}_END2END ({int(end2end)})",
         f"#define {prefix}_CONFIDENCE ({confidence}f)",
         f"#define {prefix}_IOU ({iou}f)",
         _class_table(prefix, classes),
@@ -76,7 +78,7 @@ def full_head(
 
 
 def _level(index: Mapping[str, int], size: tuple[int, int], stride: int) -> str:
-    branches = [index.get(f"{kind}_{stride}", 0) for kind in KINDS]
+    branches = [index.get(f"{kind}_{stride}", 0) for kind in KINDS[:4]]
     return "  {" + ", ".join(f"{v}u" for v in (stride, size[0] // stride, size[1] // stride, *branches)) + "}"
 
 

@@ -47,13 +47,14 @@ class GraphBuilder:
             part.name = f"{name}.{i}"
         return parts
 
-    def conv(self, name: str, x: ir.Value, conv: Conv, stride: int = 1) -> ir.Value:
+    def conv(self, name: str, x: ir.Value, conv: Conv, stride: int = 1, groups: int = 1) -> ir.Value:
         """A convolution with "same" padding for odd kernels."""
         kernel = list(conv.weight.shape[2:])
         weight = self.constant(f"{name}.weight", conv.weight)
         bias = self.constant(f"{name}.bias", conv.bias)
         pads = [k // 2 for k in kernel] * 2
-        return self.op("Conv", name, x, weight, bias, kernel_shape=kernel, strides=[stride] * 2, pads=pads)
+        more = {"group": groups} if groups > 1 else {}
+        return self.op("Conv", name, x, weight, bias, kernel_shape=kernel, strides=[stride] * 2, pads=pads, **more)
 
     def silu(self, x: ir.Value) -> ir.Value:
         """``x * Sigmoid(x)``, the form that the compiler merges into one Swish ([#onnx-operators])."""

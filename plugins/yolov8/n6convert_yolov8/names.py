@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COCO_CLASSES", "SKELETON"]
+__all__ = ["COCO_CLASSES", "DOTA_CLASSES", "SKELETON"]
 
 #: the 80 classes of COCO 2017 in the order of their category numbers
 COCO_CLASSES = tuple(
@@ -17,6 +17,13 @@ COCO_CLASSES = tuple(
     refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush
     """.replace("\n    ", " ").split(",")
 )
+
+#: the 15 classes of DOTA 1.0, which the oriented detectors were trained on
+DOTA_CLASSES = (
+    "plane", "ship", "storage tank", "baseball diamond", "tennis court", "basketball court", "ground track field",
+    "harbor", "bridge", "large vehicle", "small vehicle", "helicopter", "roundabout", "soccer ball field",
+    "swimming pool",
+)  # fmt: skip
 
 #: pairs of COCO keypoints that belong together, for drawing
 SKELETON = (

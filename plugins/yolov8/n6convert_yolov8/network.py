@@ -1,4 +1,4 @@
-"""YOLOv8 written once: backbone, neck and head as an ONNX graph.
+"""The networks of the family written once: backbone, neck and head as an ONNX graph.
 
 Operators are chosen so that the NPU takes them as they are: SiLU as ``x * Sigmoid(x)``, equal channel Splits, stride-1
 MaxPools, nearest Resize with asymmetric coordinates and floor ([#onnx-operators], [#joins], [#resize]).
@@ -6,17 +6,21 @@ MaxPools, nearest Resize with asymmetric coordinates and floor ([#onnx-operators
 
 from __future__ import annotations
 
-import numpy as np
+from fractions import Fraction
+
 import onnx_ir as ir
 
-from n6convert_yolov8.architecture import C2F_LAYERS
-from n6convert_yolov8.graph import GraphBuilder
-from n6convert_yolov8.head import HeadForm, write_head
-from n6convert_yolov8.parameters import Parameters
+from n6convert.plugin import SourceError
+from n6convert_yolov8.architecture import Architecture
+from n6convert_yolov8.blocks import BlockWriter
+from n6convert_yolov8.head import HeadForm, write_classifier, write_head
+from n6convert_yolov8.layers import Feature, Layers
+from n6convert_yolov8.parameters import Conv, Parameters
 
-__all__ = ["INPUT", "build_network"]
+__all__ = ["INPUT", "build_network", "walk_network"]
 
 INPUT = "images"
+_SMALLEST = (32, 32)
 
 
 def build_network(
@@ -25,7 +29,8 @@ def build_network(
     *,
     head: HeadForm = "cut",
     channels_last: bool = False,
-    name: str = "yolov8",
+    name: str = "yolo",
+    as_published: bool = False,
 ) -> ir.Model:
     """The float graph.
 
@@ -38,65 +43,86 @@ def build_network(
         head: ``cut`` or ``full``.
         channels_last: take the input channel-last and transpose it inside.
         name: name of the graph.
+        as_published: keep every convolution of the checkpoint by itself where two could be one.
+
+    Raises:
+        SourceError: weights do not fit each other.
     """
-    writer = _Writer(parameters, name)
+    writer = BlockWriter(name, _Loaded(parameters), as_published=as_published)
     channels = parameters.convs["0"].weight.shape[1]
     shape = (1, *size, channels) if channels_last else (1, channels, *size)
     image = ir.Value(name=INPUT, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
     x = writer.graph.op("Transpose", "images_nchw", image, perm=[0, 3, 1, 2]) if channels_last else image
-    features = writer.neck(*writer.backbone(x))
-    return writer.graph.finish([image], write_head(writer.graph, parameters, features, size, head))
+    outputs = _write(writer, parameters.architecture, Feature(x, channels, size), size, head)
+    return writer.graph.finish([image], outputs)
 
 
-class _Writer:
-    def __init__(self, parameters: Parameters, name: str) -> None:
-        self.graph = GraphBuilder(name)
+def walk_network(architecture: Architecture, layers: Layers) -> None:
+    """Ask for every convolution once, in the order of the graph."""
+    image = ir.Value(name=INPUT, shape=ir.Shape((1, 3, *_SMALLEST)), type=ir.TensorType(ir.DataType.FLOAT))
+    _write(BlockWriter("walk", layers), architecture, Feature(image, 3, _SMALLEST), _SMALLEST, "cut")
+
+
+class _Loaded(Layers):
+    def __init__(self, parameters: Parameters) -> None:
         self._convs = parameters.convs
-        self._repeats = parameters.architecture.repeats
 
-    def backbone(self, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """Layers 0 to 9; gives the maps of strides 8, 16 and 32."""
-        x = self.c2f(2, self.conv("1", self.conv("0", x, 2), 2))
-        p3 = self.c2f(4, self.conv("3", x, 2))
-        p4 = self.c2f(6, self.conv("5", p3, 2))
-        p5 = self.c2f(8, self.conv("7", p4, 2))
-        return p3, p4, self.sppf(9, p5)
-
-    def neck(self, p3: ir.Value, p4: ir.Value, p5: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """Layers 10 to 21: up to stride 8 and down again."""
-        middle = self.c2f(12, self.concat(11, self.upsample(10, p5), p4))
-        small = self.c2f(15, self.concat(14, self.upsample(13, middle), p3))
-        medium = self.c2f(18, self.concat(17, self.conv("16", small, 2), middle))
-        large = self.c2f(21, self.concat(20, self.conv("19", medium, 2), p5))
-        return small, medium, large
-
-    def conv(self, name: str, x: ir.Value, stride: int = 1) -> ir.Value:
-        return self.graph.silu(self.graph.conv(name, x, self._convs[name], stride))
-
-    def c2f(self, layer: int, x: ir.Value) -> ir.Value:
-        """Split in halves, a chain of bottlenecks on the second one, all joined again."""
-        half = self._convs[f"{layer}.cv1"].weight.shape[0] // 2
-        parts = list(self.graph.split(f"{layer}.split", self.conv(f"{layer}.cv1", x), [half, half]))
-        shortcut = min(C2F_LAYERS) <= layer < 10
-        for r in range(self._repeats[layer]):
-            y = self.conv(f"{layer}.m.{r}.cv2", self.conv(f"{layer}.m.{r}.cv1", parts[-1]))
-            parts.append(self.graph.op("Add", f"{layer}.m.{r}.add", parts[-1], y) if shortcut else y)
-        return self.conv(f"{layer}.cv2", self.concat(layer, *parts))
-
-    def sppf(self, layer: int, x: ir.Value) -> ir.Value:
-        """Three chained 5x5 MaxPools, joined with their input."""
-        parts = [self.conv(f"{layer}.cv1", x)]
-        for i in range(3):
-            pool = self.graph.op(
-                "MaxPool", f"{layer}.pool.{i}", parts[-1], kernel_shape=[5, 5], strides=[1, 1], pads=[2, 2, 2, 2]
+    def conv(self, name: str, into: int, kernel: int, power: Fraction) -> Conv:
+        found = self._convs.get(name)
+        if found is None:
+            raise SourceError(
+                "the weights are incomplete", limit="every layer of the network", found=f"no layer {name}"
             )
-            parts.append(pool)
-        return self.conv(f"{layer}.cv2", self.concat(layer, *parts))
+        if found.weight.shape[1:] != (into, kernel, kernel):
+            raise SourceError(
+                "the weights do not fit each other", place=f"layer {name}",
+                limit=f"[..., {into}, {kernel}, {kernel}]", found=list(found.weight.shape),
+            )  # fmt: skip
+        return found
 
-    def concat(self, layer: int, *parts: ir.Value) -> ir.Value:
-        return self.graph.op("Concat", f"{layer}.concat", *parts, axis=1)
 
-    def upsample(self, layer: int, x: ir.Value) -> ir.Value:
-        scales = self.graph.constant("upsample_scales", np.array([1, 1, 2, 2], np.float32))
-        mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        return self.graph.op("Resize", f"{layer}.upsample", x, None, scales, **mode)
+def _write(
+    writer: BlockWriter, architecture: Architecture, image: Feature, size: tuple[int, int], form: HeadForm
+) -> list[ir.Value]:
+    maps = _backbone(writer, architecture, image)
+    if architecture.task == "classify":
+        return write_classifier(writer, architecture, maps[2], form)
+    return write_head(writer, architecture, _neck(writer, architecture, *maps), size, form)
+
+
+def _backbone(writer: BlockWriter, architecture: Architecture, x: Feature) -> tuple[Feature, Feature, Feature]:
+    """Layers 0 to 9 or 10; gives the maps of strides 8, 16 and 32."""
+    blocks = architecture.blocks
+    x = writer.block(2, writer.conv("1", writer.conv("0", x, 3, 2), 3, 2), blocks[2], _shortcut(architecture, 2))
+    maps = []
+    for layer in (4, 6, 8):
+        x = writer.block(layer, writer.conv(str(layer - 1), x, 3, 2), blocks[layer], _shortcut(architecture, layer))
+        maps.append(x)
+    last = 9
+    if architecture.task != "classify":
+        x, last = writer.pooled(9, x, plain=architecture.family == "yolo26"), 10
+    if architecture.attention:
+        x = writer.attention_layer(last, x, architecture.attention)
+    return maps[0], maps[1], x
+
+
+def _neck(
+    writer: BlockWriter, architecture: Architecture, p3: Feature, p4: Feature, p5: Feature
+) -> tuple[Feature, Feature, Feature]:
+    """Up to stride 8 and down again."""
+    s = architecture.shift
+
+    def block(layer: int, *parts: Feature) -> Feature:
+        joined = writer.concat(layer - 1 + s, *parts)
+        return writer.block(layer + s, joined, architecture.blocks[layer + s], _shortcut(architecture, layer))
+
+    middle = block(12, writer.upsample(f"{10 + s}", p5), p4)
+    small = block(15, writer.upsample(f"{13 + s}", middle), p3)
+    medium = block(18, writer.conv(str(16 + s), small, 3, 2), middle)
+    large = block(21, writer.conv(str(19 + s), medium, 3, 2), p5)
+    return small, medium, large
+
+
+def _shortcut(architecture: Architecture, layer: int) -> bool:
+    """C2f blocks of YOLOv8's neck have no shortcuts; C3k2 blocks have them everywhere."""
+    return architecture.family != "yolov8" or layer < 10

@@ -1,16 +1,16 @@
-"""YOLOv8 from ONNX files, as Ultralytics, tf2onnx and others export them.
+"""Networks of the family from ONNX files, as Ultralytics (plain and for ST Edge AI), tf2onnx and others export them.
 
 Where the file's layers can be recognised, the network is rebuilt from its weights in our own form, of which any head
 form, input size and layout can be asked. Otherwise the file's graph is used: cut before the decoding where the last
-convolutions of the head can be told, else with its single full output, and the metadata say why. Whatever is claimed
-about a file is proven by running it: the new graph must give the file's own answers.
+convolutions of the head can be told, else with its own outputs, and the metadata say why. Whatever is claimed about a
+file is proven by running it: the new graph must give the file's own answers.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,90 +20,94 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from n6convert.plugin import SourceError
-from n6convert.plugin.graphs import load_onnx, max_relative_difference, run_model
+from n6convert.plugin.graphs import load_onnx, run_model
 from n6convert.plugin.samples import dead_leaves
-from n6convert_yolov8.architecture import STRIDES
-from n6convert_yolov8.decode import decode_head
-from n6convert_yolov8.head import KINDS, point_rows
+from n6convert_yolov8.answers import differences
+from n6convert_yolov8.architecture import STRIDES, Family, Task
+from n6convert_yolov8.decode import HeadFacts
+from n6convert_yolov8.head import KINDS, PROTOTYPES, point_rows
 from n6convert_yolov8.network import build_network
 from n6convert_yolov8.parameters import Parameters
-from n6convert_yolov8.recover import HeadEnds, Unknown, head_ends, recover
+from n6convert_yolov8.recover import HeadWidths, Unknown, head_ends, read_head, recover
 
 __all__ = ["ForeignNetwork", "load_float"]
 
-#: largest difference of scores and visibilities, which come straight from convolutions
-_TOLERANCE = 1e-3
-#: largest difference of coordinates; files made from INT8 models carry anchors and strides rounded to 8 bits, which the
-#: rebuilt network has exact
-_COORDINATE_TOLERANCE = 1e-2
 Array = NDArray[Any]
 Keypoints = tuple[int, int] | None
+#: values of an answer of an end-to-end head: corners, score, class
+_ANSWER = 6
 
 
 class ForeignNetwork:
-    """An ONNX file with a YOLOv8 network.
+    """An ONNX file with a network of the family.
 
     Attributes:
         model: the file's graph.
+        task: what it answers.
+        family: as its name says; needed only for what its layers do not tell.
         size: its input height and width.
         parameters: its weights under our names; None when they were not recognised.
         reason: why they were not.
-        classes: number of classes, from the output's width.
-        keypoints: ``(count, values)``; None for detection.
+        widths: channels that its head ends in.
+        end2end: it answers with the best detections of an end-to-end head.
+        keypoints: ``(count, values)``; None without.
         names: class names, where the file's metadata tell.
     """
 
-    def __init__(self, path: Path, pose: bool) -> None:
-        self.model = load_float(path)
-        self._input, self._channels_last = _image_input(self.model, path)
+    def __init__(self, path: Path, task: Task, family: Family) -> None:
+        self.model, self.task, self.family = load_float(path), task, family
+        self._input, self._channels_last = _image_input(self.model, path, task)
         shape = self._input.shape.numpy() if self._input.shape is not None else ()
         self.size = (shape[1], shape[2]) if self._channels_last else (shape[2], shape[3])
         self.names = _names(self.model)
-        width = _output_width(self.model, self.size, path)
-        self.keypoints = _keypoint_shape(self.model, width) if pose else None
-        self.classes = width - 4 - (self.keypoints[0] * self.keypoints[1] if self.keypoints else 0)
-        self.parameters, self.reason = self._recover()
+        output = _Output.of(self.model, self.size, task, path)
+        self.end2end = output.end2end
+        shape_of_points = _metadata(self.model, "kpt_shape") if task == "pose" else None
+        extra = int(np.prod(shape_of_points)) if shape_of_points else output.extra
+        self.parameters: Parameters | None = None
+        self.widths, self.reason = _widths(self.model, task, output, extra)
+        self.keypoints = _points(shape_of_points, self.widths.extra) if task == "pose" else None
+        if not self.reason:
+            self.parameters, self.reason = self._recover()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.widths.classes
+
+    @property
+    def facts(self) -> HeadFacts:
+        """How its outputs, or those of its graph cut, are read."""
+        oriented = self.task == "obb"
+        return HeadFacts(self.keypoints, oriented, radians=oriented and self.family == "yolo26")
 
     def cut(self) -> ir.Model | None:
         """The file's graph ending in the raw outputs of the head, None when they cannot be told apart."""
+        if self.task == "classify":
+            return None
         try:
-            for ends in head_ends(self.model):
-                model = _cut_at(self.model, ends, self.size, self.keypoints)
-                if model is not None and self._same(*self._difference(model)):
-                    return model
+            model = _cut_at(self.model, head_ends(self.model, self.task, self.widths), self.size, self.keypoints)
         except Unknown:
-            pass
-        return None
+            return None
+        return model if model is not None and not self._wrong(model) else None
 
     def _recover(self) -> tuple[Parameters | None, str]:
-        worst = float("inf")
         try:
-            for candidate in recover(self.model, self.keypoints):
-                if (candidate.architecture.classes, candidate.architecture.keypoints) != (self.classes, self.keypoints):
-                    continue
-                rebuilt = build_network(candidate, self.size, head="full", channels_last=self._channels_last)
-                difference = self._difference(rebuilt)
-                worst = min(worst, max(difference))
-                if self._same(*difference):
-                    names = self.names if self.names and len(self.names) == self.classes else None
-                    return replace(candidate, classes=names), ""
+            found = recover(self.model, self.task, self.widths, self.keypoints, self.end2end)
         except Unknown as problem:
             return None, str(problem)
-        return None, f"the network rebuilt from its weights differs by {worst:.2g} of the output's range"
+        rebuilt = build_network(found, self.size, head="full", channels_last=self._channels_last)
+        if difference := self._wrong(rebuilt):
+            return None, f"the network rebuilt from its weights differs by {difference}"
+        names = self.names if self.names and len(self.names) == self.classes else None
+        return replace(found, classes=names), ""
 
-    @staticmethod
-    def _same(scores: float, coordinates: float) -> bool:
-        return scores <= _TOLERANCE and coordinates <= _COORDINATE_TOLERANCE
-
-    def _difference(self, other: ir.Model) -> tuple[float, float]:
-        """Between the file's answers and another graph's: of scores with visibilities, and of coordinates."""
+    def _wrong(self, other: ir.Model) -> str:
+        """How another graph's answers differ from the file's beyond what is tolerated; empty where they do not."""
         image = dead_leaves(self.size, (0, 7)).astype(np.float32)[None] / np.float32(255)
         feed = image if self._channels_last else np.ascontiguousarray(image.transpose(0, 3, 1, 2))
-        theirs, ours = (
-            _as_rows(run_model(m, {str(m.graph.inputs[0].name): feed}), self.size, self.keypoints)
-            for m in (self.model, other)
-        )
-        return max_relative_difference(theirs[0], ours[0]), max_relative_difference(theirs[1], ours[1])
+        theirs, ours = (run_model(m, {str(m.graph.inputs[0].name): feed}) for m in (self.model, other))
+        return differences(theirs, ours, self.size, self.facts, answers=self.end2end)
 
 
 def load_float(path: Path) -> ir.Model:
@@ -120,14 +124,14 @@ def load_float(path: Path) -> ir.Model:
     return ShapeInferencePass()(model).model
 
 
-def _image_input(model: ir.Model, path: Path) -> tuple[ir.Value, bool]:
+def _image_input(model: ir.Model, path: Path, task: Task) -> tuple[ir.Value, bool]:
     inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
     shape = list(inputs[0].shape or ()) if len(inputs) == 1 else []
     static = [d if isinstance(d, int) else None for d in shape]
     if len(static) == 4 and static[0] in (1, None) and 3 in (static[1], static[3]):
         channels_last = static[1] != 3
         sides = static[1:3] if channels_last else static[2:]
-        if all(s and s % max(STRIDES) == 0 for s in sides):
+        if all(s and (task == "classify" or s % max(STRIDES) == 0) for s in sides):
             inputs[0].shape = ir.Shape([1, *static[1:]])
             return inputs[0], channels_last
     found = "; ".join(f"{v.name} {v.shape}" for v in inputs)
@@ -138,32 +142,77 @@ def _image_input(model: ir.Model, path: Path) -> tuple[ir.Value, bool]:
     )  # fmt: skip
 
 
-def _output_width(model: ir.Model, size: tuple[int, int], path: Path) -> int:
-    anchors = _anchors(size)
-    outputs = model.graph.outputs
-    shape = [d for d in (outputs[0].shape or ()) if isinstance(d, int)] if len(outputs) == 1 else []
-    rest = [d for d in shape[-2:] if d != anchors]
-    if len(shape) < 2 or len(rest) != 1 or rest[0] < 5:
-        found = "; ".join(f"{v.name} {v.shape}" for v in outputs)
+def _widths(model: ir.Model, task: Task, output: _Output, extra: int | None) -> tuple[HeadWidths, str]:
+    """What the head ends in, and why its layers do not tell."""
+    try:
+        return read_head(model, task, extra), ""
+    except Unknown as problem:
+        return output.guess(task, extra), str(problem)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What the file's outputs look like.
+
+    Attributes:
+        width: values of an anchor or answer; classes of a classifier.
+        end2end: it gives answers instead of anchors.
+        prototypes: channels of a second output, 0 without.
+    """
+
+    width: int
+    end2end: bool = False
+    prototypes: int = 0
+
+    @classmethod
+    def of(cls, model: ir.Model, size: tuple[int, int], task: Task, path: Path) -> _Output:
+        shapes = [[d if isinstance(d, int) else 0 for d in v.shape or ()] for v in model.graph.outputs]
+        rows = [s for s in shapes if len(s) == (2 if task == "classify" else 3)]
+        maps = [s for s in shapes if len(s) == 4]
+        kinds = {node.op_type for node in model.graph}
+        plain = "NonMaxSuppression" not in kinds
+        if plain and len(rows) == 1 and len(maps) == (task == "segment") and len(shapes) == len(rows) + len(maps):
+            if task == "classify":
+                return cls(rows[0][1])
+            anchors, prototypes = _anchors(size), min(maps[0][1:]) if maps else 0
+            rest = [d for d in rows[0][1:] if d != anchors]
+            if "TopK" in kinds and 0 < rows[0][1] <= anchors and rows[0][2] >= _ANSWER:
+                return cls(rows[0][2], True, prototypes)
+            if len(rest) == 1 and rest[0] >= 5:
+                return cls(rest[0], prototypes=prototypes)
+        found = "; ".join(f"{v.name} {v.shape}" for v in model.graph.outputs)
         raise SourceError(
-            "the .onnx file does not give YOLOv8's single output", place=path,
-            limit=f"[1, 4 + classes (+ keypoints), {anchors}] or transposed", found=found,
+            f"the .onnx file does not give the outputs of a YOLO network for {task}", place=path,
+            limit=_LIMITS[task].format(anchors=_anchors(size)), found=found,
             remedy="export without NMS and without cutting the head, or convert it as `onnx`",
         )  # fmt: skip
-    return rest[0]
+
+    @property
+    def extra(self) -> int | None:
+        """Values that a task adds to an answer."""
+        return self.width - _ANSWER if self.end2end else None
+
+    def guess(self, task: Task, extra: int | None) -> HeadWidths:
+        """The head of a file whose layers do not tell: one class where points follow."""
+        more = {"detect": 0, "segment": self.prototypes, "obb": 1, "classify": 0}.get(task)
+        if task == "classify":
+            return HeadWidths(self.width, 1, 0)
+        if more is None:
+            more = extra if extra else (self.width - 5) // 3 * 3
+        return HeadWidths(max(self.width - 4 - more, 1), 1, more)
+
+
+_LIMITS: Mapping[Task, str] = {
+    "detect": "a single output [1, 4 + classes, {anchors}] or transposed, or [1, answers, 6]",
+    "pose": "a single output [1, 4 + classes + keypoints, {anchors}] or transposed, or [1, answers, 6 + keypoints]",
+    "segment": "[1, 4 + classes + 32, {anchors}] or transposed, or [1, answers, 38]; prototypes [1, 32, h / 4, w / 4]",
+    "obb": "a single output [1, 4 + classes + 1, {anchors}] or transposed, or [1, answers, 7]",
+    "classify": "a single output [1, classes]",
+}
 
 
 def _anchors(size: tuple[int, int]) -> int:
     return sum((size[0] // s) * (size[1] // s) for s in STRIDES)
-
-
-def _as_rows(outputs: Mapping[str, Array], size: tuple[int, int], keypoints: Keypoints) -> tuple[Array, Array]:
-    """Scores with visibilities, and coordinates in pixels, of a full head in any form."""
-    found = decode_head(outputs, size, keypoints)
-    if found.keypoints is None:
-        return found.scores, found.boxes
-    places = found.keypoints[..., :2].reshape(len(found.boxes), -1)
-    return np.concatenate([found.scores, found.keypoints[..., 2]], 1), np.concatenate([found.boxes, places], 1)
 
 
 def _metadata(model: ir.Model, key: str) -> Any:
@@ -180,23 +229,25 @@ def _names(model: ir.Model) -> tuple[str, ...] | None:
     return tuple(map(str, names)) if isinstance(names, (list, tuple)) else None
 
 
-def _keypoint_shape(model: ir.Model, width: int) -> tuple[int, int]:
-    shape = _metadata(model, "kpt_shape")
+def _points(shape: Any, channels: int) -> tuple[int, int]:
     if isinstance(shape, (list, tuple)) and len(shape) == 2:
         return int(shape[0]), int(shape[1])
-    return (width - 5) // 3, 3
+    return channels // 3, 3
 
 
-def _cut_at(model: ir.Model, ends: HeadEnds, size: tuple[int, int], points: Keypoints) -> ir.Model | None:
-    """A copy of the graph whose outputs are the given convolutions', named by branch and stride."""
+def _cut_at(model: ir.Model, ends: Mapping[str, str], size: tuple[int, int], points: Keypoints) -> ir.Model | None:
+    """A copy of the graph whose outputs are the given convolutions', named by branch and stride, and its prototypes."""
     copy = model.clone()
+    prototypes = [v for v in copy.graph.outputs if v.shape is not None and len(v.shape) == 4]
     outputs = {}
     for node in list(copy.graph):
-        kind = ends.get(str(node.name))
+        kind = ends.get(str(node.outputs[0].name if node.name is None else node.name))
         if kind is None:
             continue
         shape = node.outputs[0].shape
         stride = next((s for s in STRIDES if shape and shape[2:] == (size[0] // s, size[1] // s)), None)
+        if stride is None:
+            continue
         parts = _parted(node, point_rows(points)) if kind == "keypoints" and points else {kind: node.outputs[0]}
         for end, value in parts.items():
             value.name = f"{end}_{stride}"
@@ -205,7 +256,9 @@ def _cut_at(model: ir.Model, ends: HeadEnds, size: tuple[int, int], points: Keyp
     wanted = [f"{kind}_{s}" for s in STRIDES for kind in KINDS if kind in kinds]
     if set(wanted) != set(outputs):
         return None
-    copy.graph.outputs[:] = [outputs[name] for name in wanted]
+    for value in prototypes:
+        value.name = PROTOTYPES
+    copy.graph.outputs[:] = [*(outputs[name] for name in wanted), *prototypes]
     RemoveUnusedNodesPass()(copy)
     return copy
 

@@ -1,143 +1,192 @@
-"""Finding the layers of a YOLOv8 network in somebody else's ONNX file.
+"""Finding the layers of a network of the family in somebody else's ONNX file.
 
-Exporters name and order nodes as they like, so layers are recognised by structure: the graph of convolutions (which one
-feeds which through anything that is no convolution) is compared with that of our own network by colour refinement, from
-kernel sizes, strides and the channels of the last convolutions. What is found is only a claim; the caller proves it by
-running both graphs.
+Exporters name and order nodes as they like, so layers are recognised by structure: the graph of convolutions (which
+one feeds which through anything that is no convolution) is compared with that of our own network by colour refinement,
+from kernel sizes, strides, groups and the channels of the last convolutions. What is found is only a claim; the caller
+proves it by running both graphs.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import permutations
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
-from n6convert_yolov8.architecture import C2F_LAYERS, Architecture
+from n6convert_yolov8.architecture import FAMILIES, STRIDES, TASKS, Family, Task
 from n6convert_yolov8.network import build_network
-from n6convert_yolov8.parameters import Conv, Parameters, empty_parameters
+from n6convert_yolov8.parameters import Conv, Parameters
+from n6convert_yolov8.published import MASKS, published_architecture, published_widths
+from n6convert_yolov8.seeded import empty_parameters
 
-__all__ = ["HeadEnds", "Unknown", "head_ends", "recover"]
+__all__ = ["HeadWidths", "Unknown", "head_ends", "read_head", "recover"]
 
-#: one size for each published depth
-_DEPTHS = ("n", "m")
-_BRANCHES = {"boxes": "22.cv2", "scores": "22.cv3", "keypoints": "22.cv4"}
+#: sizes that differ in more than width, which does not matter here
+_DEPTHS: Mapping[Family, str] = {"yolov8": "nm", "yolo11": "nm", "yolo26": "nm"}
+_SMALL = (64, 64)
 
 
 class Unknown(Exception):
-    """The graph is not that of a YOLOv8 network; the message says what differs."""
+    """The graph is not that of a network of the family; the message says what differs."""
 
 
 @dataclass
 class _Node:
-    """A convolution in the graph of convolutions."""
+    """A convolution (or linear layer) in the graph of convolutions."""
 
     name: str
     weight: np.ndarray
     bias: np.ndarray | None
-    stride: tuple[int, ...]
+    kind: tuple[object, ...]
     sources: frozenset[str]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.weight.shape)
+    def out(self) -> int:
+        return int(self.weight.shape[0])
 
 
-def recover(model: ir.Model, keypoint_shape: tuple[int, int] | None) -> Iterator[Parameters]:
-    """Every way in which the file's convolutions can be those of a YOLOv8 network, most likely first.
+@dataclass(frozen=True)
+class HeadWidths:
+    """Channels that the branches of a head end in.
 
-    There is more than one only when branches of the head cannot be told apart by their channels.
+    Attributes:
+        classes: of the scores.
+        bins: of the box distributions; 1 for distances.
+        extra: of the branch that the task adds, 0 for none.
+    """
+
+    classes: int
+    bins: int
+    extra: int
+
+    def ends(self, task: Task) -> dict[str, int]:
+        """Channels by what the branch answers."""
+        kinds = {"pose": "keypoints", "segment": "masks", "obb": "angles"}
+        widths = {"boxes": 4 * self.bins, "scores": self.classes}
+        return widths | ({kinds[task]: self.extra} if task in kinds else {})
+
+
+def read_head(model: ir.Model, task: Task, extra: int | None) -> HeadWidths:
+    """What the branches of a file's head end in.
 
     Args:
         model: the foreign graph, with constant weights.
-        keypoint_shape: ``(count, values)`` where the file's metadata tell.
+        task: what the file answers.
+        extra: channels of the branch that pose adds, where the file's outputs or metadata tell.
+
+    Raises:
+        Unknown: it ends in other convolutions.
+    """
+    convs, bins = _before_decoding(_conv_graph(model))
+    widths = Counter(convs[n].out for n in _ends(convs))
+    if task == "classify":
+        if sum(widths.values()) != 1:
+            raise Unknown(f"it ends in {sum(widths.values())} layers")
+        return HeadWidths(next(iter(widths)), 1, 0)
+    wanted = {4 * bins: 3}
+    more = {"segment": MASKS, "obb": 1}.get(task, extra or 0)
+    rest = widths - Counter(wanted)
+    if task == "segment":
+        rest -= Counter([MASKS])
+    if task == "pose" and not more:
+        more = max((w for w in rest if not w % 3), default=0)
+    if task != "detect":
+        rest -= Counter({more: 3})
+    if len(rest) != 1 or sum(rest.values()) != len(STRIDES) or sum(widths.values()) != _count_of_ends(task):
+        ends = sorted(widths)
+        raise Unknown(f"its head ends in {sum(widths.values())} convolutions of {ends} channels")
+    return HeadWidths(next(iter(rest)), bins, more)
+
+
+def recover(
+    model: ir.Model, task: Task, widths: HeadWidths, keypoints: tuple[int, int] | None, end2end: bool
+) -> Parameters:
+    """The network of the family that the file's convolutions can be those of.
+
+    Args:
+        model: the foreign graph, with constant weights.
+        task: what the file answers.
+        widths: what its head ends in.
+        keypoints: count and values for pose.
+        end2end: the file's answers are those of an end-to-end head.
 
     Raises:
         Unknown: there is none.
     """
-    convs, bins = _before_decoding(_conv_graph(model))
-    for ends in head_ends(model):
-        yield _as_parameters(convs, {convs[n].shape[0]: kind for n, kind in ends.items()}, bins, keypoint_shape)
+    convs, _ = _before_decoding(_conv_graph(model))
+    for own in _references(len(convs), task, widths, keypoints):
+        names = _match(_before_decoding(_conv_graph(_graph_of(own)))[0], convs)
+        if names is not None:
+            found = {name: Conv(np.asarray(convs[o].weight, np.float32), _bias(convs[o])) for name, o in names.items()}
+            return Parameters(found, replace(own.architecture, end2end=end2end))
+    raise Unknown("its convolutions are connected differently")
 
 
-def head_ends(model: ir.Model) -> Iterator[HeadEnds]:
-    """The last convolutions of each branch, by node name: ``boxes``, ``scores`` or ``keypoints``; most likely first.
+def head_ends(model: ir.Model, task: Task, widths: HeadWidths) -> dict[str, str]:
+    """What each of the last convolutions answers, by node name.
 
     Raises:
-        Unknown: the head does not end in one convolution per stride and branch before a decoding of distributions.
+        Unknown: two branches end in as many channels each.
     """
-    convs, bins = _before_decoding(_conv_graph(model))
+    kinds = {width: kind for kind, width in widths.ends(task).items()}
+    if len(kinds) < len(widths.ends(task)) or (task == "segment" and MASKS in (4 * widths.bins, widths.classes)):
+        raise Unknown("two branches of its head have the same number of channels")
+    convs, _ = _before_decoding(_conv_graph(model))
+    return {name: kinds[convs[name].out] for name in _ends(convs)}
+
+
+def _count_of_ends(task: Task) -> int:
+    return 3 * (2 if task == "detect" else 3) + (task == "segment")
+
+
+def _ends(convs: Mapping[str, _Node]) -> list[str]:
+    """Convolutions that feed no other one."""
     fed = frozenset().union(*(n.sources for n in convs.values()))
-    last = {name: n.shape[0] for name, n in convs.items() if name not in fed}
-    widths = sorted(set(last.values()))
-    if len(widths) not in (2, 3) or len(last) != 3 * len(widths):
-        raise Unknown(f"its head ends in {len(last)} convolutions of {widths} channels")
-    for roles in _roles(widths, 4 * bins):
-        yield {name: roles[channels] for name, channels in last.items()}
-
-
-HeadEnds = Mapping[str, str]
+    return [name for name in convs if name not in fed]
 
 
 def _before_decoding(convs: Mapping[str, _Node]) -> tuple[dict[str, _Node], int]:
     """The convolutions without those that decode boxes, and the bins of the box distributions."""
-    decoders = {n: c.shape[1] for n, c in convs.items() if c.shape[0] == 1 and c.shape[1] > 1 and _counts_up(c)}
-    if len(set(decoders.values())) != 1:
-        raise Unknown("no decoding of box distributions (DFL) was found behind its head")
-    return {name: n for name, n in convs.items() if name not in decoders}, next(iter(decoders.values()))
+    decoders = {n: c.weight.shape[1] for n, c in convs.items() if c.out == 1 and c.weight.size > 1 and _counts_up(c)}
+    if len(set(decoders.values())) > 1:
+        raise Unknown("its box distributions have different numbers of bins")
+    bins = next(iter(decoders.values()), 1)
+    return {name: n for name, n in convs.items() if name not in decoders}, int(bins)
 
 
-def _roles(widths: Sequence[int], boxes: int) -> list[dict[int, str]]:
-    """Which channel count may be which branch."""
-    kinds = list(_BRANCHES)[: len(widths)]
-    every = [dict(zip(order, kinds, strict=True)) for order in permutations(widths)]
-    possible = [r for r in every if r.get(boxes) == "boxes"]
-    return sorted(possible, key=lambda r: [w for w, kind in r.items() if kind == "scores"])
+def _references(count: int, task: Task, widths: HeadWidths, keypoints: tuple[int, int] | None) -> Iterator[Parameters]:
+    """Networks of ours with as many convolutions; their weights do not matter."""
+    there = False
+    for family in FAMILIES:
+        for size in _DEPTHS[family]:
+            name = f"{family}{size}{TASKS[task]}"
+            shape = published_architecture(name, classes=widths.classes, keypoints=keypoints)
+            fits = task == "classify" or shape.reg_max == widths.bins
+            if fits and len(published_widths(name, shape)) == count:
+                there = True
+                yield empty_parameters(name, classes=widths.classes, keypoints=keypoints)
+    if not there:
+        raise Unknown(f"{count} convolutions are not those of any published depth")
 
 
-def _as_parameters(
-    convs: Mapping[str, _Node], roles: Mapping[int, str], bins: int, keypoint_shape: tuple[int, int] | None
-) -> Parameters:
-    own = _reference(len(convs), "keypoints" in roles.values())
-    names = _match(_conv_graph(own), convs, roles)
-    found = {
-        name: Conv(np.asarray(node.weight, np.float32), _bias(node))
-        for name, node in ((n, convs[o]) for n, o in names.items())
-    }
-    width = {kind: channels for channels, kind in roles.items()}
-    keypoints = (keypoint_shape or (width["keypoints"] // 3, 3)) if "keypoints" in width else None
-    repeats = {layer: sum(n.startswith(f"{layer}.m.") for n in names) // 2 for layer in C2F_LAYERS}
-    return Parameters(found, Architecture(repeats, width["scores"], bins, keypoints))
+def _graph_of(own: Parameters) -> ir.Model:
+    return build_network(own, _SMALL, head="full", as_published=True)
 
 
-def _reference(count: int, pose: bool) -> ir.Model:
-    """Our own graph with as many convolutions; its weights do not matter, nor does the meaning of its keypoints.
-
-    Two values a point: with visibility the cut head has one convolution more a stride than foreign files.
-    """
-    for size in _DEPTHS:
-        parameters = empty_parameters(size, (17, 2) if pose else None)
-        if len(parameters.convs) == count:
-            return build_network(parameters, (64, 64))
-    raise Unknown(f"{count} convolutions are not those of any published depth")
-
-
-def _match(own: Mapping[str, _Node], other: Mapping[str, _Node], roles: Mapping[int, str]) -> dict[str, str]:
+def _match(own: Mapping[str, _Node], other: Mapping[str, _Node]) -> dict[str, str] | None:
     """Foreign name by own name, through equal colours."""
-    branch = {f"{prefix}.{i}.2": kind for kind, prefix in _BRANCHES.items() for i in range(3)}
-    fed = frozenset().union(*(n.sources for n in other.values()))
-    first = {("own", n): (c.shape[2:], c.stride, branch.get(n, "")) for n, c in own.items()}
-    first |= {
-        ("other", n): (c.shape[2:], c.stride, roles[c.shape[0]] if n not in fed else "") for n, c in other.items()
-    }
-    edges = {("own", n): [("own", s) for s in c.sources] for n, c in own.items()}
-    edges |= {("other", n): [("other", s) for s in c.sources] for n, c in other.items()}
+    first: dict[Key, object] = {}
+    edges: dict[Key, Sequence[Key]] = {}
+    for side, convs in (("own", own), ("other", other)):
+        ends = set(_ends(convs))
+        first |= {(side, n): (c.kind, c.out if n in ends else 0) for n, c in convs.items()}
+        edges |= {(side, n): [(side, s) for s in c.sources] for n, c in convs.items()}
     colours = _refine(first, edges)
     mine, theirs = ({c: n for (s, n), c in colours.items() if s == side} for side in ("own", "other"))
     if len(mine) != len(own) or set(mine) != set(theirs):
-        raise Unknown("its convolutions are connected differently")
+        return None
     return {mine[c]: theirs[c] for c in mine}
 
 
@@ -173,17 +222,35 @@ def _conv_graph(model: ir.Model) -> dict[str, _Node]:
     feeders: dict[ir.Value, frozenset[str]] = {}
     found = {}
     for node in model.graph:
-        data = node.inputs[:1] if node.op_type == "Conv" else node.inputs
+        weight = _weight(node)
+        data = node.inputs if weight is None else node.inputs[:1]
         sources: frozenset[str] = frozenset().union(*(feeders.get(v, frozenset()) for v in data if v is not None))
-        weight = _constant(node.inputs[1]) if node.op_type == "Conv" else None
         if weight is not None:
             name = str(node.outputs[0].name if node.name is None else node.name)
             bias = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
-            strides = node.attributes.get_ints("strides", [1] * (weight.ndim - 2))
-            found[name] = _Node(name, weight, bias, tuple(strides or ()), sources)
+            found[name] = _Node(name, weight, bias, _kind(node, weight), sources)
             sources = frozenset([name])
         feeders |= dict.fromkeys(node.outputs, sources)
     return found
+
+
+def _weight(node: ir.Node) -> np.ndarray | None:
+    """The constant weights of a convolution, or those of a linear layer as a 1x1 convolution's."""
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return _constant(node.inputs[1])
+    if node.op_type != "Gemm":
+        return None
+    weight = _constant(node.inputs[1])
+    if weight is None or weight.ndim != 2:
+        return None
+    turned = weight if node.attributes.get_int("transB", 0) else weight.T
+    return np.ascontiguousarray(turned)[..., None, None]
+
+
+def _kind(node: ir.Node, weight: np.ndarray) -> tuple[object, ...]:
+    strides = node.attributes.get_ints("strides", [1] * (weight.ndim - 2))
+    groups = node.attributes.get_int("group", 1)
+    return (node.op_type == "ConvTranspose", tuple(weight.shape[2:]), tuple(strides or ()), (groups or 1) > 1)
 
 
 def _constant(value: ir.Value | None) -> np.ndarray | None:
@@ -192,7 +259,7 @@ def _constant(value: ir.Value | None) -> np.ndarray | None:
 
 
 def _bias(node: _Node) -> np.ndarray:
-    return np.zeros(node.shape[0], np.float32) if node.bias is None else np.asarray(node.bias, np.float32)
+    return np.zeros(node.out, np.float32) if node.bias is None else np.asarray(node.bias, np.float32)
 
 
 def _counts_up(node: _Node) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from n6convert_yolov8.decode import Candidates, Detections, decode_head, suppress
-from n6convert_yolov8.head import anchor_points
+from n6convert_yolov8.decode import Candidates, HeadFacts, decode_head
+from n6convert_yolov8.detections import Detections, placed, suppress
+from n6convert_yolov8.full_head import anchor_points
 
 from n6convert.errors import PluginError
 
@@ -44,7 +45,7 @@ def test_suppression(multi: bool, confidence: float, iou: float, limit: int) -> 
         found = random_candidates(60, 3, seed)
         kept = plainly(found, confidence, iou, limit, multi)
         result = suppress(found, confidence=confidence, iou=iou, limit=limit, multi_label=multi)
-        assert np.array_equal(result.boxes, found.boxes[[a for a, _ in kept]].reshape(-1, 4))
+        assert result.rows.tolist() == [a for a, _ in kept]
         assert result.classes.tolist() == [c for _, c in kept]
         assert result.scores.tolist() == [found.scores[p] for p in kept]
 
@@ -52,7 +53,8 @@ def test_suppression(multi: bool, confidence: float, iou: float, limit: int) -> 
 def test_nothing_found_has_the_right_shapes() -> None:
     found = random_candidates(4, 2)
     points = np.zeros((4, 17, 3), np.float32)
-    nothing = suppress(Candidates(found.boxes, found.scores, points), confidence=2, iou=0.5, limit=9)
+    candidates = Candidates(found.boxes, found.scores, points)
+    nothing = placed(candidates, suppress(candidates, confidence=2, iou=0.5, limit=9), (64, 64))
     assert len(nothing) == 0 and nothing.boxes.shape == (0, 4) and nothing.keypoints.shape == (0, 17, 3)
     assert len(nothing.above(0.5)) == 0
 
@@ -78,7 +80,8 @@ def test_one_object_by_hand() -> None:
     outputs["scores_16"][0, 1, 1, 2] = 2
     outputs["keypoints_16"][0, :, 1, 2] = [1, -0.5, 0, 0]
     outputs["visibility_16"][0, :, 1, 2] = [3, -3]
-    found = suppress(decode_head(outputs, (64, 96), (2, 3)), confidence=0.5, iou=0.5, limit=9)
+    candidates = decode_head(outputs, (64, 96), HeadFacts((2, 3)))
+    found = placed(candidates, suppress(candidates, confidence=0.5, iou=0.5, limit=9), (64, 96))
     assert found.boxes.tolist() == [[40 - 16, 24 - 32, 40 + 48, 24 + 64]]
     assert found.classes.tolist() == [1] and found.scores[0] == pytest.approx(1 / (1 + np.exp(-2)))
     # x = (2 raw + column) * stride, y likewise
@@ -89,19 +92,19 @@ def test_one_object_by_hand() -> None:
 def test_channel_last_outputs_and_transposed_full_output() -> None:
     outputs = {k: np.random.default_rng(0).normal(size=v.shape) for k, v in cut_outputs((64, 96), 3, None).items()}
     turned = {k: v.transpose(0, 2, 3, 1) for k, v in outputs.items()}
-    a, b = decode_head(outputs, (64, 96), None), decode_head(turned, (64, 96), None)
+    a, b = decode_head(outputs, (64, 96)), decode_head(turned, (64, 96))
     assert np.array_equal(a.boxes, b.boxes) and np.array_equal(a.scores, b.scores)
     anchors = anchor_points((64, 96))[0].shape[1]
     full = np.random.default_rng(0).uniform(0, 1, (1, 7, anchors)).astype(np.float32)
-    c, d = decode_head({"o": full}, (64, 96), None), decode_head({"o": full.transpose(0, 2, 1)}, (64, 96), None)
+    c, d = decode_head({"o": full}, (64, 96)), decode_head({"o": full.transpose(0, 2, 1)}, (64, 96))
     assert np.array_equal(c.boxes, d.boxes) and c.scores.shape == (anchors, 3)
     pixels = full * np.array([96, 64, 96, 64, 1, 1, 1], np.float32)[None, :, None]
-    assert np.allclose(decode_head({"o": pixels}, (64, 96), None).boxes, c.boxes, atol=1e-3)
+    assert np.allclose(decode_head({"o": pixels}, (64, 96)).boxes, c.boxes, atol=1e-3)
 
 
 def test_unknown_outputs() -> None:
     with pytest.raises(PluginError, match="neither a cut nor a full"):
-        decode_head({"a": np.zeros(1), "b": np.zeros(1)}, (64, 64), None)
+        decode_head({"a": np.zeros(1), "b": np.zeros(1)}, (64, 64))
 
 
 def test_threshold() -> None:

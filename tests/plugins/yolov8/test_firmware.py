@@ -16,8 +16,10 @@ from n6convert.plugin import BuildRequest, Sample, Weights
 from n6convert.stages.base import interface_of
 
 pytest.importorskip("n6convert_yolov8")
-from n6convert_yolov8.decode import decode_head, suppress
-from n6convert_yolov8.plugin import YoloV8, YoloV8Options, YoloV8Pose
+from n6convert_yolov8.decode import decode_head
+from n6convert_yolov8.detections import placed, suppress
+from n6convert_yolov8.options import YoloOptions
+from n6convert_yolov8.plugin import YoloDetect, YoloPose
 
 STEM = "n6_yolo"
 CONFIDENCE, IOU, CAPACITY = 0.2, 0.6, 100
@@ -25,7 +27,7 @@ TYPES = ("int8", "uint8", "float32")
 
 
 def built(kind, name, weights, tmp_path, **options):
-    plugin = kind(name, YoloV8Options(imgsz=256, **options))
+    plugin = kind(name, YoloOptions(imgsz=256, **options))
     made = plugin.build(BuildRequest(weights, 0, tmp_path))
     made.model.metadata_props.update(made.metadata)
     plugin.info = interface_of(made.model)
@@ -53,8 +55,9 @@ def found_by_c(library, plugin, ports, outputs):
 
 def found_by_python(plugin, ports, outputs):
     real = {port.name: port.from_board(port.to_board(outputs[port.name])) for port in ports}
-    candidates = decode_head(real, (256, 256), plugin._keypoints())
-    return suppress(candidates, confidence=CONFIDENCE, iou=IOU, limit=CAPACITY)
+    candidates = decode_head(real, (256, 256), plugin._facts())
+    iou = None if plugin._end2end() else IOU
+    return placed(candidates, suppress(candidates, confidence=CONFIDENCE, iou=iou, limit=CAPACITY), (256, 256))
 
 
 def images(folder: Path, count: int):
@@ -64,13 +67,13 @@ def images(folder: Path, count: int):
 
 def test_c_agrees_with_python_on_real_images(data_dir, tmp_path, compile_c, int8_ports):
     weights = Weights("file", data_dir / "weights" / "yolov8n.pt")
-    plugin, session = built(YoloV8, "yolov8n", weights, tmp_path)
+    plugin, session = built(YoloDetect, "yolov8n", weights, tmp_path)
     compare(plugin, session, images(data_dir / "images" / "coco_det", 12), tmp_path, compile_c, int8_ports, least=20)
 
 
 def test_c_agrees_with_python_on_keypoints(data_dir, tmp_path, compile_c, int8_ports):
     source = data_dir / "weights" / "yolov8n_pose_256_float.onnx"
-    plugin, session = built(YoloV8Pose, "yolov8n-pose", Weights("file", source), tmp_path)
+    plugin, session = built(YoloPose, "yolov8n-pose", Weights("file", source), tmp_path)
     compare(plugin, session, images(data_dir / "images" / "coco_kpt", 12), tmp_path, compile_c, int8_ports, least=8)
 
 
@@ -99,7 +102,7 @@ def compare(plugin, session, samples, folder, compile_c, int8_ports, least):
 
 
 def test_full_head_gets_st_post_processing(tmp_path):
-    plugin, session = built(YoloV8, "yolov8n", Weights("seeded"), tmp_path, head="full")
+    plugin, session = built(YoloDetect, "yolov8n", Weights("seeded"), tmp_path, head="full")
     output = next(iter(plugin.info.outputs))
     port = Port(output.name, output.shape, 0.005, -128, channel_last=False)
     text = plugin.firmware(STEM, [], [port]).configuration["postprocess_conf.h"]

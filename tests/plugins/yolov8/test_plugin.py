@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from n6convert_yolov8 import pretrained
-from n6convert_yolov8.decode import Detections
+from n6convert_yolov8.classify import YoloClassify
+from n6convert_yolov8.detections import Detections
 from n6convert_yolov8.onnx_source import ForeignNetwork
-from n6convert_yolov8.plugin import YoloV8, YoloV8Options, YoloV8Pose
+from n6convert_yolov8.options import YoloOptions
+from n6convert_yolov8.plugin import YoloDetect, YoloOriented, YoloPose, YoloSegment
+from n6convert_yolov8.published import published_architecture
 from pydantic import ValidationError
 
 from n6convert.errors import DownloadError, SourceError
@@ -31,15 +35,19 @@ def interface(model: ir.Model, metadata: Any) -> ModelInfo:
     return ModelInfo(tuple(map(tensor, model.graph.inputs)), tuple(map(tensor, model.graph.outputs)), metadata)
 
 
-def built(name: str, tmp_path: Path, path: Path | None = None, **options: Any) -> tuple[YoloV8, ir.Model]:
-    plugin = (YoloV8Pose if "pose" in name else YoloV8)(name, YoloV8Options(**options))
+KINDS = {"": YoloDetect, "pose": YoloPose, "seg": YoloSegment, "obb": YoloOriented, "cls": YoloClassify}
+
+
+def built(name: str, tmp_path: Path, path: Path | None = None, **options: Any) -> tuple[Any, ir.Model]:
+    kind = KINDS[name.partition("-")[2]]
+    plugin = kind(name, kind.Options(**options))
     weights = Weights("file", path) if path else Weights("seeded")
     result = plugin.build(BuildRequest(weights, 0, tmp_path))
     plugin.info = interface(result.model, result.metadata)
     return plugin, result.model
 
 
-def score(plugin: YoloV8, model: ir.Model, labels: Path, limit: int | None = None) -> Score:
+def score(plugin: Any, model: ir.Model, labels: Path, limit: int | None = None) -> Score:
     session, metric = Session(model, threads=1), plugin.metric()
     for sample in open_samples(labels, "image", limit=limit):
         metric.add(sample, plugin.decode(session.run(plugin.encode(sample)), sample))
@@ -51,11 +59,14 @@ def picture(*size: int) -> Sample:
 
 
 def test_entry_points_load() -> None:
-    found = {
-        e.name: e for e in importlib.metadata.entry_points(group="n6convert.models") if e.name.startswith("yolov8")
-    }
-    assert set(found) == {f"yolov8{s}{p}" for s in "nsm" for p in ("", "-pose")}
-    assert all(issubclass(e.load(), YoloV8) for e in found.values())
+    declared = tomllib.loads((Path(__file__).parents[3] / "plugins/yolov8/pyproject.toml").read_text())
+    found = declared["project"]["entry-points"]["n6convert.models"]
+    families = ("yolov8", "yolo11", "yolo26")
+    assert set(found) == {f"{f}{s}{p}" for f in families for s in "nsm" for p in ("", "-pose", "-seg", "-obb", "-cls")}
+    for name, target in found.items():
+        module, _, kind = target.partition(":")
+        assert getattr(importlib.import_module(module), kind) is KINDS[name.partition("-")[2]]
+        assert published_architecture(name)
 
 
 @pytest.mark.parametrize(("name", "head"), [("yolov8n", "cut"), ("yolov8n-pose", "full")])
@@ -75,10 +86,10 @@ def test_encoded_pixels_are_bytes_over_255(tmp_path: Path, layout: str) -> None:
 
 
 def test_options() -> None:
-    assert YoloV8Options(imgsz=256).size == (256, 256) and YoloV8Options(imgsz=(192, 320)).size == (192, 320)
+    assert YoloOptions(imgsz=256).size == (256, 256) and YoloOptions(imgsz=(192, 320)).size == (192, 320)
     for wrong in ({"imgsz": 100}, {"imgsz": 0}, {"head": "half"}, {"imgz": 64}, {"confidence": 2}):
         with pytest.raises(ValidationError):
-            YoloV8Options(**wrong)
+            YoloOptions(**wrong)
 
 
 def test_seeded_builds_are_equal(tmp_path: Path) -> None:
@@ -102,7 +113,7 @@ def test_pretrained_is_pinned_and_never_replaced(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(n6convert.plugin.weights, "fetch", fetch)
     for name in pretrained.PINNED:
-        plugin = YoloV8(name, YoloV8Options())
+        plugin = YoloDetect(name, YoloOptions())
         assert plugin.resolve_weights("something else", cache=tmp_path) is None
         with pytest.raises(DownloadError):
             plugin.resolve_weights("pretrained", cache=tmp_path)
@@ -145,7 +156,7 @@ def test_pose_from_a_foreign_onnx_file(tmp_path: Path, data_dir: Path) -> None:
     assert plugin.info.metadata["head"] == "cut" and json.loads(plugin.info.metadata["keypoints"]) == [17, 3]
     assert [o.name for o in plugin.info.outputs][:3] == ["boxes_8", "scores_8", "keypoints_8"]
     ours = score(plugin, model, labels)
-    foreign = ForeignNetwork(path, pose=True)
+    foreign = ForeignNetwork(path, "pose", "yolov8")
     assert foreign.size == (256, 256) and foreign.keypoints == (17, 3)
     plugin.info = interface(foreign.model, plugin.info.metadata | {"head": "full"})
     theirs = score(plugin, foreign.model, labels)

@@ -90,9 +90,12 @@ static int better(const void *left, const void *right)
   return a->anchor < b->anchor ? -1 : 1;
 }
 
-/* Expected distance of one side in cells: the mean of the distribution its logits describe. */
+/* Distance of one side in cells: as it is, or the mean of the distribution its logits describe. */
 static float distance(const n6_tensor_t *tensor, const @STEM@_output_t *logits)
 {
+#if @PREFIX@_REG_MAX == 1
+  return real(tensor, logits[0]);
+#else
   float sum = 0.0f, mean = 0.0f;
   @STEM@_output_t highest = logits[0];
   int32_t i;
@@ -103,6 +106,7 @@ static float distance(const n6_tensor_t *tensor, const @STEM@_output_t *logits)
     mean += e * (float)i;
   }
   return mean / sum;
+#endif
 }
 
 static void decode_box(const @STEM@_output_t *const outputs[], place_t place, @STEM@_detection_t *box)
@@ -139,6 +143,7 @@ static void decode_keypoints(const @STEM@_output_t *const outputs[], place_t pla
 }
 #endif
 
+#if !@PREFIX@_END2END
 static float area(const @STEM@_detection_t *b)
 {
   const float width = b->x2 - b->x1, height = b->y2 - b->y1;
@@ -156,6 +161,7 @@ static int covered(const @STEM@_detection_t *kept, int32_t count, const @STEM@_d
   }
   return 0;
 }
+#endif
 
 int32_t @STEM@_decode(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], float confidence, float iou,
                       @STEM@_candidate_t *scratch, @STEM@_detection_t *found, int32_t capacity)
@@ -163,6 +169,7 @@ int32_t @STEM@_decode(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], fl
   const uint32_t candidates = gather(outputs, confidence, scratch);
   int32_t count = 0;
   uint32_t i;
+  (void)iou; /* a head trained end to end finds each object once */
   qsort(scratch, candidates, sizeof *scratch, better);
   for (i = 0; i < candidates && count < capacity; i++) {
     const place_t place = locate(scratch[i].anchor);
@@ -170,7 +177,9 @@ int32_t @STEM@_decode(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], fl
     box->score = scratch[i].score;
     box->class_id = scratch[i].class_id;
     decode_box(outputs, place, box);
+#if !@PREFIX@_END2END
     if (covered(found, count, box, iou)) continue;
+#endif
 #if @PREFIX@_KEYPOINTS > 0
     decode_keypoints(outputs, place, box);
 #endif

@@ -26,7 +26,7 @@ typedef struct {
 /* Decode and suppress.
    outputs:    the network's output buffers in the order of @STEM@_outputs, channel last.
    confidence: least probability of a detection, above 0 and below 1.
-   iou:        overlap above which the weaker of two boxes of one class goes.
+   iou:        overlap above which the weaker of two boxes of one class goes; not used where @PREFIX@_END2END is 1.
    scratch:    @PREFIX@_ANCHORS candidates, contents are lost.
    found:      room for `capacity` detections; the best come first.
    Returns the number of detections. */
