@@ -40,6 +40,8 @@ __all__ = [
 PARTS = ("compute", "flash", "memory", "external", "software", "hybrid", "overhead")
 _COVERAGE = 0.9
 _PULL = 0.3
+_ROUNDS, _USUAL = 20, 0.05
+"""Reweighting: rounds, and the relative error up to which a row counts in full."""
 _LEAST_SHARE = 0.1
 """Share of the time in external RAM from which a network counts as one that uses it."""
 _FLOORS, _CEILINGS = np.array([0.1, 0.05, 0.05, 0.1]), np.array([0.3, 0.6, 0.3, 0.3])
@@ -150,13 +152,20 @@ def _unsupported(families: set[str]) -> frozenset[str]:
 
 
 def _fit(rows: Sequence[Forecast]) -> NDArray[np.float64]:
-    """Factors of the parts: least squares on relative errors, every family weighted alike, pulled towards 1."""
+    """Factors of the parts: least absolute relative errors by reweighting, every family weighted alike, pulled to 1.
+
+    Absolute, so that a row that nobody explains does not shift the constants of all others.
+    """
     sizes = Counter(row.case.family for row in rows)
-    weights = np.array([sizes[row.case.family] ** -0.5 for row in rows])
-    matrix = np.array([row.parts / row.case.milliseconds for row in rows]) * weights[:, None]
-    system = np.vstack([matrix, _PULL * np.eye(len(PARTS))])
-    goal = np.concatenate([weights, np.full(len(PARTS), _PULL)])
-    return np.asarray(np.linalg.lstsq(system, goal, rcond=None)[0])
+    shares = np.array([row.parts / row.case.milliseconds for row in rows])
+    weights = np.array([1 / sizes[row.case.family] for row in rows])
+    factors, goal = np.ones(len(PARTS)), np.ones(len(rows))
+    for _ in range(_ROUNDS):
+        scale = np.sqrt(weights * _USUAL / np.maximum(np.abs(shares @ factors - goal), _USUAL))
+        system = np.vstack([shares * scale[:, None], _PULL * np.eye(len(PARTS))])
+        wanted = np.concatenate([goal * scale, np.full(len(PARTS), _PULL)])
+        factors = np.linalg.lstsq(system, wanted, rcond=None)[0]
+    return np.asarray(factors)
 
 
 def _hold(chosen: Sequence[Forecast], others: Sequence[Forecast]) -> list[Held]:

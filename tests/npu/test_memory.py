@@ -49,6 +49,14 @@ def test_buffers_that_live_together_never_overlap(target: Target) -> None:
                 assert one.end <= other.address or other.end <= one.address
 
 
+def test_among_equals_the_one_that_lives_longest_takes_the_lowest_address(target: Target) -> None:
+    """The first epochs of r31: conv (3-4) and gate (3-5) of 262,144 bytes; the gate lies below (0x80000, 0xc0000)."""
+    wide, conv, gate = Buffer("sum", 512 * KB, 4, 5), Buffer("conv", 256 * KB, 3, 4), Buffer("gate", 256 * KB, 3, 5)
+    pool = replace(target.pools[0], start=0, size=2048 * KB)
+    assert place([conv, gate, wide], [pool]) == []
+    assert (wide.address, gate.address, conv.address) == (0, 0x80000, 0xC0000)
+
+
 def test_spill_and_misfit(target: Target) -> None:
     buffers = [Buffer("a", 1800 * KB, 0, 1), Buffer("b", 1800 * KB, 1, 2)]
     assert place(buffers, target.pools) == []

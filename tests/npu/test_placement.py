@@ -38,6 +38,30 @@ def _unary(kind: str) -> Build:
     return lambda b: b.op(kind, _image(b))
 
 
+def _scaled(shape: tuple[int, ...], side: int = 7) -> Build:
+    """A normalization in front of a convolution: a product and a sum with constants of a shape."""
+
+    def build(b: QdqBuilder) -> str:
+        x = b.conv(b.input(1, 16, side, side), 16, shape[1])
+        return b.op("Add", b.op("Mul", x, b.weight(*shape)), b.weight(*shape))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "version", "software"),
+    [(1024, 7, (3, 0), 4), (1024, 7, (2, 1), 4), (1024, 7, (4, 0), 0), (512, 7, (3, 0), 0), (1024, 1, (3, 0), 0)],
+)
+def test_constants_of_many_channels_are_software_before_4(
+    channels: int, side: int, version: tuple[int, int], software: int
+) -> None:
+    """ResNet50v2 on 3.0: one float island of a product and a sum; not above a vector, where nothing repeats."""
+    off = _off(_scaled((1, channels, 1, 1), side), version)
+    kinds = {name.removesuffix("(float)"): number for name, number in off.items()}
+    island = {"Mul": 1, "Add": 1, "DequantizeLinear": 1, "QuantizeLinear": 1}
+    assert sum(kinds.values()) == software and (not software or kinds == island)
+
+
 def _concat(b: QdqBuilder, sizes: tuple[int, ...], axis: int = 1, side: int = 16) -> str:
     x = b.input(1, 8, side, side)
     return b.op("Sigmoid", b.op("Concat", *(b.conv(x, 8, size, 3) for size in sizes), axis=axis))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from n6convert.npu.ir import Tensor, Where
 from n6convert.npu.rules.base import Subject, rule
-from n6convert.npu.rules.limits import MAX_RANK
+from n6convert.npu.rules.limits import ARITH_VECTOR, MAX_RANK
 
 _SUMS = ("Add", "Sum", "Sub", "Mul")
 _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "ThresholdedRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh", "Swish")
@@ -65,6 +67,23 @@ def repeated_operand_minus_tensor(s: Subject) -> bool:
     first = s.input(0)
     scalar = first is not None and first.elements == 1 < s.output.elements
     return scalar or _repeats(s, 0)
+
+
+@rule(
+    *_SUMS,
+    where=Where.SW,
+    as_float=True,
+    without="batch_normalization",
+    evidence="inferred from ResNet50v2 (3.0): its memory to the KiB and 80 of the 111 ms; the limit is documented, and "
+    "the table of 4.0 has such a BatchNormalization in hardware",
+    remedy="fold it into a convolution, or split the map into groups of at most 512 channels",
+)
+def constant_of_many_channels(s: Subject) -> bool:
+    """A constant with one value a channel is held by the ARITH units up to {ARITH_VECTOR} channels; more are computed
+    in float by the M55."""
+    shape = s.output.shape
+    values = (tensor.elements for tensor in s.parameters)
+    return len(shape) > 2 and shape[1] > ARITH_VECTOR and math.prod(shape[2:]) > 1 and shape[1] in values
 
 
 @rule(*_SUMS, where=Where.HW, evidence="seen in every report; one-sided broadcasts 12/12, 12/12 and 6/6 (r15)")
