@@ -80,6 +80,7 @@ class Cache:
 
     @cached_property
     def users(self) -> Users:
+        """Which runs use the cache now."""
         from n6convert.cache_use import Users
 
         return Users(self.root)
@@ -99,7 +100,15 @@ class Cache:
         return Entry(folder, record["facts"], record["files"], record["seconds"], reused=True)
 
     def publish(self, stage: str, key: str, made: Path, facts: Mapping[str, Any], seconds: float) -> Entry:
-        """Move the files in the folder ``made`` (from :meth:`scratch`) under their key, at once."""
+        """Move the files in the folder ``made`` (from :meth:`scratch`) under their key, at once.
+
+        Args:
+            stage: the entry's folder.
+            key: hash of everything that the result depends on.
+            made: a folder from :meth:`scratch`; it is gone afterwards.
+            facts: plain data kept beside the files.
+            seconds: how long the stage took.
+        """
         files = {p.relative_to(made).as_posix(): p for p in sorted(made.rglob("*")) if p.is_file()}
         hashes = {name: sha256_of(p) for name, p in files.items()}
         facts = jsonable(facts)

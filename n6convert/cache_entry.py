@@ -41,7 +41,13 @@ def _well_formed(record: Mapping[str, Any]) -> bool:
 
 
 def move_in(made: Path, final: Path, record: Mapping[str, Any]) -> None:
-    """Rename a folder into place. A simultaneous run may have been faster: equal results stay, others give way."""
+    """Rename a folder into place. A simultaneous run may have been faster: equal results stay, others give way.
+
+    Args:
+        made: a folder on the same disk.
+        final: its place.
+        record: content of ``entry.json``.
+    """
     for _ in range(3):
         try:
             made.rename(final)

@@ -52,6 +52,7 @@ class Pinned:
 
     @property
     def largest(self) -> int:
+        """Bytes that the file may have."""
         return self.size or _LARGEST
 
     def hash_of(self, path: Path) -> str:
@@ -77,6 +78,11 @@ def reported_to(progress: Progress | None) -> Iterator[None]:
 
 def download(pinned: Pinned, target: Path, progress: Progress | None = None) -> None:
     """Bring a file to its place; what an earlier, killed download left is continued.
+
+    Args:
+        pinned: address, size and sha256.
+        target: where the file belongs.
+        progress: called as ``progress(what, done, total)`` in bytes.
 
     Raises:
         DownloadError: the file is not the pinned one, too large, or comes too slowly.

@@ -75,7 +75,14 @@ def remedy_for(node: ir.Node, name_of: Callable[[ir.Value], str] | None = None) 
 def way_out(
     graph: ir.Graph, nodes: Iterable[ir.Node], host: str, name_of: Callable[[ir.Value], str] | None = None
 ) -> str:
-    """What to set so that the network ends in front of some nodes; ``host`` says what is left to do there."""
+    """What to set so that the network ends in front of some nodes; ``host`` says what is left to do there.
+
+    Args:
+        graph: the network.
+        nodes: operators that cannot stay.
+        host: what is left to do behind the cut.
+        name_of: name of a value as the user knows it; None: its own.
+    """
     nodes = list(nodes)
     names = names_in_front(graph, nodes, name_of)
     if names is None:
@@ -89,7 +96,13 @@ def way_out(
 def names_in_front(
     graph: ir.Graph, nodes: Iterable[ir.Node], name_of: Callable[[ir.Value], str] | None = None
 ) -> list[str] | None:
-    """Outputs of the network without some nodes and all that depends on them; None where that leaves nothing."""
+    """Outputs of the network without some nodes and all that depends on them; None where that leaves nothing.
+
+    Args:
+        graph: the network.
+        nodes: operators that cannot stay.
+        name_of: name of a value as the user knows it; None: its own.
+    """
     gone = _behind(graph, nodes)
     kept = [v for v in graph.outputs if v.producer() not in gone]
     read = [v for n in graph if n in gone for v in n.inputs if v is not None and v.producer() not in gone]

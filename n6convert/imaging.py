@@ -83,6 +83,11 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 def letterbox(image: Image, size: tuple[int, int], fill: int = _FILL) -> tuple[Image, Letterbox]:
     """The image scaled into a canvas of ``size`` (height, width) with its aspect ratio kept, centred on grey.
 
+    Args:
+        image: uint8 ``[h, w, 3]``.
+        size: height and width of the canvas.
+        fill: grey level of the margins, 0 to 255.
+
     Returns:
         the canvas, uint8 ``[h, w, 3]``, and how the image lies in it.
     """
@@ -105,7 +110,14 @@ def colour(index: int) -> tuple[int, int, int]:
 
 
 def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colours: Sequence[int]) -> None:
-    """Draw boxes (x1, y1, x2, y2 in pixels) with a label each onto the picture."""
+    """Draw boxes (x1, y1, x2, y2 in pixels) with a label each onto the picture.
+
+    Args:
+        image: drawn on in place.
+        boxes: ``[n, 4]``, corners in pixels.
+        labels: one a box.
+        colours: index into the palette, one a box.
+    """
     from PIL import ImageDraw
 
     pen = ImageDraw.Draw(image)
@@ -141,7 +153,14 @@ def tint_masks(image: Image, masks: NDArray[np.bool_], colours: Sequence[int]) -
 
 
 def draw_points(image: PilImage, points: NDArray[Any], edges: Sequence[tuple[int, int]], shown: NDArray[Any]) -> None:
-    """Draw keypoints ``[k, 2]`` in pixels and the edges between them, those alone that are ``shown`` (bool ``[k]``)."""
+    """Draw keypoints ``[k, 2]`` in pixels and the edges between them, those alone that are ``shown`` (bool ``[k]``).
+
+    Args:
+        image: drawn on in place.
+        points: ``[k, 2]`` in pixels.
+        edges: pairs of point numbers.
+        shown: bool ``[k]``.
+    """
     from PIL import ImageDraw
 
     pen = ImageDraw.Draw(image)

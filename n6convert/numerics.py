@@ -114,7 +114,13 @@ class Session:
 def run_model(
     model: ir.Model | str | Path, feeds: Mapping[str, Array], *, threads: int | None = None
 ) -> dict[str, Array]:
-    """Run a model once. Raises GraphError as :class:`Session` does."""
+    """Run a model once. Raises GraphError as :class:`Session` does.
+
+    Args:
+        model: a graph or a file.
+        feeds: arrays by input name.
+        threads: None: as many as there are cores.
+    """
     return Session(model, threads=threads).run(feeds)
 
 
@@ -146,7 +152,13 @@ def _has_bounds(value: ir.Value | None) -> bool:
 def relative_differences(
     reference: Mapping[str, Array], other: Mapping[str, Array], least: Mapping[str, float]
 ) -> dict[str, float]:
-    """:func:`max_relative_difference` of each output, by name; ``least`` as :func:`least_sizes` gives it."""
+    """:func:`max_relative_difference` of each output, by name; ``least`` as :func:`least_sizes` gives it.
+
+    Args:
+        reference: arrays by output name.
+        other: arrays by output name.
+        least: as :func:`least_sizes` gives it.
+    """
     return {n: max_relative_difference(a, other[n], least.get(n, _LEAST)) for n, a in reference.items()}
 
 
@@ -155,6 +167,11 @@ def max_relative_difference(reference: Array, other: Array, least: float = _LEAS
     at the least.
 
     NaN counts as infinite difference unless both have it in the same places.
+
+    Args:
+        reference: any shape.
+        other: the same shape.
+        least: what the reference's largest value counts as at the least.
     """
     if reference.shape != other.shape:
         return float("inf")
@@ -281,6 +298,7 @@ class Noise:
     noise: float = 0.0
 
     def add(self, reference: NDArray[Any], other: NDArray[Any]) -> None:
+        """Add one sample's outputs."""
         signal, noise = _energies(reference, other)
         self.signal += signal
         self.noise += noise

@@ -21,6 +21,8 @@ OLD_TYPE_REMARK = "this key is old; package.input_type and package.output_type s
 
 
 class Section(BaseModel):
+    """A part of a recipe: unknown keys, infinities and changes are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 

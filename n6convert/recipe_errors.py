@@ -150,7 +150,13 @@ def _all_paths(node: Schema, root: Schema) -> Iterator[KeyPath]:
 
 
 def place_of(places: Mapping[KeyPath, str], path: KeyPath, name: str) -> str:
-    """Where a key, or the section around it, was written; else the recipe's name."""
+    """Where a key, or the section around it, was written; else the recipe's name.
+
+    Args:
+        places: by key path.
+        path: of the key.
+        name: of the recipe.
+    """
     for length in range(len(path), 0, -1):
         if path[:length] in places:
             return places[path[:length]]

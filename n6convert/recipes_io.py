@@ -72,7 +72,13 @@ class Draft:
             self.axes.pop(".".join(path), None)
 
     def set(self, path: KeyPath, value: Any, place: str) -> None:
-        """Set one nested key."""
+        """Set one nested key.
+
+        Args:
+            path: keys from the top.
+            value: plain data.
+            place: what messages call it.
+        """
         nested: Any = value
         for key in reversed(path):
             nested = {key: nested}

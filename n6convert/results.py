@@ -170,6 +170,7 @@ class ConversionResult:
 
     @property
     def warnings(self) -> list[str]:
+        """What the user should know besides the figures."""
         return self.report.warnings
 
     def to_dict(self) -> dict[str, Any]:

@@ -33,6 +33,11 @@ def blaming(samples: str) -> Iterator[None]:
 def open_source(run: Run, path: str, limit: int | None) -> SampleSource:
     """Samples a user gave, as the model looks at them.
 
+    Args:
+        run: knows the model.
+        path: folder or file.
+        limit: samples at the most; None: all.
+
     Raises:
         SourceError: missing, empty, or of another kind than the model takes.
     """

@@ -43,6 +43,7 @@ class CheckedPlugin:
 
     @property
     def plugin(self) -> ModelPlugin:
+        """The plugin with its model built."""
         return self.run.ready_plugin
 
     def checks(self) -> dict[str, Callable[[], None]]:
@@ -57,6 +58,7 @@ class CheckedPlugin:
         }
 
     def import_is_cheap(self) -> None:
+        """Importing the plugin loads no framework."""
         code = (
             "import sys; from n6convert.registry import load_plugin; load_plugin(sys.argv[1]);"
             f"print(*sorted(set({FRAMEWORKS}) & set(sys.modules)))"
@@ -66,6 +68,7 @@ class CheckedPlugin:
         _require(not loaded, f"imports {', '.join(loaded)}: move those imports into build()")
 
     def build_is_deterministic(self) -> None:
+        """Two builds with one seed are equal to the byte."""
         from n6convert.graph.io import save
         from n6convert.plugin import BuildRequest
         from n6convert.stages.base import MODEL_FILE
@@ -80,6 +83,7 @@ class CheckedPlugin:
                 _require(same, "two builds from one seed differ")
 
     def samples_are_stable(self) -> None:
+        """Samples have names of their own and come in the same order again."""
         source = self.plugin.samples()
         first = [(s.id, s.sha256) for s, _ in zip(source, range(3), strict=False)]
         second = [(s.id, s.sha256) for s, _ in zip(source, range(3), strict=False)]
@@ -88,12 +92,14 @@ class CheckedPlugin:
         _require(len({name for name, _ in first}) == len(first), "samples have the same id")
 
     def encode_fits(self) -> None:
+        """Encoded samples have the shapes and types of the graph's inputs."""
         sample = next(iter(self.plugin.samples()))
         first, second = self.run.encode(sample), self.run.encode(sample)
         same = all(np.array_equal(first[name], second[name]) for name in first)
         _require(same, "encode() gives other arrays the second time")
 
     def decode_works(self) -> None:
+        """Outputs of a sample decode, and its picture can be drawn."""
         from n6convert.numerics import run_model
 
         sample = next(iter(self.plugin.samples()))
@@ -103,6 +109,7 @@ class CheckedPlugin:
         _require(image is None or hasattr(image, "save"), "draw() must return a PIL image or None")
 
     def unknown_weights_are_refused(self) -> None:
+        """Weights that do not exist are refused with a message."""
         with TemporaryDirectory() as folder, _refusing("weights that do not exist"):
             found = self.plugin.resolve_weights("no such weights", cache=Path(folder))
             if found is None:

@@ -84,6 +84,7 @@ class Records:
             raise self._damaged(f"{name}: {found}") from None
 
     def keep_commit(self, repository: str, commit: str) -> None:
+        """Record the commit that a repository was resolved to."""
         self._add("commits", repository, commit)
 
     def keep(self, name: str, record: Record) -> None:

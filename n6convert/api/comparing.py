@@ -53,7 +53,13 @@ def compare_report(
 
 
 def target_of(report: StReport, spec: str | None = None, *, layout: bool = True) -> Target:
-    """The target a report was compiled for: version and board, with the memory pools that it prints (``layout``)."""
+    """The target a report was compiled for: version and board, with the memory pools that it prints (``layout``).
+
+    Args:
+        report: facts of a compilation.
+        spec: ``board@version``; None: the kit with the report's version.
+        layout: take the addresses and sizes of the pools from the report.
+    """
     version = f"{report.version[0]}.{report.version[1]}" if report.version else ""
     board = "nucleo-n657x0-q-aistudio" if _slow_clocks(report) else DEFAULT_TARGET.split("@")[0]
     target = load_target(spec or (f"{board}@{version}" if version else DEFAULT_TARGET))

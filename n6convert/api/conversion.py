@@ -120,7 +120,14 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
 def convert_draft(
     draft: Draft, *, cache: bool | Cache = True, progress: Progress | None = None, force: bool = False
 ) -> ConversionResult:
-    """Convert by a draft; see :func:`convert`. ``cache`` may also be one of the caller's own."""
+    """Convert by a draft; see :func:`convert`. ``cache`` may also be one of the caller's own.
+
+    Args:
+        draft: of the recipe.
+        cache: False makes every stage run again; or a cache of the caller's own.
+        progress: called as ``progress(what, done, total)``; total may be None.
+        force: replace files in the output folder that n6convert did not write.
+    """
     from n6convert.preflight import refuse_hopeless
     from n6convert.publish import EVERY_PACKAGE, holding
     from n6convert.run import Run

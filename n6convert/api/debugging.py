@@ -62,7 +62,14 @@ def debug(
 
 
 def debug_draft(draft: Draft, count: int, *, cache: bool = True, progress: Progress | None = None) -> Diagnosis:
-    """Diagnose by a draft; see :func:`debug`."""
+    """Diagnose by a draft; see :func:`debug`.
+
+    Args:
+        draft: of the recipe.
+        count: tensors to look at.
+        cache: False makes every stage run again.
+        progress: called as ``progress(what, done, total)``.
+    """
     from n6convert.quantization.judge import Judge
     from n6convert.quantization.prepare.prepare import prepare
     from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time

@@ -91,7 +91,14 @@ def quantize_draft(
 
 
 def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress | None = None, *, cache: bool = True) -> Run:
-    """The pipeline's state after the named stages, from the cache where they ran before."""
+    """The pipeline's state after the named stages, from the cache where they ran before.
+
+    Args:
+        draft: of the recipe.
+        stages: names of those that run, in the pipeline's order.
+        progress: called as ``progress(what, done, total)``.
+        cache: False makes every stage run again.
+    """
     from n6convert.pipeline import STAGES, run_stages
     from n6convert.run import Run
 

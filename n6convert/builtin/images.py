@@ -57,10 +57,12 @@ class ImageFormat:
     smooth: bool = False
 
     def to_json(self) -> str:
+        """The format as it is kept beside a model."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> ImageFormat:
+        """The format that :meth:`to_json` wrote."""
         parts = json.loads(text)
         for name in ("mean", "std"):
             parts[name] = None if parts[name] is None else tuple(parts[name])

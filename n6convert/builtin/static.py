@@ -59,6 +59,11 @@ def cut(model: ir.Model, outputs: Sequence[str]) -> None:
 def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]], size: tuple[int, int] | None) -> None:
     """Give every input a static shape, in place: as told, batch 1, ``size`` for the unknown height and width.
 
+    Args:
+        model: changed in place.
+        shapes: by input name, as told by the user.
+        size: height and width for inputs whose own are open.
+
     Raises:
         RecipeError: a dimension is unknown and nothing says what it is, or ``shapes`` contradicts the file.
     """

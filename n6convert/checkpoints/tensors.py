@@ -57,6 +57,7 @@ class Storage:
     byte_order: str = "<"
 
     def elements(self, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+        """The bytes as elements of a type."""
         dtype = dtype or self.dtype
         whole = self.data[: len(self.data) // dtype.itemsize * dtype.itemsize]
         if self.byte_order == ">" and dtype.itemsize > 1:
@@ -67,6 +68,12 @@ class Storage:
 
 def rebuild_tensor(storage: Storage, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> NDArray[Any]:
     """A read-only view of a storage, as ``torch._utils._rebuild_tensor_v2`` would make it.
+
+    Args:
+        storage: the bytes, with their element type.
+        offset: of the first element, in elements.
+        size: shape.
+        stride: elements between neighbours along each axis.
 
     Raises:
         SourceError: the view leaves its storage or is absurdly large.
@@ -84,7 +91,17 @@ def rebuild_tensor_v3(
     kind: TorchType,
     *_: Any,
 ) -> NDArray[Any]:
-    """As :func:`rebuild_tensor`, for element types that have no storage class of their own."""
+    """As :func:`rebuild_tensor`, for element types that have no storage class of their own.
+
+    Args:
+        storage: the bytes.
+        offset: of the first element, in elements.
+        size: shape.
+        stride: elements between neighbours along each axis.
+        grad: not used.
+        hooks: not used.
+        kind: element type.
+    """
     return _view(storage.elements(kind.dtype), offset, size, stride)
 
 

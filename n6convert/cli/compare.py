@@ -79,6 +79,13 @@ def _compare(
 
 
 def print_comparison(comparison: Comparison, report: StReport, as_json: bool) -> None:
+    """Print a comparison, for a person or as JSON.
+
+    Args:
+        comparison: of a prediction with a report.
+        report: what ST's tool wrote.
+        as_json: print JSON instead of tables.
+    """
     if as_json:
         typer.echo(json.dumps(comparison.as_dict(), indent=2))
         return
@@ -89,7 +96,13 @@ def print_comparison(comparison: Comparison, report: StReport, as_json: bool) ->
 
 
 def show(comparison: Comparison, report: StReport, console: Console) -> None:
-    """Tables for a person: totals, operators, pools, and where the schedules part."""
+    """Tables for a person: totals, operators, pools, and where the schedules part.
+
+    Args:
+        comparison: of a prediction with a report.
+        report: what ST's tool wrote.
+        console: where it is printed.
+    """
     from rich.table import Table as RichTable
 
     from n6convert.cli.terminal import shown

@@ -49,6 +49,7 @@ def print_result(result: ConversionResult) -> None:
 
 
 def print_models(entries: Sequence[ModelEntry]) -> None:
+    """One row a registered model."""
     table = Table("model", "distribution", "version", "state", box=None, pad_edge=False)
     for entry in entries:
         colour = _COLOURS.get(entry.state, "yellow")
@@ -58,6 +59,7 @@ def print_models(entries: Sequence[ModelEntry]) -> None:
 
 
 def print_checks(checks: Sequence[Check]) -> None:
+    """One row a check of the environment."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for check in checks:
         mark = "[green]ok[/]" if check.fine else "[red]missing[/]" if check.needed else "[yellow]absent[/]"

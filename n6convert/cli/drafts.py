@@ -70,6 +70,12 @@ def parse_size(text: str) -> int:
 def image_size(text: str | None, model: str, settings: Sequence[str] | None, target: str | None) -> int | None:
     """The value of ``--imgsz``; ``auto`` is the largest size whose activations stay on the chip.
 
+    Args:
+        text: the option's value; None was not given.
+        model: model, recipe or file whose size it is.
+        settings: words of ``--set``.
+        target: board and compiler version.
+
     Raises:
         UsageError: no number and not ``auto``, or no size of the model stays on the chip.
     """

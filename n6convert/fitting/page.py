@@ -24,6 +24,12 @@ def verdict(together: Together) -> str:
 def write_page(path: Path, together: Together, target: str, advice: Sequence[str] = ()) -> None:
     """Draw RAM over one frame, flash and time into a self-contained file.
 
+    Args:
+        path: of the HTML file.
+        together: the models on one board.
+        target: board and compiler version, for the title.
+        advice: sentences.
+
     Raises:
         OutputError: the file cannot be written.
     """

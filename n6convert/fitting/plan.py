@@ -33,6 +33,7 @@ class FlashRegion:
 
     @property
     def size(self) -> int:
+        """Bytes of the region."""
         return self.end - self.start
 
 
@@ -110,6 +111,7 @@ class Together:
 
     @property
     def flash_used(self) -> int:
+        """Bytes of flash that all models take."""
         return sum(region.size for region in self.flash)
 
     @property

@@ -67,7 +67,13 @@ class Builder:
         shapes: Sequence[Sequence[int]],
         **attributes: Any,
     ) -> tuple[ir.Value, ...]:
-        """A node with as many outputs as shapes are given; element type as the first input."""
+        """A node with as many outputs as shapes are given; element type as the first input.
+
+        Args:
+            op: ONNX operator.
+            inputs: values; None for one that is left out.
+            shapes: of the outputs, which also say how many there are.
+        """
         kind = next((v.type for v in inputs if v is not None), ir.TensorType(ir.DataType.FLOAT))
         outputs = [ir.Value(name=self._name(op.lower()), shape=ir.Shape(list(s)), type=kind) for s in shapes]
         name = outputs[0].name
@@ -81,7 +87,13 @@ class Builder:
         return self.node(op, [x], [shape(x)], **attributes)[0]
 
     def binary(self, op: str, a: ir.Value, b: ir.Value | Array | float) -> ir.Value:
-        """Add, Sub, Mul ... with numpy's broadcasting; arrays and numbers become constants."""
+        """Add, Sub, Mul ... with numpy's broadcasting; arrays and numbers become constants.
+
+        Args:
+            op: ONNX operator.
+            a: an activation.
+            b: the other operand.
+        """
         other = b if isinstance(b, ir.Value) else self.constant(b)
         return self.node(op, [a, other], [broadcast_shape(shape(a), shape(other))])[0]
 
@@ -123,6 +135,11 @@ class Builder:
         """[1, first, rest] -> [1, rest, first], seen as ``to``: the transpose that every core does in hardware.
 
         A side above the compiler's limit of 65,535 is taken as two axes: (0,2,3,1) and (0,3,1,2) are hardware as well.
+
+        Args:
+            x: [1, first * rest elements].
+            first: length of the outer block.
+            to: shape of the result.
         """
         rest = math.prod(shape(x)) // first
         if rest >= AXIS_LIMIT:
@@ -142,13 +159,25 @@ class Builder:
         return self.swap(x, rows, [1, full[axis], 1, rows])
 
     def from_map(self, y: ir.Value, axis: int, to: Sequence[int]) -> ir.Value:
-        """The way back from :meth:`as_map`, to the shape ``to``."""
+        """The way back from :meth:`as_map`, to the shape ``to``.
+
+        Args:
+            y: [1, c, h, w], as :meth:`as_map` made it.
+            axis: the axis that became the channels.
+            to: shape of the result.
+        """
         return y if (axis, len(to)) == (1, 4) else self.swap(y, shape(y)[1], to)
 
     def conv(
         self, x: ir.Value, weight: Array | ir.Value, bias: Array | ir.Value | None = None, **attributes: Any
     ) -> ir.Value:
-        """Convolution of [1, I, H, W] with weights [O, I/groups, kh, kw]; attributes as in ONNX."""
+        """Convolution of [1, I, H, W] with weights [O, I/groups, kh, kw]; attributes as in ONNX.
+
+        Args:
+            x: [1, I, H, W].
+            weight: [O, I/groups, kh, kw].
+            bias: [O]; None: no bias.
+        """
         weight = weight if isinstance(weight, ir.Value) else self.constant(weight)
         bias = bias if bias is None or isinstance(bias, ir.Value) else self.constant(bias)
         outputs, _, *kernel = shape(weight)
@@ -162,7 +191,13 @@ class Builder:
         return self.node("Conv", inputs, [[1, outputs, *size]], kernel_shape=kernel, **attributes)[0]
 
     def pointwise(self, x: ir.Value, weight: Array, bias: Array | None = None) -> ir.Value:
-        """1x1 convolution with a matrix [O, I] over the channels of [1, I, H, W]."""
+        """1x1 convolution with a matrix [O, I] over the channels of [1, I, H, W].
+
+        Args:
+            x: [1, I, H, W].
+            weight: [O, I].
+            bias: [O]; None: no bias.
+        """
         return self.conv(x, np.asarray(weight)[:, :, None, None], bias)
 
     def concat(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
@@ -175,7 +210,13 @@ class Builder:
         return parts[0]
 
     def repeat(self, x: ir.Value, times: int, axis: int) -> ir.Value:
-        """The same tensor several times along an axis, by Concats of Concats."""
+        """The same tensor several times along an axis, by Concats of Concats.
+
+        Args:
+            x: any shape.
+            times: how often.
+            axis: along which the copies lie.
+        """
         each = next(
             d for d in (*range(_CONCAT_INPUTS, 1, -1), *range(_CONCAT_INPUTS, _CONCAT_AT_MOST + 1), 1) if times % d == 0
         )
@@ -186,7 +227,13 @@ class Builder:
         return self.concat([self.repeat(x, times - 1, axis), x], axis)
 
     def split(self, x: ir.Value, parts: int | Sequence[int], axis: int) -> tuple[ir.Value, ...]:
-        """A number of equal parts, or parts of given sizes, along an axis."""
+        """A number of equal parts, or parts of given sizes, along an axis.
+
+        Args:
+            x: any shape.
+            parts: how many equal parts, or the length of each.
+            axis: that is cut.
+        """
         full = shape(x)
         sizes = [full[axis] // parts] * parts if isinstance(parts, int) else list(parts)
         if sum(sizes) != full[axis]:
@@ -199,7 +246,15 @@ class Builder:
         return self.node("Split", [x], shapes, axis=axis, split=sizes)
 
     def slice(self, x: ir.Value, axis: int, start: int, stop: int, step: int = 1) -> ir.Value:
-        """Every ``step``-th element from start to stop-1 of one axis."""
+        """Every ``step``-th element from start to stop-1 of one axis.
+
+        Args:
+            x: any shape.
+            axis: that is cut.
+            start: first element.
+            stop: the one behind the last.
+            step: elements from one to the next.
+        """
         to = [-(-(stop - start) // step) if i == axis else n for i, n in enumerate(shape(x))]
         if self.opset < 10 and step == 1:
             return self.node("Slice", [x], [to], axes=[axis], starts=[start], ends=[stop])[0]
@@ -215,7 +270,13 @@ class Builder:
         return self._pool_last("GlobalMaxPool", x)
 
     def clip(self, x: ir.Value, low: float | None, high: float | None) -> ir.Value:
-        """min(max(x, low), high) with the bounds as initializers."""
+        """min(max(x, low), high) with the bounds as initializers.
+
+        Args:
+            x: any shape.
+            low: least value; None: no bound.
+            high: largest value; None: no bound.
+        """
         if self.opset < 11:
             return self.unary("Clip", x, min=low, max=high)
         bounds = [None if v is None else self.constant(np.float32(v)) for v in (low, high)]

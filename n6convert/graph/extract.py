@@ -57,7 +57,14 @@ def consumer_region(value: ir.Value, order: dict[ir.Node, int]) -> Region:
 
 
 def cut(model: ir.Model, nodes: Sequence[ir.Node], inputs: Iterable[ir.Value], outputs: Iterable[ir.Value]) -> ir.Model:
-    """A model of its own from some nodes of a graph; weights are shared, not copied."""
+    """A model of its own from some nodes of a graph; weights are shared, not copied.
+
+    Args:
+        model: stays as it is.
+        nodes: in the graph's order.
+        inputs: values that are inputs of the new model.
+        outputs: values that are its outputs.
+    """
     values: dict[ir.Value, ir.Value] = {}
 
     def twin(value: ir.Value | None) -> ir.Value | None:

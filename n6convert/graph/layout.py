@@ -79,7 +79,13 @@ class Layout:
         return (self.source != (1, *self.blocks)) + (self.target != (1, *moved))
 
     def build(self, build: Builder, x: ir.Value, instead_of: ir.Value | None = None) -> ir.Value:
-        """Emit it with at most one Transpose, or find a value (another than ``instead_of``) that holds it."""
+        """Emit it with at most one Transpose, or find a value (another than ``instead_of``) that holds it.
+
+        Args:
+            build: makes the nodes.
+            x: the value in its first layout.
+            instead_of: a value that is about to go and so cannot be used.
+        """
         held = find_layout(x, self, instead_of)
         if held is not None:
             return held
@@ -151,7 +157,13 @@ def layout_of_steps(source: Sequence[int], steps: Sequence[Step]) -> Layout | No
 
 
 def find_layout(source: ir.Value, wanted: Layout, besides: ir.Value | None = None) -> ir.Value | None:
-    """A value that already holds ``source`` in a wanted layout, by Reshape and Transpose, not by way of ``besides``."""
+    """A value that already holds ``source`` in a wanted layout, by Reshape and Transpose, not by way of ``besides``.
+
+    Args:
+        source: the value whose elements are wanted.
+        wanted: their order.
+        besides: a value that may not be on the way.
+    """
     if wanted.source == wanted.target and len(wanted.blocks) < 2:
         return source
     queue: list[tuple[ir.Value, list[ir.Node]]] = [(source, [])]
@@ -252,6 +264,11 @@ def align(small: Sequence[int], full: Sequence[int], other: Sequence[int]) -> tu
 
     ``small`` has the rank of ``full`` and the same length or 1 on every axis. None when an axis of ``other`` would be
     partly repeated.
+
+    Args:
+        small: shape of the broadcast operand, with the rank of ``full``.
+        full: shape of its partner.
+        other: shape of the partner after the Reshape.
     """
     factors = _Factors(full)
     if not factors.reshape(other):

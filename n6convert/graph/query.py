@@ -83,7 +83,13 @@ def single_use(value: ir.Value) -> bool:
 
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
-    """An attribute's plain Python value."""
+    """An attribute's plain Python value.
+
+    Args:
+        node: any node.
+        name: of the attribute.
+        default: what an absent one stands for.
+    """
     found = node.attributes.get(name)
     if found is None:
         return default

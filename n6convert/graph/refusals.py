@@ -47,7 +47,13 @@ def refuse_sizes(model: ir.Model) -> None:
 
 
 def refuse_large_inputs(model: ir.Model, room: int, target: str) -> None:
-    """Raise GraphError for an input that alone, as INT8, is larger than all RAM of a board: no rewrite makes it fit."""
+    """Raise GraphError for an input that alone, as INT8, is larger than all RAM of a board: no rewrite makes it fit.
+
+    Args:
+        model: with static input shapes.
+        room: bytes of all writable memory.
+        target: the board, for the message.
+    """
     for value in model.graph.inputs:
         shape = [d for d in value.shape or () if isinstance(d, int)]
         if (size := math.prod(shape)) > room:

@@ -34,6 +34,7 @@ class Operand:
 
     @classmethod
     def behind(cls, graph: ir.Graph, value: ir.Value | None) -> Operand | None:
+        """The operand that a DequantizeLinear makes of codes."""
         node = value.producer() if value is not None else None
         if node is None or node.op_type != "DequantizeLinear" or node.attributes.get_int("block_size"):
             return None
@@ -50,9 +51,11 @@ class Operand:
 
     @property
     def inputs(self) -> list[ir.Value | None]:
+        """Codes, scale and zero point, as inputs of a node."""
         return [self.codes, self.scale, self.zero_point]
 
     def is_activation(self) -> bool:
+        """Whether it is uint8 codes on one grid."""
         return self.codes.dtype == UINT8 and self.axis is None and self.zero_point is not None
 
     def is_weight(self, axis: int) -> bool:
@@ -67,6 +70,7 @@ class Operand:
 
 
 def products(source: Operand, weight: Operand) -> NDArray[Any]:
+    """Products of an activation's codes and a weight's, less their zero points, as int32."""
     products: NDArray[Any] = numbers(source.scale) * numbers(weight.scale)
     return products
 
@@ -120,11 +124,13 @@ def _recoding(code: ir.Value, read: _Grid, written: _Grid, dtype: ir.DataType) -
 
 
 def dtype(values: Sequence[ir.Value | None], index: int) -> ir.DataType | None:
+    """Element type of a constant, None for other values."""
     value = values[index] if index < len(values) else None
     return value.dtype if value is not None and value.const_value is not None else None
 
 
 def numbers(value: ir.Value | None) -> NDArray[Any]:
+    """A constant's array."""
     assert value is not None and value.const_value is not None
     return value.const_value.numpy()
 
@@ -136,6 +142,13 @@ def _shifted(graph: ir.Graph, value: ir.Value | None) -> ir.Value:
 
 
 def store(graph: ir.Graph, name: str, array: NDArray[Any] | np.generic) -> ir.Value:
+    """An initializer of ours; one of that name is used again.
+
+    Args:
+        graph: gets the initializer.
+        name: of the initializer.
+        array: its values.
+    """
     name = f"{_OURS}{name}"
     known = graph.initializers.get(name)
     if known is not None:

@@ -83,7 +83,13 @@ _LIMITS: dict[str, Limit] = {}
 
 
 def limit(severity: Severity, *, remedy: str, evidence: str) -> Callable[[Check], Check]:
-    """Register a check: its name (with dashes) is the rule, its docstring the sentence, filled with the constants."""
+    """Register a check: its name (with dashes) is the rule, its docstring the sentence, filled with the constants.
+
+    Args:
+        severity: of what breaks the limit.
+        remedy: what to do.
+        evidence: where the limit is known from.
+    """
 
     def register(check: Check) -> Check:
         name = check.__name__.replace("_", "-")

@@ -75,6 +75,7 @@ class View:
 
     @property
     def graph(self) -> ir.Graph:
+        """The model's graph."""
         return self.model.graph
 
     @cached_property

@@ -85,6 +85,11 @@ class Metric(ABC):
 def mean_score(name: str, values: Sequence[float], unit: str, **details: float) -> Score:
     """The score of a metric that is the mean of one number per sample.
 
+    Args:
+        name: of the metric.
+        values: one a sample.
+        unit: of the values.
+
     Raises:
         SourceError: there are no values.
     """
@@ -99,7 +104,14 @@ def mean_score(name: str, values: Sequence[float], unit: str, **details: float) 
 
 
 def bootstrap(score: Score, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> Interval | None:
-    """Confidence interval of a score over its samples (percentile bootstrap); None when it cannot be resampled."""
+    """Confidence interval of a score over its samples (percentile bootstrap); None when it cannot be resampled.
+
+    Args:
+        score: with its samples.
+        resamples: how many.
+        seed: of the resampling.
+        confidence: share of resamples inside the interval.
+    """
     if score.statistic is None:
         return None
     values = score.statistic(_weights(resamples, score.samples, seed))
@@ -113,6 +125,13 @@ def bootstrap_drop(
 
     Positive means worse. Both are resampled with the same weights, so what is hard for both cancels out. None when one
     of them cannot be resampled or they were judged on different numbers of samples.
+
+    Args:
+        reference: score of the float model.
+        other: score of the INT8 model, on the same samples.
+        resamples: how many.
+        seed: of the resampling.
+        confidence: share of resamples inside the interval.
     """
     if reference.statistic is None or other.statistic is None or reference.samples != other.samples:
         return None

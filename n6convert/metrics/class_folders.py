@@ -32,6 +32,11 @@ def folder_classes(folders: Sequence[str], names: Sequence[str], total: int) -> 
     """Class number by folder: folders named after classes or their numbers, or as many as classes, in sorted order.
 
     Empty when none of the three fits: then nothing can be said.
+
+    Args:
+        folders: names of folders with samples.
+        names: of the classes, by number; may be empty.
+        total: number of classes.
     """
     if not folders:
         return {}

@@ -41,6 +41,11 @@ def rank(scores: NDArray[Any], count: int = 5, names: Sequence[str] = ()) -> Cla
     """The ``count`` best classes of one sample's scores ``[1, classes]`` (other dimensions of size 1 do not matter).
 
     Equal scores rank by class number, so that a coarse INT8 grid gives the same answer everywhere.
+
+    Args:
+        scores: ``[1, classes]``.
+        count: how many classes.
+        names: of the classes, by number; may be empty.
     """
     flat = np.asarray(scores, np.float64).ravel()
     order = np.argsort(-flat, kind="stable")[:count]

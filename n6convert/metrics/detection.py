@@ -35,13 +35,20 @@ class DetectionsLike(Protocol):
     """
 
     @property
-    def boxes(self) -> NDArray[Any]: ...
+    def boxes(self) -> NDArray[Any]:
+        """``[n, 4]``, corners in pixels of the sample."""
+
     @property
-    def scores(self) -> NDArray[Any]: ...
+    def scores(self) -> NDArray[Any]:
+        """``[n]``, 0 to 1."""
+
     @property
-    def classes(self) -> NDArray[Any]: ...
+    def classes(self) -> NDArray[Any]:
+        """``[n]``, class numbers."""
+
     @property
-    def keypoints(self) -> NDArray[Any] | None: ...
+    def keypoints(self) -> NDArray[Any] | None:
+        """``[n, k, >= 2]`` in pixels; None where only boxes are judged."""
 
 
 class CocoAP(Metric):

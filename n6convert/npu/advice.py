@@ -75,7 +75,14 @@ def _hardware_microseconds(op: Op, tensors: Mapping[str, Tensor], target: Target
 
 
 def advise(lowered: Lowered, plan: Schedule, costs: Costs, target: Target) -> list[Advice]:
-    """Operators off the NPU, the dearest first; conversions are booked on the operator that causes them."""
+    """Operators off the NPU, the dearest first; conversions are booked on the operator that causes them.
+
+    Args:
+        lowered: operators of the graph.
+        plan: their epochs.
+        costs: cycles and time of each.
+        target: board and compiler version.
+    """
     times = {epoch.id: epoch.microseconds + epoch.overhead for epoch in costs.epochs}
     groups: dict[tuple[str, str], list[tuple[Epoch, Op, float]]] = defaultdict(list)
     writers, readers = _neighbours(plan)
@@ -146,7 +153,14 @@ def _line(
 
 def advise_zero_points(lowered: Lowered, plan: Schedule, costs: Costs, target: Target) -> ZeroPointAdvice | None:
     """What zero points of -128 or 0 at convolution inputs would save ([#zero-points]); None when all are fast
-    already."""
+    already.
+
+    Args:
+        lowered: operators of the graph.
+        plan: their epochs.
+        costs: cycles and time of each.
+        target: board and compiler version.
+    """
     bounds = {epoch.id: epoch.bound for epoch in costs.epochs}
     slow: dict[str, None] = {}
     count, cycles = 0, 0.0

@@ -66,7 +66,15 @@ class Bottlenecks:
 def find_bottlenecks(
     lowered: Lowered, plan: Schedule, costs: Costs, target: Target, advice: Sequence[Advice] = ()
 ) -> Bottlenecks:
-    """What a priced schedule waits for, and what pricing it with one change would save."""
+    """What a priced schedule waits for, and what pricing it with one change would save.
+
+    Args:
+        lowered: operators of the graph.
+        plan: their epochs.
+        costs: cycles and time of each.
+        target: board and compiler version.
+        advice: what would bring operators back to the NPU.
+    """
     total = costs.latency.milliseconds
     gains = {name: (how, _gains(costs, changed)) for name, how, changed in _changes(lowered, plan, costs, target)}
     levers = [Lever(name, sum(saved.values()), how) for name, (how, saved) in gains.items()]

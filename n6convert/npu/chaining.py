@@ -28,7 +28,14 @@ the one block that the kernel wrote (SEEN 8 in r01, r03, r33; the memory of two 
 
 
 def can_chain(op: Op, before: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> bool:
-    """True when a convolution takes the blocks that ``before`` produces, in the same epoch."""
+    """True when a convolution takes the blocks that ``before`` produces, in the same epoch.
+
+    Args:
+        op: the later convolution.
+        before: the operator in front of it.
+        tensors: by name.
+        version: of the compiler.
+    """
     if not has(version, "chained_blocks") or op.conv is None or op.units.conv != 1:
         return False
     source = tensors[op.inputs[0]]
@@ -72,7 +79,13 @@ def _is_scale(op: Op) -> bool:
 
 def split_scale(op: Op, free: int, tensors: dict[str, Tensor]) -> tuple[Op, Op]:
     """A convolution with as many of its ARITH units as are free, and the rest of its scaling for the next epoch; a
-    16-bit map lies between them (SEEN r33, r39, r56)."""
+    16-bit map lies between them (SEEN r33, r39, r56).
+
+    Args:
+        op: a convolution.
+        free: ARITH units left in its epoch.
+        tensors: by name; the map between the two is added.
+    """
     result = op.outputs[0]
     partial = f"{result}/partial"
     tensors[partial] = replace(tensors[result], name=partial, dtype="int16")

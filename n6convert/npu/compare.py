@@ -90,7 +90,15 @@ class Comparison:
 def compare(
     schedule: Schedule, sw_ops: Mapping[str, int], hybrid_ops: Mapping[str, int], costs: Costs, report: StReport
 ) -> Comparison:
-    """Hold a prediction against ST's report of the same model."""
+    """Hold a prediction against ST's report of the same model.
+
+    Args:
+        schedule: predicted epochs.
+        sw_ops: predicted operators on the CPU, by kind.
+        hybrid_ops: those that both work on, by kind.
+        costs: predicted cycles, memory and time.
+        report: of ST's compiler.
+    """
     counts = EpochCounts.of(schedule.epochs)
     common, differences = _align(schedule.epochs, report.epochs)
     named = bool(report.epochs)

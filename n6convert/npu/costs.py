@@ -74,7 +74,14 @@ class Costs:
 
 
 def cost(lowered: Lowered, schedule: Schedule, target: Target, *, allocate: tuple[bool, bool] = (True, True)) -> Costs:
-    """Place the buffers of a schedule, inputs and outputs among them or not, and price its epochs on a target."""
+    """Place the buffers of a schedule, inputs and outputs among them or not, and price its epochs on a target.
+
+    Args:
+        lowered: operators of the graph.
+        schedule: their epochs.
+        target: board and compiler version.
+        allocate: whether inputs and outputs lie among the activations.
+    """
     memory = plan_memory(lowered, schedule, target, allocate=allocate)
     epochs = epoch_costs(lowered, schedule, memory, target)
     return Costs(memory, latency(epochs, memory, target, shares_of(schedule, epochs)), epochs)

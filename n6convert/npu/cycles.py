@@ -72,7 +72,14 @@ def is_fast(zero_point: int | None, dtype: str = "int8") -> bool:
 
 @lru_cache(maxsize=4096)
 def conv_plan(geometry: ConvGeometry, fast: bool, version: tuple[int, int], max_units: int = MAX_UNITS) -> ConvPlan:
-    """Plan of one convolution for a compiler version ([#convolution-plan]); dense, depthwise or grouped."""
+    """Plan of one convolution for a compiler version ([#convolution-plan]); dense, depthwise or grouped.
+
+    Args:
+        geometry: of the convolution.
+        fast: whether its input's zero point costs nothing.
+        version: of the compiler.
+        max_units: CONV_ACC units that it may take.
+    """
     if geometry.depthwise:
         return _depthwise(geometry, fast, version)
     if geometry.kernel != (1, 1):
@@ -165,6 +172,11 @@ def depthwise_group(geometry: ConvGeometry, fast: bool, version: tuple[int, int]
     From 2.2 on [O, 4, kh, kw] in 16x8-bit mode (SEEN r27 20 of 20; others agree). Not inflated: kernels
     that are split (SEEN r29 9 of 9, r07) or cover their map (r07, r09a), and channels that make no whole block (SEEN
     r56 3 of 3, r13). None from 3.0 on.
+
+    Args:
+        geometry: of a depthwise convolution.
+        fast: whether its input's zero point costs nothing.
+        version: of the compiler.
     """
     true = has(version, "true_depthwise")
     if true or not geometry.depthwise or geometry.out_hw == (1, 1) or is_split(geometry):
@@ -195,7 +207,13 @@ def _depthwise(geometry: ConvGeometry, fast: bool, version: tuple[int, int]) -> 
 
 
 def plan_of(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> ConvPlan | None:
-    """Plan of an operator that runs on the CONV_ACC units; None for every other operator."""
+    """Plan of an operator that runs on the CONV_ACC units; None for every other operator.
+
+    Args:
+        op: any operator.
+        tensors: by name.
+        version: of the compiler.
+    """
     if op.conv is None or op.kind != "Conv" or op.where is not Where.HW:
         return None
     source = tensors.get(op.inputs[0]) if op.inputs else None
@@ -203,7 +221,13 @@ def plan_of(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> 
 
 
 def op_cycles(op: Op, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> float:
-    """Cycles of one HW operator alone (all repeats): convolution plan, 0 for copies, else one element per cycle."""
+    """Cycles of one HW operator alone (all repeats): convolution plan, 0 for copies, else one element per cycle.
+
+    Args:
+        op: a HW operator.
+        tensors: by name.
+        version: of the compiler.
+    """
     plan = plan_of(op, tensors, version)
     if plan is not None:
         return plan.cycles * op.repeat
@@ -218,5 +242,11 @@ def _elements(name: str, tensors: Mapping[str, Tensor]) -> int:
 
 
 def epoch_cycles(epoch: Epoch, tensors: Mapping[str, Tensor], version: tuple[int, int]) -> float:
-    """Compute cycles of an epoch: its slowest operator, because all run at the same time ([#compute-cycles])."""
+    """Compute cycles of an epoch: its slowest operator, because all run at the same time ([#compute-cycles]).
+
+    Args:
+        epoch: of HW operators.
+        tensors: by name.
+        version: of the compiler.
+    """
     return float(math.ceil(max((op_cycles(op, tensors, version) for op in epoch.ops), default=0.0)))

@@ -50,7 +50,13 @@ class Table:
         return self.at + offset if offset else 0
 
     def integer(self, index: int, kind: str = "i32", default: int = 0) -> int:
-        """A scalar field as an integer."""
+        """A scalar field as an integer.
+
+        Args:
+            index: of the field.
+            kind: its type: ``i8``, ``u16``, ``i32`` and so on, or ``bool``.
+            default: what an absent field stands for.
+        """
         at = self._field(index)
         return int(_unpack(self.data, kind, at)) if at else default
 

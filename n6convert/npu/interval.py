@@ -63,7 +63,13 @@ def kinds_of(epoch: Epoch) -> frozenset[str]:
 
 
 def shares_of(schedule: Schedule, costs: Sequence[EpochCost], known: Iterable[str] | None = None) -> Shares:
-    """Shares of the features; ``known`` are the kinds of operators that count as measured (default: those in use)."""
+    """Shares of the features; ``known`` are the kinds of operators that count as measured (default: those in use).
+
+    Args:
+        schedule: predicted epochs.
+        costs: their times.
+        known: kinds of operators that count as measured; None: those in use.
+    """
     measured = frozenset(widths()["kinds"] if known is None else known)
     times = {cost.id: cost.microseconds + cost.overhead for cost in costs}
     total = sum(times.values()) or 1.0
@@ -93,7 +99,13 @@ def sigma(shares: Shares, table: Mapping[str, Any]) -> float:
 
 
 def limits_of(milliseconds: float, shares: Shares, target: Target) -> tuple[float, float]:
-    """Least and largest time; a board that nobody measured has an error of its own on top."""
+    """Least and largest time; a board that nobody measured has an error of its own on top.
+
+    Args:
+        milliseconds: the prediction.
+        shares: of what the network contains.
+        target: board and compiler version.
+    """
     table = widths()
     width = math.hypot(float(table["quantile"]) * sigma(shares, table), target.unmeasured)
     return milliseconds * math.exp(-width), milliseconds * math.exp(width)

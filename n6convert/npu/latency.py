@@ -62,7 +62,14 @@ class Latency:
 
 
 def epoch_costs(lowered: Lowered, schedule: Schedule, memory: MemoryPlan, target: Target) -> list[EpochCost]:
-    """Cycles and time of every epoch of the schedule."""
+    """Cycles and time of every epoch of the schedule.
+
+    Args:
+        lowered: operators of the graph.
+        schedule: their epochs.
+        memory: where the tensors lie.
+        target: board and compiler version.
+    """
     pools = memory.locations()
     starts = {first for first, _ in schedule.blobs}
     hardware = [epoch.id for epoch in schedule.epochs if epoch.kind is Where.HW and not is_idle(epoch)]
@@ -223,7 +230,14 @@ def _hardware_overhead(epoch: Epoch, target: Target, starts_blob: bool) -> float
 
 
 def latency(costs: Sequence[EpochCost], memory: MemoryPlan, target: Target, shares: Shares) -> Latency:
-    """Sum of all epochs, with the interval of a network of these shares and what was assumed."""
+    """Sum of all epochs, with the interval of a network of these shares and what was assumed.
+
+    Args:
+        costs: of every epoch.
+        memory: where the tensors lie.
+        target: board and compiler version.
+        shares: of what the network contains.
+    """
     parts: dict[str, float] = {}
     for cost in costs:
         parts[cost.bound] = parts.get(cost.bound, 0.0) + cost.microseconds / 1000

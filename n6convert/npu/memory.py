@@ -119,7 +119,13 @@ def _hands_on(op: Op, readers: Counter[str]) -> bool:
 
 
 def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate: tuple[bool, bool] = (True, True)) -> list[Buffer]:
-    """Buffers of all tensors that cross an epoch border; views share the buffer of their source."""
+    """Buffers of all tensors that cross an epoch border; views share the buffer of their source.
+
+    Args:
+        lowered: operators of the graph.
+        schedule: their epochs.
+        allocate: whether inputs and outputs lie among the activations.
+    """
     roots = views(schedule)
     first: dict[str, int] = dict.fromkeys(lowered.inputs, 0)
     last: dict[str, int] = {}
@@ -143,7 +149,13 @@ def lifetimes(lowered: Lowered, schedule: Schedule, *, allocate: tuple[bool, boo
 
 def accumulators(lowered: Lowered, schedule: Schedule, version: tuple[int, int]) -> list[Buffer]:
     """16-bit sums of one block of kernels, which passes over the input channels exchange with memory (SEEN r01, r02,
-    r27, r32: kernels x map x 2 bytes, in use until the next epoch)."""
+    r27, r32: kernels x map x 2 bytes, in use until the next epoch).
+
+    Args:
+        lowered: operators of the graph.
+        schedule: their epochs.
+        version: of the compiler.
+    """
     found: list[Buffer] = []
     for position, epoch in enumerate(schedule.epochs, start=1):
         for op in epoch.ops:
@@ -321,6 +333,11 @@ def weight_bytes(ops: Iterable[Op], lowered: Lowered, target: Target) -> int:
     ([#allocation]).
 
     A weight that several convolutions read is stored once ([#depthwise-weights]).
+
+    Args:
+        ops: that stay.
+        lowered: operators of the graph.
+        target: board and compiler version.
     """
     ops = list(ops)
     named = {name for op in ops if op.kind != "Conv" for name in op.inputs} | set(lowered.outputs)

@@ -105,7 +105,14 @@ def place(
     graph: Graph, version: tuple[int, int], switches: frozenset[str] = frozenset(), ends: Ends = AS_MODELED
 ) -> tuple[Lowered, Schedule]:
     """Lower a graph for a compiler version, its switches and the asked-for inputs and outputs, and group it into
-    epochs. The graph is consumed."""
+    epochs. The graph is consumed.
+
+    Args:
+        graph: changed: read it again for another version.
+        version: of the compiler.
+        switches: of the compiler, by name.
+        ends: the asked-for inputs and outputs.
+    """
     with _malformed(graph.name), _paused_collector():
         lowered = lower(graph, version, switches, ends)
         mark(lowered, version)
@@ -119,7 +126,13 @@ def printed(op: Op, version: tuple[int, int]) -> str:
 
 
 def report(plan: Schedule, version: tuple[int, int], times: Mapping[int, float] | None = None) -> PlacementReport:
-    """Facts for ``report.json``; ``times`` are predicted microseconds by epoch id, when they are known."""
+    """Facts for ``report.json``; ``times`` are predicted microseconds by epoch id, when they are known.
+
+    Args:
+        plan: the epochs.
+        version: of the compiler.
+        times: predicted microseconds by epoch id; None: not known.
+    """
     counts = EpochCounts.of(plan.epochs)
     off: dict[Where, Counter[str]] = {Where.SW: Counter(), Where.HYBRID: Counter()}
     operators: list[OperatorReport] = []

@@ -17,7 +17,14 @@ _HYBRID_KERNELS = frozenset({"Concat", "DepthToSpace", "SpaceToDepth", "Transpos
 def software_time(
     epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], target: Target
 ) -> float:
-    """Microseconds of a software or hybrid epoch; ``pools`` says where the tensors that cross its border lie."""
+    """Microseconds of a software or hybrid epoch; ``pools`` says where the tensors that cross its border lie.
+
+    Args:
+        epoch: on the CPU, or on both.
+        tensors: by name.
+        pools: where the tensors that cross its border lie.
+        target: board and compiler version.
+    """
     waits = _transfers(epoch, tensors, pools, target) + _copies(epoch, tensors, target)
     cycles = sum(_software(op, tensors, target) for op in epoch.ops)
     return cycles / target.clocks.cpu + waits / target.clocks.npu

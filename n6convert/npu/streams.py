@@ -49,6 +49,13 @@ class PoolTraffic:
         """Add one stream; packed, unless only some bytes of every beat are used ([#streams]).
 
         ``booked``: the compiler knows, and books the beats in its own estimate.
+
+        Args:
+            reads: bytes.
+            writes: bytes.
+            pool: where they lie.
+            bytes_per_beat: bytes of a beat that are used; None: all.
+            booked: the compiler knows, and books the beats in its own estimate.
         """
         self.reads += reads
         self.writes += writes
@@ -65,7 +72,13 @@ def is_idle(epoch: Epoch) -> bool:
 
 def stored_weights(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
     """Bytes of a convolution's weights in flash ([#depthwise-weights], [#depthwise-weights]): depthwise blocks
-    inflated, 4-bit weights packed."""
+    inflated, 4-bit weights packed.
+
+    Args:
+        op: a convolution.
+        tensors: by name.
+        target: board and compiler version.
+    """
     assert op.conv is not None
     weights = tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
     elements = math.prod(op.conv.weight_shape) * _inflation(op, tensors, target.version)
@@ -89,6 +102,11 @@ def vector_bytes(op: Op, tensors: Mapping[str, Tensor], target: Target) -> int:
 
     [#wide-layers] counts 4 * C * oW: 2 for the bias and 2 for scales per channel (r10, per tensor, stores half; r15,
     without bias, none).
+
+    Args:
+        op: a convolution.
+        tensors: by name.
+        target: board and compiler version.
     """
     if op.conv is None or op.kind != "Conv" or op.where is not Where.HW:
         return 0
@@ -211,7 +229,14 @@ def _partial_sums(
 def max_cycles(
     epoch: Epoch, tensors: Mapping[str, Tensor], traffic: Mapping[str, PoolTraffic], target: Target
 ) -> float:
-    """The compiler's estimate of one epoch in NPU cycles ([#max-cycles]); SW epochs by its [#placeholders]."""
+    """The compiler's estimate of one epoch in NPU cycles ([#max-cycles]); SW epochs by its [#placeholders].
+
+    Args:
+        epoch: any.
+        tensors: by name.
+        traffic: of the epoch, by pool.
+        target: board and compiler version.
+    """
     if is_idle(epoch):
         return 0.0
     rates = {pool.name: pool.cycles_per_byte for pool in target.pools}

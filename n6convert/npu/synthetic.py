@@ -66,7 +66,13 @@ class QdqBuilder:
         return [self.constant(np.array(scale, np.float32), "scale"), self.constant(np.array(zero, kind), "zero")]
 
     def pair(self, name: str, scale: float = 0.05, zero: int = 3) -> str:
-        """A QuantizeLinear and a DequantizeLinear on one edge (nothing in a float model)."""
+        """A QuantizeLinear and a DequantizeLinear on one edge (nothing in a float model).
+
+        Args:
+            name: of the value.
+            scale: of its grid.
+            zero: its zero point.
+        """
         from onnx import helper
 
         if not self.quantized:
@@ -87,7 +93,14 @@ class QdqBuilder:
     def op(
         self, kind: str, *inputs: str, scale: float = 0.05, zero: int = 3, pair: bool = True, **attributes: Any
     ) -> str:
-        """One operator with one output and, unless ``pair`` is false, a Q/DQ pair behind it."""
+        """One operator with one output and, unless ``pair`` is false, a Q/DQ pair behind it.
+
+        Args:
+            kind: ONNX operator.
+            scale: of the output's grid.
+            zero: its zero point.
+            pair: False: no Q/DQ pair behind it.
+        """
         return self.ops(kind, inputs, 1, scale=scale, zero=zero, pair=pair, **attributes)[0]
 
     def ops(
@@ -101,7 +114,16 @@ class QdqBuilder:
         pair: bool = True,
         **attributes: Any,
     ) -> list[str]:
-        """One operator with several outputs."""
+        """One operator with several outputs.
+
+        Args:
+            kind: ONNX operator.
+            inputs: names of values.
+            outputs: how many.
+            scale: of the outputs' grids.
+            zero: their zero point.
+            pair: False: no Q/DQ pairs behind it.
+        """
         from onnx import helper
 
         names = [self._fresh(kind) for _ in range(outputs)]
@@ -115,7 +137,17 @@ class QdqBuilder:
     def conv(
         self, x: str, channels: int, out: int, kernel: int = 1, stride: int = 1, group: int = 1, zero: int = 3
     ) -> str:
-        """A convolution with bias and "same" padding."""
+        """A convolution with bias and "same" padding.
+
+        Args:
+            x: name of [1, channels, h, w].
+            channels: of the input.
+            out: channels of the result.
+            kernel: height and width.
+            stride: of rows and columns.
+            group: groups of channels.
+            zero: zero point of the result.
+        """
         weights = self.weight(out, channels // group, kernel, kernel)
         pads = [kernel // 2] * 4
         return self.op(
@@ -131,7 +163,14 @@ class QdqBuilder:
         )
 
     def linear(self, x: str, inputs: int, outputs: int, zero: int = 3) -> str:
-        """MatMul with constant weights and a bias that is added separately."""
+        """MatMul with constant weights and a bias that is added separately.
+
+        Args:
+            x: name of [.., inputs].
+            inputs: columns.
+            outputs: columns of the result.
+            zero: zero point of the result.
+        """
         y = self.op("MatMul", x, self.weight(inputs, outputs))
         return self.op("Add", y, self.weight(outputs), zero=zero)
 
@@ -161,6 +200,15 @@ def attention_encoder(
     """A post-norm transformer encoder with decomposed LayerNorm, as TensorFlow exports it (the structure of r15).
 
     Input [1, length, width] embeddings; output the last hidden state, or [1, length, vocabulary] when it is given.
+
+    Args:
+        layers: how many.
+        length: tokens.
+        width: channels of the hidden states.
+        heads: of attention.
+        hidden: channels of the feed-forward part.
+        vocabulary: outputs a token; 0: the hidden states leave the graph.
+        quantized: with Q/DQ pairs.
     """
     b = QdqBuilder(f"encoder_{layers}x{width}", quantized=quantized)
     x = b.input(1, length, width)

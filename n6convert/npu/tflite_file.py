@@ -67,7 +67,13 @@ class TFLiteOperator:
     options: Table | None
 
     def option(self, index: int, kind: str = "i32", default: int = 0) -> int:
-        """An integer option by its field number."""
+        """An integer option by its field number.
+
+        Args:
+            index: of the field.
+            kind: its type: ``i8``, ``u16``, ``i32`` and so on, or ``bool``.
+            default: what an absent field stands for.
+        """
         return default if self.options is None else self.options.integer(index, kind, default)
 
 

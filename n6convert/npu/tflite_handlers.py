@@ -25,7 +25,13 @@ def translates(*kinds: str) -> Callable[[Handler], Handler]:
 
 
 def broadcast(t: Translator, name: str, rank: int) -> str:
-    """An operand under a name whose shape fits ``rank`` in channel-first order."""
+    """An operand under a name whose shape fits ``rank`` in channel-first order.
+
+    Args:
+        t: the translation.
+        name: of the operand.
+        rank: of the operator.
+    """
     if not name or not t.first or (t.rank(name) == rank and not t.graph.constant(name)):
         return name
     shape = (1,) * (rank - t.rank(name)) + t.original(name)

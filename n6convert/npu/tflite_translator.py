@@ -105,13 +105,25 @@ class Translator:
     # emission ---------------------------------------------------------------------------------------------------
 
     def emit(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        """Append one operator."""
+        """Append one operator.
+
+        Args:
+            op: ONNX operator.
+            inputs: names of tensors.
+            outputs: names of tensors.
+        """
         self.count += 1
         name = f"{op}_{self.count}"
         self.graph.nodes.append(Node(name, op, tuple(inputs), tuple(outputs), attributes, (outputs[0],)))
 
     def fresh(self, like: str, suffix: str, shape: tuple[int, ...] | None) -> str:
-        """A new tensor of the type of ``like``; without a shape, or with an open one, it is inferred later."""
+        """A new tensor of the type of ``like``; without a shape, or with an open one, it is inferred later.
+
+        Args:
+            like: name of the tensor whose type it takes.
+            suffix: of its name.
+            shape: None or an open one: inferred later.
+        """
         self.count += 1
         name = f"{like}/{suffix}_{self.count}"
         if shape is not None and -1 not in shape:
@@ -121,7 +133,13 @@ class Translator:
         return name
 
     def turned(self, weights: str, suffix: str, shape: tuple[int, ...]) -> str:
-        """Weights in another order; layers that share them share the result."""
+        """Weights in another order; layers that share them share the result.
+
+        Args:
+            weights: name of a constant.
+            suffix: of the new name.
+            shape: of the result.
+        """
         key = (weights, suffix)
         if key not in self._turned:
             self._turned[key] = self.fresh(weights, suffix, shape)

@@ -62,6 +62,7 @@ class Port:
 
     @property
     def c_name(self) -> str:
+        """The name as an identifier of C."""
         return c_identifier(self.name)
 
     @property

@@ -85,6 +85,7 @@ class Weights:
 
     @property
     def trained(self) -> bool:
+        """Whether they come from training."""
         return self.kind != "seeded"
 
 
@@ -275,5 +276,11 @@ class ModelPlugin(ABC):
         return None
 
     def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
-        """C that decodes the INT8 outputs on the board, written against the header ``<stem>.h`` of the package."""
+        """C that decodes the INT8 outputs on the board, written against the header ``<stem>.h`` of the package.
+
+        Args:
+            stem: of the package's files.
+            inputs: of the INT8 graph.
+            outputs: of the INT8 graph.
+        """
         return Firmware()

@@ -118,7 +118,13 @@ class Workshop:
         return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
 
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
-        """The best model's layers made anew: weights rounded on the samples, biases corrected."""
+        """The best model's layers made anew: weights rounded on the samples, biases corrected.
+
+        Args:
+            best: the model to start from.
+            rounding: second-order.
+            bias: kind of correction.
+        """
         model = write_qdq(best.prepared, best.plan)
         left: list[str] = []
         sequential = bias == "sequential"

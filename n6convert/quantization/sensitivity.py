@@ -106,7 +106,14 @@ class _Sums:
 def tensor_errors(
     float_model: ir.Model, model: ir.Model, plan: Plan, samples: Sequence[Sample]
 ) -> dict[str, TensorError]:
-    """The error of each activation of the INT8 model against float, by name."""
+    """The error of each activation of the INT8 model against float, by name.
+
+    Args:
+        float_model: prepared.
+        model: INT8.
+        plan: grids of the INT8 model.
+        samples: arrays by input name.
+    """
     pairs = _dequantized(model)
     names = [n for n in plan.grids if n in pairs and n not in plan.absorbed_inputs]
     found: dict[str, TensorError] = {}
@@ -168,12 +175,24 @@ def measured(errors: Callable[[], dict[str, TensorError]]) -> tuple[dict[str, Te
 
 
 def one_at_a_time(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
-    """Mean output SQNR in dB when only the named tensor (and every constant) is INT8."""
+    """Mean output SQNR in dB when only the named tensor (and every constant) is INT8.
+
+    Args:
+        model: INT8.
+        judge: holds the float answers.
+        names: of tensors.
+    """
     return {name: judge.score(_with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
 
 
 def leave_one_out(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
-    """dB of output SQNR gained when the named tensor alone is left in float."""
+    """dB of output SQNR gained when the named tensor alone is left in float.
+
+    Args:
+        model: INT8.
+        judge: holds the float answers.
+        names: of tensors.
+    """
     base = judge.score(model)
     return {name: judge.score(_with_pairs(model, lambda n, out=name: n != out)) - base for name in names}
 
@@ -181,7 +200,15 @@ def leave_one_out(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[s
 def worst(
     errors: Mapping[str, TensorError], statistics: Mapping[str, Any], plan: Plan, graph: ir.Graph, count: int = 10
 ) -> list[dict[str, Any]]:
-    """The tensors with the least SQNR, each with its grid, its values, its likely cause and a remedy."""
+    """The tensors with the least SQNR, each with its grid, its values, its likely cause and a remedy.
+
+    Args:
+        errors: by tensor name.
+        statistics: by tensor name.
+        plan: grids of the INT8 model.
+        graph: of the INT8 model.
+        count: how many.
+    """
     by_name = {v.name: v for node in graph for v in node.outputs}
     ranked = sorted(errors, key=lambda n: errors[n].sqnr_db)[:count]
     return [
@@ -200,7 +227,14 @@ def _picture(grid: Grid, statistics: Any) -> dict[str, Any]:
 
 
 def explain(name: str, value: ir.Value | None, errors: Mapping[str, TensorError], plan: Plan) -> dict[str, str]:
-    """The likely cause of a tensor's error, and what to do about it."""
+    """The likely cause of a tensor's error, and what to do about it.
+
+    Args:
+        name: of the tensor.
+        value: it, where the graph has it.
+        errors: by tensor name.
+        plan: grids of the INT8 model.
+    """
     cause = _cause(name, value, errors, plan)
     return {"cause": cause, "remedy": CAUSES[cause][1]}
 

@@ -36,6 +36,11 @@ def render_text(template: str, **values: Any) -> str:
 def render_page(path: Path, template: str, *, force: bool = False, **values: Any) -> None:
     """Render into a file.
 
+    Args:
+        path: of the page.
+        template: its file name.
+        force: replace a file that n6convert did not write.
+
     Raises:
         OutputError: the file cannot be written, or is there and no page of n6convert (unless ``force``).
     """

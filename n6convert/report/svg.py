@@ -60,7 +60,14 @@ class Point:
 
 
 def ribbon(blocks: Sequence[Block], label: str, *, whole: float | None = None, height: int = 44) -> str:
-    """Blocks side by side, in order; ``whole`` is the width that the picture stands for, default that of the blocks."""
+    """Blocks side by side, in order; ``whole`` is the width that the picture stands for, default that of the blocks.
+
+    Args:
+        blocks: in order.
+        label: what screen readers say.
+        whole: width that the picture stands for; None: that of the blocks.
+        height: in pixels.
+    """
     total = whole or sum(b.width for b in blocks) or 1.0
     parts, x = [], 0.0
     for block in blocks:
@@ -74,7 +81,13 @@ def ribbon(blocks: Sequence[Block], label: str, *, whole: float | None = None, h
 
 
 def scale(whole: float, unit: str, label: str) -> str:
-    """An axis from 0 to ``whole`` with round steps, as text that keeps its size however wide the page is."""
+    """An axis from 0 to ``whole`` with round steps, as text that keeps its size however wide the page is.
+
+    Args:
+        whole: the end of the axis.
+        unit: of the numbers.
+        label: what screen readers say.
+    """
     step = _round_step(whole)
     marks = [step * n for n in range(int(whole / step) + 1)]
     spans = "".join(_mark(mark, 100 * mark / whole, unit) for mark in marks)
@@ -117,7 +130,13 @@ def _visible(width: float) -> float:
 
 
 def occupancy(bands: Sequence[Band], widths: Sequence[float], label: str) -> str:
-    """Memories one below the other, as high as they are large; over the width what each holds in every turn."""
+    """Memories one below the other, as high as they are large; over the width what each holds in every turn.
+
+    Args:
+        bands: memories, with what they hold in every turn.
+        widths: of the turns.
+        label: what screen readers say.
+    """
     scale = 300 / (sum(band.size for band in bands) or 1)
     edges = 100 * np.cumsum([0.0, *widths]) / (sum(widths) or 1.0)
     rows = []
@@ -158,7 +177,13 @@ def _stretched(height: int, parts: Sequence[str]) -> str:
 
 
 def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: str) -> str:
-    """Stacked steps over a common index; ``series`` are (name, CSS class, values)."""
+    """Stacked steps over a common index; ``series`` are (name, CSS class, values).
+
+    Args:
+        series: name, CSS class and values of each.
+        label: what screen readers say.
+        unit: of the values.
+    """
     height, left, bottom = 220, 70, 24
     count = max((len(values) for _, _, values in series), default=0)
     if count == 0:
@@ -176,7 +201,15 @@ def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: s
 
 
 def histogram(counts: Sequence[float], low: float, high: float, grid: tuple[float, float], label: str) -> str:
-    """Bars of a histogram over [low, high] with the int8 grid's range marked; counts on a logarithmic scale."""
+    """Bars of a histogram over [low, high] with the int8 grid's range marked; counts on a logarithmic scale.
+
+    Args:
+        counts: one a bar.
+        low: where the bars begin.
+        high: where they end.
+        grid: range of the int8 grid.
+        label: what screen readers say.
+    """
     width, height = 300, 90
     tall = np.log1p(np.asarray(counts, float))
     tall = tall / (tall.max() or 1.0)
@@ -198,7 +231,15 @@ def histogram(counts: Sequence[float], low: float, high: float, grid: tuple[floa
 
 
 def scatter(points: Sequence[Point], front: Sequence[Point], label: str, x_name: str, y_name: str) -> str:
-    """Points with their labels and a line through those of the Pareto front, in order of x."""
+    """Points with their labels and a line through those of the Pareto front, in order of x.
+
+    Args:
+        points: all.
+        front: those of the Pareto front.
+        label: what screen readers say.
+        x_name: of the axis.
+        y_name: of the axis.
+    """
     width, height, pad = 640, 380, 56
     if not points:
         return ""

@@ -182,7 +182,13 @@ def is_codes(value: ir.Value) -> bool:
 
 
 def float_input(graph: ir.Graph, value: ir.Value, place: object) -> Grid | None:
-    """Make a graph input of codes a float one, in place, with a QuantizeLinear behind it; the grid that says how."""
+    """Make a graph input of codes a float one, in place, with a QuantizeLinear behind it; the grid that says how.
+
+    Args:
+        graph: changed in place.
+        value: an input of codes.
+        place: of the file, for messages.
+    """
     reader = _first_reader(value)
     grid = _grid(reader, place) if reader is not None else None
     if reader is None or grid is None:

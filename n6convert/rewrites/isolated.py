@@ -21,6 +21,12 @@ def time_alone(
     """Predicted milliseconds of what ``write(build, *inputs)`` makes of float inputs of the given shapes.
 
     Infinite without a predictor.
+
+    Args:
+        context: holds the predictor.
+        shapes: of the inputs.
+        write: makes the nodes: ``write(build, *inputs)``.
+        opset: of the model that is priced.
     """
     if context.timer is None:
         return math.inf

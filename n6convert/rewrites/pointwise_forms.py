@@ -15,7 +15,14 @@ __all__ = ["along_axes", "permutation"]
 
 
 def along_axes(build: Builder, x: ir.Value, over_height: Array | None, over_width: Array | None) -> ir.Value:
-    """``A_h X A_w^T`` for every channel of [1, C, H, W]; None leaves an axis as it is."""
+    """``A_h X A_w^T`` for every channel of [1, C, H, W]; None leaves an axis as it is.
+
+    Args:
+        build: makes the nodes.
+        x: [1, C, H, W].
+        over_height: [n, H]; None: rows stay.
+        over_width: [m, W]; None: columns stay.
+    """
     _, c, h, w = shape_of(x) or (1, 1, 1, 1)
     x = build.swap(x, c * h, [1, w, c, h])
     x = x if over_width is None else build.pointwise(x, over_width)

@@ -53,6 +53,7 @@ class Step:
     weights: tuple[float, ...] = ()
 
     def write(self, build: Builder, x: ir.Value) -> ir.Value:
+        """Make its nodes."""
         if self.op == "Table":
             b, w, full = np.array(self.knots), np.array(self.weights), shape_of(x) or ()
             rows = build.reshape(x, [1, 1, *(full[2:] if len(full) == 4 and full[1] == 1 else grid(math.prod(full)))])
@@ -83,6 +84,7 @@ class Form:
     """Feature of the compiler without which it is no operator of the NPU."""
 
     def write(self, build: Builder, x: ir.Value) -> ir.Value:
+        """Make its nodes."""
         for step in self.steps:
             x = step.write(build, x)
         return x
@@ -151,6 +153,11 @@ def int8_error(form: Form, power: float, values: Array) -> float:
     """Mean relative error of a form whose input and intermediates are rounded to int8, each of its own range.
 
     Numbers that become zero as int8 are left out: no form helps them.
+
+    Args:
+        form: of the power.
+        power: -1 or -0.5.
+        values: that it meets, positive.
     """
     given = _to_int8(values.astype(np.float64))
     x, wanted = given[given > 0], values[given > 0] ** power

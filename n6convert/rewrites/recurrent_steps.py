@@ -19,13 +19,26 @@ State = ir.Value | Array | None
 
 
 def pass_of(build: Builder, cell: Cell, index: int) -> Pass:
-    """The pass over the sequence in one of a cell's directions."""
+    """The pass over the sequence in one of a cell's directions.
+
+    Args:
+        build: makes the nodes.
+        cell: the node as it was read.
+        index: 0 or 1: which direction.
+    """
     kinds: dict[str, Callable[[Builder, Cell, int], Pass]] = {"LSTM": _Lstm, "GRU": _Gru, "RNN": _Rnn}
     return kinds[cell.node.op_type](build, cell, index)
 
 
 def moved(build: Builder, x: ir.Value, first: int, to: Sequence[int]) -> ir.Value:
-    """[1, first, rest] -> [1, rest, first] seen as ``to``; a view where one of the two is 1."""
+    """[1, first, rest] -> [1, rest, first] seen as ``to``; a view where one of the two is 1.
+
+    Args:
+        build: makes the nodes.
+        x: [1, first * rest elements].
+        first: length of the outer block.
+        to: shape of the result.
+    """
     full = shape_of(x) or ()
     return build.reshape(x, to) if first in (1, np.prod(full)) else build.swap(x, first, to)
 
@@ -80,7 +93,13 @@ class Pass(ABC):
         return self.build.conv(h, *self._kernels[group])
 
     def parts(self, x: ir.Value, group: str, wanted: str) -> dict[str, ir.Value]:
-        """The gates of a group that are wanted."""
+        """The gates of a group that are wanted.
+
+        Args:
+            x: gates side by side, as channels.
+            group: letters of the gates in ``x``, in order.
+            wanted: letters of those that are taken.
+        """
         width = self.cell.width
         if set(wanted) == set(group):
             return dict(zip(group, self.build.split(x, len(group), 1), strict=True))

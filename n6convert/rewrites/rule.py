@@ -47,7 +47,13 @@ class Context:
     choices: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def chosen(self, rule: str, kind: str, options: Sequence[str]) -> str:
-        """The option to take at a kind of place."""
+        """The option to take at a kind of place.
+
+        Args:
+            rule: its name.
+            kind: of place.
+            options: to choose from; the first is the default.
+        """
         return self.choices.get((rule, kind), options[0])
 
     def span(self, value: ir.Value, default: tuple[float, float]) -> tuple[float, float]:

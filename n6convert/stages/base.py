@@ -47,10 +47,12 @@ class Artifact:
 
     @property
     def facts(self) -> Mapping[str, Any]:
+        """Plain data that the stage found."""
         return self.entry.facts
 
     @property
     def model_path(self) -> Path:
+        """The file of the stage's graph."""
         return self.entry.folder / MODEL_FILE
 
     @property
@@ -59,6 +61,7 @@ class Artifact:
         return {**self.entry.files, "facts": key_of(self.entry.facts)}
 
     def load(self) -> ir.Model:
+        """The stage's graph."""
         import onnx_ir as ir
 
         return ir.load(self.model_path)

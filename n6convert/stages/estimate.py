@@ -18,6 +18,8 @@ _RANGE_SAMPLES = 2
 
 
 class Estimate(Stage):
+    """Predicts placement, memory and time of the INT8 graph."""
+
     name = "estimate"
     inputs = ("simplify", "rewrite", "quantize")
 

@@ -100,9 +100,11 @@ class Pair:
         return a, dict(zip(a, b.values(), strict=True))
 
     def predictions(self, sample: Sample) -> tuple[Any, Any]:
+        """What the float and the INT8 model say of a sample."""
         return self.decoded(self.outputs(self.run.encode(sample)), sample)
 
     def decoded(self, outputs: tuple[Outputs, Outputs], sample: Sample) -> tuple[Any, Any]:
+        """Both models' outputs as answers of the plugin."""
         plugin = self.run.ready_plugin
         with guarded(self.run.entry, f"decode of sample {sample.id}"):
             return plugin.decode(outputs[0], sample), plugin.decode(outputs[1], sample)

@@ -24,6 +24,8 @@ GIVEN = "given.onnx"
 
 
 class Export(Stage):
+    """Lets the plugin build its float graph and checks it."""
+
     name = "export"
 
     def parameters(self, run: Run) -> Mapping[str, Any]:

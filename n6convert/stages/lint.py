@@ -21,6 +21,8 @@ _SHOWN = 5
 
 
 class Lint(Stage):
+    """Checks the INT8 graph against what ST Edge AI takes."""
+
     name = "lint"
     inputs = ("quantize",)
 

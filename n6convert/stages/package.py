@@ -18,6 +18,8 @@ __all__ = ["Package"]
 
 
 class Package(Stage):
+    """Writes the folder that the firmware is built from."""
+
     name = "package"
     inputs = ("export", "simplify", "rewrite", "quantize", "lint", "estimate", "evaluate")
 

@@ -33,6 +33,8 @@ PLAIN: dict[str, Any] = {
 
 
 class Quantize(Stage):
+    """Turns the rewritten graph into INT8 QDQ."""
+
     name = "quantize"
     inputs = ("rewrite",)
 

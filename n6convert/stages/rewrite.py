@@ -19,6 +19,8 @@ _PROOF_SAMPLES = 2
 
 
 class Rewrite(Stage):
+    """Rewrites operators that would leave the NPU."""
+
     name = "rewrite"
     inputs = ("simplify",)
 

@@ -16,6 +16,8 @@ _PROOF_SAMPLES = 2
 
 
 class Simplify(Stage):
+    """Folds constants and drops what computes nothing."""
+
     name = "simplify"
     inputs = ("export",)
 

@@ -63,6 +63,11 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
 def expand(model: str, axes: Mapping[str, Sequence[Any]], common: Mapping[str, Any]) -> list[GridPoint]:
     """All combinations, the last axis varying fastest.
 
+    Args:
+        model: model or recipe name, or a file.
+        axes: values by dotted key.
+        common: arguments that all points have.
+
     Raises:
         UsageError: no axis, one without values, or more than a thousand points.
     """

@@ -15,7 +15,13 @@ __all__ = ["write_page"]
 
 
 def write_page(path: Path, model: str, results: Sequence[PointResult]) -> None:
-    """Draw the results of a sweep into one self-contained file."""
+    """Draw the results of a sweep into one self-contained file.
+
+    Args:
+        path: of the HTML file.
+        model: its name, for the title.
+        results: of all points.
+    """
     done = [r for r in results if r.error is None]
     front = pareto(done)
     quality = next((r.metric for r in done if r.metric), None) or "least output SQNR (dB)"

@@ -49,7 +49,15 @@ class PointResult:
 
 
 def summarise(key: str, label: str, settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]) -> PointResult:
-    """The numbers of a point from its ``report.json``."""
+    """The numbers of a point from its ``report.json``.
+
+    Args:
+        key: of the point.
+        label: what varies, in words.
+        settings: by dotted key.
+        folder: of the point's run.
+        report: content of its ``report.json``.
+    """
     latency, memory = report.get("latency") or {}, report.get("memory") or {}
     accuracy = report.get("accuracy") or {}
     after = (report.get("placement") or {}).get("after") or {}

@@ -30,7 +30,15 @@ def conv_parameters(conv: ir.Node) -> tuple[Array, Array]:
 def rebuild_conv(
     build: Builder, conv: ir.Node, weight: Array, bias: Array | None, x: ir.Value | None = None
 ) -> ir.Value:
-    """The same convolution with other parameters (and another input of the same height and width)."""
+    """The same convolution with other parameters (and another input of the same height and width).
+
+    Args:
+        build: makes the nodes.
+        conv: gives the attributes.
+        weight: [O, I/groups, kh, kw].
+        bias: [O]; None: no bias.
+        x: another input of the same height and width; None: the same one.
+    """
     source = conv.inputs[0] if x is None else x
     assert source is not None
     inputs = [source, build.constant(weight)] + ([] if bias is None or not bias.any() else [build.constant(bias)])

@@ -27,14 +27,17 @@ class Norm:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the input."""
         return shape_of(self.x) or ()
 
     @property
     def channels(self) -> int:
+        """Elements that one mean is taken over."""
         return self.shape[self.axis]
 
     @property
     def rows(self) -> int:
+        """How many means there are."""
         return math.prod(self.shape) // self.channels
 
     def to_channel_first(self, build: Builder) -> ir.Value:

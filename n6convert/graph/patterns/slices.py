@@ -51,6 +51,7 @@ class PickedPixels:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the map that is picked from."""
         return shape_of(self.x) or ()
 
     def kernel(self) -> Array:

@@ -19,6 +19,12 @@ def lower(
 ) -> Lowered:
     """Simplify, place and lower a graph for a compiler version. The graph is changed: read it again for another one.
 
+    Args:
+        graph: changed: read it again for another version.
+        version: of the compiler.
+        switches: of the compiler, by name.
+        ends: the asked-for inputs and outputs.
+
     Raises:
         GraphError: an operator's shapes make no sense.
     """

@@ -49,7 +49,15 @@ def _map(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def geometry_of(lowerer: Lowerer, node: Node, kernel: tuple[int, int], out_channels: int, groups: int) -> ConvGeometry:
-    """Geometry of a convolution or pool; raises :class:`GraphError` for ranks that the compiler does not know."""
+    """Geometry of a convolution or pool; raises :class:`GraphError` for ranks that the compiler does not know.
+
+    Args:
+        lowerer: knows the shapes.
+        node: the convolution or pool.
+        kernel: height and width.
+        out_channels: channels of the result.
+        groups: of channels.
+    """
     shape, result = lowerer.shape(node.inputs[0]), lowerer.shape(node.outputs[0])
     if len(shape) not in (3, 4) or len(result) != len(shape):
         raise GraphError("only 1-D and 2-D convolutions and pools are supported", place=node.name, found=list(shape))
@@ -251,7 +259,14 @@ def _narrow_part(lowerer: Lowerer, node: Node, geometry: ConvGeometry, row: int)
 
 
 def repacked(lowerer: Lowerer, node: Node, source: str, geometry: ConvGeometry) -> str:
-    """The tensor a convolution reads: a copy with another batch depth when the stored one does not suit it."""
+    """The tensor a convolution reads: a copy with another batch depth when the stored one does not suit it.
+
+    Args:
+        lowerer: gets the copy.
+        node: the convolution.
+        source: name of its input.
+        geometry: what it wants.
+    """
     if not _needs_copy(lowerer, source, geometry):
         return source
     key = (source, "repack")

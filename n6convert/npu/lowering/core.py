@@ -80,7 +80,14 @@ class Lowerer:
     # tensors ----------------------------------------------------------------------------------------------------
 
     def fresh(self, like: str, suffix: str, shape: Sequence[int] | None = None, dtype: str | None = None) -> str:
-        """A new tensor; ``dtype='float32'`` drops the quantization."""
+        """A new tensor; ``dtype='float32'`` drops the quantization.
+
+        Args:
+            like: name of the tensor whose type and grid it takes.
+            suffix: of its name.
+            shape: None: the same.
+            dtype: None: the same; ``"float32"`` drops the quantization.
+        """
         self._count += 1
         old = self.tensors[like]
         kind = dtype or old.dtype
@@ -117,7 +124,20 @@ class Lowerer:
         macs: int = 0,
         **attributes: Any,
     ) -> Op:
-        """Append one operator, with the conversions that its inputs need."""
+        """Append one operator, with the conversions that its inputs need.
+
+        Args:
+            kind: operator of the compiler.
+            node: of the graph, that it comes from.
+            rule: that decided its place.
+            inputs: names of tensors.
+            outputs: names of tensors.
+            where: its place; None: the rule's.
+            as_float: whether it computes in float; None: as the rule says.
+            units: of the NPU that it takes.
+            conv: geometry of a convolution or pool.
+            macs: multiplications.
+        """
         in_float = rule.float if as_float is None else as_float
         place = rule.where if where is None else where
         op = Op(
@@ -190,7 +210,14 @@ class Lowerer:
         return result
 
     def view(self, node: Node, source: str, result: str, kind: str = "Reshape") -> None:
-        """A Reshape or another operator without work: keeps whatever form its source has."""
+        """A Reshape or another operator without work: keeps whatever form its source has.
+
+        Args:
+            node: of the graph.
+            source: name of its input.
+            result: name of its output.
+            kind: operator of the compiler.
+        """
         rule = self.pick("Reshape", node)
         if source in self.floats:
             self.floats[result] = self.fresh(result, "float", dtype="float32")
@@ -219,7 +246,13 @@ class Lowerer:
 
     def conv_units(self, geometry: ConvGeometry, source: str, result: str) -> Units:
         """Units of a convolution with its scale, bias and the shift that the next convolution wants
-        ([#epoch-contents])."""
+        ([#epoch-contents]).
+
+        Args:
+            geometry: of the convolution.
+            source: name of its input.
+            result: name of its output.
+        """
         tensor = self.tensors[source]
         plan = conv_plan(geometry, is_fast(tensor.zero_point, tensor.dtype), self.version)
         affine = 1 if has(self.version, "one_affine_unit") else 2

@@ -13,8 +13,6 @@ from n6convert.operators.versions import has
 __all__: list[str] = []
 
 
-
-
 @lowers("Transpose")
 def _transpose(lowerer: Lowerer, node: Node) -> None:
     rule = lowerer.decide(node)

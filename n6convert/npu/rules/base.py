@@ -114,6 +114,15 @@ def rule(
 ) -> Callable[[Callable[[Subject], bool]], Callable[[Subject], bool]]:
     """Register a predicate as a rule of ``ops`` for compilers that have the feature ``needs`` and not ``without``.
 
+    Args:
+        where: the place that it decides.
+        evidence: where it is known from.
+        as_float: whether the operator computes in float there.
+        remedy: what brings it back to the NPU.
+        rewrite: name of the rewrite that does.
+        needs: feature of the compiler without which it does not hold.
+        without: feature of the compiler with which it no longer holds.
+
     Raises:
         KeyError: ``n6convert/operators/compiler.yaml`` has no such feature.
     """

@@ -112,7 +112,14 @@ def equalize(
 
 
 def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | None = None) -> float:
-    """Largest output difference of two float models on a sample, relative to the output's range."""
+    """Largest output difference of two float models on a sample, relative to the output's range.
+
+    Args:
+        model: float.
+        other: float, with the same inputs and outputs.
+        sample: arrays by input name.
+        threads: None: as many as there are cores.
+    """
     a, b = (Session(m, threads=threads) for m in (model, other))
     x, y = (s.run({n: sample[n] for n in s.inputs}) for s in (a, b))
     return max(relative_differences(x, y, least_sizes(model)).values(), default=0.0)

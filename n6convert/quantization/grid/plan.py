@@ -58,7 +58,13 @@ class Plan:
 
 
 def along(vector: NDArray[Any], rank: int, axis: int) -> NDArray[Any]:
-    """The vector shaped to broadcast along one axis of a tensor of that rank."""
+    """The vector shaped to broadcast along one axis of a tensor of that rank.
+
+    Args:
+        vector: ``[n]``.
+        rank: of the tensor.
+        axis: of length n.
+    """
     shape = [1] * rank
     shape[axis] = -1
     return vector.reshape(shape)
@@ -85,6 +91,11 @@ def fit_weight(weight: NDArray[np.float32], axis: int, least: NDArray[np.float32
 
     The largest weight need not get the code 127: with 126 a row of 0.25 and 0.75 is exact, and so is any row that had
     a grid before, whose largest code was another one. No channel gets a larger error than with the plain scale.
+
+    Args:
+        weight: float, any shape.
+        axis: of the channels.
+        least: scales below it are not allowed.
     """
     plain = quantize_weight(weight, axis, least)
     rows = np.moveaxis(weight, axis, 0).reshape(plain.scales.size, -1)

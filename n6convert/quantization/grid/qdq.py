@@ -159,13 +159,27 @@ class _Writer:
 
 
 def bias_scales(node: ir.Node, grid: Grid, weight: QuantizedWeight, size: int) -> NDArray[np.float32]:
-    """Scale of each bias element: ``s_input * s_weight`` (groups of a ConvTranspose share the weight's channels)."""
+    """Scale of each bias element: ``s_input * s_weight`` (groups of a ConvTranspose share the weight's channels).
+
+    Args:
+        node: the layer.
+        grid: of its input.
+        weight: with its scales.
+        size: elements of the bias.
+    """
     scales = np.float32(grid.scale) * weight.scales
     return np.tile(scales, size // scales.size).astype(np.float32)
 
 
 def least_weight_scales(node: ir.Node, grid: Grid, bias: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """Weight scales below these would push the bias out of int32 (with room for the accumulated products)."""
+    """Weight scales below these would push the bias out of int32 (with room for the accumulated products).
+
+    Args:
+        node: the layer.
+        grid: of its input.
+        bias: float ``[channels]``.
+        channels: of the weight's scales.
+    """
     largest: NDArray[np.float32] = np.abs(bias.reshape(-1, channels)).max(axis=0) / (grid.scale * (_INT32 // 2))
     return largest.astype(np.float32, copy=False)
 

@@ -120,7 +120,13 @@ class SharedGrid:
 
 
 def shared_grids(graph: ir.Graph, groups: Mapping[str, str], ranges: Mapping[str, Span]) -> dict[str, SharedGrid]:
-    """The grids of a graph by the representative of :func:`shared_groups`; those with nothing known are left out."""
+    """The grids of a graph by the representative of :func:`shared_groups`; those with nothing known are left out.
+
+    Args:
+        graph: prepared.
+        groups: representative by tensor name.
+        ranges: by tensor name.
+    """
     grids: dict[str, SharedGrid] = {}
 
     def of(name: str) -> SharedGrid:

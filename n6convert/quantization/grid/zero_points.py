@@ -50,6 +50,14 @@ def cheapen(
     ``accuracy`` only those that cost no tensor an error, ``balanced`` pays 1 dB of a tensor's SQNR for 5 % of what all
     cheap zero points together save.
 
+    Args:
+        model: prepared.
+        ranges: by tensor name; changed.
+        statistics: by tensor name.
+        effects: what consumers make of a tensor, by name.
+        policy: ``speed``, ``accuracy`` or ``balanced``.
+        cycles: cycles that cheap zero points save, by layer; None: no target was asked.
+
     Returns:
         One record a grid: name of the convolution input that saves most, saved (cycles, or multiplications when no
         target was asked), the SQNR before and after of the tensor that loses most, and whether it was taken.

@@ -56,7 +56,13 @@ class Wanted:
 def channel_means(
     model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], threads: int | None = None
 ) -> dict[str, Wanted]:
-    """What every layer's channels average to in the float model, by node name."""
+    """What every layer's channels average to in the float model, by node name.
+
+    Args:
+        model: float.
+        samples: arrays by input name.
+        threads: None: as many as there are cores.
+    """
     layers = {n.outputs[0].name or "": n for n in model.graph if n.op_type in LAYERS}
     if not layers:
         return {}

@@ -68,7 +68,13 @@ def round_layer(
 
 
 def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iterator[Portion]:
-    """The groups of a layer, each in portions of inputs that are not too wide, with the moments of each."""
+    """The groups of a layer, each in portions of inputs that are not too wide, with the moments of each.
+
+    Args:
+        node: the layer.
+        rows: its weights, one row an output.
+        moments: of its inputs.
+    """
     groups = node.attributes.get_int("group", 1)
     outputs, edges = len(rows) // groups, [0, *_ends(rows.shape[1]), rows.shape[1]]
     spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
@@ -79,7 +85,13 @@ def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iter
 
 
 def layer_moments(layer: Layer, weight: NDArray[np.float32], *, always: bool = False) -> Moments | None:
-    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose, unless ``always``."""
+    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose, unless ``always``.
+
+    Args:
+        layer: with its samples.
+        weight: float.
+        always: also where rounding has nothing to choose.
+    """
     rows, scales = as_rows(layer.node, weight), layer.initializer(1, 1)
     assert scales.const_value is not None
     if rows is None or (not always and _is_on_grid(rows, scales.const_value.numpy())):
@@ -103,6 +115,11 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
     """``X^T X`` of the rows that each group's weights multiply, over the samples; for wide ones of each portion.
 
     In whole numbers, steps of the input's grid, whose sums are exact in any order.
+
+    Args:
+        layer: with its samples.
+        size: inputs of one group.
+        groups: of channels.
     """
     edges = [0, *_ends(size), size]
     spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
@@ -169,6 +186,13 @@ def as_rows(node: ir.Node, weight: NDArray[np.float32]) -> NDArray[np.float32] |
 
 
 def from_rows(node: ir.Node, rows: NDArray[np.int8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """A weight from its rows, in the shape and order that the layer wants.
+
+    Args:
+        node: the layer.
+        rows: codes, one row an output.
+        shape: of the weight.
+    """
     if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0):
         return np.ascontiguousarray(rows.T)
     return rows.reshape(shape)

@@ -103,6 +103,12 @@ def walk_layers(
 ) -> Iterator[Layer]:
     """Yield the layers of an INT8 model in order; changes made to a layer take effect for all that follow.
 
+    Args:
+        model: INT8; changed where layers are.
+        samples: arrays by input name, read anew for each layer.
+        threads: None: as many as there are cores.
+        clock: ends the walk.
+
     Raises:
         OutOfTime: the clock ended; so do a layer's inputs and outputs.
     """

@@ -30,7 +30,13 @@ _STEPS = frozenset({"Add", "Sub", "Mul", "Where", "Cast", "Unsqueeze", "Expand",
 def clamp_masks(
     model: ir.Model, samples: Sequence[Mapping[str, NDArray[Any]]], threads: int | None = None
 ) -> list[str]:
-    """Clamp the mask constants in front of every Softmax, in place; returns the names of those that were clamped."""
+    """Clamp the mask constants in front of every Softmax, in place; returns the names of those that were clamped.
+
+    Args:
+        model: changed in place.
+        samples: arrays by input name.
+        threads: None: as many as there are cores.
+    """
     found: dict[str, tuple[ir.Value, list[str]]] = {}
     for node in model.graph:
         if node.op_type == "Softmax" and node.inputs[0] is not None:

@@ -52,7 +52,13 @@ def static_dims(shape: ir.Shape) -> list[int]:
 
 
 def new_constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
-    """A new initializer with a free name."""
+    """A new initializer with a free name.
+
+    Args:
+        graph: gets the initializer.
+        name: of the initializer, unless it is taken.
+        array: its values.
+    """
     while name in graph.initializers:
         name += "_"
     tensor = ir.tensor(np.ascontiguousarray(array), name=name)
@@ -115,7 +121,13 @@ def _batch_norm(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def take_over(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node]) -> None:
-    """Put nodes in place of one node; the last one's output gets the node's output name."""
+    """Put nodes in place of one node; the last one's output gets the node's output name.
+
+    Args:
+        graph: that holds the node.
+        node: that goes.
+        nodes: that come, in order.
+    """
     old, new = node.outputs[0], nodes[-1].outputs[0]
     new.type, new.shape = old.type, old.shape
     name, old.name = old.name, f"{old.name}_old"

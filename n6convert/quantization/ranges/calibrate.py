@@ -105,6 +105,14 @@ def calibrate(
 ) -> dict[str, Statistics]:
     """Statistics of the named tensors (graph inputs included) over the samples.
 
+    Args:
+        model: float, prepared.
+        feeds: opens the samples anew at each call.
+        names: of tensors.
+        histograms: take them as well as extremes, in the same pass.
+        threads: None: as many as there are cores.
+        progress: called as ``progress(what, done, total)``.
+
     Raises:
         QuantizationError: no samples, or a tensor that is not finite, named with its sample.
         GraphError: a sample does not fit the model's inputs.

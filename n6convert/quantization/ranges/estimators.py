@@ -40,6 +40,12 @@ def tensor_range(statistics: Statistics, method: str, percentile: float, effect:
     """The range of one tensor by the named method (see :class:`QuantizationConfig`).
 
     Tensors that are constant, or whose histogram was not taken, get their min-max range.
+
+    Args:
+        statistics: of the tensor.
+        method: of the recipe's ``quantization.ranges``.
+        percentile: for the method of that name.
+        effect: what the consumers make of the tensor.
     """
     histogram = statistics.histogram
     if method == "moving-average":
@@ -55,7 +61,13 @@ def tensor_range(statistics: Statistics, method: str, percentile: float, effect:
 
 
 def candidates(statistics: Statistics, percentile: float, effect: Effect | None = None) -> dict[str, Range]:
-    """Ranges by every method; equal ones appear once, under the first name."""
+    """Ranges by every method; equal ones appear once, under the first name.
+
+    Args:
+        statistics: of the tensor.
+        percentile: for the method of that name.
+        effect: what the consumers make of the tensor.
+    """
     found: dict[str, Range] = {}
     for method in METHODS:
         span = tensor_range(statistics, method, percentile, effect)
@@ -99,7 +111,13 @@ def mse_range(histogram: Histogram, whole: Range, effect: Effect | None = None) 
 
 
 def range_error(histogram: Histogram, spans: list[Range], effect: Effect | None = None) -> NDArray[np.float64]:
-    """Error of each range on the histogram, relative to the tensor's energy (behind its consumers' functions)."""
+    """Error of each range on the histogram, relative to the tensor's energy (behind its consumers' functions).
+
+    Args:
+        histogram: of the tensor.
+        spans: ranges to judge.
+        effect: what the consumers make of the tensor.
+    """
     values, counts = _occupied(histogram)
     return _errors(values, counts, np.array(spans), effect)
 

@@ -50,6 +50,13 @@ def find_ranges(
 ) -> Found:
     """Ranges of every tensor the grids need.
 
+    Args:
+        model: float, prepared.
+        feeds: opens the samples anew at each call.
+        few: samples that the automatic choice is judged on.
+        config: of the recipe.
+        progress: called as ``progress(what, done, total)``.
+
     Raises:
         QuantizationError: no samples, or a tensor that is not finite.
         SourceError: the ranges file is damaged or of another model.

@@ -36,7 +36,13 @@ class _Scores:
 def without_hidden(
     graph: ir.Graph, ranges: Mapping[str, Range], statistics: Mapping[str, Statistics]
 ) -> dict[str, Range]:
-    """The ranges, those of scores and of their differences to the maximum cut where nothing reads them."""
+    """The ranges, those of scores and of their differences to the maximum cut where nothing reads them.
+
+    Args:
+        graph: prepared.
+        ranges: by tensor name.
+        statistics: by tensor name.
+    """
     found = dict(ranges)
     for part in _scores(graph):
         for name in part.differences:

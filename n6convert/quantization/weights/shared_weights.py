@@ -42,6 +42,14 @@ def round_together(
 ) -> None:
     """Round the weights of each group on the inputs of all its layers, in place.
 
+    Args:
+        model: INT8; changed.
+        weights: of each layer, by node name.
+        groups: names of layers with one weight.
+        samples: arrays by input name.
+        threads: None: as many as there are cores.
+        clock: ends the work.
+
     Raises:
         OutOfTime: the clock ended; some groups may be rounded, others not.
     """

@@ -65,6 +65,7 @@ class Writer:
         return self.op("Slice", name, x, *(self.integers([value]) for value in (start, stop, axis)))
 
     def reshape(self, name: str, x: ir.Value, shape: Sequence[int]) -> ir.Value:
+        """A Reshape to constant sizes."""
         return self.op("Reshape", name, x, self.integers(shape))
 
     def finish(self, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]) -> ir.Model:

@@ -31,6 +31,7 @@ class Editor:
         return self._node("Split", [value, lengths], names, {"axis": 1})
 
     def reshape(self, value: ir.Value, shape: Sequence[int], role: str) -> ir.Value:
+        """A Reshape to constant sizes."""
         return self.node("Reshape", [value, self.constant(f"{role}.shape", np.array(shape, np.int64))], role)
 
     def constant(self, role: str, array: NDArray[Any]) -> ir.Value:
