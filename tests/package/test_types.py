@@ -25,7 +25,8 @@ from n6convert.registry import load_plugin
 from n6convert.stages.base import interface_of
 
 pytest.importorskip("n6convert_yolov8")
-from n6convert_yolov8.decode import decode_head, suppress
+from n6convert_yolov8.decode import decode_head
+from n6convert_yolov8.detections import placed, suppress
 
 TYPES = ("uint8", "int8", "float32")
 COMBINATIONS = [(given, made) for given in TYPES for made in TYPES]
@@ -80,9 +81,10 @@ def test_from_codes_to_boxes(types, request_for, tmp_path, compile_c):
     buffers = [stored(library, "output", i, port) for i, port in enumerate(outputs)]
     for buffer, port in zip(buffers, outputs, strict=True):
         np.testing.assert_array_equal(buffer, port.to_board(answers[port.name]).reshape(-1))
-    candidates = decode_head(answers, (SIZE, SIZE), None)
+    candidates = decode_head(answers, (SIZE, SIZE))
     confidence = float(np.sort(candidates.scores.max(1) if candidates.scores.ndim > 1 else candidates.scores)[-20])
-    python = suppress(candidates, confidence=confidence, iou=IOU, limit=CAPACITY)
+    kept = suppress(candidates, confidence=confidence, iou=IOU, limit=CAPACITY)
+    python = placed(candidates, kept, (SIZE, SIZE))
     c = decoded(library, buffers, confidence)
     assert len(c) == len(python) >= 5
     assert [d.label for d in c] == python.classes.tolist()
