@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from n6convert.lazy import first_use
+from n6convert.moved import watch
 
 if TYPE_CHECKING:
     from n6convert.api import Diagnosis, compare, convert, debug, lint, models, quantize, rewrite
@@ -67,6 +68,7 @@ _HOMES = {
 }
 
 
+watch()
 __getattr__ = first_use(__name__, _HOMES)
 
 

@@ -1,8 +1,17 @@
-"""Loading and running float graphs, comparing them, and bringing other formats to ONNX."""
+"""Building, loading and running float graphs, comparing them, and bringing other formats to ONNX."""
 
 from n6convert.builtin.static import settle_shapes
+from n6convert.graph.builder import Builder
 from n6convert.graph.io import load as load_onnx
 from n6convert.importers import import_tensorflow, tensorflow_kind
 from n6convert.numerics import max_relative_difference, run_model
 
-__all__ = ["import_tensorflow", "load_onnx", "max_relative_difference", "run_model", "settle_shapes", "tensorflow_kind"]
+__all__ = [
+    "Builder",
+    "import_tensorflow",
+    "load_onnx",
+    "max_relative_difference",
+    "run_model",
+    "settle_shapes",
+    "tensorflow_kind",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from n6convert.lazy import first_use
 from n6convert.rewrites.config import RewriteConfig
@@ -31,4 +31,15 @@ _HOMES = {
     "COMBINATIONS": "catalog",
     "all_rules": "catalog",
 }
-__getattr__ = first_use(__name__, _HOMES)
+_load = first_use(__name__, _HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Builder":  # until 0.2
+        from warnings import warn
+
+        from n6convert.graph.builder import Builder
+
+        warn("n6convert.rewrites.Builder is n6convert.plugin.graphs.Builder", DeprecationWarning, stacklevel=2)
+        return Builder
+    return _load(name)
