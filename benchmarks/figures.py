@@ -23,6 +23,8 @@ from model_pages import HEAD, PAGES, ROWS, TARGETS, lines, report_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "models" / "figures.md"
+GALLERY = PAGE.with_name("index.md")
+_MARK = "<!-- figures of the newest core, made by `make figures` -->"
 DATA = Path(os.environ.get("N6_DATA", ROOT.parent / "shared" / "data"))
 _NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
 _RELATIVE, _DECIBEL = 0.02, 1.0
@@ -65,6 +67,19 @@ def _page(names: Sequence[str], check: bool) -> Iterator[str]:
     if not check:
         parts = [HEAD, *(f"## {sections[p.title]}" for p in PAGES if p.title in sections)]
         PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        write_gallery()
+
+
+def write_gallery() -> None:
+    """The table of docs/models/index.md: a row a section of figures.md, its last column."""
+    rows = ["| model | epochs | time | activations | weights | accuracy |", "|---|---|---|---|---|---|"]
+    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        title = section.partition("\n")[0]
+        cells = {r[0]: r[-1] for r in (line.strip("| ").split(" | ") for line in section.splitlines()) if len(r) > 1}
+        shown = (cells[row] for row in ("epochs as converted", "time as converted", "activations", "weights"))
+        rows.append(f"| {title} | {' | '.join(shown)} | {cells['accuracy (measured)']} |")
+    before = GALLERY.read_text(encoding="utf-8").partition(_MARK)[0]
+    GALLERY.write_text(f"{before}{_MARK}\n\n" + "\n".join(rows) + "\n", encoding="utf-8")
 
 
 def disagreements(title: str, section: str, reports: Sequence[Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,8 @@ from norm_spellings import exported, spelled_out, tensorflow
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "study.md"
+PICTURES = ROOT / "docs" / "pictures"
+_STYLE = "text{font:14px sans-serif;fill:#555}.hw{fill:#12808f}.hybrid{fill:#d9a300}.sw{fill:#c8442b}"
 DATA = Path(os.environ.get("N6_DATA", ROOT.parent / "shared" / "data"))
 COMPILER = "stm32n6570-dk@2.1"
 NOW = "stm32n6570-dk@4.0"
@@ -101,10 +103,30 @@ def builds() -> Iterator[str]:
         "(4 layers of 256, 100 tokens) and the spelling of LayerNorm that its exporter writes. Its MoveNet time is of\n"
         "another version of the tool: ST's own for this file is 18.4 ms."
     )
+    yield picture("study-compiled", "As compiled, on one time scale", [(n, f["placement"]) for n, f in sides.items()])
     worst = sorted(predicted(POSE)["placement"]["operators"], key=lambda o: -o["microseconds"])
     slow = [o for o in worst if o["where"] == "sw"][:3]
     yield "\nWhat keeps YOLOv8n-pose on the CPU, by predicted time:\n"
     yield from (f"* {o['op']}, {o['microseconds'] / 1000:.1f} ms: {o['reason']}" for o in slow)
+
+
+def picture(name: str, title: str, sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Ribbons one below the other, one block an epoch as wide as its predicted time, as a file beside the page."""
+    from n6convert.report.svg import ribbon
+    from n6convert.report.view import epoch_blocks
+
+    drawn = [(label, epoch_blocks(side)) for label, side in sides]
+    whole = max(sum(block.width for block in blocks) for _, blocks in drawn)
+    parts = []
+    for i, (label, blocks) in enumerate(drawn):
+        time = sum(block.width for block in blocks) / 1000
+        inner = ribbon(blocks, label, whole=whole).replace("<svg ", f'<svg x="0" y="{i * 80 + 24}" height="44" ', 1)
+        parts.append(f'<text x="0" y="{i * 80 + 16}">{label}: {time:.1f} ms predicted</text>{inner}')
+    height = 80 * len(drawn)
+    PICTURES.mkdir(exist_ok=True)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 {height}"><style>{_STYLE}</style>'
+    (PICTURES / f"{name}.svg").write_text(f"{head}{''.join(parts)}</svg>\n", encoding="utf-8")
+    return f"\n![{title}](pictures/{name}.svg)\n\n{title}: teal is the NPU, yellow both, red the CPU.\n"
 
 
 def claims() -> Iterator[str]:
@@ -121,8 +143,11 @@ def claims() -> Iterator[str]:
         "transformers cannot run in real time", [("BERT-tiny", bert), ("the generator", small)],
         "refuted, as predicted: LayerNorm, Softmax and attention in forms that the NPU has",
     )  # fmt: skip
+    shown = {"BERT-tiny": bert, "generator": small}
+    both = [(f"{n}, {w}", getattr(r.placement, w)) for n, r in shown.items() for w in ("before", "after")]
     memory = max(r.memory["activations"] for r in (movenet, pose, bert, small)) / 1024
     yield f"| compute is the limit, not memory | the largest needs {memory:,.0f} KiB of activations | confirmed |"
+    yield picture("study-transformers", "Transformers before and after rewrites, on one time scale", both)
     yield "\nAccuracy of these conversions:\n"
     from model_pages import accuracy
 

@@ -18,7 +18,7 @@ from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon, scal
 from n6convert.report.time_spent import time_spent
 from n6convert.report.words import kib
 
-__all__ = ["page_values"]
+__all__ = ["epoch_blocks", "page_values"]
 
 Facts = Mapping[str, Any]
 _POOL_CLASSES = 7
@@ -60,7 +60,7 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
 def _ribbons(placement: Facts) -> list[dict[str, str]]:
     """One ribbon a side, both on the time scale of the longer one."""
     sides = [("Before rewrites", placement.get("before")), ("As converted", placement.get("after"))]
-    drawn = [(name, side, _blocks(side)) for name, side in sides if side]
+    drawn = [(name, side, epoch_blocks(side)) for name, side in sides if side]
     whole = _longest(placement)
     found = []
     for name, side, blocks in drawn:
@@ -75,7 +75,7 @@ def _ribbons(placement: Facts) -> list[dict[str, str]]:
 def _longest(placement: Facts) -> float:
     """Microseconds of the longer side."""
     sides = [placement.get("before"), placement.get("after")]
-    return max((sum(block.width for block in _blocks(side)) for side in sides if side), default=0.0)
+    return max((sum(block.width for block in epoch_blocks(side)) for side in sides if side), default=0.0)
 
 
 def _time_axis(ribbons: Sequence[Any], placement: Facts) -> str:
@@ -83,7 +83,7 @@ def _time_axis(ribbons: Sequence[Any], placement: Facts) -> str:
     return scale(whole, "ms", f"Time from 0 to {whole:.1f} ms") if ribbons and whole > 0 else ""
 
 
-def _blocks(side: Facts) -> list[Block]:
+def epoch_blocks(side: Facts) -> list[Block]:
     """One block an epoch, from its operators: epochs are named by number and end where the number changes."""
     groups: dict[int, list[Facts]] = defaultdict(list)
     for operator in side.get("operators", []):

@@ -82,3 +82,10 @@ def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
         assert [url for url in loaded if 'rel="canonical"' not in url] == [], page
     assert "Softmax" in (tmp_path / "site" / "operators.html").read_text()
     assert "calibration" in (tmp_path / "site" / "recipes.html").read_text()
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+    table = re.findall(r"^\| `([^`]+)` \|", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    source = "\n".join(p.read_text() for p in (DOCS.parent / "n6convert").rglob("*.py"))
+    assert len(table) > 10
+    assert [message for message in table if message not in source] == []
