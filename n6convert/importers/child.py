@@ -15,7 +15,7 @@ from pathlib import Path
 from n6convert.child_process import run_python
 from n6convert.errors import ToolError
 
-__all__ = ["HUGGING_FACE", "Child", "require", "run_module", "scratch_folder"]
+__all__ = ["HUGGING_FACE", "Child", "installed", "require", "run_module", "scratch_folder"]
 
 #: environment of a child that uses transformers: torch alone, nothing from the network
 HUGGING_FACE = {"USE_TF": "0", "USE_FLAX": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -83,13 +83,14 @@ def require(modules: Sequence[str], what: str, remedy: str) -> None:
     Raises:
         ToolError: names the missing ones.
     """
-    missing = [name for name in modules if not _installed(name)]
+    missing = [name for name in modules if not installed([name])]
     if missing:
         raise ToolError(f"{what} needs more packages", found=f"no {', '.join(missing)}", remedy=remedy)
 
 
-def _installed(name: str) -> bool:
+def installed(modules: Sequence[str]) -> bool:
+    """Whether all modules are there; none of them is imported."""
     try:
-        return find_spec(name) is not None
+        return all(find_spec(name) is not None for name in modules)
     except ModuleNotFoundError:  # a parent package is missing
         return False

@@ -1,4 +1,4 @@
-"""TFLite files, SavedModel folders and Keras files through tf2onnx (extra ``[tf]``)."""
+"""TensorFlow's files as ONNX: TFLite read here, SavedModel and Keras (and rare TFLite) by tf2onnx (extra ``[tf]``)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError, SourceError, ToolError
-from n6convert.importers.child import Child, require, run_module
+from n6convert.importers.child import Child, installed, require, run_module
 from n6convert.importers.keras_config import HAS_CODE
-from n6convert.importers.tflite_kinds import refuse_unreadable_kinds
+from n6convert.importers.tflite_kinds import is_float, refuse_unreadable_kinds
+from n6convert.importers.tflite_onnx import Unknown, tflite_model
 from n6convert.inputs import exists
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["import_tensorflow", "tensorflow_kind"]
 
 _INSTALL = "pip install 'n6convert[tf]'"
+_TF = ("tf2onnx", "tensorflow")
 _TFLITE_MAGIC = b"TFL3"
 _KERAS_CHILD = "n6convert.importers.keras_child"
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -55,7 +57,7 @@ def import_tensorflow(
 
     Raises:
         SourceError: no such file, or not of the kind its name says.
-        GraphError: the model uses operators that tf2onnx cannot convert.
+        GraphError: the model uses operators that are not read, or that tf2onnx cannot convert.
         ToolError: TensorFlow or tf2onnx is not installed, crashed, or ran out of time.
     """
     import onnx_ir as ir
@@ -63,7 +65,14 @@ def import_tensorflow(
     kind = _checked_kind(path)
     if kind == "tflite":
         refuse_unreadable_kinds(path)
-    require(("tf2onnx", "tensorflow"), "TensorFlow import", _INSTALL)
+        if not nchw_inputs and (dequantize or is_float(path)):
+            try:
+                return tflite_model(path)
+            except Unknown as error:
+                if not installed(_TF):
+                    error.remedy = f"{_INSTALL}: tf2onnx may read it"
+                    raise
+    require(_TF, "TensorFlow import", _INSTALL)
     path, scratch = path.resolve(), scratch.resolve()  # the child works in the scratch folder
     if kind == "keras":
         folder = scratch / "saved_model"

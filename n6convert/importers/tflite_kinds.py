@@ -7,7 +7,7 @@ from pathlib import Path
 from n6convert.errors import GraphError, N6ConvertError, SourceError
 from n6convert.npu.tflite_file import TFLiteFile, read_tables
 
-__all__ = ["refuse_unreadable_kinds"]
+__all__ = ["is_float", "refuse_unreadable_kinds"]
 
 _WEIGHTED = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "BATCH_MATMUL": 1}
 _RECURRENT = (
@@ -66,3 +66,12 @@ def _hybrid(file: TFLiteFile) -> list[str]:
         if small and float_data and file.tensors[op.outputs[0]].dtype == "float32":
             found.append(f"{op.kind} {op.outputs[0]}")
     return found
+
+
+def is_float(path: Path) -> bool:
+    """Whether no activation of the file is quantized; its constants may be float16."""
+    try:
+        file = read_tables(path)
+    except N6ConvertError:
+        return False
+    return not any(t.scale is not None and not t.constant for t in file.tensors.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from n6convert.graph.io import refuse_no_file
 from n6convert.npu.flatbuffer import Table, root
 from n6convert.npu.ir import Tensor
 
-__all__ = ["OPERATORS", "TFLiteFile", "TFLiteOperator", "read_tables"]
+__all__ = ["OPERATORS", "Grid", "TFLiteFile", "TFLiteOperator", "read_tables"]
 
 _IDENTIFIER = b"TFL3"
 _DTYPES = {
@@ -32,6 +32,7 @@ _DTYPES = {
     16: "uint16",
 }
 _NUMPY = {"float32": "<f4", "int32": "<i4", "int64": "<i8", "uint8": "u1", "int8": "i1", "bool": "?", "int16": "<i2"}
+_FLOAT16 = "<f2"
 _VALUE_LIMIT = 4096
 
 _BUILTIN = """
@@ -76,6 +77,19 @@ class TFLiteOperator:
         """
         return default if self.options is None else self.options.integer(index, kind, default)
 
+    def real(self, index: int) -> float:
+        """A float option by its field number, 0 when absent."""
+        return 0.0 if self.options is None else self.options.real(index)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How a tensor is quantized: one scale and zero point, or one for each slice along ``axis``."""
+
+    scales: NDArray[np.float32]
+    zero_points: NDArray[np.int64]
+    axis: int
+
 
 @dataclass(slots=True)
 class TFLiteFile:
@@ -86,10 +100,15 @@ class TFLiteFile:
     values: dict[str, NDArray[Any]]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    grids: dict[str, Grid] = field(default_factory=dict)
+    sparse: list[str] = field(default_factory=list)
 
 
-def read_tables(path: Path) -> TFLiteFile:
+def read_tables(path: Path, *, all_values: bool = False) -> TFLiteFile:
     """Read the tables.
+
+    Args:
+        all_values: constants of every size, float16 included, and not only small ones.
 
     Raises:
         SourceError: no such file.
@@ -101,18 +120,18 @@ def read_tables(path: Path) -> TFLiteFile:
     if subgraph is None:
         raise GraphError("the TFLite file has no graph", place=path)
     try:
-        return _subgraph(model, subgraph)
+        return _subgraph(model, subgraph, all_values)
     except IndexError as error:
         raise GraphError("the TFLite file is damaged", place=path, found="an index outside its table") from error
 
 
-def _subgraph(model: Table, subgraph: Table) -> TFLiteFile:
+def _subgraph(model: Table, subgraph: Table, all_values: bool) -> TFLiteFile:
     buffers = list(model.tables(4))
     tables = list(subgraph.tables(0))
     names = _unique([table.text(3) for table in tables])
     file = TFLiteFile([], {}, {}, _names(subgraph, 1, names), _names(subgraph, 2, names))
     for name, table in zip(names, tables, strict=True):
-        _tensor(file, name, table, buffers)
+        _tensor(file, name, table, buffers, all_values)
     codes = [max(code.integer(0, "i8"), code.integer(3)) for code in model.tables(1)]
     custom = [code.text(1) for code in model.tables(1)]
     for table in subgraph.tables(3):
@@ -136,7 +155,7 @@ def _names(table: Table, index: int, names: list[str]) -> tuple[str, ...]:
     return tuple("" if i < 0 else names[i] for i in table.array(index, "<i4").tolist())
 
 
-def _tensor(file: TFLiteFile, name: str, table: Table, buffers: list[Table]) -> None:
+def _tensor(file: TFLiteFile, name: str, table: Table, buffers: list[Table], all_values: bool) -> None:
     shape = tuple(int(size) for size in table.array(0, "<i4").tolist())
     signature = table.array(7, "<i4").tolist()
     if any(size < 0 for size in (*shape, *signature[1:])):
@@ -145,13 +164,17 @@ def _tensor(file: TFLiteFile, name: str, table: Table, buffers: list[Table]) -> 
     buffer = table.integer(2, "u32")
     raw = buffers[buffer].array(0, "u1") if buffer else np.zeros(0, np.uint8)
     tensor = Tensor(name, shape, dtype, constant=raw.size > 0)
-    _quantization(tensor, table.table(4))
+    _quantization(file, tensor, table.table(4))
     file.tensors[name] = tensor
-    if 0 < tensor.elements <= _VALUE_LIMIT and dtype in _NUMPY and raw.size == tensor.nbytes:
-        file.values[name] = np.frombuffer(raw.tobytes(), _NUMPY[dtype]).reshape(shape)
+    if table.table(6) is not None:
+        file.sparse.append(name)
+    stored = _NUMPY | {"float16": _FLOAT16} if all_values else _NUMPY
+    small = all_values or tensor.elements <= _VALUE_LIMIT
+    if tensor.elements > 0 and small and dtype in stored and raw.size == tensor.nbytes:
+        file.values[name] = np.frombuffer(raw.tobytes(), stored[dtype]).reshape(shape)
 
 
-def _quantization(tensor: Tensor, table: Table | None) -> None:
+def _quantization(file: TFLiteFile, tensor: Tensor, table: Table | None) -> None:
     if table is None:
         return
     scales = table.array(2, "<f4")
@@ -160,3 +183,5 @@ def _quantization(tensor: Tensor, table: Table | None) -> None:
         tensor.scale = float(scales.tolist()[0])
         tensor.zero_point = int(points.tolist()[0]) if points.size else 0
         tensor.per_channel = scales.size > 1
+        whole = points if points.size == scales.size else np.zeros(scales.size, np.int64)
+        file.grids[tensor.name] = Grid(scales.astype(np.float32), whole.astype(np.int64), table.integer(6))

@@ -32,7 +32,8 @@ def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
 
     kind = tensorflow_kind(path)
     if kind is not None:
-        progress(f"reading {path.name} with TensorFlow", 0, None)
+        with_it = "" if kind == "tflite" else " with TensorFlow"
+        progress(f"reading {path.name}{with_it}", 0, None)
         return import_tensorflow(path, scratch, dequantize=kind == "tflite")
     if path.suffix.lower() != ".onnx":
         raise _foreign(path)
