@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from n6convert.plugin import Firmware
 from n6convert.plugin.firmware import c_string, postprocess_type
 from n6convert_yolov8.architecture import STRIDES
-from n6convert_yolov8.head import KINDS
+from n6convert_yolov8.head import KINDS, PROTOTYPES
 
 if TYPE_CHECKING:
     from n6convert.plugin.firmware import Port
@@ -30,8 +30,22 @@ def cut_head(
     confidence: float,
     iou: float,
     end2end: bool = False,
+    angles: str = "",
 ) -> Firmware:
-    """``<stem>_decode.c`` and ``.h`` for outputs ``boxes_8``, ``scores_8`` and so on."""
+    """``<stem>_decode.c`` and ``.h`` for outputs ``boxes_8``, ``scores_8`` and so on.
+
+    Args:
+        stem: of the package's files.
+        outputs: of the graph.
+        size: input height and width in pixels.
+        classes: their names.
+        keypoints: count and values for pose.
+        reg_max: bins of the box distributions.
+        confidence: default of the least score.
+        iou: default of the overlap above which the weaker of two boxes goes.
+        end2end: nothing is to be suppressed.
+        angles: what the outputs ``angles_8`` and so on hold: ``logits`` or ``radians``; empty without.
+    """
     index = {port.name: i for i, port in enumerate(outputs)}
     prefix = stem.upper()
     words = {"STEM": stem, "PREFIX": prefix, "LEVELS": ",\n".join(_level(index, size, s) for s in STRIDES)}
@@ -42,6 +56,9 @@ def cut_head(
         f"#define {prefix}_KEYPOINTS ({keypoints[0] if keypoints else 0})",
         f"#define {prefix}_KEYPOINT_VALUES ({keypoints[1] if keypoints else 0})",
         f"#define {prefix}_END2END ({int(end2end)})",
+        f"#define {prefix}_ORIENTED ({int(bool(angles))})",
+        f"#define {prefix}_ANGLES_IN_RADIANS ({int(angles == 'radians')})",
+        *_prototype_rows(prefix, index, outputs),
         f"#define {prefix}_CONFIDENCE ({confidence}f)",
         f"#define {prefix}_IOU ({iou}f)",
         _class_table(prefix, classes),
@@ -78,8 +95,16 @@ def full_head(
 
 
 def _level(index: Mapping[str, int], size: tuple[int, int], stride: int) -> str:
-    branches = [index.get(f"{kind}_{stride}", 0) for kind in KINDS[:4]]
+    branches = [index.get(f"{kind}_{stride}", 0) for kind in KINDS]
     return "  {" + ", ".join(f"{v}u" for v in (stride, size[0] // stride, size[1] // stride, *branches)) + "}"
+
+
+def _prototype_rows(prefix: str, index: Mapping[str, int], outputs: Sequence[Port]) -> list[str]:
+    if PROTOTYPES not in index:
+        return [f"#define {prefix}_MASKS (0)"]
+    _, count, rows, columns = outputs[index[PROTOTYPES]].graph_shape
+    sizes = {"MASKS": count, "PROTOTYPES": index[PROTOTYPES], "PROTOTYPE_ROWS": rows, "PROTOTYPE_COLUMNS": columns}
+    return [f"#define {prefix}_{word} ({value})" for word, value in sizes.items()]
 
 
 def _class_table(prefix: str, classes: Sequence[str]) -> str:

@@ -94,7 +94,7 @@ class YoloDetect(ModelPlugin):
         return CocoAP(self.judged, self._class_names())
 
     def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
-        """C that decodes the cut head, or ST's post-processing configuration for the full one."""
+        """C that decodes the cut head, or ST's post-processing configuration for the full one of boxes or keypoints."""
         options = self.choices
         facts: dict[str, Any] = {"classes": self._class_names(), "keypoints": self._keypoints()}
         facts |= {"confidence": options.confidence, "iou": options.iou}
@@ -102,10 +102,8 @@ class YoloDetect(ModelPlugin):
             if self.info.metadata["task"] not in ("detect", "pose"):
                 return Firmware()
             return full_head(outputs[0], limit=options.max_detections, **facts)
-        if self.info.metadata["task"] not in ("detect", "pose"):
-            return Firmware()
-        reg_max = int(self.info.metadata["reg_max"])
-        return cut_head(stem, outputs, self._input_size(), reg_max=reg_max, end2end=self._end2end(), **facts)
+        facts |= {"reg_max": int(self.info.metadata["reg_max"]), "end2end": self._end2end()}
+        return cut_head(stem, outputs, self._input_size(), angles=self.info.metadata.get("angles", ""), **facts)
 
     def draw(self, sample: Sample, *predictions: Detections) -> Image:
         """The sample once for each prediction, side by side: float first, then INT8."""

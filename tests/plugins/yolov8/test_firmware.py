@@ -13,13 +13,14 @@ from n6convert.numerics import Session
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.ports import Port
 from n6convert.plugin import BuildRequest, Sample, Weights
+from n6convert.samples.synthetic import dead_leaves
 from n6convert.stages.base import interface_of
 
 pytest.importorskip("n6convert_yolov8")
 from n6convert_yolov8.decode import decode_head
 from n6convert_yolov8.detections import placed, suppress
 from n6convert_yolov8.options import YoloOptions
-from n6convert_yolov8.plugin import YoloDetect, YoloPose
+from n6convert_yolov8.plugin import YoloDetect, YoloOriented, YoloPose, YoloSegment
 
 STEM = "n6_yolo"
 CONFIDENCE, IOU, CAPACITY = 0.2, 0.6, 100
@@ -113,3 +114,83 @@ def test_full_head_gets_st_post_processing(tmp_path):
         text = plugin.firmware(STEM, [], [port.compiled_as(dtype)]).configuration["postprocess_conf.h"]
         assert f"POSTPROCESS_TYPE POSTPROCESS_{kind}\n" in text
         assert f"ZERO_POINT ({zero_point})" in text
+
+
+def detection_fields(points, masks, oriented):
+    """A detection's structure by what the network gives."""
+    angle = [("angle", ctypes.c_float)] if oriented else []
+    fields = [("box", ctypes.c_float * 4), *angle, ("score", ctypes.c_float), ("label", ctypes.c_int32)]
+    fields += [("points", ctypes.c_float * 3 * points)] if points else []
+    fields += [("mask", ctypes.c_float * masks)] if masks else []
+    return type("Detection", (ctypes.Structure,), {"_fields_": fields})
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("yolo26n", "int8"), ("yolo26n-pose", "uint8"), ("yolo11n-pose", "int8"), ("yolo11n-seg", "int8"),
+        ("yolov8n-seg", "uint8"), ("yolov8n-obb", "int8"), ("yolo26n-obb", "uint8"),
+    ],
+)  # fmt: skip
+def test_c_agrees_with_python_for_every_task(name, dtype, tmp_path, compile_c, int8_ports):
+    """The best thirty answers of a seeded network on one picture: boxes, angles, points, masks pixel by pixel."""
+    size = (64, 96)
+    plugin, session = seeded(name, size, tmp_path)
+    sample = Sample("x", dead_leaves(size, (0, 3)))
+    outputs = session.run(plugin.encode(sample))
+    ports = [port.compiled_as(dtype) for port in int8_ports(outputs)]
+    firmware = plugin.firmware(STEM, [], ports)
+    header = interface_header(STEM, [], ports, None, firmware.defines)
+    tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
+    library = compile_c(tmp_path, firmware.sources | tables)
+    real = {port.name: port.from_board(port.to_board(outputs[port.name])) for port in ports}
+    candidates = decode_head(real, size, plugin._facts())
+    confidence = float(np.sort(candidates.scores.max(1))[-30])
+    kept = suppress(candidates, confidence=confidence, iou=None if plugin._end2end() else IOU, limit=CAPACITY)
+    python = placed(candidates, kept, size)
+
+    points = plugin._keypoints()
+    kind = detection_fields(points[0] if points else 0, 32 if "seg" in name else 0, "obb" in name)
+    buffers = [port.to_board(outputs[port.name]) for port in ports]
+    pointers = (ctypes.c_void_p * len(ports))(*[b.ctypes.data for b in buffers])
+    scratch, found = (ctypes.c_byte * (12 * len(candidates.boxes)))(), (kind * CAPACITY)()
+    count = getattr(library, f"{STEM}_decode")(
+        pointers, ctypes.c_float(confidence), ctypes.c_float(IOU), scratch, found, CAPACITY
+    )
+    assert count == len(python) >= 5
+    c = found[:count]
+    assert [d.label for d in c] == python.classes.tolist()
+    np.testing.assert_allclose([d.score for d in c], python.scores, atol=1e-5)
+    if python.corners is None:
+        np.testing.assert_allclose([list(d.box) for d in c], python.boxes, atol=1e-2)
+    else:
+        np.testing.assert_allclose([corners_by_c(library, d) for d in c], python.corners, atol=1e-2)
+    if python.keypoints is not None:
+        np.testing.assert_allclose([np.array(d.points) for d in c], python.keypoints, atol=1e-2)
+    if python.masks is not None:
+        masks = np.array([mask_by_c(library, pointers, d, size) for d in c])
+        assert masks.any() and not masks.all()
+        assert np.count_nonzero(masks != python.masks) <= 1e-4 * masks.size  # where a sum is zero but for rounding
+
+
+def seeded(name, size, tmp_path):
+    kind = {"pose": YoloPose, "seg": YoloSegment, "obb": YoloOriented}.get(name.partition("-")[2], YoloDetect)
+    plugin = kind(name, YoloOptions(imgsz=size))
+    made = plugin.build(BuildRequest(Weights("seeded"), 0, tmp_path))
+    made.model.metadata_props.update(made.metadata)
+    plugin.info = interface_of(made.model)
+    return plugin, Session(made.model)
+
+
+def corners_by_c(library, detection):
+    corners = (ctypes.c_float * 2 * 4)()
+    getattr(library, f"{STEM}_corners")(ctypes.byref(detection), corners)
+    return np.array(corners)
+
+
+def mask_by_c(library, pointers, detection, size):
+    mask = np.full(size, 7, np.uint8)
+    place = mask.ctypes.data_as(ctypes.c_void_p)
+    getattr(library, f"{STEM}_mask")(pointers, ctypes.byref(detection), place, *size)
+    assert set(np.unique(mask)) <= {0, 1}
+    return mask.astype(bool)
