@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "CPU_FLOAT",
-    "CPU_INTEGER",
     "DIM_LIMIT",
+    "DYNAMIC",
     "IR_FOUR_BITS",
     "IR_MAX",
     "IR_WRITTEN",
@@ -20,7 +19,6 @@ __all__ = [
     "OPSET_PER_CHANNEL",
     "RANK_FRONT_END",
     "RANK_NPU",
-    "REFUSED",
     "SAME_GRID",
     "SCATTER_RANK",
     "SLICE_AXES",
@@ -39,6 +37,8 @@ MATMUL_RANK = 3
 SCATTER_RANK = 5
 SLICE_AXES = 3
 DIM_LIMIT = 65_536
+#: operators of dynamic quantization
+DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul")
 
 #: of the 256 levels of an 8-bit grid: LEVELS_FULL are plenty, below LEVELS_POOR precision is lost, below
 #: LEVELS_LOST the meaning
@@ -67,62 +67,3 @@ SAME_GRID = frozenset(
     }
     # fmt: on
 )
-
-#: rejected, or known to crash the import ([#onnx-operators], [#import-10], [#import-21])
-REFUSED = (
-    # fmt: off
-    "Einsum",
-    "GridSample",
-    "GRU",
-    "If",
-    "LSTM",
-    "Loop",
-    "NonMaxSuppression",
-    "NonZero",
-    "RNN",
-    "Scan",
-    "Unique",
-)  # fmt: on
-
-#: float code on the Cortex-M55 even when quantized, with Dequantize and Quantize around it ([#onnx-operators])
-CPU_FLOAT = frozenset(
-    # fmt: off
-    {
-        "ArgMax",
-        "ArgMin",
-        "Ceil",
-        "Elu",
-        "Floor",
-        "GatherElements",
-        "GatherND",
-        "Greater",
-        "GreaterOrEqual",
-        "Hardmax",
-        "InstanceNormalization",
-        "LRN",
-        "Less",
-        "LessOrEqual",
-        "Log",
-        "LpNormalization",
-        "Max",
-        "Min",
-        "Mod",
-        "Reciprocal",
-        "ReduceLogSumExp",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSum",
-        "Round",
-        "ScatterND",
-        "Selu",
-        "Softplus",
-        "Softsign",
-        "TopK",
-        "Upsample",
-        "Where",
-    }
-    # fmt: on
-)
-
-#: integer code on the Cortex-M55 ([#onnx-operators])
-CPU_INTEGER = frozenset({"Gather", "Softmax"})

@@ -55,6 +55,7 @@ class Break:
     tensor: str | None = None
     severity: Severity | None = None
     remedy: str | None = None
+    evidence: str | None = None
 
 
 Check = Callable[["View"], Iterator[Break]]
@@ -75,8 +76,8 @@ class Limit:
         """Every place in the model that breaks this limit."""
         for hit in self.check(view):
             severity = hit.severity or self.severity
-            remedy = hit.remedy or self.remedy
-            yield Finding(self.name, severity, hit.node, hit.tensor, self.sentence, hit.found, remedy, self.evidence)
+            remedy, evidence = hit.remedy or self.remedy, hit.evidence or self.evidence
+            yield Finding(self.name, severity, hit.node, hit.tensor, self.sentence, hit.found, remedy, evidence)
 
 
 _LIMITS: dict[str, Limit] = {}

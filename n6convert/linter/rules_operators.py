@@ -7,27 +7,25 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.host_operators import remedy_for
-from n6convert.linter.constants import (
-    CPU_FLOAT,
-    CPU_INTEGER,
-    DIM_LIMIT,
-    MATMUL_RANK,
-    REFUSED,
-    SCATTER_RANK,
-    SLICE_AXES,
-)
+from n6convert.linter.constants import DIM_LIMIT, DYNAMIC, MATMUL_RANK, SCATTER_RANK, SLICE_AXES
 from n6convert.linter.finding import Break, Severity, limit
 from n6convert.linter.view import View, constant, dims, label, named, through_quantization
+from n6convert.operators.host import remedy_for
+from n6convert.operators.table import Row, Runs
 
 __all__ = ["slice_parts"]
+
+#: normalizations that a limit of its own reports
+_FUSED = ("LayerNormalization", "GroupNormalization", "RMSNormalization")
+_ON_CPU = {Runs.FLOAT: "in float", Runs.INT8: "in integer", Runs.HYBRID: "in integer, with the DMA"}
 
 
 @limit(Severity.ERROR, remedy="see the operator", evidence="[#onnx-operators], [#import-10], [#import-21]")
 def refused_operators(view: View) -> Iterator[Break]:
     """This operator is rejected or crashes the import."""
-    for node in view.of_type(*REFUSED):
-        yield Break(node.op_type, label(node), remedy=remedy_for(node, named))
+    for node, row in view.decided:
+        if row.runs is Runs.REFUSED and node.op_type not in DYNAMIC:
+            yield Break(node.op_type, label(node), remedy=remedy_for(node, named), evidence=row.evidence)
     for node in view.of_type("ScatterND"):
         if (shape := dims(node.inputs[0])) and len(shape) > SCATTER_RANK:
             yield Break(f"ScatterND of rank {len(shape)}", label(node), remedy="cut the graph before it")
@@ -41,7 +39,7 @@ def refused_operators(view: View) -> Iterator[Break]:
 def fused_normalization(view: View) -> Iterator[Break]:
     """A fused normalization is expanded after import into primitives without scales ("layer_norm_Reduce is not
     quantized"): float code on the CPU."""
-    for node in view.of_type("LayerNormalization", "GroupNormalization", "RMSNormalization"):
+    for node in view.of_type(*_FUSED):
         yield Break(f"{node.op_type} left fused", label(node))
 
 
@@ -216,11 +214,27 @@ def conv_geometry(view: View) -> Iterator[Break]:
 )
 def cpu_operators(view: View) -> Iterator[Break]:
     """This operator runs on the Cortex-M55, not on the NPU."""
-    float_kinds = CPU_FLOAT | ({"Pow"} if not view.has("pow") else set())
-    expanded = {"Softmax"} if "expand-softmax" in view.switches else set()
-    for node in view.of_type(*float_kinds, *(CPU_INTEGER - expanded)):
+    for node, row in view.decided:
+        if row.runs not in _ON_CPU or node.op_type in _FUSED or _folds(node, row):
+            continue
         if any(view.depends_on_input(value) for value in node.outputs):
-            yield Break(f"{node.op_type} in {'float' if node.op_type in float_kinds else 'integer'}", label(node))
+            remedy = row.remedies.get(node.op_type)
+            yield Break(f"{node.op_type} {_ON_CPU[row.runs]}", label(node), remedy=remedy, evidence=row.evidence)
+
+
+@limit(Severity.INFO, remedy="express it by operators of the table, or do it on the host", evidence="[#op-rejected]")
+def unlisted_operators(view: View) -> Iterator[Break]:
+    """This operator is in none of ST's tables: it runs in float on the Cortex-M55, if the import takes it at all."""
+    for node in view.undecided:
+        if any(view.depends_on_input(value) for value in node.outputs):
+            yield Break(node.op_type, label(node))
+
+
+def _folds(node: ir.Node, row: Row) -> bool:
+    """The compiler folds the operator into the one before it."""
+    before = through_quantization(node.inputs[0]) if node.inputs else None
+    writer = before.producer() if before is not None else None
+    return writer is not None and writer.op_type in row.behind
 
 
 @limit(Severity.INFO, remedy="write it as x * (-1) + const", evidence="[#broadcasting], seen 12 of 12")

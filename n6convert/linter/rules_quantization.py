@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.linter.constants import SAME_GRID
+from n6convert.linter.constants import DYNAMIC, SAME_GRID
 from n6convert.linter.finding import Break, Severity, limit
 from n6convert.linter.view import View, constant, dims, label
 
@@ -15,7 +15,6 @@ __all__: list[str] = []
 
 _INTEGERS = {ir.DataType.INT8, ir.DataType.INT32}
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
-_DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: the compiler fuses these into what comes before, so that no Q/DQ is needed in between
 _FUSED_BEHIND = {"Relu", "Clip"}
@@ -37,7 +36,7 @@ def not_quantized(view: View) -> Iterator[Break]:
 def static_quantization(view: View) -> Iterator[Break]:
     """Dynamic or weight-only quantization leaves the whole network in float, without a message."""
     for node in view.nodes:
-        if node.op_type in _DYNAMIC:
+        if node.op_type in DYNAMIC:
             yield Break(node.op_type, label(node))
     weights = [n for n in view.of_type("DequantizeLinear") if not view.depends_on_input(n.inputs[0])]
     if weights and not view.quantized:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from n6convert.host_operators import remedy_for
 from n6convert.linter.constants import DIM_LIMIT, RANK_FRONT_END, RANK_NPU
 from n6convert.linter.finding import Break, Severity, limit
 from n6convert.linter.view import View, dims, label, named
+from n6convert.operators.host import remedy_for
 
 __all__: list[str] = []
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.operators.table import Row, Runs, row_of, runs
 from n6convert.operators.versions import has
 
 __all__ = ["View", "constant", "dims", "label", "through_quantization"]
@@ -88,6 +89,21 @@ class View:
         return (n for n in self.nodes if n.op_type in kinds and n.domain in {"", "ai.onnx"})
 
     @cached_property
+    def decided(self) -> list[tuple[ir.Node, Row]]:
+        """Nodes of the standard domain whose operator alone decides its fate, with the row that says it."""
+        found = ((node, row_of(node.op_type, self.version, self.switches)) for node in self._of_verdict())
+        return [(node, row) for node, row in found if row is not None]
+
+    @cached_property
+    def undecided(self) -> list[ir.Node]:
+        """Nodes of the standard domain whose operator is in none of ST's tables."""
+        return [n for n in self._of_verdict() if row_of(n.op_type, self.version, self.switches) is None]
+
+    def _of_verdict(self) -> Iterator[ir.Node]:
+        standard = (n for n in self.nodes if n.domain in {"", "ai.onnx"})
+        return (n for n in standard if runs(n.op_type, self.version, self.switches) is not Runs.DEPENDS)
+
+    @cached_property
     def opset(self) -> int:
         """Version of the standard operator set; 0 when the model states none."""
         imports = self.graph.opset_imports
@@ -121,6 +137,8 @@ class View:
     def _activations(self) -> set[ir.Value]:
         found: set[ir.Value] = set(self.inputs)
         for node in self.nodes:
+            if node.op_type in {"Shape", "Size"} and None not in (dims(node.inputs[0]) or (None,)):
+                continue  # a constant
             if any(v in found for v in node.inputs if v is not None):
                 found.update(node.outputs)
         return found

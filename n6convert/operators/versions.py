@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from n6convert.errors import SourceError
@@ -34,10 +33,9 @@ class Feature:
 @cache
 def data() -> Row:
     """``compiler.yaml``."""
-    from n6convert.yaml_text import read_value
+    from n6convert.yaml_text import read_own
 
-    text = resources.files(__package__).joinpath("compiler.yaml").read_text(encoding="utf-8")
-    found: Row = read_value(text, "compiler.yaml")
+    found: Row = read_own("n6convert.operators", "compiler.yaml")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
-from n6convert.host_operators import WITHOUT_INT8
+from n6convert.operators.table import refused_everywhere
 from n6convert.rewrites.engine import Checkpoint, Progress, Refused, Run
 from n6convert.rewrites.rule import Rewrite
 
@@ -92,7 +92,7 @@ def weigh(
 
 def _time_before(start: ir.Model, timer: Estimator) -> float | None:
     """None for a graph that the compiler would not take as it is."""
-    if any(n.op_type in WITHOUT_INT8 for n in start.graph):
+    if any(refused_everywhere(n.op_type) for n in start.graph):
         return None
     try:
         return timer(start)

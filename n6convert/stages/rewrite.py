@@ -10,6 +10,7 @@ from n6convert.simplify import refuse_nothing
 from n6convert.stages.base import Inputs, Stage, StageResult
 
 if TYPE_CHECKING:
+    from n6convert.operators.versions import Version
     from n6convert.rewrites import RewriteResult
     from n6convert.run import Run
 
@@ -29,6 +30,7 @@ class Rewrite(Stage):
         return {"rewrite": config, "target": run.recipe.target, "samples": run.sampling.key()}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.npu.targets import load_target
         from n6convert.rewrites import rewrite
 
         with guarded(run.entry, "rewrites"):
@@ -42,17 +44,17 @@ class Rewrite(Stage):
             progress=run.progress,
         )
         refuse_nothing(result.model)
-        _refuse_left(result)
+        _refuse_left(result, load_target(run.recipe.target).version)
         return StageResult({"rewrites": result.facts()}, result.model)
 
 
-def _refuse_left(result: RewriteResult) -> None:
+def _refuse_left(result: RewriteResult, version: Version) -> None:
     """Raise for an operator that has no INT8 form, where the rule that would give it one says why it did not."""
     from n6convert.quantization.topology.roles import without_form
 
     reasons = {refused.place: refused.reason for refused in result.refused}
     for node in result.model.graph:
-        error = without_form(node)
+        error = without_form(node, version)
         if error is not None and node.name in reasons:
             error.found = f"{error.found}: {reasons[node.name]}"
             raise error

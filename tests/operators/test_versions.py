@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from n6convert.operators import versions as table
+from n6convert.operators.table import rows
 from n6convert.operators.versions import feature, features, has, versions
 from n6convert.reference import citations
 
@@ -28,6 +29,7 @@ def test_features_of_versions() -> None:
 def test_every_feature_is_sourced_asked_for_and_held_by_a_version() -> None:
     text = "\n".join(path.read_text("utf-8") for path in CODE)
     asked = set(re.findall(r'(?:has\((?:[\w.]+, )?|needs=|without=)"(\w+)"', text))
+    asked |= {name for row in rows() for name in (row.needs, row.without) if name is not None}
     assert asked == set(features())
     for name, known in features().items():
         assert known.sentence and known.evidence and any(has(v, name) for v in versions()), name

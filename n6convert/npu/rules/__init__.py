@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from n6convert.npu.rules import convolution, elementwise, movement, operators  # noqa: F401  (they register rules)
+from n6convert.npu.rules import table as _table  # noqa: F401  (behind them, what holds in every form)
 from n6convert.npu.rules.base import ANY, COPY, DEPTHWISE_REST, Rule, Subject, registered, rules_for
 
 __all__ = ["Rule", "Subject", "decide", "known_operators", "rules_for"]

@@ -17,7 +17,7 @@ from n6convert.npu.ir import Tensor, Where
 from n6convert.npu.rules.limits import values
 from n6convert.operators.versions import Version, feature, has
 
-__all__ = ["ANY", "COPY", "DEPTHWISE_REST", "Rule", "Subject", "registered", "rule", "rules_for"]
+__all__ = ["ANY", "COPY", "DEPTHWISE_REST", "Rule", "Subject", "add", "registered", "rule", "rules_for"]
 
 ANY = "*"
 """Rules of this operator apply to every operator, before its own."""
@@ -134,11 +134,16 @@ def rule(
         sentence = " ".join((inspect.getdoc(predicate) or "").split()).format(**values())
         name = predicate.__name__.replace("_", "-")
         made = Rule(name, ops, where, as_float, sentence, evidence, predicate, remedy, rewrite, needs, without)
-        for op in ops:
-            _RULES[op].append(made)
+        add(made)
         return predicate
 
     return register
+
+
+def add(made: Rule) -> None:
+    """Put a rule behind those that its operators have."""
+    for op in made.ops:
+        _RULES[op].append(made)
 
 
 def rules_for(op: str) -> list[Rule]:

@@ -166,35 +166,3 @@ def pool(s: Subject) -> bool:
     """Pools run on the POOL units; windows above {POOL_WINDOW}x{POOL_WINDOW} are decomposed, 5x5 into a padding
     convolution and two 3x3 pools."""
     return True
-
-
-@rule(
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    where=Where.HW,
-    evidence="seen 64x64 (r13) and [1,30,128] over the last axis (24/24, r15); the largest window is not known",
-)
-def global_pool(s: Subject) -> bool:
-    """Global pools run on the POOL units, one element per cycle."""
-    return True
-
-
-@rule(
-    "ReduceMean",
-    "ReduceMax",
-    where=Where.SW,
-    as_float=True,
-    without="reductions",
-    evidence="documented for 2.0",
-    remedy="write it as a global pool",
-    rewrite="reduce-to-pool",
-)
-def reduction_unknown_to_core_2_0(s: Subject) -> bool:
-    """Core 2.0 knows global pools but no Reduce operators."""
-    return True
-
-
-@rule("ReduceMean", "ReduceMax", where=Where.HW, evidence="seen 24/24 for ReduceMean (r15); ReduceMax documented")
-def reduction_as_global_pool(s: Subject) -> bool:
-    """A mean or maximum becomes a global pool; axes that are not the right-most ones cost a Transpose."""
-    return True

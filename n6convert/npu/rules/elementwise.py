@@ -124,12 +124,6 @@ def clip_bounds_from_activation(s: Subject) -> bool:
     return len(s.data) > 1
 
 
-@rule(*_ACTIVATIONS, where=Where.HW, evidence="documented; Sigmoid, Swish and Relu seen (r01, r02, r11)")
-def activation(s: Subject) -> bool:
-    """The Relu family and smooth activations run on the ACTIV units by piecewise tables."""
-    return True
-
-
 @rule(
     "PRelu",
     where=Where.SW,
@@ -146,12 +140,6 @@ def prelu_float_slope(s: Subject) -> bool:
 @rule("PRelu", where=Where.HW, evidence="seen 23/23 (r27, on 2.1 and on 2.2) and elsewhere")
 def prelu_quantized_slope(s: Subject) -> bool:
     """PRelu with a quantized slope is Relu, Clip, a product and sums on the ACTIV and ARITH units, in two epochs."""
-    return True
-
-
-@rule(*_TABLES, where=Where.HW, evidence="documented; only Sqrt seen (12/12, r15)")
-def unary_table(s: Subject) -> bool:
-    """Unary functions run on the ACTIV units by tables."""
     return True
 
 
@@ -178,22 +166,3 @@ def power_constant_exponent(s: Subject) -> bool:
     """From 4.0 a power with a constant exponent runs on the ACTIV units."""
     exponent = s.input(1)
     return exponent is not None and exponent.constant
-
-
-@rule("Pow", where=Where.SW, as_float=True, evidence="documented", remedy="write squares as x * x, roots as Sqrt")
-def power(s: Subject) -> bool:
-    """Powers are computed in float by the M55."""
-    return True
-
-
-@rule(
-    "Gelu",
-    where=Where.SW,
-    as_float=True,
-    evidence="documented for 4.0 (needs --GELU-recognition, which no stock profile passes); not in the older tables",
-    remedy="write GELU as x * Sigmoid(1.702 x), or with Erf",
-    rewrite="gelu-normal-form",
-)
-def gelu(s: Subject) -> bool:
-    """Gelu as one operator is computed in float by the M55."""
-    return True

@@ -29,12 +29,6 @@ def squeezed(shape: tuple[int, ...], perm: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(ranked.index(axis) for axis in axes)
 
 
-@rule(*_FREE, where=Where.NONE, evidence="seen in every report")
-def free_view(s: Subject) -> bool:
-    """Reshapes of a contiguous tensor cost nothing; between different storage orders they become a DMA copy."""
-    return True
-
-
 @rule("Transpose", where=Where.NONE, evidence="documented")
 def transpose_of_ones(s: Subject) -> bool:
     """A Transpose that only moves axes of size 1 is a Reshape."""
@@ -240,34 +234,6 @@ def split_inner_hybrid(s: Subject) -> bool:
     return True
 
 
-@rule(
-    "DepthToSpace",
-    "SpaceToDepth",
-    where=Where.SW,
-    without="hybrid",
-    evidence="seen r02, r05, r18, r27, r31, r39 (20/20)",
-    remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
-    rewrite="resize-to-conv",
-)
-def depth_to_space(s: Subject) -> bool:
-    """DepthToSpace and SpaceToDepth are executed by the M55."""
-    return True
-
-
-@rule(
-    "DepthToSpace",
-    "SpaceToDepth",
-    where=Where.HYBRID,
-    needs="hybrid",
-    evidence="seen 2/2 (r11), 2/2 (r05 on 3.0)",
-    remedy="resize by 1x1 convolutions over height and width, or rearrange on the host",
-    rewrite="resize-to-conv",
-)
-def depth_to_space_hybrid(s: Subject) -> bool:
-    """DepthToSpace and SpaceToDepth are executed by M55 and DMA together."""
-    return True
-
-
 def is_native_nearest(s: Subject) -> bool:
     """True for nearest neighbour, asymmetric, floor, by whole factors: the only mode the compiler maps."""
     before, after = s.data[0].shape, s.output.shape
@@ -314,18 +280,6 @@ def pad_spatial(s: Subject) -> bool:
 )
 def pad_channels(s: Subject) -> bool:
     """Padding of channels is a padding convolution between two Transposes, which run off the NPU."""
-    return True
-
-
-@rule("Gather", where=Where.SW, needs="gather_int8", evidence="documented", remedy="do the lookup on the host")
-def gather_int(s: Subject) -> bool:
-    """Gather is executed by the M55 in int8."""
-    return True
-
-
-@rule("Gather", where=Where.SW, as_float=True, evidence="documented", remedy="do the lookup on the host")
-def gather(s: Subject) -> bool:
-    """Gather is executed by the M55 in float."""
     return True
 
 

@@ -31,8 +31,10 @@ _KEYS = frozenset({
 @lru_cache(maxsize=1)
 def shared() -> Mapping[str, Any]:
     """``neural_art.yaml``: units, stock pools, clocks, and all costs."""
-    text = resources.files(__package__).joinpath("neural_art.yaml").read_text(encoding="utf-8")
-    return _parsed(text, "neural_art.yaml")
+    from n6convert.yaml_text import read_own
+
+    found: Mapping[str, Any] = read_own("n6convert.npu.targets", "neural_art.yaml")
+    return found
 
 
 def board_names() -> list[str]:

@@ -13,7 +13,9 @@ import onnx_ir as ir
 
 from n6convert.errors import QuantizationError
 from n6convert.graph.query import is_constant, may_be_float
-from n6convert.host_operators import WITHOUT_INT8, remedy_for
+from n6convert.operators.host import remedy_for
+from n6convert.operators.table import Runs, refused_everywhere, runs
+from n6convert.operators.versions import Version
 
 __all__ = [
     "PASS_THROUGH",
@@ -122,10 +124,15 @@ def check_supported(graph: ir.Graph) -> None:
             raise error
 
 
-def without_form(node: ir.Node) -> QuantizationError | None:
-    """The refusal of an operator that has no INT8 form; None for all others."""
+def without_form(node: ir.Node, version: Version | None = None) -> QuantizationError | None:
+    """The refusal of an operator that has no INT8 form; None for all others.
+
+    Args:
+        node: of a float graph.
+        version: of the compiler; None asks whether any takes it.
+    """
     standard = node.domain in ("", "ai.onnx")
-    if standard and node.op_type not in WITHOUT_INT8:
+    if standard and not _refused(node.op_type, version):
         return None
     return QuantizationError(
         "operator has no INT8 form",
@@ -134,3 +141,7 @@ def without_form(node: ir.Node) -> QuantizationError | None:
         found=node.op_type if standard else f"{node.domain}.{node.op_type}",
         remedy=(remedy_for(node) if standard else None) or "export with standard ONNX operators",
     )
+
+
+def _refused(op: str, version: Version | None) -> bool:
+    return refused_everywhere(op) is not None if version is None else runs(op, version) is Runs.REFUSED

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
+from n6convert.operators.table import Row, refused_everywhere, row_of
+from n6convert.operators.versions import versions
 
-__all__ = ["REMEDIES", "WITHOUT_INT8", "names_in_front", "refuse_host_operators", "remedy_for", "way_out"]
+__all__ = ["names_in_front", "refuse_host_operators", "remedy_for", "way_out"]
 
-_CELLS = (
-    "the rewrite `unroll-recurrent` writes out a fixed number of steps; or export one step, its states as inputs and "
-    "outputs"
-)
-#: operators without a form on the NPU, and what to do about each
-REMEDIES: Mapping[str, str] = {
-    "LSTM": _CELLS,
-    "GRU": _CELLS,
-    "RNN": _CELLS,
-    "Einsum": "the rewrite `einsum-to-matmul` writes it as MatMul; see why not here",
-    "If": "fix the condition before export, so that one branch remains",
-    "Loop": "`n6convert rewrite` writes out a known number of turns",
-    "Scan": "`n6convert rewrite` writes out a known number of turns",
-    "NonZero": "its output size depends on the data: cut the graph before it",
-    "NonMaxSuppression": "choose the boxes on the host",
-    "TopK": "sort on the host",
-    "ArgMax": "look for the largest on the host",
-    "ArgMin": "look for the smallest on the host",
-    "Multinomial": "draw on the host",
-    "Bernoulli": "draw on the host",
-    "GridSample": "sample on the host, or write it as a Resize where the grid is regular",
-    "RoiAlign": "cut out regions on the host",
-    "MaxRoiPool": "cut out regions on the host",
-    "Unique": "its output size depends on the data: do it on the host",
-    "Compress": "its output size depends on the data: do it on the host",
-    "DFT": "compute spectra on the host, and give them to the network",
-    "STFT": "compute spectra on the host, and give them to the network",
-}
-#: of these: no INT8 form, so that the compiler would not take a graph as it is
-WITHOUT_INT8 = frozenset(REMEDIES) - {"ArgMax", "ArgMin"}
-#: of these: folding and rewrites may still remove the others
-_HOST = frozenset(REMEDIES) - {"LSTM", "GRU", "RNN", "Einsum", "If", "Loop", "Scan", "NonZero"}
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Einsum"})
 
 
@@ -52,22 +22,34 @@ def refuse_host_operators(model: ir.Model) -> None:
         GraphError: naming the first of them.
     """
     dependent = _behind(model.graph, [n for n in model.graph if any(v in model.graph.inputs for v in n.inputs)])
-    found = [n for n in model.graph if n.domain in ("", "ai.onnx") and n.op_type in _HOST and n in dependent]
+    found = [n for n in model.graph if n.domain in ("", "ai.onnx") and _only_on_host(n.op_type) and n in dependent]
     if found:
         kinds = sorted({n.op_type for n in found})
+        remedies = dict.fromkeys(text for k in kinds if (text := _remedy(k)) is not None)
         raise GraphError(
             "the NPU has no form of an operator, and no rewrite gives it one",
             place=f"node {found[0].name}, tensor {', '.join(v.name for v in found[0].outputs if v.name)}",
             limit="operators that work element by element, by windows or by matrix products",
             found=", ".join(kinds),
-            remedy=way_out(model.graph, found, ", ".join(REMEDIES[k] for k in kinds)),
+            remedy=way_out(model.graph, found, ", ".join(remedies)),
         )
+
+
+def _only_on_host(op: str) -> bool:
+    row = row_of(op, versions()[-1])
+    return row is not None and row.host
+
+
+def _remedy(op: str) -> str | None:
+    """What to do about an operator that no compiler takes, or whose result has no INT8 form."""
+    row: Row | None = refused_everywhere(op) or (row_of(op, versions()[-1]) if _only_on_host(op) else None)
+    return None if row is None else row.remedies.get(op)
 
 
 def remedy_for(node: ir.Node, name_of: Callable[[ir.Value], str] | None = None) -> str | None:
     """What to do about an operator without a form on the NPU; None for all others."""
-    remedy = REMEDIES.get(node.op_type)
-    if remedy is None or node.op_type not in _HOST or not isinstance(node.graph, ir.Graph):
+    remedy = _remedy(node.op_type)
+    if remedy is None or not _only_on_host(node.op_type) or not isinstance(node.graph, ir.Graph):
         return remedy
     return way_out(node.graph, [node], remedy, name_of)
 

@@ -1,0 +1,133 @@
+"""The verdict on each operator, read from ``operators.yaml``: who executes it, or that nothing takes it.
+
+Placement makes its last rules of the rows, the linter reports them and the quantizer refuses by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from n6convert.operators.versions import Version, feature, has, versions
+
+__all__ = ["Row", "Runs", "refused_everywhere", "row_of", "rows", "runs"]
+
+
+class Runs(StrEnum):
+    """Who executes an operator, in words of ``operators.yaml``."""
+
+    NPU = "npu"
+    NOTHING = "none"
+    """No work: a view, or a constant."""
+    HYBRID = "hybrid"
+    """Processor and DMA together."""
+    INT8 = "int8"
+    """The processor, in integers."""
+    FLOAT = "float"
+    """The processor, in float, between conversions."""
+    REFUSED = "refused"
+    """Nobody: the import rejects it, the tool fails, or it has no INT8 form."""
+    DEPENDS = "depends"
+    """Its form decides: the conditions are rules of placement."""
+    UNLISTED = "unlisted"
+    """In none of ST's tables: float on the processor if the import takes it at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the compiler does with some operators, whatever their form."""
+
+    name: str
+    runs: Runs
+    operators: tuple[str, ...]
+    sentence: str
+    evidence: str
+    remedies: Mapping[str, str]
+    """What to do about an operator; those that are missing need nothing."""
+    rewrite: str | None = None
+    needs: str | None = None
+    without: str | None = None
+    host: bool = False
+    """A float model with it is refused: neither folding nor a rewrite removes it."""
+    behind: frozenset[str] = frozenset()
+    """Operators that it is folded into when it stands behind them."""
+
+    def covers(self, version: Version, switches: frozenset[str] = frozenset()) -> bool:
+        """Whether a compiler with these options does so."""
+        if self.needs is not None:
+            switch = feature(self.needs).switch
+            if not has(version, self.needs) or not (switch is None or switch in switches):
+                return False
+        return self.without is None or not has(version, self.without)
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Every row, in the order in which they are tried."""
+    return tuple(_row(entry) for entry in _data()["rows"])
+
+
+def row_of(op: str, version: Version, switches: frozenset[str] = frozenset()) -> Row | None:
+    """The row that decides an operator where no condition does; None where no row names it."""
+    return next((row for row in _rows_of().get(op, ()) if row.covers(version, switches)), None)
+
+
+def runs(op: str, version: Version, switches: frozenset[str] = frozenset()) -> Runs:
+    """The verdict on an operator of the ONNX standard for one compiler."""
+    if any(needs is None or has(version, needs) for name, needs in _depending() if name == op):
+        return Runs.DEPENDS
+    row = row_of(op, version, switches)
+    return Runs.UNLISTED if row is None else row.runs
+
+
+def refused_everywhere(op: str) -> Row | None:
+    """The row of an operator that no version of the compiler takes; None for all others."""
+    if any(runs(op, version) is not Runs.REFUSED for version in versions()):
+        return None
+    return row_of(op, versions()[-1])
+
+
+@cache
+def _rows_of() -> Mapping[str, tuple[Row, ...]]:
+    names = {op for row in rows() for op in row.operators}
+    return {op: tuple(row for row in rows() if op in row.operators) for op in names}
+
+
+@cache
+def _depending() -> tuple[tuple[str, str | None], ...]:
+    return tuple(_pairs())
+
+
+def _pairs() -> Iterator[tuple[str, str | None]]:
+    for entry in _data()["depends"]:
+        for op in entry["operators"]:
+            yield op, entry.get("needs")
+
+
+def _row(entry: Mapping[str, Any]) -> Row:
+    listed, remedy = entry["operators"], entry.get("remedy")
+    given = dict(listed) if isinstance(listed, Mapping) else dict.fromkeys(listed, remedy)
+    return Row(
+        name=entry["name"],
+        runs=Runs(entry["runs"]),
+        operators=tuple(given),
+        sentence=entry["says"],
+        evidence=entry["evidence"],
+        remedies={op: text for op, text in given.items() if text},
+        rewrite=entry.get("rewrite"),
+        needs=entry.get("needs"),
+        without=entry.get("without"),
+        host=bool(entry.get("host", False)),
+        behind=frozenset(entry.get("behind", ())),
+    )
+
+
+@cache
+def _data() -> Mapping[str, Any]:
+    from n6convert.yaml_text import read_own
+
+    found: Mapping[str, Any] = read_own("n6convert.operators", "operators.yaml")
+    return found
