@@ -18,13 +18,17 @@ _TOLERANCE = 1e-3
 #: largest difference of coordinates; files made from INT8 models carry anchors and strides rounded to 8 bits, which the
 #: rebuilt network has exact
 _COORDINATE_TOLERANCE = 1e-2
+#: more tolerance where the file's own constants are on 8-bit grids
+_ROUNDED = 3
 #: the cut head clips its logits here, see :data:`n6convert_yolov8.head.SCORE_RANGE`
 _SCORES = (0.00092, 0.9932)
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 
 
-def differences(theirs: Outputs, ours: Outputs, size: tuple[int, int], facts: HeadFacts, *, answers: bool) -> str:
+def differences(
+    theirs: Outputs, ours: Outputs, size: tuple[int, int], facts: HeadFacts, *, answers: bool, rounded: bool = False
+) -> str:
     """What differs between a foreign file's outputs and those of a graph of ours; empty where nothing does.
 
     Args:
@@ -33,6 +37,7 @@ def differences(theirs: Outputs, ours: Outputs, size: tuple[int, int], facts: He
         size: input height and width in pixels.
         facts: how ours are read.
         answers: theirs are an end-to-end head's answers.
+        rounded: theirs come from a quantized file, whose anchors and strides are on 8-bit grids.
     """
     rows = [v for v in theirs.values() if v.ndim != 4]
     if rows[0].ndim == 2:
@@ -44,7 +49,8 @@ def differences(theirs: Outputs, ours: Outputs, size: tuple[int, int], facts: He
     if len(ours) > 2:  # a cut head
         a, b, limit = pairs["scores"]
         pairs["scores"] = (a.clip(*_SCORES), b.clip(*_SCORES), limit)
-    return _named(pairs)
+    slack = _ROUNDED if rounded else 1
+    return _named({k: (a, b, slack * limit) for k, (a, b, limit) in pairs.items()})
 
 
 def _named(pairs: Mapping[str, tuple[Array, Array, float]]) -> str:

@@ -28,21 +28,23 @@ def build_model(name: str, request: BuildRequest, options: SizedOptions) -> Floa
     """
     path = request.weights.path
     family, _, task = parse_name(name)
+    taken = ""
     end2end = bool(getattr(options, "end2end", True))
     if path is None:
         parameters = seeded_parameters(name, request.seed)
     elif path.suffix.lower() == ".onnx":
         request.progress("recognising the network in the .onnx file", 0, None)
-        foreign = ForeignNetwork(path, task, family)
+        foreign = ForeignNetwork(path, task, family, take_back=options.dequantize)
         if foreign.parameters is None:
             return _as_it_is(foreign, options, path)
-        parameters = foreign.parameters
+        parameters, taken = foreign.parameters, foreign.taken
     else:
         parameters = load_parameters(path, end2end=end2end)
     _check(name, parameters.architecture, path)
     nhwc = options.layout == "nhwc"
     model = build_network(parameters, options.size, head=options.head, channels_last=nhwc, name=name)
-    return FloatModel(model, {"head": options.head} | _facts(parameters))
+    note = {"note": taken} if taken else {}
+    return FloatModel(model, {"head": options.head} | note | _facts(parameters))
 
 
 def _check(name: str, found: Architecture, path: Path | None) -> None:
@@ -86,7 +88,7 @@ def _as_it_is(foreign: ForeignNetwork, options: SizedOptions, path: Path) -> Flo
             place=path, found=foreign.reason, remedy="export with end2end=False, or convert the checkpoint itself",
         )  # fmt: skip
     facts = {"head": "full" if cut is None else "cut", "task": foreign.task, "reg_max": str(foreign.widths.bins)}
-    facts["note"] = f"the file's own graph was used: {foreign.reason}"
+    facts["note"] = "; ".join(filter(None, [foreign.taken, f"the file's own graph was used: {foreign.reason}"]))
     if foreign.end2end:
         facts["end2end"] = "true"
     if foreign.task == "obb":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from n6convert.plugin import SourceError
-from n6convert.plugin.graphs import load_onnx, run_model
+from n6convert.plugin.graphs import dequantize, load_onnx, quantized_style, refuse_other_styles, run_model
 from n6convert.plugin.samples import dead_leaves
 from n6convert_yolov8.answers import differences
 from n6convert_yolov8.architecture import STRIDES, Family, Task
@@ -52,10 +52,12 @@ class ForeignNetwork:
         end2end: it answers with the best detections of an end-to-end head.
         keypoints: ``(count, values)``; None without.
         names: class names, where the file's metadata tell.
+        taken: what came from a quantized file; empty for a float one.
     """
 
-    def __init__(self, path: Path, task: Task, family: Family) -> None:
-        self.model, self.task, self.family = load_float(path), task, family
+    def __init__(self, path: Path, task: Task, family: Family, *, take_back: bool = False) -> None:
+        self.model, self.taken = load_float(path, take_back=take_back)
+        self.task, self.family = task, family
         self._input, self._channels_last = _image_input(self.model, path, task)
         shape = self._input.shape.numpy() if self._input.shape is not None else ()
         self.size = (shape[1], shape[2]) if self._channels_last else (shape[2], shape[3])
@@ -107,21 +109,34 @@ class ForeignNetwork:
         image = dead_leaves(self.size, (0, 7)).astype(np.float32)[None] / np.float32(255)
         feed = image if self._channels_last else np.ascontiguousarray(image.transpose(0, 3, 1, 2))
         theirs, ours = (run_model(m, {str(m.graph.inputs[0].name): feed}) for m in (self.model, other))
-        return differences(theirs, ours, self.size, self.facts, answers=self.end2end)
+        return differences(theirs, ours, self.size, self.facts, answers=self.end2end, rounded=bool(self.taken))
 
 
-def load_float(path: Path) -> ir.Model:
-    """Read a float ONNX file.
+def load_float(path: Path, *, take_back: bool = False) -> tuple[ir.Model, str]:
+    """Read a float ONNX file, or the float model that a quantized one stands for.
+
+    Args:
+        path: the file.
+        take_back: read a quantized file as well.
+
+    Returns:
+        the graph, and what was taken from a quantized file, empty for a float one.
 
     Raises:
         GraphError: damaged, or without a graph.
-        SourceError: quantized already.
+        SourceError: quantized already, and that was not asked for or is not in QDQ form.
     """
     model = load_onnx(path)
-    kinds = {node.op_type for node in model.graph}
-    if kinds & {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}:
-        raise SourceError("the .onnx file is quantized already", place=path, remedy="give the float model it came from")
-    return ShapeInferencePass()(model).model
+    note = ""
+    if quantized_style(model) is not None:
+        if not take_back:
+            raise SourceError(
+                "the .onnx file is quantized already", place=path,
+                remedy="give the float model it came from, or take its weights with `--set options.dequantize=true`",
+            )  # fmt: skip
+        refuse_other_styles(model, path)
+        note = dequantize(model, path).note
+    return ShapeInferencePass()(model).model, note
 
 
 def _image_input(model: ir.Model, path: Path, task: Task) -> tuple[ir.Value, bool]:

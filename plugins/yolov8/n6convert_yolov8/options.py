@@ -23,6 +23,8 @@ class SizedOptions(PluginOptions):
     )
     layout: Literal["nchw", "nhwc"] = Field("nchw", description="channel order of the input")
 
+    dequantize: bool = Field(False, description="take the weights of an .onnx file that is quantized already")
+
     @field_validator("imgsz")
     @classmethod
     def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:

@@ -240,5 +240,15 @@ def test_refusals(tmp_path: Path) -> None:
     assert "fixed size" in refusal(tmp_path / "c.onnx")
 
 
+def test_a_quantized_yolo26_is_read_when_asked_for(data_dir: Path) -> None:
+    """ST's INT8 YOLO26-pose: its weights under our names; only its anchors, which are rounded there, differ."""
+    path = data_dir / "weights" / "yolo26_pose_256_qdq_int8.onnx"
+    plugin = YoloPose("yolo26n-pose", YoloOptions(imgsz=256, dequantize=True))
+    built = plugin.build(BuildRequest(Weights("file", path), 0, path.parent))
+    assert built.metadata["head"] == "cut" and "grids of activations" in built.metadata["note"]
+    assert built.metadata["classes"] == '["person"]' and built.metadata["keypoints"] == "[17, 3]"
+    assert "end2end" not in built.metadata and built.metadata["reg_max"] == "1"
+
+
 def test_quantized_files_are_refused(data_dir: Path) -> None:
     assert "quantized already" in refusal(data_dir / "weights" / "yolo26_pose_256_qdq_int8.onnx", pose=True)
