@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from n6convert_yolov8 import pretrained
+from n6convert_yolov8.architecture import FAMILIES
 from n6convert_yolov8.classify import YoloClassify
 from n6convert_yolov8.detections import Detections
 from n6convert_yolov8.onnx_source import ForeignNetwork
@@ -61,8 +62,7 @@ def picture(*size: int) -> Sample:
 def test_entry_points_load() -> None:
     declared = tomllib.loads((Path(__file__).parents[3] / "plugins/yolov8/pyproject.toml").read_text())
     found = declared["project"]["entry-points"]["n6convert.models"]
-    families = ("yolov8", "yolo11", "yolo26")
-    assert set(found) == {f"{f}{s}{p}" for f in families for s in "nsm" for p in ("", "-pose", "-seg", "-obb", "-cls")}
+    assert set(found) == {f"{f}{s}{p}" for f in FAMILIES for s in "nsm" for p in ("", "-pose", "-seg", "-obb", "-cls")}
     for name, target in found.items():
         module, _, kind = target.partition(":")
         assert getattr(importlib.import_module(module), kind) is KINDS[name.partition("-")[2]]
@@ -122,7 +122,21 @@ def test_pretrained_is_pinned_and_never_replaced(tmp_path: Path, monkeypatch: py
             f"/{name}.pt"
         )
         assert len(digest) == 64 and cache == tmp_path
-    assert set(pretrained.PINNED) == {f"yolov8{s}{p}" for s in "nsm" for p in ("", "-pose")}
+    assert {f"{family}{size}" for family in FAMILIES for size in "nsm"} <= set(pretrained.PINNED)
+
+
+def test_other_published_weights_are_the_hubs_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import n6convert.plugin.weights
+
+    asked = []
+    monkeypatch.setattr(n6convert.plugin.weights, "fetch_hub", lambda model, cache: asked.append(model))
+    for name, plugin in (("yolo26s-obb", YoloOriented), ("yolov8n-cls", YoloClassify)):
+        assert name not in pretrained.PINNED
+        plugin(name, plugin.Options()).resolve_weights("pretrained", cache=tmp_path)
+    assert [(m.repository, m.files) for m in asked] == [
+        ("Ultralytics/YOLO26", ("yolo26s-obb.pt",)),
+        ("Ultralytics/YOLOv8", ("yolov8n-cls.pt",)),
+    ]
 
 
 def test_pictures_show_what_was_found(tmp_path: Path) -> None:
