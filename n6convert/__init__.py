@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from n6convert.registry import ModelEntry
     from n6convert.results import ConversionResult, Report
     from n6convert.sweeps import PointResult, sweep
+    from n6convert.version import __version__
 
 __all__ = [
     "ConversionResult",
@@ -44,9 +45,8 @@ __all__ = [
     "sweep",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
+    "__version__": "version",
     "ConversionResult": "results",
     "Diagnosis": "api",
     "Fit": "fitting",

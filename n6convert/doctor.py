@@ -107,6 +107,7 @@ def _extras() -> Iterator[Check]:
     for extra, package, purpose in (
         ("tf", "tf2onnx", "SavedModel and Keras files"),
         ("coco", "pycocotools", "COCO AP and OKS"),
+        ("onnxsim", "onnxsim", "a second simplifier, for graphs of odd exporters"),
     ):
         try:
             yield Check(f"extra [{extra}]", True, f"{package} {version(package)}: {purpose}", needed=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ class Run:
     def code(self) -> dict[str, str]:
         """What stands for a stage's version: hashes of the code and versions of the libraries that compute."""
         top = self.entry.module.partition(".")[0]
-        parts = {name: version(name) for name in COMPUTING_LIBRARIES}
+        parts = {name: _version(name) for name in COMPUTING_LIBRARIES}
         parts["n6convert"] = fingerprint("n6convert")
         if top != "n6convert":
             parts[top] = fingerprint(top)
@@ -159,6 +159,14 @@ class Run:
         if memory.is_dir():
             clear(memory)
         write_atomically(memory, sealed(parts))
+
+
+def _version(distribution: str) -> str:
+    """A library's version; of one that is not needed, that it is absent."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _check_feeds(feeds: Any, info: ModelInfo, place: str) -> None:

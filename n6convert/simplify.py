@@ -2,7 +2,8 @@
 
 onnxsim is native code that has crashed in every year of its history, so it runs outside this process and under a time
 limit. When it crashes, hangs or changes the model's answers, its result is dropped, the reason appears among the
-facts' ``warnings`` and through ``progress``, and the passes written in Python do the work alone.
+facts' ``warnings`` and through ``progress``, and the passes written in Python do the work alone. So they do where the
+extra ``[onnxsim]`` is not installed, which is a remark and no warning.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from n6convert.recipe import SimplifyConfig
 
-__all__ = ["SimplifyResult", "refuse_nothing", "simplify"]
+__all__ = ["ABSENT", "SimplifyResult", "refuse_nothing", "simplify"]
 
 Feeds = dict[str, "NDArray[Any]"]
 Progress = Callable[[str, int, int | None], None]
@@ -49,6 +51,8 @@ _SKIPPED = [
     "fuse_transpose_into_gemm",
 ]
 _MAIN = "n6convert.simplify"
+#: the state where the extra is not there
+ABSENT = "not installed"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def simplify(
     if config.onnxsim:
         say("onnxsim", 0, None)
         current, state = _with_onnxsim(current, gate, config.time_limit)
-        if state != "applied":
+        if state == ABSENT:
+            say(f"onnxsim is {ABSENT} (pip install 'n6convert[onnxsim]'); the onnx-ir passes run alone", 0, None)
+        elif state != "applied":
             warnings.append(f"onnxsim {state}; its result was not used, the onnx-ir passes ran alone")
             say(warnings[-1], 0, None)
     say("onnx-ir passes", 0, None)
@@ -155,6 +161,8 @@ def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model,
 
     from n6convert.graph.io import save
 
+    if not _installed():
+        return model, ABSENT
     with Cache().scratch() as folder:
         source, result = folder / "in.onnx", folder / "out.onnx"
         save(model, source)
@@ -173,6 +181,10 @@ def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model,
         except Exception as error:  # a damaged result file
             return model, f"wrote an unreadable file ({type(error).__name__})"
     return simplified, "applied"
+
+
+def _installed() -> bool:
+    return find_spec("onnxsim") is not None
 
 
 def _domains(model: ir.Model) -> set[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import email
 import json
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-
-import n6convert
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 _MOST_BYTES = 1 << 20
@@ -46,7 +47,39 @@ def test_the_core_ships_recipes_schemas_and_templates(wheels):
         if p.suffix in (".j2", ".css", ".js", ".txt", ".json", ".yaml")
     }
     assert data <= names
-    assert n6convert.__version__ in wheels["n6convert"].name
+
+
+def test_every_wheel_says_what_it_is(wheels):
+    license_text = (ROOT / "LICENSE").read_bytes()
+    versions = set()
+    for path in wheels.values():
+        archive = zipfile.ZipFile(path)
+        (folder,) = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        facts = email.message_from_bytes(archive.read(f"{folder}/METADATA"))
+        assert archive.read(f"{folder}/licenses/LICENSE") == license_text, path.name
+        assert facts["Author"] and facts["Keywords"] and facts["License-Expression"] == "Apache-2.0"
+        assert len(facts.get_all("Classifier")) > 5 and len(str(facts.get_payload())) > 200, path.name
+        versions.add(facts["Version"])
+        needs = [
+            need for need in facts.get_all("Requires-Dist") if need.startswith("n6convert") and "extra" not in need
+        ]
+        assert all(">=" in need for need in needs) and (needs or path.name.startswith("n6convert-"))
+    assert len(versions) == 1 and Version(*versions).release >= (0, 1, 1)
+
+
+def test_a_version_comes_from_the_history(tmp_path, monkeypatch):
+    build = runpy.run_path(str(ROOT / "build_version.py"))
+    said = {"rev-parse": "0e188bf12", "rev-list": "452"}
+    git = lambda command, *_: said.get(command if command != "describe" else f"describe {_[1]}", "")  # noqa: E731
+    version = build["version"]
+    monkeypatch.setitem(version.__globals__, "_git", git)
+    assert version() == f"{build['NEXT']}.dev452+g0e188bf12" and Version(version()).is_prerelease
+    said["describe --exact-match"] = "v0.1.1"
+    assert version() == "0.1.1"
+    said["status"] = " M changed.py"
+    assert "dev" in version(), "a changed file is no release"
+    said.clear()
+    assert version() == f"{build['NEXT']}.dev0"
 
 
 def test_core_and_plugin_install_from_files_and_convert(wheels, tmp_path):

@@ -89,6 +89,16 @@ def test_failures_of_onnxsim_are_survived_and_said(
     assert len(result.model.graph) <= 4
 
 
+def test_without_onnxsim_the_other_passes_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    heard: list[str] = []
+    result = simplify(model(), feeds, SimplifyConfig(), lambda what, done, total: heard.append(what))
+    assert result.facts["onnxsim"] == "not installed" and result.facts["warnings"] == []
+    assert any("n6convert[onnxsim]" in what for what in heard)
+    alone = simplify(model(), feeds, SimplifyConfig(onnxsim=False)).model
+    assert ir.to_proto(result.model).SerializeToString() == ir.to_proto(alone).SerializeToString()
+
+
 def test_another_function_from_onnxsim_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child = """
 import sys, onnx

@@ -58,7 +58,11 @@ def new_plugin(name: str, parent: Path) -> Path:
 
 
 def _words(name: str) -> dict[str, str]:
+    from packaging.version import Version
+
     from n6convert import __version__
+
+    core = Version(__version__).public
 
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,59}", name) or keyword.iskeyword(plain):
@@ -69,7 +73,7 @@ def _words(name: str) -> dict[str, str]:
             remedy="for example: n6convert new-plugin my-net",
         )
     camel = "".join(part.capitalize() for part in plain.split("_"))
-    return {"name": name, "dist": name, "module": f"n6convert_{plain}", "cls": camel, "core": __version__}
+    return {"name": name, "dist": name, "module": f"n6convert_{plain}", "cls": camel, "core": core}
 
 
 def _template(name: str) -> str:
