@@ -195,9 +195,15 @@ def show_held_out(title: str, held: Sequence[Held]) -> None:
             errors = np.array([abs(one.error) for one in chosen])
             CONSOLE.print(
                 f"{name} ({len(errors)}): median {np.median(errors):.1%}, 90 % {np.quantile(errors, 0.9):.1%}, inside "
-                f"the interval {np.mean([one.inside for one in chosen]):.0%}"
+                f"the interval {np.mean([one.inside for one in chosen]):.0%}, by family {_by_family(chosen):.0%}"
             )
     CONSOLE.print()
+
+
+def _by_family(held: Sequence[Held]) -> float:
+    """Share inside the interval, every family weighing alike."""
+    families = {one.row.case.family for one in held}
+    return float(np.mean([np.mean([o.inside for o in held if o.row.case.family == name]) for name in families]))
 
 
 def show_evidence() -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from n6convert.npu import Estimate, estimate
 from n6convert.npu.ends import Ends
-from n6convert.npu.interval import FEATURES, Shares, kinds_of, shares_of, sigma
+from n6convert.npu.interval import FEATURES, Shares, frame_of, kinds_of, shares_of, sigma
 from n6convert.npu.options import STOCK, CompilerOptions
 from n6convert.npu.targets import Target, load_target, shared
 from n6convert.operators.versions import Version, has
@@ -47,7 +47,8 @@ _LEAST_SHARE = 0.1
 _FLOORS, _CEILINGS = np.array([0.1, 0.05, 0.05, 0.1]), np.array([0.3, 0.6, 0.3, 0.3])
 """No slope below what is never taken for granted, none beyond what would be no statement any more."""
 _SLOPES = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0])
-_BASES = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1])
+_BASES = np.array([0.1, 0.12, 0.15])
+"""Never below: a narrow base would let a few odd families set the quantile that all networks get."""
 
 
 @dataclass
@@ -105,8 +106,15 @@ def forecast(case: Measured, without: frozenset[str] = frozenset()) -> Forecast:
             parts[name] += cost.microseconds / 1000
         parts["overhead"] += cost.overhead / 1000
     parts["overhead"] += found.costs.latency.milliseconds - sum(parts.values())
-    kinds = frozenset().union(*map(kinds_of, found.schedule.epochs))
+    frame = _frame(case, found)
+    kinds = frozenset().union(*(kinds_of(epoch, found.lowered.tensors, frame) for epoch in found.schedule.epochs))
     return Forecast(case, found, np.array(list(parts.values())), kinds)
+
+
+def _frame(case: Measured, found: Estimate) -> str:
+    """Of the file that was measured, not of the graph that stands in for it."""
+    frame = frame_of(found.lowered, found.target.version)
+    return frame.replace("onnx", "tflite") if case.channels_last else frame
 
 
 def lean_constants() -> dict[str, tuple[frozenset[str], float]]:
@@ -177,7 +185,8 @@ def _hold(chosen: Sequence[Forecast], others: Sequence[Forecast]) -> list[Held]:
     for row in chosen:
         own = {name for name, (owners, _) in lean_constants().items() if row.case.family in owners}
         seen = forecast(row.case, without) if without & own else row
-        shares = shares_of(seen.found.schedule, seen.found.costs.epochs, known)
+        found = seen.found
+        shares = shares_of(found.lowered, found.schedule, found.costs.epochs, _frame(row.case, found), known)
         held.append(Held(row, float(seen.parts @ factors), shares))
     return held
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from n6convert.npu.interval import shares_of
+from n6convert.npu.interval import frame_of, shares_of
 from n6convert.npu.ir import Lowered, OperatorReport, Schedule
 from n6convert.npu.latency import EpochCost, Latency, epoch_costs, latency
 from n6convert.npu.memory import MemoryPlan, plan_memory
@@ -84,7 +84,8 @@ def cost(lowered: Lowered, schedule: Schedule, target: Target, *, allocate: tupl
     """
     memory = plan_memory(lowered, schedule, target, allocate=allocate)
     epochs = epoch_costs(lowered, schedule, memory, target)
-    return Costs(memory, latency(epochs, memory, target, shares_of(schedule, epochs)), epochs)
+    shares = shares_of(lowered, schedule, epochs, frame_of(lowered, target.version))
+    return Costs(memory, latency(epochs, memory, target, shares), epochs)
 
 
 def fill_operators(operators: Iterable[OperatorReport], costs: Costs) -> None:

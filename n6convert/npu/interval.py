@@ -14,22 +14,23 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from n6convert.npu.evidence import is_thin
-from n6convert.npu.ir import Epoch, Schedule, Where
+from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
 
 if TYPE_CHECKING:
     from n6convert.npu.latency import EpochCost
     from n6convert.npu.targets import Target
 
-__all__ = ["FEATURES", "Shares", "kinds_of", "limits_of", "reasons_of", "shares_of", "sigma", "widths"]
+__all__ = ["FEATURES", "Shares", "frame_of", "kinds_of", "limits_of", "reasons_of", "shares_of", "sigma", "widths"]
 
 FEATURES = ("external", "software", "thin", "new")
 """Shares of the time: external RAM, the CPU, rules of thin evidence, operators that no measured network has."""
+_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _COPIES = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
 _WORDS = {
     "external": "in external RAM",
     "software": "on the CPU",
     "thin": "decided by rules seen in one report only",
-    "new": "in operators that no measured network has",
+    "new": "in operators that no measured network has with this compiler",
 }
 
 
@@ -57,25 +58,48 @@ def widths() -> Mapping[str, Any]:
     return loaded
 
 
-def kinds_of(epoch: Epoch) -> frozenset[str]:
-    """Operators of an epoch with the place where they run; copies and views are none."""
-    return frozenset(f"{op.kind} {op.where.value}" for op in epoch.ops if op.kind not in _COPIES)
+def frame_of(lowered: Lowered, version: tuple[int, int]) -> str:
+    """What an operator was measured in: the front end that reads the file, and the compiler's generation."""
+    return f"{'tflite' if lowered.style == 'tflite' else 'onnx'} {version[0]}.x"
 
 
-def shares_of(schedule: Schedule, costs: Sequence[EpochCost], known: Iterable[str] | None = None) -> Shares:
-    """Shares of the features; ``known`` are the kinds of operators that count as measured (default: those in use).
+def kinds_of(epoch: Epoch, tensors: Mapping[str, Tensor], frame: str) -> frozenset[str]:
+    """Operators of an epoch with the place where they run and what they are read and compiled by; copies are none."""
+    return frozenset(f"{_form(op, tensors)} {op.where.value} {frame}" for op in epoch.ops if op.kind not in _COPIES)
+
+
+def _form(op: Op, tensors: Mapping[str, Tensor]) -> str:
+    """Operators that cost alike: convolutions by size and groups, arithmetic apart where an activation repeats."""
+    if op.kind == "Conv" and op.conv is not None:
+        height, width = op.conv.kernel
+        size = "1x1" if height == width == 1 else "row" if 1 in (height, width) else "3x3" if height <= 3 else "large"
+        groups = "depthwise " if op.conv.depthwise else "grouped " if op.conv.groups > 1 else ""
+        return f"{groups}Conv {size}"
+    if op.kind in _ARITHMETIC and op.outputs:
+        read = [tensors[name].elements for name in op.inputs if name in tensors and not tensors[name].constant]
+        return f"{op.kind} repeated" if len(read) > 1 and min(read) < tensors[op.outputs[0]].elements else op.kind
+    return op.kind
+
+
+def shares_of(
+    lowered: Lowered, schedule: Schedule, costs: Sequence[EpochCost], frame: str, known: Iterable[str] | None = None
+) -> Shares:
+    """Shares of the features.
 
     Args:
+        lowered: the operators, for their tensors.
         schedule: predicted epochs.
         costs: their times.
-        known: kinds of operators that count as measured; None: those in use.
+        frame: of :func:`frame_of`.
+        known: kinds of operators that count as measured; default: those in use. New ones weigh by their time or by
+            their number, whichever is more: how long they take is what nobody knows.
     """
     measured = frozenset(widths()["kinds"] if known is None else known)
     times = {cost.id: cost.microseconds + cost.overhead for cost in costs}
     total = sum(times.values()) or 1.0
     by_id = {epoch.id: epoch for epoch in schedule.epochs}
-
     starts = sum(cost.overhead for cost in costs if cost.kind is Where.HW) / total
+    new = [cost.id for cost in costs if kinds_of(by_id[cost.id], lowered.tensors, frame) - measured]
 
     def share(ids: Iterable[int]) -> float:
         return sum(times[number] for number in ids) / total
@@ -84,7 +108,7 @@ def shares_of(schedule: Schedule, costs: Sequence[EpochCost], known: Iterable[st
         external=share(cost.id for cost in costs if cost.external),
         software=share(cost.id for cost in costs if cost.kind is not Where.HW) + starts,
         thin=share(cost.id for cost in costs if cost.inferred or _thin(by_id[cost.id])),
-        new=share(cost.id for cost in costs if kinds_of(by_id[cost.id]) - measured),
+        new=max(share(new), len(new) / max(1, len(costs))),
     )
 
 

@@ -190,6 +190,8 @@ class Lowered:
     outputs: tuple[str, ...]
     name: str = ""
     notes: list[str] = field(default_factory=list)
+    style: str = ""
+    """How the file stores its quantization: ``qdq``, ``qoperator``, ``tflite`` or ``float``."""
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from n6convert.npu.ir import Lowered, Op, Schedule, Where
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.streams import constant_pools, stored_weights, vector_bytes
 from n6convert.npu.targets import Target
+from n6convert.operators.versions import has
 
 __all__ = [
     "Buffer",
@@ -38,8 +39,6 @@ _ALIGNMENT = 16
 _RESERVED = 8
 """Bytes at the end of a region that no buffer gets ([#allocation]; SEEN r39: 393,216 + 65,536 do not fill a pool)."""
 _IN_PLACE = frozenset({"Tanh"})
-_VECTORS_IN_FLASH = (3, 0)
-"""The one core that counts biases and scales as weights with the controller, too (SEEN r05 only)."""
 
 
 @dataclass(slots=True)
@@ -366,7 +365,7 @@ def _conv_bytes(op: Op, lowered: Lowered, target: Target, first: bool) -> int:
     bias = lowered.tensors.get(op.inputs[2]) if len(op.inputs) > 2 else None
     width = 0 if bias is None else 2 if bias.zero else 4
     vectors = (width + 2 * per_channel) * op.conv.out_channels
-    in_program = target.epoch_controller and target.version != _VECTORS_IN_FLASH
+    in_program = target.epoch_controller and not has(target.version, "vectors_in_flash")
     return stored_weights(op, lowered.tensors, target) * first + (
         vector_bytes(op, lowered.tensors, target) or (0 if in_program else vectors)
     )

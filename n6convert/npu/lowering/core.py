@@ -297,7 +297,8 @@ class Lowerer:
             (_HANDLERS.get(node.op) or _plain)(self, node)
         outputs = tuple(self._output(name) for name in self.graph.outputs)
         notes = list(self.graph.notes)
-        return Lowered(_hoisted(self.ops), self.tensors, self.graph.inputs, outputs, self.graph.name, notes)
+        graph = self.graph
+        return Lowered(_hoisted(self.ops), self.tensors, graph.inputs, outputs, graph.name, notes, graph.style)
 
     def _output(self, name: str) -> str:
         if name not in self.floats:
