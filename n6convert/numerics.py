@@ -68,6 +68,7 @@ class Session:
         outputs: tensors to return; default the graph's outputs.
         threads: threads inside operators; default :func:`n6convert.threads.default_threads`.
         optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
+        last_use: nobody needs the model in memory afterwards, so it may be changed instead of copied.
 
     Attributes:
         quantized: whether the graph has tensors that stand for codes.
@@ -83,6 +84,7 @@ class Session:
         *,
         threads: int | None = None,
         optimize: bool = True,
+        last_use: bool = False,
     ) -> None:
         import onnxruntime as ort
 
@@ -92,7 +94,7 @@ class Session:
         if not optimize or os.environ.get(_KERNELS) == "plain":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session, self._lent, self.quantized = _open(model, options)
+            self._session, self._lent, self.quantized = _open(model, options, last_use)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise GraphError("onnxruntime cannot load the model", found=_first_line(error)) from error
         self.inputs = [i.name for i in self._session.get_inputs()]
@@ -225,7 +227,7 @@ def _energies(reference: Array, other: Array) -> tuple[float, float]:
 
 
 def _open(
-    model: ir.Model | str | Path, options: onnxruntime.SessionOptions
+    model: ir.Model | str | Path, options: onnxruntime.SessionOptions, last_use: bool
 ) -> tuple[onnxruntime.InferenceSession, list[onnxruntime.OrtValue], bool]:
     """A session, the weights that it only borrows, and whether the graph holds quantized tensors."""
     import onnx_ir as ir
@@ -239,12 +241,36 @@ def _open(
     quantized = is_quantized(held)
     if not quantized and not isinstance(model, ir.Model):
         return ort.InferenceSession(str(model), options, _PROVIDERS), [], False
-    graph, lent = _lent(with_integer_kernels(held) if quantized else held, options)
+    graph, lent = _lent(with_integer_kernels(held, in_place=last_use) if quantized else held, options)
     without = list(QDQ_OPTIMIZERS) if quantized else []
-    session = ort.InferenceSession(
-        ir.to_proto(graph).SerializeToString(), options, _PROVIDERS, disabled_optimizers=without
-    )
+    session = ort.InferenceSession(_serialized(graph), options, _PROVIDERS, disabled_optimizers=without)
     return session, list(lent.values()), quantized
+
+
+def _serialized(model: ir.Model) -> bytes:
+    """The model as onnxruntime reads it, without the types and shapes of inner tensors, which it finds itself."""
+    import onnx_ir as ir
+    from onnx_ir import serde
+
+    if model.functions:
+        return bytes(ir.to_proto(model).SerializeToString())
+    proto = ir.to_proto(ir.Model(ir.Graph([], [], nodes=[], name="main"), ir_version=model.ir_version))
+    del proto.opset_import[:]
+    for domain, version in model.opset_imports.items():
+        proto.opset_import.add(domain=domain, version=version)
+    graph = proto.graph
+    for value in model.graph.inputs:
+        serde.serialize_value_into(graph.input.add(), value)
+    for value in model.graph.outputs:
+        serde.serialize_value_into(graph.output.add(), value)
+    for name, value in model.graph.initializers.items():
+        if value.const_value is not None:
+            tensor = graph.initializer.add()
+            serde.serialize_tensor_into(tensor, value.const_value)
+            tensor.name = name
+    for node in model.graph:
+        serde.serialize_node_into(graph.node.add(), node)
+    return bytes(proto.SerializeToString())
 
 
 def _lent(model: ir.Model, options: onnxruntime.SessionOptions) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:

@@ -33,9 +33,13 @@ def is_quantized(model: ir.Model) -> bool:
     return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
 
 
-def with_integer_kernels(model: ir.Model) -> ir.Model:
-    """A copy of a QDQ graph with integer operators in place of its pairs; inputs and outputs are as before."""
-    copy = model.clone()
+def with_integer_kernels(model: ir.Model, *, in_place: bool = False) -> ir.Model:
+    """A QDQ graph with integer operators in place of its pairs; inputs and outputs are as before.
+
+    Args:
+        in_place: the model itself instead of a copy.
+    """
+    copy = model if in_place else model.clone()
     graph = copy.graph
     make_unsigned(graph)
     for node in list(graph):

@@ -153,7 +153,7 @@ def store(graph: ir.Graph, name: str, array: NDArray[Any] | np.generic) -> ir.Va
     known = graph.initializers.get(name)
     if known is not None:
         return known
-    tensor = ir.tensor(np.asarray(array), name=name)
+    tensor = ir.Tensor(np.asarray(array), name=name)
     shape = ir.Shape(np.shape(array))
     value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
     graph.register_initializer(value)

@@ -22,6 +22,7 @@ from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import PRICE, CheapZeroPoints, cheapen
 from n6convert.quantization.judge import Judge, Verdict
 from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically
+from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.ranges.find import Found, find_ranges
@@ -93,6 +94,7 @@ class Workshop:
     cycles: CheapZeroPoints | None
     milliseconds: Milliseconds | None
     progress: Progress | None
+    _means: tuple[ir.Model, Mapping[str, Wanted]] | None = field(default=None, init=False)
 
     @cached_property
     def clock(self) -> Clock:
@@ -117,6 +119,12 @@ class Workshop:
         model = write_qdq(prepared, plan)
         return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
 
+    def means(self, prepared: ir.Model) -> Mapping[str, Wanted]:
+        """What the layers of a float model should give; kept for the last model that was asked about."""
+        if self._means is None or self._means[0] is not prepared:
+            self._means = prepared, channel_means(prepared, self.samples, self.config.threads)
+        return self._means[1]
+
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.
 
@@ -131,6 +139,7 @@ class Workshop:
         if rounding or sequential:
             model, left = refine(
                 best.prepared, model, self.samples, rounding=rounding, bias=sequential,
+                means=self.means(best.prepared) if sequential else None,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
                 clock=self.clock, threads=self.config.threads, progress=self.progress,
             )  # fmt: skip

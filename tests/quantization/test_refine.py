@@ -53,7 +53,7 @@ def test_wherever_the_clock_ends_layers_are_refined_whole_or_not_at_all() -> Non
     assert left == []
     before, after = integers(int8), integers(whole)
     reached = set()
-    for looks in range(0, clock.looks, 23):
+    for looks in range(0, clock.looks, 7):
         try:
             _, found, left = refined(Ticking(looks))
         except OutOfTime:

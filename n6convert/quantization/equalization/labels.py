@@ -44,30 +44,38 @@ class Labels:
 
     def find(self, labels: LabelArray) -> LabelArray:
         """The label that now stands for each label; axes without variation stay thin."""
-        found = thin(labels)
-        while True:
-            above = np.sign(found) * self._parent[np.abs(found)]
-            if np.array_equal(above, found):
-                return np.broadcast_to(found, labels.shape)
-            found = above
+        return np.broadcast_to(self._roots(thin(labels)), labels.shape)
 
     def tie(self, a: LabelArray, b: LabelArray) -> None:
         """Make two arrays of labels (one may broadcast to the other) equal, element by element."""
-        first, second = np.broadcast_arrays(thin(self.find(a)), thin(self.find(b)))
+        first, second = np.broadcast_arrays(self._roots(thin(a)), self._roots(thin(b)))
         pairs = np.unique(first.ravel() * _PACK + second.ravel() + _PACK // 2)
-        for x, y in zip((pairs // _PACK).tolist(), (pairs % _PACK - _PACK // 2).tolist(), strict=True):
-            self._join(x, y)
+        x, y = pairs // _PACK, pairs % _PACK - _PACK // 2
+        while (apart := x != y).any():
+            self._join(x[apart], y[apart])
+            x, y = self._roots(x[apart]), self._roots(y[apart])
 
     def pin(self, labels: LabelArray) -> None:
         """Leave these elements as they are."""
         self.tie(labels, np.zeros((), np.int64))
 
-    def _join(self, x: int, y: int) -> None:
-        x, y = (int(self.find(np.array(v))) for v in (x, y))
-        if x == y:
-            return
-        low, high = sorted((x, y), key=abs)
-        self._parent[abs(high)] = 0 if low == -high else low * (1 if high > 0 else -1)
+    def _roots(self, labels: LabelArray) -> LabelArray:
+        found = labels
+        while True:
+            above = np.sign(found) * self._parent[np.abs(found)]
+            if np.array_equal(above, found):
+                break
+            found = above
+        self._parent[np.abs(labels)] = found * np.sign(labels)  # so that the next time there is one step
+        return found
+
+    def _join(self, x: LabelArray, y: LabelArray) -> None:
+        """Put the smaller of each pair of different roots above the larger; where a root has several, the smallest."""
+        swapped = np.abs(x) > np.abs(y)
+        low, high = np.where(swapped, y, x), np.where(swapped, x, y)
+        order = np.argsort(-np.abs(low), kind="stable")  # the last one written stays
+        low, high = low[order], high[order]
+        self._parent[np.abs(high)] = np.where(low == -high, 0, low * np.sign(high))
 
 
 def thin(labels: LabelArray) -> LabelArray:

@@ -41,8 +41,13 @@ def write_qdq(model: ir.Model, plan: Plan) -> ir.Model:
     model.graph.metadata_props.pop(KEY, None)
     model.producer_name = "n6convert"
     passes.RemoveUnusedNodesPass()(model)
-    passes.ShapeInferencePass()(model)
+    if not all(_is_known(value) for node in model.graph for value in node.outputs):
+        passes.ShapeInferencePass()(model)
     return model
+
+
+def _is_known(value: ir.Value) -> bool:
+    return value.dtype is not None and value.shape is not None and value.shape.is_static()
 
 
 def _drop_absorbed(graph: ir.Graph, plan: Plan) -> None:
@@ -152,7 +157,7 @@ class _Writer:
         return scale, self._store(f"{name}_zero_point", np.array(grid.zero_point, np.int8))
 
     def _store(self, name: str, array: NDArray[Any]) -> ir.Value:
-        tensor = ir.tensor(array, name=name)
+        tensor = ir.Tensor(array, name=name)
         value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
         self.graph.register_initializer(value)
         return value

@@ -11,7 +11,8 @@ uncertainty (James and Stein), so that few samples of a small map do not teach t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
 from n6convert.numerics import Session
-from n6convert.quantization.layerwise.walk import LAYERS, Layer
+from n6convert.quantization.layerwise.walk import LAYERS, Layer, Rows, rows_of
 from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.ranges.consumers import Functions, functions_of
 
@@ -30,6 +31,8 @@ __all__ = ["Wanted", "channel_means", "correct_bias", "shift_bias"]
 Floats = NDArray[np.float64]
 Tokens = NDArray[np.bool_] | None
 _INT32 = (1 << 31) - 1
+#: places of one sample, and values of a layer's result in it, whose mean is taken: more have the same rounding errors
+_PLACES, _VALUES = 1024, 1 << 17
 #: least share of values that a function must react to; the mean of fewer says nothing about them
 _SHARE = 0.02
 #: the functions' slopes are measured over this share of a channel's spread
@@ -46,11 +49,13 @@ class Wanted:
         functions: those that read the output.
         means: mean of each channel behind each function in the float model ``[samples, functions, channels]``.
         tokens: places of each sample that are no padding, None where all count.
+        step: how many places lie between those that are looked at, along each axis of places.
     """
 
     functions: Functions
     means: Floats
     tokens: Sequence[Tokens]
+    step: int = 1
 
 
 def channel_means(
@@ -67,15 +72,38 @@ def channel_means(
     if not layers:
         return {}
     functions = {name: functions_of(model, node.outputs[0]) for name, node in layers.items()}
+    steps = {name: _step(node) for name, node in layers.items()}
     session = Session(with_outputs(model, list(layers)), threads=threads)
-    means: dict[str, list[list[Floats]]] = {name: [] for name in layers}
-    places: list[Tokens] = []
+    means: dict[str, list[Floats]] = {name: [] for name in layers}
+    tokens: list[Tokens] = []
     for sample in samples:
-        tokens = tokens_of(model.graph, sample)
-        places.append(tokens)
+        tokens.append(tokens_of(model.graph, sample))
         for name, values in session.run({n: sample[n] for n in session.inputs}).items():
-            means[name].append([_mean(layers[name], v, tokens) for v in functions[name](values)])
-    return {n.name or "": Wanted(functions[name], np.array(means[name]), places) for name, n in layers.items()}
+            rows = rows_of(layers[name], values, steps[name])
+            means[name].append(_means(functions[name](rows), _thinned(tokens[-1:], steps[name])))
+    return {
+        node.name or "": Wanted(
+            functions[name], np.concatenate(means[name]), _thinned(tokens, steps[name]), steps[name]
+        )
+        for name, node in layers.items()
+    }
+
+
+def _thinned(tokens: Sequence[Tokens], step: int) -> list[Tokens]:
+    return [None if t is None else t[::step] for t in tokens]
+
+
+def _step(node: ir.Node) -> int:
+    """The least odd step that leaves few enough places; an even one would always meet the same phase of a map that was
+    made larger by twos."""
+    shape = [d for d in node.outputs[0].shape or () if isinstance(d, int)]
+    sizes, channels = (shape[:1], shape[-1]) if node.op_type == "Gemm" else (shape[2:], shape[1] if shape[1:] else 1)
+    step = 1
+    while (places := math.prod(-(-d // step) for d in sizes)) > _PLACES or places * channels > _VALUES:
+        if places == 1:
+            break
+        step += 2
+    return step
 
 
 def correct_bias(layer: Layer, wanted: Wanted) -> None:
@@ -83,40 +111,38 @@ def correct_bias(layer: Layer, wanted: Wanted) -> None:
 
     One step by the functions' mean slopes, which is then measured, and shortened where it went too far.
     """
-    means, slope, clear = _means_and_slopes(layer, wanted)
+    rows = list(layer.rows(wanted.step))
+    means, slope, clear = _means_and_slopes(rows, wanted)
     missing = np.sum(slope * _shrunk(wanted.means - means), axis=0)
     shift = np.where(clear, missing / np.where(clear, np.sum(slope**2, axis=0), 1.0), 0.0)
-    moved = _means(layer, wanted, shift).mean(axis=0) - means.mean(axis=0)
+    more = shift.astype(np.float32)[:, None]
+    moved = _over_samples(rows, wanted, lambda v: wanted.functions(v + more)).mean(axis=0) - means.mean(axis=0)
     closed = np.sum(slope * moved, axis=0)
     share = np.where(missing * closed > 0, missing / np.where(closed == 0, 1.0, closed), 0.0)
     shift_bias(layer, shift * np.clip(share, 0.0, 1.0))
 
 
-def _means(layer: Layer, wanted: Wanted, shift: Floats) -> Floats:
-    """Channel means behind the functions, of outputs with shifted channels ``[samples, functions, channels]``."""
-    axis = _channel_axis(layer.node)
-    found = []
-    for values, tokens in zip(layer.outputs(), wanted.tokens, strict=True):
-        shape = [1] * values.ndim
-        shape[axis] = -1
-        moved = values + shift.astype(np.float32).reshape(shape)
-        found.append([_mean(layer.node, v, tokens) for v in wanted.functions(moved)])
-    return np.array(found)
+def _over_samples(
+    rows: Sequence[Rows], wanted: Wanted, results: Callable[[Rows], Sequence[Rows]]
+) -> NDArray[np.float64]:
+    """Channel means of what is made of a layer's rows ``[samples, results, channels]``."""
+    starts = np.cumsum([0, *(len(r) for r in rows)])
+    parts = zip(rows, starts, starts[1:], strict=False)
+    return np.concatenate([_means(results(part), wanted.tokens[a:b]) for part, a, b in parts])
 
 
-def _means_and_slopes(layer: Layer, wanted: Wanted) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _means_and_slopes(rows: Sequence[Rows], wanted: Wanted) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Channel means behind the functions, their mean slopes, and where enough values are reacted to."""
-    means, slopes, power = [], [], []
-    for values, tokens in zip(layer.outputs(), wanted.tokens, strict=True):
+
+    def measured(values: Rows) -> list[Rows]:
         before = wanted.functions(values)
-        step = np.float32(_PROBE * float(values.std()) + 1e-6)
+        step = _PROBE * values.std(axis=(1, 2), keepdims=True) + np.float32(1e-6)
         steep = [(b - a) / step for a, b in zip(before, wanted.functions(values + step), strict=True)]
-        means.append([_mean(layer.node, v, tokens) for v in before])
-        slopes.append([_mean(layer.node, v, tokens) for v in steep])
-        power.append([_mean(layer.node, v**2, tokens) for v in steep])
-    slope: Floats = np.mean(slopes, axis=0)
-    clear = np.sum(slope**2, axis=0) > _SHARE * np.mean(power, axis=0).sum(axis=0)
-    return np.array(means), slope, clear
+        return [*before, *steep, *(s * s for s in steep)]
+
+    means, slopes, power = np.split(_over_samples(rows, wanted, measured), 3, axis=1)
+    slope: Floats = slopes.mean(axis=0)
+    return means, slope, np.sum(slope**2, axis=0) > _SHARE * power.mean(axis=0).sum(axis=0)
 
 
 def _shrunk(gaps: Floats) -> Floats:
@@ -135,18 +161,17 @@ def shift_bias(layer: Layer, shift: NDArray[np.float64]) -> None:
     unit = layer.output_scale * _UNIT
     steps = np.rint(np.rint(shift / unit) * unit / scale.const_value.numpy().astype(np.float64))
     codes = np.clip(bias.const_value.numpy().astype(np.float64) + steps, -_INT32, _INT32).astype(np.int32)
-    bias.const_value = ir.tensor(codes, name=bias.name)
+    bias.const_value = ir.Tensor(codes, name=bias.name)
 
 
-def _channel_axis(node: ir.Node) -> int:
-    return -1 if node.op_type == "Gemm" else 1
+def _means(results: Sequence[Rows], tokens: Sequence[Tokens]) -> Floats:
+    """Mean of each channel ``[samples, results, channels]``; over the tokens only where the places are those of a
+    padded sequence."""
+    return np.stack([_mean(rows, tokens) for rows in results], axis=1).astype(np.float64)
 
 
-def _mean(node: ir.Node, values: NDArray[np.float32], tokens: Tokens) -> Floats:
-    """Mean of each channel; over the tokens only where the layer's rows are the places of a padded sequence."""
-    axis = _channel_axis(node) % values.ndim
-    rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-    if tokens is not None and rows.shape[1] == tokens.size:
-        rows = rows[:, tokens]
-    means: Floats = rows.mean(axis=1, dtype=np.float64)
-    return means
+def _mean(rows: Rows, tokens: Sequence[Tokens]) -> Rows:
+    if all(t is None or t.size != rows.shape[2] for t in tokens):
+        return np.asarray(rows.mean(axis=2), np.float32)
+    parts = [r if t is None else r[:, t] for r, t in zip(rows, tokens, strict=True)]
+    return np.stack([part.mean(axis=1) for part in parts])

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.quantization.grid.affine import CODE_MAX, NARROW_MAX
-from n6convert.quantization.layerwise.bias_correction import channel_means, correct_bias
+from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias
 from n6convert.quantization.layerwise.rounding import round_layer
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
@@ -27,6 +27,7 @@ def refine(
     *,
     rounding: bool,
     bias: bool,
+    means: Mapping[str, Wanted] | None = None,
     otherwise: ir.Model | None = None,
     narrow: Collection[str] = (),
     clock: Clock | None = None,
@@ -36,7 +37,9 @@ def refine(
     """A copy of the INT8 model with its weights rounded anew and its biases corrected, layer after layer.
 
     Args:
-        samples: gone through twice, three times where layers share weights; none but their int8 codes is kept.
+        samples: gone through once for the layers, once for the means that biases need, once where layers share weights;
+            none but their int8 codes is kept.
+        means: what :func:`channel_means` found of the float model before; default: found here.
         otherwise: the same model, refined otherwise before: layers that the clock leaves no time for become as they
             are there. Default: they stay as they are.
         narrow: layers whose codes are those of four bits.
@@ -58,13 +61,15 @@ def refine(
     try:
         if shared:
             round_together(refined, weights, shared, samples, threads, clock)
-        means = channel_means(float_model, clock.watch(samples), threads) if bias else {}
+        if bias and means is None:
+            means = channel_means(float_model, clock.watch(samples), threads)
+        wanted = means if bias and means is not None else {}
         for layer in walk_layers(refined, samples, threads, clock):
             if rounding and layer.name in apart:
                 largest = NARROW_MAX if layer.name in narrow else CODE_MAX
                 round_layer(layer, constant(weights[layer.name]), clock, largest=largest)
-            if layer.name in means:
-                correct_bias(layer, means[layer.name])
+            if layer.name in wanted:
+                correct_bias(layer, wanted[layer.name])
             del left[layer.name]
             if progress is not None:
                 progress("refining layers", count - len(left), count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ def round_layer(
     rounded = np.empty(rows.shape, np.int8)
     for part in portions(layer.node, rows, moments):
         rounded[part.outputs, part.inputs] = round_rows(part.rows, steps[part.outputs], part.moments, clock, largest)
-    codes.const_value = ir.tensor(from_rows(layer.node, rounded, weight.shape), name=codes.name)
+    codes.const_value = ir.Tensor(from_rows(layer.node, rounded, weight.shape), name=codes.name)
 
 
 def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iterator[Portion]:
@@ -123,42 +123,41 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
     """
     edges = [0, *_ends(size), size]
     spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
-    totals = [np.zeros((s.stop - s.start,) * 2) for _ in range(groups) for s in spans]
+    totals = [np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans]
     share = max(_ROWS // max(layer.samples, 1), 64)
-    for values in layer.integers():
-        for group, rows in enumerate(_patches(layer.node, values, size, groups, share)):
-            for index, span in enumerate(spans, group * len(spans)):
-                part = rows[:, span].astype(np.float64)
-                totals[index] += part.T @ part
-    return totals
+    zero = layer.zero_point
+    for codes in layer.codes():
+        rows = _patches(layer.node, codes, zero, size, groups, share).astype(np.float64)
+        rows -= zero
+        for total, span in zip(totals, spans, strict=True):
+            part = rows[:, :, span]
+            total += part.transpose(0, 2, 1) @ part
+    return [total[group] for group in range(groups) for total in totals]
 
 
 def _patches(
-    node: ir.Node, values: NDArray[np.float32], size: int, groups: int, share: int
-) -> Iterable[NDArray[np.float32]]:
-    """Rows of inputs under the kernel, evenly chosen positions, one array a group."""
+    node: ir.Node, codes: NDArray[np.int8], zero: int, size: int, groups: int, share: int
+) -> NDArray[np.int8]:
+    """Rows of codes under the kernel, evenly chosen positions ``[groups, positions, size]``."""
     if node.op_type == "Gemm":
-        flat = values.T if node.attributes.get_int("transA", 0) else values
-        yield _evenly(flat, share)
-        return
+        flat = codes.T if node.attributes.get_int("transA", 0) else codes
+        return _evenly(flat, share)[None]
     kernel = list(node.attributes.get_ints("kernel_shape", [])) or _kernel(node)
     rank = len(kernel)
     strides = list(node.attributes.get_ints("strides", [1] * rank))
     dilations = list(node.attributes.get_ints("dilations", [1] * rank))
     pads = list(node.attributes.get_ints("pads", [0] * (2 * rank)))
     widths = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
-    padded = np.pad(values, widths)
+    padded = np.pad(codes, widths, constant_values=zero) if any(pads) else codes
     windows = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
     view = np.lib.stride_tricks.sliding_window_view(padded, windows, axis=tuple(range(2, 2 + rank)))
     steps: list[Any] = [slice(None, None, s) for s in (1, 1, *strides, *dilations)]
     view = view[tuple(steps)]
-    channels = values.shape[1] // groups
     positions = _positions(view.shape[2 : 2 + rank], share)
     index: list[Any] = [slice(None), *positions]
     picked = view[0][tuple(index)]  # [channels, positions, *kernel]
-    for group in range(groups):
-        part = picked[group * channels : (group + 1) * channels]
-        yield np.ascontiguousarray(np.moveaxis(part, 0, 1)).reshape(-1, size)
+    by_group = picked.reshape(groups, -1, *picked.shape[1:])
+    return np.ascontiguousarray(np.moveaxis(by_group, 1, 2)).reshape(groups, -1, size)
 
 
 def _positions(shape: tuple[int, ...], share: int) -> tuple[NDArray[np.int64], ...]:
@@ -167,7 +166,7 @@ def _positions(shape: tuple[int, ...], share: int) -> tuple[NDArray[np.int64], .
     return tuple(np.asarray(i, np.int64) for i in np.unravel_index(flat, shape))
 
 
-def _evenly(rows: NDArray[np.float32], share: int) -> NDArray[np.float32]:
+def _evenly(rows: NDArray[np.int8], share: int) -> NDArray[np.int8]:
     return rows[:: max(-(-rows.shape[0] // share), 1)]
 
 

@@ -19,11 +19,15 @@ from n6convert.numerics import Session
 from n6convert.quantization.grid.plan import along
 from n6convert.quantization.time_budget import Clock
 
-__all__ = ["LAYERS", "Layer", "layers_of", "walk_layers"]
+__all__ = ["LAYERS", "Layer", "Rows", "layers_of", "rows_of", "walk_layers"]
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 Codes = dict[str, NDArray[Any]]
+#: results of a layer ``[samples, channels, places]``
+Rows = NDArray[np.float32]
+#: codes that a layer reads in one run
+_AT_ONCE = 1 << 19
 
 
 class Layer:
@@ -74,20 +78,69 @@ class Layer:
         values: NDArray[np.float64] = codes.numpy() * steps
         return values
 
-    def integers(self) -> Iterator[NDArray[np.float32]]:
-        """The input of each sample in steps of its grid."""
-        codes, zero = self.initializer(0).name or "", _number(self.initializer(0, 2))
-        for state in self._clock.watch(self._states):
-            yield state[codes].astype(np.float32) - np.float32(zero)
+    @property
+    def zero_point(self) -> int:
+        """The code that stands for 0 in :meth:`codes`."""
+        return int(_number(self.initializer(0, 2)))
+
+    def codes(self) -> Iterator[NDArray[np.int8]]:
+        """The input of each sample."""
+        name = self.initializer(0).name or ""
+        yield from (state[name] for state in self._clock.watch(self._states))
 
     def outputs(self) -> Iterator[NDArray[np.float32]]:
         """The result of each sample before it is rounded, with the present weights and bias."""
-        nodes = [*_dequantizers([self.node]), self.node]
-        source = self.initializer(0)
-        part = cut(self.model, nodes, [source], [self.node.outputs[0]])
-        session = Session(part, threads=self._threads)
+        session, source, _ = self._session()
         for state in self._clock.watch(self._states):
-            yield next(iter(session.run({source.name or "": state[source.name or ""]}).values()))
+            yield next(iter(session.run({source: state[source]}).values()))
+
+    def rows(self, step: int) -> Iterator[Rows]:
+        """:meth:`outputs` at every so many-th place, of some samples at once, as :func:`rows_of` gives them."""
+        session, source, left = self._session(step)
+        states = [state[source] for state in self._states]
+        count = self._together(states[0]) if states else 1
+        for start in self._clock.watch(range(0, len(states), count)):
+            part = states[start : start + count]
+            codes = np.concatenate(part) if len(part) > 1 else part[0]
+            yield rows_of(self.node, next(iter(session.run({source: codes}).values())), left, len(part))
+
+    def _together(self, codes: NDArray[Any]) -> int:
+        """How many samples one run takes: few enough for a processor's cache."""
+        if self.node.op_type == "Gemm" and self.node.attributes.get_int("transA", 0) == 1:
+            return 1  # whose rows are columns
+        return max(1, _AT_ONCE // max(codes.size, 1))
+
+    def _session(self, step: int = 1) -> tuple[Session, str, int]:
+        """The layer alone for any number of samples, the name of what it reads, and the step that is left to take."""
+        source = self.initializer(0)
+        part = cut(self.model, [*_dequantizers([self.node]), self.node], [source], [self.node.outputs[0]])
+        part.graph.inputs[0].shape = ir.Shape([None, *list(source.shape or ())[1:]])
+        part.graph.outputs[0].shape = ir.Shape([None] * len(self.node.outputs[0].shape or ()))
+        left = 1 if _stride_wider(part.graph[-1], step) else step
+        return Session(part, threads=self._threads, last_use=True), source.name or "", left
+
+
+def rows_of(node: ir.Node, values: NDArray[np.float32], step: int = 1, samples: int = 1) -> Rows:
+    """A layer's results at every so many-th place along each axis of places: ``[samples, channels, places]``."""
+    places = slice(None, None, step)
+    if node.op_type == "Gemm":
+        by_sample = values.reshape(samples, -1, values.shape[-1])[:, places]
+        return np.ascontiguousarray(by_sample.transpose(0, 2, 1))
+    some = values[(slice(None), slice(None), *[places] * (values.ndim - 2))]
+    if len(some) > samples:  # a network for several inputs at once
+        by_sample = some.reshape(samples, -1, *some.shape[1:]).swapaxes(1, 2)
+        return np.ascontiguousarray(by_sample).reshape(samples, some.shape[1], -1)
+    return np.ascontiguousarray(some).reshape(*some.shape[:2], -1)
+
+
+def _stride_wider(node: ir.Node, step: int) -> bool:
+    """Let a convolution compute every so many-th place only; False where its padding depends on its stride."""
+    if node.op_type != "Conv" or node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return False
+    rank = len(node.outputs[0].shape or ()) - 2
+    strides = [s * step for s in node.attributes.get_ints("strides", [1] * rank)]
+    node.attributes["strides"] = ir.AttrInt64s("strides", strides)
+    return True
 
 
 def layers_of(model: ir.Model) -> Iterator[Layer]:
@@ -118,7 +171,9 @@ def walk_layers(
     pending: list[ir.Node] = []
     for index, node in enumerate(compute):
         if node.op_type in LAYERS and _has_integers(node):
-            _advance(model, pending, states, set(compute[index:]), threads, clock)
+            advance = _Advance(model, pending, set(compute[index:]), threads)
+            for state in clock.watch(states):
+                advance(state)
             pending = []
             yield Layer(model, node, states, threads, clock)
         pending.append(node)
@@ -129,9 +184,10 @@ def _entered(
 ) -> Iterator[Codes]:
     """The codes of each sample's inputs; the samples themselves are not kept."""
     entry = [n for n in model.graph if n.op_type == "QuantizeLinear" and n.inputs[0] in set(model.graph.inputs)]
+    advance = _Advance(model, entry, later, threads)
     for sample in samples:
         state = dict(sample)
-        _advance(model, entry, [state], later, threads, Clock())
+        advance(state)
         yield state
 
 
@@ -141,31 +197,28 @@ def _has_integers(node: ir.Node) -> bool:
     return whole and all(p.inputs[0].const_value is not None for p in producers[1:])  # type: ignore[union-attr]
 
 
-def _advance(
-    model: ir.Model,
-    nodes: list[ir.Node],
-    states: list[Codes],
-    later: set[ir.Node],
-    threads: int | None,
-    clock: Clock,
-) -> None:
-    """Run some nodes on every sample; keep the codes that later nodes read, forget the others."""
-    quantizers = [u for n in nodes for v in n.outputs for u in v.consumers() if u.op_type == "QuantizeLinear"]
-    body = [n for n in nodes if n.op_type != "QuantizeLinear"]
-    entry = [n for n in nodes if n.op_type == "QuantizeLinear"]
-    stage = [*_dequantizers(body), *entry, *body, *quantizers]
-    made = {v for n in stage for v in n.outputs}
-    wanted = _read_by(later)
-    outputs = [v for v in made if v in wanted]
-    read = {v for n in stage for v in n.inputs if v is not None and v.const_value is None} - made
-    keep = {v.name or "" for v in wanted}
-    if outputs:
-        part = cut(model, _in_order(stage), sorted(read, key=lambda v: v.name or ""), outputs)
-        session = Session(part, threads=threads)
-        for state in clock.watch(states):
-            state.update(session.run({n: state[n] for n in session.inputs}))
-    for state in states:
-        for name in [n for n in state if n not in keep]:
+class _Advance:
+    """Runs some nodes on a sample's state; keeps the codes that later nodes read and forgets the others."""
+
+    def __init__(self, model: ir.Model, nodes: list[ir.Node], later: set[ir.Node], threads: int | None) -> None:
+        quantizers = [u for n in nodes for v in n.outputs for u in v.consumers() if u.op_type == "QuantizeLinear"]
+        body = [n for n in nodes if n.op_type != "QuantizeLinear"]
+        entry = [n for n in nodes if n.op_type == "QuantizeLinear"]
+        stage = [*_dequantizers(body), *entry, *body, *quantizers]
+        made = {v for n in stage for v in n.outputs}
+        wanted = _read_by(later)
+        outputs = [v for v in made if v in wanted]
+        read = {v for n in stage for v in n.inputs if v is not None and v.const_value is None} - made
+        self._kept = {v.name or "" for v in wanted}
+        self._session: Session | None = None
+        if outputs:
+            part = cut(model, _in_order(stage), sorted(read, key=lambda v: v.name or ""), outputs)
+            self._session = Session(part, threads=threads, last_use=True)
+
+    def __call__(self, state: Codes) -> None:
+        if self._session is not None:
+            state.update(self._session.run({n: state[n] for n in self._session.inputs}))
+        for name in [n for n in state if n not in self._kept]:
             del state[name]
 
 

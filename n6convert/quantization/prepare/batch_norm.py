@@ -94,4 +94,4 @@ def _numbers(value: ir.Value | None) -> Vector:
 
 def _set(value: ir.Value | None, array: NDArray[Any]) -> None:
     assert value is not None
-    value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
+    value.const_value = ir.Tensor(array.astype(np.float32), name=value.name)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Container
+from functools import lru_cache
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -88,12 +90,21 @@ def _elementwise(part: ir.Model) -> Functions:
     """Run a model of functions on values of any shape; nothing comes back where nobody reads them."""
     if not part.graph.outputs:
         return lambda values: []
+    values = [*part.graph.inputs, *part.graph.initializers.values(), *(v for n in part.graph for v in n.outputs)]
     part.graph.inputs[0].shape = None
+    for index, value in enumerate(dict.fromkeys(values)):  # so that equal functions are equal models
+        value.name = f"v{index}"
     for node in part.graph:
+        node.name = ""
         for output in node.outputs:
             output.shape = None
-    session = Session(part, threads=1)
+    session = _session(ir.to_proto(part).SerializeToString(deterministic=True))
     return lambda values: [r.reshape(values.shape) for r in session.run({session.inputs[0]: values}).values()]
+
+
+@lru_cache(maxsize=256)
+def _session(serialized: bytes) -> Session:
+    return Session(ir.from_proto(onnx.ModelProto.FromString(serialized)), threads=1)
 
 
 def _moved(value: ir.Value) -> ir.Value:

@@ -155,7 +155,7 @@ def _put(layer: Layer, narrow: Narrow) -> None:
     for value, array in (
         (codes, narrow.codes), (scale, narrow.scales), (bias, numbers), (bias_scale, steps.astype(np.float32)),
     ):  # fmt: skip
-        value.const_value = ir.tensor(array, name=value.name)
+        value.const_value = ir.Tensor(array, name=value.name)
 
 
 def written(model: ir.Model, layers: Collection[str]) -> ir.Model:
@@ -175,7 +175,7 @@ def written(model: ir.Model, layers: Collection[str]) -> ir.Model:
             for part, value in ((0, layer.initializer(1)), (2, layer.initializer(1, 2))):
                 assert value.const_value is not None, part
                 array = value.const_value.numpy().astype(ml_dtypes.int4)
-                value.const_value = ir.tensor(array, dtype=ir.DataType.INT4, name=value.name)
+                value.const_value = ir.Tensor(array, dtype=ir.DataType.INT4, name=value.name)
                 value.dtype = ir.DataType.INT4
     return copy
 

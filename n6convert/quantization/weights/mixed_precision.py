@@ -153,8 +153,10 @@ def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candi
     names = frozenset(n.layer for n in chosen)
     plain = replaced(best.model, chosen)
     verdict = shop.judge.verdict(plain)
+    corrects = best.bias != "off"
     made, _ = refine(
-        best.prepared, plain, shop.samples, rounding=True, bias=best.bias != "off", narrow=names,
+        best.prepared, plain, shop.samples, rounding=True, bias=corrects, narrow=names,
+        means=shop.means(best.prepared) if corrects else None,
         clock=shop.clock, threads=shop.config.threads, progress=shop.progress,
     )  # fmt: skip
     after = shop.judge.verdict(made)
