@@ -109,6 +109,8 @@ def portable_recipe(recipe: Recipe) -> dict[str, Any]:
     for section in ("calibration", "evaluation"):
         source = plain[section]["source"]
         plain[section]["source"] = Path(source).name if source else None
+    pools = plain["compiler"]["pools"]
+    plain["compiler"]["pools"] = Path(pools).name if pools else None
     return plain
 
 

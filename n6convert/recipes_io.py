@@ -42,6 +42,7 @@ _PATHS: tuple[KeyPath, ...] = (
     ("calibration", "source"),
     ("evaluation", "source"),
     ("quantization", "ranges_file"),
+    ("compiler", "pools"),
 )
 _DEEPEST = 16
 #: whole numbers beyond are no size, count or seed

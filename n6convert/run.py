@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n6convert.cache import Cache, key_of
+from n6convert.cache import Cache, key_of, sha256_of
 from n6convert.errors import PluginError
 from n6convert.escaping import file_name
+from n6convert.inputs import user_path
 from n6convert.plugin_errors import guarded
 from n6convert.recipe import Recipe
 from n6convert.recipes_io import Draft, check
@@ -62,6 +63,12 @@ class Run:
     def base_name(self) -> str:
         """The model's name, or that of the user's own file."""
         return file_name(Path(self.recipe.weights).stem if self.recipe.model == "onnx" else self.recipe.model)
+
+    @cached_property
+    def pools_identity(self) -> str | None:
+        """Hash of the project's own memory description: its content decides results, not its path."""
+        path = self.recipe.compiler.pools
+        return None if path is None else sha256_of(user_path(path))
 
     @cached_property
     def plugin(self) -> ModelPlugin:

@@ -17,6 +17,7 @@ from n6convert.cli.options import (
     ImageSize,
     ModelName,
     NoCache,
+    Pools,
     Quiet,
     Samples,
     Settings,
@@ -29,6 +30,9 @@ from n6convert.cli.options import (
 
 __all__ = ["register"]
 
+_Name = Annotated[
+    str | None, typer.Option("--name", help="Network name, and prefix of the package's C symbols; default the model's.")
+]
 _Output = Annotated[Path | None, output("build/NAME")]
 _MaxDrop = Annotated[float | None, typer.Option("--max-drop", help="Accept at most this loss in points of the metric.")]
 _MaxMilliseconds = Annotated[
@@ -40,6 +44,7 @@ _EXAMPLES = examples(
     "n6convert yolov8n --weights yolov8n.pt --imgsz 256 --calibration images/ --evaluate instances.json",
     "n6convert yolov8n --weights yolov8n.pt --imgsz 256 --set quantization.weights=mixed --max-milliseconds 12",
     "n6convert network.onnx --calibration images/ --set options.range=0..1",
+    "n6convert yolov8n --weights yolov8n.pt --imgsz 256 --target stm32n6570-dk-app@4.0 --pools app.mpool",
 )
 
 
@@ -58,6 +63,8 @@ def _convert(
     imgsz: ImageSize = None,
     output: _Output = None,
     target: TargetName = None,
+    pools: Pools = None,
+    name: _Name = None,
     max_drop: _MaxDrop = None,
     max_milliseconds: _MaxMilliseconds = None,
     max_flash: _MaxFlash = None,
@@ -76,7 +83,7 @@ def _convert(
     draft = draft_of(
         model, settings, weights=weights, trust=trust, calibration=calibration, samples=samples, evaluate=evaluate,
         imgsz=image_size(imgsz, model, settings, target),
-        output=output, target=target, max_drop=max_drop, max_milliseconds=max_milliseconds,
+        output=output, target=target, pools=pools, name=name, max_drop=max_drop, max_milliseconds=max_milliseconds,
         max_flash=None if max_flash is None else parse_size(max_flash),
     )  # fmt: skip
     with progress_on_stderr(quiet) as progress:

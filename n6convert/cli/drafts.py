@@ -23,6 +23,8 @@ _KEYS = {
     "imgsz": ("options", "imgsz"),
     "output": ("output",),
     "target": ("target",),
+    "pools": ("compiler", "pools"),
+    "name": ("package", "name"),
     "max_drop": ("acceptance", "max_drop"),
     "max_milliseconds": ("acceptance", "max_milliseconds"),
     "max_flash": ("acceptance", "max_flash"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n6convert.cli.options import AsJson, Quiet, TargetName, Weights, examples, output
+from n6convert.cli.options import AsJson, Pools, Quiet, TargetName, Weights, examples, output
 from n6convert.report.words import kib
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def _fit(
     models: Annotated[list[str], typer.Argument(help="Folders of runs, or names of models.", show_default=False)],
     target: TargetName = None,
     weights: Weights = "seeded",
+    pools: Pools = None,
     output: _Output = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -37,8 +38,9 @@ def _fit(
     from n6convert.fitting.cascade import fit
 
     found = fit(
-        models, target=target, weights=weights or "seeded", output=output or Path("build/fit.html"), progress=_say
-    )
+        models, target=target, weights=weights or "seeded", pools=pools, output=output or Path("build/fit.html"),
+        progress=_say,
+    )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     elif not quiet:

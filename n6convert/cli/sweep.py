@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n6convert.cli.options import AsJson, Calibration, Evaluate, Quiet, Weights, examples, output
+from n6convert.cli.options import AsJson, Calibration, Evaluate, Pools, Quiet, Weights, examples, output
 
 if TYPE_CHECKING:
     from n6convert.sweeps.results import PointResult
@@ -35,6 +35,7 @@ def _sweep(
     weights: Weights = None,
     calibration: Calibration = None,
     evaluate: Evaluate = None,
+    pools: Pools = None,
     output: _Output = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; default one per core.")] = None,
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
@@ -47,7 +48,10 @@ def _sweep(
     axes: dict[str, list[Any]] = dict(parse_axis(text) for text in settings or [])
     if imgsz is not None:
         axes = dict([parse_axis(f"options.imgsz={imgsz}")]) | axes
-    given = {"weights": weights, "calibration": _absolute(calibration), "evaluation": _absolute(evaluate)}
+    given = {
+        "weights": weights, "calibration": _absolute(calibration), "evaluation": _absolute(evaluate),
+        "compiler": None if pools is None else {"pools": str(pools.resolve())},
+    }  # fmt: skip
     folder = output or Path("build") / f"sweep-{Path(model).stem}"
     results = sweep(
         model,

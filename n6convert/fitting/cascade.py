@@ -15,6 +15,7 @@ from n6convert.fitting.page import write_page
 from n6convert.fitting.plan import Together, plan
 from n6convert.fitting.resident import Resident, told_apart
 from n6convert.inputs import is_folder
+from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
 from n6convert.outputs import PAGE, refuse_loss
 from n6convert.report.html import damage_named, read_report
@@ -43,6 +44,7 @@ def fit(
     *,
     target: str | None = None,
     weights: str = "seeded",
+    pools: str | Path | None = None,
     output: str | Path | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Fit:
@@ -52,6 +54,7 @@ def fit(
         models: folders of runs, their ``report.json``, or names of models, which are converted first.
         target: board and compiler version; by default that of the runs, which must agree.
         weights: of models that are given by name.
+        pools: the project's own ``*.mpool``; by default that of the first run, then the target's.
         output: gets the HTML page; None: no page.
         progress: called as ``progress(what, done, total)``.
 
@@ -68,10 +71,11 @@ def fit(
     page = None if output is None else Path(output)
     if page is not None:
         refuse_loss(page, PAGE)
-    residents, board = _residents(names, target, weights, progress or (lambda what, done, total: None))
-    pools = load_target(board).pools
-    together = plan(told_apart(residents), pools)
-    advice = advise(together, pools)
+    say = progress or (lambda what, done, total: None)
+    residents, board = _residents(names, target, weights, say, None if pools is None else Path(pools).resolve())
+    memories = _memories(names, board, pools)
+    together = plan(told_apart(residents), memories)
+    advice = advise(together, memories)
     if page is not None:
         with writing(page.parent):
             page.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,11 @@ def fit(
 
 
 def _residents(
-    models: Sequence[str], target: str | None, weights: str, progress: Callable[[str, int, int | None], None]
+    models: Sequence[str],
+    target: str | None,
+    weights: str,
+    progress: Callable[[str, int, int | None], None],
+    pools: Path | None,
 ) -> tuple[list[Resident], str]:
     """Every model's needs on one board: that of the runs given, which must agree, or the one asked for."""
     finished: dict[str, Resident] = {}
@@ -101,7 +109,7 @@ def _residents(
     for i, name in enumerate(models):
         if name not in finished:
             progress(f"converting {name} ({weights} weights)", i, len(models))
-        residents.append(finished[name] if name in finished else Resident.of(_converted(name, board, weights)))
+        residents.append(finished[name] if name in finished else Resident.of(_converted(name, board, weights, pools)))
     return residents, board
 
 
@@ -110,5 +118,16 @@ def _is_run(name: str) -> bool:
     return is_folder(path) or path.suffix == ".json"
 
 
-def _converted(name: str, target: str, weights: str) -> Mapping[str, Any]:
-    return convert(name, weights=weights, target=target).report.model_dump(mode="json", by_alias=True)
+def _converted(name: str, target: str, weights: str, pools: Path | None) -> Mapping[str, Any]:
+    settings = {} if pools is None else {"compiler.pools": str(pools)}
+    result = convert(name, settings=settings, weights=weights, target=target)
+    return result.report.model_dump(mode="json", by_alias=True)
+
+
+def _memories(models: Sequence[str], board: str, pools: str | Path | None) -> tuple[MemoryPool, ...]:
+    """The pools of the board as the project has them: those given, else as the first run's package describes them."""
+    target = load_target(board)
+    if pools is None and is_folder(folder := Path(models[0])):
+        described = folder / f"{target.label}.mpool"
+        pools = described if described.exists() else None
+    return (target if pools is None else target.with_pools(pools)).pools

@@ -23,7 +23,10 @@ int @STEM@_selftest_difference(uint32_t output, const @STEM@_output_t *found);
    of a layer's elements. The limits are half as much again as that did to these outputs in trials on the host, plus 1:
    @PREFIX@_SELFTEST_LARGEST for the element that is furthest off, @PREFIX@_SELFTEST_TOTAL for all differences of an
    output together, both in steps of the output's grid. */
-int @STEM@_selftest_passed(const @STEM@_output_t *const *found);"""
+int @STEM@_selftest_passed(const @STEM@_output_t *const *found);
+
+/* The same for one output. */
+int @STEM@_selftest_output_passed(uint32_t output, const @STEM@_output_t *found);"""
 _CHECK_BODY = """\
 typedef struct {
   const @STEM@_output_t *expected;
@@ -54,16 +57,19 @@ int @STEM@_selftest_difference(uint32_t output, const @STEM@_output_t *found)
   return worst;
 }
 
+int @STEM@_selftest_output_passed(uint32_t output, const @STEM@_output_t *found)
+{
+  const expectation_t *e = &expectations[output];
+  uint32_t i, total = 0;
+  for (i = 0; i < e->elements; i++) total += (uint32_t)gap(found[i], e->expected[i], e->step);
+  return @STEM@_selftest_difference(output, found) <= e->largest && total <= e->total;
+}
+
 int @STEM@_selftest_passed(const @STEM@_output_t *const *found)
 {
-  uint32_t output, i;
-  for (output = 0; output < @OUTPUTS@u; output++) {
-    const expectation_t *e = &expectations[output];
-    uint32_t total = 0;
-    if (@STEM@_selftest_difference(output, found[output]) > e->largest) return 0;
-    for (i = 0; i < e->elements; i++) total += (uint32_t)gap(found[output][i], e->expected[i], e->step);
-    if (total > e->total) return 0;
-  }
+  uint32_t output;
+  for (output = 0; output < @OUTPUTS@u; output++)
+    if (!@STEM@_selftest_output_passed(output, found[output])) return 0;
   return 1;
 }
 """

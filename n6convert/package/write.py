@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from n6convert.errors import RecipeError
 from n6convert.escaping import c_identifier
 from n6convert.npu.st.command import generate_command
+from n6convert.package.application import app_config
+from n6convert.package.board_files import Files, board_files
 from n6convert.package.card import card_text
-from n6convert.package.commands import batch_text, command_json, shell_text
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.normalisation import probe_pixels
 from n6convert.package.ports import Port, read_ports
-from n6convert.package.profiles import mpool_text, profile_text
+from n6convert.package.runtime import runtime_sources
 from n6convert.package.selftest import selftest_header, selftest_source
 from n6convert.package.tolerance import Tolerance, rounding_tolerances
 from n6convert.plugin import Firmware, ModelPlugin
@@ -80,13 +81,14 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
     tolerances = rounding_tolerances(request.model, plain_outputs, request.feeds, request.expected)
     firmware = request.plugin.firmware(stem, inputs, outputs)
     _check_decoder(request, firmware)
-    files = _compile_files(request, inputs, outputs) | _sources(request, stem, inputs, outputs, firmware, tolerances)
+    sizes = flash_tables(request.artifacts)
+    files = board_files(stem, _command(request, inputs, outputs), request.targets, sizes)
+    files |= _sources(request, stem, inputs, outputs, firmware, tolerances)
     sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
     sentences |= {name: _artifact_sentence(name, content) for name, content in request.artifacts.items()}
     published = request.plugin.published_license
-    tables = sum(flash_tables(request.artifacts).values())
     listed = dict(sorted(sentences.items()))
-    card = card_text(request.report, inputs, outputs, listed, published=published, tables=tables)
+    card = card_text(request.report, inputs, outputs, listed, published=published, tables=sum(sizes.values()))
     for name, content in request.artifacts.items():
         (folder / name).write_bytes(content)
     for name, (_, text) in (files | {"README.md": ("", card)}).items():
@@ -101,6 +103,11 @@ def _artifact_sentence(name: str, content: bytes) -> str:
     if name.endswith(".bin"):
         return f"table for the flash, {len(content):,} bytes, as it is"
     return "firmware code" if name.endswith((".c", ".h")) else "what the application needs beside the model"
+
+
+def _source_sentence(name: str) -> str:
+    adapter = name.startswith("app_postprocess")
+    return "post-processing for ST's camera applications" if adapter else "decodes the outputs on the board"
 
 
 def _channel_first(request: PackageRequest) -> list[str]:
@@ -120,36 +127,30 @@ def _check_decoder(request: PackageRequest, firmware: Firmware) -> None:
         )  # fmt: skip
 
 
-Files = dict[str, tuple[str, str]]
-
-
-def _compile_files(request: PackageRequest, inputs: Sequence[Port], outputs: Sequence[Port]) -> Files:
-    """The compile command and one memory description and profile file a board."""
-    main = request.targets[0]
-    extra = ["--outputs-ch-position", "chlast"] if any(p.channel_last for p in outputs) else []
+def _command(request: PackageRequest, inputs: Sequence[Port], outputs: Sequence[Port]) -> list[str]:
+    """The compile command."""
     compiler = request.report.get("recipe", {}).get("compiler", {})
-    command = generate_command(
+    return generate_command(
         request.model_file,
-        main.name,
+        request.targets[0].name,
         profile_file="user_neuralart.json",
-        name=c_identifier(request.name),
+        name=network_name(request.name),
         input_type=request.types[0],
         output_type=request.types[1],
         channels_last_input=any(p.channel_last for p in inputs),
-        allocate=(compiler.get("allocate_inputs", True), compiler.get("allocate_outputs", True)),
-        extra=extra,
+        allocate=_allocated(compiler),
+        extra=["--outputs-ch-position", "chlast"] if any(p.channel_last for p in outputs) else [],
     )
-    files: Files = {
-        "generate.sh": ("compiles the model (Linux, macOS)", shell_text(command, main.name)),
-        "generate.bat": ("compiles the model (Windows)", batch_text(command, main.name)),
-        "stedgeai.json": ("the compile command for `n6convert compile`", command_json(command, main.name)),
-    }
-    for target in request.targets:
-        mpool = f"{target.label}.mpool"
-        profile = "user_neuralart.json" if target is main else f"user_neuralart.{target.label}.json"
-        files[mpool] = (f"memory pools of the {target.label}", mpool_text(target.pools))
-        files[profile] = (f"compiler profile for the {target.board}", profile_text(target, mpool))
-    return files
+
+
+def _allocated(compiler: Mapping[str, Any]) -> tuple[bool, bool]:
+    return bool(compiler.get("allocate_inputs", True)), bool(compiler.get("allocate_outputs", True))
+
+
+def network_name(name: str) -> str:
+    """What ST's symbols carry: the name as it is where it is a C identifier."""
+    plain = c_identifier(name)
+    return name if plain == name.lower() else plain
 
 
 def _sources(
@@ -160,7 +161,7 @@ def _sources(
     firmware: Firmware,
     tolerances: Sequence[Tolerance],
 ) -> Files:
-    pixels = next((m for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), None)
+    image, pixels = next(((p, m) for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), (None, None))
     header = interface_header(stem, inputs, outputs, pixels, firmware.defines)
     test = selftest_source(stem, inputs, outputs, request.feeds, request.expected)
     files: Files = {
@@ -172,5 +173,13 @@ def _sources(
         ),
         f"{stem}_selftest.c": ("the arrays of the self-test", test),
     }
-    files |= {name: ("decodes the outputs on the board", text) for name, text in firmware.sources.items()}
+    version = request.targets[0].version
+    allocated = _allocated(request.report.get("recipe", {}).get("compiler", {}))
+    network = network_name(request.name)
+    running = runtime_sources(stem, network, inputs, outputs, version=version, allocated=allocated)
+    files |= {name: ("runs the network on the NPU, and its self-test", text) for name, text in running.items()}
+    if image is not None and pixels is not None:
+        lines = app_config(stem, request.model_file, image, pixels, firmware.application)
+        files[f"{stem}_app_config.h"] = ("lines for app_config.h of ST's camera applications", lines)
+    files |= {name: (_source_sentence(name), text) for name, text in firmware.sources.items()}
     return files | {name: ("configuration for firmware", text) for name, text in firmware.configuration.items()}

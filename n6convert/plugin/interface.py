@@ -150,11 +150,13 @@ class Firmware:
         sources: C99 files by name, without dependencies beyond the standard library and the package's own header.
         defines: ``#define`` lines for the package's header: anchors, classes, thresholds.
         configuration: further text files by name, such as ST's post-processing configuration.
+        application: ``#define`` lines for ``app_config.h`` of ST's camera applications.
     """
 
     sources: Mapping[str, str] = field(default_factory=dict)
     defines: Sequence[str] = ()
     configuration: Mapping[str, str] = field(default_factory=dict)
+    application: Sequence[str] = ()
 
 
 class ModelPlugin(ABC):

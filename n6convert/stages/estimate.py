@@ -26,7 +26,7 @@ class Estimate(Stage):
     def parameters(self, run: Run) -> Mapping[str, Any]:
         recipe = run.recipe
         types = (recipe.package.input_type, recipe.package.output_type)
-        how = {"compiler": recipe.compiler.model_dump(), "types": types}
+        how = {"compiler": recipe.compiler.model_dump(), "types": types, "pools": run.pools_identity}
         return {"target": recipe.target, "samples": run.sampling.key(), **how}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:

@@ -26,7 +26,8 @@ class Package(Stage):
     def parameters(self, run: Run) -> Mapping[str, Any]:
         from n6convert.manifest import portable_recipe
 
-        return {"recipe": portable_recipe(run.recipe), "name": run.name, "samples": run.sampling.key()}
+        known = {"name": run.name, "samples": run.sampling.key(), "pools": run.pools_identity}
+        return {"recipe": portable_recipe(run.recipe)} | known
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.package import flash_tables, write_package

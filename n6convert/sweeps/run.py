@@ -99,8 +99,11 @@ def _checked(point: GridPoint) -> GridPoint:
     for key, path in _COMMON.items():
         if isinstance(value := point.common.get(key), str):
             draft.set(path, value, f"{key} of the sweep")
+    if isinstance(compiler := point.common.get("compiler"), Mapping):
+        draft.merge({"compiler": compiler}, {("compiler",): "compiler of the sweep"})
     recipe = effective_recipe(draft)
-    named = recipe.weights, recipe.calibration.source, recipe.evaluation.source, recipe.quantization.ranges_file
+    sources = (recipe.calibration.source, recipe.evaluation.source)
+    named = recipe.weights, *sources, recipe.quantization.ranges_file, recipe.compiler.pools
     files = [_stamps(Path(name)) for name in named if name]
     parts = {"recipe": recipe.model_dump(mode="json"), "files": files, "version": __version__}
     return replace(point, state=key_of(parts))

@@ -42,7 +42,13 @@ def compiled_ports(model: ir.Model):
 
 
 def sources(package: Path) -> dict[str, str]:
-    return {p.name: p.read_text() for p in package.iterdir() if p.suffix in (".c", ".h")}
+    """All C that needs no header of ST's."""
+    found = {p.name: p.read_text() for p in package.iterdir() if p.suffix in (".c", ".h")}
+    return {name: text for name, text in found.items() if not needs_st(name)}
+
+
+def needs_st(name: str) -> bool:
+    return name.endswith("_run.c") or name.startswith("app_postprocess")
 
 
 def test_all_of_its_c_compiles_and_the_selftest_is_the_models_own_answer(package, tmp_path, compile_c):
@@ -111,13 +117,30 @@ def test_the_script_runs_the_compiler_it_finds(package, tmp_path):
     shutil.copytree(package, here)
     tool = tmp_path / "bin" / "stedgeai"
     tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\npwd\necho "$@"\n')
+    tool.write_text(
+        '#!/bin/sh\npwd\necho "$@"\nmkdir -p st_ai_output\nprintf w > st_ai_output/yolov8n_atonbuf.xSPI2.raw\n'
+    )
     tool.chmod(0o755)
+    objcopy = tool.with_name("arm-none-eabi-objcopy")
+    objcopy.write_text('#!/bin/sh\necho "$@" > objcopy.txt\n')
+    objcopy.chmod(0o755)
+    programmer = tool.with_name("STM32_Programmer_CLI")
+    programmer.write_text('#!/bin/sh\necho "$@" >> programmer.txt\n')
+    programmer.chmod(0o755)
     environment = os.environ | {"PATH": f"{tool.parent}:{os.environ['PATH']}"}
     done = subprocess.run([here / "generate.sh"], env=environment, capture_output=True, text=True, check=True)
     folder, words = done.stdout.splitlines()
     assert Path(folder).samefile(here)
     assert words.split() == json.loads((here / "stedgeai.json").read_text())["command"][1:]
+    copy = "-I binary yolov8n_weights.bin --change-addresses 0x71000000 -O ihex yolov8n_weights.hex"
+    assert (here / "objcopy.txt").read_text().strip() == copy
+    assert (here / "yolov8n_weights.bin").read_text() == "w"
+    assert not (here / "programmer.txt").exists(), "nobody asked to program the board"
+    subprocess.run([here / "generate.sh"], env=environment | {"N6_PROGRAM": "1"}, capture_output=True, check=True)
+    written = (here / "programmer.txt").read_text()
+    assert "ExternalLoader/MX66UW1G45G_STM32N6570-DK.stldr -hardRst -w yolov8n_weights.hex" in written
+    tool.write_text("#!/bin/sh\nexit 7\n")
+    assert subprocess.run([here / "generate.sh"], env=environment, check=False).returncode == 7
 
 
 def test_profiles_name_pools_that_are_there(package):
@@ -164,10 +187,10 @@ def test_headers_link_from_cpp(package, tmp_path):
     stem = decode.removesuffix("_decode.h")
     call = f"return {stem}_selftest_difference(0, 0) + (int){stem}_decode({stem}_buffers, 1, 1, 0, 0, 0);"
     buffers = f"static const {stem}_output_t *{stem}_buffers[{stem.upper()}_OUTPUTS];"
-    lines = [f'#include "{name}"' for name in headers if name != "postprocess_conf.h"]
+    lines = [f'#include "{name}"' for name in headers if not name.endswith("_app_config.h")]
     (tmp_path / "main.cpp").write_text("\n".join([*lines, buffers, f"int main() {{ {call} }}"]))
     objects = []
-    for source in sorted(package.glob("*.c")):
+    for source in sorted(path for path in package.glob("*.c") if not needs_st(path.name)):
         objects.append(str(tmp_path / f"{source.stem}.o"))
         subprocess.run(["gcc", "-std=c99", "-c", source, "-o", objects[-1]], check=True)
     flags = ["-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{package}"]

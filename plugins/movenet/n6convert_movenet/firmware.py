@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from n6convert.plugin import Firmware
-from n6convert.plugin.firmware import c_identifier, postprocess_type
+from n6convert.plugin.firmware import CUSTOM, c_identifier, postprocess_type
 
 if TYPE_CHECKING:
     from n6convert.plugin.firmware import Port
@@ -28,8 +28,11 @@ def pose_firmware(stem: str, outputs: Sequence[Port]) -> Firmware:
     ]
     code = "heatmaps.c" if len(outputs) == 1 else "four_heads.c"
     sources = {f"{stem}_pose.h": _filled("pose.h", stem), f"{stem}_pose.c": _filled(code, stem)}
+    sources[f"app_postprocess_{stem}.c"] = _filled("app_postprocess.c", stem)
     configuration = {"postprocess_conf.h": _st_configuration(outputs[0], rows, columns)} if len(outputs) == 1 else {}
-    return Firmware(sources, defines, configuration)
+    own = "the adapter of ours; ST's own reads postprocess_conf.h instead" if configuration else "the adapter of ours"
+    application = [f"#define POSTPROCESS_TYPE {CUSTOM} /* {own} */"]
+    return Firmware(sources, defines, configuration, application)
 
 
 def _st_configuration(heatmaps: Port, rows: int, columns: int) -> str:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from n6convert.plugin import Firmware
-from n6convert.plugin.firmware import c_string, postprocess_type
+from n6convert.plugin.firmware import CUSTOM, c_string, class_table, postprocess_type
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.head import KINDS, PROTOTYPES
 
@@ -29,10 +29,13 @@ def cut_head(
     reg_max: int,
     confidence: float,
     iou: float,
+    limit: int,
     end2end: bool = False,
     angles: str = "",
 ) -> Firmware:
     """``<stem>_decode.c`` and ``.h`` for outputs ``boxes_8``, ``scores_8`` and so on.
+
+    Upright boxes and keypoints get the adapter for the display of ST's applications, too.
 
     Args:
         stem: of the package's files.
@@ -43,12 +46,15 @@ def cut_head(
         reg_max: bins of the box distributions.
         confidence: default of the least score.
         iou: default of the overlap above which the weaker of two boxes goes.
+        limit: detections at most.
         end2end: nothing is to be suppressed.
         angles: what the outputs ``angles_8`` and so on hold: ``logits`` or ``radians``; empty without.
     """
     index = {port.name: i for i, port in enumerate(outputs)}
     prefix = stem.upper()
-    words = {"STEM": stem, "PREFIX": prefix, "LEVELS": ",\n".join(_level(index, size, s) for s in STRIDES)}
+    levels = ",\n".join(_level(index, size, s) for s in STRIDES)
+    result = "mpe_pp_out_t" if keypoints else "od_pp_out_t"
+    words = {"STEM": stem, "PREFIX": prefix, "LEVELS": levels, "RESULT": result}
     defines = [
         f"#define {prefix}_ANCHORS ({sum((size[0] // s) * (size[1] // s) for s in STRIDES)})",
         f"#define {prefix}_CLASSES ({len(classes)})",
@@ -61,9 +67,14 @@ def cut_head(
         *_prototype_rows(prefix, index, outputs),
         f"#define {prefix}_CONFIDENCE ({confidence}f)",
         f"#define {prefix}_IOU ({iou}f)",
+        f"#define {prefix}_MAX_DETECTIONS ({limit})",
         _class_table(prefix, classes),
     ]
-    return Firmware({f"{stem}_decode{end}": _filled(f"decode{end}", words) for end in (".h", ".c")}, defines)
+    sources = {f"{stem}_decode{end}": _filled(f"decode{end}", words) for end in (".h", ".c")}
+    if angles:
+        return Firmware(sources, defines, application=class_table(classes))
+    sources[f"app_postprocess_{stem}.c"] = _filled("app_postprocess.c", words)
+    return Firmware(sources, defines, application=[f"#define POSTPROCESS_TYPE {CUSTOM}", *class_table(classes)])
 
 
 def full_head(
@@ -90,8 +101,11 @@ def full_head(
         f"#define {prefix}_ZERO_POINT ({output.zero_point})",
         f"#define {prefix}_SCALE ({output.scale:.9g}f)",
     ]
+    if postprocess_type("", output) == CUSTOM:
+        rows.insert(0, f"/* ST has no post-processing of this model for {output.dtype} outputs: write one. */")
     text = "\n".join(["#ifndef POSTPROCESS_CONF_H", "#define POSTPROCESS_CONF_H", "", *rows, "", "#endif", ""])
-    return Firmware(configuration={"postprocess_conf.h": text})
+    application = [*class_table(classes), '#include "postprocess_conf.h"']
+    return Firmware(configuration={"postprocess_conf.h": text}, application=application)
 
 
 def _level(index: Mapping[str, int], size: tuple[int, int], stride: int) -> str:

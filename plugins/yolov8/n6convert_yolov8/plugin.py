@@ -97,11 +97,11 @@ class YoloDetect(ModelPlugin):
         """C that decodes the cut head, or ST's post-processing configuration for the full one of boxes or keypoints."""
         options = self.choices
         facts: dict[str, Any] = {"classes": self._class_names(), "keypoints": self._keypoints()}
-        facts |= {"confidence": options.confidence, "iou": options.iou}
+        facts |= {"confidence": options.confidence, "iou": options.iou, "limit": options.max_detections}
         if self.info.metadata["head"] == "full":
             if self.info.metadata["task"] not in ("detect", "pose"):
                 return Firmware()
-            return full_head(outputs[0], limit=options.max_detections, **facts)
+            return full_head(outputs[0], **facts)
         facts |= {"reg_max": int(self.info.metadata["reg_max"]), "end2end": self._end2end()}
         return cut_head(stem, outputs, self._input_size(), angles=self.info.metadata.get("angles", ""), **facts)
 

@@ -6,6 +6,7 @@ import ctypes
 
 import numpy as np
 import pytest
+from board_compilers import COMPILERS, compile_objects, shared_object
 from PIL import Image
 
 pytest.importorskip("n6convert_movenet")
@@ -16,6 +17,7 @@ from n6convert_movenet.pose import decode_four_heads, decode_heatmaps
 from n6convert.numerics import Session
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.ports import Port
+from n6convert.package.runtime import runtime_sources
 from n6convert.plugin import BuildRequest, Sample, Weights
 from n6convert.stages.base import interface_of
 
@@ -32,7 +34,8 @@ def found_by_c(folder, compile_c, outputs, plain, dtype):
     firmware = pose_firmware(STEM, ports)
     header = interface_header(STEM, [], ports, None, firmware.defines)
     tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
-    library = compile_c(folder, dict(firmware.sources) | tables)
+    sources = {name: text for name, text in firmware.sources.items() if not name.startswith("app_postprocess")}
+    library = compile_c(folder, sources | tables)
     buffers = [port.to_board(outputs[port.name]) for port in ports]
     pointers = (ctypes.c_void_p * len(ports))(*[b.ctypes.data for b in buffers])
     keypoints = outputs["heatmaps"].shape[1]
@@ -86,3 +89,35 @@ def test_st_configuration_of_heat_maps():
     assert "NB_KEYPOINTS (13)" in text
     heatmaps = Port("heatmaps", (1, 13, 48, 48), 0.004, -128, True).compiled_as("float32")
     assert "POSTPROCESS_SPE_MOVENET_UF" in pose_firmware(STEM, [heatmaps]).configuration["postprocess_conf.h"]
+
+
+@pytest.mark.parametrize("core", [2, 4])
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_adapter_compiles(core, compiler, tmp_path):
+    camera = Port("image", (1, 3, 64, 64), 1 / 255, -128, True).compiled_as("uint8")
+    outputs = [Port("heatmaps", (1, 13, 16, 16), 0.004, -128, True)]
+    compile_objects(compiler, tmp_path, adapter(camera, outputs, core), core=core)
+
+
+def adapter(camera, outputs, core):
+    firmware = pose_firmware(STEM, outputs)
+    running = runtime_sources(STEM, "movenet", [camera], outputs, version={2: (2, 1), 4: (4, 0)}[core])
+    return dict(firmware.sources) | {
+        f"{STEM}.h": interface_header(STEM, [camera], outputs, None, firmware.defines),
+        f"{STEM}.c": interface_source(STEM, [camera], outputs),
+        f"{STEM}_run.h": running[f"{STEM}_run.h"],
+        "app_config.h": "\n".join([*firmware.application, ""]),
+    }
+
+
+def test_the_adapter_hands_over_shares_of_the_input(tmp_path):
+    camera = Port("image", (1, 3, 64, 64), 1 / 255, -128, True).compiled_as("uint8")
+    heatmaps = Port("heatmaps", (1, 13, 16, 16), 0.004, -128, True)
+    library = shared_object(tmp_path, adapter(camera, [heatmaps], 4))
+    values = np.random.default_rng(0).uniform(0, 1, heatmaps.graph_shape)
+    buffer = heatmaps.to_board(values)
+    found = ctypes.POINTER(Keypoint)()
+    pointers = (ctypes.c_void_p * 1)(buffer.ctypes.data)
+    assert library.app_postprocess_run(pointers, 1, ctypes.byref(found), None) == 0
+    expected = decode_heatmaps(heatmaps.from_board(buffer))
+    np.testing.assert_allclose([[k.x, k.y, k.score] for k in found[:13]], expected, atol=1e-6)

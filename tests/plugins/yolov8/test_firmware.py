@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from board_compilers import COMPILERS, compile_objects, shared_object, stai_header
 from PIL import Image
 
 from n6convert.numerics import Session
+from n6convert.package.application import app_config
 from n6convert.package.csource import interface_header, interface_source
+from n6convert.package.normalisation import PixelMap
 from n6convert.package.ports import Port
+from n6convert.package.runtime import runtime_sources
 from n6convert.plugin import BuildRequest, Sample, Weights
 from n6convert.samples.synthetic import dead_leaves
 from n6convert.stages.base import interface_of
@@ -61,6 +65,11 @@ def found_by_python(plugin, ports, outputs):
     return placed(candidates, suppress(candidates, confidence=CONFIDENCE, iou=iou, limit=CAPACITY), (256, 256))
 
 
+def without_adapter(sources):
+    """C that needs no header of ST's."""
+    return {name: text for name, text in sources.items() if not name.startswith("app_postprocess")}
+
+
 def images(folder: Path, count: int):
     for path in sorted(folder.glob("*.jpg"))[:count]:
         yield Sample(path.name, np.asarray(Image.open(path).convert("RGB")))
@@ -90,7 +99,7 @@ def compare(plugin, session, samples, folder, compile_c, int8_ports, least):
         place = folder / sample.id
         place.mkdir()
         tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
-        library = compile_c(place, firmware.sources | tables)
+        library = compile_c(place, without_adapter(firmware.sources) | tables)
         c, python = found_by_c(library, plugin, ports, codes), found_by_python(plugin, plain, outputs)
         assert len(c) == len(python)
         assert [d.label for d in c] == python.classes.tolist()
@@ -142,7 +151,7 @@ def test_c_agrees_with_python_for_every_task(name, dtype, tmp_path, compile_c, i
     firmware = plugin.firmware(STEM, [], ports)
     header = interface_header(STEM, [], ports, None, firmware.defines)
     tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
-    library = compile_c(tmp_path, firmware.sources | tables)
+    library = compile_c(tmp_path, without_adapter(firmware.sources) | tables)
     real = {port.name: port.from_board(port.to_board(outputs[port.name])) for port in ports}
     candidates = decode_head(real, size, plugin._facts())
     confidence = float(np.sort(candidates.scores.max(1))[-30])
@@ -194,3 +203,89 @@ def mask_by_c(library, pointers, detection, size):
     getattr(library, f"{STEM}_mask")(pointers, ctypes.byref(detection), place, *size)
     assert set(np.unique(mask)) <= {0, 1}
     return mask.astype(bool)
+
+
+KINDS = [(YoloDetect, "yolov8n"), (YoloPose, "yolov8n-pose"), (YoloDetect, "yolo26n")]
+
+
+def application(kind, name, tmp_path, int8_ports, core):
+    """A seeded model's package for ST's application: plugin, ports, outputs and sources."""
+    plugin = kind(name, YoloOptions(imgsz=64, max_detections=30))
+    made = plugin.build(BuildRequest(Weights("seeded"), 0, tmp_path))
+    made.model.metadata_props.update(made.metadata)
+    plugin.info = interface_of(made.model)
+    image = np.random.default_rng(0).uniform(0, 1, (1, 3, 64, 64)).astype(np.float32)
+    outputs = Session(made.model).run({next(iter(plugin.info.inputs)).name: image})
+    ports = int8_ports(outputs)
+    real = {port.name: port.from_board(port.to_board(outputs[port.name])) for port in ports}
+    tenth = float(np.sort(decode_head(real, (64, 64), plugin._facts()).scores, axis=None)[-10])
+    plugin.options = plugin.options.model_copy(update={"confidence": 0.999 * tenth})
+    camera = Port("images", (1, 3, 64, 64), 1 / 255, -128, True).compiled_as("uint8")
+    firmware = plugin.firmware(STEM, [camera], ports)
+    pixels = PixelMap("RGB", (1.0,) * 3, (0.0,) * 3)
+    sources = dict(firmware.sources) | {
+        f"{STEM}.h": interface_header(STEM, [camera], ports, pixels, firmware.defines),
+        f"{STEM}.c": interface_source(STEM, [camera], ports),
+        f"{STEM}_app_config.h": app_config(STEM, name, camera, pixels, firmware.application),
+        "app_config.h": f'#include "{STEM}_app_config.h"\n',
+        "stai_yolo.h": stai_header("yolo", [camera.size], [port.size for port in ports]),
+    }
+    running = runtime_sources(STEM, "yolo", [camera], ports, version={2: (2, 1), 4: (4, 0)}[core])
+    return plugin, ports, outputs, sources | {name: text for name, text in running.items() if name.endswith("_run.h")}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(("kind", "name"), KINDS)
+def test_the_adapter_compiles_for_both_generations_of_applications(kind, name, compiler, tmp_path, int8_ports):
+    for core in (2, 4):
+        _, _, _, sources = application(kind, name, tmp_path, int8_ports, core)
+        compile_objects(compiler, tmp_path, sources, core=core)
+
+
+@pytest.mark.parametrize(("kind", "name"), KINDS)
+def test_the_adapter_hands_over_what_the_decoder_found(kind, name, tmp_path, int8_ports):
+    plugin, ports, outputs, sources = application(kind, name, tmp_path, int8_ports, 4)
+    library = shared_object(tmp_path, sources)
+    real = {port.name: port.from_board(port.to_board(outputs[port.name])) for port in ports}
+    candidates = decode_head(real, (64, 64), plugin._facts())
+    iou = None if plugin._end2end() else 0.7
+    kept = suppress(candidates, confidence=plugin.options.confidence, iou=iou, limit=30)
+    expected = placed(candidates, kept, (64, 64))
+
+    class Box(ctypes.Structure):
+        _fields_ = [
+            ("values", ctypes.c_float * 5), ("label", ctypes.c_int32),
+            *([("points", ctypes.POINTER(ctypes.c_float))] if expected.keypoints is not None else []),
+        ]  # fmt: skip
+
+    class Found(ctypes.Structure):
+        _fields_ = [("boxes", ctypes.POINTER(Box)), ("count", ctypes.c_int32)]
+
+    found, buffers = Found(), [port.to_board(outputs[port.name]) for port in ports]
+    pointers = (ctypes.c_void_p * len(buffers))(*[b.ctypes.data for b in buffers])
+    assert library.app_postprocess_init(None, None) == 0
+    assert library.app_postprocess_run(pointers, len(buffers) - 1, ctypes.byref(found), None) == -1
+    assert library.app_postprocess_run(pointers, len(buffers), ctypes.byref(found), None) == 0
+    assert found.count == len(expected) >= 3
+    boxes = np.asarray(expected.boxes) / 64
+    for index in range(found.count):
+        x, y, width, height, score = found.boxes[index].values
+        np.testing.assert_allclose(
+            [x - width / 2, y - height / 2, x + width / 2, y + height / 2], boxes[index], atol=1e-4
+        )
+        assert score == pytest.approx(expected.scores[index], abs=1e-5)
+        assert found.boxes[index].label == expected.classes[index]
+        if expected.keypoints is not None:
+            points = np.ctypeslib.as_array(found.boxes[index].points, (17, 3))
+            np.testing.assert_allclose(points, expected.keypoints[index] / [64, 64, 1], atol=1e-4)
+
+
+def test_the_application_learns_size_classes_and_post_processing(tmp_path, int8_ports):
+    text = application(YoloDetect, "yolov8n", tmp_path, int8_ports, 4)[3][f"{STEM}_app_config.h"]
+    for line in ("NN_WIDTH (64)", "NN_HEIGHT (64)", "NN_BPP (3)", "COLOR_MODE COLOR_RGB", "NB_CLASSES (80)"):
+        assert f"#define {line}\n" in text
+    assert "#define POSTPROCESS_TYPE POSTPROCESS_CUSTOM" in text
+    assert 'classes_table[NB_CLASSES] = {"person", "bicycle"' in text
+    assert "convert by" not in text, "a camera's bytes are the input as they are"
+    plain = Port("images", (1, 3, 64, 64), 1 / 255, -128, True)
+    assert "takes int8: convert by" in app_config(STEM, "x", plain, PixelMap("BGR", (1.0,) * 3, (-128.0,) * 3), [])
