@@ -1,4 +1,4 @@
-"""INT8 accuracy on real models: float | onnxruntime min-max | NNCF | ours, with float nodes, seconds and memory.
+"""INT8 accuracy on real models: float | onnxruntime min-max | NNCF | Ultralytics | ours, with float nodes and costs.
 
     N6_DATA=../shared/data python benchmarks/bench_accuracy.py [CASE ...] [--samples 64] [--nncf PYTHON]
 
@@ -10,6 +10,10 @@ cosine of their outputs to float. ``--nncf`` names the Python of an environment 
 bench-accuracy`` makes one where it can); without it those rows stay out. NNCF has a row for each of its bias
 corrections, and for text models one with its settings for transformers: its best row is what we compare with. Its
 thorough correction does not work on detectors (see ``quantizers.py``), and its row says so.
+
+YOLO networks have a row ``ultralytics``: the recipe that Ultralytics documents for ``format=stedgeai quantize=8`` (no
+release has it yet): boxes and keypoints normalised to 0..1 inside the graph, one output, the whole graph quantized by
+onnxruntime with min-max ranges; weights by channel here, which is kinder than onnxruntime's default.
 
 "float nodes" are compute nodes that touch an activation which no quantize/dequantize pair rounds: the NPU needs 0.
 """
@@ -59,6 +63,13 @@ CASES: dict[str, tuple[str, Path, Path, Path | None, dict[str, Any]]] = {
         IMAGES / "coco_kpt",
         IMAGES / "coco_det_instances.json",
         {"options.imgsz": 256},
+    ),
+    "pose26": (
+        "yolo26n-pose",
+        WEIGHTS / "yolo26_pose_256_qdq_int8.onnx",
+        IMAGES / "lspet",
+        IMAGES / "coco_kpt_person_keypoints.json",
+        {"options.imgsz": 256, "options.dequantize": True},
     ),
     "pose": (
         "yolov8n-pose",
@@ -136,6 +147,9 @@ def compare(name: str, samples: int, nncf: str | None, folder: Path) -> None:
     if nncf:
         variants = NNCF if run.ready_plugin.sample_kind == "text" else NNCF[:2]
         rows[1:1] = [(title, method, "float") for title, method in variants]
+    other = prepare(name, samples, folder, full=True) if CASES[name][0].startswith("yolo") else run
+    if other is not run:
+        rows.insert(-2, ("ultralytics", "onnxruntime", "full"))
     for title, method, graph in rows:
         try:
             python = (nncf,) if method.startswith("nncf") and nncf else ()
@@ -144,7 +158,8 @@ def compare(name: str, samples: int, nncf: str | None, folder: Path) -> None:
             print(f"{name:<14} {title:<17} {str(error).strip().splitlines()[-1]}", flush=True)
             continue
         path = folder / f"{method}.onnx"
-        score, nodes = judge(run, folder / "float.onnx", path), float_nodes(ir.load(path))
+        judged, origin = (other, "full") if graph == "full" else (run, "float")
+        score, nodes = judge(judged, folder / f"{origin}.onnx", path), float_nodes(ir.load(path))
         drop, interval = 100 * (reference.value - score.value), between(reference, score)
         figures = f"{100 * score.value:8.2f} {drop:7.2f} {interval:>15} {nodes:11d}"
         print(f"{name:<14} {title:<17} {figures} {row['seconds']:8.1f} {row['rss_mb']:8.0f}", flush=True)
@@ -157,8 +172,11 @@ def between(reference: Score, score: Score) -> str:
     return f"{100 * found.low:.2f} .. {100 * found.high:.2f}" if found is not None else ""
 
 
-def prepare(name: str, samples: int, folder: Path) -> Run:
-    """The case's run; its float model, the rewritten one, and encoded samples are put into the folder."""
+def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run:
+    """The case's run; its float model, the rewritten one, and encoded samples are put into the folder.
+
+    With ``full`` the run of a YOLO network with its whole head, whose float model alone is put there.
+    """
     from n6convert.api import make_draft
     from n6convert.cache import Cache
     from n6convert.pipeline import STAGES, run_stages
@@ -170,10 +188,13 @@ def prepare(name: str, samples: int, folder: Path) -> Run:
     if evaluation is not None:
         given["evaluation.source"] = str(evaluation)
     draft = make_draft(model)
-    for key, value in (given | settings).items():
+    for key, value in (given | settings | ({"options.head": "full"} if full else {})).items():
         draft.set(tuple(key.split(".")), value, "benchmark")
     run = Run(finish(draft), draft, Cache(), lambda what, done, total: None)
-    run_stages(run, [s for s in STAGES if s.name in ("export", "simplify", "rewrite")])
+    run_stages(run, [s for s in STAGES if s.name in ("export", "simplify", *(() if full else ("rewrite",)))])
+    if full:
+        ir.save(run.artifacts["simplify"].load(), folder / "full.onnx")
+        return run
     ir.save(run.artifacts["simplify"].load(), folder / "float.onnx")
     ir.save(run.artifacts["rewrite"].load(), folder / "rewritten.onnx")
     (folder / "held_back").mkdir()

@@ -21,7 +21,7 @@ TARGETS = ("stm32n6570-dk@2.1", "stm32n6570-dk@4.0")
 
 @dataclass(frozen=True)
 class Page:
-    """One model: its recipe, and what of the local material it is converted with."""
+    """One model: its recipe, and what of the local material it is converted with; ``options`` belong to the weights."""
 
     recipe: str
     title: str
@@ -42,6 +42,16 @@ PAGES = (
         "images/coco_det",
         "images/coco_kpt_person_keypoints.json",
     ),  # fmt: skip
+    Page(
+        "yolo26n-pose",
+        "YOLO26n-pose, 256x256",
+        "weights/yolo26_pose_256_qdq_int8.onnx",
+        "images/lspet",
+        "images/coco_kpt_person_keypoints.json",
+        {"options": {"dequantize": True}},
+    ),  # fmt: skip
+    Page("yolo11n-256", "YOLO11n, 256x256"),
+    Page("yolo26n-256", "YOLO26n, 256x256"),
     Page(
         "movenet",
         "MoveNet Lightning heat maps, 192x192",
@@ -67,7 +77,7 @@ def report_of(page: Page, target: str, data: Path) -> Any:
     from n6convert import convert
 
     real = (data / page.weights).exists()
-    given: dict[str, Any] = {"weights": data / page.weights if real else "seeded"}
+    given: dict[str, Any] = {"weights": data / page.weights if real else "seeded"} | (page.options if real else {})
     if real and page.calibration:
         given["calibration"] = {"source": str(data / page.calibration), "samples": 64}
     if real and page.evaluation:
