@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from n6convert.plugin import BuildRequest, FloatModel, PluginOptions, Weights
+from n6convert.plugin import BuildRequest, Firmware, FloatModel, PluginOptions, Weights
 from n6convert.plugin.images import ImageClassifier, ImageFormat
 from n6convert_yolov8.building import build_model
+from n6convert_yolov8.firmware import classifier
 from n6convert_yolov8.options import ClassifyOptions
 from n6convert_yolov8.pretrained import LICENSE, fetch_pretrained
+
+if TYPE_CHECKING:
+    from n6convert.plugin.firmware import Port
 
 __all__ = ["YoloClassify"]
 
@@ -31,6 +36,11 @@ class YoloClassify(ImageClassifier):
         options = cast(ClassifyOptions, self.options)
         built = build_model(self.name, request, options)
         return FloatModel(built.model, {**built.metadata, "image": _form(options).to_json()})
+
+    def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
+        """C that ranks the classes and gives their probabilities."""
+        logits = self.info.metadata["head"] == "cut"
+        return classifier(stem, outputs[0], names=self.class_names(), logits=logits)
 
 
 def _form(options: ClassifyOptions) -> ImageFormat:

@@ -14,7 +14,7 @@ from n6convert_yolov8.head import KINDS, PROTOTYPES
 if TYPE_CHECKING:
     from n6convert.plugin.firmware import Port
 
-__all__ = ["cut_head", "full_head"]
+__all__ = ["classifier", "cut_head", "full_head"]
 
 Keypoints = tuple[int, int] | None
 
@@ -75,6 +75,15 @@ def cut_head(
         return Firmware(sources, defines, application=class_table(classes))
     sources[f"app_postprocess_{stem}.c"] = _filled("app_postprocess.c", words)
     return Firmware(sources, defines, application=[f"#define POSTPROCESS_TYPE {CUSTOM}", *class_table(classes)])
+
+
+def classifier(stem: str, output: Port, *, names: Sequence[str], logits: bool) -> Firmware:
+    """``<stem>_classify.c`` and ``.h`` for a single output ``[1, classes]``; the names where they are known."""
+    prefix = stem.upper()
+    defines = [f"#define {prefix}_CLASSES ({output.graph_shape[-1]})", f"#define {prefix}_LOGITS ({int(logits)})"]
+    defines += [_class_table(prefix, names)] if names else []
+    words = {"STEM": stem, "PREFIX": prefix}
+    return Firmware({f"{stem}_classify{end}": _filled(f"classify{end}", words) for end in (".h", ".c")}, defines)
 
 
 def full_head(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ from n6convert.samples.synthetic import dead_leaves
 from n6convert.stages.base import interface_of
 
 pytest.importorskip("n6convert_yolov8")
+from n6convert_yolov8.classify import YoloClassify
 from n6convert_yolov8.decode import decode_head
 from n6convert_yolov8.detections import placed, suppress
-from n6convert_yolov8.options import YoloOptions
+from n6convert_yolov8.options import ClassifyOptions, YoloOptions
 from n6convert_yolov8.plugin import YoloDetect, YoloOriented, YoloPose, YoloSegment
 
 STEM = "n6_yolo"
@@ -123,6 +125,35 @@ def test_full_head_gets_st_post_processing(tmp_path):
         text = plugin.firmware(STEM, [], [port.compiled_as(dtype)]).configuration["postprocess_conf.h"]
         assert f"POSTPROCESS_TYPE POSTPROCESS_{kind}\n" in text
         assert f"ZERO_POINT ({zero_point})" in text
+
+
+@pytest.mark.parametrize(("head", "dtype"), [("cut", "int8"), ("full", "uint8"), ("cut", "float32")])
+def test_c_ranks_classes_as_python_does(head, dtype, tmp_path, compile_c, int8_ports):
+    plugin = YoloClassify("yolo11n-cls", ClassifyOptions(imgsz=64, head=head))
+    made = plugin.build(BuildRequest(Weights("seeded"), 0, tmp_path))
+    made.model.metadata_props.update(made.metadata)
+    plugin.info = interface_of(made.model)
+    outputs = Session(made.model).run(plugin.encode(Sample("x", dead_leaves((90, 70), (0, 5)))))
+    ports = [replace(port.compiled_as(dtype), channel_last=False) for port in int8_ports(outputs)]
+    firmware = plugin.firmware(STEM, [], ports)
+    header = interface_header(STEM, [], ports, None, firmware.defines)
+    tables = {f"{STEM}.h": header, f"{STEM}.c": interface_source(STEM, [], ports)}
+    library = compile_c(tmp_path, firmware.sources | tables)
+    buffer = ports[0].to_board(outputs[ports[0].name])
+    real = ports[0].from_board(buffer).ravel().astype(np.float64)
+    expected = np.exp(real - real.max()) / np.exp(real - real.max()).sum() if head == "cut" else real
+
+    class Best(ctypes.Structure):
+        _fields_ = [("label", ctypes.c_int32), ("probability", ctypes.c_float)]
+
+    best = (Best * 7)()
+    pointers = (ctypes.c_void_p * 1)(buffer.ctypes.data)
+    assert getattr(library, f"{STEM}_classify")(pointers, best, 7) == 7
+    order = np.argsort(-real, kind="stable")[:7]
+    assert [b.label for b in best] == order.tolist()
+    np.testing.assert_allclose([b.probability for b in best], expected[order], rtol=1e-4, atol=1e-6)
+    assert list(plugin.decode({ports[0].name: ports[0].from_board(buffer)}).indices) == order[:5].tolist()
+    assert getattr(library, f"{STEM}_classify")(pointers, best, 0) == 0
 
 
 def detection_fields(points, masks, oriented):
