@@ -96,7 +96,7 @@ def input_alone(model: ir.Model, calibration: list[Mapping[str, Any]], judged: l
     """Mean SQNR in dB of the float outputs on inputs that are rounded to their best INT8 grids."""
     session, noise = Session(model), {n: Noise() for n in Session(model).outputs}
     found = calibrate(model, source(calibration), session.inputs, histograms=True)
-    spans = {n: mse_range(s.histogram, (s.low, s.high)) for n, s in found.items() if s.histogram is not None}
+    spans = {n: mse_range(s.histogram, (s.low, s.high), None, s.tail()) for n, s in found.items() if s.histogram}
     for sample in judged:
         rounded = {n: Grid.from_range(*spans[n]).round(sample[n]) for n in session.inputs}
         exact, other = session.run({n: sample[n] for n in session.inputs}), session.run(rounded)

@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.quantization.config import Bias, QuantizationConfig
@@ -25,7 +26,8 @@ from n6convert.quantization.layerwise.analytic_bias_correction import correct_an
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
-from n6convert.quantization.ranges.find import Found, find_ranges
+from n6convert.quantization.ranges.estimators import Range
+from n6convert.quantization.ranges.find import Found, find_ranges, ranges_beyond
 from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.reparameterization.gate_input import loosen_gates
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds, merge_pairs
@@ -43,6 +45,8 @@ _TIE = 0.1
 _UNSEEN = 0.2
 #: what is computed twice on the NPU must bring that much
 _TWICE = 1.0
+#: values of a tensor of which a single one that saturates is a large share
+_SMALL = 1024
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -173,12 +177,31 @@ def _minmax(shop: Workshop, best: Candidate) -> Candidate | None:
     return shop.quantized(best.prepared, found) if found is not None else None
 
 
-def _whole(found: Found) -> Found | None:
-    """The same statistics with min-max ranges; None when they are those already."""
+def _whole(found: Found, within: Mapping[str, Range] | None = None) -> Found | None:
+    """The same statistics with min-max ranges, that hold others where given; None when they are those already."""
     ranges = {name: (s.low, s.high) for name, s in found.statistics.items()}
+    for name, span in (within or {}).items():
+        low, high = ranges.get(name, span)
+        ranges[name] = min(low, span[0]), max(high, span[1])
     if not ranges or ranges | found.kept == found.ranges:
         return None
     return Found(ranges | found.kept, found.statistics, found.effects, {}, kept=found.kept)
+
+
+def _unseen(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Ranges that hold what other samples will reach: of all tensors, or of small ones, where that clips a large share.
+
+    With and without clipping of what was seen.
+    """
+    whole = _whole(best.found)
+    starts = [(best.found, whole is not None), *([(whole, False)] if whole is not None else [])]
+    wider = (
+        ranges_beyond(best.prepared, found, shop.few, clip=clip, most=most)
+        for found, clip in starts for most in (np.inf, _SMALL)
+    )  # fmt: skip
+    trials = [shop.quantized(best.prepared, f) for f in wider if f is not None]
+    trials = [t for t in trials if _enforced(t) <= _enforced(best)]
+    return best_of(trials, _closeness) if trials else None
 
 
 def _even(shop: Workshop, trial: Candidate) -> Candidate | None:
@@ -266,7 +289,9 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     Without clipping as well: what clipping saves is often a shift of means, which this takes away at no cost.
     """
     kind = shop.config.bias_correction
-    starts = [s for s in (best, _minmax(shop, best)) if s is not None and _enforced(s) <= _enforced(best)]
+    whole = _whole(best.found, best.found.ranges)
+    other = shop.quantized(best.prepared, whole) if whole is not None else None
+    starts = [s for s in (best, other) if s is not None and _enforced(s) <= _enforced(best)]
     trials = [shop.refined(s, rounding=False, bias=kind) for s in starts]
     trial = best_of(trials, _closeness)
     ranges = {"ranges": "minmax"} if trial is not trials[0] else {}
@@ -297,9 +322,10 @@ def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
     if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > _EXACT:
         return None
     trial = shop.quantized(prepared)
-    even = _equalization(shop, trial) if _evens(shop.config) else None
-    if even is not None and exceeds(_closeness(even), _closeness(trial)):
-        trial = even
+    for better in (_equalization if _evens(shop.config) else None, _unseen if _foresees(shop.config) else None):
+        other = better(shop, trial) if better is not None else None
+        if other is not None and exceeds(_closeness(other), _closeness(trial)):
+            trial = other
     trial = shop.refined(trial, rounding=_rounds(shop.config), bias=best.bias)
     times = _times(shop, best, trial)
     slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
@@ -314,6 +340,10 @@ def _evens(config: QuantizationConfig) -> bool:
     return config.equalization and config.ranges_file is None
 
 
+def _foresees(config: QuantizationConfig) -> bool:
+    return config.ranges in ("mse", "auto") and config.ranges_file is None
+
+
 def _rounds(config: QuantizationConfig) -> bool:
     return config.rounding == "second-order"
 
@@ -324,6 +354,7 @@ METHODS = (
     Method("outlier channels", 2, _evens, _outliers),
     Method("equalization", 2, _evens, _equalization),
     Method("split products", 2, lambda c: c.split_products and c.ranges_file is None, _split_products, _UNSEEN),
+    Method("unseen values", 2, _foresees, _unseen),
     Method("bias correction", 3, lambda c: c.bias_correction != "off", _bias_correction, _TIE),
     Method("second-order rounding", 5, _rounds, _rounding),
     Method("merged convolutions", 8, lambda c: c.merge_convolutions, _merged, _TIE),

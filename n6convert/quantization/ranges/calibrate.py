@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -17,6 +17,7 @@ from n6convert.errors import QuantizationError
 from n6convert.graph.extract import with_outputs
 from n6convert.numerics import Session
 from n6convert.quantization.ranges.histogram import Histogram
+from n6convert.quantization.ranges.unseen import Extremes, Tail
 from n6convert.quantization.stable import rounded
 from n6convert.threads import default_threads
 
@@ -45,6 +46,7 @@ class Statistics:
         histogram: of all values, or of an even share of them; None when it was not asked for.
         samples: how many samples were seen.
         quietest: largest absolute value of the sample in which that is least, all-zero samples apart.
+        bounds: what the tensor's producer keeps it within.
     """
 
     low: float = np.inf
@@ -54,6 +56,10 @@ class Statistics:
     histogram: Histogram | None = None
     samples: int = 0
     quietest: float = np.inf
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    _lowest: Extremes = field(default_factory=Extremes)
+    _highest: Extremes = field(default_factory=Extremes)
+    _values: int = 0
 
     def add(self, values: NDArray[np.float32]) -> bool:
         """Take one sample's values; False when they are not all finite."""
@@ -67,10 +73,25 @@ class Statistics:
         weight = _MOVING if self.samples else 1.0
         self.moving_low += weight * (low - self.moving_low)
         self.moving_high += weight * (high - self.moving_high)
+        self._lowest.add(-low)
+        self._highest.add(high)
+        self._values += values.size
         self.samples += 1
         if self.histogram is not None:
             self.histogram.add(_some(values.reshape(-1), self.samples), max(-low, high, 0.0))
         return True
+
+    @property
+    def values_per_sample(self) -> float:
+        """Size of the tensor."""
+        return self._values / max(self.samples, 1)
+
+    def tail(self) -> Tail:
+        """Values to be expected beyond the seen ones, one a side in as many samples as there were and one."""
+        counted = int(self.histogram.counts.sum()) if self.histogram is not None else self._values
+        share = counted / max(self._values, 1) * self.samples / (self.samples + 1)
+        scales = self._lowest.scale(), self._highest.scale()
+        return Tail.beyond((self.low, self.high), scales, self.bounds, share)
 
     def settle(self) -> None:
         """Round what float noise moves."""

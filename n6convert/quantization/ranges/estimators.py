@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from n6convert.quantization.grid.affine import CODE_MAX, CODE_MIN
 from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.quantization.ranges.histogram import Histogram
+from n6convert.quantization.ranges.unseen import Tail
 from n6convert.quantization.stable import SHARE, first_least
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "mse_range",
     "percentile_range",
     "range_error",
+    "reaching_range",
     "tensor_range",
 ]
 
@@ -91,23 +93,48 @@ def percentile_range(histogram: Histogram, percentile: float) -> Range:
     return float(histogram.edges[first]), float(histogram.edges[last + 1])
 
 
-def mse_range(histogram: Histogram, whole: Range, effect: Effect | None = None) -> Range:
+def mse_range(histogram: Histogram, whole: Range, effect: Effect | None = None, tail: Tail | None = None) -> Range:
     """The range whose int8 grid has the least mean squared error on the histogram.
 
     Args:
         effect: what the consumers make of the tensor (see ``consumers.py``); the error is then
             judged after them: a Swish does not care about what lies far below zero.
+        tail: values beyond those of the histogram that count, too.
     """
-    values, counts = _occupied(histogram)
-    best, least = whole, _errors(values, counts, np.array([whole]), effect)[0]
+    values, counts = _occupied(histogram, tail)
+    best, least = _least(values, counts, tail.spans if tail is not None else [whole], effect)
+    outer = best
     for factors in (_COARSE, _FINE):
         lows, highs = np.meshgrid(best[0] * factors, best[1] * factors)
-        spans = np.stack([np.maximum(lows.ravel(), whole[0]), np.minimum(highs.ravel(), whole[1])], axis=1)
-        errors = _errors(values, counts, spans, effect)
-        index = first_least(errors)
-        if errors[index] < least * (1 - SHARE):
-            least, best = errors[index], (float(spans[index, 0]), float(spans[index, 1]))
+        spans = np.stack([np.maximum(lows.ravel(), outer[0]), np.minimum(highs.ravel(), outer[1])], axis=1)
+        found, error = _least(values, counts, spans, effect)
+        if error < least * (1 - SHARE):
+            best, least = found, error
     return best
+
+
+def reaching_range(statistics: Statistics, tail: Tail, effect: Effect | None = None, *, clip: bool) -> Range:
+    """The range with the least mean squared error on what was seen and what is to be expected of other samples.
+
+    Args:
+        clip: whether it may leave out what was seen.
+    """
+    histogram = statistics.histogram
+    if histogram is None or histogram.span == 0:
+        return statistics.low, statistics.high
+    if clip:
+        return mse_range(histogram, (statistics.low, statistics.high), effect, tail)
+    return _least(*_occupied(histogram, tail), tail.spans, effect)[0]
+
+
+def _least(
+    values: NDArray[np.float64], counts: NDArray[np.float64], spans: ArrayLike, effect: Effect | None
+) -> tuple[Range, float]:
+    """The first of the ranges that has the least error, with it."""
+    tried = np.asarray(spans, np.float64)
+    errors = _errors(values, counts, tried, effect)
+    index = first_least(errors)
+    return (float(tried[index, 0]), float(tried[index, 1])), float(errors[index])
 
 
 def range_error(histogram: Histogram, spans: list[Range], effect: Effect | None = None) -> NDArray[np.float64]:
@@ -123,7 +150,7 @@ def range_error(histogram: Histogram, spans: list[Range], effect: Effect | None 
 
 
 def _errors(
-    values: NDArray[np.float64], counts: NDArray[np.int64], spans: NDArray[np.float64], effect: Effect | None
+    values: NDArray[np.float64], counts: NDArray[np.float64], spans: NDArray[np.float64], effect: Effect | None
 ) -> NDArray[np.float64]:
     """Mean squared rounding and clipping error of each candidate range, relative to the energy."""
     lows, highs = np.minimum(spans[:, 0], 0.0), np.maximum(spans[:, 1], 0.0)
@@ -139,9 +166,12 @@ def _errors(
     return errors
 
 
-def _occupied(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _occupied(histogram: Histogram, tail: Tail | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     used = histogram.counts > 0
-    return histogram.centers[used], histogram.counts[used]
+    values, counts = histogram.centers[used], histogram.counts[used].astype(np.float64)
+    if tail is None or not tail.values.size:
+        return values, counts
+    return np.append(values, tail.values), np.append(counts, tail.counts)
 
 
 def entropy_range(histogram: Histogram, whole: Range) -> Range:
@@ -159,7 +189,7 @@ def entropy_range(histogram: Histogram, whole: Range) -> Range:
     return best
 
 
-def _divergence(values: NDArray[np.float64], counts: NDArray[np.int64], span: Range) -> float:
+def _divergence(values: NDArray[np.float64], counts: NDArray[np.float64], span: Range) -> float:
     """KL divergence of the clipped histogram (values ascending) from its own coarse copy with 256 levels."""
     first, last = np.searchsorted(values, span[0]), np.searchsorted(values, span[1], side="right")
     if first == last:

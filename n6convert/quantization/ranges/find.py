@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.quantization.config import QuantizationConfig
@@ -15,14 +16,14 @@ from n6convert.quantization.grid.shared_grids import shared_groups
 from n6convert.quantization.ranges.auto import choose_ranges
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress, Statistics, calibrate
 from n6convert.quantization.ranges.consumers import effect_of
-from n6convert.quantization.ranges.estimators import Effect, Range, candidates, tensor_range
+from n6convert.quantization.ranges.estimators import Effect, Range, candidates, reaching_range, tensor_range
 from n6convert.quantization.ranges.file import check_known, load_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.topology.roles import activations
-from n6convert.quantization.topology.sharing import fixed_range
+from n6convert.quantization.topology.sharing import clip_bounds, fixed_range
 from n6convert.requantization.grids import noted_grids
 
-__all__ = ["Found", "find_ranges", "kept_ranges"]
+__all__ = ["Found", "find_ranges", "kept_ranges", "ranges_beyond"]
 
 #: samples on which candidates of one tensor are tried
 _TRIALS = 2
@@ -96,6 +97,7 @@ def _calibrated(
 ) -> Found:
     histograms = config.ranges not in ("minmax", "moving-average")
     statistics = calibrate(model, feeds, names, histograms=histograms, threads=config.threads, progress=progress)
+    _bound(model.graph, statistics)
     effects = {
         v.name or "": effect_of(model, v) for v in activations(model.graph) if histograms and v.name in statistics
     }
@@ -113,11 +115,39 @@ def _calibrated(
     return Found(ranges | fixed, statistics, effects, dict(Counter(choice.values())) | {"fixed": len(fixed)})
 
 
+def _bound(graph: ir.Graph, statistics: Mapping[str, Statistics]) -> None:
+    """Tell the statistics what their tensors' producers keep them within."""
+    for node in graph:
+        found = statistics.get(node.outputs[0].name or "")
+        bounds = clip_bounds(node)
+        if found is not None and bounds is not None:
+            found.bounds = bounds
+
+
 def _whole_outputs(graph: ir.Graph, statistics: dict[str, Statistics]) -> dict[str, Range]:
     """Graph outputs are never clipped: their rare extremes (a confident detection) are the answers."""
     groups = shared_groups(graph)
     outputs = {groups.get(v.name or "", v.name or "") for v in graph.outputs}
     return {name: (s.low, s.high) for name, s in statistics.items() if groups.get(name, name) in outputs}
+
+
+def ranges_beyond(
+    model: ir.Model, found: Found, few: Sequence[Feeds], *, clip: bool, most: float = np.inf
+) -> Found | None:
+    """The same statistics with ranges that mind values to be expected of other samples; None where none are.
+
+    Args:
+        clip: whether a range may leave rare values out, seen or not.
+        most: values a sample has of a tensor, at most, for its range to change.
+    """
+    fixed = {*exact_inputs(model.graph, few), *found.kept}
+    tails = {n: s.tail() for n, s in found.statistics.items() if n not in fixed and s.values_per_sample <= most}
+    wider = {
+        n: reaching_range(found.statistics[n], t, found.effects.get(n), clip=clip)
+        for n, t in tails.items() if t.values.size
+    }  # fmt: skip
+    ranges = without_hidden(model.graph, found.ranges | wider, found.statistics)
+    return replace(found, ranges=ranges) if ranges != found.ranges else None
 
 
 def _options(statistics: Statistics, config: QuantizationConfig, effect: Effect | None) -> dict[str, Range]:
