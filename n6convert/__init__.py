@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from n6convert.errors import N6ConvertError
     from n6convert.fitting import Fit, fit
     from n6convert.npu import estimate
+    from n6convert.npu.ends import Ends
+    from n6convert.npu.options import CompilerOptions
     from n6convert.recipe import Recipe
     from n6convert.registry import ModelEntry
     from n6convert.results import ConversionResult, Report
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from n6convert.version import __version__
 
 __all__ = [
+    "CompilerOptions",
     "ConversionResult",
     "Diagnosis",
+    "Ends",
     "Fit",
     "ModelEntry",
     "N6ConvertError",
@@ -47,8 +51,10 @@ __all__ = [
 
 _HOMES = {
     "__version__": "version",
+    "CompilerOptions": "npu.options",
     "ConversionResult": "results",
     "Diagnosis": "api",
+    "Ends": "npu.ends",
     "Fit": "fitting",
     "ModelEntry": "registry",
     "N6ConvertError": "errors",

@@ -27,7 +27,9 @@ from n6convert.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from n6convert.npu.options import CompilerOptions
     from n6convert.npu.targets import Target
+    from n6convert.recipes_io import Draft
 
 __all__ = ["register"]
 
@@ -68,9 +70,6 @@ def _estimate(
     ] = False,
 ) -> None:
     """Predict where a model runs on the STM32N6, how long it takes and how much memory it needs."""
-    if largest:
-        _print_largest(str(model), target, as_json)
-        return
     from n6convert.npu.estimation import estimate
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
 
@@ -79,6 +78,9 @@ def _estimate(
         output_channels=output_channels, epoch_controller=epoch_controller, clocks=clocks, flash=flash,
         no_inputs=no_inputs, no_outputs=no_outputs,
     )  # fmt: skip
+    if largest:
+        _print_largest(str(model), target, options, as_json)
+        return
     board = load_target(target or DEFAULT_TARGET)
     if combinations:
         _compare_combinations(model, options.on(board), as_json)
@@ -95,7 +97,7 @@ def _estimate(
     print_estimate(found, terminal())
 
 
-def _print_largest(model: str, target: str | None, as_json: bool) -> None:
+def _print_largest(model: str, target: str | None, options: CompilerOptions, as_json: bool) -> None:
     from n6convert.cli.drafts import draft_of
     from n6convert.cli.terminal import say, terminal
     from n6convert.fitting.largest import largest_input
@@ -103,7 +105,13 @@ def _print_largest(model: str, target: str | None, as_json: bool) -> None:
     def tell(what: str, done: int, total: int | None) -> None:
         say(f"trying {what}", error=True)
 
-    best, trials = largest_input(lambda: draft_of(model, target=target), progress=tell)
+    def draft() -> Draft:
+        made = draft_of(model, target=target)
+        for key, value in options.settings().items():
+            made.set(key, value, "an option")
+        return made
+
+    best, trials = largest_input(draft, progress=tell)
     if as_json:
         facts = {"largest": asdict(best) if best else None, "trials": [asdict(trial) for trial in trials]}
         typer.echo(json.dumps(facts, indent=2))

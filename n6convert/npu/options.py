@@ -67,6 +67,23 @@ class CompilerOptions:
         return [name if value is True else f"{name} {value}" for name, value in named.items() if value]
 
 
+    def settings(self) -> dict[tuple[str, ...], Any]:
+        """The same as keys of a recipe, those that were given."""
+        named = {
+            ("package", "input_type"): self.ends.input_type,
+            ("package", "output_type"): self.ends.output_type,
+            ("compiler", "input_channels"): self.ends.input_channels,
+            ("compiler", "output_channels"): self.ends.output_channels,
+            ("compiler", "allocate_inputs"): None if self.allocate_inputs else False,
+            ("compiler", "allocate_outputs"): None if self.allocate_outputs else False,
+            ("compiler", "epoch_controller"): self.epoch_controller,
+            ("compiler", "pools"): None if self.pools is None else str(self.pools),
+            ("compiler", "clocks"): self.clocks,
+            ("compiler", "flash_mb_s"): self.flash_mb_s,
+        }
+        return {key: value for key, value in named.items() if value is not None}
+
+
 STOCK = CompilerOptions()
 """Nothing beyond the target's stock profile."""
 

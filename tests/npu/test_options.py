@@ -188,6 +188,35 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert "CPU 600 MHz, NPU 800 MHz" in text and "without the epoch controller" in text
 
 
+def test_every_option_is_a_key_of_recipes(tmp_path: Path) -> None:
+    """There and back: what a command was given, a recipe says too."""
+    given = CompilerOptions(
+        Ends("float32", "uint8", "chfirst", "chfirst"), False, False, False, "x.mpool", "600/800", 100.0
+    )  # fmt: skip
+    content: dict[str, object] = {"model": "x"}
+    for (section, key), value in given.settings().items():
+        content.setdefault(section, {})[key] = value  # type: ignore[index]
+    assert of_recipe(Recipe.model_validate(content)) == given
+    assert STOCK.settings() == {}
+
+
+def test_the_largest_input_is_searched_with_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    from n6convert.fitting import largest
+    from n6convert.recipes_io import finish
+
+    pytest.importorskip("n6convert_yolov8")
+    seen = []
+
+    def searched(draft, progress):  # type: ignore[no-untyped-def]
+        seen.append(of_recipe(finish(draft())))
+        return None, []
+
+    monkeypatch.setattr(largest, "largest_input", searched)
+    words = ["estimate", "yolov8n", "--largest", "--clocks", "600/800", "--no-epoch-controller"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert (seen[0].clocks, seen[0].epoch_controller) == ("600/800", False)
+
+
 def test_a_recipe_names_them(tmp_path: Path) -> None:
     recipe = Recipe(
         model="x", package=PackageConfig(input_type="float32", output_type="float32"),
