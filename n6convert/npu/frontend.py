@@ -168,7 +168,8 @@ def _foldable(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
     pads = _pad_amounts(graph, node)
     fits = rank in (3, 4) and len(pads) == 2 * rank and not any((*pads[:2], *pads[rank : rank + 2]))
     explicit = all(user.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID") for user in users)
-    return bool(users) and fits and explicit and all(user.op in _PADDABLE for user in users)
+    zeros = node.attributes.get("mode", "constant") == "constant"
+    return bool(users) and fits and zeros and explicit and all(user.op in _PADDABLE for user in users)
 
 
 def _broadcast_instead_of_resize(graph: Graph) -> None:

@@ -66,7 +66,6 @@ class CompilerOptions:
         }
         return [name if value is True else f"{name} {value}" for name, value in named.items() if value]
 
-
     def settings(self) -> dict[tuple[str, ...], Any]:
         """The same as keys of a recipe, those that were given."""
         named = {

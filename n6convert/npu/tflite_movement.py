@@ -139,7 +139,7 @@ def _pad(t: Translator, op: TFLiteOperator) -> None:
     amounts = np.reshape(t.ints(op.inputs[1]), (-1, 2))
     perm = t.perm(len(amounts))
     pads = [int(amounts[axis][side]) for side in (0, 1) for axis in perm]
-    t.emit("Pad", op.inputs[:1], op.outputs, pads=pads)
+    t.emit("Pad", op.inputs[:1], op.outputs, pads=pads, mode="reflect" if op.kind == "MIRROR_PAD" else "constant")
 
 
 @translates("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")

@@ -62,6 +62,15 @@ def test_constants_of_many_channels_are_software_before_4(
     assert sum(kinds.values()) == software and (not software or kinds == island)
 
 
+@pytest.mark.parametrize(("mode", "software"), [("constant", {}), ("reflect", {"Pad": 1}), ("edge", {"Pad": 1})])
+def test_a_mirrored_border_is_not_folded_into_the_convolution(mode: str, software: dict[str, int]) -> None:
+    def build(b: QdqBuilder) -> str:
+        pads = b.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        return b.conv(b.op("Pad", _image(b), pads, mode=mode), 16, 8, 3)
+
+    assert _off(build, (4, 0)) == software
+
+
 def _concat(b: QdqBuilder, sizes: tuple[int, ...], axis: int = 1, side: int = 16) -> str:
     x = b.input(1, 8, side, side)
     return b.op("Sigmoid", b.op("Concat", *(b.conv(x, 8, size, 3) for size in sizes), axis=axis))

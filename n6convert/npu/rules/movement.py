@@ -266,6 +266,17 @@ def resize_other(s: Subject) -> bool:
     return True
 
 
+@rule(
+    "Pad",
+    where=Where.SW,
+    evidence="inferred: convolutions and DMA pad with one value; ST's table of TFLite operators lacks MIRROR_PAD",
+    remedy="pad with zeros, as part of the convolution",
+)
+def pad_of_border(s: Subject) -> bool:
+    """Padding that repeats or mirrors the border is a copy by the M55."""
+    return s.attribute("mode", "constant") != "constant"
+
+
 @rule("Pad", where=Where.HW, evidence="seen r02, r10 (folded) and documented")
 def pad_spatial(s: Subject) -> bool:
     """Padding of height and width is folded into the convolution behind it, or is an identity convolution."""
