@@ -36,7 +36,9 @@ def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
         passes.append(_fuse_swish)
     for run in passes:
         run(graph)
+    makers = graph.producers()
     for name in keras:
+        makers[name].attributes["gate"] = True
         tensor = graph.tensors[name]
         tensor.dtype, tensor.scale, tensor.zero_point = "float32", None, None
     graph.prune()
