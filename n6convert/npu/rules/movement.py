@@ -274,7 +274,7 @@ def resize_other(s: Subject) -> bool:
 )
 def pad_of_border(s: Subject) -> bool:
     """Padding that repeats or mirrors the border is a copy by the M55."""
-    return s.attribute("mode", "constant") != "constant"
+    return str(s.attribute("mode", "constant")) != "constant"
 
 
 @rule("Pad", where=Where.HW, evidence="seen r02, r10 (folded) and documented")
