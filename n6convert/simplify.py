@@ -209,6 +209,8 @@ def _passes(model: ir.Model) -> list[str]:
     """The passes written in Python, in place; returns what :func:`normalise` mended."""
     from onnx_ir.passes import common
     from onnxscript import optimizer
+    from onnxscript.rewriter import RewriteRuleSet
+    from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 
     from n6convert.linter.normalise import normalise
     from n6convert.linter.prepare import infer_shapes
@@ -219,6 +221,7 @@ def _passes(model: ir.Model) -> list[str]:
     optimizer.fold_constants(
         model, onnx_shape_inference=True, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES
     )
+    RewriteRuleSet([fuse_pad_into_conv_rule]).apply_to_model(model)
     for step in (
         common.IdentityEliminationPass(),
         common.CommonSubexpressionEliminationPass(),

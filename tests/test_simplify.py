@@ -99,6 +99,17 @@ def test_without_onnxsim_the_other_passes_work_alone(monkeypatch: pytest.MonkeyP
     assert ir.to_proto(result.model).SerializeToString() == ir.to_proto(alone).SerializeToString()
 
 
+def test_padding_in_front_of_a_convolution_is_its_own_also_without_onnxsim() -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[1,1,4,4] x) => (float[1,1,2,2] y)
+    <float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}, int64[8] pads = {0,0,0,0,0,0,1,1}>
+    { p = Pad(x, pads)  y = Conv<strides=[2,2]>(p, w) }"""
+    image = [{"x": np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)}]
+    result = simplify(ir.from_onnx_text(text), lambda: image, SimplifyConfig(onnxsim=False))
+    (conv,) = result.model.graph
+    assert conv.op_type == "Conv" and list(conv.attributes["pads"].as_ints()) == [0, 0, 1, 1]
+
+
 def test_another_function_from_onnxsim_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child = """
 import sys, onnx
