@@ -7,6 +7,7 @@ anybody's.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import runpy
 import signal
@@ -45,6 +46,7 @@ def run_python(
     """
     own = [str(Path(__file__).resolve()), str(os.getpid()), str(folder.resolve()) if folder else ""]
     command = [sys.executable, "-P", *own, module, *arguments]
+    logging.getLogger("n6convert.child_process").debug("python -m %s %s", module, " ".join(arguments))
     variables = os.environ | dict(environment or {})
     return subprocess.run(
         command, capture_output=True, text=True, errors="replace", timeout=time_limit, check=False, env=variables,

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 from n6convert.cache import default_root
+from n6convert.errors import N6ConvertError
+from n6convert.project import project_file, read_project
 from n6convert.registry import OFFICIAL, ModelEntry, list_models, unmet_requirements
 
 __all__ = ["Check", "examine", "probe"]
@@ -42,7 +44,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Everything worth knowing about this installation; loads every plugin, each in a process of its own."""
-    return [*_core(), *_models(), *_families(), *_extras(), _stedgeai(), *_folders()]
+    return [*_core(), _project(), *_models(), *_families(), *_extras(), _stedgeai(), *_folders()]
 
 
 def probe(name: str) -> str:
@@ -113,6 +115,16 @@ def _extras() -> Iterator[Check]:
             yield Check(f"extra [{extra}]", True, f"{package} {version(package)}: {purpose}", needed=False)
         except PackageNotFoundError:
             yield Check(f"extra [{extra}]", False, purpose, f"pip install 'n6convert[{extra}]'", needed=False)
+
+
+def _project() -> Check:
+    """Where defaults come from; a damaged file is said here, too."""
+    try:
+        path = project_file()
+        read_project("")
+    except N6ConvertError as error:
+        return Check("project", False, str(error.problem), f"mend {error.place}")
+    return Check("project", True, str(path) if path else "no n6convert.toml here or above", needed=False)
 
 
 def _stedgeai() -> Check:

@@ -17,12 +17,14 @@ from n6convert.errors import DownloadError
 from n6convert.hashing import sha256_of
 from n6convert.inputs import is_file
 from n6convert.locks import lock_at
+from n6convert.logs import logger
 from n6convert.network import refuse_offline
 
 __all__ = ["Pinned", "download", "reported_to"]
 
 Progress = Callable[[str, int, "int | None"], None]
 _REPORT: ContextVar[Progress | None] = ContextVar("report", default=None)
+_LOG = logger(__name__)
 _LARGEST = 4 << 30
 _LONGEST_SECONDS = 2 * 3600.0
 #: a connection must bring so many bytes in every so many seconds
@@ -166,6 +168,7 @@ def _fill(pinned: Pinned, part: Path, what: str, progress: Progress | None) -> N
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
             done = 0
+        _LOG.info("%s: %s, from byte %d", response.url, response.status_code, done)
         total = _announced(response, done)
         _refuse_size(pinned, total)
         with part.open("ab" if done else "wb", buffering=0) as stream:

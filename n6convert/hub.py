@@ -19,6 +19,7 @@ from n6convert.downloads import Pinned, download
 from n6convert.errors import DownloadError
 from n6convert.hashing import sha256_of
 from n6convert.inputs import is_file
+from n6convert.logs import logger
 from n6convert.network import offline, refuse_offline
 from n6convert.trust import Record, Records, trusted
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HubModel", "fetch_hub"]
 
+_LOG = logger(__name__)
 Progress = Callable[[str, int, "int | None"], None]
 _SECONDS = 30.0
 _REDIRECTS = range(300, 400)
@@ -144,6 +146,7 @@ class _Fetch:
             if declared.kind == "sha256" and expected is not None and declared.digest != expected:
                 raise _differs(f"{url}", expected, f"the hub declares sha256 {declared.digest}", self.records.path)
             pinned = Pinned(url, declared.digest, declared.size, declared.kind, "the one that the hub declares", True)
+            _LOG.info("%s: the hub declares %s %s", url, declared.kind, declared.digest)
             download(pinned, path, self.progress)
         except DownloadError as error:
             error.remedy = f"{error.remedy}; {self._by_hand(name)}" if error.remedy else self._by_hand(name)

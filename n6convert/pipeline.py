@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.cache import Entry, key_of
 from n6convert.errors import N6ConvertError
+from n6convert.logs import logger
 from n6convert.stages.base import MODEL_FILE, Artifact, Inputs, Stage, StageResult
 from n6convert.stages.estimate import Estimate
 from n6convert.stages.evaluate import Evaluate
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from n6convert.run import Progress, Run
+
+_LOG = logger(__name__)
 
 __all__ = ["STAGES", "execute", "run_stages"]
 
@@ -71,7 +74,10 @@ def execute(stage: Stage, run: Run) -> Artifact:
         )
         entry = run.cache.find(stage.name, key)
         if entry is None:
+            _LOG.debug("%s: no result under %s", stage.name, key)
             entry = _made(stage, run, inputs, key)
+        _LOG.info("%s: %s, %.1f s", stage.name, "from the cache" if entry.reused else "made", entry.seconds)
+        _LOG.debug("%s: %s", stage.name, entry.folder)
     return Artifact(stage.name, key, entry)
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from n6convert.errors import RecipeError, SourceError
 from n6convert.inputs import exists, is_file, read_text
 from n6convert.naming import nearest
+from n6convert.project import read_project
 from n6convert.recipe import Recipe
 from n6convert.recipe_errors import KeyPath, explain, place_of
 from n6convert.yaml_text import compose, plain, read_value
@@ -29,6 +30,7 @@ __all__ = [
     "draft_of_file",
     "draft_of_model",
     "finish",
+    "over_project",
     "parse_setting",
     "recipe_files",
     "recipe_schema",
@@ -110,6 +112,29 @@ def recipe_files() -> dict[str, Path]:
 def draft_of_model(model: str) -> Draft:
     """A recipe that says nothing but the model's name."""
     return Draft({"model": model}, name=model)
+
+
+def over_project(draft: Draft) -> Draft:
+    """The draft over the project's defaults (:mod:`n6convert.project`).
+
+    Raises:
+        RecipeError: the project file is damaged or says what a project cannot say.
+    """
+    project = read_project(str(draft.values.get("model", "")))
+    _anchor_paths(project.values, project.folder)
+    whole = Draft(project.values, dict(project.places), draft.name, dict(draft.axes))
+    for axis in whole.axes:
+        _forget(whole.values, tuple(axis.split(".")))
+    _overlay(whole.values, draft.values)
+    whole.places.update(draft.places)
+    return whole
+
+
+def _forget(values: dict[str, Any], path: KeyPath) -> None:
+    """Drop a nested key: a sweep leaves it open."""
+    for key in path[:-1]:
+        values = values.get(key, {})
+    values.pop(path[-1], None)
 
 
 def draft_of_file(path: Path) -> Draft:

@@ -11,7 +11,7 @@ from n6convert.errors import UsageError
 from n6convert.inputs import exists, is_folder
 from n6convert.naming import nearest
 from n6convert.recipe import Recipe
-from n6convert.recipes_io import Draft, draft_of_file, draft_of_model, finish, recipe_files
+from n6convert.recipes_io import Draft, draft_of_file, draft_of_model, finish, over_project, recipe_files
 from n6convert.registry import ModelEntry, list_models, sole_entry
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def keyed(draft: Draft, *, settings: Mapping[str, Any] | None = None, **keys: An
 
 
 def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
-    """The recipe behind what the user named, not yet checked.
+    """The recipe behind what the user named, over the project's defaults, not yet checked.
 
     Raises:
         UsageError: there is no such model, recipe or file; the nearest names are given.
@@ -96,6 +96,11 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
         return Draft(model_or_recipe.model_dump(mode="json"), name=model_or_recipe.model)
     if isinstance(model_or_recipe, Mapping):
         return Draft(dict(model_or_recipe), name=str(model_or_recipe.get("model", "recipe")))
+    return over_project(_named_draft(model_or_recipe))
+
+
+def _named_draft(model_or_recipe: str | Path) -> Draft:
+    """The recipe behind a model's name, a recipe's name or path, or a model file."""
     name, path = str(model_or_recipe), Path(model_or_recipe)
     if path.suffix.lower() in _RECIPE_SUFFIXES:
         return draft_of_file(_existing(path))

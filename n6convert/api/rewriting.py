@@ -19,6 +19,7 @@ from n6convert.npu.targets import DEFAULT_TARGET, load_target
 from n6convert.opset import upgrade_opset
 from n6convert.outputs import MODEL, refuse_loss
 from n6convert.plugin import ModelInfo, TensorInfo
+from n6convert.project import default_target
 from n6convert.rewrites import RewriteConfig, RewriteResult
 from n6convert.rewrites import rewrite as rewrite_graph
 from n6convert.rewrites.prepare import batch_of_one
@@ -63,7 +64,7 @@ def rewrite(
         GraphError: the file is no valid model, or too large for the board's memories.
         RewriteError: a rule changed what the model computes.
     """
-    path, board = Path(model), target or DEFAULT_TARGET
+    path, board = Path(model), target or default_target() or DEFAULT_TARGET
     config = _config(rules, exclude, approximate, combination)
     if output is not None:
         inputs = [path, *([Path(calibration)] if calibration else [])]

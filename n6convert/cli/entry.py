@@ -27,8 +27,9 @@ app = typer.Typer(
     cls=LazyGroup, name="n6convert", no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Convert neural networks for the STM32N6 NPU: `n6convert MODEL|RECIPE.yaml|FILE.onnx`.",
-    epilog="`n6convert COMMAND --help` has examples. `--debug` shows tracebacks.",
+    epilog="`n6convert COMMAND --help` has examples. `-v` logs what is done, `-vv` how; `--debug` shows tracebacks.",
 )  # fmt: skip
+_VERBOSE = {"-v": 1, "--verbose": 1, "-vv": 2}
 _INTERRUPTED, _BROKEN_PIPE = 130, 141
 _COMPLETES = "_N6CONVERT_COMPLETE"  # set by the shell that asks for completions
 _OF_THE_TOP = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
@@ -42,9 +43,10 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; prints errors instead of raising, unless ``--debug`` is given."""
     debug = "--debug" in arguments
-    args = [word for word in arguments if word != "--debug"]
+    verbosity = sum(_VERBOSE.get(word, 0) for word in arguments)
+    args = [word for word in arguments if word != "--debug" and word not in _VERBOSE]
     try:
-        with quiet_libraries(debug=debug):
+        with quiet_libraries(debug=debug, verbosity=verbosity):
             args = _with_default_command(args)
             code = typer.main.get_command(app).main(args, prog_name="n6convert", standalone_mode=False)
         sys.stdout.flush()

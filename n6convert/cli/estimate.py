@@ -72,6 +72,7 @@ def _estimate(
     """Predict where a model runs on the STM32N6, how long it takes and how much memory it needs."""
     from n6convert.npu.estimation import estimate
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
+    from n6convert.project import default_target
 
     options = compiler_options(
         pools=pools, input_type=input_type, output_type=output_type, input_channels=input_channels,
@@ -81,7 +82,7 @@ def _estimate(
     if largest:
         _print_largest(str(model), target, options, as_json)
         return
-    board = load_target(target or DEFAULT_TARGET)
+    board = load_target(target or default_target() or DEFAULT_TARGET)
     if combinations:
         _compare_combinations(model, options.on(board), as_json)
         return

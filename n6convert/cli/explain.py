@@ -33,6 +33,7 @@ def _explain(
     """Explain the placement rules of an operator: where it runs, the evidence, and the remedy."""
     from n6convert.npu.explanation import explain, operator_table
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
+    from n6convert.project import default_target
     from n6convert.reference import is_citation, paragraph
 
     if operator and is_citation(operator):
@@ -42,7 +43,7 @@ def _explain(
     if table or operator is None:
         typer.echo(operator_table(), nl=False)
         return
-    found = explain(operator, load_target(target or DEFAULT_TARGET).version)
+    found = explain(operator, load_target(target or default_target() or DEFAULT_TARGET).version)
     if as_json:
         typer.echo(json.dumps(_plain(found), indent=2))
         return

@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "compile": "Compile a package with ST Edge AI and compare its report.",
     },
     "Installation": {
+        "cache": "Show what is kept from run to run, or empty it.",
         "doctor": "Show what is installed and what is missing.",
         "new-plugin": "Write a working plugin distribution to start from.",
     },

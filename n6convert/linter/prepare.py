@@ -7,6 +7,7 @@ import onnx_ir as ir
 from n6convert.errors import GraphError
 from n6convert.linter.view import View
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
+from n6convert.project import default_target
 
 __all__ = ["infer_shapes", "prepare"]
 
@@ -18,7 +19,7 @@ def prepare(model: ir.Model, target: str | None) -> View:
         GraphError: the graph is malformed.
         RecipeError: unknown target.
     """
-    board = load_target(target or DEFAULT_TARGET)
+    board = load_target(target or default_target() or DEFAULT_TARGET)
     _check_wiring(model)
     copy = model.clone()
     return View(copy, board.version, infer_shapes(copy), frozenset(board.switches))
