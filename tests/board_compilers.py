@@ -62,3 +62,56 @@ def shared_object(folder: Path, sources: Mapping[str, str], *, core: int = 4) ->
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return ctypes.CDLL(str(folder / "lib.so"))
+
+
+def answering_runtime(name: str, stem: str, inputs: int, outputs: int) -> str:
+    """C of a network whose runtime answers its self-test, for the host; ``<name>_runs`` counts inferences."""
+    cases = "\n".join(
+        f"  memcpy(out[{i}], {stem}_selftest_output_{i}, {stem}_outputs[{i}].size);" for i in range(outputs)
+    )
+    return f"""
+#include <string.h>
+#include "stai_{name}.h"
+#include "{stem}_run.h"
+#include "{stem}_selftest.h"
+#define ROOM 65536
+int {name}_runs;
+static __attribute__((aligned(32))) uint8_t in[{inputs}][ROOM], out[{outputs}][ROOM];
+stai_return_code stai_{name}_init(stai_network *n) {{ (void)n; return STAI_SUCCESS; }}
+stai_return_code stai_{name}_get_inputs(stai_network *n, stai_ptr *found, stai_size *count)
+{{
+  uint32_t i;
+  (void)n;
+  for (i = 0; i < *count; i++) found[i] = in[i];
+  return STAI_SUCCESS;
+}}
+stai_return_code stai_{name}_get_outputs(stai_network *n, stai_ptr *found, stai_size *count)
+{{
+  uint32_t i;
+  (void)n;
+  for (i = 0; i < *count; i++) found[i] = out[i];
+  return STAI_SUCCESS;
+}}
+stai_return_code stai_{name}_run(stai_network *n, stai_run_mode mode)
+{{
+  (void)n;
+  (void)mode;
+  {name}_runs++;
+{cases}
+  return STAI_DONE;
+}}
+stai_return_code stai_ext_{name}_new_inference(stai_network *n) {{ (void)n; return STAI_SUCCESS; }}
+"""
+
+
+HOST = """
+#include "stm32n6xx.h"
+#include "ll_aton_runtime.h"
+#include "stai.h"
+int begun;
+stai_return_code stai_runtime_init(void) { begun++; return STAI_SUCCESS; }
+void LL_ATON_OSAL_WFE(void) { }
+void SCB_CleanInvalidateDCache_by_Addr(volatile void *addr, int32_t dsize) { (void)addr; (void)dsize; }
+void SCB_InvalidateDCache_by_Addr(volatile void *addr, int32_t dsize) { (void)addr; (void)dsize; }
+"""
+"""What is left of a board on the host."""

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_Write = Annotated[
+    Path | None, typer.Option("--write", help="Folder for the packages of one firmware, with a header and a source.")
+]
 _Output = Annotated[Path | None, output("build/fit.html")]
-_EXAMPLES = examples("n6convert fit build/yolov8n build/tinybert", "n6convert fit yolov8n-pose tinybert -o page.html")
+_EXAMPLES = examples(
+    "n6convert fit build/yolov8n build/tinybert",
+    "n6convert fit yolov8n-pose tinybert -o page.html",
+    "n6convert fit build/yolov8n build/tinybert --write firmware",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +38,7 @@ def _fit(
     weights: Weights = "seeded",
     pools: Pools = None,
     output: _Output = None,
+    write: _Write = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -39,7 +47,7 @@ def _fit(
 
     found = fit(
         models, target=target, weights=weights or "seeded", pools=pools, output=output or Path("build/fit.html"),
-        progress=_say,
+        write=write, progress=_say,
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))

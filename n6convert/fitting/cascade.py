@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from n6convert.api import convert
 from n6convert.cache import writing
 from n6convert.errors import UsageError
 from n6convert.fitting.advice import advise
+from n6convert.fitting.firmware import write_firmware
 from n6convert.fitting.page import write_page
 from n6convert.fitting.plan import Together, plan
 from n6convert.fitting.resident import Resident, told_apart
@@ -19,6 +20,7 @@ from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
 from n6convert.outputs import PAGE, refuse_loss
 from n6convert.report.html import damage_named, read_report
+from n6convert.results import ConversionResult
 
 __all__ = ["Fit", "fit"]
 
@@ -46,6 +48,7 @@ def fit(
     weights: str = "seeded",
     pools: str | Path | None = None,
     output: str | Path | None = None,
+    write: str | Path | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Fit:
     """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given.
@@ -56,10 +59,11 @@ def fit(
         weights: of models that are given by name.
         pools: the project's own ``*.mpool``; by default that of the first run, then the target's.
         output: gets the HTML page; None: no page.
+        write: gets the packages for one firmware, with a header and a source that run them in turn; None: nothing.
         progress: called as ``progress(what, done, total)``.
 
     Raises:
-        UsageError: fewer than two models, or runs for different boards.
+        UsageError: fewer than two models, runs for different boards, or packages that cannot be written together.
         SourceError: a folder holds no readable report.
         N6ConvertError: a model by name did not convert.
     """
@@ -72,7 +76,10 @@ def fit(
     if page is not None:
         refuse_loss(page, PAGE)
     say = progress or (lambda what, done, total: None)
-    residents, board = _residents(names, target, weights, say, None if pools is None else Path(pools).resolve())
+    folders = [_folder(name) for name in names]
+    residents, board = _residents(
+        names, target, weights, say, None if pools is None else Path(pools).resolve(), folders
+    )
     memories = _memories(names, board, pools)
     together = plan(told_apart(residents), memories)
     advice = advise(together, memories)
@@ -80,7 +87,15 @@ def fit(
         with writing(page.parent):
             page.parent.mkdir(parents=True, exist_ok=True)
         write_page(page, together, board, advice)
+    if write is not None:
+        write_firmware(Path(write), [folder for folder in folders if folder], together, board, memories)
     return Fit(together, board, advice, page)
+
+
+def _folder(name: str) -> Path | None:
+    """Where a finished run's package lies; None for a model that is not converted yet."""
+    path = Path(name)
+    return (path if is_folder(path) else path.parent) if _is_run(name) else None
 
 
 def _residents(
@@ -89,6 +104,7 @@ def _residents(
     weights: str,
     progress: Callable[[str, int, int | None], None],
     pools: Path | None,
+    folders: list[Path | None],
 ) -> tuple[list[Resident], str]:
     """Every model's needs on one board: that of the runs given, which must agree, or the one asked for."""
     finished: dict[str, Resident] = {}
@@ -109,7 +125,11 @@ def _residents(
     for i, name in enumerate(models):
         if name not in finished:
             progress(f"converting {name} ({weights} weights)", i, len(models))
-        residents.append(finished[name] if name in finished else Resident.of(_converted(name, board, weights, pools)))
+            result = _converted(name, board, weights, pools)
+            folders[i] = result.folder
+            residents.append(Resident.of(result.report.model_dump(mode="json", by_alias=True)))
+        else:
+            residents.append(finished[name])
     return residents, board
 
 
@@ -118,10 +138,9 @@ def _is_run(name: str) -> bool:
     return is_folder(path) or path.suffix == ".json"
 
 
-def _converted(name: str, target: str, weights: str, pools: Path | None) -> Mapping[str, Any]:
+def _converted(name: str, target: str, weights: str, pools: Path | None) -> ConversionResult:
     settings = {} if pools is None else {"compiler.pools": str(pools)}
-    result = convert(name, settings=settings, weights=weights, target=target)
-    return result.report.model_dump(mode="json", by_alias=True)
+    return convert(name, settings=settings, weights=weights, target=target)
 
 
 def _memories(models: Sequence[str], board: str, pools: str | Path | None) -> tuple[MemoryPool, ...]:

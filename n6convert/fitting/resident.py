@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -20,6 +20,7 @@ class Resident:
     Attributes:
         arena: activation bytes in each pool while it runs, inputs and outputs included ([#allocation]).
         weights: bytes in flash: weights, and the tables of the package that lie beside them.
+        tables: bytes of each of those tables.
         results: bytes of its outputs: what must outlive its turn until the application has read it.
         missing: bytes that find no place on the board even when it runs alone.
         inputs: shapes of its inputs.
@@ -35,6 +36,7 @@ class Resident:
     high: float
     missing: int = 0
     inputs: tuple[tuple[int, ...], ...] = ()
+    tables: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def activations(self) -> int:
@@ -61,6 +63,7 @@ class Resident:
             arena={pool["name"]: int(pool["activations"]) for pool in memory["pools"] if pool["activations"]},
             results=_result_bytes(report),
             weights=int(memory["weights"]) + int(memory.get("tables") or 0),
+            tables=_tables(report, int(memory.get("tables") or 0)),
             milliseconds=float(latency["milliseconds"]),
             low=float(latency["low"]),
             high=float(latency["high"]),
@@ -84,6 +87,13 @@ def _result_bytes(report: Mapping[str, Any]) -> int:
     package = report["recipe"].get("package", {})
     width = 4 if package.get("output_type", package.get(OLD_TYPE_KEY)) == "float32" else 1
     return width * sum(int(prod(tensor["shape"])) for tensor in _exported(report).get("outputs", []))
+
+
+def _tables(report: Mapping[str, Any], total: int) -> dict[str, int]:
+    """The package's tables; one of all their bytes where a report does not tell them apart."""
+    stages = [stage["facts"] for stage in report["stages"] if stage["name"] == "package"]
+    found = (stages[0].get("flash_tables") if stages else None) or {}
+    return {str(name): int(size) for name, size in found.items()} or ({"tables": total} if total else {})
 
 
 def _exported(report: Mapping[str, Any]) -> Mapping[str, Any]:

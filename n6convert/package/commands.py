@@ -6,7 +6,7 @@ The scripts go on to what the flash needs: the weights as an Intel hex file and,
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from n6convert.escaping import batch_word, line_comment, shell_word
@@ -45,7 +45,7 @@ arm-none-eabi-objcopy -I binary {network}_weights.bin --change-addresses {addres
 # With N6_PROGRAM=1 the board's flash is programmed, too; N6_LOADER is the external loader, if not ST's.
 if [ "$N6_PROGRAM" != 1 ]; then exit 0; fi
 loader="${{N6_LOADER:-$(dirname "$(command -v STM32_Programmer_CLI)")/ExternalLoader/{loader}}}"
-{writes}
+{lines}
 """
 _SHELL_WRITE = 'STM32_Programmer_CLI -c port=SWD mode=HOTPLUG -el "$loader" -hardRst -w {what}'
 _BATCH = """\
@@ -69,9 +69,25 @@ rem With N6_PROGRAM=1 the board's flash is programmed, too; N6_LOADER is the ext
 if not "%N6_PROGRAM%"=="1" exit /b 0\r
 for %%P in (STM32_Programmer_CLI.exe) do set "N6_TOOLS=%%~dp$PATH:P"\r
 if not defined N6_LOADER set "N6_LOADER=%N6_TOOLS%ExternalLoader\\{loader}"\r
-{writes}\r
+{lines}\r
 """
 _BATCH_WRITE = 'STM32_Programmer_CLI -c port=SWD mode=HOTPLUG -el "%N6_LOADER%" -hardRst -w {what}'
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How one kind of script says what follows the compiler."""
+
+    text: str
+    copy: str
+    write: str
+    line: str
+    slash: str
+    word: Callable[[str], str]
+
+
+_SHELL_FORM = _Form(_SHELL_FLASH, "cp {0} {1}", _SHELL_WRITE, "\n", "/", shell_word)
+_BATCH_FORM = _Form(_BATCH_FLASH, "copy /y {0} {1} >nul", _BATCH_WRITE, "\r\n", "\\", batch_word)
 
 
 @dataclass(frozen=True)
@@ -88,35 +104,39 @@ class Programming:
     address: int
     tables: Sequence[FlashPart] = ()
 
-    @property
-    def files(self) -> list[str]:
-        """Arguments of the programmer's ``-w``, one a file."""
-        return [f"{self.network}_weights.hex", *(f"{part.name} 0x{part.start:08X}" for part in self.tables)]
+
+def _programmable(name: str) -> str:
+    """A name under which the programmer takes plain data."""
+    return name if name.endswith(".bin") else f"{name}.bin"
 
 
 def shell_text(command: Sequence[str], target: str, programming: Programming | None = None) -> str:
     """A POSIX shell script that runs the command in the package's folder, then makes and programs the flash's files."""
     words = " ".join(map(shell_word, command))
     head = _SHELL.format(target=line_comment(target), version=line_comment(_version(target)), command=words)
-    return head + (_flash(_SHELL_FLASH, _SHELL_WRITE, "\n", "/", target, programming) if programming else "")
+    return head + (_flash(_SHELL_FORM, target, programming) if programming else "")
 
 
 def batch_text(command: Sequence[str], target: str, programming: Programming | None = None) -> str:
     """The same for Windows."""
     words = " ".join(map(batch_word, command))
     head = _BATCH.format(target=line_comment(target), version=line_comment(_version(target)), command=words)
-    return head + (_flash(_BATCH_FLASH, _BATCH_WRITE, "\r\n", "\\", target, programming) if programming else "")
+    return head + (_flash(_BATCH_FORM, target, programming) if programming else "")
 
 
-def _flash(text: str, write: str, line: str, slash: str, target: str, programming: Programming) -> str:
+def _flash(form: _Form, target: str, programming: Programming) -> str:
     board = load_target(target).label
     loader = next((file for name, file in _LOADERS.items() if board.startswith(name)), "set-N6_LOADER.stldr")
-    return text.format(
-        raw=slash.join(["st_ai_output", f"{programming.network}_atonbuf.xSPI2.raw"]),
+    places = [f"{form.word(_programmable(part.name))} 0x{part.start:08X}" for part in programming.tables]
+    renamed = [(part.name, _programmable(part.name)) for part in programming.tables if not part.name.endswith(".bin")]
+    lines = [form.copy.format(*map(form.word, names)) for names in renamed]
+    lines += [form.write.format(what=what) for what in (f"{programming.network}_weights.hex", *places)]
+    return form.text.format(
+        raw=form.slash.join(["st_ai_output", f"{programming.network}_atonbuf.xSPI2.raw"]),
         network=programming.network,
         address=f"0x{programming.address:08X}",
         loader=loader,
-        writes=line.join(write.format(what=what) for what in programming.files),
+        lines=form.line.join(lines),
     )
 
 

@@ -60,8 +60,8 @@ class PackageRequest:
 
 
 def flash_tables(artifacts: Mapping[str, bytes]) -> dict[str, int]:
-    """Bytes of the plugin's tables that lie in flash beside the weights: its binary files."""
-    return {name: len(content) for name, content in sorted(artifacts.items()) if name.endswith(".bin")}
+    """Bytes of what lies in flash beside the weights: every file of the plugin's but C."""
+    return {name: len(content) for name, content in sorted(artifacts.items()) if not name.endswith((".c", ".h"))}
 
 
 def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
@@ -100,9 +100,9 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
 
 
 def _artifact_sentence(name: str, content: bytes) -> str:
-    if name.endswith(".bin"):
-        return f"table for the flash, {len(content):,} bytes, as it is"
-    return "firmware code" if name.endswith((".c", ".h")) else "what the application needs beside the model"
+    if name.endswith((".c", ".h")):
+        return "firmware code"
+    return f"{'table' if name.endswith('.bin') else 'data'} for the flash, {len(content):,} bytes, as it is"
 
 
 def _source_sentence(name: str) -> str:

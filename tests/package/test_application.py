@@ -32,13 +32,16 @@ def test_the_memory_map_of_the_applications():
 
 def test_scripts_and_header_carry_the_applications_address():
     target = load_target("stm32n6570-dk-app@4.0")
-    command = ["stedgeai", "generate", "--name", "net"]
-    files = {name: text for name, (_, text) in board_files("n6_net", command, [target], {"words.bin": 100_000}).items()}
+    command, tables = ["stedgeai", "generate", "--name", "net"], {"vocab.txt": 10, "words.bin": 100_000}
+    files = {name: text for name, (_, text) in board_files("n6_net", command, [target], tables).items()}
     assert "--change-addresses 0x70380000 -O ihex net_weights.hex" in files["generate.sh"]
     assert "--change-addresses 0x70380000 -O ihex net_weights.hex\r\n" in files["generate.bat"]
     end = 0x70380000 + (61 << 20)
     assert f"words.bin 0x{end - 2 * ERASE_BLOCK:08X}" in files["generate.sh"]
     assert f"-w words.bin 0x{end - 2 * ERASE_BLOCK:08X}\r\n" in files["generate.bat"]
+    assert "cp vocab.txt vocab.txt.bin\n" in files["generate.sh"], "the programmer takes plain data as .bin only"
+    assert "copy /y vocab.txt vocab.txt.bin >nul\r\n" in files["generate.bat"]
+    assert f"-w vocab.txt.bin 0x{end - 3 * ERASE_BLOCK:08X}\n" in files["generate.sh"]
     assert "MX66UW1G45G_STM32N6570-DK.stldr" in files["generate.bat"]
     assert "#define N6_NET_FLASH_WEIGHTS (0x70380000u)" in files["n6_net_flash.h"]
     assert f"#define N6_NET_FLASH_WORDS (0x{end - 2 * ERASE_BLOCK:08X}u)" in files["n6_net_flash.h"]

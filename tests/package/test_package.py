@@ -173,7 +173,7 @@ def test_the_card_says_what_a_reader_must_know(package):
 
 def test_the_plugins_tables_are_listed_and_counted(tmp_path):
     files = {"words.bin": bytes(2048), "lookup.c": b"int n;", "vocab.txt": b"a"}
-    assert flash_tables(files) == {"words.bin": 2048}
+    assert flash_tables(files) == {"vocab.txt": 1, "words.bin": 2048}, "all that the application needs but code"
     report = REPORT | {"memory": {"weights": 1024}}
     card = card_text(report, [], [], {}, tables=2048)
     assert "1 KiB of weights and 2 KiB of tables" in card
