@@ -1,40 +1,24 @@
-"""What the terminal shows: progress on stderr, tables on stdout."""
+"""What the terminal shows of results: tables on stdout."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from n6convert.cli.terminal import say, shown, terminal
+from n6convert.cli.terminal import shown, terminal
 
 if TYPE_CHECKING:
     from n6convert.doctor import Check
     from n6convert.registry import ModelEntry
     from n6convert.results import ConversionResult
 
-__all__ = ["print_checks", "print_models", "print_result", "progress_on_stderr"]
+__all__ = ["print_checks", "print_models", "print_result"]
 
 _COLOURS = {"ready": "green", "broken": "red", "duplicate": "red"}
-_LINE_SECONDS, _STILL_SECONDS = 2.0, 15.0
-Progress = Callable[[str, int, "int | None"], None]
-
-
-@contextmanager
-def progress_on_stderr(quiet: bool = False) -> Iterator[Progress]:
-    """A progress callback: a bar on a terminal, one line per step elsewhere, nothing when quiet."""
-    if quiet:
-        yield lambda what, done, total: None
-    elif sys.stderr.isatty():
-        with _bar() as report:
-            yield report
-    else:
-        yield _lines()
 
 
 def print_result(result: ConversionResult) -> None:
@@ -81,48 +65,3 @@ def _rows(result: ConversionResult) -> Iterator[tuple[str, str]]:
     yield "stages", f"{len(report.stages)} in {seconds:.1f} s" + (f", {reused} from the cache" if reused else "")
     yield "result", shown(str(result.model_path))
     yield "page", shown(str(result.folder / "report.html"))
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    """Two lines: the stages with the time since the start, and the step at work with its own clock."""
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    name = TextColumn("{task.description}")
-    columns = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=terminal(stderr=True), transient=True) as bar:
-        whole = bar.add_task("starting", total=None)
-        step = bar.add_task("", total=None, visible=False)
-        named = ""
-
-        def report(what: str, done: int, total: int | None) -> None:
-            nonlocal named
-            stage, inside, at = what.partition(": ")
-            if not inside:
-                bar.update(whole, description=shown(stage), completed=done, total=total)
-                bar.update(step, visible=False)
-            elif what != named:  # a task that was full keeps its clock stopped until it is reset
-                bar.reset(step, description=f"  {shown(at)}", completed=done, total=total, visible=True)
-            else:
-                bar.update(step, completed=done, total=total)
-            named = what
-
-        yield report
-
-
-def _lines() -> Progress:
-    """Stages as they begin, what they are at when that takes a while, and how far when it takes longer."""
-    last, printed = "", 0.0
-
-    def report(what: str, done: int, total: int | None) -> None:
-        nonlocal last, printed
-        now = time.monotonic()
-        inside = ": " in what
-        if (what == last and now - printed < _STILL_SECONDS) or (inside and now - printed < _LINE_SECONDS):
-            return
-        far = f" ({done} of {total})" if what == last and total else ""
-        say(f"{what}{far}", error=True)
-        last, printed = what, now
-
-    return report

@@ -77,8 +77,9 @@ def _convert(
 ) -> None:
     """Convert a model to INT8 for the NPU (the default command)."""
     from n6convert.api import convert_draft
-    from n6convert.cli.console import print_result, progress_on_stderr
+    from n6convert.cli.console import print_result
     from n6convert.cli.drafts import draft_of, image_size, parse_size
+    from n6convert.cli.progress import progress_on_stderr
 
     draft = draft_of(
         model, settings, weights=weights, trust=trust, calibration=calibration, samples=samples, evaluate=evaluate,

@@ -46,8 +46,8 @@ def _debug(
 ) -> None:
     """Rank tensors by quantization error: the worst alone and left out, with cause and remedy."""
     from n6convert.api.debugging import debug_draft
-    from n6convert.cli.console import progress_on_stderr
     from n6convert.cli.drafts import draft_of
+    from n6convert.cli.progress import progress_on_stderr
 
     draft = draft_of(model, settings, calibration=calibration, samples=samples, target=target)
     with progress_on_stderr(quiet or as_json) as progress:

@@ -43,24 +43,20 @@ def _fit(
     quiet: Quiet = False,
 ) -> None:
     """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given."""
+    from n6convert.cli.progress import progress_on_stderr
     from n6convert.fitting.cascade import fit
 
-    found = fit(
-        models, target=target, weights=weights or "seeded", pools=pools, output=output or Path("build/fit.html"),
-        write=write, progress=_say,
-    )  # fmt: skip
+    with progress_on_stderr(quiet) as progress:
+        found = fit(
+            models, target=target, weights=weights or "seeded", pools=pools, output=output or Path("build/fit.html"),
+            write=write, progress=progress,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     elif not quiet:
         _print(found)
     if not found.together.fits:
         raise typer.Exit(3)
-
-
-def _say(what: str, done: int, total: int | None) -> None:
-    from n6convert.cli.terminal import say
-
-    say(what, error=True)
 
 
 def _print(found: Fit) -> None:

@@ -54,8 +54,8 @@ def _quantize(
 ) -> None:
     """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
     from n6convert.api.quantizing import quantize_draft
-    from n6convert.cli.console import progress_on_stderr
     from n6convert.cli.drafts import draft_of
+    from n6convert.cli.progress import progress_on_stderr
 
     path = output or file.with_suffix(".int8.onnx")
     inputs = [file, *(Path(given) for given in (calibration, ranges) if given)]

@@ -58,8 +58,9 @@ def _requantize(
     result is compared with the float model that the file stands for, and with the file itself.
     """
     from n6convert.api import convert_draft
-    from n6convert.cli.console import print_result, progress_on_stderr
+    from n6convert.cli.console import print_result
     from n6convert.cli.drafts import draft_of
+    from n6convert.cli.progress import progress_on_stderr
 
     draft = draft_of(
         str(file), ["options.dequantize=true", *(settings or [])], calibration=calibration, samples=samples,

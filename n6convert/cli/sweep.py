@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from n6convert.cli.options import AsJson, Calibration, Evaluate, Pools, Quiet, Weights, examples, output
 
 if TYPE_CHECKING:
+    from n6convert.cli.progress import Reporter
     from n6convert.sweeps.results import PointResult
 
 __all__ = ["register"]
@@ -21,6 +23,10 @@ _EXAMPLES = examples(
     "n6convert sweep movenet-sizes",
     "n6convert sweep yolov8n --weights seeded --imgsz 192,256 --set quantization.zero_points=speed,accuracy",
 )
+
+
+#: a sweep is one stage with one step
+_RUNNING = "sweep: points"
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +49,7 @@ def _sweep(
     quiet: Quiet = False,
 ) -> None:
     """Convert a model over a grid of choices; resumable, one failure does not stop the rest."""
+    from n6convert.cli.progress import progress_on_stderr
     from n6convert.sweeps import parse_axis, sweep
 
     axes: dict[str, list[Any]] = dict(parse_axis(text) for text in settings or [])
@@ -53,15 +60,17 @@ def _sweep(
         "compiler": None if pools is None else {"pools": str(pools.resolve())},
     }  # fmt: skip
     folder = output or Path("build") / f"sweep-{Path(model).stem}"
-    results = sweep(
-        model,
-        axes,
-        folder,
-        common={key: value for key, value in given.items() if value is not None},
-        workers=workers,
-        dask=dask,
-        progress=None if quiet else _report_point,
-    )
+    with progress_on_stderr(quiet) as report:
+        report(_RUNNING, 0, None)
+        results = sweep(
+            model,
+            axes,
+            folder,
+            common={key: value for key, value in given.items() if value is not None},
+            workers=workers,
+            dask=dask,
+            progress=_pointwise(report),
+        )
     if as_json:
         typer.echo(json.dumps([asdict(r) for r in results], indent=2, default=str))
     elif not quiet:
@@ -70,10 +79,14 @@ def _sweep(
         raise typer.Exit(1)
 
 
-def _report_point(what: str, done: int, total: int | None) -> None:
-    from n6convert.cli.terminal import say
+def _pointwise(report: Reporter) -> Callable[[str, int, int | None], None]:
+    """Each finished point as a line that stays, and how many are to come."""
 
-    say(f"{done} of {total}: {what}", error=True)
+    def tell(what: str, done: int, total: int | None) -> None:
+        report.note(f"{done} of {total}: {what}")
+        report(_RUNNING, done, total)
+
+    return tell
 
 
 def _absolute(path: str | None) -> str | None:

@@ -150,6 +150,8 @@ class _Job:
             if self._accepts(best):
                 self.not_needed = [m.name for m in wanted[index:]]
                 break
+            if self.shop.progress is not None:
+                self.shop.progress(f"method {method.name}", index, len(wanted))
             if method.cost:
                 self.shop.clock.start()
             best = self._better(method, best)

@@ -128,7 +128,8 @@ def _sqnr(pair: Pair, run: Run, graph: ir.Graph) -> dict[str, float | None]:
 
     noise: dict[str, Noise] = {}
     show = run.recipe.evaluation.source is None and run.weights.trained and not run.sampling.source.synthetic
-    for sample in run.sampling.judging():
+    for count, sample in enumerate(run.sampling.judging()):
+        run.progress("float against INT8", count, None)
         feeds = run.encode(sample)
         reference, quantized = pair.outputs(feeds)
         tokens = tokens_of(graph, feeds)
