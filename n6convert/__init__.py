@@ -1,8 +1,9 @@
 """Convert neural networks for the STM32N6 NPU.
 
-``convert`` does the whole job, ``estimate`` predicts placement, memory and time of a quantized model, ``models`` lists
-what is installed; ``rewrite``, ``quantize``, ``lint``, ``debug``, ``compare``, ``sweep`` and ``fit`` do what the
-commands of these names do. Everything is loaded when it is first used, so that importing the package costs nothing.
+``convert`` does the whole job, ``tune`` does it with training, ``estimate`` predicts placement, memory and time of a
+quantized model, ``models`` lists what is installed; ``rewrite``, ``quantize``, ``lint``, ``debug``, ``compare``,
+``sweep`` and ``fit`` do what the commands of these names do. Everything is loaded when it is first used, so that
+importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from n6convert.lazy import first_use
 from n6convert.moved import watch
 
 if TYPE_CHECKING:
-    from n6convert.api import Diagnosis, compare, convert, debug, lint, models, quantize, rewrite
+    from n6convert.api import Diagnosis, compare, convert, debug, lint, models, quantize, rewrite, tune
     from n6convert.errors import N6ConvertError
     from n6convert.fitting import Fit, fit
     from n6convert.npu import estimate
@@ -47,6 +48,7 @@ __all__ = [
     "quantize",
     "rewrite",
     "sweep",
+    "tune",
 ]
 
 _HOMES = {
@@ -71,6 +73,7 @@ _HOMES = {
     "quantize": "api",
     "rewrite": "api",
     "sweep": "sweeps",
+    "tune": "api",
 }
 
 

@@ -19,6 +19,7 @@ from n6convert.stages.package import Package
 from n6convert.stages.quantize import Quantize
 from n6convert.stages.rewrite import Rewrite
 from n6convert.stages.simplify import Simplify
+from n6convert.stages.tune import Tune
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ STAGES: tuple[Stage, ...] = (
     Simplify(),
     Rewrite(),
     Quantize(),
+    Tune(),
     Lint(),
     Estimate(),
     Evaluate(),
@@ -63,7 +65,7 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
 
 def execute(stage: Stage, run: Run) -> Artifact:
     """One stage: its result from the cache, or made, flushed to disk and published under its key."""
-    inputs = {name: run.artifacts[name] for name in stage.inputs}
+    inputs = {name: _latest(stage, name, run) for name in stage.inputs}
     with _named(stage):
         key = key_of(
             {
@@ -79,6 +81,12 @@ def execute(stage: Stage, run: Run) -> Artifact:
         _LOG.info("%s: %s, %.1f s", stage.name, "from the cache" if entry.reused else "made", entry.seconds)
         _LOG.debug("%s: %s", stage.name, entry.folder)
     return Artifact(stage.name, key, entry)
+
+
+def _latest(stage: Stage, name: str, run: Run) -> Artifact:
+    """The result of the stage of that name, or of the one that improved it before this stage."""
+    better = [s.name for s in STAGES if s.improves == name and s.name in run.artifacts and s.name != stage.name]
+    return run.artifacts[better[-1] if better else name]
 
 
 def _made(stage: Stage, run: Run, inputs: Inputs, key: str) -> Entry:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from n6convert.acceptance import refuse_unjudgeable
-from n6convert.errors import RecipeError, SourceError
+from n6convert.errors import RecipeError, SourceError, ToolError
 from n6convert.inputs import exists, user_path
 from n6convert.naming import nearest
 from n6convert.recipe_errors import KeyPath
@@ -23,10 +24,12 @@ def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
     Raises:
         RecipeError: an unknown target, profile or rewrite, or a limit that this recipe cannot measure.
         SourceError: samples, labels or ranges that do not exist.
+        ToolError: tuning is asked for and torch is not installed.
     """
     _check_boards(recipe, draft)
     _check_rewrites(recipe, draft)
     _check_weights(recipe, draft)
+    _check_torch(recipe, draft)
     refuse_unjudgeable(recipe)
     named = {
         ("calibration", "source"): recipe.calibration.source,
@@ -70,6 +73,16 @@ def _check_weights(recipe: Recipe, draft: Draft) -> None:
             limit="core 3.0 and later",
             found=target.compiler,
             remedy="--target stm32n6570-dk@4.0, or quantization.weights=int8",
+        )
+
+
+def _check_torch(recipe: Recipe, draft: Draft) -> None:
+    if recipe.tune.enabled and find_spec("torch") is None:
+        raise ToolError(
+            "tuning needs torch, which is not installed",
+            place=_written(draft, ("tune", "enabled")),
+            remedy='pip install "n6convert[tune]" (on a machine without a GPU: pip install torch --index-url '
+            "https://download.pytorch.org/whl/cpu first)",
         )
 
 

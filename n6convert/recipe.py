@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from n6convert.quantization.config import QuantizationConfig
 from n6convert.rewrites.config import RewriteConfig
+from n6convert.tuning.config import TuneConfig
 
 __all__ = ["Acceptance", "Calibration", "CompilerConfig", "Evaluation", "PackageConfig", "Recipe", "SimplifyConfig"]
 
@@ -128,6 +129,7 @@ class Recipe(Section):
     simplify: SimplifyConfig = SimplifyConfig()
     rewrite: RewriteConfig = RewriteConfig()
     quantization: QuantizationConfig = QuantizationConfig()
+    tune: TuneConfig = TuneConfig()
     evaluation: Evaluation = Evaluation()
     acceptance: Acceptance = Acceptance()
     package: PackageConfig = PackageConfig()

@@ -21,6 +21,7 @@ __all__ = ["make_report"]
 _SECTIONS = {
     "rewrite": {"rewrites": "rewrites"},
     "quantize": {"quantization": "quantization", "samples": "calibration"},
+    "tune": {"tuning": "tuning", "samples": "calibration", "quantization": "quantization"},
     "lint": {"findings": "lint"},
     "estimate": {key: key for key in ("placement", "memory", "cycles", "latency", "advice")},
     "evaluate": {"accuracy": "accuracy", "sqnr_db": "sqnr_db"},

@@ -63,6 +63,7 @@ class Accuracy(_Part):
     float_value: float = Field(alias="float", description="in points (AP 0.37 is 37), or the error itself")
     int8: float = Field(description="INT8 model, likewise")
     drop: float = Field(description="points lost to INT8; positive is worse")
+    untuned: float | None = Field(None, description="the INT8 model before tuning, where it was tuned")
     samples: int
     interval: list[float] | None = Field(None, description="95 % bootstrap interval of the drop, in points")
     details: dict[str, Any] = Field(default_factory=dict)
@@ -112,6 +113,9 @@ class Report(_Part):
         default_factory=dict, description="of each output against float on held-back samples; null: no difference"
     )
     quantization: dict[str, Any] = Field(default_factory=dict)
+    tuning: dict[str, Any] = Field(
+        default_factory=dict, description="what training brought: closeness and SQNR before and after, and the curve"
+    )
     acceptance: list[LimitReport] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
 

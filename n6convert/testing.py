@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,8 @@ class CheckedPlugin:
             "seeded weights give the same bytes each time": self.build_is_deterministic,
             "there are samples, with names and in the same order each time": self.samples_are_stable,
             "encode() gives what the graph takes, the same each time": self.encode_fits,
+            "augment() gives what encode() takes, the same from the same seed": self.augment_is_repeatable,
+            "training_loss() gives one number with a gradient, or None": self.training_loss_is_a_number,
             "decode() and draw() take the graph's outputs": self.decode_works,
             "unknown weights are refused with a message": self.unknown_weights_are_refused,
         }
@@ -97,6 +100,23 @@ class CheckedPlugin:
         first, second = self.run.encode(sample), self.run.encode(sample)
         same = all(np.array_equal(first[name], second[name]) for name in first)
         _require(same, "encode() gives other arrays the second time")
+
+    def augment_is_repeatable(self) -> None:
+        sample = next(iter(self.plugin.samples()))
+        made = [self.plugin.augment(sample, np.random.default_rng(1)) for _ in range(2)]
+        _require(made[0].sha256 == made[1].sha256, "augment() gives another sample from the same seed")
+        self.run.encode(made[0])
+
+    def training_loss_is_a_number(self) -> None:
+        if find_spec("torch") is None:
+            return
+        import torch
+
+        outputs = {t.name: torch.zeros(t.shape, requires_grad=True) for t in self.plugin.info.outputs}
+        for sample, _ in zip(self.plugin.samples(), range(3), strict=False):
+            loss = self.plugin.training_loss(outputs, sample) if sample.label is not None else None
+            number = loss is None or (hasattr(loss, "numel") and loss.numel() == 1 and loss.requires_grad)
+            _require(number, "training_loss() must return a torch tensor of one number made from the outputs, or None")
 
     def decode_works(self) -> None:
         """Outputs of a sample decode, and its picture can be drawn."""

@@ -8,7 +8,7 @@ from n6convert.lazy import first_use
 
 if TYPE_CHECKING:
     from n6convert.api.comparing import compare
-    from n6convert.api.conversion import convert, convert_draft, effective_recipe, make_draft, models
+    from n6convert.api.conversion import convert, convert_draft, effective_recipe, make_draft, models, tune
     from n6convert.api.debugging import Diagnosis, debug
     from n6convert.api.linting import lint
     from n6convert.api.quantizing import quantize
@@ -26,6 +26,7 @@ __all__ = [
     "models",
     "quantize",
     "rewrite",
+    "tune",
 ]
 
 _HOMES = {
@@ -40,5 +41,6 @@ _HOMES = {
     "models": "conversion",
     "quantize": "quantizing",
     "rewrite": "rewriting",
+    "tune": "conversion",
 }
 __getattr__ = first_use(__name__, _HOMES)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from n6convert.results import ConversionResult
     from n6convert.run import Progress, Run
 
-__all__ = ["convert", "convert_draft", "effective_recipe", "keyed", "make_draft", "models"]
+__all__ = ["convert", "convert_draft", "effective_recipe", "keyed", "make_draft", "models", "tune"]
 
 #: how often a run starts over when its cache is deleted under it
 _TRIES = 4
@@ -84,6 +84,21 @@ def keyed(draft: Draft, *, settings: Mapping[str, Any] | None = None, **keys: An
     for key, value in (settings or {}).items():
         draft.set(tuple(key.split(".")), value, f"settings[{key!r}]")
     return draft
+
+
+def tune(
+    model_or_recipe: ModelOrRecipe, *, settings: Mapping[str, Any] | None = None, **arguments: Any
+) -> ConversionResult:
+    """Convert a model and train its INT8 numbers against the float model; needs ``n6convert[tune]``.
+
+    Args:
+        settings, arguments: as :func:`convert` takes them; keys of the recipe's ``tune`` section say how long.
+
+    Raises:
+        ToolError: torch is not installed.
+        N6ConvertError: as :func:`convert`.
+    """
+    return convert(model_or_recipe, settings={"tune.enabled": True} | dict(settings or {}), **arguments)
 
 
 def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:

@@ -15,6 +15,9 @@ from n6convert.cli.options import (
     Evaluate,
     Force,
     ImageSize,
+    MaxDrop,
+    MaxFlash,
+    MaxMilliseconds,
     ModelName,
     NoCache,
     Pools,
@@ -34,11 +37,6 @@ _Name = Annotated[
     str | None, typer.Option("--name", help="Network name, and prefix of the package's C symbols; default the model's.")
 ]
 _Output = Annotated[Path | None, output("build/NAME")]
-_MaxDrop = Annotated[float | None, typer.Option("--max-drop", help="Accept at most this loss in points of the metric.")]
-_MaxMilliseconds = Annotated[
-    float | None, typer.Option("--max-milliseconds", help="Accept at most this predicted time.")
-]
-_MaxFlash = Annotated[str | None, typer.Option("--max-flash", help="Accept at most these weights: 2MiB, 900KiB.")]
 _EXAMPLES = examples(
     "n6convert yolov8n --weights seeded",
     "n6convert yolov8n --weights yolov8n.pt --imgsz 256 --calibration images/ --evaluate instances.json",
@@ -65,9 +63,9 @@ def _convert(
     target: TargetName = None,
     pools: Pools = None,
     name: _Name = None,
-    max_drop: _MaxDrop = None,
-    max_milliseconds: _MaxMilliseconds = None,
-    max_flash: _MaxFlash = None,
+    max_drop: MaxDrop = None,
+    max_milliseconds: MaxMilliseconds = None,
+    max_flash: MaxFlash = None,
     settings: Settings = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -22,6 +22,9 @@ __all__ = [
     "Flash",
     "Force",
     "ImageSize",
+    "MaxDrop",
+    "MaxFlash",
+    "MaxMilliseconds",
     "InputChannels",
     "InputType",
     "InputsElsewhere",
@@ -58,6 +61,11 @@ Calibration = Annotated[
 ]
 Samples = Annotated[int | None, typer.Option("--samples", help="Calibration samples, at most.")]
 Evaluate = Annotated[str | None, typer.Option("--evaluate", help="Labeled samples: accuracy of float against INT8.")]
+MaxDrop = Annotated[float | None, typer.Option("--max-drop", help="Accept at most this loss in points of the metric.")]
+MaxMilliseconds = Annotated[
+    float | None, typer.Option("--max-milliseconds", help="Accept at most this predicted time.")
+]
+MaxFlash = Annotated[str | None, typer.Option("--max-flash", help="Accept at most these weights: 2MiB, 900KiB.")]
 ImageSize = Annotated[
     str | None, typer.Option("--imgsz", help="Side of the input image in pixels; `auto`: the largest on chip.")
 ]

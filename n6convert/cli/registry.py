@@ -17,6 +17,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "models": "List the installed models.",
         "requantize": "Convert a file that is quantized already (QDQ ONNX, INT8 TFLite).",
         "recipe": "Print every choice of a conversion as YAML.",
+        "tune": "Convert a model and train its INT8 numbers against the float model.",
         "sweep": "Convert a model over a grid of choices and draw the Pareto front.",
     },
     "Predict and check": {

@@ -20,6 +20,7 @@ from n6convert.samples.base import Sample, SampleSource
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from numpy.random import Generator
     from numpy.typing import NDArray
     from PIL.Image import Image
 
@@ -272,6 +273,32 @@ class ModelPlugin(ABC):
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Rules that only this family needs, tried before the built-in ones."""
         return ()
+
+    def augment(self, sample: Sample, draw: Generator) -> Sample:
+        """Another sample like this one, for training (:mod:`n6convert.tuning`); since version 1.2.
+
+        The result keeps its label only where the change leaves it true; without labels any change will do that real
+        inputs show. Default: images are mirrored, cropped and made lighter or darker, and lose their label.
+
+        Args:
+            draw: random numbers, the same for the same seed.
+        """
+        from n6convert.samples.variation import varied
+
+        return varied(sample, draw) if self.sample_kind == "image" else sample
+
+    def training_loss(self, outputs: Mapping[str, Any], sample: Sample) -> Any:
+        """A loss of the task on a labeled sample, for training with ``tune.task_weight``; since version 1.2.
+
+        Args:
+            outputs: the graph's outputs by name, as torch tensors that carry gradients; use their methods, and import
+                torch inside.
+            sample: with its label.
+
+        Returns:
+            a torch tensor with one number, or None when the label says nothing. Default: None.
+        """
+        return None
 
     def draw(self, sample: Sample, *predictions: Prediction) -> Image | None:
         """A picture of the sample with each prediction side by side, for the report."""

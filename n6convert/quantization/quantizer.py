@@ -51,11 +51,13 @@ class QuantizationResult:
             ``methods_out_of_time`` (left out or given up, the time budget was spent),
             ``worst`` (ten tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
         ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges.file`.
+        prepared: the float model that the INT8 one stands for, tensor by tensor.
     """
 
     model: ir.Model
     facts: dict[str, Any] = field(default_factory=dict)
     ranges: dict[str, Range] = field(default_factory=dict)
+    prepared: ir.Model | None = None
 
 
 def quantize(
@@ -158,7 +160,7 @@ class _Job:
         if self.config.weights != "int8":
             best = self._narrowed(best)
         model = written(store_once(best.model, together(best.prepared)), best.narrow)
-        return QuantizationResult(model, self._facts(best), best.found.ranges)
+        return QuantizationResult(model, self._facts(best), best.found.ranges, best.prepared)
 
     def _narrowed(self, best: Candidate) -> Candidate:
         """Weights in four bits, since the recipe asks for them: kept although they are further from float."""

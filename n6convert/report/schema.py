@@ -158,6 +158,7 @@ class _Accuracy(_Part):
     float_value: Number = Field(alias="float")
     int8: Number
     drop: Number
+    untuned: Number | None = None
     samples: Count
     interval: Annotated[list[Number], Field(min_length=2)] | None = None
 
@@ -204,6 +205,26 @@ class _Quantization(_Part):
     methods: list[_Method] = []
     ranges: dict[str, Count] = {}
     four_bits: _FourBits | None = None
+
+
+class _Judged(_Part):
+    step: Count
+    closeness_db: Number
+    phase: Text = ""
+
+
+class _Figures(_Part):
+    closeness_db: Number
+    sqnr_db: Number
+
+
+class _Tuning(_Part):
+    kept: bool
+    before: _Figures
+    after: _Figures
+    steps: Count
+    seconds: Number
+    curve: Annotated[list[_Judged], Field(max_length=4096)] = []
 
 
 class _Calibration(_Part):
@@ -259,6 +280,7 @@ class _Checked(_Part):
     sqnr_db: dict[str, Number | None] = {}
     calibration: _Calibration | None = None
     quantization: _Quantization | None = None
+    tuning: _Tuning | None = None
     created: Text | None = None
     acceptance: list[_Limit] = []
     files: list[_File] = []

@@ -34,6 +34,11 @@ def _accuracy(report: Facts) -> Iterator[tuple[str, str]]:
         spread = f" (95 %: {a['interval'][0]:+.2f} to {a['interval'][1]:+.2f})" if a.get("interval") else ""
         values = f"float {a['float']:.1f}, INT8 {a['int8']:.1f}"
         yield a["metric"], f"{values}, lost {a['drop']:.2f} points{spread} on {a['samples']} samples"
+    if (t := report.get("tuning")) and t["kept"]:
+        was = report.get("accuracy") or {}
+        task = f", {was['metric']} {was['untuned']:.1f} -> {was['int8']:.1f}" if was.get("untuned") is not None else ""
+        closeness = f"{t['before']['closeness_db']:.1f} -> {t['after']['closeness_db']:.1f} dB closeness"
+        yield "tuned", f"{closeness}{task}, {t['steps']} steps in {t['seconds'] / 60:.1f} min"
     if levels := report.get("sqnr_db"):
         parts = (f"{name} {'exact' if db is None else f'{db:.1f} dB'}" for name, db in levels.items())
         yield "INT8 against float", ", ".join(parts)

@@ -16,6 +16,7 @@ from n6convert.report.four_bits import four_bits
 from n6convert.report.schema import PLACES
 from n6convert.report.svg import Block, Row, area, bars, histogram, ribbon, scale
 from n6convert.report.time_spent import time_spent
+from n6convert.report.tuning import tuning
 from n6convert.report.words import kib
 
 __all__ = ["epoch_blocks", "page_values"]
@@ -45,6 +46,7 @@ def page_values(report: Facts, folder: Path) -> dict[str, Any]:
         "rewrites": _rewrites(report),
         "accuracy": _accuracy(report),
         "four_bits": four_bits((report.get("quantization") or {}).get("four_bits") or {}),
+        "tuning": tuning(report),
         "pictures": _pictures(report, folder),
         "tensors": _tensors(report.get("quantization") or {}),
         "operators": _operators((report.get("placement") or {}).get("after") or {}),

@@ -81,6 +81,8 @@ class Stage(ABC):
     name: ClassVar[str]
     #: stages whose results this one reads
     inputs: ClassVar[tuple[str, ...]] = ()
+    #: stage in whose place later stages read this one's result
+    improves: ClassVar[str | None] = None
 
     def wanted(self, run: Run) -> bool:
         """Whether this run has the stage at all."""

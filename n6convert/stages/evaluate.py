@@ -57,6 +57,8 @@ class Evaluate(Stage):
         if run.recipe.evaluation.source is None and not _needs_no_labels(run):
             return StageResult(facts, files=pair.pictures)
         found = _accuracy(pair, run, inputs["quantize"].facts["samples"])
+        if inputs["quantize"].facts.get("tuning", {}).get("kept"):
+            found["accuracy"]["untuned"] = _untuned(run, inputs["quantize"].facts["samples"])
         facts |= found | {"warnings": [*facts.get("warnings", []), *found.get("warnings", [])]}
         return StageResult(facts, files=pair.pictures)
 
@@ -168,6 +170,15 @@ def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str,
     if overlapping:
         facts["warnings"] = [f"{overlapping} labelled samples were left out: calibration had seen them"]
     return facts
+
+
+def _untuned(run: Run, calibration: Mapping[str, Any]) -> float:
+    """What the INT8 model reached before it was tuned."""
+    from n6convert.numerics import Session
+
+    exported, quantized = (Session(run.artifacts[name].model_path) for name in ("export", "quantize"))
+    pair = Pair(run, exported, quantized, pictures=dict.fromkeys(map(str, range(run.recipe.evaluation.pictures)), b""))
+    return float(_accuracy(pair, run, calibration)["accuracy"]["int8"])
 
 
 def _summary(reference: Score, quantized: Score, interval: Any) -> dict[str, Any]:

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from n6convert.quantization.config import QuantizationConfig
+    from n6convert.quantization.quantizer import QuantizationResult
     from n6convert.quantization.weights.mixed_precision import Goals
     from n6convert.run import Run
 
-__all__ = ["PLAIN", "Quantize", "goals_of", "predictors"]
+__all__ = ["FLOAT_FILE", "PLAIN", "Quantize", "goals_of", "predictors"]
+
+#: the float model that the INT8 one stands for, tensor by tensor, where tuning needs it
+FLOAT_FILE = "float.onnx"
 
 #: no accuracy method: nothing that only pays for answers that mean something
 PLAIN: dict[str, Any] = {
@@ -44,6 +48,8 @@ class Quantize(Stage):
         if config.ranges_file and is_file(Path(config.ranges_file)):
             choices["ranges_file"] = sha256_of(Path(config.ranges_file))
         parts = {"quantization": choices, "samples": run.sampling.key(), "seed": run.recipe.seed}
+        if run.recipe.tune.enabled:
+            parts["keeps"] = FLOAT_FILE
         return parts | {"target": run.recipe.target} | _acceptance(run)
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
@@ -69,7 +75,16 @@ class Quantize(Stage):
             samples["accepting"] = [{"id": i, "sha256": h} for i, h in accepting.used.items()]
         found["skipped"] = sorted(_skipped(run))
         warnings = [*samples.pop("warnings"), *found.pop("warnings", [])]
-        return StageResult({"quantization": found, "samples": samples, "warnings": warnings}, result.model)
+        facts = {"quantization": found, "samples": samples, "warnings": warnings}
+        return StageResult(facts, result.model, _float_model(run, result) if run.recipe.tune.enabled else {})
+
+
+def _float_model(run: Run, result: QuantizationResult) -> dict[str, Path]:
+    from n6convert.graph.io import save
+
+    assert result.prepared is not None
+    save(result.prepared, run.workspace / FLOAT_FILE)
+    return {path.name: path for path in run.workspace.glob(f"{FLOAT_FILE}*")}
 
 
 def goals_of(run: Run, limits: Accepting) -> Goals:

@@ -1,0 +1,11 @@
+"""What tuning takes from the quantizer: the only module here that imports it."""
+
+from __future__ import annotations
+
+from n6convert.quantization.judge import Judge, Verdict
+from n6convert.quantization.padding import tokens_of
+from n6convert.quantization.sharing import fixed_range, passes_through
+from n6convert.quantization.stable import exceeds
+from n6convert.quantization.subgraph import with_outputs
+
+__all__ = ["Judge", "Verdict", "exceeds", "fixed_range", "passes_through", "tokens_of", "with_outputs"]

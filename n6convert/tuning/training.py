@@ -1,0 +1,299 @@
+"""The training loop: blocks by themselves, then the whole network, judged as it goes and resumable at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+
+from n6convert.errors import QuantizationError
+from n6convert.tuning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from n6convert.tuning.config import TuneConfig
+from n6convert.tuning.descent import Descent
+from n6convert.tuning.fake_quantization import Steps
+from n6convert.tuning.loss import Balance, feature_loss, output_loss
+from n6convert.tuning.parameters import Parameters
+from n6convert.tuning.program import Program
+from n6convert.tuning.quantization import exceeds
+from n6convert.tuning.samples import Example, ExampleSource, batches
+from n6convert.tuning.teacher import Teacher
+
+__all__ = ["TaskLoss", "Training"]
+
+TaskLoss = Callable[[Mapping[str, Any], Any], Any]
+"""From the outputs as torch tensors and a labeled sample to a loss; None where it says nothing of the sample."""
+
+Judged = Callable[[ir.Model], float]
+#: judgements while the whole network is trained
+_JUDGED = 8
+#: seconds between checkpoints
+_SAVED = 30.0
+#: rate at a phase's end, as a share of that at its beginning
+_LAST = 0.02
+#: times that training starts again from the best numbers after some were not finite
+_ROLLBACKS = 3
+#: share of the rates with which it does
+_SLOWER = 0.3
+#: steps of a four-bit grid are sixteen times as large
+_NARROW = 1 / 16
+
+
+@dataclass
+class Standing:
+    """Where training stands; JSON-ready.
+
+    Attributes:
+        step: steps done.
+        seconds: time spent.
+        best: closeness of the best numbers so far in dB.
+        idle: judgements since those.
+        judged: how many of the planned judgements were made.
+        slower: factor of all rates.
+        rollbacks: how often numbers were not finite.
+        means: running means of the losses.
+        moved: steps since the descent began anew.
+        curve: what was found on the way.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    idle: int = 0
+    judged: int = 0
+    slower: float = 1.0
+    rollbacks: int = 0
+    phase: str = ""
+    moved: int = 0
+    means: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Training:
+    """One training run.
+
+    Args:
+        source: training samples of an epoch.
+        judged: closeness in dB of an INT8 model on samples that are not trained on.
+        task: a loss of the task on labeled samples, beside the distance to float.
+        checkpoint: where it is kept, and a key of everything that decides the run.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        parameters: Parameters,
+        teacher: Teacher,
+        ends: Sequence[str],
+        source: ExampleSource,
+        judged: Judged,
+        config: TuneConfig,
+        *,
+        seed: int = 0,
+        task: TaskLoss | None = None,
+        checkpoint: tuple[Path, str] | None = None,
+        progress: Callable[[str, int, int | None], None] | None = None,
+    ) -> None:
+        self._program, self._parameters, self._teacher = program, parameters, teacher
+        self._ends = [e for e in ends if teacher.spread.get(e, 0.0) > 0]
+        self._source, self._judged, self._config, self._seed = source, judged, config, seed
+        self._task, self._place = task, checkpoint
+        self._say = progress or (lambda what, done, total: None)
+        self._total = config.block_steps + config.steps
+        self._blocks = config.block_steps / max(self._total, 1)
+        self._balance = Balance()
+        self._rate = 0.0
+        self.standing = Standing()
+        self.best = parameters.arrays()
+        self._descent = Descent(parameters.leaves, self._rates())
+        self.resumed = self._resume()
+
+    def run(self) -> None:
+        """Train; :attr:`best` holds the numbers that were closest to float, those at the start included."""
+        standing = self.standing
+        if standing.best == -math.inf:
+            self._judge()
+        started, saved = time.monotonic() - standing.seconds, time.monotonic()
+        for batch in batches(self._source, self._config.batch, self._seed, standing.step):
+            done = self._share()
+            if done >= 1 or standing.idle >= self._config.patience or standing.rollbacks > _ROLLBACKS:
+                break
+            self._follow(done)
+            if self._finite(self._step(batch, self._at_blocks(done))):
+                standing.step += 1
+                standing.seconds = time.monotonic() - started
+                self._judge_in_time()
+            if time.monotonic() - saved >= _SAVED:
+                self._save()
+                saved = time.monotonic()
+            self._report(started)
+        self._judge(last=True)
+
+    def _share(self) -> float:
+        """How much of the run is done, by steps or by time."""
+        budget = self._config.time_budget
+        by_time = self.standing.seconds / budget if budget else 0.0
+        return max(self.standing.step / self._total if self._total else 1.0, by_time)
+
+    def _at_blocks(self, done: float) -> bool:
+        return done < self._blocks and bool(self._ends)
+
+    def _follow(self, done: float) -> None:
+        """Set the rates: a falling cosine in each phase."""
+        blocks = self._at_blocks(done)
+        phase = "blocks" if blocks else "whole network"
+        if phase != self.standing.phase:
+            self.standing.phase = phase
+            self._balance.means.clear()
+            self._descent.restart()
+        first, last = (0.0, self._blocks) if blocks else (self._blocks if self._ends else 0.0, 1.0)
+        at = (done - first) / max(last - first, 1e-9)
+        share = self.standing.slower * (_LAST + (1 - _LAST) * 0.5 * (1 + math.cos(math.pi * at)))
+        self._rate = share
+
+    def _step(self, batch: Sequence[Example], blocks: bool) -> float:
+        """One step; returns the loss."""
+        loss = self._gradients(batch, blocks)
+        grads = [leaf.grad for leaf in self._parameters.leaves.values() if leaf.grad is not None]
+        if not math.isfinite(loss) or not all(bool(torch.isfinite(g).all()) for g in grads):
+            return math.nan
+        self._descent.step(self._rate)
+        self._parameters.limit()
+        return loss
+
+    def _gradients(self, batch: Sequence[Example], blocks: bool) -> float:
+        """Compute the leaves' gradients; returns the loss."""
+        state = self._parameters.state()
+        inner, pairs = _apart(state)
+        total = 0.0
+        for example in batch:
+            loss = self._loss(example, inner, blocks) / len(batch)
+            if loss.requires_grad:
+                loss.backward()
+            total += float(loss.detach())
+        known = [(outer, leaf.grad) for outer, leaf in pairs if leaf.grad is not None]
+        self._descent.forget()
+        if known:
+            torch.autograd.backward([outer for outer, _ in known], [grad for _, grad in known])
+        return total
+
+    def _loss(self, example: Example, state: Mapping[str, Any], blocks: bool) -> Any:
+        config, teacher = self._config, self._teacher
+        inside = blocks or config.feature_weight > 0
+        exact, tokens = teacher.run(example.feeds, inside=inside), teacher.tokens(example.feeds)
+        keep = self._ends if inside else ()
+        run = self._program.run(example.feeds, state, keep=keep, apart=blocks)
+        features = feature_loss(run.kept, exact, teacher.spread, tokens)
+        outputs = output_loss(run.outputs, exact, teacher.spread, tokens)
+        if blocks:
+            return self._balance(features | outputs)
+        loss = self._balance(outputs) / max(len(outputs), 1)
+        if features:
+            loss = loss + config.feature_weight * self._balance(features) / len(features)
+        if self._task is not None and example.sample is not None:
+            found = self._task(run.outputs, example.sample)
+            loss = loss if found is None else loss + config.task_weight * found
+        return loss
+
+    def _finite(self, loss: float) -> bool:
+        """Whether a step went well; else the best numbers are taken again, and smaller steps from there."""
+        if math.isfinite(loss):
+            return True
+        self._parameters.load(self.best)
+        self._descent.restart()
+        self.standing.rollbacks += 1
+        self.standing.slower *= _SLOWER
+        return False
+
+    def _judge_in_time(self) -> None:
+        """Judge where the blocks are done, and some times after that."""
+        done = self._share()
+        beyond = (done - self._blocks) / max(1 - self._blocks, 1e-9) if self._ends else done
+        if 0 <= beyond < 1 and int(beyond * _JUDGED) >= self.standing.judged:
+            self.standing.judged = int(beyond * _JUDGED) + 1
+            self._judge()
+
+    def _judge(self, last: bool = False) -> None:
+        """Compare with the best so far on samples that are not trained on."""
+        standing = self.standing
+        if last and standing.curve and standing.curve[-1]["step"] == standing.step:
+            return
+        closeness = self._judged(self._parameters.written())
+        better = exceeds(closeness, standing.best)
+        standing.curve.append({"step": standing.step, "closeness_db": round(closeness, 3), "phase": standing.phase})
+        standing.idle = 0 if better else standing.idle + 1
+        if better:
+            standing.best, self.best = closeness, self._parameters.arrays()
+
+    def _report(self, started: float) -> None:
+        done = self._share()
+        left = (time.monotonic() - started) * (1 - done) / max(done, 1e-3)
+        text = f"{left / 60:.0f} min" if left >= 90 else "a minute" if left > 40 else "seconds"
+        self._say(f"training the {self.standing.phase}, about {text} left", self.standing.step, self._total)
+
+    def _rates(self) -> dict[str, float]:
+        config = self._config
+        by_kind = {
+            "weight": config.weight_rate, "narrow": config.weight_rate * _NARROW, "bias": config.weight_rate,
+            "spread": config.scale_rate, "scale": config.scale_rate,
+        }  # fmt: skip
+        return {name: by_kind[name.partition("/")[0]] for name in self._parameters.leaves}
+
+    def _save(self) -> None:
+        if self._place is None:
+            return
+        self.standing.means, self.standing.moved = dict(self._balance.means), self._descent.steps
+        arrays = {f"now/{n}": a for n, a in self._parameters.arrays().items()}
+        arrays |= {f"best/{n}": a for n, a in self.best.items()}
+        arrays |= self._descent.arrays()
+        save_checkpoint(self._place[0], Checkpoint(self._place[1], vars(self.standing), arrays))
+
+    def _resume(self) -> bool:
+        held = load_checkpoint(*self._place) if self._place is not None else None
+        if held is None:
+            return False
+        try:
+            self._take(held)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise QuantizationError(
+                "the checkpoint of an interrupted training does not fit", place=self._place and self._place[0],
+                found=str(error)[:200], remedy="delete the file; training then begins anew",
+            ) from error  # fmt: skip
+        return True
+
+    def _take(self, held: Checkpoint) -> None:
+        self.standing = Standing(**held.facts)
+        self._balance.means = dict(self.standing.means)
+        parts: dict[str, dict[str, NDArray[Any]]] = {"now": {}, "best": {}}
+        for name, array in held.arrays.items():
+            kind, _, rest = name.partition("/")
+            if kind in parts:
+                parts[kind][rest] = array
+        self._parameters.load(parts["now"])
+        self.best = parts["best"]
+        self._descent.load(held.arrays, self.standing.moved)
+
+
+def _apart(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[Any, Any]]]:
+    """The state as leaves, so that the samples of a batch add their gradients up; and what each leaf stands for."""
+    pairs: list[tuple[Any, Any]] = []
+    known: dict[int, Any] = {}
+
+    def leaf(tensor: Any) -> Any:
+        if not tensor.requires_grad:
+            return tensor
+        if id(tensor) not in known:
+            known[id(tensor)] = tensor.detach().requires_grad_(True)
+            pairs.append((tensor, known[id(tensor)]))
+        return known[id(tensor)]
+
+    inner = {
+        name: Steps(leaf(v.integers), leaf(v.scale)) if isinstance(v, Steps) else leaf(v) for name, v in state.items()
+    }
+    return inner, pairs
