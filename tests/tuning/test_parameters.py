@@ -82,4 +82,5 @@ def test_another_scale_of_a_channel_rounds_no_weight_anew() -> None:
     np.testing.assert_array_equal(after["w1_quantized"], before["w1_quantized"])
     np.testing.assert_allclose(after["w1_scale"], before["w1_scale"] * np.exp(0.3), rtol=1e-6)
     steps = before["b1_quantized"].astype(np.float64) * before["b1_quantized_scale"]
-    np.testing.assert_allclose(after["b1_quantized"] * after["b1_quantized_scale"], steps, atol=float(after["b1_quantized_scale"].max()))
+    half = float(after["b1_quantized_scale"].max()) / 2
+    np.testing.assert_allclose(after["b1_quantized"] * after["b1_quantized_scale"], steps, atol=1.01 * half)
