@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from n6convert.graph.extract import with_outputs
 from n6convert.quantization.judge import Judge, Verdict
 from n6convert.quantization.padding import tokens_of
-from n6convert.quantization.sharing import fixed_range, passes_through
 from n6convert.quantization.stable import exceeds
-from n6convert.quantization.subgraph import with_outputs
+from n6convert.quantization.topology.sharing import fixed_range, passes_through
 
 __all__ = ["Judge", "Verdict", "exceeds", "fixed_range", "passes_through", "tokens_of", "with_outputs"]

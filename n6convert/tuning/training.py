@@ -37,6 +37,8 @@ _JUDGED = 8
 _SAVED = 30.0
 #: rate at a phase's end, as a share of that at its beginning
 _LAST = 0.02
+#: share of a phase in which rates rise
+_FIRST = 0.1
 #: times that training starts again from the best numbers after some were not finite
 _ROLLBACKS = 3
 #: share of the rates with which it does
@@ -145,7 +147,7 @@ class Training:
         return done < self._blocks and bool(self._ends)
 
     def _follow(self, done: float) -> None:
-        """Set the rates: a falling cosine in each phase."""
+        """Set the rates: in each phase a short rise, then a falling cosine."""
         blocks = self._at_blocks(done)
         phase = "blocks" if blocks else "whole network"
         if phase != self.standing.phase:
@@ -155,6 +157,7 @@ class Training:
         first, last = (0.0, self._blocks) if blocks else (self._blocks if self._ends else 0.0, 1.0)
         at = (done - first) / max(last - first, 1e-9)
         share = self.standing.slower * (_LAST + (1 - _LAST) * 0.5 * (1 + math.cos(math.pi * at)))
+        share *= min((at + 0.01) / _FIRST, 1.0)
         self._rate = share
 
     def _step(self, batch: Sequence[Example], blocks: bool) -> float:
