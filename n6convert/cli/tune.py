@@ -34,8 +34,8 @@ __all__ = ["register"]
 _Output = Annotated[Path | None, output("build/NAME")]
 _Steps = Annotated[int | None, typer.Option("--steps", help="Steps on the whole network; half as many on blocks.")]
 _Minutes = Annotated[float | None, typer.Option("--minutes", help="Train no longer than this; default 10.")]
-_Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; default: a GPU where there is one.")]
-_Bits = Annotated[str | None, typer.Option("--weight-bits", help="int8, int4 or mixed: bits of weights.")]
+_Device = Annotated[str | None, typer.Option("--device", help="`cpu` or `cuda`; default: a GPU where there is one.")]
+_Bits = Annotated[str | None, typer.Option("--weight-bits", help="Bits of weights: `int8`, `int4` or `mixed`.")]
 _EXAMPLES = examples(
     "n6convert tune tinybert --weights FOLDER --calibration train.tsv --samples 500 --evaluate dev.tsv",
     "n6convert tune movenet --weights movenet.onnx --calibration images/ --samples 200 --minutes 5",
