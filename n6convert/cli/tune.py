@@ -24,6 +24,7 @@ from n6convert.cli.options import (
     Samples,
     Settings,
     TargetName,
+    Trust,
     Weights,
     examples,
     output,
@@ -51,6 +52,7 @@ def register(app: typer.Typer) -> None:
 def _tune(
     model: ModelName,
     weights: Weights = None,
+    trust: Trust = None,
     calibration: Calibration = None,
     samples: Samples = None,
     evaluate: Evaluate = None,
@@ -73,12 +75,13 @@ def _tune(
 ) -> None:
     """Convert a model and train its INT8 numbers against the float model, without labels (needs torch)."""
     from n6convert.api import convert_draft
-    from n6convert.cli.console import print_result, progress_on_stderr
+    from n6convert.cli.console import print_result
     from n6convert.cli.drafts import draft_of, image_size, parse_size
+    from n6convert.cli.progress import progress_on_stderr
 
     draft = draft_of(
         model, [*_settings(steps, minutes, device, weight_bits), *(settings or [])], weights=weights,
-        calibration=calibration, samples=samples, evaluate=evaluate,
+        trust=trust, calibration=calibration, samples=samples, evaluate=evaluate,
         imgsz=image_size(imgsz, model, settings, target), output=output, target=target,
         max_drop=max_drop, max_milliseconds=max_milliseconds,
         max_flash=None if max_flash is None else parse_size(max_flash),
