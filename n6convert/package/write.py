@@ -16,6 +16,7 @@ from n6convert.package.application import app_config
 from n6convert.package.board_files import Files, board_files
 from n6convert.package.card import card_text
 from n6convert.package.csource import interface_header, interface_source
+from n6convert.package.front_matter import front_matter
 from n6convert.package.normalisation import probe_pixels
 from n6convert.package.ports import Port, read_ports
 from n6convert.package.runtime import runtime_sources
@@ -88,7 +89,8 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
     sentences |= {name: _artifact_sentence(name, content) for name, content in request.artifacts.items()}
     published = request.plugin.published_license
     listed = dict(sorted(sentences.items()))
-    card = card_text(request.report, inputs, outputs, listed, published=published, tables=sum(sizes.values()))
+    card = front_matter(request.report, request.plugin.sample_kind) + "\n"
+    card += card_text(request.report, inputs, outputs, listed, published=published, tables=sum(sizes.values()))
     for name, content in request.artifacts.items():
         (folder / name).write_bytes(content)
     for name, (_, text) in (files | {"README.md": ("", card)}).items():

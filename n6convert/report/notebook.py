@@ -10,7 +10,7 @@ from n6convert.escaping import html_text
 from n6convert.report.render import render_text
 from n6convert.report.view import page_values
 
-__all__ = ["as_report", "cell"]
+__all__ = ["as_report", "cell", "framed"]
 
 _SHARED = ("target", "model", "memory", "cycles", "latency", "advice", "warnings")
 #: a frame keeps the page's styles from the notebook's
@@ -34,5 +34,13 @@ def cell(report: Mapping[str, Any]) -> str:
     """HTML for ``_repr_html_``."""
     values = page_values(report, Path())
     page = render_text("cell.html.j2", **{key: values[key] for key in ("title", "cards", "ribbons", "time_axis")})
-    height = 12 + 6 * len(values["ribbons"])
-    return _FRAME.format(page=html_text(page), height=height, title=html_text(values["title"]))
+    return framed(page, values["title"], 12 + 6 * len(values["ribbons"]))
+
+
+def framed(page: str, title: str, height: int) -> str:
+    """A page inside a frame of its own.
+
+    Args:
+        height: in lines of text (rem).
+    """
+    return _FRAME.format(page=html_text(page), height=height, title=html_text(title))

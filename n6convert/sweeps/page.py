@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from n6convert.report.render import render_page
+from n6convert.report.notebook import framed
+from n6convert.report.render import render_page, render_text
 from n6convert.report.svg import Point, Row, bars, scatter
-from n6convert.sweeps.results import PointResult, pareto
+from n6convert.sweeps.results import PointResult, SweepResults, pareto
 
-__all__ = ["write_page"]
+__all__ = ["cell", "write_page"]
 
 
 def write_page(path: Path, model: str, results: Sequence[PointResult]) -> None:
@@ -22,26 +24,35 @@ def write_page(path: Path, model: str, results: Sequence[PointResult]) -> None:
         model: its name, for the title.
         results: of all points.
     """
+    render_page(path, "sweep.html.j2", **_values(model, results, path.parent))
+
+
+def cell(results: SweepResults) -> str:
+    """The same in a frame, as a notebook's cell shows it."""
+    text = render_text("sweep.html.j2", **_values(results.name, results, None))
+    return framed(text, results.name, 60)
+
+
+def _values(model: str, results: Sequence[PointResult], folder: Path | None) -> dict[str, Any]:
+    """What the template shows; links to points' pages only from a folder."""
     done = [r for r in results if r.error is None]
     front = pareto(done)
     quality = next((r.metric for r in done if r.metric), None) or "least output SQNR (dB)"
     points = [_point(r, r in front) for r in done if r.quality is not None and r.milliseconds is not None]
     memory = [Row(r.label, float(r.activations), _bytes(r.activations), "bar") for r in done if r.activations]
     time = [Row(r.label, r.milliseconds, _time(r), "hw") for r in done if r.milliseconds is not None]
-    render_page(
-        path,
-        "sweep.html.j2",
-        title=f"{model}: {len(results)} point{'s' * (len(results) != 1)}",
-        front=", ".join(r.label for r in front),
-        scatter=scatter(
+    return {
+        "title": f"{model}: {len(results)} point{'s' * (len(results) != 1)}",
+        "front": ", ".join(r.label for r in front),
+        "scatter": scatter(
             points, [_point(r, True) for r in front], f"{quality} over predicted time", "predicted ms", quality
         ),
-        time=bars(time, "predicted time by point"),
-        memory=bars(memory, "predicted activation memory by point"),
-        rows=[_row(r, r in front, path.parent) for r in results],
-        quality=quality,
-        failed=[r for r in results if r.error is not None],
-    )
+        "time": bars(time, "predicted time by point"),
+        "memory": bars(memory, "predicted activation memory by point"),
+        "rows": [_row(r, r in front, folder) for r in results],
+        "quality": quality,
+        "failed": [r for r in results if r.error is not None],
+    }
 
 
 def _point(result: PointResult, best: bool) -> Point:
@@ -60,10 +71,10 @@ def _bytes(value: int | None) -> str:
     return "unknown" if value is None else f"{value / 1024:,.0f} KiB"
 
 
-def _row(result: PointResult, best: bool, folder: Path) -> dict[str, str]:
+def _row(result: PointResult, best: bool, folder: Path | None) -> dict[str, str]:
     return {
         "label": result.label,
-        "link": _report(result, folder),
+        "link": "" if folder is None else _report(result, folder),
         "front": "yes" if best else "",
         "quality": _number(result.quality),
         "float_score": _number(result.float_score),

@@ -11,10 +11,10 @@ from typing import Any
 from n6convert.cache import write_atomically
 from n6convert.hashing import jsonable, read_sealed, sealed
 
-__all__ = ["PointResult", "load_results", "pareto", "save_result", "summarise"]
+__all__ = ["PointResult", "SweepResults", "load_results", "pareto", "save_result", "summarise"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PointResult:
     """One converted (or failed) point.
 
@@ -46,6 +46,18 @@ class PointResult:
     def quality(self) -> float | None:
         """The number to plot: the task's metric, else SQNR."""
         return self.score if self.score is not None else self.sqnr_db
+
+    @property
+    def drop(self) -> float | None:
+        """Points of the metric that INT8 loses; None without labels."""
+        return None if self.score is None or self.float_score is None else self.float_score - self.score
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            return f"PointResult({self.label!r}, failed)"
+        numbers = {"quality": self.quality, "milliseconds": self.milliseconds}
+        shown = "".join(f", {name}={value:.4g}" for name, value in numbers.items() if value is not None)
+        return f"PointResult({self.label!r}{shown})"
 
 
 def summarise(key: str, label: str, settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]) -> PointResult:
@@ -111,3 +123,61 @@ def _beats(a: PointResult, b: PointResult) -> bool:
 
 def _least_sqnr(values: Mapping[str, float | None]) -> float | None:
     return min((v for v in values.values() if v is not None), default=None)
+
+
+class SweepResults(list[PointResult]):
+    """The points of a sweep in the grid's order; short in a notebook, where they draw their page."""
+
+    def __init__(self, points: Sequence[PointResult], name: str = "sweep") -> None:
+        super().__init__(points)
+        self.name = name
+
+    @property
+    def front(self) -> list[PointResult]:
+        """Points that no other point beats in both quality and predicted time."""
+        return pareto(self)
+
+    def best(self, *, max_milliseconds: float | None = None, max_drop: float | None = None) -> PointResult | None:
+        """The point of highest quality within limits; None where none keeps them.
+
+        Args:
+            max_milliseconds: largest predicted time.
+            max_drop: points of the metric that INT8 may lose; points without labels do not keep it.
+        """
+        kept = [
+            r
+            for r in self
+            if r.quality is not None
+            and (max_milliseconds is None or (r.milliseconds is not None and r.milliseconds <= max_milliseconds))
+            and (max_drop is None or (r.drop is not None and r.drop <= max_drop))
+        ]
+        return max(kept, key=lambda r: r.quality or 0.0, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: every point, and the keys of those on the front."""
+        return {"name": self.name, "points": [jsonable(asdict(r)) for r in self], "front": [r.key for r in self.front]}
+
+    def summary(self) -> str:
+        """A line a point; those on the front are marked."""
+        front = self.front
+        rows = [(f"{'*' if r in front else ' '} {r.label}", _told(r)) for r in self]
+        width = max((len(label) for label, _ in rows), default=0)
+        return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
+
+    def __repr__(self) -> str:
+        failed = sum(r.error is not None for r in self)
+        best = ", ".join(r.label for r in self.front)
+        return f"SweepResults({self.name!r}, {len(self)} points, {failed} failed, front: {best or 'none'})"
+
+    def _repr_html_(self) -> str:
+        from n6convert.sweeps.page import cell
+
+        return cell(self)
+
+
+def _told(result: PointResult) -> str:
+    if result.error is not None:
+        return f"failed: {result.error.splitlines()[0]}"
+    quality = f"{result.metric or 'dB'} {result.quality:.2f}" if result.quality is not None else "not judged"
+    time = "" if result.milliseconds is None else f", {result.milliseconds:.2f} ms"
+    return quality + time

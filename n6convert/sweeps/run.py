@@ -13,7 +13,7 @@ from n6convert.inputs import is_file, is_folder
 from n6convert.outputs import PAGE, refuse_loss
 from n6convert.sweeps.grid import GridPoint, expand
 from n6convert.sweeps.page import write_page
-from n6convert.sweeps.results import PointResult, load_results, save_result
+from n6convert.sweeps.results import SweepResults, load_results, save_result
 from n6convert.sweeps.workers import run_dask, run_processes
 from n6convert.threads import available_cores
 
@@ -33,7 +33,7 @@ def sweep(
     workers: int | None = None,
     dask: str | None = None,
     progress: Progress | None = None,
-) -> list[PointResult]:
+) -> SweepResults:
     """Convert every combination of the axes and draw accuracy over predicted time and memory.
 
     Args:
@@ -71,7 +71,7 @@ def sweep(
         save_result(output / "points", result)
         if progress:
             progress(result.label, len(results), len(points))
-    ordered = [results[point.key] for point in points]
+    ordered = SweepResults([results[point.key] for point in points], Path(model).stem)
     write_page(output / "sweep.html", Path(model).stem, ordered)
     return ordered
 
