@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,16 @@ from n6convert.npu.shapes import infer
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["DTYPES", "read_onnx", "read_proto"]
+__all__ = [
+    "DTYPES",
+    "FILLED",
+    "VALUE_LIMIT",
+    "add_constant_attribute",
+    "assembled",
+    "input_tensor",
+    "read_onnx",
+    "read_proto",
+]
 
 DTYPES: dict[int, str] = {
     1: "float32",
@@ -41,9 +50,9 @@ DTYPES: dict[int, str] = {
 """onnx.TensorProto.DataType to the names used here."""
 
 _CHANNEL_LAST_INPUT = (0, 3, 1, 2)
-_FILLED = {"ConstantOfShape"}
+FILLED = {"ConstantOfShape"}
 """Operators whose tensor attribute decides the type of their result, and with it a shape further on."""
-_VALUE_LIMIT = 4096
+VALUE_LIMIT = 4096
 """Constants up to this size are kept as values; larger ones are weights, of which only shape and type matter."""
 
 
@@ -56,23 +65,38 @@ def read_onnx(path: Path) -> Graph:
     """
     from n6convert.graph.io import read
 
-    return read_proto(read(path, longest=_VALUE_LIMIT * 8), path.stem)
+    return read_proto(read(path, longest=VALUE_LIMIT * 8), path.stem)
 
 
 def read_proto(model: onnx.ModelProto, name: str = "") -> Graph:
     """The same for a model in memory."""
     tensors, values = _constants(model.graph)
     inputs = _inputs(model.graph, tensors)
-    nodes = in_execution_order(list(_nodes(model.graph, tensors, values)), ["", *tensors])
-    for info in (*model.graph.value_info, *model.graph.output):
-        shape = _static(info)
-        if shape is not None and info.name not in tensors:
-            tensors[info.name] = Tensor(info.name, shape, DTYPES.get(info.type.tensor_type.elem_type, "float32"))
+    nodes = list(_nodes(model.graph, tensors, values))
+    known = (*model.graph.value_info, *model.graph.output)
+    shapes = ((info.name, _static(info), info.type.tensor_type.elem_type) for info in known)
     outputs = tuple(info.name for info in model.graph.output)
-    graph = Graph(name or model.graph.name, nodes, tensors, values, inputs, outputs)
-    if not nodes or not outputs:
-        raise GraphError("the model has no operators or no outputs", place=graph.name)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 13)
+    return assembled(Graph(name or model.graph.name, nodes, tensors, values, inputs, outputs), shapes, opset)
+
+
+def assembled(graph: Graph, shapes: Iterable[tuple[str, Sequence[int] | None, int]], opset: int) -> Graph:
+    """The graph with its nodes in order, all shapes, and quantization moved from pairs into the tensors.
+
+    Args:
+        graph: what was read; changed in place.
+        shapes: name, sizes (None: not known) and number of the element type of what operators give.
+        opset: of ONNX.
+
+    Raises:
+        GraphError: damaged, empty or not static.
+    """
+    graph.nodes = in_execution_order(graph.nodes, ["", *graph.tensors])
+    for name, sizes, code in shapes:
+        if sizes is not None and min(sizes, default=0) >= 0 and name not in graph.tensors:
+            graph.tensors[name] = Tensor(name, tuple(sizes), DTYPES.get(code, "float32"))
+    if not graph.nodes or not graph.outputs:
+        raise GraphError("the model has no operators or no outputs", place=graph.name)
     unpack_qoperators(graph)
     infer(graph, opset)
     absorb(graph)
@@ -104,7 +128,7 @@ def _count(proto: onnx.TensorProto) -> float:
 def _tensor_value(proto: onnx.TensorProto) -> NDArray[Any] | None:
     from onnx import numpy_helper
 
-    if _count(proto) > _VALUE_LIMIT or proto.data_location == 1 or proto.data_type == 8:
+    if _count(proto) > VALUE_LIMIT or proto.data_location == 1 or proto.data_type == 8:
         return None
     try:
         return np.asarray(numpy_helper.to_array(proto))
@@ -154,20 +178,36 @@ def _inputs(graph: onnx.GraphProto, tensors: dict[str, Tensor]) -> tuple[str, ..
         if info.name in tensors:
             continue
         kind = info.type.tensor_type
-        shape = [_size(d) or -1 for d in kind.shape.dim]
-        if shape and shape[0] == -1:
-            shape[0] = 1
-        if any(size < 0 for size in shape) or not kind.elem_type:
-            raise GraphError(
-                "an input has no static shape",
-                place=info.name,
-                limit="only the batch may be open, and is then 1",
-                found=[d.dim_param or d.dim_value for d in kind.shape.dim],
-                remedy="export with fixed sizes (stedgeai: --fix-parametric-shapes)",
-            )
-        tensors[info.name] = Tensor(info.name, tuple(shape), DTYPES.get(kind.elem_type, "other"))
+        words = [d.dim_param or d.dim_value for d in kind.shape.dim]
+        tensors[info.name] = input_tensor(info.name, [_size(d) for d in kind.shape.dim], kind.elem_type, words)
         names.append(info.name)
     return tuple(names)
+
+
+def input_tensor(name: str, sizes: Sequence[int], code: int, words: Sequence[Any]) -> Tensor:
+    """The tensor of a graph input.
+
+    Args:
+        name: of the input.
+        sizes: -1 or 0 where open.
+        code: number of the element type.
+        words: the sizes as the model has them.
+
+    Raises:
+        GraphError: another size than the batch is open.
+    """
+    shape = [size or -1 for size in sizes]
+    if shape and shape[0] == -1:
+        shape[0] = 1
+    if any(size < 0 for size in shape) or not code:
+        raise GraphError(
+            "an input has no static shape",
+            place=name,
+            limit="only the batch may be open, and is then 1",
+            found=list(words),
+            remedy="export with fixed sizes (stedgeai: --fix-parametric-shapes)",
+        )
+    return Tensor(name, tuple(shape), DTYPES.get(code, "other"))
 
 
 def _nodes(graph: onnx.GraphProto, tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]) -> Iterator[Node]:
@@ -185,7 +225,13 @@ def _constant_node(proto: onnx.NodeProto, tensors: dict[str, Tensor], values: di
         if attribute.name == "value":
             _add_constant(name, attribute.t, tensors, values)
             return
-    attributes = _attributes(proto)
+    add_constant_attribute(name, _attributes(proto), tensors, values)
+
+
+def add_constant_attribute(
+    name: str, attributes: Mapping[str, Any], tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]
+) -> None:
+    """Put the value of a Constant that is given by numbers among the constants."""
     value = np.asarray(next((v for v in attributes.values() if isinstance(v, (int, float, list))), 0))
     tensors[name] = Tensor(name, value.shape, str(value.dtype), constant=True)
     values[name] = value
@@ -200,7 +246,7 @@ def _attributes(proto: onnx.NodeProto) -> dict[str, Any]:
             found[a.name] = int(a.i)
         elif a.type == 3:
             found[a.name] = a.s.decode("utf-8", "replace")
-        elif a.type == 4 and proto.op_type in _FILLED and _count(a.t) <= 1:
+        elif a.type == 4 and proto.op_type in FILLED and _count(a.t) <= 1:
             found[a.name] = a.t
         elif a.type == 6:
             found[a.name] = [float(v) for v in a.floats]

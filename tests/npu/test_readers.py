@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,38 @@ def test_a_model_in_memory_a_file_and_onnx_ir_read_the_same(tmp_path: Path) -> N
     onnx.save(model, str(path))
     kinds = [[node.op for node in read(m).nodes] for m in (model, path, str(path), onnx_ir.from_proto(model))]
     assert kinds[0] == kinds[1] == kinds[2] == kinds[3]
+
+
+def _odd_model() -> onnx.ModelProto:
+    """Constants given in every way, attributes of every kind, an open batch, a size written as a word."""
+    two = numpy_helper.from_array(np.array([2.0], np.float32))
+    nodes = [
+        helper.make_node("Constant", [], ["slope"], value=two),
+        helper.make_node("Constant", [], ["shape"], value_ints=[1, 3, 8, 8]),
+        helper.make_node("ConstantOfShape", ["shape"], ["twos"], value=two),
+        helper.make_node("Add", ["x", "twos"], ["sum"]),
+        helper.make_node("PRelu", ["sum", "slope"], ["bent"], name="bend"),
+        helper.make_node("LeakyRelu", ["bent"], ["leaky"], alpha=0.1),
+        helper.make_node("Pad", ["leaky", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Clip", ["padded", "", "six"], ["y"]),
+    ]
+    model = _float_model(nodes, ["batch", 3, "8", 8])
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "pads"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(6.0, np.float32), "six"))
+    return model
+
+
+@pytest.mark.parametrize("build", [_model, _odd_model])
+def test_onnx_ir_is_read_directly_as_its_protobuf_is(build: Callable[[], onnx.ModelProto]) -> None:
+    held = onnx_ir.from_proto(build())
+    direct, through = read(held), read(onnx_ir.to_proto(held))
+    assert [n.op for n in direct.nodes]
+    for a, b in zip(direct.nodes, through.nodes, strict=True):
+        assert (a.name, a.op, a.inputs, a.outputs, a.attributes) == (b.name, b.op, b.inputs, b.outputs, b.attributes)
+    assert direct.tensors == through.tensors
+    assert direct.values.keys() == through.values.keys()
+    assert all(np.array_equal(v, through.values[n]) for n, v in direct.values.items())
+    assert (direct.inputs, direct.outputs, direct.style) == (through.inputs, through.outputs, through.style)
 
 
 def test_open_batch_is_one() -> None:
