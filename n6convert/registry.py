@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
@@ -72,7 +72,9 @@ def list_models() -> list[ModelEntry]:
     found: dict[str, list[EntryPoint]] = {}
     for entry in _entries(MODELS):
         found.setdefault(entry.name, []).append(entry)
-    return [_judged(entry, group) for _, group in sorted(found.items()) for entry in group]
+    owners = {_dist(entry).name: _dist(entry) for group in found.values() for entry in group}
+    unmet = {name: unmet_requirements(owner) for name, owner in owners.items()}  # once, whatever its models
+    return [_judged(entry, group, unmet) for _, group in sorted(found.items()) for entry in group]
 
 
 def sole_entry(name: str) -> EntryPoint:
@@ -166,13 +168,13 @@ def _owner(entry: EntryPoint) -> str:
     return f"{dist.name} {dist.version} ({entry.value})"
 
 
-def _judged(entry: EntryPoint, group: list[EntryPoint]) -> ModelEntry:
+def _judged(entry: EntryPoint, group: list[EntryPoint], unmet: Mapping[str, list[str]]) -> ModelEntry:
     dist = _dist(entry)
     state, cause = "ready", ""
     if len(group) > 1:
         others = ", ".join(_dist(e).name for e in group if e is not entry)
         state, cause = "duplicate", f"also claimed by {others}"
-    elif missing := unmet_requirements(dist):
+    elif missing := unmet[dist.name]:
         state, cause = "broken", f"missing {', '.join(missing)}"
     elif find_spec(entry.module.partition(".")[0]) is None:
         state, cause = "broken", f"no module {entry.module}"
@@ -253,7 +255,7 @@ def _installed(requirement: Requirement) -> bool:
         return False
     if not requirement.specifier.contains(found.version, prereleases=True):
         return False
-    needed = map(Requirement, found.requires or [])
+    needed = map(Requirement, found.requires or []) if requirement.extras else []
     return all(_installed(r) for r in needed if any(_of_extra(r, extra) for extra in requirement.extras))
 
 

@@ -13,6 +13,7 @@ from n6convert.cli.options import (
     Calibration,
     Debug,
     Evaluate,
+    Fast,
     Force,
     ImageSize,
     MaxDrop,
@@ -66,6 +67,7 @@ def _convert(
     max_drop: MaxDrop = None,
     max_milliseconds: MaxMilliseconds = None,
     max_flash: MaxFlash = None,
+    fast: Fast = False,
     settings: Settings = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -82,7 +84,8 @@ def _convert(
     draft = draft_of(
         model, settings, weights=weights, trust=trust, calibration=calibration, samples=samples, evaluate=evaluate,
         imgsz=image_size(imgsz, model, settings, target),
-        output=output, target=target, pools=pools, name=name, max_drop=max_drop, max_milliseconds=max_milliseconds,
+        output=output, target=target, pools=pools, name=name, effort="fast" if fast else None, max_drop=max_drop,
+        max_milliseconds=max_milliseconds,
         max_flash=None if max_flash is None else parse_size(max_flash),
     )  # fmt: skip
     with progress_on_stderr(quiet) as progress:

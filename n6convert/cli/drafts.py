@@ -25,6 +25,7 @@ _KEYS = {
     "target": ("target",),
     "pools": ("compiler", "pools"),
     "name": ("package", "name"),
+    "effort": ("quantization", "effort"),
     "max_drop": ("acceptance", "max_drop"),
     "max_milliseconds": ("acceptance", "max_milliseconds"),
     "max_flash": ("acceptance", "max_flash"),

@@ -19,6 +19,7 @@ __all__ = [
     "Debug",
     "EpochController",
     "Evaluate",
+    "Fast",
     "Flash",
     "Force",
     "ImageSize",
@@ -100,6 +101,9 @@ Settings = Annotated[
     typer.Option(
         "--set", help="Any recipe key: quantization.ranges=mse (repeatable).", autocompletion=completion.settings
     ),
+]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="Only choose ranges (quantization.effort=fast): less time, less accuracy.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]

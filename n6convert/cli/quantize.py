@@ -11,6 +11,7 @@ import typer
 from n6convert.cli.options import (
     AsJson,
     Calibration,
+    Fast,
     Force,
     NoCache,
     Quiet,
@@ -46,6 +47,7 @@ def _quantize(
     target: TargetName = None,
     ranges: Annotated[Path | None, typer.Option(help="Use the ranges of this ranges.json.")] = None,
     save_ranges: Annotated[Path | None, typer.Option(help="Write the ranges that were found.")] = None,
+    fast: Fast = False,
     settings: Settings = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -60,7 +62,8 @@ def _quantize(
     path = output or file.with_suffix(".int8.onnx")
     inputs = [file, *(Path(given) for given in (calibration, ranges) if given)]
     extra = [*(settings or []), *([f"quantization.ranges_file={ranges}"] if ranges is not None else [])]
-    draft = draft_of(str(file), extra, calibration=calibration, samples=samples, target=target)
+    effort = "fast" if fast else None
+    draft = draft_of(str(file), extra, calibration=calibration, samples=samples, target=target, effort=effort)
     with progress_on_stderr(quiet or as_json) as progress:
         result = quantize_draft(
             draft, inputs, output=path, ranges=save_ranges, cache=not no_cache, progress=progress, force=force

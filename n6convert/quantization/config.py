@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Bias", "QuantizationConfig"]
+__all__ = ["Bias", "Effort", "QuantizationConfig"]
 
 RangeMethod = Literal["minmax", "moving-average", "percentile", "entropy", "mse", "auto"]
 Bias = Literal["sequential", "analytic", "off"]
+Effort = Literal["fast", "default", "thorough"]
 
 
 def _from_bool(value: Any) -> Any:
@@ -22,6 +23,11 @@ class QuantizationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    effort: Effort = Field(
+        default="default",
+        description="how much is tried for accuracy: `fast` only chooses ranges, `thorough` tries every method on all "
+        "samples instead of first on some",
+    )
     ranges: RangeMethod = Field(default="mse", description="how activation ranges are found")
     ranges_file: str | None = Field(default=None, description="ranges.json of an earlier run, instead of calibration")
     percentile: float = Field(

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.config import Bias, QuantizationConfig
 from n6convert.quantization.equalization.equalize import difference, equalize
-from n6convert.quantization.grid.from_ranges import make_plan
+from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import PRICE, CheapZeroPoints, cheapen
@@ -25,6 +25,7 @@ from n6convert.quantization.judge import Judge, Verdict
 from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
 from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.layerwise.rounding import anything_to_round
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.ranges.find import Found, find_ranges, ranges_beyond
@@ -37,7 +38,7 @@ from n6convert.quantization.reparameterization.wide_range_functions import split
 from n6convert.quantization.stable import best_of, exceeds
 from n6convert.quantization.time_budget import Clock
 
-__all__ = ["METHODS", "Candidate", "Method", "Workshop"]
+__all__ = ["METHODS", "SCREEN", "Candidate", "Method", "Workshop"]
 
 #: less than few held-back samples can tell; means that are right are right for other samples too
 _TIE = 0.1
@@ -47,6 +48,10 @@ _UNSEEN = 0.2
 _TWICE = 1.0
 #: values of a tensor of which a single one that saturates is a large share
 _SMALL = 1024
+#: samples on which refining is tried before it is done on all
+SCREEN = 16
+#: dB that a trial refined on some samples may lie behind and be worth all of them
+_BEHIND = 0.5
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -59,6 +64,7 @@ class Candidate:
         prepared: the float model it stands for.
         verdict: how close it is to float on the held-back samples.
         bias: how its biases were corrected.
+        partly: its layers were refined on fewer samples than there are.
         narrow: layers whose weights have four bits.
         owed_db: by how much it must be closer than the one that it replaces, for the NPU time that it costs more.
         notes: what the method that made it adds to its record.
@@ -71,6 +77,7 @@ class Candidate:
     verdict: Verdict
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
+    partly: bool = False
     owed_db: float = 0.0
     narrow: frozenset[str] = frozenset()
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -98,7 +105,7 @@ class Workshop:
     cycles: CheapZeroPoints | None
     milliseconds: Milliseconds | None
     progress: Progress | None
-    _means: tuple[ir.Model, Mapping[str, Wanted]] | None = field(default=None, init=False)
+    _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
 
     @cached_property
     def clock(self) -> Clock:
@@ -112,7 +119,17 @@ class Workshop:
     @property
     def samples(self) -> Iterable[Feeds]:
         """Calibration samples on which layers are looked at one by one; read anew each time, while there is time."""
-        return _First(self.feeds, self.config.refine_samples)
+        return self.first(self.config.refine_samples)
+
+    def first(self, count: int) -> Iterable[Feeds]:
+        """The first of the calibration samples."""
+        return _First(self.feeds, count)
+
+    @property
+    def enough(self) -> int:
+        """Samples that show whether something is worth trying on all of them."""
+        whole = self.config.refine_samples
+        return whole if self.config.effort == "thorough" else min(SCREEN, whole)
 
     def quantized(self, prepared: ir.Model, found: Found | None = None) -> Candidate:
         """The INT8 model by ranges and nearest rounding alone."""
@@ -123,34 +140,38 @@ class Workshop:
         model = write_qdq(prepared, plan)
         return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
 
-    def means(self, prepared: ir.Model) -> Mapping[str, Wanted]:
-        """What the layers of a float model should give; kept for the last model that was asked about."""
-        if self._means is None or self._means[0] is not prepared:
-            self._means = prepared, channel_means(prepared, self.samples, self.config.threads)
-        return self._means[1]
+    def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
+        """What the layers of a float model should give on some samples; kept for the last that were asked for."""
+        if self._means is None or self._means[0] is not prepared or self._means[1] != count:
+            self._means = prepared, count, channel_means(prepared, self.first(count), self.config.threads)
+        return self._means[2]
 
-    def refined(self, best: Candidate, *, rounding: bool, bias: Bias) -> Candidate:
+    def refined(self, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.
 
         Args:
             best: the model to start from.
             rounding: second-order.
             bias: kind of correction.
+            screen: on a share of the samples, to see whether all are worth it.
         """
+        count = self.enough if screen else self.config.refine_samples
         model = write_qdq(best.prepared, best.plan)
         left: list[str] = []
         sequential = bias == "sequential"
         if rounding or sequential:
             model, left = refine(
-                best.prepared, model, self.samples, rounding=rounding, bias=sequential,
-                means=self.means(best.prepared) if sequential else None,
+                best.prepared, model, self.first(count), rounding=rounding, bias=sequential,
+                means=self.means(best.prepared, count) if sequential else None,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
                 clock=self.clock, threads=self.config.threads, progress=self.progress,
             )  # fmt: skip
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
         notes = {"layers_left": left} if left else {}
-        return replace(best, model=model, verdict=self.judge.verdict(model), bias=bias, notes=notes)
+        partly = count < self.config.refine_samples and (rounding or sequential)
+        verdict = self.judge.verdict(model)
+        return replace(best, model=model, verdict=verdict, bias=bias, partly=partly, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -231,9 +252,8 @@ def _enforced(candidate: Candidate) -> frozenset[str]:
 def _evened(shop: Workshop, best: Candidate, fixed: frozenset[str]) -> Candidate | None:
     """Even channels; the equalized float model must compute the same."""
     config = shop.config
-    prepared, groups = equalize(
-        best.prepared, shop.samples, strength=config.equalization_strength, threads=config.threads, fixed=fixed
-    )
+    some, strength = shop.first(shop.enough), config.equalization_strength
+    prepared, groups = equalize(best.prepared, some, strength=strength, threads=config.threads, fixed=fixed)
     if not groups or difference(best.prepared, prepared, shop.few[0], config.threads) > _EXACT:
         return None
     trial = shop.quantized(prepared)
@@ -292,7 +312,7 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     whole = _whole(best.found, best.found.ranges)
     other = shop.quantized(best.prepared, whole) if whole is not None else None
     starts = [s for s in (best, other) if s is not None and _enforced(s) <= _enforced(best)]
-    trials = [shop.refined(s, rounding=False, bias=kind) for s in starts]
+    trials = [shop.refined(s, rounding=False, bias=kind, screen=True) for s in starts]
     trial = best_of(trials, _closeness)
     ranges = {"ranges": "minmax"} if trial is not trials[0] else {}
     return replace(trial, notes={"kind": kind, **ranges, **trial.notes})
@@ -300,10 +320,14 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
 
 def _rounding(shop: Workshop, best: Candidate) -> Candidate | None:
     """Weights rounded so that their errors cancel on the samples, with bias correction where that helps both."""
+    if not anything_to_round(best.prepared, best.plan):
+        return None
     trial = shop.refined(best, rounding=True, bias=best.bias)
     if best.bias == "off" or exceeds(_closeness(trial), _closeness(best)):
         return trial
-    alone = shop.refined(best, rounding=True, bias="off")
+    alone = shop.refined(best, rounding=True, bias="off", screen=True)
+    if alone.partly and exceeds(_closeness(alone), _closeness(best)):
+        alone = shop.refined(best, rounding=True, bias="off")
     return best_of((trial, alone), _closeness)
 
 
@@ -321,15 +345,24 @@ def _merged(shop: Workshop, best: Candidate) -> Candidate | None:
     prepared, pairs = merge_pairs(best.prepared, shop.milliseconds, int8)
     if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > _EXACT:
         return None
-    trial = shop.quantized(prepared)
+    trial = shop.quantized(prepared, _of_what_is_left(prepared, best.found))
     for better in (_equalization if _evens(shop.config) else None, _unseen if _foresees(shop.config) else None):
         other = better(shop, trial) if better is not None else None
         if other is not None and exceeds(_closeness(other), _closeness(trial)):
             trial = other
-    trial = shop.refined(trial, rounding=_rounds(shop.config), bias=best.bias)
-    times = _times(shop, best, trial)
+    rounding, bias = _rounds(shop.config), best.bias
+    tried = shop.refined(trial, rounding=rounding, bias=bias, screen=True)
+    if tried.partly and _closeness(tried) > _closeness(best) - _BEHIND:
+        tried = shop.refined(trial, rounding=rounding, bias=bias)
+    times = _times(shop, best, tried)
     slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
-    return replace(trial, owed_db=PRICE["balanced"] * slower, notes={"pairs": pairs, **times})
+    return replace(tried, owed_db=PRICE["balanced"] * slower, notes={"pairs": pairs, **times})
+
+
+def _of_what_is_left(prepared: ir.Model, found: Found) -> Found:
+    """What was found of the tensors that a model with the same values still has."""
+    names = set(observed(prepared.graph))
+    return replace(found, ranges={name: span for name, span in found.ranges.items() if name in names})
 
 
 def _closeness(candidate: Candidate) -> float:

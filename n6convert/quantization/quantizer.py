@@ -33,6 +33,8 @@ __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
 
 #: samples on which single decisions (range of one tensor, spread of scores) are tried
 _FEW = 4
+#: cost of a method at most that `effort: fast` tries
+_FAST = 0
 #: the yardstick: no result may have this much less SQNR in dB than min-max ranges without any method
 _UNCLIPPED, _TOLERANCE = "ranges: minmax", 0.1
 _FOUR_BITS = "four-bit weights"
@@ -147,7 +149,7 @@ class _Job:
         best, first = self.shop.quantized(self.prepared), f"ranges: {self.config.ranges}"
         self._note_floor(first, best)
         self._record(first, best, True)
-        wanted = [m for m in METHODS if m.wanted(self.config)]
+        wanted = [m for m in METHODS if m.wanted(self.config) and (m.cost <= _FAST or self.config.effort != "fast")]
         for index, method in enumerate(wanted):
             if self._accepts(best):
                 self.not_needed = [m.name for m in wanted[index:]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from n6convert.errors import QuantizationError
 from n6convert.graph.query import may_be_float
 from n6convert.quantization.grid.affine import Grid
-from n6convert.quantization.grid.plan import Plan, fit_weight
+from n6convert.quantization.grid.plan import Plan, QuantizedWeight, fit_weight, plain_scales
 from n6convert.quantization.grid.qdq import least_weight_scales
 from n6convert.quantization.grid.shared_grids import shared_grids, shared_groups
 from n6convert.quantization.prepare.operator_forms import constant
@@ -26,6 +26,10 @@ from n6convert.quantization.topology.sharing import (
 )
 
 __all__ = ["exact_inputs", "make_plan", "observed", "quantize_weights"]
+
+
+#: where a constant keeps its integer weights
+_FITTED = "n6convert.fitted"
 
 
 def observed(graph: ir.Graph) -> list[str]:
@@ -144,4 +148,16 @@ def quantize_weights(graph: ir.Graph, plan: Plan) -> None:
             if bias is not None and node.inputs[0] is not None:
                 grid = plan.grids[node.inputs[0].name or ""]
                 least = least_weight_scales(node, grid, constant(bias), weight.shape[operand.axis])
-            plan.weights[operand.value.name or ""] = fit_weight(weight, operand.axis, least)
+            plan.weights[operand.value.name or ""] = _fitted(operand.value, operand.axis, least)
+
+
+def _fitted(value: ir.Value, axis: int, least: NDArray[np.float32] | float) -> QuantizedWeight:
+    """:func:`fit_weight` of a constant; kept beside its numbers, which most plans for a network have in common."""
+    tensor, weight = value.const_value, constant(value)
+    assert tensor is not None
+    known: tuple[int, NDArray[np.float32], QuantizedWeight] | None = tensor.meta.get(_FITTED)
+    plain = plain_scales(weight, axis, least)
+    if known is None or known[0] != axis or not np.array_equal(known[1], plain):
+        known = axis, plain, fit_weight(weight, axis, least)
+        tensor.meta[_FITTED] = known
+    return known[2]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from n6convert.quantization.grid.affine import CODE_MAX, Grid
 from n6convert.quantization.stable import SHARE
 
-__all__ = ["Plan", "QuantizedWeight", "along", "fit_weight", "quantize_weight"]
+__all__ = ["Plan", "QuantizedWeight", "along", "fit_weight", "plain_scales", "quantize_weight"]
 
 #: codes that the largest weight of a channel may get; half as many would be the same grid with every second code
 _LARGEST_CODES = range(CODE_MAX, CODE_MAX // 2, -1)
@@ -79,11 +79,18 @@ def quantize_weight(
         least: smallest scale allowed, by channel: a channel of zeros gets it, and so does one whose bias would leave
             int32 otherwise.
     """
+    return _rounded(weight, axis, plain_scales(weight, axis, least))
+
+
+def plain_scales(
+    weight: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0
+) -> NDArray[np.float32]:
+    """The scales with which the largest weight of each channel gets the largest code."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     largest = np.abs(weight).max(axis=others, initial=0.0)
     scales = np.maximum(largest / CODE_MAX, least).astype(np.float32)
     scales[scales < 1e-15] = 1.0
-    return _rounded(weight, axis, scales)
+    return np.asarray(scales, np.float32)
 
 
 def fit_weight(weight: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0) -> QuantizedWeight:

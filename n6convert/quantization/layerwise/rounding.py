@@ -11,11 +11,23 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.quantization.grid.affine import CODE_MAX
+from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.layerwise.second_order import round_rows
-from n6convert.quantization.layerwise.walk import Layer
+from n6convert.quantization.layerwise.walk import LAYERS, Layer
+from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import Clock
 
-__all__ = ["Moments", "Portion", "as_rows", "from_rows", "layer_moments", "portions", "round_layer", "second_moments"]
+__all__ = [
+    "Moments",
+    "Portion",
+    "anything_to_round",
+    "as_rows",
+    "from_rows",
+    "layer_moments",
+    "portions",
+    "round_layer",
+    "second_moments",
+]
 
 Moments = list[NDArray[np.float64]]
 """One matrix for each group and portion of inputs."""
@@ -99,6 +111,17 @@ def layer_moments(layer: Layer, weight: NDArray[np.float32], *, always: bool = F
     return second_moments(layer, rows.shape[1], layer.node.attributes.get_int("group", 1))
 
 
+def anything_to_round(model: ir.Model, plan: Plan) -> bool:
+    """Whether any weight of the float model lies between the codes of its scales."""
+    layers = [node for node in model.graph if node.op_type in LAYERS]
+    weights = [(node, plan.weights.get(node.inputs[1].name or "")) for node in layers if node.inputs[1] is not None]
+    for node, planned in weights:
+        rows = as_rows(node, constant(node.inputs[1])) if planned is not None else None
+        if planned is not None and rows is not None and not _is_on_grid(rows, planned.scales):
+            return True
+    return False
+
+
 def _ends(size: int) -> list[int]:
     """Where a matrix of that many inputs is cut into portions of equal width."""
     count = -(-size // (_WIDEST // 2)) if size > _WIDEST else 1
@@ -135,9 +158,7 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
     return [total[group] for group in range(groups) for total in totals]
 
 
-def _patches(
-    node: ir.Node, codes: NDArray[np.int8], zero: int, size: int, groups: int, share: int
-) -> NDArray[np.int8]:
+def _patches(node: ir.Node, codes: NDArray[np.int8], zero: int, size: int, groups: int, share: int) -> NDArray[np.int8]:
     """Rows of codes under the kernel, evenly chosen positions ``[groups, positions, size]``."""
     if node.op_type == "Gemm":
         flat = codes.T if node.attributes.get_int("transA", 0) else codes

@@ -156,7 +156,7 @@ def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candi
     corrects = best.bias != "off"
     made, _ = refine(
         best.prepared, plain, shop.samples, rounding=True, bias=corrects, narrow=names,
-        means=shop.means(best.prepared) if corrects else None,
+        means=shop.means(best.prepared, shop.config.refine_samples) if corrects else None,
         clock=shop.clock, threads=shop.config.threads, progress=shop.progress,
     )  # fmt: skip
     after = shop.judge.verdict(made)
