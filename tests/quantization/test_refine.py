@@ -8,7 +8,7 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.refine import refine
-from n6convert.quantization.layerwise.walk import layers_of
+from n6convert.quantization.layerwise.walk import layers_of, rows_of, walk_layers
 from n6convert.quantization.methods import METHODS
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.time_budget import Clock, OutOfTime
@@ -82,7 +82,7 @@ def test_no_time_at_all_leaves_ranges_and_nearest_rounding() -> None:
     costly = [m.name for m in METHODS if m.cost and m.wanted(config)]
     assert result.facts["methods_out_of_time"] == costly
     assert all(name in result.facts["warnings"][-1] for name in costly)
-    plain = quantize(cnn(), SOURCE, PLAIN.model_copy(update={"ranges": config.ranges}))
+    plain = quantize(cnn(), SOURCE, PLAIN.model_copy(update={"ranges": config.ranges, "time_budget": 1e-9}))
     assert all(equal(v, integers(plain.model)[n]) for n, v in integers(result.model).items())
 
 
@@ -106,3 +106,16 @@ def test_enough_time_changes_nothing() -> None:
     free, timed = (quantize(cnn(), SOURCE, QuantizationConfig(time_budget=b)) for b in (None, 10_000.0))
     assert free.facts["methods"] == timed.facts["methods"] and timed.facts["methods_out_of_time"] == []
     assert all(equal(v, integers(timed.model)[n]) for n, v in integers(free.model).items())
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_rows_of_several_samples_are_the_results_of_each_at_the_places(step: int) -> None:
+    """Wider strides and several samples in one run change nothing: the layer alone, one sample at a time, says so."""
+    int8 = quantize(cnn(), SOURCE, PLAIN).model
+    kinds = set()
+    for layer in walk_layers(int8, list(SOURCE())):
+        rows = np.concatenate(list(layer.rows(step)))
+        alone = [rows_of(layer.node, values, step) for values in layer.outputs()]
+        np.testing.assert_array_equal(rows, np.concatenate(alone))
+        kinds.add(layer.node.op_type)
+    assert kinds == {"Conv", "ConvTranspose", "Gemm"}

@@ -1,0 +1,70 @@
+"""How much is tried: fast leaves refining out, the default looks at some samples first, thorough at all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.config import Effort
+from n6convert.quantization.judge import Judge
+from n6convert.quantization.methods import SCREEN
+from n6convert.quantization.prepare.prepare import prepare
+
+from .nets import cnn, feeds
+
+COUNT = 2 * SCREEN
+
+
+class Counted:
+    """Calibration samples, and how many were read in all."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def __call__(self) -> Iterator[dict[str, Any]]:
+        for sample in feeds((1, 3, 16, 16), COUNT)():
+            self.read += 1
+            yield sample
+
+
+def quantized(effort: Effort) -> tuple[Any, int]:
+    source = Counted()
+    result = quantize(cnn(), source, QuantizationConfig(effort=effort), held_back=feeds((1, 3, 16, 16), 4, seed=5))
+    return result, source.read
+
+
+def test_more_effort_reads_more_samples_and_comes_no_less_close() -> None:
+    found = {effort: quantized(effort) for effort in ("fast", "default", "thorough")}
+    reads = [read for _, read in found.values()]
+    assert reads == sorted(set(reads)), "each effort reads more than the one before it"
+    judge = Judge(prepare(cnn()), list(feeds((1, 3, 16, 16), 8, seed=9)()))
+    fast, default, thorough = (judge.verdict(r.model).closeness_db for r, _ in found.values())
+    assert min(default, thorough) > fast - 0.2, "methods that tie are kept"
+    tried = {m["method"] for m in found["fast"][0].facts["methods"]}
+    assert tried <= {"ranges: mse", "ranges: minmax"}
+
+
+@pytest.mark.parametrize("tails", [2.5, 30.0])
+def test_fast_is_never_further_than_minmax_ranges(tails: float) -> None:
+    rng = np.random.default_rng(4)
+    samples = [{"x": rng.standard_t(tails, (1, 3, 16, 16)).astype(np.float32)} for _ in range(12)]
+    judge = Judge(prepare(cnn()), samples[8:])
+    plain = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
+    minmax, fast = (
+        quantize(cnn(), lambda: iter(samples[:8]), config, held_back=lambda: iter(samples[8:]))
+        for config in (plain, QuantizationConfig(effort="fast"))
+    )
+    assert judge.verdict(fast.model).closeness_db >= judge.verdict(minmax.model).closeness_db
+
+
+@pytest.mark.parametrize("effort", ["fast", "default", "thorough"])
+def test_the_time_budget_holds_whatever_the_effort(effort: Effort) -> None:
+    config = QuantizationConfig(effort=effort, time_budget=1e-9)
+    result = quantize(cnn(), feeds((1, 3, 16, 16), COUNT), config)
+    kept = [m["method"] for m in result.facts["methods"]]
+    assert set(kept) <= {"ranges: mse", "ranges: minmax"}
+    assert bool(result.facts["methods_out_of_time"]) == (effort != "fast")
