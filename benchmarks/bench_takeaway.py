@@ -8,7 +8,6 @@ machine that is busy with other work the ratio says little, so the load is print
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
@@ -50,13 +49,13 @@ def sweep_seconds(folder: Path, workers: int) -> float:
 def report_times(folder: Path) -> None:
     """Package stage and report page of yolov8n at its default size."""
     from n6convert import convert
-    from n6convert.report.html import write_report
+    from n6convert.report.html import read_report, write_report
 
     os.environ["N6CONVERT_CACHE"] = str(folder / "cache")
     result = convert("yolov8n", weights="seeded", output=folder / "out", calibration={"samples": 4})
     package = next(stage.seconds for stage in result.report.stages if stage.name == "package")
     started = time.perf_counter()
-    page = write_report(json.loads((folder / "out" / "report.json").read_text()), folder / "out")
+    page = write_report(read_report(folder / "out"), folder / "out")
     drawn = time.perf_counter() - started
     print(f"package {package:.1f} s + report {drawn:.1f} s (reach {REACH_SECONDS} s together)")
     print(f"report.html {page.stat().st_size / 1e6:.2f} MB (reach {REACH_BYTES / 1e6:.1f} MB)")

@@ -53,13 +53,9 @@ def _sqnr(report: Report) -> float | None:
     return min(known) if known else (float("1e9") if report.sqnr_db else None)
 
 
-def _after(key: str) -> Finder:
-    return lambda report: report.placement.after.get(key) if report.placement else None
-
-
 def _internal(report: Report) -> bool | None:
     """Whether every activation finds a place, and none of them off the chip."""
-    return bool(report.memory["fits"]) and not report.memory["external"] if report.memory else None
+    return report.memory.fits and not report.memory.external if report.memory else None
 
 
 def _at_most(found: float, allowed: float) -> bool:
@@ -73,8 +69,8 @@ def _at_least(found: float, allowed: float) -> bool:
 _LIMITS: dict[str, tuple[Finder, Callable[[float, float], bool]]] = {
     "max_drop": (lambda r: r.accuracy.drop if r.accuracy else None, _at_most),
     "min_sqnr_db": (_sqnr, _at_least),
-    "min_offload": (_after("offload"), _at_least),
-    "max_milliseconds": (lambda r: r.latency.get("milliseconds") if r.latency else None, _at_most),
-    "max_flash": (lambda r: r.memory.get("weights") if r.memory else None, _at_most),
+    "min_offload": (lambda r: r.placement.after.offload if r.placement else None, _at_least),
+    "max_milliseconds": (lambda r: r.latency.milliseconds if r.latency else None, _at_most),
+    "max_flash": (lambda r: r.memory.weights if r.memory else None, _at_most),
     "must_fit_internal": (_internal, _at_least),
 }

@@ -56,7 +56,7 @@ def _of_outputs(report: Report) -> Iterator[str]:
 
 
 def _advice(report: Report) -> str:
-    worst = [w for w in report.quantization.get("worst", []) if w.get("cause") not in _NOT_TO_BLAME]
-    named = ", ".join(f"{w['name']} ({w['cause']})" for w in worst[:_NAMED])
+    worst = [w for w in report.quantization.worst if w.cause not in _NOT_TO_BLAME]
+    named = ", ".join(f"{w.name} ({w.cause})" for w in worst[:_NAMED])
     start = f"the tensors that lose most: {named}; " if named else ""
     return f"{start}`n6convert debug` says what each one costs, `acceptance` in the recipe sets a limit of your own"

@@ -32,6 +32,7 @@ from n6convert.package.commands import batch_text, shell_text
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.ports import Port
 from n6convert.package.selftest import selftest_header
+from n6convert.report.schema import PartialReport
 
 ATOMS = [
     "*/", "/*", "//", "\\", '"', "'", "\n", "\r", "\t", "\0", "\x1b[31m", "\x07", "\x9b", "??/", "??'", "%", "%PATH%",
@@ -161,11 +162,13 @@ def test_markdown_shows_the_letters():
 def test_the_model_card_of_a_hostile_model():
     port = Port("<img src=x onerror=alert(1)>|", (1, 2), 0.5, 0, False)
     report = {
-        "model": "<script>", "target": "t", "recipe": {"evaluation": {"source": "x/<b>.json"}},
+        "n6convert": "0", "name": "x", "model": "<script>", "target": "t",
+        "recipe": {"evaluation": {"source": "x/<b>.json"}},
         "calibration": {"source": "[a](javascript:b)"}, "weights": {"trained": True, "origin": "<iframe>"},
         "accuracy": {"metric": "<u>", "samples": 1, "float": 1, "int8": 1, "drop": 0},
     }  # fmt: skip
-    page = MarkdownIt("commonmark").enable("table").render(card_text(report, [port], [port], {"a`<s>": "b"}))
+    card = card_text(PartialReport.model_validate(report), [port], [port], {"a`<s>": "b"})
+    page = MarkdownIt("commonmark").enable("table").render(card)
     assert not {"script", "iframe", "img", "u", "b", "s", "a"} & set(Tags(page).tags)
 
 

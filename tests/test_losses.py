@@ -10,9 +10,9 @@ from n6convert.losses import loss_warnings
 from n6convert.results import Accuracy, LimitReport, Report, WeightsReport
 
 WORST = [
-    {"name": "behind", "cause": "inherited"},
-    {"name": "sums", "cause": "outlier channel"},
-    {"name": "edge", "cause": "saturation"},
+    {"name": "behind", "sqnr_db": 9.0, "cause": "inherited"},
+    {"name": "sums", "sqnr_db": 9.0, "cause": "outlier channel"},
+    {"name": "edge", "sqnr_db": 9.0, "cause": "saturation"},
 ]
 
 

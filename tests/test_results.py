@@ -6,10 +6,11 @@ import json
 from importlib.resources import files
 
 import pytest
+from pydantic import ValidationError
 
 from n6convert.acceptance import judge, rejection
 from n6convert.recipe import Acceptance, Recipe
-from n6convert.results import Accuracy, Placement, Report, WeightsReport, report_schema
+from n6convert.results import Accuracy, Placement, Report, StageReport, WeightsReport, report_schema
 
 
 def report(**sections: object) -> Report:
@@ -25,6 +26,13 @@ def report(**sections: object) -> Report:
         stages=[],
         **sections,  # type: ignore[arg-type]
     )
+
+
+MEMORY = {"pools": [], "weights": 1, "activations": 1, "fits": True, "external": 0}
+
+
+def placement(offload: float) -> Placement:
+    return Placement(after={"epochs": {"total": 1, "hw": 1, "hybrid": 0, "sw": 0}, "offload": offload})  # type: ignore[arg-type]
 
 
 def accuracy(drop: float) -> Accuracy:
@@ -52,11 +60,11 @@ def test_float_keeps_its_name_in_json() -> None:
         ({"min_sqnr_db": 20}, {"sqnr_db": {"a": 30.0, "b": None}}, True),
         ({"min_sqnr_db": 20}, {"sqnr_db": {"b": None}}, True),
         ({"min_sqnr_db": 20}, {}, False),
-        ({"min_offload": 0.9}, {"placement": Placement(after={"offload": 0.91})}, True),
-        ({"min_offload": 0.9}, {"placement": Placement(after={"offload": 0.89})}, False),
+        ({"min_offload": 0.9}, {"placement": placement(0.91)}, True),
+        ({"min_offload": 0.9}, {"placement": placement(0.89)}, False),
         ({"max_milliseconds": 10}, {"latency": {"milliseconds": 10.5}}, False),
-        ({"must_fit_internal": True}, {"memory": {"external": 0, "fits": True}}, True),
-        ({"must_fit_internal": True}, {"memory": {"external": 8, "fits": True}}, False),
+        ({"must_fit_internal": True}, {"memory": MEMORY}, True),
+        ({"must_fit_internal": True}, {"memory": {**MEMORY, "external": 8}}, False),
     ],
 )
 def test_limits(limit: dict[str, float], section: dict[str, object], kept: bool) -> None:
@@ -69,3 +77,32 @@ def test_limits(limit: dict[str, float], section: dict[str, object], kept: bool)
 
 def test_no_limits_no_judgement() -> None:
     assert judge(Recipe(model="m"), report()) == []
+
+
+def test_sections_are_written_as_they_were_given() -> None:
+    """Same keys in the same order, whole numbers whole, unknown keys kept, nothing added."""
+    latency = {"high": 3, "milliseconds": 2.0, "later": {"b": 1, "a": [1, 2.5]}, "low": 1, "parts": {"z": 1, "a": 2.0}}
+    after = {"offload": 1, "epochs": {"sw": 0, "hw": 1, "total": 1, "hybrid": 0}, "sw_ops": {}, "schema": 3}
+    facts = {"nodes": 3, "schema": "x", "outputs": [{"shape": [1], "name": "y", "type": "float32"}]}
+    made = report(
+        latency=latency, placement={"before": None, "after": after}, rewrites={"applied": [], "why": {}},
+        lint=[{"severity": "info", "rule": "r", "node": None, "found": "f", "remedy": "m"}],
+    ).model_copy(update={"stages": [StageReport(name="export", seconds=1, cached=False, facts=facts)]})  # type: ignore[arg-type]
+    content = made.to_dict()
+    assert json.dumps(content["latency"]) == json.dumps(latency)
+    assert json.dumps(content["placement"]) == json.dumps({"before": None, "after": after})
+    assert json.dumps(content["stages"][0]["facts"]) == json.dumps(facts)
+    assert json.dumps(content["rewrites"]) == json.dumps({"applied": [], "why": {}}) and content["quantization"] == {}
+    assert content["lint"][0]["node"] is None and list(content["lint"][0])[0] == "severity"
+    assert json.dumps(Report.model_validate(content).to_dict()) == json.dumps(content)
+
+
+def test_values_are_attributes_and_items() -> None:
+    made = report(latency={"milliseconds": 2.5, "later": 1})
+    assert made.latency is not None and made.latency.milliseconds == made.latency["milliseconds"] == 2.5
+    assert made.latency["later"] == made.latency.get("later") == 1 and made.latency.get("low", 7) == 7
+    assert made.latency.low == 0.0 and "low" not in made.latency and "later" in made.latency
+    with pytest.raises(KeyError):
+        made.latency["low"]
+    with pytest.raises(ValidationError):
+        report(latency={"milliseconds": "2.5"})

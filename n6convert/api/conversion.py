@@ -216,7 +216,7 @@ def _published(run: Run, folder: Path, force: bool) -> ConversionResult:
         package.files,
         to_json(content),
         to_json(manifest),
-        draw=lambda folder: write_report(content, folder, force=True),
+        draw=lambda folder: write_report(report, folder, force=True),
         force=force,
     )
     if not accepted:

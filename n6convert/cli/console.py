@@ -59,7 +59,7 @@ def _rows(result: ConversionResult) -> Iterator[tuple[str, str]]:
     from n6convert.report.summary import summary_rows
 
     report = result.report
-    yield from ((shown(label), shown(value)) for label, value in summary_rows(report.to_dict()))
+    yield from ((shown(label), shown(value)) for label, value in summary_rows(report))
     reused = sum(stage.cached for stage in report.stages)
     seconds = sum(stage.seconds for stage in report.stages if not stage.cached)
     yield "stages", f"{len(report.stages)} in {seconds:.1f} s" + (f", {reused} from the cache" if reused else "")

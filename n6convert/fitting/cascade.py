@@ -127,7 +127,7 @@ def _residents(
             progress(f"converting {name} ({weights} weights)", i, len(models))
             result = _converted(name, board, weights, pools)
             folders[i] = result.folder
-            residents.append(Resident.of(result.report.model_dump(mode="json", by_alias=True)))
+            residents.append(Resident.of(result.report))
         else:
             residents.append(finished[name])
     return residents, board

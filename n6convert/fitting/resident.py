@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
 
 from n6convert.errors import SourceError
 from n6convert.recipe import OLD_TYPE_KEY
+from n6convert.results import Report
 
 __all__ = ["Resident", "told_apart"]
 
@@ -44,31 +44,31 @@ class Resident:
         return sum(self.arena.values()) + self.missing
 
     @classmethod
-    def of(cls, report: Mapping[str, Any]) -> Resident:
-        """From a run's ``report.json``.
+    def of(cls, report: Report) -> Resident:
+        """From a run's report.
 
         Raises:
             SourceError: the report has no prediction.
         """
-        memory, latency = report.get("memory"), report.get("latency")
-        if not memory or not latency:
+        memory, latency = report.memory, report.latency
+        if memory is None or latency is None:
             raise SourceError(
                 "this report has no predicted memory and time",
-                place=report.get("model"),
+                place=report.model,
                 remedy="convert the model again with this version",
             )
         return cls(
-            name=str(report["model"]),
-            target=str(report["target"]),
-            arena={pool["name"]: int(pool["activations"]) for pool in memory["pools"] if pool["activations"]},
+            name=report.model,
+            target=report.target,
+            arena={pool.name: pool.activations for pool in memory.pools if pool.activations},
             results=_result_bytes(report),
-            weights=int(memory["weights"]) + int(memory.get("tables") or 0),
-            tables=_tables(report, int(memory.get("tables") or 0)),
-            milliseconds=float(latency["milliseconds"]),
-            low=float(latency["low"]),
-            high=float(latency["high"]),
-            missing=int(memory["missing"]),
-            inputs=tuple(tuple(tensor["shape"]) for tensor in _exported(report).get("inputs", [])),
+            weights=memory.weights + (memory.tables or 0),
+            tables=_tables(report, memory.tables or 0),
+            milliseconds=float(latency.milliseconds),
+            low=float(latency.low),
+            high=float(latency.high),
+            missing=memory.missing,
+            inputs=tuple(tuple(tensor.shape) for tensor in report.exported.inputs),
         )
 
 
@@ -82,19 +82,14 @@ def told_apart(residents: Sequence[Resident]) -> list[Resident]:
     ]  # fmt: skip
 
 
-def _result_bytes(report: Mapping[str, Any]) -> int:
+def _result_bytes(report: Report) -> int:
     """Outputs as the board has them: the exported model's shapes in the package's output type."""
-    package = report["recipe"].get("package", {})
+    package = report.recipe.get("package", {})
     width = 4 if package.get("output_type", package.get(OLD_TYPE_KEY)) == "float32" else 1
-    return width * sum(int(prod(tensor["shape"])) for tensor in _exported(report).get("outputs", []))
+    return width * sum(prod(tensor.shape) for tensor in report.exported.outputs)
 
 
-def _tables(report: Mapping[str, Any], total: int) -> dict[str, int]:
+def _tables(report: Report, total: int) -> dict[str, int]:
     """The package's tables; one of all their bytes where a report does not tell them apart."""
-    stages = [stage["facts"] for stage in report["stages"] if stage["name"] == "package"]
-    found = (stages[0].get("flash_tables") if stages else None) or {}
-    return {str(name): int(size) for name, size in found.items()} or ({"tables": total} if total else {})
-
-
-def _exported(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((stage["facts"] for stage in report["stages"] if stage["name"] == "export"), {})
+    found = next((stage.facts.flash_tables for stage in report.stages if stage.name == "package"), {})
+    return dict(found) or ({"tables": total} if total else {})

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from n6convert.escaping import markdown_code, markdown_text
 from n6convert.package.ports import Port
+from n6convert.results import Report, WeightsReport
 
 __all__ = ["card_text"]
 
 
 def card_text(
-    report: Mapping[str, Any],
+    report: Report,
     inputs: Sequence[Port],
     outputs: Sequence[Port],
     files: Mapping[str, str],
@@ -24,19 +24,18 @@ def card_text(
     """Markdown: what the model is, how good, how fast, how to feed it, whose weights and data it carries.
 
     Args:
-        report: the run's facts (``report.json``).
+        report: of the run.
         files: what lies in the package, a sentence each.
         published: licence of the family's published weights, for weights that state none.
         tables: bytes that the package's tables take in flash beside the weights.
     """
-    weights = report["weights"]
     untrained = (
         ""
-        if weights.get("trained")
+        if report.weights.trained
         else "\n> Untrained: the weights are random. Placement, memory and time hold; answers do not.\n"
     )
     sections = [
-        f"# {markdown_text(report['model'])} for {markdown_text(_target(report))}\n{untrained}",
+        f"# {markdown_text(report.model)} for {markdown_text(report.target)}\n{untrained}",
         "## Facts\n\n" + _table([("", "")] + _facts(report) + _flash(report, tables)),
         "## Interface\n\n" + _interface(inputs, outputs),
         "## Files\n\n" + "\n".join(f"* {markdown_code(name)}: {what}" for name, what in files.items()),
@@ -48,38 +47,27 @@ def card_text(
     return "\n\n".join(sections) + "\n"
 
 
-def _target(report: Mapping[str, Any]) -> str:
-    target = report["target"]
-    return str(target.get("name", target) if isinstance(target, Mapping) else target)
-
-
-def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("weights", markdown_text(str(report["weights"].get("origin", "unknown"))))]
-    placement = (report.get("placement") or {}).get("after")
-    if placement:
-        e = placement["epochs"]
-        rows.append(("epochs (predicted)", f"{e['total']}: {e['hw']} hw, {e['hybrid']} hybrid, {e['sw']} sw"))
-    latency = report.get("latency")
-    if latency:
-        rows.append(
-            ("time (predicted)", f"{latency['milliseconds']:.2f} ms ({latency['low']:.2f} to {latency['high']:.2f})")
-        )
-    accuracy = report.get("accuracy")
-    if accuracy and accuracy.get("metric"):
+def _facts(report: Report) -> list[tuple[str, str]]:
+    rows = [("weights", markdown_text(report.weights.origin))]
+    if report.placement is not None:
+        e = report.placement.after.epochs
+        rows.append(("epochs (predicted)", f"{e.total}: {e.hw} hw, {e.hybrid} hybrid, {e.sw} sw"))
+    if time := report.latency:
+        rows.append(("time (predicted)", f"{time.milliseconds:.2f} ms ({time.low:.2f} to {time.high:.2f})"))
+    if found := report.accuracy:
         rows.append(
             (
-                f"{markdown_text(accuracy['metric'])} (measured on {accuracy['samples']} samples)",
-                f"float {accuracy['float']:.2f}, INT8 {accuracy['int8']:.2f}, drop {accuracy['drop']:.2f}",
+                f"{markdown_text(found.metric)} (measured on {found.samples} samples)",
+                f"float {found.float_value:.2f}, INT8 {found.int8:.2f}, drop {found.drop:.2f}",
             )
         )
     return rows
 
 
-def _flash(report: Mapping[str, Any], tables: int) -> list[tuple[str, str]]:
-    memory = report.get("memory")
-    if not memory:
+def _flash(report: Report, tables: int) -> list[tuple[str, str]]:
+    if report.memory is None:
         return []
-    weights = f"{memory['weights'] / 1024:,.0f} KiB of weights"
+    weights = f"{report.memory.weights / 1024:,.0f} KiB of weights"
     return [("flash (predicted)", f"{weights} and {tables / 1024:,.0f} KiB of tables" if tables else weights)]
 
 
@@ -102,16 +90,15 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def _data(report: Mapping[str, Any]) -> str:
+def _data(report: Report) -> str:
     """What the ranges came from and what the figures were measured on, with counts."""
-    calibration = report.get("calibration") or {}
-    seen, held = (len(calibration.get(part, [])) for part in ("calibration", "held_back"))
-    rows = [f"* calibrated on {_count(seen)} of {markdown_text(str(calibration.get('source', 'an unknown source')))}"]
+    seen, held = len(report.calibration.calibration), len(report.calibration.held_back)
+    rows = [f"* calibrated on {_count(seen)} of {markdown_text(report.calibration.source or 'an unknown source')}"]
     rows += [f"* methods and SQNR judged on {_count(held)} held back"] if held else []
-    accuracy, section = report.get("accuracy"), report["recipe"].get("evaluation", {})
+    accuracy, section = report.accuracy, report.recipe.get("evaluation", {})
     if accuracy and section.get("source"):
         labelled = markdown_text(Path(section["source"]).name)
-        rows.append(f"* {markdown_text(accuracy['metric'])} measured on {_count(accuracy['samples'])} of {labelled}")
+        rows.append(f"* {markdown_text(accuracy.metric)} measured on {_count(accuracy.samples)} of {labelled}")
     else:
         rows.append("* accuracy not measured: no labelled samples were given")
     return "\n".join(rows)
@@ -121,23 +108,23 @@ def _count(samples: int) -> str:
     return f"{samples} sample{'s' * (samples != 1)}"
 
 
-def _licences(report: Mapping[str, Any], published: str) -> str:
-    rows = [f"* weights: {_weights_licence(report['weights'], published)}"]
-    if (report.get("calibration") or {}).get("synthetic"):
+def _licences(report: Report, published: str) -> str:
+    rows = [f"* weights: {_weights_licence(report.weights, published)}"]
+    if report.calibration.synthetic:
         rows.append("* calibration samples: made by n6convert, free to use")
     else:
         rows.append("* calibration samples: given by you; n6convert does not know their licence")
-    if report.get("accuracy"):
+    if report.accuracy:
         rows.append("* evaluation samples: given by you; n6convert does not know their licence")
     return "\n".join([*rows, "* generated C: free to use under Apache-2.0"])
 
 
-def _weights_licence(weights: Mapping[str, Any], published: str) -> str:
-    if weights.get("license"):
-        return markdown_text(str(weights["license"]))
-    if not weights.get("trained"):
+def _weights_licence(weights: WeightsReport, published: str) -> str:
+    if weights.license:
+        return markdown_text(weights.license)
+    if not weights.trained:
         return "random numbers drawn by n6convert, free to use"
-    origin = markdown_text(str(weights.get("origin")))
+    origin = markdown_text(weights.origin)
     family = f"; the published weights of this family are {published}, which may bind what was trained from them, too"
     return (
         f"given by you ({origin}); n6convert does not know their licence{family * bool(published)}. "

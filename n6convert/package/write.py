@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from n6convert.npu.targets import Target
+    from n6convert.results import Report
 
 __all__ = ["PackageRequest", "flash_tables", "write_package"]
 
@@ -56,7 +57,7 @@ class PackageRequest:
     feeds: Mapping[str, NDArray[Any]]
     expected: Mapping[str, NDArray[Any]]
     sample: str
-    report: Mapping[str, Any]
+    report: Report
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -114,14 +115,14 @@ def _source_sentence(name: str) -> str:
 
 def _channel_first(request: PackageRequest) -> list[str]:
     """Inputs and outputs that the recipe wants in the graph's own layout."""
-    compiler = request.report.get("recipe", {}).get("compiler", {})
+    compiler = request.report.recipe.get("compiler", {})
     graph = request.model.graph
     ends = (("input_channels", graph.inputs), ("output_channels", graph.outputs))
     return [str(value.name) for key, values in ends if compiler.get(key) == "chfirst" for value in values]
 
 
 def _check_decoder(request: PackageRequest, firmware: Firmware) -> None:
-    wanted = request.report.get("recipe", {}).get("compiler", {}).get("output_channels")
+    wanted = request.report.recipe.get("compiler", {}).get("output_channels")
     if wanted == "chfirst" and firmware.sources:
         raise RecipeError(
             f"the firmware of {request.plugin.name} decodes channel-last maps", place="compiler.output_channels",
@@ -131,7 +132,7 @@ def _check_decoder(request: PackageRequest, firmware: Firmware) -> None:
 
 def _command(request: PackageRequest, inputs: Sequence[Port], outputs: Sequence[Port]) -> list[str]:
     """The compile command."""
-    compiler = request.report.get("recipe", {}).get("compiler", {})
+    compiler = request.report.recipe.get("compiler", {})
     return generate_command(
         request.model_file,
         request.targets[0].name,
@@ -176,7 +177,7 @@ def _sources(
         f"{stem}_selftest.c": ("the arrays of the self-test", test),
     }
     version = request.targets[0].version
-    allocated = _allocated(request.report.get("recipe", {}).get("compiler", {}))
+    allocated = _allocated(request.report.recipe.get("compiler", {}))
     network = network_name(request.name)
     running = runtime_sources(stem, network, inputs, outputs, version=version, allocated=allocated)
     files |= {name: ("runs the network on the NPU, and its self-test", text) for name, text in running.items()}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from n6convert.results import Accuracy, Placement, Report
+from n6convert.results.sections import Memory
 
 __all__ = ["Card", "cards", "notices"]
-
-Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -21,85 +20,83 @@ class Card:
     mood: str = ""
 
 
-def cards(report: Facts) -> list[Card]:
+def cards(report: Report) -> list[Card]:
     """Fits, offload, predicted time and accuracy, as far as the run knows them."""
     found = [
-        _fits(report.get("memory")),
-        _offload(report.get("placement")),
+        _fits(report.memory),
+        _offload(report.placement),
         _time(report),
         _accuracy(report),
     ]
     return [card for card in found if card is not None]
 
 
-def notices(report: Facts) -> list[str]:
+def notices(report: Report) -> list[str]:
     """What a reader must know before any number: rejected, untrained, synthetic calibration, lint."""
     broken = [
-        f"Not accepted: {row['limit']} allows {row['allowed']}, found {row['found']}."
-        for row in report.get("acceptance", [])
-        if not row["kept"]
+        f"Not accepted: {row.limit} allows {row.allowed}, found {row.found}."
+        for row in report.acceptance
+        if not row.kept
     ]
-    return broken + [text[:1].upper() + text[1:] + "." for text in report.get("warnings", [])]
+    return broken + [text[:1].upper() + text[1:] + "." for text in report.warnings]
 
 
-def _fits(memory: Facts | None) -> Card | None:
-    if not memory:
+def _fits(memory: Memory | None) -> Card | None:
+    if memory is None:
         return None
-    size = (
-        f"{memory['activations'] / 1024:,.0f} KiB activations, {memory['weights'] / 1024:,.0f} KiB weights (predicted)"
-    )
-    if not memory["fits"]:
+    size = f"{memory.activations / 1024:,.0f} KiB activations, {memory.weights / 1024:,.0f} KiB weights (predicted)"
+    if not memory.fits:
         return Card("Activations", "do not fit", size, "bad")
-    if memory.get("external"):
+    if memory.external:
         return Card("Activations", "need external RAM", size, "bad")
     return Card("Activations", "fit on the chip", size, "good")
 
 
-def _offload(placement: Facts | None) -> Card | None:
-    if not placement or not placement.get("after"):
+def _offload(placement: Placement | None) -> Card | None:
+    if placement is None:
         return None
-    after, before = placement["after"], placement.get("before")
-    e = after["epochs"]
-    was = f"; {100 * before['offload']:.1f} % before rewrites" if before else ""
-    detail = f"{e['hw']} of {e['total']} epochs (predicted){was}"
-    return Card("On the NPU", f"{100 * after['offload']:.1f} %", detail, "good" if e["hw"] == e["total"] else "")
+    after, before = placement.after, placement.before
+    e = after.epochs
+    was = f"; {100 * before.offload:.1f} % before rewrites" if before else ""
+    detail = f"{e.hw} of {e.total} epochs (predicted){was}"
+    return Card("On the NPU", f"{100 * after.offload:.1f} %", detail, "good" if e.hw == e.total else "")
 
 
-def _time(report: Facts) -> Card | None:
-    latency = report.get("latency")
-    if not latency:
+def _time(report: Report) -> Card | None:
+    latency = report.latency
+    if latency is None:
         return None
-    before = ((report.get("placement") or {}).get("before") or {}).get("latency")
-    was = f"; {before['milliseconds']:.1f} ms before rewrites" if before else ""
-    rate = f"{1000 / latency['milliseconds']:,.0f} a second; " if latency["milliseconds"] else ""
-    detail = f"{rate}predicted; likely {latency['low']:.1f} to {latency['high']:.1f} ms{was}"
-    return Card("Time", f"{latency['milliseconds']:.1f} ms", detail)
+    before = report.latency_before
+    was = f"; {before.milliseconds:.1f} ms before rewrites" if before else ""
+    rate = f"{1000 / latency.milliseconds:,.0f} a second; " if latency.milliseconds else ""
+    detail = f"{rate}predicted; likely {latency.low:.1f} to {latency.high:.1f} ms{was}"
+    return Card("Time", f"{latency.milliseconds:.1f} ms", detail)
 
 
 #: points of loss that hardly anybody notices, and that nobody overlooks
 _SMALL, _LARGE = 1.0, 3.0
 
 
-def _mood(found: Facts) -> str:
+def _mood(found: Accuracy) -> str:
     """Colored by the interval: good only when all of it is small, bad only when all of it is more than that."""
-    low, high = found.get("interval") or (found["drop"], found["drop"])
-    return "good" if high <= _SMALL else "bad" if low > _SMALL or found["drop"] > _LARGE else ""
+    low, high = found.interval or (found.drop, found.drop)
+    return "good" if high <= _SMALL else "bad" if low > _SMALL or found.drop > _LARGE else ""
 
 
-def _spread(found: Facts) -> str:
-    interval = found.get("interval")
+def _spread(found: Accuracy) -> str:
+    interval = found.interval
     return f" ± {(interval[1] - interval[0]) / 2:.1f}" if interval else ""
 
 
-def _needed(found: Facts) -> str:
+def _needed(found: Accuracy) -> str:
     """How many samples would tell whether the loss is small: intervals shrink with the root of their number."""
-    interval = found.get("interval")
+    interval = found.interval
     if not interval or _mood(found) or interval[1] <= interval[0]:
         return ""
-    half, room = (interval[1] - interval[0]) / 2, abs(_SMALL - found["drop"])
+    half, room = (interval[1] - interval[0]) / 2, abs(_SMALL - found.drop)
     if room < half / 30:
         return ": too few to tell"
-    return f": too few to tell; about {_rounded(found['samples'] * (half / room) ** 2):,} would do"
+    return f": too few to tell; about {_rounded(found.samples * (half / room) ** 2):,} would do"
 
 
 def _rounded(count: float) -> int:
@@ -107,13 +104,13 @@ def _rounded(count: float) -> int:
     return int(round(count, -digits)) or 1
 
 
-def _accuracy(report: Facts) -> Card | None:
-    found = report.get("accuracy")
+def _accuracy(report: Report) -> Card | None:
+    found = report.accuracy
     if found:
-        detail = f"{found['metric']} {found['float']:.2f} → {found['int8']:.2f}, measured on {found['samples']} samples"
-        value = f"{found['drop']:.2f} points{_spread(found)}"
+        detail = f"{found.metric} {found.float_value:.2f} → {found.int8:.2f}, measured on {found.samples} samples"
+        value = f"{found.drop:.2f} points{_spread(found)}"
         return Card("INT8 costs", value, f"{detail}{_needed(found)}", _mood(found))
-    values = [v for v in (report.get("sqnr_db") or {}).values() if v is not None]
+    values = [v for v in report.sqnr_db.values() if v is not None]
     if not values:
         return None
     return Card(

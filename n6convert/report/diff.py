@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from n6convert.results import Report
+
 __all__ = ["Change", "differences"]
 
-#: facts that are compared as numbers: what a reader sees, where it lies in the report, unit
-_NUMBERS = (
-    ("predicted time", ("latency", "milliseconds"), "ms"),
-    ("epochs", ("placement", "after", "epochs", "total"), ""),
-    ("epochs on the CPU", ("placement", "after", "epochs", "sw"), ""),
-    ("hybrid epochs", ("placement", "after", "epochs", "hybrid"), ""),
-    ("offload", ("placement", "after", "offload"), ""),
-    ("activations", ("memory", "activations"), "bytes"),
-    ("weights", ("memory", "weights"), "bytes"),
-    ("float score", ("accuracy", "float"), ""),
-    ("INT8 score", ("accuracy", "int8"), ""),
-    ("drop", ("accuracy", "drop"), "points"),
+#: facts that are compared as numbers: what a reader sees, how to find it in a report, unit
+_NUMBERS: tuple[tuple[str, Callable[[Report], float | None], str], ...] = (
+    ("predicted time", lambda r: r.latency.milliseconds if r.latency else None, "ms"),
+    ("epochs", lambda r: r.placement.after.epochs.total if r.placement else None, ""),
+    ("epochs on the CPU", lambda r: r.placement.after.epochs.sw if r.placement else None, ""),
+    ("hybrid epochs", lambda r: r.placement.after.epochs.hybrid if r.placement else None, ""),
+    ("offload", lambda r: r.placement.after.offload if r.placement else None, ""),
+    ("activations", lambda r: r.memory.activations if r.memory else None, "bytes"),
+    ("weights", lambda r: r.memory.weights if r.memory else None, "bytes"),
+    ("float score", lambda r: r.accuracy.float_value if r.accuracy else None, ""),
+    ("INT8 score", lambda r: r.accuracy.int8 if r.accuracy else None, ""),
+    ("drop", lambda r: r.accuracy.drop if r.accuracy else None, "points"),
 )
 
 
@@ -33,22 +35,21 @@ class Change:
     unit: str = ""
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def differences(before: Report, after: Report) -> list[Change]:
     """Every fact in which two reports differ: numbers first, then operators off the NPU, then recipe keys."""
     found = [
         Change(what, *pair, unit)
-        for what, path, unit in _NUMBERS
-        if (pair := (_at(before, path), _at(after, path)))[0] != pair[1]
+        for what, find, unit in _NUMBERS
+        if (pair := (find(before), find(after)))[0] != pair[1]
     ]
-    for kind in ("sw_ops", "hybrid_ops"):
-        one, two = (_at(r, ("placement", "after", kind)) or {} for r in (before, after))
-        where = "on the CPU" if kind == "sw_ops" else "hybrid"
+    for where, count in (("on the CPU", _software), ("hybrid", _hybrid)):
+        one, two = count(before), count(after)
         found += [
             Change(f"{op} {where}", one.get(op, 0), two.get(op, 0), "epochs")
             for op in sorted(one.keys() | two.keys())
             if one.get(op) != two.get(op)
         ]
-    one, two = (dict(_flat(r.get("recipe") or {})) for r in (before, after))
+    one, two = (dict(_flat(r.recipe)) for r in (before, after))
     return found + [
         Change(f"recipe: {key}", one.get(key), two.get(key))
         for key in sorted(one.keys() | two.keys())
@@ -56,11 +57,12 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Cha
     ]
 
 
-def _at(report: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    value: Any = report
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+def _software(report: Report) -> Mapping[str, int]:
+    return report.placement.after.sw_ops if report.placement else {}
+
+
+def _hybrid(report: Report) -> Mapping[str, int]:
+    return report.placement.after.hybrid_ops if report.placement else {}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+
+from n6convert.results import Report
+from n6convert.results.sections import Calibration, Quantization
 
 __all__ = ["run_facts"]
 
-Facts = Mapping[str, Any]
 
-
-def run_facts(report: Facts) -> list[tuple[str, str]]:
+def run_facts(report: Report) -> list[tuple[str, str]]:
     """Rows of name and value, as far as the report knows them."""
     return [(name, value) for name, value in _rows(report) if value]
 
 
-def _rows(report: Facts) -> Iterator[tuple[str, str]]:
-    yield "model", str(report.get("model", ""))
+def _rows(report: Report) -> Iterator[tuple[str, str]]:
+    yield "model", report.model
     yield "input", ", ".join(_inputs(report))
-    yield "weights", str((report.get("weights") or {}).get("origin", ""))
-    yield "target", str(report.get("target", ""))
-    yield "calibration", _calibration(report.get("calibration") or {})
-    yield "ranges", _ranges(report.get("quantization") or {})
-    yield "accuracy methods", _methods(report.get("quantization") or {})
-    yield "made", " ".join(str(word) for word in (report.get("created"), f"by n6convert {report['n6convert']}") if word)
+    yield "weights", report.weights.origin
+    yield "target", report.target
+    yield "calibration", _calibration(report.calibration)
+    yield "ranges", _ranges(report.quantization)
+    yield "accuracy methods", _methods(report.quantization)
+    yield "made", f"by n6convert {report.n6convert}"
 
 
-def _inputs(report: Facts) -> Iterator[str]:
-    export: Facts = next((s for s in report.get("stages", []) if s.get("name") == "export"), {})
-    for tensor in (export.get("facts") or {}).get("inputs", []):
-        yield f"{tensor['name']} {'x'.join(map(str, tensor['shape']))}"
+def _inputs(report: Report) -> Iterator[str]:
+    for tensor in report.exported.inputs:
+        yield f"{tensor.name} {'x'.join(map(str, tensor.shape))}"
 
 
-def _calibration(section: Facts) -> str:
-    seen, held = (len(section.get(part) or []) for part in ("calibration", "held_back"))
+def _calibration(section: Calibration) -> str:
+    seen, held = len(section.calibration), len(section.held_back)
     if not seen:
         return ""
-    return f"{seen} samples of {section.get('source')}, {held} more held back to judge methods"
+    return f"{seen} samples of {section.source}, {held} more held back to judge methods"
 
 
-def _ranges(section: Facts) -> str:
-    chosen = section.get("ranges") or {}
-    return ", ".join(f"{count} by {name}" for name, count in chosen.items()) if isinstance(chosen, Mapping) else ""
+def _ranges(section: Quantization) -> str:
+    return ", ".join(f"{count} by {name}" for name, count in section.ranges.items())
 
 
-def _methods(section: Facts) -> str:
-    tried = section.get("methods") or []
-    kept = [m["method"] for m in tried if m.get("kept")]
-    dropped = [m["method"] for m in tried if not m.get("kept")]
+def _methods(section: Quantization) -> str:
+    kept = [m.method for m in section.methods if m.kept]
+    dropped = [m.method for m in section.methods if not m.kept]
     if not kept:
         return ""
     return ", ".join(kept) + (f"; tried without gain: {', '.join(dropped)}" if dropped else "")

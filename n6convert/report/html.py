@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,20 @@ from typing import Any
 from n6convert.errors import SourceError
 from n6convert.inputs import is_folder, read_json
 from n6convert.report.render import render_page
-from n6convert.report.schema import check_report
+from n6convert.report.schema import PartialReport, check_report
 from n6convert.report.view import page_values
+from n6convert.results import Report
 
 __all__ = ["damage_named", "read_report", "write_report"]
 
 _MAJOR = "1"
 
 
-def write_report(report: Mapping[str, Any], folder: Path, *, path: Path | None = None, force: bool = False) -> Path:
+def write_report(report: Report, folder: Path, *, path: Path | None = None, force: bool = False) -> Path:
     """Draw a run's report.
 
     Args:
-        report: content of ``report.json``.
+        report: of the run.
         folder: where its pictures lie.
         path: file to write; default ``folder/report.html``.
         force: also over a file that is no page of n6convert.
@@ -35,7 +36,7 @@ def write_report(report: Mapping[str, Any], folder: Path, *, path: Path | None =
     return target
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path) -> PartialReport:
     """``report.json`` of a run's folder, or the file itself.
 
     Raises:

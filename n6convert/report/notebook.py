@@ -8,7 +8,9 @@ from typing import Any
 
 from n6convert.escaping import html_text
 from n6convert.report.render import render_text
+from n6convert.report.schema import PartialReport
 from n6convert.report.view import page_values
+from n6convert.results import Report
 
 __all__ = ["as_report", "cell", "framed"]
 
@@ -17,20 +19,22 @@ _SHARED = ("target", "model", "memory", "cycles", "latency", "advice", "warnings
 _FRAME = '<iframe srcdoc="{page}" style="width: 100%; height: {height}rem; border: 0" title="{title}"></iframe>'
 
 
-def as_report(facts: Mapping[str, Any]) -> dict[str, Any]:
+def as_report(facts: Mapping[str, Any]) -> Report:
     """An estimate's facts in the form of a report, with the parts that an estimate has."""
     from n6convert import __version__
 
-    return {
-        "name": facts["model"],
-        "n6convert": __version__,
-        "weights": {"origin": "as in the file", "trained": True},
-        "placement": {"before": None, "after": facts["placement"]},
-        **{key: facts[key] for key in _SHARED},
-    }
+    return PartialReport.model_validate(
+        {
+            "name": facts["model"],
+            "n6convert": __version__,
+            "weights": {"origin": "as in the file", "trained": True},
+            "placement": {"before": None, "after": facts["placement"]},
+            **{key: facts[key] for key in _SHARED},
+        }
+    )
 
 
-def cell(report: Mapping[str, Any]) -> str:
+def cell(report: Report) -> str:
     """HTML for ``_repr_html_``."""
     values = page_values(report, Path())
     page = render_text("cell.html.j2", **{key: values[key] for key in ("title", "cards", "ribbons", "time_axis")})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from n6convert.report.svg import Row, bars
+from n6convert.results.sections import Latency, LongEpoch
 
 __all__ = ["BOUND_WORDS", "time_spent"]
 
@@ -21,33 +21,30 @@ BOUND_WORDS = {
 _COLOURS = {"software": "sw", "hybrid": "hybrid", "external": "sw", "overhead": "none"}
 
 
-def time_spent(latency: Mapping[str, Any]) -> dict[str, Any]:
+def time_spent(latency: Latency | None) -> dict[str, Any]:
     """Values of the section; empty for a report that does not know."""
-    known = latency.get("bottlenecks") or {}
-    if not known.get("milliseconds"):
+    known = latency.bottlenecks if latency else None
+    if known is None or not known.milliseconds:
         return {}
-    total = sum(known["milliseconds"].values()) or 1.0
-    ranked = sorted(known["milliseconds"].items(), key=lambda item: -item[1])
+    total = sum(known.milliseconds.values()) or 1.0
+    ranked = sorted(known.milliseconds.items(), key=lambda item: -item[1])
     rows = [
         Row(BOUND_WORDS.get(name, name), value, f"{value:.2f} ms, {value / total:.0%}", _COLOURS.get(name, "hw"))
         for name, value in ranked
     ]
     return {
         "bars": bars(rows, "Predicted time by what it waits for"),
-        "longest": [_long(epoch) for epoch in known.get("longest", [])],
-        "levers": [
-            {"name": lever["name"], "gain": f"{lever['gain']:.2f}", "how": lever["how"]}
-            for lever in known.get("levers", [])
-        ],
+        "longest": [_long(epoch) for epoch in known.longest],
+        "levers": [{"name": lever.name, "gain": f"{lever.gain:.2f}", "how": lever.how} for lever in known.levers],
     }
 
 
-def _long(epoch: Mapping[str, Any]) -> dict[str, str]:
-    lever = f"{epoch['lever']}: {epoch['gain']:.2f} ms less" if epoch.get("lever") else "nothing known"
+def _long(epoch: LongEpoch) -> dict[str, str]:
+    lever = f"{epoch.lever}: {epoch.gain:.2f} ms less" if epoch.lever else "nothing known"
     return {
-        "operators": f"{epoch['operators']} (epoch {epoch['epoch']})",
-        "milliseconds": f"{epoch['milliseconds']:.2f}",
-        "share": f"{epoch['share']:.0%}",
-        "bound": BOUND_WORDS.get(epoch["bound"], epoch["bound"]),
+        "operators": f"{epoch.operators} (epoch {epoch.epoch})",
+        "milliseconds": f"{epoch.milliseconds:.2f}",
+        "share": f"{epoch.share:.0%}",
+        "bound": BOUND_WORDS.get(epoch.bound, epoch.bound),
         "lever": lever,
     }

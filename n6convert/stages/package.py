@@ -62,7 +62,7 @@ def _request(run: Run, inputs: Inputs, model: str, artifacts: Mapping[str, bytes
         feeds=feeds,
         expected=run_model(quantized.model_path, feeds),
         sample=sample.id,
-        report=make_report(run, {}).model_dump(mode="json", by_alias=True),
+        report=make_report(run, {}),
         artifacts=artifacts,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from n6convert.cache import write_atomically
 from n6convert.hashing import jsonable, read_sealed, sealed
+from n6convert.results import Report
 
 __all__ = ["PointResult", "SweepResults", "load_results", "pareto", "save_result", "summarise"]
 
@@ -60,33 +61,31 @@ class PointResult:
         return f"PointResult({self.label!r}{shown})"
 
 
-def summarise(key: str, label: str, settings: Mapping[str, Any], folder: str, report: Mapping[str, Any]) -> PointResult:
-    """The numbers of a point from its ``report.json``.
+def summarise(key: str, label: str, settings: Mapping[str, Any], folder: str, report: Report) -> PointResult:
+    """The numbers of a point from its report.
 
     Args:
         key: of the point.
         label: what varies, in words.
         settings: by dotted key.
         folder: of the point's run.
-        report: content of its ``report.json``.
+        report: of that run.
     """
-    latency, memory = report.get("latency") or {}, report.get("memory") or {}
-    accuracy = report.get("accuracy") or {}
-    after = (report.get("placement") or {}).get("after") or {}
+    latency, memory, accuracy = report.latency, report.memory, report.accuracy
     return PointResult(
         key,
         label,
         settings,
-        milliseconds=latency.get("milliseconds"),
-        low=latency.get("low"),
-        high=latency.get("high"),
-        activations=memory.get("activations"),
-        weights=memory.get("weights"),
-        offload=after.get("offload"),
-        metric=accuracy.get("metric"),
-        score=accuracy.get("int8"),
-        float_score=accuracy.get("float"),
-        sqnr_db=_least_sqnr(report.get("sqnr_db") or {}),
+        milliseconds=latency.milliseconds if latency else None,
+        low=latency.low if latency else None,
+        high=latency.high if latency else None,
+        activations=memory.activations if memory else None,
+        weights=memory.weights if memory else None,
+        offload=report.placement.after.offload if report.placement else None,
+        metric=accuracy.metric if accuracy else None,
+        score=accuracy.int8 if accuracy else None,
+        float_score=accuracy.float_value if accuracy else None,
+        sqnr_db=_least_sqnr(report.sqnr_db),
         folder=folder,
     )
 

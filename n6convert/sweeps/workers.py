@@ -32,8 +32,7 @@ def convert_point(point: GridPoint) -> PointResult:
         return _failed(point, str(error))
     except Exception as error:  # a sweep survives whatever one point does
         return _failed(point, f"unexpected {type(error).__name__}: {error}; convert this point alone with --debug")
-    report = result.report.model_dump(mode="json", by_alias=True)
-    return summarise(point.key, point.label, point.settings, str(result.folder), report)
+    return summarise(point.key, point.label, point.settings, str(result.folder), result.report)
 
 
 def run_processes(points: Sequence[GridPoint], workers: int) -> Iterator[PointResult]:

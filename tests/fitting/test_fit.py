@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from n6convert.fitting import Resident, advise, plan, told_apart
 from n6convert.fitting.page import write_page
 from n6convert.npu.targets import load_target
 from n6convert.package.flash import ERASE_BLOCK, blocks
+from n6convert.report.schema import PartialReport
 
 MIB = 1 << 20
 BOARD, SMALL = load_target("stm32n6570-dk@4.0").pools, load_target("nucleo-n657x0-q@4.0").pools
@@ -37,14 +39,19 @@ def test_a_pool_holds_the_largest_arena_and_results_wait_beside_it():
     assert advise(found, BOARD) == []
 
 
+def typed(content: dict[str, Any]) -> PartialReport:
+    common = {"n6convert": "0", "name": "x", "weights": {"origin": "x"}}
+    return PartialReport.model_validate(common | content)
+
+
 def test_tables_beside_the_weights_are_counted_in_flash():
-    memory = {"weights": 10, "tables": 5, "activations": 0, "missing": 0, "pools": []}
+    memory = {"weights": 10, "tables": 5, "activations": 0, "missing": 0, "pools": [], "fits": True}
     report = {
         "model": "text", "target": "b", "memory": memory, "latency": {"milliseconds": 1, "low": 1, "high": 1},
         "recipe": {}, "stages": [],
     }  # fmt: skip
-    assert Resident.of(report).weights == 15
-    assert Resident.of(report | {"memory": {**memory, "tables": None}}).weights == 10
+    assert Resident.of(typed(report)).weights == 15
+    assert Resident.of(typed(report | {"memory": {**memory, "tables": None}})).weights == 10
 
 
 sizes = st.integers(0, 500_000)
@@ -130,7 +137,7 @@ def test_page_and_facts(tmp_path):
 
 def test_a_report_without_prediction_is_refused():
     with pytest.raises(SourceError, match="no predicted memory"):
-        Resident.of({"model": "x", "memory": None, "latency": None})
+        Resident.of(typed({"model": "x", "target": "b"}))
 
 
 def test_runs_on_the_command_line(toy, capsys):

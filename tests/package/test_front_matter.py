@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from n6convert.package.front_matter import front_matter
+from n6convert.report.schema import PartialReport
 
 COMMIT = "6c8612545dc98676d27bc518fa521d9e9af23e34"
 REPORT: dict[str, Any] = {
@@ -18,7 +19,8 @@ REPORT: dict[str, Any] = {
 
 
 def read(report: dict[str, Any], kind: str = "image") -> dict[str, Any]:
-    text = front_matter(report, kind)
+    common = {"n6convert": "0", "name": "net", "target": "t"}
+    text = front_matter(PartialReport.model_validate(common | report), kind)
     assert text.startswith("---\n") and text.endswith("---\n")
     return dict(yaml.safe_load(text.strip("-\n")))
 

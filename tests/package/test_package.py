@@ -25,6 +25,7 @@ from n6convert.package.commands import shell_text
 from n6convert.package.ports import read_ports
 from n6convert.package.profiles import profile_text
 from n6convert.package.tolerance import with_free_rounding
+from n6convert.report.schema import PartialReport
 
 pytest.importorskip("n6convert_yolov8")
 
@@ -174,8 +175,8 @@ def test_the_card_says_what_a_reader_must_know(package):
 def test_the_plugins_tables_are_listed_and_counted(tmp_path):
     files = {"words.bin": bytes(2048), "lookup.c": b"int n;", "vocab.txt": b"a"}
     assert flash_tables(files) == {"vocab.txt": 1, "words.bin": 2048}, "all that the application needs but code"
-    report = REPORT | {"memory": {"weights": 1024}}
-    card = card_text(report, [], [], {}, tables=2048)
+    memory = {"weights": 1024, "activations": 0, "fits": True, "pools": []}
+    card = card_text(typed(REPORT | {"memory": memory}), [], [], {}, tables=2048)
     assert "1 KiB of weights and 2 KiB of tables" in card
 
 
@@ -197,6 +198,10 @@ def test_headers_link_from_cpp(package, tmp_path):
     subprocess.run(["g++", *flags, str(tmp_path / "main.cpp"), *objects, "-lm", "-o", tmp_path / "main"], check=True)
 
 
+def typed(content):
+    return PartialReport.model_validate({"n6convert": "0", "name": "net"} | content)
+
+
 REPORT = {
     "model": "net", "target": "stm32n6570-dk@4.0", "recipe": {"evaluation": {"source": "data/labels.json"}},
     "weights": {"kind": "file", "origin": "mine.pt", "trained": True, "license": None},
@@ -206,7 +211,7 @@ REPORT = {
 
 
 def test_the_card_counts_samples_and_does_not_guess_licences():
-    card = card_text(REPORT, [], [], {}, published="AGPL-3.0 (Somebody)")
+    card = card_text(typed(REPORT), [], [], {}, published="AGPL-3.0 (Somebody)")
     for words in (
         "calibrated on 60 samples of images",
         "judged on 1 sample held back",
@@ -216,6 +221,6 @@ def test_the_card_counts_samples_and_does_not_guess_licences():
         "evaluation samples: given by you",
     ):
         assert words in card
-    assert "family" not in card_text(REPORT, [], [], {})
+    assert "family" not in card_text(typed(REPORT), [], [], {})
     stated = REPORT | {"weights": REPORT["weights"] | {"license": "MIT"}}
-    assert "weights: MIT\n" in card_text(stated, [], [], {}, published="AGPL-3.0")
+    assert "weights: MIT\n" in card_text(typed(stated), [], [], {}, published="AGPL-3.0")

@@ -22,6 +22,7 @@ from n6convert.package.ports import read_ports
 from n6convert.recipe import PackageConfig, Recipe
 from n6convert.recipes_io import finish, recipe_schema
 from n6convert.registry import load_plugin
+from n6convert.results import Report
 from n6convert.stages.base import interface_of
 
 pytest.importorskip("n6convert_yolov8")
@@ -55,7 +56,7 @@ def request_for(converted):
         return PackageRequest(
             model=model, model_file="m.onnx", name="yolov8n", types=types, plugin=plugin,
             targets=[load_target("stm32n6570-dk@4.0")], feeds=feeds, expected=run_model(model, feeds), sample="noise",
-            report=report,
+            report=Report.model_validate(report),
         )  # fmt: skip
 
     return made
@@ -144,10 +145,10 @@ def test_the_estimate_counts_the_conversions(converted):
 
 def test_results_are_counted_in_their_type(converted):
     report = converted.report.model_dump(mode="json", by_alias=True)
-    plain = Resident.of(report).results
+    plain = Resident.of(Report.model_validate(report)).results
     for key, factor in (("output_type", 4), ("io_type", 4), ("input_type", 1)):
         report["recipe"]["package"] = {key: "float32"}
-        assert Resident.of(report).results == factor * plain
+        assert Resident.of(Report.model_validate(report)).results == factor * plain
 
 
 def test_the_old_key_still_sets_both(tmp_path: Path):

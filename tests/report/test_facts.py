@@ -9,14 +9,16 @@ import pytest
 from n6convert.report.answer import cards
 from n6convert.report.facts import run_facts
 from n6convert.report.four_bits import four_bits
+from n6convert.report.schema import PartialReport
 from n6convert.report.svg import scale
+from n6convert.results.sections import FourBits
 
 
 def test_what_was_run_is_said_first(report) -> None:
     report["stages"][0]["facts"] = {"inputs": [{"name": "image", "shape": [1, 3, 64, 64]}]}
     report["calibration"] = {"source": "images", "calibration": [{}] * 60, "held_back": [{}] * 4}
     report["quantization"]["methods"] = [{"method": "ranges: mse", "kept": True}, {"method": "gates", "kept": False}]
-    facts = dict(run_facts(report))
+    facts = dict(run_facts(PartialReport.model_validate(report)))
     assert facts["input"] == "image 1x3x64x64"
     assert facts["calibration"] == "60 samples of images, 4 more held back to judge methods"
     assert facts["accuracy methods"] == "ranges: mse; tried without gain: gates"
@@ -35,13 +37,13 @@ def test_what_was_run_is_said_first(report) -> None:
 )
 def test_the_loss_is_colored_by_its_interval(report, drop, interval, mood, words) -> None:
     report["accuracy"] |= {"drop": drop, "interval": interval}
-    card = next(c for c in cards(report) if c.label == "INT8 costs")
+    card = next(c for c in cards(PartialReport.model_validate(report)) if c.label == "INT8 costs")
     assert card.mood == mood and words in card.detail
     assert ("±" in card.value) == (interval is not None)
 
 
 def test_frames_a_second_stand_beside_the_time(report) -> None:
-    assert "1,250 a second" in next(c for c in cards(report) if c.label == "Time").detail
+    assert "1,250 a second" in next(c for c in cards(PartialReport.model_validate(report)) if c.label == "Time").detail
 
 
 @pytest.mark.parametrize(("whole", "marks"), [(16.0, ["0 ms", "2"]), (0.9, ["0 ms", "0.2"]), (240, ["0 ms", "50"])])
@@ -54,8 +56,8 @@ def test_the_curve_of_four_bits_is_drawn_with_what_was_chosen() -> None:
         {"layers": n, "weight_bytes": 4096 - 512 * n, "milliseconds": 5.0 - n / 2, "closeness_db": 40.0 - 3 * n}
         for n in range(4)
     ]
-    shown = four_bits({"layers": ["a", "b"], "of": 3, "bytes_saved": 1024, "curve": curve})
+    shown = four_bits(FourBits.model_validate({"layers": ["a", "b"], "of": 3, "bytes_saved": 1024, "curve": curve}))
     assert "2 of 3 layers" in shown["summary"] and "1 KiB" in shown["summary"]
     assert shown["rows"][2]["layers"] == "2 (chosen)" and shown["rows"][2]["milliseconds"] == "4.00"
     assert shown["svg"].count("<circle") == 4 and shown["svg"].count('class="hw"') == 1
-    assert four_bits({}) == {}
+    assert four_bits(None) == four_bits(FourBits()) == {}

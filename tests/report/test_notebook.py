@@ -45,6 +45,6 @@ def test_an_estimate_too() -> None:
 
 
 def test_lines_of_the_terminal_are_those_of_the_summary(report) -> None:
-    rows = dict(summary_rows(report))
+    rows = dict(summary_rows(typed(report)))
     assert rows["AP"] == "float 41.0, INT8 40.5, lost 0.50 points (95 %: -0.20 to +1.10) on 64 samples"
     assert rows["memory"] == "weights 5 KiB, activations 195 KiB, activations on chip"

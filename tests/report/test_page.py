@@ -15,11 +15,12 @@ from n6convert.cli import run
 from n6convert.errors import OutputError, SourceError
 from n6convert.report.diff import differences
 from n6convert.report.html import read_report, write_report
+from n6convert.report.schema import PartialReport
 
 
 @pytest.fixture
 def page(report: dict[str, Any], tmp_path: Path) -> Path:
-    return write_report(report, tmp_path)
+    return write_report(PartialReport.model_validate(report), tmp_path)
 
 
 def test_the_answer_comes_first(page):
@@ -32,7 +33,8 @@ def test_the_answer_comes_first(page):
 
 def test_what_the_rewrites_gained_together(report, tmp_path):
     report["placement"]["before"]["latency"] = {"milliseconds": 1.5}
-    assert "Applied; together 1.50 → 0.80 ms (predicted)" in write_report(report, tmp_path).read_text()
+    page = write_report(PartialReport.model_validate(report), tmp_path)
+    assert "Applied; together 1.50 → 0.80 ms (predicted)" in page.read_text()
 
 
 def test_nothing_is_loaded_from_anywhere(page):
@@ -44,19 +46,19 @@ def test_nothing_is_loaded_from_anywhere(page):
 
 def test_a_rejected_report_says_so_before_any_number(report, tmp_path):
     report["acceptance"] = [{"limit": "max_drop", "allowed": 0.1, "found": 0.5, "kept": False}]
-    text = write_report(report, tmp_path).read_text()
+    text = write_report(PartialReport.model_validate(report), tmp_path).read_text()
     assert text.index("Not accepted: max_drop allows 0.1, found 0.5") < text.index("fit on the chip")
 
 
 def test_a_report_without_prediction_and_labels_still_draws(report, tmp_path):
     for key in ("placement", "memory", "latency", "accuracy"):
         report[key] = None
-    assert "30.5 dB" in write_report(report, tmp_path).read_text()
+    assert "30.5 dB" in write_report(PartialReport.model_validate(report), tmp_path).read_text()
 
 
 def test_a_model_that_does_not_fit(report, tmp_path):
     report["memory"] |= {"fits": False, "missing": 2048}
-    text = write_report(report, tmp_path).read_text()
+    text = write_report(PartialReport.model_validate(report), tmp_path).read_text()
     assert "do not fit" in text
     assert "2 KiB find no place" in text
 
@@ -89,7 +91,7 @@ def test_a_damaged_report_is_named_not_called_a_bug(report, tmp_path, damage, ca
 def test_a_page_that_cannot_be_written_leaves_nothing(report, tmp_path):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):
-        write_report(report, tmp_path)
+        write_report(PartialReport.model_validate(report), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -98,12 +100,12 @@ def test_differences_name_what_changed(report):
     after["placement"]["after"]["sw_ops"] = {"Softmax": 2}
     after["latency"]["milliseconds"] = 1.6
     after["recipe"]["options"]["imgsz"] = 96
-    found = {c.what: (c.before, c.after) for c in differences(before, after)}
+    found = {c.what: (c.before, c.after) for c in differences(*map(PartialReport.model_validate, (before, after)))}
     assert found["predicted time"] == (0.8, 1.6)
     assert found["Softmax on the CPU"] == (0, 2)
     assert found["recipe: options.imgsz"] == (64, 96)
     assert "weights" not in found
-    assert differences(before, before) == []
+    assert differences(*map(PartialReport.model_validate, (before, before))) == []
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ def test_names_as_long_as_compilers_make_them_stay_on_the_page(report, tmp_path,
     for operator in report["placement"]["after"]["operators"]:
         operator["name"] = operator["op"] = name
     report["memory"]["pools"][0]["name"] = report["rewrites"]["applied"][0]["where"][0] = name
-    page = write_report(report, tmp_path)
+    page = write_report(PartialReport.model_validate(report), tmp_path)
     for width in (360, 1200):
         tab = browser.new_page(viewport={"width": width, "height": 800})
         tab.goto(page.as_uri())
@@ -195,7 +197,7 @@ def test_text_stands_out_on_light_and_dark_pages(page):
 
 def test_in_print_nothing_is_hidden_or_cut(report, tmp_path, browser):
     tab = browser.new_page(viewport={"width": 700, "height": 1000}, color_scheme="dark")
-    tab.goto(write_report(report, tmp_path).as_uri())
+    tab.goto(write_report(PartialReport.model_validate(report), tmp_path).as_uri())
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.locator(".filters:visible").count() == 0

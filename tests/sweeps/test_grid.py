@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n6convert.errors import UsageError
+from n6convert.report.schema import PartialReport
 from n6convert.sweeps.grid import expand, parse_axis
 from n6convert.sweeps.results import PointResult, load_results, pareto, save_result, summarise
 
@@ -64,10 +65,15 @@ def test_pareto_keeps_what_nothing_beats(pairs):
 
 
 def test_results_survive_and_damaged_ones_count_as_missing(tmp_path):
-    result = summarise("k1", "size 8", {"a": 8}, "out", {
-        "latency": {"milliseconds": 2.0, "low": 1.5, "high": 3.0}, "memory": {"activations": 10, "weights": 20},
-        "placement": {"after": {"offload": 0.9}}, "accuracy": {"metric": "AP", "float": 40.0, "int8": 39.5},
+    epochs = {"total": 10, "hw": 9, "hybrid": 0, "sw": 1}
+    report = PartialReport.model_validate({
+        "n6convert": "0", "model": "m", "name": "m", "target": "t", "weights": {"origin": "x"},
+        "latency": {"milliseconds": 2.0, "low": 1.5, "high": 3.0},
+        "memory": {"activations": 10, "weights": 20, "fits": True, "pools": []},
+        "placement": {"after": {"offload": 0.9, "epochs": epochs}},
+        "accuracy": {"metric": "AP", "float": 40.0, "int8": 39.5, "drop": 0.5, "samples": 1},
     })  # fmt: skip
+    result = summarise("k1", "size 8", {"a": 8}, "out", report)
     save_result(tmp_path, result)
     (tmp_path / "k2.json").write_text('{"key": "k2", "la')
     assert load_results(tmp_path, ["k1", "k2", "k3"]) == {"k1": result}

@@ -8,6 +8,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from n6convert.results.sections import (
+    Advice,
+    Calibration,
+    Cycles,
+    Latency,
+    LintFinding,
+    Memory,
+    Quantization,
+    Rewrites,
+    Side,
+    StageFacts,
+    Tuning,
+)
+
 __all__ = [
     "REPORT_SCHEMA_VERSION",
     "Accuracy",
@@ -45,14 +59,14 @@ class StageReport(_Part):
     name: str
     seconds: float = Field(description="what the result took to make, also when it came from the cache")
     cached: bool
-    facts: dict[str, Any] = Field(default_factory=dict)
+    facts: StageFacts = Field(default_factory=StageFacts)
 
 
 class Placement(_Part):
     """Predicted placement of the quantized graph; each side as the predictor gives it."""
 
-    before: dict[str, Any] | None = Field(None, description="without rewrites")
-    after: dict[str, Any]
+    before: Side | None = Field(None, description="without rewrites")
+    after: Side
 
 
 class Accuracy(_Part):
@@ -100,24 +114,35 @@ class Report(_Part):
     recipe: dict[str, Any] = Field(description="the full effective recipe")
     warnings: list[str] = Field(default_factory=list)
     stages: list[StageReport]
-    calibration: dict[str, Any] = Field(default_factory=dict, description="source, and hash of each sample by use")
-    rewrites: dict[str, Any] = Field(default_factory=dict, description="rules applied and refused, with reasons")
+    calibration: Calibration = Field(default_factory=Calibration, description="source, and hash of each sample by use")
+    rewrites: Rewrites = Field(default_factory=Rewrites, description="rules applied and refused, with reasons")
     placement: Placement | None = None
-    memory: dict[str, Any] | None = None
-    cycles: dict[str, Any] | None = None
-    latency: dict[str, Any] | None = None
-    advice: list[dict[str, Any]] = Field(default_factory=list, description="what would bring operators to the NPU")
-    lint: list[dict[str, Any]] = Field(default_factory=list)
+    memory: Memory | None = None
+    cycles: Cycles | None = None
+    latency: Latency | None = None
+    advice: list[Advice] = Field(default_factory=list, description="what would bring operators to the NPU")
+    lint: list[LintFinding] = Field(default_factory=list)
     accuracy: Accuracy | None = None
     sqnr_db: dict[str, float | None] = Field(
         default_factory=dict, description="of each output against float on held-back samples; null: no difference"
     )
-    quantization: dict[str, Any] = Field(default_factory=dict)
-    tuning: dict[str, Any] = Field(
-        default_factory=dict, description="what training brought: closeness and SQNR before and after, and the curve"
+    quantization: Quantization = Field(default_factory=Quantization)
+    tuning: Tuning = Field(
+        default_factory=Tuning, description="what training brought: closeness and SQNR before and after, and the curve"
     )
     acceptance: list[LimitReport] = Field(default_factory=list)
     files: list[FileEntry] = Field(default_factory=list)
+
+    @property
+    def latency_before(self) -> Latency | None:
+        """Predicted time without rewrites."""
+        before = self.placement.before if self.placement else None
+        return before.latency if before else None
+
+    @property
+    def exported(self) -> StageFacts:
+        """What the export stage says of the model: its inputs and outputs."""
+        return next((stage.facts for stage in self.stages if stage.name == "export"), StageFacts())
 
     def to_dict(self) -> dict[str, Any]:
         """The content of ``report.json``."""
@@ -129,17 +154,19 @@ class Report(_Part):
         if self.accuracy:
             found |= {"float": self.accuracy.float_value, "int8": self.accuracy.int8, "drop": self.accuracy.drop}
         found |= {f"sqnr_db.{name}": value for name, value in self.sqnr_db.items() if value is not None}
-        found |= {key: float(self.latency[key]) for key in ("milliseconds",) if self.latency}
-        found |= {f"{key}_bytes": float(self.memory[key]) for key in ("weights", "activations") if self.memory}
+        if self.latency:
+            found["milliseconds"] = float(self.latency.milliseconds)
+        if self.memory:
+            found |= {"weights_bytes": float(self.memory.weights), "activations_bytes": float(self.memory.activations)}
         if self.placement:
-            found["offload"] = float(self.placement.after["offload"])
+            found["offload"] = float(self.placement.after.offload)
         return found
 
     def summary(self) -> str:
         """The run in a few lines."""
         from n6convert.report.summary import summary_text
 
-        return summary_text(self.to_dict())
+        return summary_text(self)
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics().items())
@@ -148,7 +175,7 @@ class Report(_Part):
     def _repr_html_(self) -> str:
         from n6convert.report.notebook import cell
 
-        return cell(self.to_dict())
+        return cell(self)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,357 @@
+"""Sections of ``report.json``: what each part of a conversion found, typed once for all that write and read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+__all__ = [
+    "PLACES",
+    "Advice",
+    "Calibration",
+    "Count",
+    "Cycles",
+    "FourBits",
+    "Latency",
+    "LintFinding",
+    "LongEpoch",
+    "Memory",
+    "MemoryBuffer",
+    "Number",
+    "OperatorPlace",
+    "Place",
+    "Quantization",
+    "Rewrites",
+    "Section",
+    "Side",
+    "StageFacts",
+    "Text",
+    "TradePoint",
+    "TunedStep",
+    "Tuning",
+    "WorstTensor",
+]
+
+#: where an operator runs, and how a reader sees it
+PLACES = {"hw": "NPU", "hybrid": "CPU and NPU", "sw": "CPU", "none": "no work"}
+_LARGEST = 1 << 53
+
+Count = Annotated[int, Field(strict=True, ge=-_LARGEST, le=_LARGEST)]
+Number = Count | Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_LARGEST, le=_LARGEST)]
+"""A finite number; whole ones stay whole in the file."""
+Epoch = Annotated[int, Field(strict=True, ge=-1, le=_LARGEST)]
+Text = Annotated[str, Field(strict=True)]
+Place = Annotated[
+    Literal["hw", "hybrid", "sw", "none"],
+    BeforeValidator(lambda value: value if isinstance(value, str) and value in PLACES else "none"),
+]
+
+
+class Section(BaseModel):
+    """A part of the report that is written as it was given: the same keys in the same order, nothing added.
+
+    Keys without a field of their own are kept. Values are attributes, and items by their key in the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    _keys: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Section]) -> Section:
+        made = handler(data)
+        if isinstance(data, Mapping):
+            made._keys = tuple(map(str, data))
+        return made
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found = handler(self)
+        return {key: found[key] for key in self._keys if key in found}
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._keys:
+            raise KeyError(key)
+        extra = self.model_extra or {}
+        return extra[key] if key in extra else getattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key of the file; ``default`` where it is missing."""
+        return self[key] if key in self._keys else default
+
+
+class LongEpoch(Section):
+    """One of the longest epochs, and what would shorten it."""
+
+    epoch: Epoch
+    operators: Text
+    bound: Text
+    milliseconds: Number
+    share: Number
+    lever: Text | None = None
+    gain: Number = 0.0
+
+
+class Lever(Section):
+    """Something that would change the time of the whole network."""
+
+    name: Text
+    gain: Number
+    how: Text
+
+
+class Bottlenecks(Section):
+    """Where predicted time goes, in milliseconds by what it waits for."""
+
+    milliseconds: dict[str, Number] = {}
+    longest: list[LongEpoch] = []
+    levers: list[Lever] = []
+
+
+class Latency(Section):
+    """Predicted time of one inference with its interval."""
+
+    milliseconds: Number
+    low: Number = 0.0
+    high: Number = 0.0
+    parts: dict[str, Number] = {}
+    assumptions: list[Text] = []
+    bottlenecks: Bottlenecks | None = None
+
+
+class OperatorPlace(Section):
+    """Where one operator runs, and why."""
+
+    name: Text
+    op: Text
+    where: Place
+    epoch: Epoch
+    microseconds: Number | None = None
+    reason: Text
+
+
+class EpochCounts(Section):
+    """Epochs by who executes them."""
+
+    total: Count
+    hw: Count
+    hybrid: Count
+    sw: Count
+
+
+class Side(Section):
+    """Predicted placement of one graph."""
+
+    epochs: EpochCounts
+    offload: Number
+    operators: list[OperatorPlace] = []
+    sw_ops: dict[str, Count] = {}
+    hybrid_ops: dict[str, Count] = {}
+    latency: Latency | None = None
+
+
+class PoolUse(Section):
+    """Bytes in use of one memory pool."""
+
+    name: Text
+    size: Count
+    used: Count
+    activations: Count
+
+
+class MemoryBuffer(Section):
+    """One activation buffer: epochs from first to last, and the pool that holds it."""
+
+    name: Text
+    bytes: Count
+    first: Epoch
+    last: Epoch
+    pool: Text | None = None
+
+
+class Memory(Section):
+    """Predicted bytes of weights and activations, and where they lie."""
+
+    pools: list[PoolUse]
+    weights: Count
+    activations: Count
+    fits: bool
+    missing: Count = 0
+    external: Count = 0
+    peak: Count = 0
+    peak_epoch: Count | None = None
+    buffers: list[MemoryBuffer] = []
+    tables: Count | None = None
+    """Of the package, beside the weights in flash."""
+
+
+class Cycles(Section):
+    """NPU cycles as the compiler estimates them."""
+
+    compute: Number
+    max: Number
+
+
+class Advice(Section):
+    """What would bring operators of one kind to the NPU."""
+
+    op: Text
+    epochs: Count
+    microseconds: Number
+    gain_microseconds: Number
+    remedy: Text | None = None
+    rewrite: Text | None = None
+
+
+class LintFinding(Section):
+    """A limit of ST Edge AI that the model breaks."""
+
+    rule: Text
+    severity: Text
+    found: Text
+    remedy: Text
+
+
+class AppliedRule(Section):
+    """A rewrite that was applied, and the milliseconds that it gained."""
+
+    rule: Text
+    times: Count
+    gain_ms: Number | None = None
+    where: list[Text] = []
+    because: list[Text] = []
+
+
+class RefusedRule(Section):
+    """A rewrite that was not applied at a place."""
+
+    rule: Text
+    where: Text
+    why: Text
+
+
+class Rewrites(Section):
+    """Rules applied and refused, with reasons."""
+
+    applied: list[AppliedRule] = []
+    refused: list[RefusedRule] = []
+
+
+class Histogram(Section):
+    """Counts of values in equal steps from ``low`` to ``high``."""
+
+    counts: list[Number]
+    low: Number
+    high: Number
+
+
+class WorstTensor(Section):
+    """A tensor that loses much in INT8, and why."""
+
+    name: Text
+    sqnr_db: Number
+    scale: Number = 0.0
+    zero_point: Count = 0
+    cause: Text | None = None
+    remedy: Text | None = None
+    histogram: Histogram | None = None
+
+
+class TriedMethod(Section):
+    """An accuracy method that was tried."""
+
+    method: Text
+    kept: bool
+
+
+class TradePoint(Section):
+    """What a number of four-bit layers saves and costs."""
+
+    layers: Count
+    weight_bytes: Number
+    milliseconds: Number | None = None
+    closeness_db: Number
+
+
+class FourBits(Section):
+    """Layers whose weights have four bits."""
+
+    layers: list[Text] = []
+    of: Count = 0
+    bytes_saved: Number = 0.0
+    curve: list[TradePoint] = []
+
+
+class Quantization(Section):
+    """How INT8 was made: ranges, methods, and the tensors that lose most."""
+
+    worst: list[WorstTensor] = []
+    methods: list[TriedMethod] = []
+    ranges: dict[str, Count] = {}
+    four_bits: FourBits | None = None
+
+
+class TunedStep(Section):
+    """Closeness of the outputs to float after some steps of training."""
+
+    step: Count
+    closeness_db: Number
+    phase: Text = ""
+
+
+class TunedFigures(Section):
+    """The network's distance from float, before or after training."""
+
+    closeness_db: Number
+    sqnr_db: Number
+
+
+class Tuning(Section):
+    """What training brought; empty where nothing was trained."""
+
+    kept: bool = False
+    before: TunedFigures | None = None
+    after: TunedFigures | None = None
+    steps: Count = 0
+    seconds: Number = 0.0
+    curve: list[TunedStep] = []
+
+
+class Calibration(Section):
+    """Samples by use: where they are from, and the hash of each."""
+
+    source: Text | None = None
+    synthetic: bool = False
+    calibration: list[Any] = []
+    held_back: list[Any] = []
+
+
+class ExportedTensor(Section):
+    """An input or output of the exported model."""
+
+    name: Text
+    shape: list[Count]
+
+
+class StageFacts(Section):
+    """What a stage says of itself."""
+
+    inputs: list[ExportedTensor] = []
+    outputs: list[ExportedTensor] = []
+    flash_tables: dict[str, Count] = {}
+    """Bytes of the package's tables by file."""
