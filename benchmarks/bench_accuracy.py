@@ -150,6 +150,10 @@ def compare(name: str, samples: int, nncf: str | None, folder: Path) -> None:
     other = prepare(name, samples, folder, full=True) if CASES[name][0].startswith("yolo") else run
     if other is not run:
         rows.insert(-2, ("ultralytics", "onnxruntime", "full"))
+    if CASES[name][4].get("options.dequantize"):  # the file that the weights were taken from, as it is
+        given = judge(other, folder / "full.onnx", CASES[name][1])
+        drop, interval = 100 * (reference.value - given.value), between(reference, given)
+        print(f"{name:<14} {'as given':<17} {100 * given.value:8.2f} {drop:7.2f} {interval:>15}", flush=True)
     for title, method, graph in rows:
         try:
             python = (nncf,) if method.startswith("nncf") and nncf else ()

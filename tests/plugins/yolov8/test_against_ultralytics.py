@@ -26,7 +26,7 @@ pytest.importorskip("ultralytics", reason="ultralytics is not installed: the com
 
 SIZE = (96, 128)
 FAMILIES, TASKS = ("yolov8", "yolo11", "yolo26"), ("", "-seg", "-pose", "-obb", "-cls")
-NAMES = [f"{family}n{task}" for family in FAMILIES for task in TASKS]
+NAMES = [f"{family}n{task}" for family in FAMILIES for task in TASKS] + ["yolo11s-seg", "yolo26s"]
 CLASSES = {"": 80, "-seg": 80, "-pose": 1, "-obb": 15, "-cls": 1000}
 
 
@@ -35,7 +35,7 @@ def network(name: str) -> Any:
     """A network of the library with random statistics and biases that make scores of every size."""
     from ultralytics.nn import tasks
 
-    task = name[name.index("n", 4) + 1 :]
+    task = name[len("yolov8n") :]
     kind = {"": "Detection", "-seg": "Segmentation", "-pose": "Pose", "-obb": "OBB", "-cls": "Classification"}[task]
     more = {"data_kpt_shape": (17, 3)} if task == "-pose" else {}
     torch.manual_seed(len(name))

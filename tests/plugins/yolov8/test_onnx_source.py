@@ -57,10 +57,10 @@ def opened(path: Path, name: str) -> ForeignNetwork:
 
 
 NETWORKS = [
-    *(("yolov8" + end, None) for end in ("n", "n-seg", "n-obb", "n-cls")),
-    ("yolov8n-pose", (17, 3)), ("yolov8s-pose", (4, 2)), ("yolov8m-pose", (17, 3)),
-    *(("yolo11" + end, None) for end in ("n", "n-seg", "n-obb", "n-cls")), ("yolo11n-pose", (17, 3)),
-    *(("yolo26" + end, None) for end in ("n", "n-seg", "n-obb")), ("yolo26n-pose", (17, 3)),
+    *(("yolov8" + end, None) for end in ("n-seg", "n-obb", "n-cls")),
+    ("yolov8s-pose", (4, 2)), ("yolov8m-pose", (17, 3)),
+    *(("yolo11" + end, None) for end in ("n", "n-obb", "n-cls")), ("yolo11n-pose", (17, 3)),
+    *(("yolo26" + end, None) for end in ("n", "n-seg")), ("yolo26n-pose", (17, 3)),
 ]  # fmt: skip
 
 
