@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from n6convert.cli.closing import next_command, page_link, time_bar
 from n6convert.cli.terminal import shown, terminal
 
 if TYPE_CHECKING:
@@ -30,6 +32,19 @@ def print_result(result: ConversionResult) -> None:
         console.print(f"[bold]{label:<{width}}[/]  {value}", soft_wrap=True)
     for warning in result.warnings:
         console.print(f"[yellow]warning:[/] {shown(warning)}", soft_wrap=True)
+    _close(console, result, width)
+
+
+def _close(console: Console, result: ConversionResult, width: int) -> None:
+    """A picture of the time where there is a terminal, the page and the next command."""
+    report = result.report.to_dict()
+    picture = time_bar(report) if console.is_terminal else None
+    page = result.folder / "report.html"
+    last: list[tuple[str, Text]] = [("time goes to", picture)] if picture is not None else []
+    last += [("page", page_link(page) if console.is_terminal else Text(str(page)))]
+    last += [("next", Text(next_command(report, result.folder)))]
+    for label, value in last:
+        console.print(Text.assemble((f"{label:<{width}}", "bold"), "  ", value), soft_wrap=True)
 
 
 def print_models(entries: Sequence[ModelEntry]) -> None:
@@ -64,4 +79,3 @@ def _rows(result: ConversionResult) -> Iterator[tuple[str, str]]:
     seconds = sum(stage.seconds for stage in report.stages if not stage.cached)
     yield "stages", f"{len(report.stages)} in {seconds:.1f} s" + (f", {reused} from the cache" if reused else "")
     yield "result", shown(str(result.model_path))
-    yield "page", shown(str(result.folder / "report.html"))
