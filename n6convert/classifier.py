@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,10 +12,11 @@ import numpy as np
 from n6convert.builtin.images import ImageFormat
 from n6convert.errors import SourceError
 from n6convert.metrics.class_folders import by_folder
-from n6convert.metrics.classification import Classes, Classification, rank
+from n6convert.metrics.classification import Classes, Classification, class_loss, rank
 from n6convert.plugin import Feeds, ModelPlugin, Outputs, Sample, SampleSource
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from PIL.Image import Image
 
 __all__ = ["ImageClassifier", "ImageFormat"]
@@ -48,6 +50,14 @@ class ImageClassifier(ModelPlugin):
     def metric(self) -> Classification:
         """Top-1 and top-5 accuracy."""
         return Classification(self.class_names())
+
+    def training_loss(self, outputs: Mapping[str, Any], sample: Sample) -> Any:
+        """Cross entropy of the class scores."""
+        return class_loss(next(iter(outputs.values())), sample, self.class_names())
+
+    def augment(self, sample: Sample, draw: Generator) -> Sample:
+        """The image mirrored, cropped, lighter or darker; its class stays true."""
+        return replace(super().augment(sample, draw), label=sample.label)
 
     def prepare(self, source: SampleSource) -> SampleSource:
         """Labels from one folder per class, where the images lie so."""

@@ -22,6 +22,14 @@ BREAKS = {
     "        return Other()\n",
     "encode() gives other arrays the second time": "    def encode(self, sample):\n"
     "        return {'x': sample.data['x'] + __import__('numpy').float32(__import__('random').random())}\n",
+    "augment() gives another sample": "    def augment(self, sample, draw):\n"
+    "        return type(sample)(sample.id, {'x': sample.data['x'] + __import__('random').random()})\n",
+    "training_loss() must return": "    def samples(self):\n"
+    "        class Labeled(type(super().samples())):\n"
+    "            def __iter__(self):\n"
+    "                return (type(s)(s.id, s.data, label=1) for s in super().__iter__())\n"
+    "        return Labeled()\n"
+    "    def training_loss(self, outputs, sample):\n        return 3.0\n",
     "draw() must return": "    def draw(self, sample, *predictions):\n        return 'picture'\n",
     "no such weights": "    def resolve_weights(self, weights, *, cache):\n        raise KeyError(weights)\n",
 }

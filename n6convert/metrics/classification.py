@@ -86,6 +86,20 @@ class Classification(Metric):
         return mean_score("top-1 accuracy", self._first, "top-1", **five)
 
 
+def class_loss(scores: Any, sample: Sample, names: Sequence[str] = ()) -> Any:
+    """Cross entropy of scores ``[1, classes]`` before any Softmax, a torch tensor, on a labeled sample.
+
+    Raises:
+        SourceError: no label, or a class the network does not know.
+    """
+    wanted, flat = class_of(sample, names), scores.reshape(-1)
+    if not 0 <= wanted < flat.numel():
+        raise SourceError(
+            "a label is outside the network's classes", place=sample.id, found=wanted, limit=f"0..{flat.numel() - 1}"
+        )
+    return -flat.log_softmax(0)[wanted]
+
+
 def class_of(sample: Sample, names: Sequence[str] = ()) -> int:
     """Class number of a labelled sample; a label is a number, a name, or a row with one of them.
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
@@ -29,3 +31,9 @@ class Edges(ModelPlugin):
         rows, columns = (np.linspace(0, n - 1, self.options.imgsz).astype(int) for n in sample.data.shape[:2])
         pixels = sample.data[rows][:, columns]  # [size, size, 3]
         return {"image": pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255}
+
+    def augment(self, sample: Sample, draw: np.random.Generator) -> Sample:
+        return replace(sample, data=np.rot90(sample.data, draw.integers(4)).copy(), label=None)
+
+    def training_loss(self, outputs, sample: Sample):  # a label is the edges [2, size, size] that should be found
+        return (outputs["edges"][0] - outputs["edges"].new_tensor(sample.label)).abs().mean()

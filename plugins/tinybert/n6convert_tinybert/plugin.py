@@ -22,7 +22,7 @@ from n6convert.plugin import (
     Sample,
     Weights,
 )
-from n6convert.plugin.metrics import Classes, Classification, EmbeddingAgreement, Metric, rank
+from n6convert.plugin.metrics import Classes, Classification, EmbeddingAgreement, Metric, class_loss, rank
 from n6convert_tinybert.architecture import Shape, build_encoder, seeded_embedding
 from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.folder import HuggingFaceFolder
@@ -172,6 +172,11 @@ class TinyBert(ModelPlugin):
         makers = {"classification": lambda: Classification(self._labels), "embedding": EmbeddingAgreement}
         make = makers.get(self.info.metadata["task"])
         return make() if make is not None else None
+
+    def training_loss(self, outputs: Mapping[str, Any], sample: Sample) -> Any:
+        """Cross entropy of a classifier's scores; None for other tasks."""
+        classifies = self.info.metadata["task"] == "classification"
+        return class_loss(outputs["logits"], sample, self._labels) if classifies else None
 
     def artifacts(self) -> Mapping[str, bytes]:
         from n6convert_tinybert.board import embedding_tables
