@@ -52,6 +52,8 @@ _SMALL = 1024
 SCREEN = 16
 #: dB that a trial refined on some samples may lie behind and be worth all of them
 _BEHIND = 0.5
+#: parts of a function that are tried besides those that its own rounding asks for
+_PARTS = (2, 3, 4)
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -276,14 +278,19 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
 
 
 def _wide_functions(shop: Workshop, best: Candidate) -> Candidate | None:
-    """Logarithms, roots and power laws as sums of parts, each with a grid of its own."""
-    prepared, functions = split_functions(best.prepared, shop.samples, shop.config.threads)
-    if not functions:
-        return None
-    trial = shop.quantized(prepared)
-    trials = [t for t in (trial, _even(shop, trial)) if t is not None]
-    closest = best_of(trials, _closeness)
-    return replace(closest, owed_db=_TWICE, notes={"functions": functions, **_times(shop, best, closest)})
+    """Logarithms, roots and power laws as sums of parts, each with a grid of its own; as many as pay their time."""
+    kept: Candidate | None = None
+    for parts in (None, *_PARTS):
+        prepared, functions = split_functions(best.prepared, shop.samples, shop.config.threads, parts)
+        if not functions or (kept is not None and functions == kept.notes["functions"]):
+            continue
+        trial = shop.quantized(prepared)
+        trials = [t for t in (trial, _even(shop, trial)) if t is not None]
+        closest = best_of(trials, _closeness)
+        if kept is None or exceeds(_closeness(closest), _closeness(kept) + _TWICE):
+            notes = {"functions": functions, **_times(shop, best, closest)}
+            kept = replace(closest, owed_db=_TWICE, notes=notes)
+    return kept
 
 
 def _times(shop: Workshop, before: Candidate, after: Candidate) -> dict[str, float]:

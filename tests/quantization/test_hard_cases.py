@@ -16,6 +16,7 @@ import pytest
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.rewrites import RewriteConfig, rewrite
 
 from .walk import float_islands
 
@@ -75,13 +76,17 @@ def test_the_networks_are_valid_seeded_and_uneven(hard: ModuleType, case: str) -
     assert case == "vit-tiny" or np.median(peaks) > 2
 
 
-def test_signals_reach_what_eight_bits_at_the_input_allow(hard: ModuleType) -> None:
-    """|spectrum|^0.3 of a wave: its INT8 input alone leaves 26.6 dB, min-max ranges 8.1 dB of them."""
+@pytest.mark.parametrize(("name", "least"), [("power-law", 22), ("log-mel", 27)])
+def test_signals_reach_what_eight_bits_at_the_input_allow(hard: ModuleType, name: str, least: float) -> None:
+    """|spectrum|^0.3 and log(mel): their INT8 inputs alone leave 26 to 27 dB, min-max ranges 8 and 9 dB of them.
+
+    Bias correction takes away a part of what the input's rounding does.
+    """
     from nets.signals import SIGNALS
 
-    build, signals = SIGNALS["power-law"]
+    build, signals = SIGNALS[name]
     samples = [{"x": x} for x in islice(signals(1), 64)]
-    model = ir.from_proto(build())
+    model = rewrite(ir.from_proto(build()), lambda: iter(samples[:2]), RewriteConfig()).model
     ours = quantize(model, lambda: iter(samples[:32]), held_back=lambda: iter(samples[32:48]))
     assert float_islands(ours.model) == []
-    assert Judge(prepare(model), samples[48:]).score(ours.model) > 21
+    assert Judge(prepare(model), samples[48:]).score(ours.model) > least
