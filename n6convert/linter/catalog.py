@@ -8,7 +8,7 @@ from n6convert.linter.finding import Limit, registered
 
 __all__ = ["limits"]
 
-_MODULES = ("rules_interface", "rules_operators", "rules_quantization", "rules_scales", "rules_tensors")
+_MODULES = ("rules_camera", "rules_interface", "rules_operators", "rules_quantization", "rules_scales", "rules_tensors")
 
 
 def limits() -> dict[str, Limit]:

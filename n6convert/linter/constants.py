@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "CAMERA_ROW",
     "DIM_LIMIT",
     "DYNAMIC",
     "IR_FOUR_BITS",
@@ -24,6 +25,7 @@ __all__ = [
     "SLICE_AXES",
 ]
 
+CAMERA_ROW = 16
 IR_MAX = 9
 IR_WRITTEN = 8
 OPSET_MIN = 7

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from n6convert.escaping import c_comment, c_string
-from n6convert.package.normalisation import PixelMap
-from n6convert.package.ports import Port
+from n6convert.package.camera import Camera
 
 __all__ = ["app_config", "class_table"]
 
@@ -22,25 +21,24 @@ def class_table(classes: Sequence[str]) -> list[str]:
     ]
 
 
-def app_config(stem: str, model: str, image: Port, pixels: PixelMap, lines: Sequence[str]) -> str:
+def app_config(stem: str, model: str, camera: Camera, lines: Sequence[str]) -> str:
     """Text of ``<stem>_app_config.h``.
 
     Args:
-        image: the input that the camera fills.
-        pixels: how its channels come from pixels.
+        stem: prefix of the package's symbols.
+        model: its file, which the display shows.
+        camera: the input that it fills.
         lines: what the plugin adds: post-processing and classes.
     """
-    *_, height, width, channels = image.board_shape
-    notes = []
-    if image.dtype != "uint8" or not pixels.is_copy:
-        how = f"convert by the gain and offset of {stem}.h"
-        notes.append(f"/* The camera hands over uint8, this network takes {image.dtype}: {how}. */")
+    height, width, channels = camera.size
     size = (("WIDTH", width), ("HEIGHT", height), ("BPP", channels))
     body = [
-        f"/* {c_comment(model)}: include this from app_config.h, in place of the lines that define the same. */",
-        *notes,
+        f"/* {c_comment(model)}: include this from app_config.h, in place of the lines that define the same.",
+        *(f"   {c_comment(note)}" for note in camera.notes()),
+        "*/",
         *(f"#define NN_{name} ({value})" for name, value in size),
-        f"#define COLOR_MODE {_COLORS.get(pixels.order, 'COLOR_RGB')}",
+        f"#define COLOR_MODE {_COLORS.get(camera.pixels.order, 'COLOR_RGB')}",
+        *([f"#define ASPECT_RATIO_MODE {camera.aspect_ratio}"] if camera.aspect_ratio else []),
         f"#define WELCOME_MSG_1 {c_string(model)}",
         *lines,
     ]

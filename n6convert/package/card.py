@@ -20,6 +20,7 @@ def card_text(
     *,
     published: str = "",
     tables: int = 0,
+    camera: Sequence[str] = (),
 ) -> str:
     """Markdown: what the model is, how good, how fast, how to feed it, whose weights and data it carries.
 
@@ -28,6 +29,7 @@ def card_text(
         files: what lies in the package, a sentence each.
         published: licence of the family's published weights, for weights that state none.
         tables: bytes that the package's tables take in flash beside the weights.
+        camera: what the application must know about a camera in front of the model, a sentence each.
     """
     untrained = (
         ""
@@ -38,6 +40,7 @@ def card_text(
         f"# {markdown_text(report.model)} for {markdown_text(report.target)}\n{untrained}",
         "## Facts\n\n" + _table([("", "")] + _facts(report) + _flash(report, tables)),
         "## Interface\n\n" + _interface(inputs, outputs),
+        *(["## Camera\n\n" + "\n".join(f"* {markdown_text(note)}" for note in camera)] if camera else []),
         "## Files\n\n" + "\n".join(f"* {markdown_code(name)}: {what}" for name, what in files.items()),
         "## Compile\n\n`./generate.sh` (Linux, macOS) or `generate.bat` (Windows) with ST Edge AI Core installed, or "
         "`n6convert compile .`, which also compares the compiler's report with the prediction.",

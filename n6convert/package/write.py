@@ -14,6 +14,7 @@ from n6convert.escaping import c_identifier
 from n6convert.npu.st.command import generate_command
 from n6convert.package.application import app_config
 from n6convert.package.board_files import Files, board_files
+from n6convert.package.camera import Camera, probe_camera
 from n6convert.package.card import card_text
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.front_matter import front_matter
@@ -85,13 +86,17 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
     _check_decoder(request, firmware)
     sizes = flash_tables(request.artifacts)
     files = board_files(stem, _command(request, inputs, outputs), request.targets, sizes)
-    files |= _sources(request, stem, inputs, outputs, firmware, tolerances)
+    camera = probe_camera(request.plugin, inputs)
+    files |= _sources(request, stem, inputs, outputs, firmware, tolerances, camera)
     sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
     sentences |= {name: _artifact_sentence(name, content) for name, content in request.artifacts.items()}
     published = request.plugin.published_license
     listed = dict(sorted(sentences.items()))
+    notes = camera.notes() if camera else []
     card = front_matter(request.report, request.plugin.sample_kind) + "\n"
-    card += card_text(request.report, inputs, outputs, listed, published=published, tables=sum(sizes.values()))
+    card += card_text(
+        request.report, inputs, outputs, listed, published=published, tables=sum(sizes.values()), camera=notes
+    )
     for name, content in request.artifacts.items():
         (folder / name).write_bytes(content)
     for name, (_, text) in (files | {"README.md": ("", card)}).items():
@@ -163,8 +168,9 @@ def _sources(
     outputs: Sequence[Port],
     firmware: Firmware,
     tolerances: Sequence[Tolerance],
+    camera: Camera | None,
 ) -> Files:
-    image, pixels = next(((p, m) for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), (None, None))
+    pixels = next((m for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), None)
     header = interface_header(stem, inputs, outputs, pixels, firmware.defines)
     test = selftest_source(stem, inputs, outputs, request.feeds, request.expected)
     files: Files = {
@@ -181,8 +187,8 @@ def _sources(
     network = network_name(request.name)
     running = runtime_sources(stem, network, inputs, outputs, version=version, allocated=allocated)
     files |= {name: ("runs the network on the NPU, and its self-test", text) for name, text in running.items()}
-    if image is not None and pixels is not None:
-        lines = app_config(stem, request.model_file, image, pixels, firmware.application)
+    if camera is not None:
+        lines = app_config(stem, request.model_file, camera, firmware.application)
         files[f"{stem}_app_config.h"] = ("lines for app_config.h of ST's camera applications", lines)
     files |= {name: (_source_sentence(name), text) for name, text in firmware.sources.items()}
     return files | {name: ("configuration for firmware", text) for name, text in firmware.configuration.items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import LintError
+from n6convert.plugin_errors import guarded
 from n6convert.stages.base import Inputs, Stage, StageResult
 
 if TYPE_CHECKING:
@@ -27,18 +28,31 @@ class Lint(Stage):
     inputs = ("quantize",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
-        return {"target": run.recipe.target, "samples": run.sampling.key()}
+        types = (run.recipe.package.input_type, run.recipe.compiler.input_channels)
+        return {"target": run.recipe.target, "samples": run.sampling.key(), "input": types}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.linter import Severity, lint
 
-        findings = lint(inputs["quantize"].load(), run.recipe.target, run.sampling.first(_MEASURED_SAMPLES))
+        model = inputs["quantize"].load()
+        findings = lint(model, run.recipe.target, run.sampling.first(_MEASURED_SAMPLES)) + _camera(run, model)
         errors = [f for f in findings if f.severity is Severity.ERROR]
         if errors:
             raise _refusal(errors)
         notes = [f"lint: {f}" for f in findings if f.severity is Severity.WARNING]
         warnings = notes[:_SHOWN] + ([f"lint: {len(notes) - _SHOWN} more warnings"] if len(notes) > _SHOWN else [])
         return StageResult({"findings": [f.as_dict() for f in findings], "warnings": warnings})
+
+
+def _camera(run: Run, model: ir.Model) -> list[Finding]:
+    """What a camera leaves to the CPU for this model; nothing for models of anything but pictures."""
+    from n6convert.package.camera import probe_camera
+    from n6convert.package.ports import read_ports
+
+    with guarded(run.entry, "encode"):
+        ports = [port.compiled_as(run.recipe.package.input_type) for port in read_ports(model)[0]]
+        camera = probe_camera(run.ready_plugin, ports)
+    return camera.findings() if camera else []
 
 
 def refuse_lost(model: ir.Model, target: str) -> None:

@@ -136,6 +136,7 @@ CASES = [
         "{ y = com.acme.Magic (x) }",
         {"head": '<ir_version: 8, opset_import: ["" : 17, "com.acme" : 1]>'},
     ),
+    ("camera-rows", RELU, RELU, {"inputs": "float[1,3,64,250] x", "outputs": "float[1,3,64,250] y"}),
     ("mixed-scales", "{ a = Sigmoid (x) b = Sigmoid (x) y = Concat <axis=1> (a, b) }",
      "{ a = Sigmoid (x) y = Concat <axis=1> (a, x) }", {"outputs": "float[1,8,8,8] y"}),
 ]  # fmt: skip
@@ -156,6 +157,21 @@ def test_limit_finds_the_fault_and_only_the_fault(rule: str, good: str, bad: str
 def test_softmax_is_no_work_of_the_cpu_where_the_compiler_expands_it(switch: str, found: bool) -> None:
     model, target = graph("{ y = Softmax (x) }"), f"stm32n6570-dk@4.0{switch}"
     assert ("cpu-operators" in rules(model, target)) is found
+
+
+@pytest.mark.parametrize(
+    ("shape", "found"),
+    [("1,3,224,224", None), ("1,227,227,3", "681 bytes"), ("1,1,96,90", "90 bytes"), ("1,3,30,30", None),
+     ("1,4,64,65", None), ("1,3,64,320", None)],
+)  # fmt: skip
+def test_rows_that_the_camera_cannot_write(shape: str, found: str | None) -> None:
+    """Pictures of one or three channels in either layout; sides below 32 are no pictures."""
+    broken = [f for f in lint(graph(RELU, f"float[{shape}] x", f"float[{shape}] y")) if f.rule == "camera-rows"]
+    assert [found in f.found for f in broken if found] == ([True] if found else [])
+    assert len(broken) == bool(found)
+    for f in broken:
+        below, above = (int(word) for word in f.remedy.split() if word.isdecimal())
+        assert below % 16 == above % 16 == 0 and above - below == 16
 
 
 QDQ_FAULTS = [

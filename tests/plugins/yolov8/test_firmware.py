@@ -13,6 +13,7 @@ from PIL import Image
 
 from n6convert.numerics import Session
 from n6convert.package.application import app_config
+from n6convert.package.camera import Camera
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.normalisation import PixelMap
 from n6convert.package.ports import Port
@@ -257,7 +258,7 @@ def application(kind, name, tmp_path, int8_ports, core):
     sources = dict(firmware.sources) | {
         f"{STEM}.h": interface_header(STEM, [camera], ports, pixels, firmware.defines),
         f"{STEM}.c": interface_source(STEM, [camera], ports),
-        f"{STEM}_app_config.h": app_config(STEM, name, camera, pixels, firmware.application),
+        f"{STEM}_app_config.h": app_config(STEM, name, Camera(camera, pixels, "pad", 114), firmware.application),
         "app_config.h": f'#include "{STEM}_app_config.h"\n',
         "stai_yolo.h": stai_header("yolo", [camera.size], [port.size for port in ports]),
     }
@@ -317,6 +318,4 @@ def test_the_application_learns_size_classes_and_post_processing(tmp_path, int8_
         assert f"#define {line}\n" in text
     assert "#define POSTPROCESS_TYPE POSTPROCESS_CUSTOM" in text
     assert 'classes_table[NB_CLASSES] = {"person", "bicycle"' in text
-    assert "convert by" not in text, "a camera's bytes are the input as they are"
-    plain = Port("images", (1, 3, 64, 64), 1 / 255, -128, True)
-    assert "takes int8: convert by" in app_config(STEM, "x", plain, PixelMap("BGR", (1.0,) * 3, (-128.0,) * 3), [])
+    assert "bytes are the input as they are" in text and "padded with 114" in text
