@@ -46,7 +46,10 @@ def board_files(stem: str, command: Sequence[str], targets: Sequence[Target], ta
             "compiles the model, makes the flash's files (Linux, macOS)",
             shell_text(command, main.name, programming),
         ),
-        "generate.bat": ("the same for Windows", batch_text(command, main.name, programming)),
+        "generate.bat": (
+            "compiles the model, makes the flash's files (Windows)",
+            batch_text(command, main.name, programming),
+        ),
         "stedgeai.json": ("the compile command for `n6convert compile`", command_json(command, main.name)),
     }
     for target in targets:

@@ -111,7 +111,7 @@ class Camera:
         return []
 
     def _padding(self) -> str:
-        return "fill the input once and let the DCMIPP write the rows between, or let it cut the picture to shape"
+        return "before each frame write the padding, and let the DCMIPP write the rows between; or let it cut to shape"
 
 
 def probe_camera(plugin: ModelPlugin, inputs: Sequence[Port]) -> Camera | None:
