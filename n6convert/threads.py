@@ -7,12 +7,16 @@ CPU affinity and its container's CPU limit, not the cores that the machine happe
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from n6convert.errors import UsageError
 
-__all__ = ["available_cores", "default_threads", "limit_threads"]
+__all__ = ["available_cores", "default_threads", "limit_threads", "mapped"]
 
+T = TypeVar("T")
+R = TypeVar("R")
 _OWN, _OPENMP = "N6CONVERT_THREADS", "OMP_NUM_THREADS"
 #: read by OpenBLAS, MKL and OpenMP when numpy is first imported
 _LIBRARIES = (_OPENMP, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -42,6 +46,33 @@ def available_cores() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_limit(_CGROUP)
     return max(1, allowed if quota is None else min(allowed, int(quota)))
+
+
+def mapped(function: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
+    """The results of a function in the order of the items, as many items at work at once as there are threads.
+
+    Whatever the number of threads, results are those of one: nothing is shared between items.
+
+    Args:
+        function: of one item; computes with one thread.
+        items: read as far ahead as there are threads.
+        threads: default :func:`default_threads`.
+    """
+    count = threads or default_threads()
+    if count == 1:
+        yield from map(function, items)
+        return
+    from collections import deque
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    with ThreadPoolExecutor(count) as pool:
+        at_work: deque[Future[R]] = deque()
+        for item in items:
+            at_work.append(pool.submit(function, item))
+            if len(at_work) > count:
+                yield at_work.popleft().result()
+        while at_work:
+            yield at_work.popleft().result()
 
 
 def limit_threads(count: int) -> None:

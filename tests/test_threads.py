@@ -78,3 +78,23 @@ def test_a_session_keeps_to_the_limit(monkeypatch, tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
         assert int(done.stdout) == count - 1
     assert Session("relu.onnx", threads=2).run({"x": np.ones((1, 4), np.float32)})["y"].sum() == 4
+
+
+def test_mapped_keeps_the_order_and_reads_no_further_than_its_threads():
+    read: list[int] = []
+
+    def items():
+        for index in range(12):
+            read.append(index)
+            yield index
+
+    ahead = []
+    for done, value in enumerate(threads.mapped(lambda item: item * item, items(), 3)):
+        assert value == done * done
+        ahead.append(len(read) - done)
+    assert done == 11 and max(ahead) <= 4
+
+
+def test_mapped_raises_what_an_item_raises():
+    with pytest.raises(ZeroDivisionError):
+        list(threads.mapped(lambda item: 1 // item, [2, 1, 0, 1], 2))

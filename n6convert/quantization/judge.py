@@ -8,7 +8,7 @@ saturates there: ``e^2 / (1 + e^2)``. Small errors count as in SQNR. Rows that s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from n6convert.numerics import Session, decibel, energy, squared_gaps
 from n6convert.quantization.padding import tokens_of, without_padding
+from n6convert.threads import mapped
 
 __all__ = ["Judge", "Verdict"]
 
@@ -54,21 +55,23 @@ class Judge:
     def __init__(self, model: ir.Model, samples: Sequence[Sample], threads: int | None = None) -> None:
         self._samples = samples
         self._threads = threads
-        session = Session(model, threads=threads)
         self._tokens = [tokens_of(model.graph, s) for s in samples]
         self._reference = [
-            {k: without_padding(v, t) for k, v in session.run({n: s[n] for n in session.inputs}).items()}
-            for s, t in zip(samples, self._tokens, strict=True)
+            {k: without_padding(v, t) for k, v in outputs.items()}
+            for outputs, t in zip(self._outputs(model), self._tokens, strict=True)
         ]
         names = [n for n, v in self._reference[0].items() if v.dtype.kind == "f"] if self._reference else []
         self._spread = {n: _spread([r[n] for r in self._reference]) for n in names}
 
+    def _outputs(self, model: ir.Model) -> Iterator[Mapping[str, NDArray[Any]]]:
+        """What a model gives for each sample."""
+        session = Session(model, threads=1)
+        return mapped(lambda sample: session.run({n: sample[n] for n in session.inputs}), self._samples, self._threads)
+
     def verdict(self, model: ir.Model) -> Verdict:
         """Run the INT8 model on the samples."""
-        session = Session(model, threads=self._threads)
         sums = {name: np.zeros(4) for name in self._spread}
-        for sample, reference, tokens in zip(self._samples, self._reference, self._tokens, strict=True):
-            found = session.run({n: sample[n] for n in session.inputs})
+        for found, reference, tokens in zip(self._outputs(model), self._reference, self._tokens, strict=True):
             for name, spread in self._spread.items():
                 exact = reference[name]
                 gaps = squared_gaps(exact, without_padding(found[name], tokens))

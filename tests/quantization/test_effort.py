@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
@@ -68,3 +69,9 @@ def test_the_time_budget_holds_whatever_the_effort(effort: Effort) -> None:
     kept = [m["method"] for m in result.facts["methods"]]
     assert set(kept) <= {"ranges: mse", "ranges: minmax"}
     assert bool(result.facts["methods_out_of_time"]) == (effort != "fast")
+
+
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
+    found = [quantize(cnn(), feeds((1, 3, 16, 16), 20), QuantizationConfig(threads=count)) for count in (1, 2, 5)]
+    one, *others = [ir.to_proto(r.model).SerializeToString(deterministic=True) for r in found]
+    assert all(other == one for other in others)

@@ -28,6 +28,7 @@ from n6convert.quantization.prepare.batch_norm import rescale
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, set_constant, take_over
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.stable import SHARE, rounded_factors
+from n6convert.threads import mapped
 
 __all__ = ["difference", "equalize"]
 
@@ -138,9 +139,10 @@ def _observe(
     seen = {n: Seen.empty(u, groups[n]) for n, (u, _) in places.items()}
     if not seen:
         return {}, {}
-    session = Session(with_outputs(model, list(seen)), threads=threads)
-    for count, sample in enumerate(samples):
-        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+    session = Session(with_outputs(model, list(seen)), threads=1)
+    found = mapped(lambda sample: session.run({n: sample[n] for n in session.inputs}), samples, threads)
+    for count, outputs in enumerate(found):
+        for name, values in outputs.items():
             alike = tuple(i for i, stride in enumerate(labels[name].strides) if stride == 0)
             if values.size:
                 _add(seen[name], places[name][1].ravel(), values, alike, count)

@@ -25,6 +25,7 @@ from n6convert.numerics import Session
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, Rows, rows_of
 from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.ranges.consumers import Functions, functions_of
+from n6convert.threads import mapped
 
 __all__ = ["Wanted", "channel_means", "correct_bias", "shift_bias"]
 
@@ -73,14 +74,22 @@ def channel_means(
         return {}
     functions = {name: functions_of(model, node.outputs[0]) for name, node in layers.items()}
     steps = {name: _step(node) for name, node in layers.items()}
-    session = Session(with_outputs(model, list(layers)), threads=threads)
+    session = Session(with_outputs(model, list(layers)), threads=1)
     means: dict[str, list[Floats]] = {name: [] for name in layers}
     tokens: list[Tokens] = []
-    for sample in samples:
-        tokens.append(tokens_of(model.graph, sample))
+
+    def of_sample(sample: Mapping[str, NDArray[Any]]) -> tuple[Tokens, dict[str, Floats]]:
+        places = tokens_of(model.graph, sample)
+        found = {}
         for name, values in session.run({n: sample[n] for n in session.inputs}).items():
             rows = rows_of(layers[name], values, steps[name])
-            means[name].append(_means(functions[name](rows), _thinned(tokens[-1:], steps[name])))
+            found[name] = _means(functions[name](rows), _thinned([places], steps[name]))
+        return places, found
+
+    for places, found in mapped(of_sample, samples, threads):
+        tokens.append(places)
+        for name, mean in found.items():
+            means[name].append(mean)
     return {
         node.name or "": Wanted(
             functions[name], np.concatenate(means[name]), _thinned(tokens, steps[name]), steps[name]

@@ -7,6 +7,7 @@ what they decided.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from n6convert.graph.extract import cut
 from n6convert.numerics import Session
 from n6convert.quantization.grid.plan import along
 from n6convert.quantization.time_budget import Clock
+from n6convert.threads import mapped
 
 __all__ = ["LAYERS", "Layer", "Rows", "layers_of", "rows_of", "walk_layers"]
 
@@ -99,10 +101,13 @@ class Layer:
         session, source, left = self._session(step)
         states = [state[source] for state in self._states]
         count = self._together(states[0]) if states else 1
-        for start in self._clock.watch(range(0, len(states), count)):
-            part = states[start : start + count]
+        parts = [states[start : start + count] for start in range(0, len(states), count)]
+
+        def run(part: list[NDArray[Any]]) -> Rows:
             codes = np.concatenate(part) if len(part) > 1 else part[0]
-            yield rows_of(self.node, next(iter(session.run({source: codes}).values())), left, len(part))
+            return rows_of(self.node, next(iter(session.run({source: codes}).values())), left, len(part))
+
+        yield from mapped(run, self._clock.watch(parts), self._threads)
 
     def _together(self, codes: NDArray[Any]) -> int:
         """How many samples one run takes: few enough for a processor's cache."""
@@ -117,7 +122,7 @@ class Layer:
         part.graph.inputs[0].shape = ir.Shape([None, *list(source.shape or ())[1:]])
         part.graph.outputs[0].shape = ir.Shape([None] * len(self.node.outputs[0].shape or ()))
         left = 1 if _stride_wider(part.graph[-1], step) else step
-        return Session(part, threads=self._threads, last_use=True), source.name or "", left
+        return Session(part, threads=1, last_use=True), source.name or "", left
 
 
 def rows_of(node: ir.Node, values: NDArray[np.float32], step: int = 1, samples: int = 1) -> Rows:
@@ -171,9 +176,8 @@ def walk_layers(
     pending: list[ir.Node] = []
     for index, node in enumerate(compute):
         if node.op_type in LAYERS and _has_integers(node):
-            advance = _Advance(model, pending, set(compute[index:]), threads)
-            for state in clock.watch(states):
-                advance(state)
+            advance = _Advance(model, pending, set(compute[index:]))
+            deque(mapped(advance, clock.watch(states), threads), maxlen=0)
             pending = []
             yield Layer(model, node, states, threads, clock)
         pending.append(node)
@@ -184,11 +188,14 @@ def _entered(
 ) -> Iterator[Codes]:
     """The codes of each sample's inputs; the samples themselves are not kept."""
     entry = [n for n in model.graph if n.op_type == "QuantizeLinear" and n.inputs[0] in set(model.graph.inputs)]
-    advance = _Advance(model, entry, later, threads)
-    for sample in samples:
+    advance = _Advance(model, entry, later)
+
+    def enter(sample: Mapping[str, NDArray[Any]]) -> Codes:
         state = dict(sample)
         advance(state)
-        yield state
+        return state
+
+    yield from mapped(enter, samples, threads)
 
 
 def _has_integers(node: ir.Node) -> bool:
@@ -200,7 +207,7 @@ def _has_integers(node: ir.Node) -> bool:
 class _Advance:
     """Runs some nodes on a sample's state; keeps the codes that later nodes read and forgets the others."""
 
-    def __init__(self, model: ir.Model, nodes: list[ir.Node], later: set[ir.Node], threads: int | None) -> None:
+    def __init__(self, model: ir.Model, nodes: list[ir.Node], later: set[ir.Node]) -> None:
         quantizers = [u for n in nodes for v in n.outputs for u in v.consumers() if u.op_type == "QuantizeLinear"]
         body = [n for n in nodes if n.op_type != "QuantizeLinear"]
         entry = [n for n in nodes if n.op_type == "QuantizeLinear"]
@@ -213,7 +220,7 @@ class _Advance:
         self._session: Session | None = None
         if outputs:
             part = cut(model, _in_order(stage), sorted(read, key=lambda v: v.name or ""), outputs)
-            self._session = Session(part, threads=threads, last_use=True)
+            self._session = Session(part, threads=1, last_use=True)
 
     def __call__(self, state: Codes) -> None:
         if self._session is not None:

@@ -19,7 +19,7 @@ from n6convert.numerics import Session
 from n6convert.quantization.ranges.histogram import Histogram
 from n6convert.quantization.ranges.unseen import Extremes, Tail
 from n6convert.quantization.stable import rounded
-from n6convert.threads import default_threads
+from n6convert.threads import default_threads, mapped
 
 __all__ = ["Feeds", "FeedSource", "Progress", "Statistics", "calibrate"]
 
@@ -141,15 +141,18 @@ def calibrate(
     state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
     inputs = {v.name for v in model.graph.inputs}
     inner = [n for n in names if n not in inputs]
-    session = Session(with_outputs(model, inner), threads=threads) if inner else None
+    session = Session(with_outputs(model, inner), threads=1) if inner else None
+
+    def values_of(sample: Feeds) -> dict[str, NDArray[Any]]:
+        if session is None:
+            return dict(sample)
+        return {**sample, **session.run({name: sample[name] for name in session.inputs if name in sample})}
+
     workers = threads or default_threads()
     parts = [names[i::workers] for i in range(workers)]
     count = 0
     with ThreadPoolExecutor(workers) as pool:
-        for sample in feeds():
-            values = dict(sample)
-            if session is not None:
-                values |= session.run({name: sample[name] for name in session.inputs if name in sample})
+        for values in mapped(values_of, feeds(), threads):
             for unfit in pool.map(_observe, repeat(state), repeat(values), parts):
                 _refuse_infinite(unfit, count)
             values.clear()  # so that the next sample finds this memory free
