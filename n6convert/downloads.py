@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from n6convert.inputs import is_file
 from n6convert.locks import lock_at
 from n6convert.logs import logger
 from n6convert.network import refuse_offline
+from n6convert.types import Progress
 
 __all__ = ["Pinned", "download", "reported_to"]
 
-Progress = Callable[[str, int, "int | None"], None]
 _REPORT: ContextVar[Progress | None] = ContextVar("report", default=None)
 _LOG = logger(__name__)
 _LARGEST = 4 << 30

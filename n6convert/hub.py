@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +21,7 @@ from n6convert.inputs import is_file
 from n6convert.logs import logger
 from n6convert.network import offline, refuse_offline
 from n6convert.trust import Record, Records, trusted
+from n6convert.types import Progress
 
 if TYPE_CHECKING:
     from n6convert.plugin.interface import Weights
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["HubModel", "fetch_hub"]
 
 _LOG = logger(__name__)
-Progress = Callable[[str, int, "int | None"], None]
 _SECONDS = 30.0
 _REDIRECTS = range(300, 400)
 _POINTER = re.compile(rb"^version https://git-lfs\S*\noid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n", re.ASCII)

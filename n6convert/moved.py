@@ -15,6 +15,7 @@ __all__ = ["MOVED", "watch"]
 _SINCE, _UNTIL = "0.1", "0.2"
 #: old module -> new module, both below the package
 MOVED = {
+    "host_operators": "operators.host",
     "quantization.analytic": "quantization.layerwise.analytic_bias_correction",
     "quantization.batch_norm": "quantization.prepare.batch_norm",
     "quantization.bias_correction": "quantization.layerwise.bias_correction",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -117,5 +117,5 @@ def _named(stage: Stage) -> Iterator[None]:
         raise
 
 
-def _within(stage: str, report: Progress) -> Callable[[str, int, int | None], None]:
+def _within(stage: str, report: Progress) -> Progress:
     return lambda what, done, total: report(f"{stage}: {what}", done, total)

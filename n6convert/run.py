@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +15,7 @@ from n6convert.plugin_errors import guarded
 from n6convert.recipe import Recipe
 from n6convert.recipes_io import Draft, check
 from n6convert.registry import fingerprint, load_plugin, sole_entry
+from n6convert.types import Progress
 
 if TYPE_CHECKING:
     from n6convert.plugin import Feeds, ModelInfo, ModelPlugin, Sample, Weights
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPUTING_LIBRARIES", "Progress", "Run"]
 
-Progress = Callable[[str, int, "int | None"], None]
 
 #: distributions whose version may change a result
 COMPUTING_LIBRARIES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxsim", "pillow")

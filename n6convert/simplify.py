@@ -20,17 +20,15 @@ from typing import TYPE_CHECKING, Any
 from n6convert.cache import Cache
 from n6convert.child_process import run_python
 from n6convert.errors import GraphError, RewriteError
+from n6convert.types import Feeds, Progress
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    from numpy.typing import NDArray
 
     from n6convert.recipe import SimplifyConfig
 
 __all__ = ["ABSENT", "SimplifyResult", "refuse_nothing", "simplify"]
 
-Feeds = dict[str, "NDArray[Any]"]
-Progress = Callable[[str, int, int | None], None]
 
 #: results of folding larger than this stay computed: they would bloat the weights for nothing
 _FOLD_BYTES = 16 << 20

@@ -12,13 +12,13 @@ from n6convert.errors import DownloadError, SourceError
 from n6convert.escaping import file_name
 from n6convert.hashing import sha256_of
 from n6convert.inputs import exists, is_file, user_path
+from n6convert.types import Progress
 
 if TYPE_CHECKING:
     from n6convert.plugin import ModelPlugin, Weights
 
 __all__ = ["fetch", "refuse_foreign", "resolve"]
 
-Progress = Callable[[str, int, "int | None"], None]
 #: bytes from which hashing takes so long that a reader wonders
 _WORTH_TELLING = 1 << 28
 _ALTERNATIVES = "give a file you have with --weights FILE, or --weights seeded for placement, memory and time alone"

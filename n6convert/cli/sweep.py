@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n6convert.cli.options import AsJson, Calibration, Evaluate, Pools, Quiet, Weights, examples, output
+from n6convert.types import Progress
 
 if TYPE_CHECKING:
     from n6convert.cli.progress import Reporter
@@ -79,7 +79,7 @@ def _sweep(
         raise typer.Exit(1)
 
 
-def _pointwise(report: Reporter) -> Callable[[str, int, int | None], None]:
+def _pointwise(report: Reporter) -> Progress:
     """Each finished point as a line that stays, and how many are to come."""
 
     def tell(what: str, done: int, total: int | None) -> None:

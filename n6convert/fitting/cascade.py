@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from n6convert.npu.targets import DEFAULT_TARGET, load_target
 from n6convert.outputs import PAGE, refuse_loss
 from n6convert.report.html import damage_named, read_report
 from n6convert.results import ConversionResult
+from n6convert.types import Progress
 
 __all__ = ["Fit", "fit"]
 
@@ -49,7 +50,7 @@ def fit(
     pools: str | Path | None = None,
     output: str | Path | None = None,
     write: str | Path | None = None,
-    progress: Callable[[str, int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Fit:
     """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given.
 
@@ -102,7 +103,7 @@ def _residents(
     models: Sequence[str],
     target: str | None,
     weights: str,
-    progress: Callable[[str, int, int | None], None],
+    progress: Progress,
     pools: Path | None,
     folders: list[Path | None],
 ) -> tuple[list[Resident], str]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.numerics import Session
+from n6convert.types import Feeds
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["TIE", "operator_result", "steps_off"]
 
 Array = NDArray[np.float64]
-Feeds = Mapping[str, NDArray[Any]]
 #: steps around the middle between two codes where float32 may round either way: it holds 24 bits, an operator rounds at
 #: most six times, and what it adds is at most 2^12 steps large where its result is not cut off
 TIE = 6 * 2.0**12 / 2**25

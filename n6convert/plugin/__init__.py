@@ -10,25 +10,25 @@ This package holds the interface itself. Tools for plugins are modules below it,
 * :mod:`n6convert.plugin.firmware`: the ports of the INT8 model, for generated C.
 """
 
+import warnings
+
 from n6convert.plugin.interface import (
     API_VERSION,
     BuildRequest,
-    Feeds,
     Firmware,
     FloatModel,
     ModelInfo,
     ModelPlugin,
-    Outputs,
     PluginError,
     PluginOptions,
     Prediction,
-    Report,
     Sample,
     SampleSource,
     SourceError,
     TensorInfo,
     Weights,
 )
+from n6convert.types import Feeds, Outputs, Progress
 
 __all__ = [
     "API_VERSION",
@@ -42,10 +42,18 @@ __all__ = [
     "PluginError",
     "PluginOptions",
     "Prediction",
-    "Report",
+    "Progress",
     "Sample",
     "SampleSource",
     "SourceError",
     "TensorInfo",
     "Weights",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The old name of :data:`Progress`, for one minor version more."""
+    if name != "Report":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("n6convert.plugin.Report is called Progress", DeprecationWarning, stacklevel=2)
+    return Progress

@@ -8,7 +8,7 @@ reports better (predictions, a metric, pictures).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 from n6convert.errors import PluginError, SourceError
 from n6convert.samples.base import Sample, SampleSource
+from n6convert.types import Feeds, Outputs, Progress
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.random import Generator
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from n6convert.metrics.base import Metric
@@ -48,10 +48,7 @@ __all__ = [
 #: major number stay compatible, and what is to go is announced by a DeprecationWarning for one minor version first.
 API_VERSION = (1, 2)
 
-Feeds = dict[str, "NDArray[Any]"]
-Outputs = Mapping[str, "NDArray[Any]"]
 Prediction = Any
-Report = Callable[[str, int, int | None], None]
 
 
 class PluginOptions(BaseModel):
@@ -104,7 +101,7 @@ class BuildRequest:
     weights: Weights
     seed: int
     scratch: Path
-    progress: Report = field(default=lambda what, done, total: None)
+    progress: Progress = field(default=lambda what, done, total: None)
 
 
 @dataclass(frozen=True)

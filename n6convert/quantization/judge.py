@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from n6convert.numerics import Session, decibel, energy, squared_gaps
 from n6convert.quantization.padding import tokens_of, without_padding
 from n6convert.threads import mapped
+from n6convert.types import Feeds
 
 __all__ = ["Judge", "Verdict"]
 
-Sample = Mapping[str, NDArray[Any]]
 _PERFECT = 80.0
 
 
@@ -52,7 +52,7 @@ class Judge:
         samples: held back from calibration.
     """
 
-    def __init__(self, model: ir.Model, samples: Sequence[Sample], threads: int | None = None) -> None:
+    def __init__(self, model: ir.Model, samples: Sequence[Feeds], threads: int | None = None) -> None:
         self._samples = samples
         self._threads = threads
         self._tokens = [tokens_of(model.graph, s) for s in samples]

@@ -19,10 +19,10 @@ from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, static_dims
 from n6convert.quantization.ranges.consumers import Functions, functions_of
+from n6convert.types import Feeds
 
 __all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one_at_a_time", "tensor_errors", "worst"]
 
-Sample = Mapping[str, NDArray[Any]]
 #: values of all tensors that are looked at together, at most
 _VALUES = 1 << 23
 #: codes of the median value below which a few large values are blamed for the step
@@ -104,7 +104,7 @@ class _Sums:
 
 
 def tensor_errors(
-    float_model: ir.Model, model: ir.Model, plan: Plan, samples: Sequence[Sample]
+    float_model: ir.Model, model: ir.Model, plan: Plan, samples: Sequence[Feeds]
 ) -> dict[str, TensorError]:
     """The error of each activation of the INT8 model against float, by name.
 
@@ -138,7 +138,7 @@ def _portions(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _portion_errors(
-    float_model: ir.Model, model: ir.Model, plan: Plan, pairs: Mapping[str, str], samples: Sequence[Sample]
+    float_model: ir.Model, model: ir.Model, plan: Plan, pairs: Mapping[str, str], samples: Sequence[Feeds]
 ) -> dict[str, TensorError]:
     inputs = {v.name for v in float_model.graph.inputs}
     values = {v.name: v for v in (*float_model.graph.inputs, *(v for n in float_model.graph for v in n.outputs))}

@@ -10,8 +10,9 @@ import onnx_ir as ir
 
 from n6convert.errors import GraphError
 from n6convert.operators.table import refused_everywhere
-from n6convert.rewrites.engine import Checkpoint, Progress, Refused, Run
+from n6convert.rewrites.engine import Checkpoint, Refused, Run
 from n6convert.rewrites.rule import Rewrite
+from n6convert.types import Progress
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target

@@ -23,10 +23,10 @@ from n6convert.requantization.grids import carry
 from n6convert.rewrites.batch_axis import batch_cut, cuts_batch
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.rule import Context, Rewrite
+from n6convert.types import Progress
 
 __all__ = ["Applied", "Refused", "Run", "run_rules"]
 
-Progress = Callable[[str, int, int | None], None]
 _MAX_SWEEPS = 5000
 _MARKED_NODES = 2000  # copies of larger graphs cost more than they save
 _REACH = 3  # edges around a change within which rules are tried again at once

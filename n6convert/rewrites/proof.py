@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from n6convert.graph.query import is_float, shape_of
 from n6convert.numerics import Session, least_sizes, relative_differences
+from n6convert.types import Feeds
 
 __all__ = ["Proof"]
 
 Array = NDArray[Any]
-Feeds = Mapping[str, Array]
 _SAMPLES = 3
 
 

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from n6convert.errors import RecipeError, RewriteError
 from n6convert.requantization.grids import collect_grids, mark_grids
 from n6convert.rewrites.by_latency import Choice, Choices, Estimator, Weighed, predicted_milliseconds, weigh
 from n6convert.rewrites.catalog import COMBINATIONS, all_rules
 from n6convert.rewrites.config import RewriteConfig
-from n6convert.rewrites.engine import Applied, Checkpoint, Progress, Refused, Run, run_rules
+from n6convert.rewrites.engine import Applied, Checkpoint, Refused, Run, run_rules
 from n6convert.rewrites.loops import write_out_loops
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.rule import Context, Rewrite
 from n6convert.states import note_states
+from n6convert.types import Feeds, Progress
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
 
 __all__ = ["RewriteResult", "rewrite", "select_rules"]
 
-Feeds = Mapping[str, NDArray[Any]]
 _FEWEST_OPERATORS = (2, 1)
 """Core whose operator forms every core has."""
 

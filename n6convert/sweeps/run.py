@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from n6convert.sweeps.page import write_page
 from n6convert.sweeps.results import SweepResults, load_results, save_result
 from n6convert.sweeps.workers import run_dask, run_processes
 from n6convert.threads import available_cores
+from n6convert.types import Progress
 
 __all__ = ["sweep"]
 
-Progress = Callable[[str, int, int | None], None]
 #: arguments of a sweep that are keys of its recipe
 _COMMON = {"weights": ("weights",), "calibration": ("calibration", "source"), "evaluation": ("evaluation", "source")}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from n6convert.numerics import Session
 from n6convert.tuning.loss import Reference
 from n6convert.tuning.quantization import tokens_of, with_outputs
+from n6convert.types import Feeds
 
 __all__ = ["Teacher"]
 
-Feeds = Mapping[str, NDArray[Any]]
 
 
 class Teacher:

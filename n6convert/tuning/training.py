@@ -24,6 +24,7 @@ from n6convert.tuning.program import Program
 from n6convert.tuning.quantization import exceeds
 from n6convert.tuning.samples import Example, ExampleSource, batches
 from n6convert.tuning.teacher import Teacher
+from n6convert.types import Progress
 
 __all__ = ["TaskLoss", "Training"]
 
@@ -100,7 +101,7 @@ class Training:
         seed: int = 0,
         task: TaskLoss | None = None,
         checkpoint: tuple[Path, str] | None = None,
-        progress: Callable[[str, int, int | None], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._program, self._parameters, self._teacher = program, parameters, teacher
         self._ends = [e for e in ends if teacher.spread.get(e, 0.0) > 0]

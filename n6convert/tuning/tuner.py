@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +11,6 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError, ToolError
 from n6convert.hashing import key_of
@@ -25,10 +24,10 @@ from n6convert.tuning.quantization import Judge, Verdict, exceeds
 from n6convert.tuning.samples import Example, ExampleSource
 from n6convert.tuning.teacher import Teacher
 from n6convert.tuning.training import TaskLoss, Training
+from n6convert.types import Feeds, Progress
 
 __all__ = ["Example", "TuneResult", "tune"]
 
-Feeds = Mapping[str, NDArray[Any]]
 #: one training sample in so many is kept apart and decides which numbers are best, and at most how many
 _APART, _MOST_APART = 8, 16
 _FEWEST = 8
@@ -64,7 +63,7 @@ def tune(
     checkpoint: Path | None = None,
     identity: Mapping[str, Any] | None = None,
     threads: int | None = None,
-    progress: Callable[[str, int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> TuneResult:
     """Train the numbers of an INT8 model until its outputs are closer to float.
 

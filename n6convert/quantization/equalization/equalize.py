@@ -29,10 +29,10 @@ from n6convert.quantization.prepare.operator_forms import constant, new_constant
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.stable import SHARE, rounded_factors
 from n6convert.threads import mapped
+from n6convert.types import Feeds
 
 __all__ = ["difference", "equalize"]
 
-Sample = Mapping[str, NDArray[Any]]
 Vector = NDArray[np.float64]
 #: beyond this the smaller weights of a row are left without codes
 _LARGEST = 256.0
@@ -84,7 +84,7 @@ class Group:
 
 def equalize(
     model: ir.Model,
-    samples: Iterable[Sample],
+    samples: Iterable[Feeds],
     *,
     strength: float | None = None,
     threads: int | None = None,
@@ -112,7 +112,7 @@ def equalize(
     return model, records
 
 
-def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | None = None) -> float:
+def difference(model: ir.Model, other: ir.Model, sample: Feeds, threads: int | None = None) -> float:
     """Largest output difference of two float models on a sample, relative to the output's range.
 
     Args:
@@ -127,7 +127,7 @@ def difference(model: ir.Model, other: ir.Model, sample: Sample, threads: int | 
 
 
 def _observe(
-    model: ir.Model, channels: ChannelMap, samples: Iterable[Sample], threads: int | None
+    model: ir.Model, channels: ChannelMap, samples: Iterable[Feeds], threads: int | None
 ) -> tuple[dict[str, Seen], dict[str, Range]]:
     """Statistics by label of every tensor that has labels that are free, and the ranges of what shares their grids."""
     groups = shared_groups(model.graph)

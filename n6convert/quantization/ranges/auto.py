@@ -21,15 +21,15 @@ from n6convert.quantization.ranges.calibrate import Progress
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.stable import first_least
 from n6convert.quantization.topology.roles import activations
+from n6convert.types import Feeds
 
 __all__ = ["choose_ranges"]
 
-Sample = Mapping[str, NDArray[Any]]
 
 
 def choose_ranges(
     model: ir.Model,
-    samples: Sequence[Sample],
+    samples: Sequence[Feeds],
     candidates: Mapping[str, Mapping[str, Range]],
     *,
     threads: int | None = None,

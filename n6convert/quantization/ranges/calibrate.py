@@ -20,12 +20,11 @@ from n6convert.quantization.ranges.histogram import Histogram
 from n6convert.quantization.ranges.unseen import Extremes, Tail
 from n6convert.quantization.stable import rounded
 from n6convert.threads import default_threads, mapped
+from n6convert.types import Feeds, Progress
 
 __all__ = ["Feeds", "FeedSource", "Progress", "Statistics", "calibrate"]
 
-Feeds = Mapping[str, NDArray[Any]]
 FeedSource = Callable[[], Iterable[Feeds]]
-Progress = Callable[[str, int, int | None], None]
 
 #: values of one tensor in one sample that enter its histogram; larger tensors are sampled
 HISTOGRAM_VALUES = 1 << 13

@@ -11,24 +11,23 @@ for f beyond the cut (below 2e-4 for Erf, 4e-4 for Sigmoid). The finer grid of u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
-from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
 from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant, static_dims
+from n6convert.types import Feeds
 
 __all__ = ["loosen_gates"]
 
-Sample = Mapping[str, NDArray[Any]]
 #: where each function is flat
 _FLAT = {"Erf": 2.7, "Sigmoid": 8.0, "Tanh": 4.0}
 #: a channel that many times larger than the usual one costs the others three bits
@@ -46,7 +45,7 @@ class _Gate:
 
 
 def loosen_gates(
-    model: ir.Model, samples: Iterable[Sample], threads: int | None = None
+    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy whose uneven gates have a copy of their input to themselves, and a record of each.
 
@@ -103,7 +102,7 @@ def _channel_axis(value: ir.Value) -> int | None:
     return 1 if rank == 4 else rank - 1 if rank in (2, 3) else None
 
 
-def _unevenness(model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Sample], threads: int | None) -> list[float]:
+def _unevenness(model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Feeds], threads: int | None) -> list[float]:
     """Largest over median peak of the channels of each gate, above zero: below it the product is small."""
     if not gates:
         return []

@@ -32,10 +32,10 @@ from n6convert.graph.query import is_constant
 from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant, static_dims
 from n6convert.quantization.stable import rounded
+from n6convert.types import Feeds
 
 __all__ = ["widen_norms"]
 
-Sample = Mapping[str, NDArray[Any]]
 Array = NDArray[np.float64]
 #: standard deviations of the quietest row up to which squares are taken as they are
 _USUAL = 8.0
@@ -83,7 +83,7 @@ class _Seen:
 
 
 def widen_norms(
-    model: ir.Model, samples: Iterable[Sample], threads: int | None = None
+    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy whose wide normalizations have int8 forms, and a record of each: spread, hinges, knots, largest error.
 
@@ -208,7 +208,7 @@ def _vector(norm: _Norm, value: ir.Value | None) -> Array | None:
 
 
 def _observe(
-    model: ir.Model, norms: Sequence[_Norm], samples: Iterable[Sample], threads: int | None
+    model: ir.Model, norms: Sequence[_Norm], samples: Iterable[Feeds], threads: int | None
 ) -> dict[str, _Seen | None]:
     """Figures of each normalization by the name of c; None where the graph computes something else."""
     if not norms:

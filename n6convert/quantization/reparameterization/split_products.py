@@ -27,10 +27,10 @@ from n6convert.graph.query import is_constant
 from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import static_dims
 from n6convert.quantization.stable import first_least, rounded
+from n6convert.types import Feeds
 
 __all__ = ["split_products"]
 
-Sample = Mapping[str, NDArray[Any]]
 Array = NDArray[np.float64]
 _MOVES = frozenset({"Reshape", "Transpose", "Split", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 _MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
@@ -59,7 +59,7 @@ class _Cone:
 
 
 def split_products(
-    model: ir.Model, samples: Iterable[Sample], threads: int | None = None
+    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy in which unbalanced sums of products are computed in two parts, and a record of each.
 
@@ -127,7 +127,7 @@ def _is_linear(node: ir.Node, products: Mapping[ir.Value, bool]) -> bool:
     return node.op_type in _MOVES or (node.op_type in _MEANS and products[inside[0]])
 
 
-def _observe(model: ir.Model, cones: Sequence[_Cone], samples: Iterable[Sample], threads: int | None) -> list[Array]:
+def _observe(model: ir.Model, cones: Sequence[_Cone], samples: Iterable[Feeds], threads: int | None) -> list[Array]:
     """Some values of each source, evenly chosen, with the extremes."""
     if not cones:
         return []

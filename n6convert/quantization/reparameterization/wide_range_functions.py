@@ -12,7 +12,7 @@ What the operand is made from is made anew as well where it spans as much (``bou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,10 @@ from n6convert.graph.query import is_constant
 from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.reparameterization.bounded_copies import BoundedCopies, copy_of
+from n6convert.types import Feeds
 
 __all__ = ["split_functions"]
 
-Sample = Mapping[str, NDArray[Any]]
 Array = NDArray[np.float64]
 #: thresholds that are tried, as shares of the largest value
 _SHARES = 4.0 ** -np.arange(1.0, 9.0)
@@ -57,7 +57,7 @@ class _Function:
 
 
 def split_functions(
-    model: ir.Model, samples: Iterable[Sample], threads: int | None = None, parts: int | None = None
+    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None, parts: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy in which such functions are sums of parts with grids of their own, and a record of each.
 
@@ -94,7 +94,7 @@ def _formula(node: ir.Node) -> Callable[[Array], Array] | None:
 
 
 def _observe(
-    model: ir.Model, functions: Sequence[_Function], samples: Iterable[Sample], threads: int | None
+    model: ir.Model, functions: Sequence[_Function], samples: Iterable[Feeds], threads: int | None
 ) -> list[Array]:
     """Some values of each operand."""
     if not functions:

@@ -7,7 +7,7 @@ The NPU multiplies them as fast as 8-bit weights and reads half the bytes from f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import Clock
 from n6convert.quantization.weights.shared_weights import together
+from n6convert.types import Progress
 
 __all__ = ["Narrow", "best_scales", "eligible", "narrow_layers", "replaced", "saved_bytes", "written"]
 
@@ -74,7 +75,7 @@ def narrow_layers(
     samples: Iterable[Mapping[str, NDArray[Any]]],
     threads: int | None = None,
     clock: Clock | None = None,
-    progress: Callable[[str, int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Narrow]:
     """Four-bit weights of every eligible layer, each on the inputs that the INT8 model gives it.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from n6convert.errors import SourceError
-from n6convert.plugin import Report
+from n6convert.plugin import Progress
 
 __all__ = ["check_folder", "read_graph"]
 
@@ -20,7 +20,7 @@ def check_folder(path: Path) -> None:
         raise _foreign(path)
 
 
-def read_graph(path: Path, scratch: Path, progress: Report) -> ir.Model:
+def read_graph(path: Path, scratch: Path, progress: Progress) -> ir.Model:
     """The file's float graph as it is, decoding tail and all.
 
     Raises:
