@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test test-fast check structure docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check clean
+.PHONY: demo test test-fast check structure notebook docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check clean
 
 demo: $(VENV)/.demo
 	@echo "converting YOLOv8n with untrained weights: about a minute, most of it in 'quantize'"
@@ -60,6 +60,10 @@ bench-accuracy: $(VENV)/.all .bench/nncf
 # NNCF wants other versions than we do; where it does not install, the table goes without it
 .bench/nncf: | $(BIN)/python
 	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check nncf==3.4.0 onnx onnxruntime || rm -rf $@
+
+# the notebook of the documentation, run anew
+notebook: $(VENV)/.all
+	$(BIN)/python docs/execute_notebook.py docs/first_steps.py docs/first-steps.ipynb
 
 docs: $(VENV)/.all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -3,8 +3,11 @@ schema. Runs as a mkdocs hook, so that no page can be older than what it describ
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -70,6 +73,7 @@ def on_files(files: Files, config: Any) -> Files:
         "rewrites.md": _REWRITES.format(rows="\n".join(_rules())),
         "api.md": _API.format(names="\n".join(_functions())),
         "commands.md": _COMMANDS.format(commands="\n".join(_commands())),
+        "notebook.md": _notebook(),
         "recipes.md": _RECIPES.format(tables="\n".join(_sections(recipe_schema()))),
     }
     for name, text in pages.items():
@@ -82,6 +86,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     if page.file.src_uri != "quantization.md":
         return markdown
     return markdown.replace("<!-- methods -->", "\n".join(_methods())).replace("<!-- causes -->", "\n".join(_causes()))
+
+
+def _notebook() -> str:
+    """The executed notebook as a page."""
+    folder = Path(__file__).parent
+    made = runpy.run_path(str(folder / "execute_notebook.py"))["markdown_of"]
+    return str(made(json.loads((folder / "first-steps.ipynb").read_text(encoding="utf-8"))))
 
 
 def _methods() -> Iterator[str]:
