@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["mpool_text", "profile_text"]
 
+_APPLICATION = "-app"
+"""End of the names of boards inside ST's applications."""
+
 _FILE_PARTS = {
     "flexMEM": "AXIFLEXMEM",
     "hyperRAM": "xSPI1",
@@ -38,11 +41,20 @@ def mpool_text(pools: Sequence[MemoryPool]) -> str:
 
 
 def profile_text(target: Target, mpool: str) -> str:
-    """``user_neuralart.json`` with one profile: the pools in file ``mpool``, stock options, the target's switches."""
-    options = profile_options(target.version, epoch_controller=target.epoch_controller)
+    """``user_neuralart.json``: the pools in file ``mpool``, stock options, the target's switches.
+
+    Where ST's applications are the target, their own profile stands beside it, under the name that their scripts use.
+    """
+    profiles = {PROFILE: _profile(target, mpool, application=False)}
+    if target.label.endswith(_APPLICATION):
+        profiles["default"] = _profile(target, mpool, application=True)
+    return json.dumps({"Globals": {}, "Profiles": profiles}, indent=2) + "\n"
+
+
+def _profile(target: Target, mpool: str, *, application: bool) -> dict[str, str]:
+    options = profile_options(target.version, epoch_controller=target.epoch_controller, application=application)
     words = [*options, *(f"--{switch}" for switch in target.switches)]
-    profile = {"memory_pool": f"./{mpool}", "options": " ".join(words)}
-    return json.dumps({"Globals": {}, "Profiles": {PROFILE: profile}}, indent=2) + "\n"
+    return {"memory_pool": f"./{mpool}", "options": " ".join(words)}
 
 
 def _pool(pool: MemoryPool) -> dict[str, Any]:

@@ -302,11 +302,15 @@ class ModelPlugin(ABC):
         return None
 
     def firmware(self, stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Firmware:
-        """C that decodes the INT8 outputs on the board, written against the header ``<stem>.h`` of the package.
+        """C that decodes the outputs on the board, written against the header ``<stem>.h`` of the package.
+
+        Buffers hold what the package is compiled for, int8, uint8 or float32: the header has ``<stem>_output_t``, and
+        ``scale * (q - zero_point)`` of its table is the real value for all three. Every symbol and file begins with the
+        stem, so that several packages link into one firmware.
 
         Args:
-            stem: of the package's files.
-            inputs: of the INT8 graph.
-            outputs: of the INT8 graph.
+            stem: prefix of the package's symbols and files.
+            inputs: of the package, with their element type.
+            outputs: of the package, with their element type.
         """
         return Firmware()

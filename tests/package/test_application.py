@@ -11,11 +11,11 @@ from n6convert import convert
 from n6convert.cli import run
 from n6convert.errors import OutputError
 from n6convert.fitting.cascade import fit
-from n6convert.npu.st.mpool import read_mpool
+from n6convert.npu.st.mpool import read_mpool, read_profiles
 from n6convert.npu.targets import load_target
 from n6convert.package.board_files import board_files
 from n6convert.package.flash import ERASE_BLOCK, flash_header, flash_pool, place_tables
-from n6convert.package.profiles import mpool_text
+from n6convert.package.profiles import mpool_text, profile_text
 from n6convert.sweeps.run import sweep
 
 FAST = {"simplify.onnxsim": False, "calibration.samples": 4}
@@ -28,6 +28,19 @@ def test_the_memory_map_of_the_applications():
     assert (pools["hyperRAM"].size, pools["cpuRAM2"].start) == (16 << 20, 0x34100000)
     kit = {pool.name: pool for pool in load_target("stm32n6570-dk@4.0").pools}
     assert all(pools[name] == kit[name] for name in ("npuRAM3", "npuRAM4", "npuRAM5", "npuRAM6", "cpuRAM2"))
+
+
+@pytest.mark.parametrize(("core", "mvei"), [("2.1", True), ("4.0", False)])
+def test_the_applications_own_profile_stands_beside_ours(core, mvei, tmp_path):
+    path = tmp_path / "user_neuralart.json"
+    path.write_text(profile_text(load_target(f"stm32n6570-dk-app@{core}"), "app.mpool"))
+    profiles = read_profiles(path)
+    ours, theirs = profiles["n6convert"].options, profiles["default"].options
+    assert set(ours) ^ set(theirs) == {"--Oauto-sched", "--Oalt-sched"} and "--Oalt-sched" in theirs
+    assert ("--mvei" in theirs) == mvei
+    assert profiles["default"].memory_pool == "./app.mpool"
+    path.write_text(profile_text(load_target(f"stm32n6570-dk@{core}"), "kit.mpool"))
+    assert list(read_profiles(path)) == ["n6convert"]
 
 
 def test_scripts_and_header_carry_the_applications_address():

@@ -16,6 +16,8 @@ PROFILE = "n6convert"
 _SHARED = ("--native-float", "--cache-maintenance", "--Ocache-opt", "--enable-virtual-mem-pools", "--Os")
 _DEEP = ("--optimization 3", "--Oauto-sched", "--Omax-ca-pipe 4", "--all-buffers-info")
 _MVEI = ("--mvei",)
+_SEARCHED, _FIXED = "--Oauto-sched", "--Oalt-sched"
+"""Scheduler of n6-allmems-O3, which tries several, and of ST's applications."""
 
 
 def generate_command(
@@ -60,11 +62,12 @@ def series(target: str) -> str:
     return load_target(target).series
 
 
-def profile_options(version: tuple[int, int], *, epoch_controller: bool = True) -> list[str]:
+def profile_options(version: tuple[int, int], *, epoch_controller: bool = True, application: bool = False) -> list[str]:
     """atonn options of the package's profile: ST's n6-allmems-O3 ([#command-line]), with the epoch controller unless
-    refused.
+    refused; or those of ST's camera applications, which leave the scheduler no choice.
 
     ``--mvei`` exists up to core 2.2 only ([#command-line], reports of 3.0 and 4.0 never pass it).
     """
-    options = [*_SHARED, *_DEEP, *(_MVEI if has(version, "mvei_option") else ())]
+    deep = [_FIXED if application and word == _SEARCHED else word for word in _DEEP]
+    options = [*_SHARED, *deep, *(_MVEI if has(version, "mvei_option") else ())]
     return [*options, "--enable-epoch-controller"] if epoch_controller else options

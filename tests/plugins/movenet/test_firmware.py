@@ -91,11 +91,13 @@ def test_st_configuration_of_heat_maps():
     assert "POSTPROCESS_SPE_MOVENET_UF" in pose_firmware(STEM, [heatmaps]).configuration["postprocess_conf.h"]
 
 
+@pytest.mark.parametrize("heads", [("heatmaps",), ("center", "heatmaps", "regression", "offsets")])
 @pytest.mark.parametrize("core", [2, 4])
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_the_adapter_compiles(core, compiler, tmp_path):
+def test_the_adapter_compiles(core, compiler, heads, tmp_path):
     camera = Port("image", (1, 3, 64, 64), 1 / 255, -128, True).compiled_as("uint8")
-    outputs = [Port("heatmaps", (1, 13, 16, 16), 0.004, -128, True)]
+    channels = {"center": 1, "heatmaps": 13, "regression": 26, "offsets": 26}
+    outputs = [Port(name, (1, channels[name], 16, 16), 0.004, -128, True) for name in heads]
     compile_objects(compiler, tmp_path, adapter(camera, outputs, core), core=core)
 
 
