@@ -55,6 +55,8 @@ def _fit(
         typer.echo(json.dumps(found.to_dict(), indent=2))
     elif not quiet:
         _print(found)
+        if write is not None:
+            typer.echo(f"firmware: {write}")
     if not found.together.fits:
         raise typer.Exit(3)
 
