@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
@@ -10,6 +11,7 @@ from typing import Any
 from n6convert.npu.costs import Costs
 from n6convert.npu.ir import Epoch, EpochCounts, Schedule, Where
 from n6convert.npu.st.facts import StEpoch, StReport
+from n6convert.operators.versions import has
 
 __all__ = ["Comparison", "Difference", "Line", "compare"]
 
@@ -102,10 +104,11 @@ def compare(
     counts = EpochCounts.of(schedule.epochs)
     common, differences = _align(schedule.epochs, report.epochs)
     named = bool(report.epochs)
+    off, copied = _off_the_npu(report)
     return Comparison(
         totals=_totals(counts, costs, report),
-        sw=_kinds(sw_ops, report.sw_ops) if named else [],
-        hybrid=_kinds(hybrid_ops, report.hybrid_ops) if named else [],
+        sw=_kinds(sw_ops, off) if named else [],
+        hybrid=_kinds(hybrid_ops, copied) if named else [],
         pools=_pools(costs, report),
         common=common,
         differences=differences,
@@ -140,6 +143,22 @@ def _totals(counts: EpochCounts, costs: Costs, report: StReport) -> list[Line]:
 def _kinds(predicted: Mapping[str, int], truth: Mapping[str, int]) -> list[Line]:
     names = sorted({*predicted, *truth}, key=lambda name: (-max(predicted.get(name, 0), truth.get(name, 0)), name))
     return [Line(name, predicted.get(name, 0), truth.get(name, 0)) for name in names]
+
+
+def _off_the_npu(report: StReport) -> tuple[dict[str, int], dict[str, int]]:
+    """Software and hybrid operators by kind; cores 2.x print what copies with DMA as software, only their c_info calls
+    it hybrid."""
+    if report.version is None or has(report.version, "hybrid"):
+        return _by_first(report.sw_ops), _by_first(report.hybrid_ops)
+    return _by_first(Counter(_by_first(report.sw_ops)) + Counter(_by_first(report.hybrid_ops))), {}
+
+
+def _by_first(truth: Mapping[str, int]) -> dict[str, int]:
+    """Epochs that do several things count by what they do first: ``Concat+Transpose+Reshape`` is a Concat."""
+    found: Counter[str] = Counter()
+    for name, number in truth.items():
+        found[name.partition("+")[0]] += number
+    return dict(found)
 
 
 def _pools(costs: Costs, report: StReport) -> list[Line]:
@@ -182,14 +201,19 @@ def _align(predicted: Sequence[Epoch], truth: Sequence[StEpoch]) -> tuple[int, l
 
 def _label(epoch: Epoch, detailed: bool) -> str:
     if epoch.kind is not Where.HW:
-        return f"{epoch.kind.value} {epoch.printed}"
+        return f"{epoch.kind.value} {_plain(epoch.printed)}"
     return f"hw {_main_kind([op.kind for op in epoch.ops])}" if detailed else "hw"
 
 
 def _st_label(epoch: StEpoch, detailed: bool) -> str:
     if epoch.kind in {"sw", "hybrid"}:
-        return f"{epoch.kind} {epoch.printed}"
+        return f"{epoch.kind} {_plain(epoch.printed)}"
     return f"hw {_main_kind(epoch.nodes)}" if detailed else "hw"
+
+
+def _plain(printed: str) -> str:
+    """The first operator of an epoch off the NPU, without the mark of float kernels (printed from 3.0 on)."""
+    return printed.partition("+")[0].removesuffix("(float)")
 
 
 def _main_kind(kinds: Sequence[str]) -> str:

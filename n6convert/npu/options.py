@@ -126,9 +126,12 @@ def options_of(report: StReport, given: CompilerOptions = STOCK) -> CompilerOpti
 
 
 def _controller(report: StReport) -> bool | None:
-    """Whether the epoch controller was on: as epochs are printed, or as the compiler was told; None: not said."""
+    """Whether the epoch controller was on: as epochs are printed or timed, or as the compiler was told; None: not
+    said."""
     if report.counts is not None and report.counts.ec > 0 or "--enable-epoch-controller" in report.options:
         return True
+    if report.board is not None and report.board.epoch_controller is not None:
+        return report.board.epoch_controller
     return False if report.counts is not None or report.options else None
 
 

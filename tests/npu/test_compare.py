@@ -50,6 +50,33 @@ def test_compare_as_json(app: typer.Typer, neuralart_dir: Path) -> None:
     assert facts["common_epochs"] > 80 and facts["pools"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "files"),
+    [
+        (R02, ("v2.1.0_network_generate_report.txt.gz", "v2.1.0_network_c_info.json.gz")),
+        ("reports/r39_centerface_128", ("v2.2.0_generate_report.txt", "v2.2.0_c_info.json.gz")),
+    ],
+)
+def test_a_report_and_its_c_info_name_the_same_operators(
+    neuralart_dir: Path, folder: str, files: tuple[str, ...]
+) -> None:
+    """What 2.x prints as software is hybrid in its c_info, under all that the epoch does (Concat+Transpose+Reshape)."""
+    root = neuralart_dir / folder
+    found = compare_report(next(root.glob("*.tflite")), read_report(*(root / name for name in files)))
+    assert found.placement_equal and not found.hybrid
+
+
+def test_a_log_without_controller_is_compared_without_it(neuralart_dir: Path) -> None:
+    """r24, a validate log alone: 51.9 ms; with the controller 62.8 would be predicted."""
+    root = neuralart_dir / "reports/r24_snn_1000_2"
+    report = read_report(root / "v2.2.0_validate_report.txt.gz")
+    assert options_of(report).epoch_controller is False
+    time = next(
+        line for line in compare_report(next(root.glob("*.tflite")), report).totals if line.name == "milliseconds"
+    )
+    assert time.error is not None and abs(time.error) < 0.05
+
+
 def test_target_follows_the_report(neuralart_dir: Path) -> None:
     slow = target_of(read_report(neuralart_dir / R11 / "v4.0.1_aistudio.txt.gz"))
     assert (slow.name, slow.epoch_controller) == ("nucleo-n657x0-q-aistudio@4.0", True)
