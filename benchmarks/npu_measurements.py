@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 from nets import architectures as nets
-from nets import detectors, originals
+from nets import detectors, originals, zoo
 from npu_cases import NEURALART, ROOT, Source, reported
 
 from n6convert.npu import estimate
@@ -51,7 +51,7 @@ _FAMILIES = {
     "st movenet": "MoveNet", "movenet": "MoveNet", "efficientnetv2": "efficientnetv2", "fastdepth": "FastDepth",
     "yamnet": "YAMNet", "st_yolo": "YOLOX", "squeezenet": "squeezenet", "resnet18": "resnet18", "resnet50": "ResNet50",
     "proxylessnas": "proxylessnas", "peleenet": "peleenet", "shufflenetv2": "shufflenetv2", "sqnxt": "squeezenet",
-    "dla": "DLA", "yolov2t": "yolov2t",
+    "dla": "DLA", "yolov2t": "yolov2t", "st_resnet": "ST ResNet", "st_efficientnet": "EfficientNet LC",
 }  # fmt: skip
 _TOOLS = {
     "X-CUBE-AI 10.2": "nucleo-n657x0-q", "AI Studio": "nucleo-n657x0-q-aistudio", "Developer Cloud": "stm32n6570-dk",
@@ -135,6 +135,10 @@ def _builder(row: dict[str, str]) -> Source | None:
         "YOLOv8n": lambda: nets.yolov8n(size, 1),
         "yolov2t": lambda: detectors.tiny_yolo_v2(size),
     }
+    if name.startswith("st_resnet"):
+        return partial(zoo.st_resnet, name.removeprefix("st_resnet").partition("_")[0], size, classes)
+    if name == "st_efficientnetlcv1":
+        return partial(zoo.efficientnet_lc, size, classes)
     if name in ("st_yolo_x_nano", "st_yoloxn"):
         return _yolox(width, size)
     if "MoveNet Lightning heatmaps (1" in row["model"]:

@@ -9,10 +9,11 @@ import onnx
 
 from .builder import Net, T
 
-__all__ = ["efficientnet_v2_b0", "fast_depth", "mobilenet_v1", "mobilenet_v2", "yamnet", "yolov8n"]
+__all__ = ["divisible", "efficientnet_v2_b0", "fast_depth", "mobilenet_v1", "mobilenet_v2", "yamnet", "yolov8n"]
 
 
-def _divisible(value: float, divisor: int = 8) -> int:
+def divisible(value: float, divisor: int = 8) -> int:
+    """The multiple nearest to a width, not more than a tenth below it."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
@@ -52,11 +53,11 @@ _V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1)
 def mobilenet_v2(alpha: float, size: int, classes: int, pad: str = "same") -> onnx.ModelProto:
     """MobileNetV2 with ReLU6 and linear bottlenecks."""
     net = Net("mobilenet_v2", (1, 3, size, size))
-    x = net.conv(net.x, _divisible(32 * alpha), 3, 2, "relu6", pad=pad)
+    x = net.conv(net.x, divisible(32 * alpha), 3, 2, "relu6", pad=pad)
     for expansion, channels, repeats, first in _V2:
         for index in range(repeats):
-            x = _bottleneck(net, x, expansion, _divisible(channels * alpha), first if index == 0 else 1, pad)
-    last = _divisible(1280 * alpha) if alpha > 1 else 1280
+            x = _bottleneck(net, x, expansion, divisible(channels * alpha), first if index == 0 else 1, pad)
+    last = divisible(1280 * alpha) if alpha > 1 else 1280
     return _classifier(net, net.conv(x, last, 1, 1, "relu6"), classes)
 
 

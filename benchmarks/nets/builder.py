@@ -140,6 +140,15 @@ class Net:
         shape = (*x.shape[:2], 1, 1)
         return self._quantized(self._op("GlobalAveragePool", [x.name]), shape, x.zero_point)
 
+    def dropped_mean(self, x: T) -> T:
+        """Global average pool that drops its map and gets it back, as Keras exports squeeze and excitation."""
+        return self.reshape(self.reshape(self.global_pool(x), x.shape[:2]), (*x.shape[:2], 1, 1))
+
+    def clip(self, x: T, low: float, high: float) -> T:
+        """Clip between two constants."""
+        bounds = [self._constant(np.float32(value)) for value in (low, high)]
+        return self._quantized(self._op("Clip", [x.name, *bounds]), x.shape, ZERO_POINTS[None])
+
     def float_mean(self, x: T) -> T:
         """Mean over the map as Keras exports it: ReduceMean and Reshape, left in float by onnxruntime (SEEN r10)."""
         mean = self._op("ReduceMean", [x.name], axes=[2, 3], keepdims=0)

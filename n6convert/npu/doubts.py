@@ -61,14 +61,7 @@ def _sum_of_vectors(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool:
     return _operator(op) == op.kind and variable == 2 and math.prod(shape) == shape[-1]
 
 
-def _gate_in_float(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool:
-    return bool(op.attributes.get("gate")) and op.float
-
-
 DOUBTS = (
-    Doubt(
-        "inferred: EfficientNetV2's time and memory on 2.0 and 3.0; means that gate their map are float", _gate_in_float
-    ),
     Doubt("seen 4/4 (r27): a kernel that covers its map runs behind a SpaceToDepth", _covering),
     Doubt("seen 3/3 (r58): a float layer is a convolution and a sum", _linear_in_float),
     Doubt("seen r32: without padding, kernels start at fewer places than the map has", _narrowed),

@@ -32,15 +32,13 @@ def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
         _broadcast_instead_of_resize,
     ]
     keras = _gate_means(graph) if graph.style == "qdq" and not has(version, "keras_exports") else []
-    if has(version, "swish") and not keras:
+    if has(version, "swish") and (has(version, "keras_swish") or not keras):
         passes.append(_fuse_swish)
     for run in passes:
         run(graph)
     makers = graph.producers()
     for name in keras:
         makers[name].attributes["gate"] = True
-        tensor = graph.tensors[name]
-        tensor.dtype, tensor.scale, tensor.zero_point = "float32", None, None
     graph.prune()
     return graph
 
@@ -213,9 +211,9 @@ def _fuse_swish(graph: Graph) -> None:
 def _gate_means(graph: Graph) -> list[str]:
     """Results of global means that drop their map, get it back from a Reshape and gate the map they were taken from.
 
-    So does squeeze and excitation in Keras' exports. Up to 3.0 these means are float software: EfficientNetV2-B0 and
-    -B1 take 22 ns more on 3.0 than on 4.0 for every element of them, in both networks alike. A mean that gates nothing
-    stays on the NPU (SEEN r18, 2.0 and 2.1).
+    So does squeeze and excitation in Keras' exports. Up to 3.0 these means are software: EfficientNetV2-B0 and -B1 take
+    22 ns more on 3.0 than on 4.0 for every element of them, in both networks alike, and EfficientNet LC has no memory
+    for float maps. A mean that gates nothing stays on the NPU (SEEN r18, 2.0 and 2.1).
     """
     readers = graph.consumers()
     means = (node for node in graph.nodes if node.op in ("GlobalAveragePool", "ReduceMean"))

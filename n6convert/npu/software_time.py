@@ -75,7 +75,7 @@ def _software(op: Op, tensors: Mapping[str, Tensor], target: Target) -> float:
 
 def _kernel_name(op: Op, tensors: Mapping[str, Tensor]) -> str:
     """Key into the target's kernels: variants have their condition in parentheses."""
-    if op.kind in {"Add", "Sub", "Mul", "Div"} and not op.float:
+    if op.kind in {"Add", "Sub", "Mul", "Div", "GlobalAveragePool"} and not op.float:
         return f"{op.kind}(int8)"
     if _innermost(op, tensors):
         return "Concat(innermost)"

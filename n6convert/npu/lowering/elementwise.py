@@ -93,7 +93,7 @@ def _corrected_apart(lowerer: Lowerer, node: Node) -> bool:
 
     SEEN r31 56 of 56 (2.0); the published memory of EfficientNetV2-B2 on 3.0 (2,712 KiB) agrees.
     """
-    if has(lowerer.version, "keras_exports") or len(node.inputs) != 2:
+    if has(lowerer.version, "keras_swish") or len(node.inputs) != 2:
         return False
     return any(_gate(lowerer, *pair) for pair in (node.inputs, node.inputs[::-1]))
 

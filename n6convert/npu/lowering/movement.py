@@ -100,8 +100,7 @@ def _reduce(lowerer: Lowerer, node: Node) -> None:
         order = [axis for axis in range(len(shape)) if axis not in axes] + axes
         x = lowerer.fresh(source, "turned", [shape[axis] for axis in order])
         lowerer.emit("Transpose", node, lowerer.pick("Copy", node), [source], [x])
-    gate = bool(node.attributes.get("gate"))
-    lowerer.emit(kind, node, rule, [x], [result], units=Units(pool=1, arith=1), gate=gate)
+    lowerer.emit(kind, node, rule, [x], [result], units=Units(pool=1, arith=1))
 
 
 def _axes(lowerer: Lowerer, node: Node, rank: int) -> list[int]:

@@ -29,6 +29,20 @@ def squeezed(shape: tuple[int, ...], perm: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(ranked.index(axis) for axis in axes)
 
 
+@rule(
+    "GlobalAveragePool",
+    "ReduceMean",
+    where=Where.SW,
+    without="keras_exports",
+    evidence="inferred: time of EfficientNetV2 (2.0, 3.0), memory of EfficientNet LC, which has no float map",
+    remedy="keep the map of the mean (1x1) instead of a vector that is reshaped",
+)
+def mean_of_a_gate(s: Subject) -> bool:
+    """A mean that drops its map, gets it back from a Reshape and gates the map it was taken from, as Keras exports
+    squeeze and excitation, runs on the M55 before core 4.0."""
+    return bool(s.attribute("gate"))
+
+
 @rule("Transpose", where=Where.NONE, evidence="documented")
 def transpose_of_ones(s: Subject) -> bool:
     """A Transpose that only moves axes of size 1 is a Reshape."""
