@@ -150,6 +150,11 @@ class Sampling:
                     self.hashes[part][sample.id] = sample.sha256
                     yield sample
 
+    def count(self, part: str) -> int:
+        """How many samples ``calibration`` or ``held_back`` gives; fewer where some cannot be read."""
+        held = len(self._held_back_positions)
+        return held if part == "held_back" else self._used - held
+
     def facts(self) -> dict[str, Any]:
         """For the report and the manifest, after the samples were used."""
         source = self.source

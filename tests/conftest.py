@@ -157,7 +157,8 @@ class LocalHub(ThreadingHTTPServer):
         files: content by ``repository@commit/name``.
         large: names that are stored as LFS files: their bytes come from another address, by a redirect.
         lies: what is answered otherwise than it is: ``etag`` and ``size`` that are declared, ``body`` that is sent,
-            ``location`` of large files, ``served`` commit, ``cut`` after so many bytes; by key.
+            ``location`` of large files, ``inside`` where small ones are redirected within the hub, ``served`` commit,
+            ``cut`` after so many bytes; by key.
         asked: method, path and range of every request.
     """
 
@@ -201,6 +202,8 @@ class _HubAnswer(BaseHTTPRequestHandler):
         content = hub.files.get(f"{owner}/{name}@{commit}/{file}")
         if content is None:
             self._send(404, {}, b"" if body else None)
+        elif kind == "resolve" and file not in hub.large and "inside" in hub.lies:
+            self._send(307, {"Location": f"/{owner}/{name}/cache/{commit}/{file}"}, b"" if body else None)
         elif kind == "storage":
             self._send_content(bytes(hub.lies.get("body", content)), body)  # type: ignore[call-overload]
         elif kind == "raw":

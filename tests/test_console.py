@@ -6,9 +6,11 @@ import io
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import n6convert
 from n6convert.cli import progress as module
 from n6convert.cli.progress import Steps, progress_on_stderr
 
@@ -110,3 +112,17 @@ def test_one_task_a_stage_whose_clock_does_not_stop(monkeypatch: pytest.MonkeyPa
         assert not second.finished and second.description == "lint (5 of 8)"
         report("done", 8, 8)
         assert all(task.finished for task in made[0].tasks)
+
+
+def test_calibration_knows_how_many_samples_there_are(toy: Path) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    n6convert.convert(
+        "toy",
+        weights="seeded",
+        calibration={"samples": 9, "held_back": 3},
+        settings={"simplify.onnxsim": False},
+        progress=lambda *report: seen.append(report),
+    )
+    counted = [(done, total) for what, done, total in seen if what == "quantize: calibration"]
+    assert counted[-1] == (9, 9) and {total for _, total in counted} == {9}
+    assert any(what.startswith("quantize: method ") and total for what, _, total in seen)

@@ -112,6 +112,14 @@ def test_small_files_must_be_those_of_the_commit(local_hub: Any, cache: Path) ->
     assert fetch_hub(model(), cache).files["config.json"] == hashlib.sha256(SMALL).hexdigest(), "fetched again"
 
 
+def test_redirects_inside_the_hub_are_followed_for_the_declaration(local_hub: Any, cache: Path) -> None:
+    local_hub.publish(REPOSITORY, FILES)
+    local_hub.lies = {"inside": True}
+    assert fetch_hub(model(), cache).files["config.json"] == hashlib.sha256(SMALL).hexdigest()
+    heads = [path for method, path, _ in local_hub.asked if method == "HEAD" and "config" in path]
+    assert [path.split("/")[3] for path in heads] == ["resolve", "cache"]
+
+
 def test_another_content_than_recorded_is_refused_for_ever(local_hub: Any, cache: Path) -> None:
     local_hub.publish(REPOSITORY, FILES)
     found = fetch_hub(model(), cache)

@@ -38,7 +38,7 @@ def cell(report: Report) -> str:
     """HTML for ``_repr_html_``."""
     values = page_values(report, Path())
     page = render_text("cell.html.j2", **{key: values[key] for key in ("title", "cards", "ribbons", "time_axis")})
-    return framed(page, values["title"], 12 + 6 * len(values["ribbons"]))
+    return framed(page, values["title"], 16 + 7 * len(values["ribbons"]))
 
 
 def framed(page: str, title: str, height: int) -> str:

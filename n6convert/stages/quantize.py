@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from n6convert.quantization.quantizer import QuantizationResult
     from n6convert.quantization.weights.mixed_precision import Goals
     from n6convert.run import Run
+    from n6convert.types import Progress
 
 __all__ = ["FLOAT_FILE", "PLAIN", "Quantize", "goals_of", "predictors"]
 
@@ -67,7 +68,7 @@ class Quantize(Stage):
             accepted=_Accepted(run.recipe.target, accepting),
             goals=goals_of(run, accepting),
             seed=run.recipe.seed,
-            progress=run.progress,
+            progress=_counted(run),
         )
         found = dict(result.facts)
         samples = run.sampling.facts()
@@ -85,6 +86,16 @@ def _float_model(run: Run, result: QuantizationResult) -> dict[str, Path]:
     assert result.prepared is not None
     save(result.prepared, run.workspace / FLOAT_FILE)
     return {path.name: path for path in run.workspace.glob(f"{FLOAT_FILE}*")}
+
+
+def _counted(run: Run) -> Progress:
+    """The run's progress; calibration, which draws from an open end, is told how many samples there are."""
+    count = run.sampling.count("calibration")
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        run.progress(what, done, count if what == "calibration" and total is None and done <= count else total)
+
+    return tell
 
 
 def goals_of(run: Run, limits: Accepting) -> Goals:
