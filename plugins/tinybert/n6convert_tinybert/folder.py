@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 #: architectures whose embedding is tables plus a LayerNorm; those that count positions from the padding token's id
 _ABSOLUTE = ("bert", "distilbert", "electra")
 _AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+#: what BERT's own configurations have said since before there were model types
+_BERT = {"hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "type_vocab_size"}
 _TASKS = {"ForSequenceClassification": "classification", "ForMaskedLM": "tokens"}
 
 
@@ -45,7 +48,10 @@ class HuggingFaceFolder:
                 found="a file",
                 remedy=f"--weights {path.parent}" if (path.parent / "config.json").is_file() else None,
             )
-        folder = cls(path, _json(path / "config.json"))
+        config = _json(path / "config.json")
+        if not config.get("model_type") and config.keys() >= _BERT:
+            config["model_type"] = "bert"
+        folder = cls(path, config)
         kind = folder.config.get("model_type")
         if kind not in _ABSOLUTE + _AFTER_PADDING:
             raise SourceError(
@@ -55,6 +61,18 @@ class HuggingFaceFolder:
                 found=f"model_type {kind}" if kind else "no model_type",
                 remedy=None if kind else 'add "model_type": "bert" if it is one',
             )
+        return folder
+
+    def staged(self, scratch: Path) -> Path:
+        """A folder that transformers reads: this one, or a copy whose configuration has a model type."""
+        if _json(self.path / "config.json").get("model_type"):
+            return self.path
+        folder = scratch / "with-model-type"
+        folder.mkdir()
+        for file in self.path.iterdir():
+            if file.is_file() and file.name != "config.json":
+                shutil.copyfile(file, folder / file.name)
+        (folder / "config.json").write_text(json.dumps(self.config), encoding="utf-8")
         return folder
 
     @property

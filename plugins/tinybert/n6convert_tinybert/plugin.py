@@ -122,7 +122,7 @@ class TinyBert(ModelPlugin):
         embedding = folder.embedding(sequence)
         name, answer = _EXPORTS[task]
         request.progress(f"exporting {folder.path.name} with optimum", 0, None)
-        whole = export_graph(folder.path, name, sequence, request.scratch)
+        whole = export_graph(folder.staged(request.scratch), name, sequence, request.scratch)
         cut = cut_encoder(whole.clone(), sequence, (answer,))
         cut.graph.outputs[0].name = "hidden" if task == "embedding" else "logits"
         check_cut(whole, cut, embedding, answer, self.options.mask, folder.path)
