@@ -43,6 +43,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "analytic bias": {"bias_correction": "analytic"},
     "rounding": {"rounding": "second-order"},
 }
+_DEFAULT = "default recipe"
 PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}
 
 
@@ -52,13 +53,15 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="the instances of the tests")
     parser.add_argument("--samples", type=int, default=32, help="calibration samples")
     parser.add_argument("--file", action="append", default=[])
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, _DEFAULT], default=[*ROWS, _DEFAULT], metavar="ROW")
     options = parser.parse_args()
     print(f"{'case':<18} {'method':<16} {'SQNR dB':>8} {'gain':>7} {'seconds':>8} {'peak MB':>8}")
     for name in options.cases or ([] if options.file else [*CASES, *SIGNALS]):
-        compare(name, *built(name, options.small, options.samples), options.samples)
+        compare(name, *built(name, options.small, options.samples), options.samples, options.rows)
     for given in options.file:
         name, model, folder = given.split("=")
-        compare(name, ir.load(model), [dict(np.load(f)) for f in sorted(Path(folder).glob("*.npz"))], options.samples)
+        samples: list[Mapping[str, Any]] = [dict(np.load(f)) for f in sorted(Path(folder).glob("*.npz"))]
+        compare(name, ir.load(model), samples, options.samples, options.rows)
 
 
 def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[str, Any]]]:
@@ -73,13 +76,13 @@ def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[st
     return ir.from_proto(build(**given)), [{"image": p} for p in pictures]
 
 
-def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count: int) -> None:
+def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count: int, rows: list[str]) -> None:
     judge = Judge(prepare(model), samples[count + 16 :])
     base = None
     bound = input_alone(model, samples[:count], samples[count + 16 :])
     print(f"{name:<18} {'input alone':<16} {bound:8.2f}", flush=True)
-    for row, choices in {**ROWS, "default recipe": None}.items():
-        config = QuantizationConfig() if choices is None else QuantizationConfig(**{**PLAIN, **choices})
+    for row in rows:
+        config = QuantizationConfig() if row == _DEFAULT else QuantizationConfig(**{**PLAIN, **ROWS[row]})
         start = time.perf_counter()
         try:
             result = quantize(model, source(samples[:count]), config, held_back=source(samples[count : count + 16]))
@@ -96,7 +99,7 @@ def input_alone(model: ir.Model, calibration: list[Mapping[str, Any]], judged: l
     """Mean SQNR in dB of the float outputs on inputs that are rounded to their best INT8 grids."""
     session, noise = Session(model), {n: Noise() for n in Session(model).outputs}
     found = calibrate(model, source(calibration), session.inputs, histograms=True)
-    spans = {n: mse_range(s.histogram, (s.low, s.high), None, s.tail()) for n, s in found.items() if s.histogram}
+    spans = {n: mse_range(s.histogram, (s.low, s.high)) for n, s in found.items() if s.histogram is not None}
     for sample in judged:
         rounded = {n: Grid.from_range(*spans[n]).round(sample[n]) for n in session.inputs}
         exact, other = session.run({n: sample[n] for n in session.inputs}), session.run(rounded)

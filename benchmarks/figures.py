@@ -1,4 +1,4 @@
-"""Makes the figures of README.md and docs/models/figures.md anew, and says which of them no longer hold.
+"""Makes the figures of README.md, docs/models/figures.md and docs/quantization.md anew, and says which no longer hold.
 
 A documented figure holds while a run gives the same counts, a loss in whose 95 % interval the documented one lies,
 times and memory within 2 %, and dB within 1. ``python benchmarks/figures.py`` writes what it found in place of what it
@@ -24,6 +24,10 @@ from model_pages import HEAD, PAGES, ROWS, TARGETS, lines, report_of
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "models" / "figures.md"
 GALLERY = PAGE.with_name("index.md")
+SIGNALS = ROOT / "docs" / "quantization.md"
+#: above a table whose rows are the cases of the command, in order, and whose columns are these methods
+_COMMAND = re.compile(r"<!-- figures: python (benchmarks/bench_methods\.py .+?) -->\n\n")
+_METHODS = ("input alone", "min-max", "default recipe")
 _MARK = "<!-- figures of the newest core, made by `make figures` -->"
 DATA = Path(os.environ.get("N6_DATA", ROOT.parent / "shared" / "data"))
 _NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
@@ -41,7 +45,7 @@ SHOWN = {
 def main() -> int:
     """Tell what does not hold; 1 where ``--check`` finds something."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="recipes of figures.md, or README.md; default all")
+    parser.add_argument("names", nargs="*", help="recipes of figures.md, README.md, quantization.md; default all")
     parser.add_argument("--check", action="store_true", help="write nothing")
     asked = parser.parse_args()
     if not DATA.is_dir():
@@ -50,6 +54,8 @@ def main() -> int:
     broken = list(_page(asked.names, asked.check))
     if not asked.names or "README.md" in asked.names:
         broken += _readme(asked.check)
+    if not asked.names or SIGNALS.name in asked.names:
+        broken += _signals(asked.check)
     print("\n".join(broken) or "every figure holds")
     return int(asked.check and bool(broken))
 
@@ -130,6 +136,38 @@ def _readme(check: bool) -> Iterator[str]:
         text = f"{before}{shown}{head}\n{made}{end}{after}"
     if not check:
         README.write_text(text, encoding="utf-8")
+
+
+def _signals(check: bool) -> Iterator[str]:
+    """The table of docs/quantization.md whose command stands above it."""
+    text = SIGNALS.read_text(encoding="utf-8")
+    mark = _COMMAND.search(text)
+    assert mark is not None
+    script, *cases = mark[1].split()
+    print(mark[1], flush=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *cases, "--rows", *_METHODS[1:]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    table, _, after = text[mark.end() :].partition("\n\n")
+    made = table_of(table, done.stdout, cases)
+    for old, new in zip(table.splitlines(), made.splitlines(), strict=True):
+        if not same(old, new):
+            yield f"docs/quantization.md: documented {old}; found {new}"
+    if not check:
+        SIGNALS.write_text(f"{text[: mark.end()]}{made}\n\n{after}", encoding="utf-8")
+
+
+def table_of(table: str, output: str, cases: Sequence[str]) -> str:
+    """The table with a line a case, its label kept, its figures as the benchmark printed them."""
+    head, rule, *rows = table.splitlines()
+    pattern = r"^{case} +{method} +(-?[\d.]+)"
+    found = [[re.search(pattern.format(case=re.escape(c), method=m), output, re.M) for m in _METHODS] for c in cases]
+    values = [" | ".join(f"{float(f[1]):.1f} dB" if f else "nothing" for f in line) for line in found]
+    labels = [row.split(" | ")[0] for row in rows]
+    return "\n".join([head, rule, *(f"{a} | {b} |" for a, b in zip(labels, values, strict=True))])
 
 
 def block_of(block: str, output: str) -> str:

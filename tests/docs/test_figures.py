@@ -68,6 +68,15 @@ def test_lines_of_a_shown_run_are_replaced_by_their_first_words(figures: ModuleT
     assert figures.block_of(shown, ran) == "\n".join(ran.splitlines()[1:])
 
 
+def test_the_table_of_methods_takes_its_figures_from_the_benchmark(figures: ModuleType) -> None:
+    table = "| network | a | b | c |\n|---|---|---|---|\n| one of them | 1.0 dB | 2.0 dB | 3.0 dB |"
+    ran = "log-mel   input alone   27.02\nlog-mel   min-max   9.46   0.00 1\nlog-mel   default recipe   32.36  22.9"
+    made = figures.table_of(table, ran, ["log-mel"])
+    assert made.splitlines()[2] == "| one of them | 27.0 dB | 9.5 dB | 32.4 dB |"
+    assert "nothing" in figures.table_of(table, "", ["log-mel"])
+    assert figures.same(made, made) and not figures.same(table, made)
+
+
 def test_the_page_has_a_section_for_each_model_and_the_readme_each_run(figures: ModuleType) -> None:
     page = figures.PAGE.read_text(encoding="utf-8")
     assert page.startswith(figures.HEAD)
