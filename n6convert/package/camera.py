@@ -48,8 +48,14 @@ class Camera:
     @property
     def size(self) -> tuple[int, int, int]:
         """Height, width and channels."""
-        *_, height, width, channels = self.port.board_shape
-        return height, width, channels
+        found = picture_size(self.port.graph_shape)
+        assert found is not None
+        return found
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether the buffer holds pixel by pixel, as the camera interface writes."""
+        return self.port.board_shape[1:] == self.size
 
     @property
     def aspect_ratio(self) -> str | None:
@@ -68,6 +74,9 @@ class Camera:
         if not (self.port.dtype == "uint8" and self.pixels.is_copy):
             limit = "The camera hands over bytes from 0 to 255; any other grid costs CPU time, a pixel at a time."
             found.append(self._finding("camera-pixels", limit, self._grid(), self._remedy()))
+        if not self.interleaved:
+            limit = "The camera interface writes pixel by pixel, all channels of each together."
+            found.append(self._finding("camera-planes", limit, self._rows()[0], "compiler.input_channels: chlast"))
         if self.framing == "pad":
             limit = "The camera interface crops and shrinks; it does not pad."
             found.append(self._finding("camera-framing", limit, f"padding with {self.padding}", self._padding()))
@@ -79,6 +88,8 @@ class Camera:
     def _rows(self) -> list[str]:
         _, width, channels = self.size
         row = width * channels
+        if not self.interleaved:
+            return ["a plane a channel in the buffer: the CPU takes every frame apart, pixel by pixel"]
         if row % CAMERA_ROW == 0:
             return [f"rows of {row} bytes are a multiple of {CAMERA_ROW}: the DCMIPP writes them where they belong"]
         whole = -(-row // CAMERA_ROW) * CAMERA_ROW

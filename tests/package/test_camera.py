@@ -97,6 +97,17 @@ def test_what_costs_the_cpu_a_pixel_is_said_with_the_remedy(facts, found, remedy
     assert found in finding.found and remedy in finding.remedy
 
 
+def test_planes_are_work_for_the_cpu():
+    net = type("Made", (Net,), {"how": "crop", "size": (48, 80)})("net", PluginOptions())
+    planes = Port("x", (1, 3, 48, 80), 1 / 255, -128, channel_last=False).compiled_as("uint8")
+    found = probe_camera(net, [planes])
+    assert found is not None
+    assert (found.size, [f.rule for f in found.findings()]) == ((48, 80, 3), ["camera-planes"])
+    assert "#define NN_WIDTH (80)" in app_config("n6_m", "m.onnx", found, [])
+    assert any("a plane a channel" in note for note in found.notes())
+    assert camera(how="crop", size=(48, 80)).interleaved
+
+
 def test_nothing_is_said_where_no_camera_is():
     net = type("Made", (Net,), {"sample_kind": "arrays"})("net", PluginOptions())
     assert probe_camera(net, [Port("x", (1, 3, 64, 64), 1 / 255, -128, True)]) is None

@@ -56,6 +56,8 @@ def cut_head(
     result = "mpe_pp_out_t" if keypoints else "od_pp_out_t"
     words = {"STEM": stem, "PREFIX": prefix, "LEVELS": levels, "RESULT": result}
     defines = [
+        f"#define {prefix}_IMAGE_WIDTH ({size[1]})",
+        f"#define {prefix}_IMAGE_HEIGHT ({size[0]})",
         f"#define {prefix}_ANCHORS ({sum((size[0] // s) * (size[1] // s) for s in STRIDES)})",
         f"#define {prefix}_CLASSES ({len(classes)})",
         f"#define {prefix}_REG_MAX ({reg_max})",

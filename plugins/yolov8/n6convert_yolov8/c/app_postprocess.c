@@ -10,8 +10,8 @@
 
 #if POSTPROCESS_TYPE == POSTPROCESS_CUSTOM
 
-#define WIDTH ((float)@PREFIX@_INPUT_0_DIM_2)
-#define HEIGHT ((float)@PREFIX@_INPUT_0_DIM_1)
+#define WIDTH ((float)@PREFIX@_IMAGE_WIDTH)
+#define HEIGHT ((float)@PREFIX@_IMAGE_HEIGHT)
 
 static @STEM@_candidate_t candidates[@PREFIX@_ANCHORS];
 static @STEM@_detection_t found[@PREFIX@_MAX_DETECTIONS];
