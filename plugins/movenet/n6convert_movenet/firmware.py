@@ -31,8 +31,13 @@ def pose_firmware(stem: str, outputs: Sequence[Port]) -> Firmware:
     sources[f"app_postprocess_{stem}.c"] = _filled("app_postprocess.c", stem)
     configuration = {"postprocess_conf.h": _st_configuration(outputs[0], rows, columns)} if len(outputs) == 1 else {}
     own = "the adapter of ours; ST's own reads postprocess_conf.h instead" if configuration else "the adapter of ours"
-    application = [f"#define POSTPROCESS_TYPE {CUSTOM} /* {own} */"]
+    application = [f"#define POSTPROCESS_TYPE {CUSTOM} /* {own} */", *_display(keypoints)]
     return Firmware(sources, defines, configuration, application)
+
+
+def _display(keypoints: int) -> list[str]:
+    """What the display code of ST's applications asks for."""
+    return [f"#define AI_POSE_PP_POSE_KEYPOINTS_NB ({keypoints})", "#define AI_POSE_PP_CONF_THRESHOLD (0.2f)"]
 
 
 def _st_configuration(heatmaps: Port, rows: int, columns: int) -> str:
@@ -45,8 +50,7 @@ def _st_configuration(heatmaps: Port, rows: int, columns: int) -> str:
         f"#define AI_SPE_MOVENET_POSTPROC_HEATMAP_WIDTH ({columns})",
         f"#define AI_SPE_MOVENET_POSTPROC_HEATMAP_HEIGHT ({rows})",
         f"#define AI_SPE_MOVENET_POSTPROC_NB_KEYPOINTS ({keypoints})",
-        f"#define AI_POSE_PP_POSE_KEYPOINTS_NB ({keypoints})",
-        "#define AI_POSE_PP_CONF_THRESHOLD (0.2f)",
+        *_display(keypoints),
         "",
         "#endif",
         "",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["classifier", "cut_head", "full_head"]
 
 Keypoints = tuple[int, int] | None
+#: boxes on a display at most
+_SHOWN = 20
 
 
 def cut_head(
@@ -76,7 +78,8 @@ def cut_head(
     if angles:
         return Firmware(sources, defines, application=class_table(classes))
     sources[f"app_postprocess_{stem}.c"] = _filled("app_postprocess.c", words)
-    return Firmware(sources, defines, application=[f"#define POSTPROCESS_TYPE {CUSTOM}", *class_table(classes)])
+    application = [f"#define POSTPROCESS_TYPE {CUSTOM}", *class_table(classes), *_display(keypoints, limit)]
+    return Firmware(sources, defines, application=application)
 
 
 def classifier(stem: str, output: Port, *, names: Sequence[str], logits: bool) -> Firmware:
@@ -86,6 +89,13 @@ def classifier(stem: str, output: Port, *, names: Sequence[str], logits: bool) -
     defines += [_class_table(prefix, names)] if names else []
     words = {"STEM": stem, "PREFIX": prefix}
     return Firmware({f"{stem}_classify{end}": _filled(f"classify{end}", words) for end in (".h", ".c")}, defines)
+
+
+def _display(keypoints: Keypoints, limit: int) -> list[str]:
+    """What the display code of ST's applications sizes its arrays with."""
+    name = "AI_MPE_YOLOV8_PP" if keypoints else "AI_OD_PP"
+    lines = [f"#define {name}_MAX_BOXES_LIMIT ({min(limit, _SHOWN)})"]
+    return [*lines, f"#define AI_POSE_PP_POSE_KEYPOINTS_NB ({keypoints[0]})"] if keypoints else lines
 
 
 def full_head(

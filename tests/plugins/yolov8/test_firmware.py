@@ -281,7 +281,7 @@ def test_the_adapter_hands_over_what_the_decoder_found(kind, name, tmp_path, int
     real = {port.name: port.from_board(port.to_board(outputs[port.name])) for port in ports}
     candidates = decode_head(real, (64, 64), plugin._facts())
     iou = None if plugin._end2end() else 0.7
-    kept = suppress(candidates, confidence=plugin.options.confidence, iou=iou, limit=30)
+    kept = suppress(candidates, confidence=plugin.options.confidence, iou=iou, limit=20)
     expected = placed(candidates, kept, (64, 64))
 
     class Box(ctypes.Structure):
@@ -317,5 +317,6 @@ def test_the_application_learns_size_classes_and_post_processing(tmp_path, int8_
     for line in ("NN_WIDTH (64)", "NN_HEIGHT (64)", "NN_BPP (3)", "COLOR_MODE COLOR_RGB", "NB_CLASSES (80)"):
         assert f"#define {line}\n" in text
     assert "#define POSTPROCESS_TYPE POSTPROCESS_CUSTOM" in text
+    assert "#define AI_OD_PP_MAX_BOXES_LIMIT (20)" in text, "the display's arrays"
     assert 'classes_table[NB_CLASSES] = {"person", "bicycle"' in text
     assert "bytes are the input as they are" in text and "padded with 114" in text

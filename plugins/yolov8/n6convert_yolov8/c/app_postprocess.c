@@ -10,16 +10,21 @@
 
 #if POSTPROCESS_TYPE == POSTPROCESS_CUSTOM
 
+#if @PREFIX@_KEYPOINTS > 0
+#define SHOWN AI_MPE_YOLOV8_PP_MAX_BOXES_LIMIT /* what the display has room for: app_config.h */
+#else
+#define SHOWN AI_OD_PP_MAX_BOXES_LIMIT
+#endif
 #define WIDTH ((float)@PREFIX@_IMAGE_WIDTH)
 #define HEIGHT ((float)@PREFIX@_IMAGE_HEIGHT)
 
 static @STEM@_candidate_t candidates[@PREFIX@_ANCHORS];
-static @STEM@_detection_t found[@PREFIX@_MAX_DETECTIONS];
+static @STEM@_detection_t found[SHOWN];
 #if @PREFIX@_KEYPOINTS > 0
-static mpe_pp_outBuffer_t shown[@PREFIX@_MAX_DETECTIONS];
-static mpe_pp_keyPoints_t points[@PREFIX@_MAX_DETECTIONS][@PREFIX@_KEYPOINTS];
+static mpe_pp_outBuffer_t shown[SHOWN];
+static mpe_pp_keyPoints_t points[SHOWN][@PREFIX@_KEYPOINTS];
 #else
-static od_pp_outBuffer_t shown[@PREFIX@_MAX_DETECTIONS];
+static od_pp_outBuffer_t shown[SHOWN];
 #endif
 
 #if N6_RUNTIME_STAI
@@ -42,7 +47,7 @@ int32_t app_postprocess_run(void *pInput[], int nb_input, void *pOutput, void *p
   (void)pInput_param;
   if (nb_input != @PREFIX@_OUTPUTS) return -1;
   for (i = 0; i < @PREFIX@_OUTPUTS; i++) outputs[i] = (const @STEM@_output_t *)pInput[i];
-  count = @STEM@_decode(outputs, @PREFIX@_CONFIDENCE, @PREFIX@_IOU, candidates, found, @PREFIX@_MAX_DETECTIONS);
+  count = @STEM@_decode(outputs, @PREFIX@_CONFIDENCE, @PREFIX@_IOU, candidates, found, SHOWN);
   for (i = 0; i < count; i++) {
 #if @PREFIX@_KEYPOINTS > 0
     int32_t k;
