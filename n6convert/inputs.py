@@ -8,9 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from n6convert.errors import SourceError
+from n6convert.errors import N6ConvertError, SourceError
 
-__all__ = ["exists", "is_file", "is_folder", "leads_outside", "occupied", "read_json", "read_text", "user_path"]
+__all__ = [
+    "exists",
+    "is_file",
+    "is_folder",
+    "leads_outside",
+    "no_such_file",
+    "occupied",
+    "read_json",
+    "read_text",
+    "user_path",
+]
 
 _LARGEST_TEXT = 64 << 20
 _DEEPEST = 64
@@ -113,3 +123,12 @@ def _depths(content: Any) -> Iterator[int]:
         if inner and depth <= _DEEPEST:
             pending += [(item, depth + 1) for item in inner]
         yield depth
+
+
+def no_such_file(path: Path, kind: type[N6ConvertError] = SourceError) -> N6ConvertError:
+    """The error for a file that is not there, with the nearest names beside it."""
+    from n6convert.naming import nearest
+
+    beside = [p.name for p in path.parent.iterdir()] if is_folder(path.parent) else []
+    close = nearest(path.name, beside)
+    return kind("the file does not exist", place=path, remedy=f"did you mean {' or '.join(close)}?" if close else None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.cache import Cache
 from n6convert.errors import UsageError
-from n6convert.inputs import exists, is_folder
+from n6convert.inputs import exists, no_such_file
 from n6convert.naming import nearest
 from n6convert.recipe import Recipe
 from n6convert.recipes_io import Draft, draft_of_file, draft_of_model, finish, over_project, recipe_files
@@ -239,8 +239,4 @@ def _override(draft: Draft, key: str, value: Any) -> None:
 def _existing(path: Path) -> Path:
     if exists(path):
         return path
-    beside = [p.name for p in path.parent.iterdir()] if is_folder(path.parent) else []
-    close = nearest(path.name, beside)
-    raise UsageError(
-        "the file does not exist", place=path, remedy=f"did you mean {' or '.join(close)}?" if close else None
-    )
+    raise no_such_file(path, UsageError)

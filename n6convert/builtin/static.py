@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError, RecipeError
+from n6convert.graph.ends import ending_at
 from n6convert.graph.port_shapes import leads_with_time
 from n6convert.linter.prepare import infer_shapes
 
@@ -38,7 +39,7 @@ def refuse_unknown(model: ir.Model) -> None:
             place=unknown[0].name or unknown[0].op_type,
             found=", ".join(sorted({n.op_type for n in unknown})),
             remedy="end the network in front of them and do the rest on the host: "
-            f"`--set options.outputs=[{','.join(reads)}]`",
+            f"{ending_at(reads)}",
         )
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
+from n6convert.graph.ends import ending_at, names_in_front
 
 __all__ = ["IntegerInput", "float_inputs", "refuse_integers"]
 
@@ -68,22 +69,21 @@ def refuse_integers(model: ir.Model, place: object) -> None:
             )  # fmt: skip
     for value in model.graph.outputs:
         if _is_integer(value):
-            sources = list(dict.fromkeys(v.name or "" for v in _float_sources(value)))
             made = value.producer()
             raise GraphError(
                 "an output holds integers or truth values, which is work for the host",
                 place=f"{place}, output {value.name}", limit="float32 outputs, which become int8 buffers",
                 found=f"{_numpy(value).name}, made by {made.op_type if made is not None else 'nothing'}",
-                remedy=_cut(model, value, sources),
+                remedy=_way_out(model.graph),
             )  # fmt: skip
 
 
-def _cut(model: ir.Model, value: ir.Value, sources: list[str]) -> str:
-    if not sources:
+def _way_out(graph: ir.Graph) -> str:
+    makers = {node for value in graph.outputs if _is_integer(value) for node in _integer_nodes(value)}
+    names = names_in_front(graph, [node for node in graph if node in makers]) if makers else None
+    if names is None:
         return "drop this output when exporting"
-    kept = [v.name or "" for v in model.graph.outputs if not _is_integer(v)]
-    names = ",".join(dict.fromkeys([*kept, *sources]))
-    return f"end the network in front of it and do the rest on the host: `--set options.outputs=[{names}]`"
+    return f"end the network in front of it and do the rest on the host: {ending_at(names)}"
 
 
 def _is_integer(value: ir.Value) -> bool:
@@ -130,16 +130,14 @@ def _make_float(value: ir.Value, way: list[ir.Node]) -> None:
             node.outputs[0].replace_all_uses_with(node.inputs[0])
 
 
-def _float_sources(value: ir.Value) -> Iterator[ir.Value]:
-    """The float tensors that an integer one is computed from, in graph order from its first operand on."""
+def _integer_nodes(value: ir.Value) -> Iterator[ir.Node]:
+    """The nodes that make an integer tensor, back to those that read float."""
     queue, seen = [value], {value}
     while queue:
         node = queue.pop(0).producer()
-        for source in () if node is None else node.inputs:
-            if source is None or source in seen or source.is_initializer():
-                continue
-            seen.add(source)
-            if _is_integer(source):
-                queue.append(source)
-            elif source.producer() is not None:
-                yield source
+        if node is None:
+            continue
+        yield node
+        more = [v for v in node.inputs if v is not None and v not in seen and not v.is_initializer() and _is_integer(v)]
+        seen.update(more)
+        queue += more

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from n6convert.cache import writing
 from n6convert.errors import GraphError, SourceError
 from n6convert.graph.fault import Fault, shortened
-from n6convert.inputs import exists
-from n6convert.naming import nearest
+from n6convert.inputs import exists, no_such_file
 
 if TYPE_CHECKING:
     import onnx
@@ -86,10 +85,7 @@ def refuse_no_file(path: Path) -> None:
             "a folder in place of a model file", place=path, remedy="give the file in it: *.onnx or *.tflite"
         )
     if not exists(path):
-        beside = [p.name for p in path.parent.iterdir()] if exists(path.parent) and path.parent.is_dir() else []
-        close = nearest(path.name, beside)
-        remedy = f"did you mean {' or '.join(close)}?" if close else None
-        raise SourceError("the file does not exist", place=path, remedy=remedy)
+        raise no_such_file(path)
     if not path.is_file():
         raise SourceError("neither a file nor a folder", place=path, limit="a model file")
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.dag import fold, reach
+from n6convert.graph.ends import ending_at
 from n6convert.linter.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.linter.finding import Break, Finding, Severity, limit, registered
 from n6convert.linter.view import View, constant, label, named
@@ -98,7 +99,7 @@ def _parted(node: ir.Node) -> str | None:
     names = [named(v) for v in (*others, *node.inputs) if v is not None]
     if any(v.name in names for v in ends):
         return None
-    return f"let each part be an output on its own scale: `--set options.outputs=[{','.join(names)}]`"
+    return f"let each part be an output on its own scale: {ending_at(names)}"
 
 
 def _ends(value: ir.Value) -> set[ir.Value] | None:

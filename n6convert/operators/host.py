@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
+from n6convert.graph.ends import behind, ending_at, names_in_front
 from n6convert.operators.table import Row, refused_everywhere, row_of
 from n6convert.operators.versions import versions
 
-__all__ = ["names_in_front", "refuse_host_operators", "remedy_for", "way_out"]
+__all__ = ["refuse_host_operators", "remedy_for", "way_out"]
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Einsum"})
 
@@ -21,7 +22,7 @@ def refuse_host_operators(model: ir.Model) -> None:
     Raises:
         GraphError: naming the first of them.
     """
-    dependent = _behind(model.graph, [n for n in model.graph if any(v in model.graph.inputs for v in n.inputs)])
+    dependent = behind(model.graph, [n for n in model.graph if any(v in model.graph.inputs for v in n.inputs)])
     found = [n for n in model.graph if n.domain in ("", "ai.onnx") and _only_on_host(n.op_type) and n in dependent]
     if found:
         kinds = sorted({n.op_type for n in found})
@@ -69,41 +70,7 @@ def way_out(
     names = names_in_front(graph, nodes, name_of)
     if names is None:
         return host
-    setting = f"`--set options.outputs=[{','.join(names)}]`"
-    if any(n.op_type in _LAYERS for n in _behind(graph, nodes)):
+    setting = ending_at(names)
+    if any(n.op_type in _LAYERS for n in behind(graph, nodes)):
         return f"{host}: the network goes on behind it, so convert two networks; the first ends with {setting}"
     return f"{host}, and end the network in front of it: {setting}"
-
-
-def names_in_front(
-    graph: ir.Graph, nodes: Iterable[ir.Node], name_of: Callable[[ir.Value], str] | None = None
-) -> list[str] | None:
-    """Outputs of the network without some nodes and all that depends on them; None where that leaves nothing.
-
-    Args:
-        graph: the network.
-        nodes: operators that cannot stay.
-        name_of: name of a value as the user knows it; None: its own.
-    """
-    gone = _behind(graph, nodes)
-    kept = [v for v in graph.outputs if v.producer() not in gone]
-    read = [v for n in graph if n in gone for v in n.inputs if v is not None and v.producer() not in gone]
-    cut = [v for v in read if v.producer() is not None and v.const_value is None]
-    if len(cut) < len([v for v in read if v.const_value is None]):
-        return None  # a node reads an input of the network
-    names = [(name_of or _name)(v) for v in (*kept, *cut)]
-    return list(dict.fromkeys(names)) or None
-
-
-def _name(value: ir.Value) -> str:
-    """The name in the user's own graph: rewrites call what they add to X ``X/~rule``."""
-    return (value.name or "").split("/~")[0]
-
-
-def _behind(graph: ir.Graph, nodes: Iterable[ir.Node]) -> dict[ir.Node, None]:
-    """Some nodes and all that depends on them, in the order of the graph."""
-    found = dict.fromkeys(nodes)
-    for node in graph:
-        if node in found or any(v is not None and v.producer() in found for v in node.inputs):
-            found[node] = None
-    return {n: None for n in graph if n in found}

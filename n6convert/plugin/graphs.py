@@ -3,12 +3,14 @@
 from n6convert.builtin.static import settle_shapes
 from n6convert.graph.builder import Builder
 from n6convert.graph.io import load as load_onnx
+from n6convert.graph.network import NetworkWriter
 from n6convert.importers import import_tensorflow, tensorflow_kind
 from n6convert.numerics import max_relative_difference, run_model
 from n6convert.requantization import dequantize, quantized_style, refuse_other_styles
 
 __all__ = [
     "Builder",
+    "NetworkWriter",
     "dequantize",
     "import_tensorflow",
     "load_onnx",

@@ -99,3 +99,20 @@ def test_images_as_integers_from_file_to_package(kind: str, tmp_path: Path) -> N
     assert (scale, zero) == (pytest.approx(1.0, rel=1e-6), -128 if kind == "uint8" else 0)
     assert any(f"input x is {kind}" in text for text in result.warnings)
     assert not any("activations are uint8" in text for text in result.warnings)
+
+
+def test_what_depends_on_an_integer_output_is_left_to_the_host_too() -> None:
+    """An index that is an output and is also turned into float: no output behind it can stay."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["c"], name="c"),
+        helper.make_node("ArgMax", ["c"], ["i"], axis=1, name="i"),
+        helper.make_node("Cast", ["i"], ["f"], to=1, name="f"),
+        helper.make_node("Sigmoid", ["c"], ["s"], name="s"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 4, 4])
+    ends = {"i": TensorProto.INT64, "f": TensorProto.FLOAT, "s": TensorProto.FLOAT}
+    outputs = [helper.make_tensor_value_info(name, kind, None) for name, kind in ends.items()]
+    proto = helper.make_model(helper.make_graph(nodes, "g", [x], outputs), opset_imports=[helper.make_opsetid("", 17)])
+    with pytest.raises(GraphError) as caught:
+        refuse_integers(ir.from_proto(onnx.shape_inference.infer_shapes(proto)), "file")
+    assert "options.outputs=[s,c]" in str(caught.value.remedy)

@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import n6convert
 from n6convert.errors import GraphError
+from n6convert.graph.ends import names_in_front
 from n6convert.numerics import run_model
-from n6convert.operators.host import names_in_front, refuse_host_operators
+from n6convert.operators.host import refuse_host_operators
 from n6convert.opset import lower_opset
 
 CONV = helper.make_node("Conv", ["x", "w"], ["c"], name="conv")

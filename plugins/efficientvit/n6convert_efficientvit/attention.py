@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from n6convert_efficientvit.graph import Writer
+from n6convert.plugin.graphs import NetworkWriter
 from n6convert_efficientvit.parameters import Parameters
 
 __all__ = ["write_attention"]
@@ -20,7 +20,9 @@ __all__ = ["write_attention"]
 _EPSILON = 1e-5
 
 
-def write_attention(graph: Writer, parameters: Parameters, name: str, x: ir.Value, grid: tuple[int, int]) -> ir.Value:
+def write_attention(
+    graph: NetworkWriter, parameters: Parameters, name: str, x: ir.Value, grid: tuple[int, int]
+) -> ir.Value:
     """LiteMLA: two scales of queries, keys and values, linear attention on each, a projection of both.
 
     Args:
@@ -43,15 +45,15 @@ def write_attention(graph: Writer, parameters: Parameters, name: str, x: ir.Valu
     )
 
 
-def _attend(graph: Writer, name: str, q: ir.Value, k: ir.Value, v: ir.Value) -> ir.Value:
+def _attend(graph: NetworkWriter, name: str, q: ir.Value, k: ir.Value, v: ir.Value) -> ir.Value:
     """``[1, heads, tokens, d]`` each, as the result."""
     q, k = graph.op("Relu", f"{name}.q", q), graph.op("Relu", f"{name}.k", k)
-    one = graph.constant(f"{name}.one", np.array(1, np.float32))
+    one = graph.constant(f"{name}.one", np.array([1], np.float32))
     wide = graph.op("Pad", f"{name}.v", v, graph.integers([0, 0, 0, 0, 0, 0, 0, 1]), one)
     turned = graph.op("Transpose", f"{name}.k.turned", k, perm=[0, 1, 3, 2])
     out = graph.op("MatMul", f"{name}.out", q, graph.op("MatMul", f"{name}.kv", turned, wide))
     values, total = (graph.slice(f"{name}.{part}", out, *ends) for part, ends in _PARTS.items())
-    small = graph.constant(f"{name}.epsilon", np.array(_EPSILON, np.float32))
+    small = graph.constant(f"{name}.epsilon", np.array([_EPSILON], np.float32))
     return graph.op("Div", f"{name}.normal", values, graph.op("Add", f"{name}.safe", total, small))
 
 

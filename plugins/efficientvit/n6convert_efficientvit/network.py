@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from n6convert.plugin.graphs import NetworkWriter
 from n6convert_efficientvit.attention import write_attention
-from n6convert_efficientvit.graph import Writer
 from n6convert_efficientvit.parameters import Parameters
 
 __all__ = ["INPUT", "OUTPUT", "build_network"]
@@ -32,7 +32,7 @@ def build_network(parameters: Parameters, size: tuple[int, int], name: str = "ef
 
 class _Network:
     def __init__(self, parameters: Parameters, size: tuple[int, int], name: str) -> None:
-        self.graph = Writer(name)
+        self.graph = NetworkWriter(name)
         self._parameters = parameters
         self._size = size
 

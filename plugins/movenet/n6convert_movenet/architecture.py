@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
+
+from n6convert.plugin.graphs import NetworkWriter
 
 __all__ = ["FOUR_HEADS", "HEATMAP_HEAD", "INPUT", "build_network", "scaled"]
 
@@ -48,14 +49,11 @@ class _Net:
     """Records layers with He-initialised weights from one random generator."""
 
     def __init__(self, seed: int) -> None:
-        self.tape = ir.tape.Tape()
+        self.writer = NetworkWriter("movenet")
         self._rng = np.random.default_rng(seed)
-        self._scalars = {x: self._constant(np.float32(x), f"bound_{x}") for x in (0, 6)}
-        self._edge = self._constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int64), "edge")
-        self._double = self._constant(np.array([1, 1, 2, 2], np.float32), "double")
-
-    def _constant(self, array: np.ndarray | np.generic, name: str) -> ir.Value:
-        return self.tape.initializer(ir.tensor(np.asarray(array), name=name))
+        self._scalars = {x: self.writer.constant(f"bound_{x}", np.float32(x)) for x in (0, 6)}
+        self._edge = self.writer.constant("edge", np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int64))
+        self._double = self.writer.constant("double", np.array([1, 1, 2, 2], np.float32))
 
     def stem(self, name: str, x: _Feature, out: int) -> _Feature:
         """A dense 3x3 convolution with stride 2, padded like TensorFlow's SAME on even sizes (below and right)."""
@@ -81,28 +79,28 @@ class _Net:
         spread: float = 0.05,
     ) -> _Feature:
         scale = np.sqrt(gain / np.prod(shape[1:]))
-        weight = self._constant((self._rng.standard_normal(shape) * scale).astype(np.float32), f"{name}.weight")
-        bias = self._constant((self._rng.standard_normal(shape[0]) * spread).astype(np.float32), f"{name}.bias")
-        group = x.channels // shape[1]
-        attributes = {"kernel_shape": shape[2:], "strides": (stride, stride), "pads": pads}
-        value = self.tape.op("Conv", [x.value, weight, bias], attributes | {"group": group}, name=name)
+        weight = (self._rng.standard_normal(shape) * scale).astype(np.float32)
+        bias = (self._rng.standard_normal(shape[0]) * spread).astype(np.float32)
+        groups = x.channels // shape[1]
+        value = self.writer.conv(name, x.value, weight, bias, stride=stride, groups=groups, pads=pads, named=False)
         return _Feature(value, shape[0])
 
     def relu6(self, x: _Feature) -> _Feature:
-        return _Feature(self.tape.op("Clip", [x.value, self._scalars[0], self._scalars[6]]), x.channels)
+        return _Feature(self.writer.op("Clip", None, x.value, self._scalars[0], self._scalars[6]), x.channels)
 
     def relu(self, x: _Feature) -> _Feature:
-        return _Feature(self.tape.op("Relu", [x.value]), x.channels)
+        return _Feature(self.writer.op("Relu", None, x.value), x.channels)
 
     def add(self, a: _Feature, b: _Feature) -> _Feature:
-        return _Feature(self.tape.op("Add", [a.value, b.value]), a.channels)
+        return _Feature(self.writer.op("Add", None, a.value, b.value), a.channels)
 
     def pad(self, x: _Feature) -> _Feature:
-        return _Feature(self.tape.op("Pad", [x.value, self._edge]), x.channels)
+        return _Feature(self.writer.op("Pad", None, x.value, self._edge), x.channels)
 
     def double(self, x: _Feature) -> _Feature:
-        attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-        return _Feature(self.tape.op("Resize", [x.value, None, self._double], attributes), x.channels)
+        inputs = (x.value, None, self._double)
+        value = self.writer.op("Resize", None, *inputs, mode="linear", coordinate_transformation_mode="half_pixel")
+        return _Feature(value, x.channels)
 
 
 def build_network(*, width: float, heads: Heads, keypoints: int, imgsz: int, seed: int) -> ir.Model:
@@ -116,20 +114,11 @@ def build_network(*, width: float, heads: Heads, keypoints: int, imgsz: int, see
         seed: same seed, same numbers.
     """
     net = _Net(seed)
-    image = ir.Value(name=INPUT, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape((1, 3, imgsz, imgsz)))
+    image = net.writer.input(INPUT, (1, 3, imgsz, imgsz))
     laterals, top = _trunk(net, _Feature(image, 3), width)
     feature = _pyramid(net, laterals, top)
     outputs = [_head(net, feature, name, keypoints * per + extra, end) for name, (per, extra, end) in heads.items()]
-    graph = ir.Graph(
-        [image],
-        outputs,
-        nodes=net.tape.nodes,
-        initializers=net.tape.initializers,
-        opset_imports={"": 17},
-        name="movenet",
-    )
-    model = ir.Model(graph, ir_version=8, producer_name="n6convert")
-    return ShapeInferencePass()(model).model
+    return net.writer.finish([image], outputs)
 
 
 def _trunk(net: _Net, image: _Feature, width: float) -> tuple[list[_Feature], _Feature]:
@@ -164,6 +153,6 @@ def _head(net: _Net, x: _Feature, name: str, channels: int, sigmoid: bool) -> ir
     y = net.relu(net.conv(f"{name}_pointwise", net.depthwise(f"{name}_depthwise", x), _HEAD_WIDTH, gain=2))
     value = net.conv(f"{name}_out", y, channels, bias=1.0).value
     if sigmoid:
-        value = net.tape.op("Sigmoid", [value])
+        value = net.writer.op("Sigmoid", None, value)
     value.name = name
     return value

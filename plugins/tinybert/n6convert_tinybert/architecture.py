@@ -7,12 +7,13 @@ for one (placement, rewrites) holds for the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.passes.common import ShapeInferencePass
 
+from n6convert.plugin.graphs import NetworkWriter
 from n6convert_tinybert.embedding import Embedding
 from n6convert_tinybert.surgery import EMBEDDED, MASK
 
@@ -52,17 +53,17 @@ def seeded_embedding(shape: Shape, seed: int) -> Embedding:
 
 class _Net:
     def __init__(self, seed: int) -> None:
-        self.tape = ir.tape.Tape()
+        self.writer = NetworkWriter("encoder")
         self._rng = np.random.default_rng([seed, 2])
 
     def constant(self, name: str, array: NDArray[np.generic] | np.generic) -> ir.Value:
-        return self.tape.initializer(ir.tensor(np.asarray(array), name=name))
+        return self.writer.constant(name, array)
 
     def noise(self, name: str, shape: tuple[int, ...], spread: float, middle: float = 0.0) -> ir.Value:
         return self.constant(name, (middle + spread * self._rng.standard_normal(shape)).astype(np.float32))
 
-    def op(self, kind: str, *inputs: ir.Value, **attributes: int | float | list[int]) -> ir.Value:
-        return self.tape.op(kind, list(inputs), attributes)
+    def op(self, kind: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
+        return self.writer.op(kind, None, *inputs, **attributes)
 
     def linear(self, name: str, x: ir.Value, wide: int, out: int) -> ir.Value:
         product = self.op("MatMul", x, self.noise(f"{name}.weight", (wide, out), wide**-0.5))
@@ -81,21 +82,13 @@ def build_encoder(shape: Shape, seed: int) -> ir.Model:
         seed: same seed, same numbers.
     """
     net = _Net(seed)
-    hidden = _input(EMBEDDED, (1, shape.sequence, shape.hidden))
-    mask = _input(MASK, (1, 1, 1, shape.sequence))
+    hidden = net.writer.input(EMBEDDED, (1, shape.sequence, shape.hidden))
+    mask = net.writer.input(MASK, (1, 1, 1, shape.sequence))
     x = hidden
     for index in range(shape.layers):
         x = _layer(net, f"layer.{index}", x, mask, shape)
     answer = {"classification": _classifier, "tokens": _scores, "embedding": _states}[shape.head](net, x, shape)
-    nodes, initializers = net.tape.nodes, net.tape.initializers
-    graph = ir.Graph(
-        [hidden, mask], [answer], nodes=nodes, initializers=initializers, opset_imports={"": 17}, name="encoder"
-    )
-    return ShapeInferencePass()(ir.Model(graph, ir_version=8, producer_name="n6convert")).model
-
-
-def _input(name: str, shape: tuple[int, ...]) -> ir.Value:
-    return ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(shape))
+    return net.writer.finish([hidden, mask], [answer])
 
 
 def _layer(net: _Net, name: str, x: ir.Value, mask: ir.Value, shape: Shape) -> ir.Value:
