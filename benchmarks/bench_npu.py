@@ -170,7 +170,7 @@ def show_times(rows: Sequence[Forecast], skipped: Sequence[str]) -> None:
         inside = latency.low <= row.case.milliseconds <= latency.high
         numbers = [f"{row.case.milliseconds:.3f}", f"{row.predicted:.3f}", f"{row.error:+.1%}"]
         numbers.append("yes" if inside else "NO")
-        internal = ratio((memory.activations - memory.external) / 1024, row.case.internal_kib)
+        internal = ratio(_onchip(row), row.case.internal_kib)
         flash = ratio(memory.weights / 1024, row.case.flash_kib)
         parts = [f"{value:.2f}" for value in row.parts]
         table.add_row(row.case.name, row.case.target, *numbers, *parts, percent(internal), percent(flash))
@@ -179,7 +179,16 @@ def show_times(rows: Sequence[Forecast], skipped: Sequence[str]) -> None:
     for title, chosen in (("all", rows), ("networks", networks)):
         errors = np.array([abs(row.error) for row in chosen])
         CONSOLE.print(f"{title} ({len(errors)}): median {np.median(errors):.1%}, 90 % {np.quantile(errors, 0.9):.1%}")
+    known = [row for row in rows if row.case.internal_kib]
+    exact = [row for row in known if abs((ratio(_onchip(row), row.case.internal_kib) or 0) - 1) < 0.001]
+    CONSOLE.print(f"memory on the chip as published: {len(exact)}/{len(known)}")
     CONSOLE.print(f"no network: the definition is not published or its package not installed: {'; '.join(skipped)}\n")
+
+
+def _onchip(row: Forecast) -> float:
+    """KiB of activations on the chip."""
+    memory = row.found.costs.memory
+    return (memory.activations - memory.external) / 1024
 
 
 def show_held_out(title: str, held: Sequence[Held]) -> None:
