@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from n6convert.plugin import BuildRequest, FloatModel, SourceError
@@ -32,6 +33,8 @@ def build_model(name: str, request: BuildRequest, options: SizedOptions) -> Floa
     end2end = bool(getattr(options, "end2end", True))
     if path is None:
         parameters = seeded_parameters(name, request.seed)
+        shape = parameters.architecture
+        parameters = replace(parameters, architecture=replace(shape, end2end=end2end and shape.end2end))
     elif path.suffix.lower() == ".onnx":
         request.progress("recognising the network in the .onnx file", 0, None)
         foreign = ForeignNetwork(path, task, family, take_back=options.dequantize)

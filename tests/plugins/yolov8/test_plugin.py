@@ -25,7 +25,8 @@ from n6convert.errors import DownloadError, SourceError
 from n6convert.metrics.base import Score
 from n6convert.numerics import Session
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, TensorInfo, Weights
-from n6convert.samples import open_samples
+from n6convert.samples import CocoLabel, open_samples
+from n6convert.samples.synthetic import dead_leaves
 from n6convert.testing import check_plugin
 
 
@@ -175,3 +176,41 @@ def test_pose_from_a_foreign_onnx_file(tmp_path: Path, data_dir: Path) -> None:
     plugin.info = interface(foreign.model, plugin.info.metadata | {"head": "full"})
     theirs = score(plugin, foreign.model, labels)
     assert ours.value == pytest.approx(theirs.value, abs=0.003) and ours.value > 0.22
+
+
+@pytest.mark.parametrize("name", ["yolo11n-seg", "yolo26n-obb"])
+def test_masks_and_oriented_boxes_are_judged_by_their_pixels(tmp_path: Path, name: str) -> None:
+    """What the network finds is right where the label is made of it, and pictures show it."""
+    plugin, model = built(name, tmp_path, imgsz=[64, 96])
+    sample = Sample("x", dead_leaves((80, 120), (0, 4)))
+    found = plugin.decode(Session(model, threads=1).run(plugin.encode(sample)), sample)
+    first = found.corners[0] if found.corners is not None else polygon_of(found.masks[0])
+    annotation = {"bbox": [0, 0, 120, 80], "category_id": 1, "segmentation": [first.ravel().tolist()]}
+    names = {1: plugin._class_names()[int(found.classes[0])]}
+    metric = plugin.metric()
+    metric.add(Sample("x", sample.data, CocoLabel(1, (annotation,), names)), found)
+    assert 0 < metric.score().value <= 1 and metric.score().name == "mask AP 50:95"
+    assert plugin.draw(sample, found, found).size[0] > 240
+
+
+def polygon_of(mask: np.ndarray) -> np.ndarray:
+    """Corners of the upright box around a mask."""
+    rows, columns = np.nonzero(mask)
+    x1, y1, x2, y2 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], float)
+
+
+def test_the_head_that_needs_suppression(tmp_path: Path) -> None:
+    for end2end in (True, False):
+        plugin, _ = built("yolo26n", tmp_path, imgsz=64, end2end=end2end)
+        assert plugin._end2end() is end2end
+
+
+def test_classes_of_a_sample(tmp_path: Path) -> None:
+    plugin, model = built("yolov8n-cls", tmp_path, imgsz=64)
+    feeds = plugin.encode(picture(70, 50))
+    pixels = feeds["images"] * 255
+    assert pixels.shape == (1, 3, 64, 64) and np.abs(pixels - np.round(pixels)).max() < 1e-3
+    outputs = Session(model, threads=1).run(feeds)
+    assert outputs["logits"].shape == (1, 1000)
+    assert plugin.decode(outputs).indices[0] == int(outputs["logits"].argmax())
