@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
+from board_compilers import COMPILERS, compile_objects, stai_header
 
 from n6convert import convert
 from n6convert.errors import RecipeError
@@ -62,6 +64,18 @@ def test_all_of_its_c_compiles_and_the_selftest_is_the_models_own_answer(package
     for index, port in enumerate(outputs):
         expected = (ctypes.c_int8 * port.size).in_dll(library, f"n6_yolov8n_selftest_output_{index}")
         np.testing.assert_array_equal(np.array(expected, np.int8), port.to_board(answers[port.name]).reshape(-1))
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_every_c_file_of_a_package_compiles_as_boards_compile_it(compiler, package, tmp_path):
+    """Runner, self-test and adapter included, for both generations of ST's runtime."""
+    found = {p.name: p.read_text() for p in package.iterdir() if p.suffix in (".c", ".h")}
+    sizes = [re.findall(rf"_{end}PUT_\d+_SIZE \((\d+)\)", found["n6_yolov8n.h"]) for end in ("IN", "OUT")]
+    found["app_config.h"] = '#include "n6_yolov8n_app_config.h"\n'
+    found["stai_yolov8n.h"] = stai_header("yolov8n", *(list(map(int, some)) for some in sizes))
+    for core in (2, 4):
+        runtime = found["n6_yolov8n_run.h"].replace("N6_RUNTIME_STAI (1)", f"N6_RUNTIME_STAI ({int(core == 4)})")
+        compile_objects(compiler, tmp_path, found | {"n6_yolov8n_run.h": runtime}, core=core)
 
 
 def test_the_selftest_passes_on_a_board_that_rounds_in_its_own_way(package, tmp_path, compile_c):
