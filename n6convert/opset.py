@@ -19,6 +19,8 @@ _MAX_OPSET = 20
 #: HardSwish exists from here on; older models spell it out
 _WANTED_OPSET = 14
 _GROUP_NORM_BY_CHANNEL = 21
+#: the newest that the quantizer takes, and operators beyond it that a rule writes in older ones
+_QUANTIZED_OPSET, _REWRITTEN = 17, frozenset({"Gelu"})
 
 
 def upgrade_opset(model: ir.Model, place: object) -> ir.Model:
@@ -43,7 +45,25 @@ def lower_opset(model: ir.Model, place: object) -> ir.Model:
     Raises:
         GraphError: ONNX's converter cannot do it.
     """
-    return model if model.opset_imports.get("", 0) <= _MAX_OPSET else _converted(model, _MAX_OPSET, place)
+    if model.opset_imports.get("", 0) > _MAX_OPSET:
+        model = _converted(model, _MAX_OPSET, place)
+    return _without_newer(model)
+
+
+def _without_newer(model: ir.Model) -> ir.Model:
+    """The model with what the quantizer's opset lacks and no rule knows written out: Mish, GroupNormalization."""
+    newer = _newer(model, _QUANTIZED_OPSET) - _REWRITTEN
+    if not newer:
+        return model
+    folder = _folder(model)
+    result = ir.from_proto(_inlined(ir.to_proto(model), newer))
+    if folder is not None:
+        ir.external_data.set_base_dir(result.graph, folder)
+    return result
+
+
+def _newer(model: ir.Model, wanted: int) -> set[str]:
+    return {n.op_type for n in model.graph if not n.domain and not _exists(n.op_type, wanted)}
 
 
 def convert_opset(model: ir.Model, wanted: int) -> ir.Model:
@@ -81,24 +101,27 @@ def _folder(model: ir.Model) -> str | os.PathLike[str] | None:
 
 def _written_out(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
     """The model with operators that came after the wanted opset written out as ONNX itself defines them."""
+    newer = {n.op_type for n in proto.graph.node if n.domain == "" and not _exists(n.op_type, wanted)}
+    return _inlined(proto, newer) if newer else proto
+
+
+def _inlined(proto: onnx.ModelProto, kinds: set[str]) -> onnx.ModelProto:
+    """The model with operators in place of those that ONNX defines by them; others stay."""
     import onnx.inliner
     import onnx.shape_inference
 
-    newer = sorted({n.op_type for n in proto.graph.node if n.domain == "" and not _exists(n.op_type, wanted)})
-    if not newer:
-        return proto
-    _write_defaults(proto, newer)
+    _write_defaults(proto, kinds)
     typed = {v.name for v in (*proto.graph.value_info, *proto.graph.input)}
     for tensor in proto.graph.initializer:  # the inliner asks for the type of everything
         if tensor.name not in typed:
             info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             proto.graph.value_info.append(info)
     return onnx.inliner.inline_selected_functions(
-        onnx.shape_inference.infer_shapes(proto), [("", op) for op in newer], inline_schema_functions=True
+        onnx.shape_inference.infer_shapes(proto), [("", op) for op in sorted(kinds)], inline_schema_functions=True
     )
 
 
-def _write_defaults(proto: onnx.ModelProto, kinds: list[str]) -> None:
+def _write_defaults(proto: onnx.ModelProto, kinds: set[str]) -> None:
     """Give operators the attributes that they leave out; the inliner does not know their defaults."""
     from onnx import defs
 
@@ -118,5 +141,5 @@ def _exists(op: str, opset: int) -> bool:
 
 
 def _reason(model: ir.Model, wanted: int) -> str:
-    newer = sorted({n.op_type for n in model.graph if not n.domain and not _exists(n.op_type, wanted)})
+    newer = sorted(_newer(model, wanted))
     return f"{', '.join(newer)} came later and ONNX does not say what it is made of" if newer else ""

@@ -14,7 +14,7 @@ import onnx_ir.passes.common as passes
 
 from n6convert.errors import QuantizationError
 from n6convert.quantization.prepare.linear import fuse_linear
-from n6convert.quantization.prepare.operator_forms import normalize
+from n6convert.quantization.prepare.operator_forms import new_constant, normalize
 from n6convert.quantization.topology.roles import check_supported, float_operands
 from n6convert.states import KEY
 
@@ -94,9 +94,9 @@ def _set_opset(model: ir.Model) -> None:
     if version != target:
         _fold(model)  # older opsets lack forms of operators that only made constants
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
-        splits = _without_count(model) if version > target else []
+        hidden = [*_without_count(model), *_pads_of_all_axes(model)] if version > target else []
         version_converter.convert_version(model, target, fallback=True)
-        _restore(model, splits)
+        _restore(model, hidden)
     if model.graph.opset_imports.get("") != target:
         raise QuantizationError(
             "the model's opset cannot be converted",
@@ -121,19 +121,41 @@ def _without_count(model: ir.Model) -> list[str]:
     for node in [n for n in model.graph if n.op_type == "Split" and n.domain == ""]:
         if len(node.inputs) < 2 or node.inputs[1] is None:
             axis = node.attributes.get_int("axis", 0)
-            name = f"{node.outputs[0].name}_sizes"
-            tensor = ir.tensor(np.array([v.shape[axis] for v in node.outputs if v.shape], np.int64), name=name)
-            sizes = ir.Value(name=name, type=ir.TensorType(tensor.dtype), const_value=tensor)
-            sizes.shape = ir.Shape([len(node.outputs)])
-            model.graph.register_initializer(sizes)
+            sizes = np.array([v.shape[axis] for v in node.outputs if v.shape], np.int64)
             node.resize_inputs(2)
-            node.replace_input_with(1, sizes)
+            node.replace_input_with(1, new_constant(model.graph, f"{node.outputs[0].name}_sizes", sizes))
         node.attributes.pop("num_outputs", None)
-        node.domain = _HIDDEN
-        hidden.append(node.outputs[0].name or "")
-    if hidden:
-        model.graph.opset_imports[_HIDDEN] = 1
+        hidden.append(_hide(model, node))
     return hidden
+
+
+def _pads_of_all_axes(model: ir.Model) -> list[str]:
+    """Give every Pad its sizes for all axes, as opsets from 13 on read them, and hide it: its converter knows no way.
+
+    Returns:
+        The names of their outputs.
+    """
+    hidden = []
+    for node in [n for n in model.graph if n.op_type == "Pad" and n.domain == ""]:
+        axes = node.inputs[3] if len(node.inputs) > 3 else None
+        if axes is not None:
+            if axes.const_value is None or node.inputs[1] is None or node.inputs[1].const_value is None:
+                continue
+            assert node.inputs[0] is not None and node.inputs[0].shape is not None
+            rank, given = len(node.inputs[0].shape), axes.const_value.numpy().ravel()
+            sizes = np.zeros((2, rank), np.int64)
+            sizes[:, given] = node.inputs[1].const_value.numpy().reshape(2, -1)
+            node.replace_input_with(1, new_constant(model.graph, f"{node.outputs[0].name}_pads", sizes.ravel()))
+            node.resize_inputs(3)
+        hidden.append(_hide(model, node))
+    return hidden
+
+
+def _hide(model: ir.Model, node: ir.Node) -> str:
+    """Take a node out of the converter's sight; the name of its first output."""
+    model.graph.opset_imports[_HIDDEN] = 1
+    node.domain = _HIDDEN
+    return node.outputs[0].name or ""
 
 
 def _restore(model: ir.Model, hidden: list[str]) -> None:

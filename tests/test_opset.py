@@ -1,0 +1,40 @@
+"""Operators that came after the quantizer's opset are written out, with the same numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from n6convert.numerics import max_relative_difference, run_model
+from n6convert.opset import upgrade_opset
+
+FORMS = {
+    "Mish(c)": 18,
+    "GroupNormalization<num_groups=2>(c, half, shift)": 18,
+    "GroupNormalization<num_groups=2>(c, scale, bias)": 21,
+    "RMSNormalization<axis=-1>(c, row)": 23,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_newer_operators_become_older_ones(form: str) -> None:
+    text = f'<ir_version: 9, opset_import: ["": {FORMS[form]}]> g (float[1,4,5,6] x) => (float[1,4,5,6] y)'
+    proto = onnx.parser.parse_model(f"{text} {{ c = Neg(x)  y = {form} }}")
+    numbers = {"half": [1.5, 0.5], "shift": [0.1, 0.2], "scale": [1, 2, 3, 4], "bias": [0, 1, 2, 3], "row": [1] * 6}
+    for name, values in numbers.items():
+        if f" {name}" in form:
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.float32), name))
+    model = ir.from_proto(proto)
+    made = upgrade_opset(model, "here")
+    known = {n.op_type for n in made.graph}
+    assert all(onnx.defs.has(op, 17, "") for op in known) and "GroupNormalization" not in known
+    assert made.opset_imports[""] <= 20
+    sample = {"x": np.random.default_rng(0).standard_normal((1, 4, 5, 6)).astype(np.float32)}
+    assert max_relative_difference(run_model(model, sample)["y"], run_model(made, sample)["y"]) < 1e-5
+
+
+def test_a_gelu_stays_for_its_rule() -> None:
+    text = '<ir_version: 9, opset_import: ["": 20]> g (float[1,4] x) => (float[1,4] y) { y = Gelu(x) }'
+    assert [n.op_type for n in upgrade_opset(ir.from_proto(onnx.parser.parse_model(text)), "here").graph] == ["Gelu"]
