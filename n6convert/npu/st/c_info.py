@@ -65,13 +65,22 @@ def _check_kind(data: Any, source: str) -> None:
         )
     wanted = {"graphs", "buffers", "memory_pools", "memory_accesses", "power_estimates"}
     if not isinstance(data, dict) or not wanted <= data.keys():
-        raise SourceError("this JSON is not a c_info of atonn", place=source, limit=", ".join(sorted(wanted)))
+        raise SourceError(
+            "this JSON is not a c_info of atonn", place=source, limit=", ".join(sorted(wanted)), remedy=_instead(data)
+        )
     schema = str(data.get("json_schema_version", ""))
     if schema.split(".")[0] != _SCHEMA_MAJOR:
         raise SourceError(
             "unknown c_info schema", place=source, limit=f"{_SCHEMA_MAJOR}.x", found=schema or "none",
             remedy="update n6convert",
         )  # fmt: skip
+
+
+def _instead(data: Any) -> str:
+    """What a file of the same project is for."""
+    if isinstance(data, dict) and "memory" in data:
+        return "a memory description (*.mpool) is given with --pools"
+    return "give network_generate_report.txt, network_c_info.json, network.csv or the log of validate"
 
 
 def _normalise(data: Json, source: str) -> StReport:

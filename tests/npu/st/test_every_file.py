@@ -115,3 +115,10 @@ def test_validate_log_alone_names_no_operator(neuralart_dir: Path) -> None:
     assert comparison.placement_equal is None and comparison.as_dict()["placement_equal"] is None
     assert {line.name: line.truth for line in comparison.totals}["software epochs"] == 161
     assert any("names no operator" in note or "name no operator" in note for note in comparison.notes)
+
+
+def test_a_memory_description_is_sent_to_its_option(neuralart_dir: Path) -> None:
+    path = neuralart_dir / "reports/r25_yamnet_1024/stm32n6_audio.mpool"
+    with pytest.raises(SourceError, match="stm32n6_audio.mpool") as found:
+        read_report(path)
+    assert found.value.remedy == "a memory description (*.mpool) is given with --pools"
