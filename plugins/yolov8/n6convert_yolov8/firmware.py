@@ -31,7 +31,7 @@ def cut_head(
     reg_max: int,
     confidence: float,
     iou: float,
-    limit: int,
+    limit: int = 300,
     end2end: bool = False,
     angles: str = "",
 ) -> Firmware:
