@@ -82,7 +82,7 @@ def tune(
     """
     config = config or TuneConfig()
     device = _device(config)
-    with _threads(threads or default_threads()):
+    with _exact(threads or default_threads()):
         torch.manual_seed(seed)
         program, parameters = Program(model, device), Parameters(model, prepared, device)
         validation = _validation(samples)
@@ -186,11 +186,16 @@ def _device(config: TuneConfig) -> str:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch compute with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def _exact(threads: int) -> Iterator[None]:
+    """Let torch compute with so many threads, and with whole float32 numbers also on a GPU: sums are then exact."""
+    before, backends = torch.get_num_threads(), (torch.backends.cuda.matmul, torch.backends.cudnn)
+    allowed = [backend.allow_tf32 for backend in backends]
+    torch.set_num_threads(threads)
     try:
+        for backend in backends:
+            backend.allow_tf32 = False
         yield
     finally:
         torch.set_num_threads(before)
+        for backend, value in zip(backends, allowed, strict=True):
+            backend.allow_tf32 = value

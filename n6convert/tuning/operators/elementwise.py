@@ -49,8 +49,8 @@ def _softmax(node: Node, operands: Sequence[Any]) -> Tensor:
 
 
 def _where(node: Node, operands: Sequence[Any]) -> Tensor:
-    condition = torch.as_tensor(operands[0]).bool()
-    return torch.where(condition, values_of(operands[1]), values_of(operands[2]))
+    first, second = values_of(operands[1]), values_of(operands[2])
+    return torch.where(torch.as_tensor(operands[0]).bool().to(first.device), first, second)
 
 
 def _prelu(x: Tensor, slope: Tensor) -> Tensor:
