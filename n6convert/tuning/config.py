@@ -20,8 +20,10 @@ class TuneConfig(BaseModel):
     )
     steps: int = Field(default=350, ge=0, description="steps on the outputs of the whole network after that")
     batch: int = Field(default=4, ge=1, description="samples of one step")
-    weight_rate: float = Field(default=0.1, ge=0, le=10, description="steps of its grid that a weight moves at first")
-    scale_rate: float = Field(default=5e-3, ge=0, le=0.5, description="share by which a scale moves at first")
+    weight_rate: float = Field(default=0.1, ge=0, le=10, description="steps of its grid that a weight moves at most")
+    scale_rate: float = Field(
+        default=0.02, ge=0, le=0.5, description="share by which the scale of a channel of 4-bit weights moves at most"
+    )
     feature_weight: float = Field(
         default=0.3, ge=0, description="weight of the blocks' own errors beside those of the outputs"
     )

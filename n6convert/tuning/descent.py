@@ -1,8 +1,9 @@
 """Gradient descent for numbers of which most hardly matter.
 
-Each number moves against the mean of its gradients, divided by their size, as in Adam. The size is a mix of its own and
-that of all numbers of its tensor: a number whose gradient is a small part of its tensor's moves little, where Adam
-would let it move as far as the others, by noise.
+Each number moves against the mean of its gradients, divided by their size, as in Adam, with two differences. The size
+is a mix of its own and that of all numbers of its tensor, so that one whose gradient is a small part of its tensor's
+moves little. And only what is left of the mean beyond the noise of a mean counts: a quantized network is nearly as good
+as it can get, most gradients are noise, and Adam would let every number wander.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from n6convert.tuning.tensor import Tensor
 
 __all__ = ["Descent"]
 
-_MEAN, _SQUARE = 0.9, 0.98
+_MEAN, _SQUARE = 0.95, 0.98
+#: standard deviations of the mean of noise that do not count
+_NOISE = 1.5
 _LEAST = 1e-20
 
 
@@ -60,8 +63,14 @@ class Descent:
         mean, square = self._means[name], self._squares[name]
         mean.lerp_(leaf.grad, 1 - _MEAN)
         square.lerp_(leaf.grad**2, 1 - _SQUARE)
-        size = torch.sqrt((square + square.mean()) / 2 / (1 - _SQUARE**self.steps))
-        leaf -= rate / (1 - _MEAN**self.steps) * mean / size.clamp_min(_LEAST)
+        size = torch.sqrt((square + square.mean()) / 2 / (1 - _SQUARE**self.steps)).clamp_min(_LEAST)
+        agreed = mean / size / (1 - _MEAN**self.steps)
+        leaf -= rate * torch.sign(agreed) * torch.relu(agreed.abs() - _NOISE * self._noise())
+
+    def _noise(self) -> float:
+        """Deviation that the running mean of so many independent numbers has, as a share of their own."""
+        past = _MEAN**self.steps
+        return float(((1 - _MEAN) / (1 + _MEAN) * (1 + past) / (1 - past)) ** 0.5)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint holds."""

@@ -199,12 +199,8 @@ class Parameters:
         if scale.size > 1:
             shape[node.attributes.get_int("axis", 1)] = -1
             scale, zero = scale.reshape(shape), zero.reshape(shape)
-        name = _name(node.inputs[1])
         whole = self._tensor(codes.astype(np.float32) - zero)
-        steps = self._tensor(scale.astype(np.float32))
-        self._fixed[node.outputs[0].name or ""] = Steps(whole, steps)
-        if name in self._groups.members:  # joined with tensors of the same grid
-            self._fixed[node.outputs[0].name or ""] = Steps(whole, steps)
+        self._fixed[node.outputs[0].name or ""] = Steps(whole, self._tensor(scale.astype(np.float32)))
 
     def _leaf(self, kind: str, name: str, array: NDArray[np.float32]) -> None:
         self.leaves[f"{kind}/{name}"] = self._tensor(array).requires_grad_(True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from n6convert.tuning.parameters import Parameters
 from n6convert.tuning.program import Program
 from n6convert.tuning.quantization import exceeds
 from n6convert.tuning.samples import Example, ExampleSource, batches
+from n6convert.tuning.standing import Standing
 from n6convert.tuning.teacher import Teacher
 from n6convert.types import Progress
 
@@ -44,38 +44,8 @@ _FIRST = 0.1
 _ROLLBACKS = 3
 #: share of the rates with which it does
 _SLOWER = 0.3
-#: steps of a four-bit grid are sixteen times as large
+#: steps of a four-bit grid are sixteen times as large, and so is what scales of it may move
 _NARROW = 1 / 16
-
-
-@dataclass
-class Standing:
-    """Where training stands; JSON-ready.
-
-    Attributes:
-        step: steps done.
-        seconds: time spent.
-        best: closeness of the best numbers so far in dB.
-        idle: judgements since those.
-        judged: how many of the planned judgements were made.
-        slower: factor of all rates.
-        rollbacks: how often numbers were not finite.
-        means: running means of the losses.
-        moved: steps since the descent began anew.
-        curve: what was found on the way.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -math.inf
-    idle: int = 0
-    judged: int = 0
-    slower: float = 1.0
-    rollbacks: int = 0
-    phase: str = ""
-    moved: int = 0
-    means: dict[str, float] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Training:
@@ -135,7 +105,7 @@ class Training:
             if time.monotonic() - saved >= _SAVED:
                 self._save()
                 saved = time.monotonic()
-            self._report(started)
+            self._report()
         self._judge(last=True)
 
     def _share(self) -> float:
@@ -235,19 +205,20 @@ class Training:
         if better:
             standing.best, self.best = closeness, self._parameters.arrays()
 
-    def _report(self, started: float) -> None:
-        done = self._share()
-        left = (time.monotonic() - started) * (1 - done) / max(done, 1e-3)
-        text = f"{left / 60:.0f} min" if left >= 90 else "a minute" if left > 40 else "seconds"
-        self._say(f"training the {self.standing.phase}, about {text} left", self.standing.step, self._total)
+    def _report(self) -> None:
+        """Tell how far the run is, in steps, or in time where that ends it sooner: what is left is told from it."""
+        done = max(self.standing.step, int(self._share() * self._total))
+        self._say(f"training the {self.standing.phase}", min(done, self._total), self._total)
 
     def _rates(self) -> dict[str, float]:
         config = self._config
         by_kind = {
-            "weight": config.weight_rate, "narrow": config.weight_rate * _NARROW, "bias": config.weight_rate,
-            "spread": config.scale_rate, "scale": config.scale_rate,
+            "weight": config.weight_rate, "narrow": config.weight_rate * _NARROW, "bias": config.weight_rate / 4,
+            "spread": config.scale_rate * _NARROW, "scale": config.scale_rate / 4,
         }  # fmt: skip
-        return {name: by_kind[name.partition("/")[0]] for name in self._parameters.leaves}
+        rates = {name: by_kind[name.partition("/")[0]] for name in self._parameters.leaves}
+        narrow = [name.partition("/")[2] for name in rates if name.startswith("narrow/")]
+        return rates | {f"spread/{name}": config.scale_rate for name in narrow}
 
     def _save(self) -> None:
         if self._place is None:

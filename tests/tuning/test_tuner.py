@@ -20,7 +20,7 @@ from n6convert.tuning.samples import batches, mixed  # noqa: E402
 
 from .nets import deep, smooth  # noqa: E402
 
-CONFIG = TuneConfig(block_steps=12, steps=36, batch=4, time_budget=None, scale_rate=0.03)
+CONFIG = TuneConfig(block_steps=12, steps=36, batch=4, time_budget=None, scale_rate=0.3)
 HELD = smooth(8, seed=99)
 
 
