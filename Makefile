@@ -30,6 +30,7 @@ bench: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_core.py
 	$(BIN)/python benchmarks/bench_quantize.py
 	$(BIN)/python benchmarks/bench_quantize.py --calibration
+	$(BIN)/python benchmarks/bench_speed.py
 	$(BIN)/python benchmarks/bench_takeaway.py
 
 bench-npu: $(VENV)/.all .bench/originals

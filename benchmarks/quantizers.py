@@ -2,8 +2,8 @@
 
     python benchmarks/quantizers.py METHOD FLOAT.onnx SAMPLES_FOLDER OUT.onnx COUNT
 
-METHOD is ``ours``, ``ours-minmax``, ``onnxruntime``, ``nncf``, or a part of the work: ``inference`` (plain float),
-``calibrate-minmax``, ``calibrate-all`` (statistics for every range method in one pass).
+METHOD is ``ours``, ``ours-fast``, ``ours-thorough``, ``ours-minmax``, ``onnxruntime``, ``nncf``, or a part of the
+work: ``inference`` (plain float), ``calibrate-minmax``, ``calibrate-all`` (statistics for every range method).
 
 Samples are ``.npz`` files with arrays by input name; those in ``SAMPLES_FOLDER/held_back`` are for judging methods.
 Prints one JSON line: seconds, cpu seconds, peak RSS in MB.
@@ -112,6 +112,8 @@ def nncf(model: Path, feeds: Feeds, out: Path, thorough: bool = False, transform
 METHODS = {
     "ours": ours,
     "ours-minmax": ours_minmax,
+    "ours-fast": partial(ours, effort="fast"),
+    "ours-thorough": partial(ours, effort="thorough"),
     "onnxruntime": onnxruntime,
     "nncf-fast": nncf,
     "nncf-thorough": partial(nncf, thorough=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 
@@ -54,6 +54,8 @@ SCREEN = 16
 _BEHIND = 0.5
 #: parts of a function that are tried besides those that its own rounding asks for
 _PARTS = (2, 3, 4)
+#: dB behind that corrected biases do not make up for
+_HOPELESS = 1.0
 #: an equalized model must be the same function to this share of its output's range
 _EXACT = 1e-3
 
@@ -67,6 +69,7 @@ class Candidate:
         verdict: how close it is to float on the held-back samples.
         bias: how its biases were corrected.
         partly: its layers were refined on fewer samples than there are.
+        provisional: its ranges are of fewer samples than there are, so it is never kept.
         narrow: layers whose weights have four bits.
         owed_db: by how much it must be closer than the one that it replaces, for the NPU time that it costs more.
         notes: what the method that made it adds to its record.
@@ -80,6 +83,7 @@ class Candidate:
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
     partly: bool = False
+    provisional: bool = False
     owed_db: float = 0.0
     narrow: frozenset[str] = frozenset()
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -133,14 +137,22 @@ class Workshop:
         whole = self.config.refine_samples
         return whole if self.config.effort == "thorough" else min(SCREEN, whole)
 
-    def quantized(self, prepared: ir.Model, found: Found | None = None) -> Candidate:
-        """The INT8 model by ranges and nearest rounding alone."""
-        found = found or find_ranges(prepared, self.feeds, self.few, self.config, self.progress)
+    def quantized(self, prepared: ir.Model, found: Found | None = None, *, screen: bool = False) -> Candidate:
+        """The INT8 model by ranges and nearest rounding alone.
+
+        Args:
+            prepared: the float model.
+            found: its ranges; default: they are found on the samples.
+            screen: on a share of the samples, to see whether all are worth it.
+        """
+        feeds = partial(self.first, self.enough) if screen else self.feeds
+        found = found or find_ranges(prepared, feeds, self.few, self.config, self.progress)
         policy = self.config.zero_points
         zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self.cycles)
         plan = make_plan(prepared.graph, found.ranges)
         model = write_qdq(prepared, plan)
-        return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
+        provisional = screen and self.enough < self.config.refine_samples
+        return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points, provisional=provisional)
 
     def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
         """What the layers of a float model should give on some samples; kept for the last that were asked for."""
@@ -223,7 +235,7 @@ def _unseen(shop: Workshop, best: Candidate) -> Candidate | None:
         for found, clip in starts for most in (np.inf, _SMALL)
     )  # fmt: skip
     trials = [shop.quantized(best.prepared, f) for f in wider if f is not None]
-    trials = [t for t in trials if _enforced(t) <= _enforced(best)]
+    trials = [replace(t, provisional=best.provisional) for t in trials if _enforced(t) <= _enforced(best)]
     return best_of(trials, _closeness) if trials else None
 
 
@@ -237,12 +249,24 @@ def _even(shop: Workshop, trial: Candidate) -> Candidate | None:
     return made if _enforced(made) <= _enforced(trial) else None
 
 
-def _equalization(shop: Workshop, best: Candidate) -> Candidate | None:
-    """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place."""
+def _equalization(shop: Workshop, best: Candidate, *, screen: bool = True) -> Candidate | None:
+    """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
+
+    Args:
+        shop: samples and choices.
+        best: the model to start from.
+        screen: first on a share of the samples; where that falls behind, the result is provisional.
+    """
     fixed = _enforced(best)
-    while (trial := _evened(shop, best, fixed)) is not None and (left := _enforced(trial) - fixed):
-        fixed |= left
-    return trial
+    while (even := _even_channels(shop, best, fixed)) is not None:
+        trial = _evened(shop, best, *even, screen)
+        if screen and trial.provisional and _closeness(trial) > _closeness(best) - _BEHIND:
+            screen = bool(_enforced(trial) - fixed)
+            trial = trial if screen else _evened(shop, best, *even, False)
+        if _enforced(trial) <= fixed:
+            return trial
+        fixed |= _enforced(trial)
+    return None
 
 
 def _enforced(candidate: Candidate) -> frozenset[str]:
@@ -251,16 +275,25 @@ def _enforced(candidate: Candidate) -> frozenset[str]:
     return frozenset(names) - candidate.plan.absorbed
 
 
-def _evened(shop: Workshop, best: Candidate, fixed: frozenset[str]) -> Candidate | None:
-    """Even channels; the equalized float model must compute the same."""
+def _even_channels(
+    shop: Workshop, best: Candidate, fixed: frozenset[str]
+) -> tuple[ir.Model, list[dict[str, Any]]] | None:
+    """The float model with even channels, which must compute the same, and what was scaled; None where nothing is."""
     config = shop.config
     some, strength = shop.first(shop.enough), config.equalization_strength
     prepared, groups = equalize(best.prepared, some, strength=strength, threads=config.threads, fixed=fixed)
     if not groups or difference(best.prepared, prepared, shop.few[0], config.threads) > _EXACT:
         return None
-    trial = shop.quantized(prepared)
+    return prepared, groups
+
+
+def _evened(
+    shop: Workshop, best: Candidate, prepared: ir.Model, groups: list[dict[str, Any]], screen: bool
+) -> Candidate:
+    """The INT8 model of a float model with even channels."""
+    trial = shop.quantized(prepared, screen=screen)
     unclipped = _even(shop, trial) if _whole(best.found) is None else None
-    return replace(unclipped or trial, notes={"groups": groups})
+    return replace(unclipped or trial, provisional=trial.provisional, notes={"groups": groups})
 
 
 def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
@@ -270,7 +303,7 @@ def _outliers(shop: Workshop, best: Candidate) -> Candidate | None:
     prepared, gates = loosen_gates(prepared, shop.samples, threads)
     if not norms and not gates:
         return None
-    trial = _equalization(shop, replace(best, prepared=prepared))
+    trial = _equalization(shop, replace(best, prepared=prepared), screen=False)
     if trial is None:
         return None
     whole = _even(shop, trial) or trial
@@ -319,6 +352,8 @@ def _bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
     whole = _whole(best.found, best.found.ranges)
     other = shop.quantized(best.prepared, whole) if whole is not None else None
     starts = [s for s in (best, other) if s is not None and _enforced(s) <= _enforced(best)]
+    if shop.config.effort != "thorough":
+        starts = [s for s in starts if _closeness(s) > _closeness(best) - _HOPELESS]
     trials = [shop.refined(s, rounding=False, bias=kind, screen=True) for s in starts]
     trial = best_of(trials, _closeness)
     ranges = {"ranges": "minmax"} if trial is not trials[0] else {}

@@ -197,6 +197,8 @@ class _Job:
 
     def _is_better(self, trial: Candidate, best: Candidate, slack_db: float) -> bool:
         """Closer to float is better, but nothing that min-max ranges beat in plain SQNR."""
+        if trial.provisional:
+            return False
         allowed, before = (c.verdict.sqnr_db >= self.least for c in (trial, best))
         closer = exceeds(trial.verdict.closeness_db + slack_db, best.verdict.closeness_db)
         return closer if allowed == before else allowed

@@ -1,0 +1,118 @@
+"""What a conversion takes beside what others need for less: CPU and wall seconds, peak memory, and their growth.
+
+    N6_DATA=../shared/data python benchmarks/bench_speed.py [CASE ...] [--methods ours,ours-fast,...] [--write]
+
+Every quantizer gets the same float model and the same samples in a process of its own. Figures are ratios to
+onnxruntime's min-max run over the same samples, CPU seconds first: a busy machine changes them least. Cases:
+
+    mobilenetv2, movenet, tinybert, ...   the float models of bench_accuracy.py with 64 samples, where N6_DATA has them
+    samples                               YOLOv8n 256, seeded, over 16, 64 and 256 samples
+    sizes                                 YOLOv8n, seeded, at 192, 320 and 640 with 16 samples
+
+``benchmarks/speed.json`` holds the ratios of the day they were written (``--write``). A ratio of CPU seconds or memory
+beyond ``limit`` times the written one ends the run with exit code 1; the limit is wide, since machines differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import bench_accuracy
+import bench_quantize
+from bench_quantize import measure
+
+TABLE = Path(__file__).with_name("speed.json")
+REFERENCE = "onnxruntime"
+OURS = ("ours-fast", "ours", "ours-thorough")
+PEERS = ("nncf-fast", "nncf-thorough")
+REAL = ("mobilenetv2", "movenet", "tinybert", "efficientvit", "yolov8n-256", "minilm")
+#: a written ratio may be exceeded by this factor
+LIMIT = 1.6
+_COMPARED = ("cpu", "rss_mb")
+Row = dict[str, float]
+
+
+def main() -> int:
+    """Measure, print, compare with the written table or write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=[*REAL, "samples", "sizes"])
+    parser.add_argument("--methods", default="ours-fast,ours", help=f"of {', '.join((*OURS, *PEERS))}")
+    parser.add_argument("--nncf", type=Path, default=Path(".bench/nncf/bin/python"), help="its Python, if any")
+    parser.add_argument("--write", action="store_true", help=f"put the ratios into {TABLE.name}")
+    options = parser.parse_args()
+    methods = options.methods.split(",") + ([*PEERS] if options.nncf.exists() else [])
+    found: dict[str, dict[str, Row]] = {}
+    print(f"{'case':<18} {'quantizer':<14} {'CPU s':>8} {'times':>6} {'wall s':>8} {'times':>6} {'MB':>6} {'times':>6}")
+    for case in options.cases:
+        for name, folder, count in prepared(case):
+            found[name] = rows(name, folder, count, methods, options.nncf)
+    written = json.loads(TABLE.read_text()) if TABLE.exists() else {"limit": LIMIT, "times_onnxruntime": {}}
+    if options.write:
+        for name, ratios in found.items():
+            written["times_onnxruntime"].setdefault(name, {}).update(ratios)
+        TABLE.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
+        return 0
+    worse = list(regressions(found, written))
+    print("".join(f"worse than written: {line}\n" for line in worse), end="")
+    return 1 if worse else 0
+
+
+def prepared(case: str) -> Iterator[tuple[str, Path, int]]:
+    """Folders with ``float.onnx`` and samples: name of the row, folder, samples."""
+    if case == "samples":
+        with TemporaryDirectory() as folder:
+            bench_quantize.prepare("yolov8n", "seeded", 256, 256, Path(folder))
+            yield from ((f"yolov8n-256 x {count}", Path(folder), count) for count in (16, 64, 256))
+    elif case == "sizes":
+        for size in (192, 320, 640):
+            with TemporaryDirectory() as folder:
+                bench_quantize.prepare("yolov8n", "seeded", size, 16, Path(folder))
+                yield f"yolov8n-{size} x 16", Path(folder), 16
+    elif not bench_accuracy.CASES[case][1].exists():
+        print(f"{case:<18} left out: there is no {bench_accuracy.CASES[case][1]}")
+    else:
+        with TemporaryDirectory() as folder:
+            bench_accuracy.prepare(case, 64, Path(folder))
+            yield f"{case} x 64", Path(folder), 64
+
+
+def rows(name: str, folder: Path, count: int, methods: Sequence[str], nncf: Path) -> dict[str, Row]:
+    """Ratios to the reference by quantizer; each row is printed as soon as it is known."""
+    reference = measure(REFERENCE, folder / "float.onnx", folder, count)
+    found = {}
+    for method in (REFERENCE, *methods):
+        try:
+            python = (str(nncf),) if method.startswith("nncf") else ()
+            row = reference if method == REFERENCE else measure(method, folder / "float.onnx", folder, count, *python)
+        except RuntimeError as error:
+            print(f"{name:<18} {method:<14} {str(error).strip().splitlines()[-1]}", flush=True)
+            continue
+        ratio = {key: row[key] / reference[key] for key in row}
+        cells = (f"{row[key]:{width}.{digits}f} {ratio[key]:6.2f}" for key, width, digits in _CELLS)
+        print(f"{name:<18} {method:<14} {' '.join(cells)}", flush=True)
+        if method != REFERENCE:
+            found[method] = {key: round(ratio[key], 2) for key in _COMPARED}
+    return found
+
+
+_CELLS = (("cpu", 8, 2), ("seconds", 8, 2), ("rss_mb", 6, 0))
+
+
+def regressions(found: dict[str, dict[str, Row]], written: dict[str, Any]) -> Iterator[str]:
+    """Ratios far beyond those in the table, one sentence each."""
+    for name, methods in found.items():
+        for method, ratios in methods.items():
+            before = written["times_onnxruntime"].get(name, {}).get(method, {})
+            for key, ratio in ratios.items():
+                if key in before and ratio > written["limit"] * before[key]:
+                    yield f"{name}, {method}: {ratio} times onnxruntime in {key}, {before[key]} written"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
