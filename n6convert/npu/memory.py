@@ -2,7 +2,7 @@
 
 The allocator works as the compiler's does ([#allocation]; given the published lifetimes it fills the pools of r01,
 r03, r07 and r15 to the byte): pools are filled from the fastest to the slowest; within a pool the largest buffers come
-first, among equals those that live longest (r31 2.0; the memory of four networks on 3.0 to the KiB), then the earliest,
+first, among equals those that live longest (r31 2.0; EfficientNetV2-B2 and DLA on 3.0 to the KiB), then the earliest,
 and take the lowest address that is free during their life. Adjacent on-chip pools also form one virtual pool, which is
 as slow as its slowest member, so it is used after the fast ones, for what fits into none.
 """
