@@ -283,6 +283,32 @@ def test_clamping_a_mask_is_exact_after_the_softmax() -> None:
     assert max_relative_difference(before, run_model(model, sample)["y"]) < 1e-6
 
 
+def test_a_causal_mask_with_a_bias_of_positions_in_front_of_a_softmax_in_steps() -> None:
+    """Rewrites leave the mask as one constant with the bias, and the softmax as Exp of differences."""
+    body = """
+    net (float[1,8,8] x) => (float[1,8,8] y) {
+      t = Transpose<perm=[0,2,1]>(x)
+      s = MatMul(x, t)
+      m = Add(s, mask)
+      r = Reshape(m, same)
+      top = GlobalMaxPool(r)
+      d = Sub(r, top)
+      e = Exp(d)
+      n = GlobalAveragePool(e)
+      p = Div(e, n)
+      y = MatMul(p, x)
+    }"""
+    hidden = np.where(np.tril(np.ones((8, 8))) > 0, np.random.default_rng(0).normal(0, 1, (8, 8)), -1e9)
+    model = parse(body, mask=hidden[None].astype(np.float32), same=np.array([1, 8, 8]))
+    result = quantize(model, feeds((1, 8, 8), 8))
+    assert result.facts["clamped_masks"] == ["mask"]
+    assert min(result.facts["outputs_sqnr_db"].values()) > 20
+    prepared, sample = prepare(model), next(iter(feeds((1, 8, 8))()))
+    before = run_model(prepared, sample)["y"]
+    clamp_masks(prepared, [sample])
+    assert max_relative_difference(before, run_model(prepared, sample)["y"]) < 1e-6
+
+
 def test_layer_norm_operator_is_quantized_step_by_step() -> None:
     body = "net (float[1,6,16] x) => (float[1,6,16] y) { y = LayerNormalization<axis=-1>(x, g, b) }"
     model = parse(body, 17, g=weights(1, 16, 1)[:, 0] + 1, b=weights(2, 16, 1)[:, 0])

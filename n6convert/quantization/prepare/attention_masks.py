@@ -7,7 +7,7 @@ grid, so ``-(spread of the scores + 16)`` does the same: exp(-16) is 1e-7.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,13 @@ from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant, set_constant
 from n6convert.quantization.stable import rounded
 
-__all__ = ["clamp_masks"]
+__all__ = ["MAXIMA", "clamp_masks"]
 
 _HUGE = 1e3
 _MARGIN = 16.0
+#: operators that find a row's largest score
+MAXIMA = frozenset({"GlobalMaxPool", "ReduceMax"})
+_MOVES = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze"})
 _STEPS = frozenset({"Add", "Sub", "Mul", "Where", "Cast", "Unsqueeze", "Expand", "Reshape", "Slice", "Neg", "Concat"})
 
 
@@ -38,22 +41,34 @@ def clamp_masks(
         threads: None: as many as there are cores.
     """
     found: dict[str, tuple[ir.Value, list[str]]] = {}
-    for node in model.graph:
-        if node.op_type == "Softmax" and node.inputs[0] is not None:
-            for value, scores in _masks(node.inputs[0]):
-                found.setdefault(value.name or "", (value, []))[1].extend(scores)
+    for logits in _logits(model.graph):
+        for value, scores in _masks(logits):
+            found.setdefault(value.name or "", (value, []))[1].extend(scores)
     if not found:
         return []
     spreads = _spreads(model, samples, {name for _, names in found.values() for name in names}, threads)
     for value, scores in found.values():
-        limit = max((spreads[name] for name in scores), default=0.0) + _MARGIN
+        visible = constant(value)[constant(value) >= -_HUGE]  # a bias of positions that is in the same constant
+        limit = max((spreads[name] for name in scores), default=0.0) + float(np.ptp([0.0, *visible.ravel()])) + _MARGIN
         set_constant(value, np.maximum(constant(value), np.float32(-limit)))
     return sorted(found)
+
+
+def _logits(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Inputs of every Softmax, also of those that are written as ``Exp(x - max(x))``."""
+    for node in graph:
+        source, other = (*node.inputs, None, None)[:2]
+        maximum = other.producer() if node.op_type == "Sub" and other is not None else None
+        spelled = maximum is not None and maximum.op_type in MAXIMA and maximum.inputs[0] is source
+        if source is not None and (node.op_type == "Softmax" or spelled):
+            yield source
 
 
 def _masks(source: ir.Value) -> list[tuple[ir.Value, list[str]]]:
     """Huge negative constants that reach a softmax's input, each with the score tensors they are added to."""
     producer = source.producer()
+    while producer is not None and producer.op_type in _MOVES and producer.inputs[0] is not None:
+        producer = producer.inputs[0].producer()
     if producer is None or producer.op_type not in ("Add", "Where"):
         return []
     operands = [v for v in producer.inputs if v is not None]

@@ -26,7 +26,6 @@ from n6convert.types import Feeds
 __all__ = ["choose_ranges"]
 
 
-
 def choose_ranges(
     model: ir.Model,
     samples: Sequence[Feeds],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from n6convert.quantization.prepare.attention_masks import MAXIMA
 from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.quantization.ranges.estimators import Range
 
@@ -19,7 +20,6 @@ __all__ = ["without_hidden"]
 
 #: below a row's maximum; exp(-8) is 0.09 steps of 1/255
 _DEPTH = 8.0
-_MAXIMA = frozenset({"GlobalMaxPool", "ReduceMax"})
 #: rows not seen may have a maximum lower than all that were seen, by this share of the depth
 _MARGIN = 0.1
 
@@ -58,7 +58,7 @@ def _scores(graph: ir.Graph) -> Iterator[_Scores]:
     for node in graph:
         scores, maximum = node.inputs[:2] if node.op_type == "Sub" else (None, None)
         maker = maximum.producer() if maximum is not None else None
-        if scores is None or maximum is None or maker is None or maker.op_type not in _MAXIMA:
+        if scores is None or maximum is None or maker is None or maker.op_type not in MAXIMA:
             continue
         if maker.inputs[0] is not scores or scores.is_graph_output() or set(scores.consumers()) != {node, maker}:
             continue
