@@ -2,8 +2,9 @@
 
 Exporters name and order nodes as they like, so layers are recognised by structure: the graph of convolutions (which
 one feeds which through anything that is no convolution) is compared with that of our own network by colour refinement,
-from kernel sizes, strides, groups and the channels of the last convolutions. What is found is only a claim; the caller
-proves it by running both graphs.
+from kernel sizes, strides, groups and the channels of the last convolutions; of all convolutions where the file has a
+published width, which tells branches of equal shape apart. What is found is only a claim; the caller proves it by
+running both graphs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from n6convert_yolov8.architecture import FAMILIES, STRIDES, TASKS, Family, Task
+from n6convert_yolov8.architecture import FAMILIES, STRIDES, TASKS, Task
 from n6convert_yolov8.network import build_network
 from n6convert_yolov8.parameters import Conv, Parameters
 from n6convert_yolov8.published import MASKS, published_architecture, published_widths
@@ -23,8 +24,6 @@ from n6convert_yolov8.seeded import empty_parameters
 
 __all__ = ["HeadWidths", "Unknown", "head_ends", "read_head", "recover"]
 
-#: sizes that differ in more than width, which does not matter here
-_DEPTHS: Mapping[Family, str] = {"yolov8": "nm", "yolo11": "nm", "yolo26": "nm"}
 _SMALL = (64, 64)
 
 
@@ -116,8 +115,8 @@ def recover(
         Unknown: there is none.
     """
     convs, _ = _before_decoding(_conv_graph(model))
-    for own in _references(len(convs), task, widths, keypoints):
-        names = _match(_before_decoding(_conv_graph(_graph_of(own)))[0], convs)
+    for own, exact in _references(convs, task, widths, keypoints):
+        names = _match(_before_decoding(_conv_graph(_graph_of(own)))[0], convs, exact=exact)
         if names is not None:
             found = {name: Conv(np.asarray(convs[o].weight, np.float32), _bias(convs[o])) for name, o in names.items()}
             return Parameters(found, replace(own.architecture, end2end=end2end))
@@ -156,32 +155,35 @@ def _before_decoding(convs: Mapping[str, _Node]) -> tuple[dict[str, _Node], int]
     return {name: n for name, n in convs.items() if name not in decoders}, int(bins)
 
 
-def _references(count: int, task: Task, widths: HeadWidths, keypoints: tuple[int, int] | None) -> Iterator[Parameters]:
-    """Networks of ours with as many convolutions; their weights do not matter."""
+def _references(
+    convs: Mapping[str, _Node], task: Task, widths: HeadWidths, keypoints: tuple[int, int] | None
+) -> Iterator[tuple[Parameters, bool]]:
+    """Networks of ours with as many convolutions, and whether also as wide; their weights do not matter."""
+    first = {c.out for c in convs.values() if not c.sources}
     there = False
-    for family in FAMILIES:
-        for size in _DEPTHS[family]:
-            name = f"{family}{size}{TASKS[task]}"
+    for exact in (True, False):
+        for name in (f"{family}{size}{TASKS[task]}" for family in FAMILIES for size in ("nsm" if exact else "nm")):
             shape = published_architecture(name, classes=widths.classes, keypoints=keypoints)
-            fits = task == "classify" or shape.reg_max == widths.bins
-            if fits and len(published_widths(name, shape)) == count:
-                there = True
-                yield empty_parameters(name, classes=widths.classes, keypoints=keypoints)
+            own = published_widths(name, shape)
+            fits = (task == "classify" or shape.reg_max == widths.bins) and len(own) == len(convs)
+            there |= fits
+            if fits and (not exact or first == {own["0"]}):
+                yield empty_parameters(name, classes=widths.classes, keypoints=keypoints), exact
     if not there:
-        raise Unknown(f"{count} convolutions are not those of any published depth")
+        raise Unknown(f"{len(convs)} convolutions are not those of any published depth")
 
 
 def _graph_of(own: Parameters) -> ir.Model:
     return build_network(own, _SMALL, head="full", as_published=True)
 
 
-def _match(own: Mapping[str, _Node], other: Mapping[str, _Node]) -> dict[str, str] | None:
-    """Foreign name by own name, through equal colours."""
+def _match(own: Mapping[str, _Node], other: Mapping[str, _Node], *, exact: bool) -> dict[str, str] | None:
+    """Foreign name by own name, through equal colours; ``exact``: all channels are equal, not only those of ends."""
     first: dict[Key, object] = {}
     edges: dict[Key, Sequence[Key]] = {}
     for side, convs in (("own", own), ("other", other)):
         ends = set(_ends(convs))
-        first |= {(side, n): (c.kind, c.out if n in ends else 0) for n, c in convs.items()}
+        first |= {(side, n): (c.kind, c.out if exact or n in ends else 0) for n, c in convs.items()}
         edges |= {(side, n): [(side, s) for s in c.sources] for n, c in convs.items()}
     colours = _refine(first, edges)
     mine, theirs = ({c: n for (s, n), c in colours.items() if s == side} for side in ("own", "other"))

@@ -79,6 +79,20 @@ def test_every_layer_is_found_again(tmp_path: Path, name: str, keypoints: tuple[
     assert found.parameters.classes == tuple(f"c{i}" for i in range(original.architecture.classes))
 
 
+@pytest.mark.parametrize(("name", "classes"), [("yolov8n-obb", 1), ("yolov8s", 64), ("yolo26n", 4)])
+def test_branches_with_as_many_channels_are_told_apart(tmp_path: Path, name: str, classes: int) -> None:
+    """One class and one angle; 64 classes and 4 x 16 bins; 4 classes and 4 distances."""
+    original = seeded_parameters(name, 5, classes=classes)
+    model = build_network(original, SIZE, head="full", as_published=True)
+    hide_names(model)
+    ir.save(model, tmp_path / "a.onnx")
+    found = opened(tmp_path / "a.onnx", name)
+    assert found.parameters is not None, found.reason
+    assert found.classes == classes
+    last = f"{original.architecture.head}.cv3.1.2"
+    assert np.array_equal(found.parameters.convs[last].weight, original.convs[last].weight)
+
+
 def with_selection(path: Path, count: int = 20) -> None:
     """Turn a full-head file into what an end-to-end head is exported as: the best answers in pixels, by TopK."""
     model = ir.load(path)
