@@ -61,7 +61,7 @@ class NetworkWriter:
 
     def conv(
         self, name: str, x: ir.Value, weight: Any, bias: Any | None = None, *,
-        stride: int = 1, groups: int = 1, pads: Sequence[int] | None = None, named: bool = True,
+        stride: int = 1, groups: int | None = 1, pads: Sequence[int] | None = None, named: bool = True,
     ) -> ir.Value:  # fmt: skip
         """A convolution.
 
@@ -71,7 +71,7 @@ class NetworkWriter:
             weight: [O, I/groups, kh, kw].
             bias: [O]; None: no bias.
             stride: of rows and columns.
-            groups: of channels.
+            groups: of channels; None: one, which is not stated.
             pads: top, left, bottom, right; None: "same" for odd kernels.
             named: False: only the node has the name, not its output.
         """
@@ -79,7 +79,8 @@ class NetworkWriter:
         inputs = [x, self.constant(f"{name}.weight", weight)]
         inputs += [] if bias is None else [self.constant(f"{name}.bias", bias)]
         around = [k // 2 for k in kernel] * 2 if pads is None else list(pads)
-        attributes = {"kernel_shape": kernel, "strides": [stride] * 2, "pads": around, "group": groups}
+        attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": [stride] * 2, "pads": around}
+        attributes |= {} if groups is None else {"group": groups}
         return self.op("Conv", name, *inputs, named=named, **attributes)
 
     def split(self, name: str, x: ir.Value, sizes: Sequence[int], axis: int = 1) -> Sequence[ir.Value]:

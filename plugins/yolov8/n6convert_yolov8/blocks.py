@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from n6convert_yolov8.architecture import Block
@@ -28,7 +30,7 @@ class BlockWriter(LayerWriter):
         """Three chained 5x5 MaxPools, joined with their input; ``plain``: no SiLU in front of them, and a shortcut."""
         parts = [self.linear(f"{layer}.cv1", x) if plain else self.conv(f"{layer}.cv1", x)]
         for i in range(3):
-            window = {"kernel_shape": [5, 5], "strides": [1, 1], "pads": [2, 2, 2, 2]}
+            window: dict[str, Any] = {"kernel_shape": [5, 5], "strides": [1, 1], "pads": [2, 2, 2, 2]}
             pool = self.graph.op("MaxPool", f"{layer}.pool.{i}", parts[-1].value, **window)
             parts.append(Feature(pool, parts[0].channels, x.size, parts[0].power))
         y = self.conv(f"{layer}.cv2", self.concat(layer, *parts))
@@ -58,7 +60,7 @@ class BlockWriter(LayerWriter):
             return [self.conv(n, x) for n in names]
         both = [self.layers.conv(n, x.channels, 1, x.power) for n in names]
         one = Conv(np.concatenate([c.weight for c in both]), np.concatenate([c.bias for c in both]))
-        value = self.graph.silu(self.graph.conv(f"{name}.cv1_cv2", x.value, one))
+        value = self.graph.silu(self.graph.layer(f"{name}.cv1_cv2", x.value, one))
         return self.halves(f"{name}.pair", Feature(value, len(one.bias), x.size))
 
     def _bottleneck(self, name: str, x: Feature, shortcut: bool) -> Feature:

@@ -118,7 +118,7 @@ def _expected(graph: GraphBuilder, x: ir.Value, bins: int, anchors: int) -> ir.V
     x = graph.reshape("dfl.sides", x, (1, 4, bins, anchors))
     x = graph.op("Softmax", "dfl.softmax", graph.op("Transpose", "dfl.bins", x, perm=[0, 2, 1, 3]), axis=1)
     expectation = Conv(np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1), np.zeros(1, np.float32))
-    return graph.reshape("dfl.distances", graph.conv("dfl.conv", x, expectation), (1, 4, anchors))
+    return graph.reshape("dfl.distances", graph.layer("dfl.conv", x, expectation), (1, 4, anchors))
 
 
 def _keypoints(graph: GraphBuilder, x: ir.Value, architecture: Architecture, size: Size) -> ir.Value:

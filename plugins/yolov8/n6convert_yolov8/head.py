@@ -153,7 +153,7 @@ class _HeadWriter:
         """A branch's last convolution with its weights changed."""
         conv = self.writer.layers.conv(name, x.channels, 1, x.power)
         conv = change(conv) if change is not None else conv
-        return Feature(self.writer.graph.conv(shown or name, x.value, conv), len(conv.bias), x.size)
+        return Feature(self.writer.graph.layer(shown or name, x.value, conv), len(conv.bias), x.size)
 
     def _name(self, part: str) -> str:
         return f"{self.architecture.head}.{part}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -73,12 +74,12 @@ class LayerWriter:
         """A convolution alone."""
         conv = self.layers.conv(name, x.channels, kernel, x.power)
         size = (-(-x.size[0] // stride), -(-x.size[1] // stride))
-        return Feature(self.graph.conv(name, x.value, conv, stride), len(conv.bias), size, LINEAR)
+        return Feature(self.graph.layer(name, x.value, conv, stride), len(conv.bias), size, LINEAR)
 
     def depthwise(self, name: str, x: Feature, *, activated: bool = True) -> Feature:
         """A 3x3 convolution of each channel by itself."""
         conv = self.layers.conv(name, 1, 3, x.power)
-        value = self.graph.conv(name, x.value, conv, groups=x.channels)
+        value = self.graph.layer(name, x.value, conv, groups=x.channels)
         if activated:
             return Feature(self.graph.silu(value), x.channels, x.size)
         return Feature(value, x.channels, x.size, LINEAR)
@@ -108,6 +109,10 @@ class LayerWriter:
         """Every pixel ``factor`` times in both directions."""
         name = "upsample_scales" if factor == 2 else f"upsample_scales_{factor}"
         scales = self.graph.constant(name, np.array([1, 1, factor, factor], np.float32))
-        mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        mode: dict[str, Any] = {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        }
         value = self.graph.op("Resize", f"{layer}.upsample", x.value, None, scales, **mode)
         return Feature(value, x.channels, (factor * x.size[0], factor * x.size[1]), x.power)
