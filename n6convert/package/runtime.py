@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
+from n6convert.operators.versions import has
 from n6convert.package.ports import Port
 
 __all__ = ["runtime_sources"]
-
-_FIRST_STAI = (3, 0)
 
 
 def runtime_sources(
@@ -29,9 +28,9 @@ def runtime_sources(
         version: of ST Edge AI Core; up to 2.2 networks run by ``LL_ATON_RT_Main``, from 3.0 by ``stai_<network>_run``.
         allocated: whether the compiler makes the buffers of inputs, and of outputs.
     """
-    upper = network.upper()
+    upper, stai = network.upper(), str(int(has(version, "stai_runtime")))
     words = {
-        "STEM": stem, "PREFIX": stem.upper(), "NAME": network, "UPPER": upper, "STAI": str(int(version >= _FIRST_STAI)),
+        "STEM": stem, "PREFIX": stem.upper(), "NAME": network, "UPPER": upper, "STAI": stai,
         "INPUTS_BROUGHT": str(int(not allocated[0])), "OUTPUTS_BROUGHT": str(int(not allocated[1])),
         "STAI_SIZES": "\n".join([*_sizes(stem, upper, "IN", len(inputs)), *_sizes(stem, upper, "OUT", len(outputs))]),
         "GIVEN": ", ".join(f"{stem}_selftest_input_{i}" for i in range(len(inputs))),
