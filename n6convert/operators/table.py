@@ -5,7 +5,7 @@ Placement makes its last rules of the rows, the linter reports them and the quan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -61,7 +61,7 @@ class Row:
             switch = feature(self.needs).switch
             if not has(version, self.needs) or not (switch is None or switch in switches):
                 return False
-        return self.without is None or not has(version, self.without)
+        return _exists(version, None, self.without)
 
 
 @cache
@@ -77,7 +77,7 @@ def row_of(op: str, version: Version, switches: frozenset[str] = frozenset()) ->
 
 def runs(op: str, version: Version, switches: frozenset[str] = frozenset()) -> Runs:
     """The verdict on an operator of the ONNX standard for one compiler."""
-    if any(needs is None or has(version, needs) for name, needs in _depending() if name == op):
+    if any(_exists(version, *features) for name, *features in _depending() if name == op):
         return Runs.DEPENDS
     row = row_of(op, version, switches)
     return Runs.UNLISTED if row is None else row.runs
@@ -97,14 +97,17 @@ def _rows_of() -> Mapping[str, tuple[Row, ...]]:
 
 
 @cache
-def _depending() -> tuple[tuple[str, str | None], ...]:
-    return tuple(_pairs())
+def _depending() -> tuple[tuple[str, str | None, str | None], ...]:
+    """Operator, and the features with and without which its form decides."""
+    found = [
+        (op, entry.get("needs"), entry.get("without")) for entry in _data()["depends"] for op in entry["operators"]
+    ]
+    return tuple(found)
 
 
-def _pairs() -> Iterator[tuple[str, str | None]]:
-    for entry in _data()["depends"]:
-        for op in entry["operators"]:
-            yield op, entry.get("needs")
+def _exists(version: Version, needs: str | None, without: str | None) -> bool:
+    wanted = needs is None or has(version, needs)
+    return wanted and not (without is not None and has(version, without))
 
 
 def _row(entry: Mapping[str, Any]) -> Row:
