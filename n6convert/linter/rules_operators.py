@@ -230,6 +230,22 @@ def unlisted_operators(view: View) -> Iterator[Break]:
             yield Break(node.op_type, label(node))
 
 
+@limit(Severity.INFO, remedy="write squares as x * x, roots as Sqrt", evidence="[#op-pow]")
+def power_exponent(view: View) -> Iterator[Break]:
+    """A power runs on the NPU only with a constant exponent; otherwise the Cortex-M55 computes it in float."""
+    for node in view.of_type("Pow") if view.has("pow") else ():
+        if view.depends_on_input(node.inputs[1]):
+            yield Break("an activation as exponent", label(node))
+
+
+@limit(Severity.INFO, remedy="multiply by the reciprocal of a constant (`n6convert rewrite`)", evidence="[#op-div]")
+def division(view: View) -> Iterator[Break]:
+    """A division by an activation runs on the Cortex-M55 in integer; by a constant it is a multiplication."""
+    for node in view.of_type("Div"):
+        if view.depends_on_input(node.inputs[1]):
+            yield Break("an activation as divisor", label(node))
+
+
 def _folds(node: ir.Node, row: Row) -> bool:
     """The compiler folds the operator into the one before it."""
     before = through_quantization(node.inputs[0]) if node.inputs else None

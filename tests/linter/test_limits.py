@@ -109,6 +109,9 @@ CASES = [
     ("two-activations", f"{W} {{ y = Conv (x, w) }}", "{ y = MatMul (x, x) }", {}),
     ("conv-geometry", f"{W} {{ y = Conv (x, w) }}", f"{W} {{ y = Conv (x, w) }}", {"inputs": "float[1,4,0,8] x"}),
     ("cpu-operators", RELU, "{ y = Softmax (x) }", {}),
+    ("unlisted-operators", RELU, "{ y = Sign (x) }", {}),
+    ("power-exponent", "<float a = {2.0}> { y = Pow (x, a) }", "{ y = Pow (x, x) }", {}),
+    ("division", "<float a = {2.0}> { y = Div (x, a) }", "{ y = Div (x, x) }", {}),
     (
         "constant-minus",
         "<float[1,4,1,1] c = {1,2,3,4}> { y = Sub (x, c) }",
