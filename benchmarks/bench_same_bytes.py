@@ -18,11 +18,22 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
+
+def _dispatched() -> list[str]:
+    """Instruction sets that numpy would choose on this machine beyond those it was built for."""
+    found = np._core._multiarray_umath
+    return [name for name in found.__cpu_dispatch__ if found.__cpu_features__.get(name)]
+
+
 SETTINGS: dict[str, dict[str, str]] = {
     "one thread": {"N6CONVERT_THREADS": "1"},
     "two threads": {"N6CONVERT_THREADS": "2", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
     "plain kernels": {"N6CONVERT_THREADS": "1", "N6CONVERT_KERNELS": "plain"},
     "BLAS of older CPUs": {"N6CONVERT_THREADS": "1", "OPENBLAS_CORETYPE": "Haswell"},
+    "BLAS of oldest CPUs": {"N6CONVERT_THREADS": "1", "OPENBLAS_CORETYPE": "Nehalem"},
+    "numpy without vectors": {"N6CONVERT_THREADS": "1", "NPY_DISABLE_CPU_FEATURES": " ".join(_dispatched())},
 }
 
 

@@ -27,6 +27,7 @@ from n6convert.graph.query import is_constant
 from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.reparameterization.bounded_copies import BoundedCopies, copy_of
+from n6convert.quantization.stable import first_least, rounded
 from n6convert.types import Feeds
 
 __all__ = ["split_functions"]
@@ -112,21 +113,22 @@ def _observe(
 
 def _thresholds(apply: Callable[[Array], Array], values: Array, parts: int | None) -> tuple[list[float], float]:
     """Where to cut, the smallest first, and the noise that is left as a share of the function's variance."""
-    largest, least = float(values.max(initial=0.0)), float(values[values > 0].min(initial=np.inf))
+    ends = rounded([values.max(initial=0.0), values[values > 0].min(initial=np.inf)])
+    largest, least = float(ends[0]), float(ends[1])
     if not least < largest or values.min() < 0:
         return [], 0.0
     exact = apply(np.maximum(values, least))
     spread = max(float(exact.var()), 1e-300)
 
-    def noise(ends: Sequence[float]) -> float:
-        total = sum(_part(apply, values, a, b, least) for a, b in zip([0.0, *ends], [*ends, largest], strict=True))
+    def noise(cuts: Sequence[float]) -> float:
+        total = sum(_part(apply, values, a, b, least) for a, b in zip([0.0, *cuts], [*cuts, largest], strict=True))
         return float(np.mean((total - exact) ** 2)) / spread
 
     chosen: list[float] = []
     left = noise(chosen)
     while left > _FINE and len(chosen) < (parts or _PARTS) - 1:
         trials = [sorted([*chosen, t]) for t in largest * _SHARES if t > least and t not in chosen]
-        best = min(trials, key=noise, default=chosen)
+        best = trials[first_least([noise(t) for t in trials])] if trials else chosen
         if noise(best) * (_GAIN if parts is None else 1.0) > left:
             break
         chosen, left = best, noise(best)
