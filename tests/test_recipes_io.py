@@ -251,3 +251,14 @@ def test_make_draft_names_what_is_near(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(UsageError, match="yolov8n"):
         make_draft("yolov8nn")
     assert make_draft("model.onnx").values == {"model": "onnx", "weights": "model.onnx"}
+
+
+def test_a_file_without_an_ending_is_a_recipe_when_it_is_text(tmp_path: Path) -> None:
+    recipe, model, text = tmp_path / "mine", tmp_path / "network", tmp_path / "broken"
+    recipe.write_text("model: onnx\nweights: w.onnx\n", encoding="utf-8")
+    text.write_text("[" * 100, encoding="utf-8")
+    model.write_bytes(b"\x08\x08\x12\x00:\x05")
+    assert str(make_draft(recipe).values["weights"]).endswith("w.onnx")
+    assert make_draft(model).values["weights"] == str(model)
+    with pytest.raises(RecipeError):
+        make_draft(text)

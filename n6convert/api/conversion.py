@@ -24,6 +24,8 @@ __all__ = ["convert", "convert_draft", "effective_recipe", "keyed", "make_draft"
 _TRIES = 4
 _MODEL_SUFFIXES = {".onnx", ".tflite", ".keras", ".h5", ".pb"}
 _RECIPE_SUFFIXES = {".yaml", ".yml"}
+#: bytes that tell text from a model, which holds control characters
+_HEAD, _FIRST_PRINTABLE = 256, 32
 
 ModelOrRecipe = str | Path | Recipe | Mapping[str, Any]
 
@@ -117,7 +119,7 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
 def _named_draft(model_or_recipe: str | Path) -> Draft:
     """The recipe behind a model's name, a recipe's name or path, or a model file."""
     name, path = str(model_or_recipe), Path(model_or_recipe)
-    if path.suffix.lower() in _RECIPE_SUFFIXES:
+    if path.suffix.lower() in _RECIPE_SUFFIXES or _is_text(path):
         return draft_of_file(_existing(path))
     recipes = recipe_files()
     if name in recipes:
@@ -135,6 +137,15 @@ def _named_draft(model_or_recipe: str | Path) -> Draft:
         )
     sole_entry(name)
     return draft_of_model(name)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file without an ending is text, as no model is."""
+    if path.suffix or path.parent == Path() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return bool(head) and not any(byte < _FIRST_PRINTABLE and byte not in b"\t\r\n" for byte in head)
 
 
 def convert_draft(
