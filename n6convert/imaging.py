@@ -131,7 +131,14 @@ def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colo
 
 
 def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str], colours: Sequence[int]) -> None:
-    """Draw outlines ``[n, k, 2]`` (x, y in pixels) with a label each, at the first corner, onto the picture."""
+    """Draw outlines ``[n, k, 2]`` (x, y in pixels) with a label each, at the first corner, onto the picture.
+
+    Args:
+        image: drawn on in place.
+        polygons: ``[n, k, 2]`` in pixels.
+        labels: one a polygon.
+        colours: index into the palette, one a polygon.
+    """
     from PIL import ImageDraw
 
     pen = ImageDraw.Draw(image)
@@ -145,7 +152,13 @@ def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str]
 
 
 def tint_masks(image: Image, masks: NDArray[np.bool_], colours: Sequence[int]) -> Image:
-    """A copy of the image ``[h, w, 3]`` with each mask ``[n, h, w]`` tinted in its colour."""
+    """A copy of the image ``[h, w, 3]`` with each mask ``[n, h, w]`` tinted in its colour.
+
+    Args:
+        image: uint8 ``[h, w, 3]``.
+        masks: bool ``[n, h, w]``.
+        colours: index into the palette, one a mask.
+    """
     tinted = as_rgb(image).astype(np.float32)
     for mask, index in zip(masks, colours, strict=True):
         tinted[mask] += _TINT * (np.array(colour(index), np.float32) - tinted[mask])

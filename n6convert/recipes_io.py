@@ -190,6 +190,12 @@ def finish(draft: Draft) -> Recipe:
 def check(schema: type[_T], values: Any, draft: Draft, prefix: KeyPath = ()) -> _T:
     """Validate the section under ``prefix``; complaints point to where the draft's keys were written.
 
+    Args:
+        schema: of the section.
+        values: plain data.
+        draft: knows where keys were written.
+        prefix: keys from the top to the section.
+
     Raises:
         RecipeError: an unknown key or a wrong value.
     """

@@ -102,12 +102,14 @@ class CheckedPlugin:
         _require(same, "encode() gives other arrays the second time")
 
     def augment_is_repeatable(self) -> None:
+        """Changed samples are the same for the same seed and still fit the graph."""
         sample = next(iter(self.plugin.samples()))
         made = [self.plugin.augment(sample, np.random.default_rng(1)) for _ in range(2)]
         _require(made[0].sha256 == made[1].sha256, "augment() gives another sample from the same seed")
         self.run.encode(made[0])
 
     def training_loss_is_a_number(self) -> None:
+        """The training loss of real outputs is one finite number."""
         if find_spec("torch") is None:
             return
         import torch

@@ -85,7 +85,9 @@ def test_sections_are_written_as_they_were_given() -> None:
     after = {"offload": 1, "epochs": {"sw": 0, "hw": 1, "total": 1, "hybrid": 0}, "sw_ops": {}, "schema": 3}
     facts = {"nodes": 3, "schema": "x", "outputs": [{"shape": [1], "name": "y", "type": "float32"}]}
     made = report(
-        latency=latency, placement={"before": None, "after": after}, rewrites={"applied": [], "why": {}},
+        latency=latency,
+        placement={"before": None, "after": after},
+        rewrites={"applied": [], "why": {}},
         lint=[{"severity": "info", "rule": "r", "node": None, "found": "f", "remedy": "m"}],
     ).model_copy(update={"stages": [StageReport(name="export", seconds=1, cached=False, facts=facts)]})  # type: ignore[arg-type]
     content = made.to_dict()

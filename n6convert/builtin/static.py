@@ -38,8 +38,7 @@ def refuse_unknown(model: ir.Model) -> None:
             "the model calls operators that ONNX does not have",
             place=unknown[0].name or unknown[0].op_type,
             found=", ".join(sorted({n.op_type for n in unknown})),
-            remedy="end the network in front of them and do the rest on the host: "
-            f"{ending_at(reads)}",
+            remedy=f"end the network in front of them and do the rest on the host: {ending_at(reads)}",
         )
 
 

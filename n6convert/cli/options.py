@@ -132,6 +132,18 @@ def compiler_options(
 ) -> CompilerOptions:
     """The compiler's options as given on the command line.
 
+    Args:
+        pools: an ``.mpool`` file.
+        input_type: element type of the inputs.
+        output_type: element type of the outputs.
+        input_channels: ``chfirst`` or ``chlast``.
+        output_channels: ``chfirst`` or ``chlast``.
+        epoch_controller: whether blobs are started by the controller.
+        clocks: CPU and NPU in MHz.
+        flash: MB/s.
+        no_inputs: inputs lie outside the activations.
+        no_outputs: outputs lie outside the activations.
+
     Raises:
         RecipeError: a value that an option does not take.
     """

@@ -40,7 +40,13 @@ class Steps:
         self._first = 0
 
     def tell(self, what: str, done: int, total: int | None) -> bool:
-        """Take a report; True when a stage begins."""
+        """Take a report; True when a stage begins.
+
+        Args:
+            what: stage, and step behind a colon.
+            done: steps finished.
+            total: of the steps; None: not known.
+        """
         stage, inside, step = what.partition(": ")
         begins = not inside or stage != self.stage
         if begins:

@@ -41,11 +41,18 @@ class Turn:
 
     @property
     def name(self) -> str:
+        """The network's name as an identifier of C."""
         return c_identifier(self.network)
 
 
 def cascade_files(target: str, turns: Sequence[Turn], flash: Sequence[FlashRegion]) -> dict[str, str]:
-    """``n6_cascade.h``, ``n6_cascade.c``, ``generate.sh`` and ``generate.bat`` by name."""
+    """``n6_cascade.h``, ``n6_cascade.c``, ``generate.sh`` and ``generate.bat`` by name.
+
+    Args:
+        target: board and compiler version.
+        turns: networks in the order in which they run.
+        flash: where each one's weights lie.
+    """
     return {
         "n6_cascade.h": _header(turns),
         "n6_cascade.c": _source(turns),

@@ -84,7 +84,14 @@ class NetworkWriter:
         return self.op("Conv", name, *inputs, named=named, **attributes)
 
     def split(self, name: str, x: ir.Value, sizes: Sequence[int], axis: int = 1) -> Sequence[ir.Value]:
-        """Parts of the given sizes along an axis."""
+        """Parts of the given sizes along an axis.
+
+        Args:
+            name: of the node.
+            x: any shape.
+            sizes: of the parts.
+            axis: that is cut.
+        """
         parts = self._tape.op_multi_out(
             "Split", [x, self.integers(sizes)], {"axis": axis}, num_outputs=len(sizes), name=name
         )
@@ -93,11 +100,25 @@ class NetworkWriter:
         return parts
 
     def slice(self, name: str, x: ir.Value, start: int, stop: int, axis: int = -1) -> ir.Value:
-        """Elements start..stop-1 of an axis."""
+        """Elements start..stop-1 of an axis.
+
+        Args:
+            name: of the node.
+            x: any shape.
+            start: first element.
+            stop: the one behind the last.
+            axis: that is cut.
+        """
         return self.op("Slice", name, x, *(self.integers([value]) for value in (start, stop, axis)))
 
     def reshape(self, name: str, x: ir.Value, shape: Sequence[int]) -> ir.Value:
-        """A Reshape to constant sizes."""
+        """A Reshape to constant sizes.
+
+        Args:
+            name: of the node.
+            x: any shape.
+            shape: of the result.
+        """
         return self.op("Reshape", name, x, self.integers(shape))
 
     def finish(self, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]) -> ir.Model:

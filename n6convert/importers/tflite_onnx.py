@@ -121,6 +121,7 @@ class Builder:
         return self.file.tensors[name].shape
 
     def rank(self, name: str) -> int:
+        """Number of axes of a tensor."""
         return len(self.shape(name))
 
     def perm(self, rank: int) -> tuple[int, ...]:
@@ -132,6 +133,7 @@ class Builder:
         return self.perm(rank).index(axis % rank)
 
     def is_constant(self, name: str) -> bool:
+        """Whether the file holds the tensor's values."""
         return name in self.file.values
 
     def data(self, name: str) -> NDArray[Any]:
@@ -158,6 +160,7 @@ class Builder:
         return self.tape.initializer(ir.tensor(np.array(array, order="C"), name=f"constant_{self._constants}"))
 
     def integers(self, values: Sequence[int]) -> ir.Value:
+        """An int64 constant."""
         return self.constant(np.array(values, np.int64))
 
     def value(self, name: str) -> ir.Value:
@@ -190,26 +193,50 @@ class Builder:
         return self.tape.op(kind, inputs, attributes)
 
     def put(self, name: str, value: ir.Value, activation: int = 0) -> None:
-        """The operator's result in the graph's order, behind its fused activation."""
+        """The operator's result in the graph's order, behind its fused activation.
+
+        Args:
+            name: of TFLite's tensor.
+            value: the result.
+            activation: number of the fused activation.
+        """
         if activation not in _ACTIVATIONS:
             raise Unknown("a fused activation is not read", place=name, found=f"number {activation}")
         bounds = _ACTIVATIONS[activation]
         self._values[name] = value if bounds is None else self.clipped(value, *bounds)
 
     def put_plain(self, name: str, value: ir.Value, activation: int = 0) -> None:
-        """The operator's result in TFLite's order."""
+        """The operator's result in TFLite's order.
+
+        Args:
+            name: of TFLite's tensor.
+            value: the result.
+            activation: number of the fused activation.
+        """
         self.put(name, self.turned(value, self.shape(name), self.perm(self.rank(name))), activation)
         if _ACTIVATIONS[activation] is None:
             self._plain[name] = value
 
     def clipped(self, value: ir.Value, low: float, high: float | None) -> ir.Value:
-        """Between bounds; a Relu where there is but the lower one, 0."""
+        """Between bounds; a Relu where there is but the lower one, 0.
+
+        Args:
+            value: any shape.
+            low: least value.
+            high: largest value; None: no bound.
+        """
         if high is None:
             return self.op("Relu", [value])
         return self.op("Clip", [value, *(self.constant(np.float32(bound)) for bound in (low, high))])
 
     def turned(self, value: ir.Value, shape: tuple[int, ...], perm: tuple[int, ...]) -> ir.Value:
-        """A Transpose of a value of this shape, a Reshape where no element moves, or nothing."""
+        """A Transpose of a value of this shape, a Reshape where no element moves, or nothing.
+
+        Args:
+            value: to be turned.
+            shape: its shape.
+            perm: axis of the input by axis of the result.
+        """
         if perm == tuple(range(len(perm))):
             return value
         if only_ones_move(shape, perm):

@@ -89,6 +89,11 @@ class Classification(Metric):
 def class_loss(scores: Any, sample: Sample, names: Sequence[str] = ()) -> Any:
     """Cross entropy of scores ``[1, classes]`` before any Softmax, a torch tensor, on a labeled sample.
 
+    Args:
+        scores: torch tensor ``[1, classes]``.
+        sample: with its label.
+        names: of the classes, by number; may be empty.
+
     Raises:
         SourceError: no label, or a class the network does not know.
     """

@@ -64,7 +64,13 @@ def frame_of(lowered: Lowered, version: tuple[int, int]) -> str:
 
 
 def kinds_of(epoch: Epoch, tensors: Mapping[str, Tensor], frame: str) -> frozenset[str]:
-    """Operators of an epoch with the place where they run and what they are read and compiled by; copies are none."""
+    """Operators of an epoch with the place where they run and what they are read and compiled by; copies are none.
+
+    Args:
+        epoch: any.
+        tensors: by name.
+        frame: front end and generation of the compiler.
+    """
     return frozenset(f"{_form(op, tensors)} {op.where.value} {frame}" for op in epoch.ops if op.kind not in _COPIES)
 
 

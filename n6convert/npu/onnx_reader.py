@@ -231,7 +231,14 @@ def _constant_node(proto: onnx.NodeProto, tensors: dict[str, Tensor], values: di
 def add_constant_attribute(
     name: str, attributes: Mapping[str, Any], tensors: dict[str, Tensor], values: dict[str, NDArray[Any]]
 ) -> None:
-    """Put the value of a Constant that is given by numbers among the constants."""
+    """Put the value of a Constant that is given by numbers among the constants.
+
+    Args:
+        name: of the node's output.
+        attributes: of the Constant.
+        tensors: by name; gets the constant.
+        values: by name; gets its array.
+    """
     value = np.asarray(next((v for v in attributes.values() if isinstance(v, (int, float, list))), 0))
     tensors[name] = Tensor(name, value.shape, str(value.dtype), constant=True)
     values[name] = value

@@ -97,7 +97,13 @@ class Rewrite(ABC, Generic[Found]):
 
     @abstractmethod
     def replace(self, found: Found, build: Builder, context: Context) -> Sequence[ir.Value] | None:
-        """Build the new nodes; one value for each output of the root, or None when nodes were changed in place."""
+        """Build the new nodes; one value for each output of the root, or None when nodes were changed in place.
+
+        Args:
+            found: what :meth:`pattern` gave.
+            build: makes the nodes.
+            context: samples and predictor.
+        """
 
     def options(self, found: Found, context: Context) -> Mapping[str, Sequence[str]]:
         """Where the rule could write several forms: kinds of places and their forms, the usual one first.

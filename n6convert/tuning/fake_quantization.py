@@ -31,6 +31,7 @@ class Steps:
 
     @property
     def values(self) -> Tensor:
+        """The numbers that the integers stand for."""
         return self.integers * self.scale
 
 

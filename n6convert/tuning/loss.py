@@ -35,6 +35,7 @@ class Reference:
 
     @property
     def spread(self) -> dict[str, float]:
+        """Standard deviation of each tensor over the samples."""
         return {name: self._spread(*sums) for name, sums in self._sums.items()}
 
     @staticmethod
@@ -57,7 +58,14 @@ def output_loss(
     spread: Mapping[str, float],
     tokens: NDArray[np.bool_] | None = None,
 ) -> dict[str, Tensor]:
-    """Mean bounded error ``e^2 / (1 + e^2)`` of each output, ``e`` relative to its spread."""
+    """Mean bounded error ``e^2 / (1 + e^2)`` of each output, ``e`` relative to its spread.
+
+    Args:
+        outputs: of the quantized graph, by name.
+        exact: of the float graph, by name.
+        spread: standard deviation of each output.
+        tokens: which rows count; None: all.
+    """
     found = {}
     for name, values in outputs.items():
         if name in spread:
@@ -73,7 +81,14 @@ def feature_loss(
     spread: Mapping[str, float],
     tokens: NDArray[np.bool_] | None = None,
 ) -> dict[str, Tensor]:
-    """Mean squared error of each tensor relative to its variance."""
+    """Mean squared error of each tensor relative to its variance.
+
+    Args:
+        kept: tensors of the quantized graph, by name.
+        exact: of the float graph, by name.
+        spread: standard deviation of each tensor.
+        tokens: which rows count; None: all.
+    """
     found = {}
     for name, steps in kept.items():
         values = steps.values

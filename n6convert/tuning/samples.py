@@ -50,6 +50,12 @@ def batches(source: ExampleSource, size: int, seed: int, skip: int = 0) -> Itera
     """Batches without end, epoch after epoch; the first ``skip`` are left out, so that a resumed run sees the same.
 
     An epoch that gives nothing ends them.
+
+    Args:
+        source: opens the samples anew at each call.
+        size: samples a batch.
+        seed: of their order.
+        skip: batches that are left out.
     """
     batch: list[Example] = []
     epoch = 0

@@ -17,7 +17,6 @@ from n6convert.types import Feeds
 __all__ = ["Teacher"]
 
 
-
 class Teacher:
     """Args:
         prepared: the float model, tensor by tensor the INT8 one's.

@@ -67,6 +67,11 @@ def profile_options(version: tuple[int, int], *, epoch_controller: bool = True, 
     refused; or those of ST's camera applications, which leave the scheduler no choice.
 
     ``--mvei`` exists up to core 2.2 only ([#command-line], reports of 3.0 and 4.0 never pass it).
+
+    Args:
+        version: of the compiler.
+        epoch_controller: whether blobs are started by the controller.
+        application: as ST's camera applications do.
     """
     deep = [_FIXED if application and word == _SEARCHED else word for word in _DEEP]
     options = [*_SHARED, *deep, *(_MVEI if has(version, "mvei_option") else ())]

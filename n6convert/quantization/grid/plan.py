@@ -85,7 +85,13 @@ def quantize_weight(
 def plain_scales(
     weight: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0
 ) -> NDArray[np.float32]:
-    """The scales with which the largest weight of each channel gets the largest code."""
+    """The scales with which the largest weight of each channel gets the largest code.
+
+    Args:
+        weight: float, any shape.
+        axis: of the channels.
+        least: scales below it are not allowed.
+    """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     largest = np.abs(weight).max(axis=others, initial=0.0)
     scales = np.maximum(largest / CODE_MAX, least).astype(np.float32)

@@ -126,7 +126,14 @@ class Layer:
 
 
 def rows_of(node: ir.Node, values: NDArray[np.float32], step: int = 1, samples: int = 1) -> Rows:
-    """A layer's results at every so many-th place along each axis of places: ``[samples, channels, places]``."""
+    """A layer's results at every so many-th place along each axis of places: ``[samples, channels, places]``.
+
+    Args:
+        node: the layer.
+        values: its results.
+        step: from one place to the next that counts.
+        samples: how many lie along the first axis.
+    """
     places = slice(None, None, step)
     if node.op_type == "Gemm":
         by_sample = values.reshape(samples, -1, values.shape[-1])[:, places]

@@ -70,7 +70,14 @@ class Tail:
     def beyond(
         cls, seen: tuple[float, float], scales: tuple[float, float], bounds: tuple[float, float], count: float
     ) -> Tail:
-        """The tail of a tensor whose extremes are spread by ``scales``; a side of one sign keeps it."""
+        """The tail of a tensor whose extremes are spread by ``scales``; a side of one sign keeps it.
+
+        Args:
+            seen: least and largest value of the samples.
+            scales: spread of the samples' own extremes, below and above.
+            bounds: that no value passes.
+            count: of values in the tail, in units of the histogram.
+        """
         low, high = seen
         down, up = scales[0] * (low < 0), scales[1] * (high > 0)
         sides = [low - down * _QUARTERS[: 4 * (down > 0)], high + up * _QUARTERS[: 4 * (up > 0)]]

@@ -51,7 +51,14 @@ class BoundedCopies:
         self._made: dict[tuple[ir.Value, float], ir.Value | None] = {}
 
     def upto(self, value: ir.Value, levels: Sequence[float], index: int, depth: int = 0) -> ir.Value | None:
-        """``min(value, levels[index])`` of a value >= 0; None where nothing has it finer than it is."""
+        """``min(value, levels[index])`` of a value >= 0; None where nothing has it finer than it is.
+
+        Args:
+            value: at least 0.
+            levels: bounds, rising.
+            index: of the bound.
+            depth: operators that were looked through already.
+        """
         key = (value, levels[index])
         if key not in self._made:
             node = value.producer() if depth < _DEEPEST else None

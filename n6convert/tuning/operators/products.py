@@ -32,7 +32,14 @@ def _multiplied(operands: Sequence[Any], product: _Product, axis: int) -> Value:
 
 
 def padded(node: Node, x: Tensor, rank: int, value: float = 0.0) -> Tensor:
-    """The input with the node's padding around it, by ``pads`` or ``auto_pad``."""
+    """The input with the node's padding around it, by ``pads`` or ``auto_pad``.
+
+    Args:
+        node: a convolution or pool.
+        x: its input.
+        rank: axes that are padded.
+        value: of the padding.
+    """
     pads = list(node.get("pads") or [0] * 2 * rank)
     auto = node.get("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):

@@ -24,6 +24,11 @@ _FILES = ("model.safetensors", "pytorch_model.bin")
 def staged_folder(source: Path, config: Mapping[str, Any], scratch: Path) -> Path:
     """A folder with the configuration and the weights as safetensors; pickled weights are read without running them.
 
+    Args:
+        source: folder with weights.
+        config: content of ``config.json``.
+        scratch: an empty folder.
+
     Raises:
         SourceError: no weights, or damaged ones.
     """
@@ -39,7 +44,13 @@ def staged_folder(source: Path, config: Mapping[str, Any], scratch: Path) -> Pat
 
 
 def seeded_folder(config: Mapping[str, Any], seed: int, scratch: Path) -> Path:
-    """A folder with the configuration and untrained weights: same seed, same numbers."""
+    """A folder with the configuration and untrained weights: same seed, same numbers.
+
+    Args:
+        config: content of ``config.json``.
+        seed: of the weights.
+        scratch: an empty folder.
+    """
     folder = _with_config(config, scratch)
     _run(["draw", str(folder), str(seed)], folder)
     return folder

@@ -23,6 +23,11 @@ def check_folder(path: Path) -> None:
 def read_graph(path: Path, scratch: Path, progress: Progress) -> ir.Model:
     """The file's float graph as it is, decoding tail and all.
 
+    Args:
+        path: ONNX, TFLite, SavedModel or Keras.
+        scratch: an empty folder.
+        progress: called as ``progress(what, done, total)``.
+
     Raises:
         SourceError: the file is of another kind.
         GraphError: it is damaged, or holds TensorFlow operators that have no ONNX form.

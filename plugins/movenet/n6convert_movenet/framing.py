@@ -43,7 +43,13 @@ class Square:
 
 
 def crop_square(pixels: NDArray[Any], square: Square, size: int) -> NDArray[Any]:
-    """The square as uint8 [size,size,3], bilinear with anti-aliasing, black outside the image."""
+    """The square as uint8 [size,size,3], bilinear with anti-aliasing, black outside the image.
+
+    Args:
+        pixels: uint8 ``[h, w, 3]``.
+        square: in pixels.
+        size: height and width of the result.
+    """
     left, top, side = round(square.left), round(square.top), max(1, round(square.side))
     image = Image.fromarray(pixels).crop((left, top, left + side, top + side))
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -21,6 +21,14 @@ def check_cut(whole: ir.Model, cut: ir.Model, embedding: Embedding, answer: str,
     Without padding the two must agree to 0.1 %. With padding the finite mask lets a little attention through; 5 % of
     the output's range are allowed, which separates a mask that is too small from a cut in the wrong place.
 
+    Args:
+        whole: as exported.
+        cut: without lookup and mask.
+        embedding: the lookup.
+        answer: name of the output.
+        mask: what stands for padding in the scores.
+        place: of the weights, for messages.
+
     Raises:
         SourceError: they do not agree.
     """

@@ -71,6 +71,11 @@ def _padded(ids: Sequence[int], length: int, padding: int) -> Tokens:
 def folder_tokens(folder: Path, length: int, padding: int) -> TextTokens:
     """The tokenizer of a Hugging Face folder: ``tokenizer.json``, or BERT's from ``vocab.txt``.
 
+    Args:
+        folder: of a Hugging Face model.
+        length: tokens of an input.
+        padding: number of the padding token.
+
     Raises:
         SourceError: there is none, or it is damaged.
     """

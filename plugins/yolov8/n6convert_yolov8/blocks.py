@@ -20,14 +20,27 @@ class BlockWriter(LayerWriter):
     """Writes the numbered layers."""
 
     def block(self, layer: int, x: Feature, block: Block, shortcut: bool) -> Feature:
-        """C2f or C3k2: split in halves, a chain of units on the second one, all joined again."""
+        """C2f or C3k2: split in halves, a chain of units on the second one, all joined again.
+
+        Args:
+            layer: its number.
+            x: map of features.
+            block: its units.
+            shortcut: whether units add their input.
+        """
         parts = self.halves(f"{layer}.split", self.conv(f"{layer}.cv1", x))
         for r in range(block.repeats):
             parts.append(self._unit(f"{layer}.m.{r}", parts[-1], block, shortcut))
         return self.conv(f"{layer}.cv2", self.concat(layer, *parts))
 
     def pooled(self, layer: int, x: Feature, *, plain: bool) -> Feature:
-        """Three chained 5x5 MaxPools, joined with their input; ``plain``: no SiLU in front of them, and a shortcut."""
+        """Three chained 5x5 MaxPools, joined with their input; ``plain``: no SiLU in front of them, and a shortcut.
+
+        Args:
+            layer: its number.
+            x: map of features.
+            plain: no SiLU in front of the pools, and a shortcut.
+        """
         parts = [self.linear(f"{layer}.cv1", x) if plain else self.conv(f"{layer}.cv1", x)]
         for i in range(3):
             window: dict[str, Any] = {"kernel_shape": [5, 5], "strides": [1, 1], "pads": [2, 2, 2, 2]}
@@ -37,7 +50,13 @@ class BlockWriter(LayerWriter):
         return self.add(f"{layer}.add", y, x) if plain and y.channels == x.channels else y
 
     def attention_layer(self, layer: int, x: Feature, repeats: int) -> Feature:
-        """C2PSA: attention units on the second half of the channels."""
+        """C2PSA: attention units on the second half of the channels.
+
+        Args:
+            layer: its number.
+            x: map of features.
+            repeats: attention units.
+        """
         first, second = self.halves(f"{layer}.split", self.conv(f"{layer}.cv1", x))
         for r in range(repeats):
             second = self._attention_unit(f"{layer}.m.{r}", second)

@@ -24,6 +24,11 @@ def build_model(name: str, request: BuildRequest, options: SizedOptions) -> Floa
 
     Metadata: ``head``, ``task``, ``reg_max``, ``classes``, and where they apply ``keypoints``, ``end2end``, ``angles``.
 
+    Args:
+        name: of the network.
+        request: weights, seed and a scratch folder.
+        options: of the recipe.
+
     Raises:
         SourceError: damaged, another network, or another task than the name says.
     """

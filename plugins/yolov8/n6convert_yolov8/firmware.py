@@ -83,7 +83,14 @@ def cut_head(
 
 
 def classifier(stem: str, output: Port, *, names: Sequence[str], logits: bool) -> Firmware:
-    """``<stem>_classify.c`` and ``.h`` for a single output ``[1, classes]``; the names where they are known."""
+    """``<stem>_classify.c`` and ``.h`` for a single output ``[1, classes]``; the names where they are known.
+
+    Args:
+        stem: of the package's files.
+        output: of the INT8 graph.
+        names: of the classes; may be empty.
+        logits: whether the output stands in front of the Softmax.
+    """
     prefix = stem.upper()
     defines = [f"#define {prefix}_CLASSES ({output.graph_shape[-1]})", f"#define {prefix}_LOGITS ({int(logits)})"]
     defines += [_class_table(prefix, names)] if names else []
@@ -101,7 +108,16 @@ def _display(keypoints: Keypoints, limit: int) -> list[str]:
 def full_head(
     output: Port, *, classes: Sequence[str], keypoints: Keypoints, confidence: float, iou: float, limit: int
 ) -> Firmware:
-    """``postprocess_conf.h`` for ST's own YOLOv8 post-processing, which takes the full head's single output."""
+    """``postprocess_conf.h`` for ST's own YOLOv8 post-processing, which takes the full head's single output.
+
+    Args:
+        output: of the INT8 graph.
+        classes: names.
+        keypoints: their number and values; None: boxes alone.
+        confidence: least score.
+        iou: overlap from which the weaker box goes.
+        limit: detections at the most.
+    """
     anchors = output.graph_shape[-1]
     kind, prefix = ("MPE", "AI_MPE_YOLOV8_PP") if keypoints else ("OD", "AI_OD_YOLOV8_PP")
     rows = [

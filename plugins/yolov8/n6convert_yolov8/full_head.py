@@ -27,7 +27,14 @@ ANGLE_START, ANGLE_SPAN = 0.25, math.pi
 
 
 def write_full(graph: GraphBuilder, raw: Raw, architecture: Architecture, size: Size) -> ir.Value:
-    """Decode what the branches end in, one value a stride."""
+    """Decode what the branches end in, one value a stride.
+
+    Args:
+        graph: gets the nodes.
+        raw: what the branches end in.
+        architecture: of the network.
+        size: of the input.
+    """
     joined = {kind: _join(graph, kind, parts, size) for kind, parts in raw.items()}
     angle = _angle(graph, joined["angles"], architecture) if "angles" in joined else None
     parts = [

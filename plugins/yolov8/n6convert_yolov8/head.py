@@ -49,7 +49,15 @@ SCORE_RANGE = (-7.0, 5.0)
 def write_head(
     writer: LayerWriter, architecture: Architecture, features: Sequence[Feature], size: Size, form: HeadForm
 ) -> list[ir.Value]:
-    """Add the head to the graph and give its outputs."""
+    """Add the head to the graph and give its outputs.
+
+    Args:
+        writer: gets the layers.
+        architecture: of the network.
+        features: maps, one a stride.
+        size: of the input.
+        form: cut or full.
+    """
     head = _HeadWriter(writer, architecture, apart=form == "cut")
     raw = head.raw(features)
     protos = [_named(head.prototypes(features), PROTOTYPES)] if architecture.task == "segment" else []
@@ -61,7 +69,14 @@ def write_head(
 
 
 def write_classifier(writer: LayerWriter, architecture: Architecture, x: Feature, form: HeadForm) -> list[ir.Value]:
-    """A convolution, the mean over the map, and a linear layer."""
+    """A convolution, the mean over the map, and a linear layer.
+
+    Args:
+        writer: gets the layers.
+        architecture: of the network.
+        x: map of features.
+        form: cut or full.
+    """
     name, graph = f"{architecture.head}", writer.graph
     x = writer.conv(f"{name}.conv", x)
     pooled = Feature(graph.op("GlobalAveragePool", f"{name}.pool", x.value), x.channels, (1, 1))

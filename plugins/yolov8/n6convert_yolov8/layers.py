@@ -66,18 +66,38 @@ class LayerWriter:
         self.as_published = as_published
 
     def conv(self, name: str, x: Feature, kernel: int = 1, stride: int = 1) -> Feature:
-        """Convolution and SiLU."""
+        """Convolution and SiLU.
+
+        Args:
+            name: of the layer in the checkpoint.
+            x: map of features.
+            kernel: height and width.
+            stride: of rows and columns.
+        """
         linear = self.linear(name, x, kernel, stride)
         return Feature(self.graph.silu(linear.value), linear.channels, linear.size)
 
     def linear(self, name: str, x: Feature, kernel: int = 1, stride: int = 1) -> Feature:
-        """A convolution alone."""
+        """A convolution alone.
+
+        Args:
+            name: of the layer in the checkpoint.
+            x: map of features.
+            kernel: height and width.
+            stride: of rows and columns.
+        """
         conv = self.layers.conv(name, x.channels, kernel, x.power)
         size = (-(-x.size[0] // stride), -(-x.size[1] // stride))
         return Feature(self.graph.layer(name, x.value, conv, stride), len(conv.bias), size, LINEAR)
 
     def depthwise(self, name: str, x: Feature, *, activated: bool = True) -> Feature:
-        """A 3x3 convolution of each channel by itself."""
+        """A 3x3 convolution of each channel by itself.
+
+        Args:
+            name: of the layer in the checkpoint.
+            x: map of features.
+            activated: with a SiLU behind it.
+        """
         conv = self.layers.conv(name, 1, 3, x.power)
         value = self.graph.layer(name, x.value, conv, groups=x.channels)
         if activated:
@@ -92,6 +112,7 @@ class LayerWriter:
         return Feature(value, len(conv.bias), (2 * x.size[0], 2 * x.size[1]), LINEAR)
 
     def add(self, name: str, x: Feature, y: Feature) -> Feature:
+        """The sum of two maps."""
         return Feature(self.graph.op("Add", name, x.value, y.value), x.channels, x.size, x.power + y.power)
 
     def concat(self, layer: int | str, *parts: Feature) -> Feature:
@@ -106,7 +127,13 @@ class LayerWriter:
         return [Feature(part, half, x.size, x.power) for part in self.graph.split(name, x.value, [half, half])]
 
     def upsample(self, layer: str, x: Feature, factor: int = 2) -> Feature:
-        """Every pixel ``factor`` times in both directions."""
+        """Every pixel ``factor`` times in both directions.
+
+        Args:
+            layer: its name.
+            x: map of features.
+            factor: of rows and columns.
+        """
         name = "upsample_scales" if factor == 2 else f"upsample_scales_{factor}"
         scales = self.graph.constant(name, np.array([1, 1, factor, factor], np.float32))
         mode: dict[str, Any] = {

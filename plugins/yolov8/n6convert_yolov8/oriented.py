@@ -33,6 +33,12 @@ def likeness(box: Floats, angle: Floats, others: Floats, angles: Floats) -> Floa
     Boxes are taken as the normal distributions with their centre and moments; of two, ``1 - sqrt(1 - exp(-d))`` with
     Bhattacharyya's distance d (Murrugarra-Llerena et al., 2021). It is what oriented detectors of this family suppress
     by, and needs no clipping of polygons.
+
+    Args:
+        box: centre, width and height.
+        angle: in radians.
+        others: ``[n, 4]``.
+        angles: ``[n]``.
     """
     a, b, c = (p[0] + q for p, q in zip(_moments(box[None], angle[None]), _moments(others, angles), strict=True))
     x, y = ((others[:, :2] + others[:, 2:] - box[:2] - box[2:]) / 2).T

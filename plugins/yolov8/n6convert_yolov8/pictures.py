@@ -18,7 +18,13 @@ __all__ = ["draw_detections"]
 
 
 def draw_detections(image: NDArray[Any], predictions: Sequence[Detections], names: Sequence[str]) -> Image:
-    """The image ``[h, w, 3]`` once for each prediction, side by side: float first, then INT8."""
+    """The image ``[h, w, 3]`` once for each prediction, side by side: float first, then INT8.
+
+    Args:
+        image: uint8 ``[h, w, 3]``.
+        predictions: float first, then INT8.
+        names: of the classes.
+    """
     titles = ("float", "INT8", *(f"prediction {i}" for i in range(3, len(predictions) + 1)))
     return side_by_side([_picture(image, found, names) for found in predictions], titles[: len(predictions)])
 

@@ -126,6 +126,11 @@ def recover(
 def head_ends(model: ir.Model, task: Task, widths: HeadWidths) -> dict[str, str]:
     """What each of the last convolutions answers, by node name.
 
+    Args:
+        model: without its tail.
+        task: what the network answers.
+        widths: channels of each branch.
+
     Raises:
         Unknown: two branches end in as many channels each.
     """

@@ -54,7 +54,13 @@ def seeded_parameters(
 
 
 def empty_parameters(name: str, *, classes: int | None = None, keypoints: tuple[int, int] | None = None) -> Parameters:
-    """A published network whose weights are all zero, for its structure alone."""
+    """A published network whose weights are all zero, for its structure alone.
+
+    Args:
+        name: of the network.
+        classes: None: as published.
+        keypoints: their number and values; None: as published.
+    """
 
     def make(layer: str, shape: tuple[int, int, int], power: Fraction) -> Conv:
         out, into, kernel = shape
