@@ -43,6 +43,15 @@ PAGES = (
         "images/coco_kpt_person_keypoints.json",
     ),  # fmt: skip
     Page(
+        "yolo26n-pose",
+        "YOLO26n-pose, 256x256",
+        "weights/yolo26_pose_256_qdq_int8.onnx",
+        "images/lspet",
+        "images/coco_kpt_person_keypoints.json",
+        {"options": {"dequantize": True}},
+    ),  # fmt: skip
+    Page("yolo11n-256", "YOLO11n, 256x256"),
+    Page(
         "movenet",
         "MoveNet Lightning heat maps, 192x192",
         "weights/movenet_lightning_heatmaps_192_float.onnx",
