@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 from n6convert.errors import GraphError  # noqa: E402
 from n6convert.quantization import QuantizationConfig, QuantizationResult, quantize  # noqa: E402
 from n6convert.tuning.agreement import agreement  # noqa: E402
-from n6convert.tuning.operators import OPERATORS  # noqa: E402
+from n6convert.tuning.fake_quantization import round_to_codes  # noqa: E402
+from n6convert.tuning.operators import OPERATORS, Node  # noqa: E402
 from n6convert.tuning.parameters import Parameters  # noqa: E402
 from n6convert.tuning.program import Program  # noqa: E402
 
@@ -127,6 +128,17 @@ def test_codes_are_those_of_the_file(kind: str) -> None:
     sum(v.square().sum() for v in outputs.values()).backward()
     grad = parameters.leaves["weight/stem_quantized"].grad
     assert grad is not None and torch.isfinite(grad).all() and grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("op", ["Sqrt", "Log", "Reciprocal", "Pow", "Div"])
+def test_gradients_are_finite_where_a_function_is_steep(op: str) -> None:
+    x = (torch.ones(3) if op == "Div" else torch.zeros(3)).requires_grad_()
+    node = Node(op, "", ("x",), ("y",), {}, None)
+    second = {"Pow": [torch.tensor(-0.5)], "Div": [torch.zeros(3)]}.get(op, [])
+    scale = torch.tensor(0.1, requires_grad=True)
+    made = OPERATORS[op](node, [x, *second])
+    round_to_codes(made, scale, -128.0, 127.0).values.nan_to_num(0.0).sum().backward()
+    assert x.grad is not None and torch.isfinite(x.grad).all() and torch.isfinite(scale.grad)
 
 
 def test_an_operator_without_a_form_is_named() -> None:

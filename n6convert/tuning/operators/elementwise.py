@@ -15,9 +15,27 @@ from n6convert.tuning.tensor import Tensor
 
 __all__ = ["ELEMENTWISE"]
 
+#: beyond every grid, and its quotient by any scale is finite
+_HUGE = 1e25
+
 
 def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
     return lambda node, operands: function(values_of(operands[0]))
+
+
+def _finite(value: Any) -> Tensor:
+    """Values whose gradient from here is 0 where it is not finite, as behind a root or a quotient of 0."""
+    values = values_of(value)
+    if not values.requires_grad:
+        return values
+    passed = values.view_as(values)
+    passed.register_hook(lambda grad: torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0))
+    return passed
+
+
+def _steep(function: Callable[..., Tensor]) -> Operator:
+    """A function that may leave the finite numbers: they saturate on any grid, and so does what stands for them."""
+    return lambda node, operands: function(*(_finite(o) for o in operands)).clamp(-_HUGE, _HUGE)
 
 
 def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
@@ -78,7 +96,7 @@ ELEMENTWISE: dict[str, Operator] = {
     "Celu": _with("alpha", 1.0, F.celu),
     "Clip": _clip,
     "Cos": _unary(torch.cos),
-    "Div": _binary(torch.div),
+    "Div": _steep(torch.div),
     "Elu": _with("alpha", 1.0, F.elu),
     "Erf": _unary(torch.erf),
     "Exp": _unary(torch.exp),
@@ -86,7 +104,7 @@ ELEMENTWISE: dict[str, Operator] = {
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _unary(_hard_swish),
     "LeakyRelu": _with("alpha", 0.01, F.leaky_relu),
-    "Log": _unary(torch.log),
+    "Log": _steep(torch.log),
     "LogSoftmax": _softmax,
     "Max": _many(torch.maximum),
     "Min": _many(torch.minimum),
@@ -94,15 +112,15 @@ ELEMENTWISE: dict[str, Operator] = {
     "Mul": _binary(torch.mul),
     "Neg": _unary(torch.neg),
     "PRelu": _binary(_prelu),
-    "Pow": _binary(_power),
-    "Reciprocal": _unary(torch.reciprocal),
+    "Pow": _steep(_power),
+    "Reciprocal": _steep(torch.reciprocal),
     "Relu": _unary(torch.relu),
     "Sigmoid": _unary(torch.sigmoid),
     "Sin": _unary(torch.sin),
     "Softmax": _softmax,
     "Softplus": _unary(F.softplus),
     "Softsign": _unary(F.softsign),
-    "Sqrt": _unary(torch.sqrt),
+    "Sqrt": _steep(torch.sqrt),
     "Sub": _binary(torch.sub),
     "Sum": _many(torch.add),
     "Tanh": _unary(torch.tanh),
