@@ -70,7 +70,9 @@ def test_entry_points_load() -> None:
         assert published_architecture(name)
 
 
-@pytest.mark.parametrize(("name", "head"), [("yolov8n", "cut"), ("yolov8n-pose", "full")])
+@pytest.mark.parametrize(
+    ("name", "head"), [("yolov8n-pose", "full"), ("yolo11n-seg", "cut"), ("yolo26n-obb", "cut"), ("yolo11n-cls", "cut")]
+)
 def test_keeps_the_contract(name: str, head: str) -> None:
     assert check_plugin(name, options={"imgsz": 64, "head": head}, convert=False)
 
