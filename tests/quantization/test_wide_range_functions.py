@@ -11,6 +11,7 @@ import pytest
 from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.reparameterization import wide_range_functions
 from n6convert.quantization.reparameterization.wide_range_functions import split_functions
 
 from .nets import parse
@@ -99,3 +100,11 @@ def test_the_quantizer_tries_and_keeps_it() -> None:
     ).facts
     (record,) = [m for m in facts["methods"] if m["method"] == "wide functions"]
     assert record["kept"] and record["functions"][0]["thresholds"]
+
+
+@pytest.mark.parametrize("parts", [None, 2, 3])
+def test_an_operand_too_narrow_for_any_threshold_is_left_whole(parts: int | None) -> None:
+    """A root of numbers between 0.86 and 1.72: none of the shares lies above the least one, so the search ends."""
+    values = np.append(np.linspace(1.70, 1.7237, 511), 0.8633)
+    thresholds, noise = wide_range_functions._thresholds(np.sqrt, values, parts)
+    assert thresholds == [] and noise > wide_range_functions._FINE

@@ -128,7 +128,9 @@ def _thresholds(apply: Callable[[Array], Array], values: Array, parts: int | Non
     left = noise(chosen)
     while left > _FINE and len(chosen) < (parts or _PARTS) - 1:
         trials = [sorted([*chosen, t]) for t in largest * _SHARES if t > least and t not in chosen]
-        best = trials[first_least([noise(t) for t in trials])] if trials else chosen
+        if not trials:
+            break
+        best = trials[first_least([noise(t) for t in trials])]
         if noise(best) * (_GAIN if parts is None else 1.0) > left:
             break
         chosen, left = best, noise(best)

@@ -1,0 +1,37 @@
+"""The written table of speeds: what lies far beyond it is named, what it does not know is not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for name in ("bench_speed", "bench_quantize", "bench_accuracy"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_ratios_far_beyond_the_written_ones_are_named() -> None:
+    import bench_speed
+
+    written = {"limit": 1.5, "times_onnxruntime": {"net x 64": {"ours": {"cpu": 2.0, "rss_mb": 1.0}}}}
+    net = {"ours": {"cpu": 3.1, "rss_mb": 1.4}, "ours-fast": {"cpu": 9.0}}
+    slower = {"net x 64": net, "other x 16": {"ours": {"cpu": 9.0}}}
+    assert list(bench_speed.regressions(slower, written)) == [
+        "net x 64, ours: 3.1 times onnxruntime in cpu, 2.0 written"
+    ]
+
+
+def test_the_written_table_has_what_is_compared() -> None:
+    written = json.loads((BENCHMARKS / "speed.json").read_text())
+    assert written["limit"] > 1.2, "machines differ"
+    for methods in written["times_onnxruntime"].values():
+        assert {"ours-fast", "ours"} <= set(methods)
+        assert all(ratio > 0 for row in methods.values() for ratio in (row["cpu"], row["rss_mb"]))
