@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["first_use"]
+__all__ = ["first_use", "late"]
 
 
 def first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -18,3 +18,13 @@ def first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(f"{package}.{homes[name]}"), name)
 
     return load
+
+
+def late(function: str) -> Callable[..., Any]:
+    """A function by its full name, loaded when it is called: results draw themselves by what knows their types."""
+    module, _, name = function.rpartition(".")
+
+    def call(*values: Any) -> Any:
+        return getattr(import_module(module), name)(*values)
+
+    return call

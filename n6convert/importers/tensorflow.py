@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from n6convert.errors import GraphError, SourceError, ToolError
 from n6convert.importers.child import Child, installed, require, run_module
 from n6convert.importers.keras_config import HAS_CODE
+from n6convert.importers.tflite_builder import Unknown
 from n6convert.importers.tflite_kinds import is_float, refuse_unreadable_kinds
-from n6convert.importers.tflite_onnx import Unknown, tflite_model
+from n6convert.importers.tflite_onnx import tflite_model
 from n6convert.inputs import exists
 
 if TYPE_CHECKING:

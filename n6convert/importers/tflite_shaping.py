@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.importers.tflite_onnx import Builder, Unknown, reads
+from n6convert.importers.tflite_builder import Builder, Unknown, reads
 from n6convert.npu.tflite_file import TFLiteOperator
 
 __all__: list[str] = []

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from n6convert.lazy import late
 from n6convert.npu.advice import Advice, ZeroPointAdvice, advise, advise_zero_points
 from n6convert.npu.bottlenecks import Bottlenecks, find_bottlenecks
 from n6convert.npu.costs import Costs, cost, fill_operators
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import onnx_ir
 
 __all__ = ["SCHEMA", "Estimate", "estimate"]
+
+_as_report, _cell = late("n6convert.report.notebook.as_report"), late("n6convert.report.notebook.cell")
+_summary = late("n6convert.report.summary.summary_text")
 
 SCHEMA = 1
 """Version of the JSON that :meth:`Estimate.facts` gives."""
@@ -54,19 +58,14 @@ class Estimate:
 
     def summary(self) -> str:
         """The prediction in a few lines."""
-        from n6convert.report.notebook import as_report
-        from n6convert.report.summary import summary_text
-
-        return summary_text(as_report(self.facts()))
+        return str(_summary(_as_report(self.facts())))
 
     def to_dict(self) -> dict[str, Any]:
         """:meth:`facts`."""
         return self.facts()
 
     def _repr_html_(self) -> str:
-        from n6convert.report.notebook import as_report, cell
-
-        return cell(as_report(self.facts()))
+        return str(_cell(_as_report(self.facts())))
 
     def facts(self) -> dict[str, Any]:
         """The prediction as plain data: ``placement``, ``memory``, ``cycles``, ``latency``, ``advice`` and more."""

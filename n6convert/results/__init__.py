@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from n6convert.lazy import late
 from n6convert.results.sections import (
     Advice,
     Calibration,
@@ -33,6 +34,8 @@ __all__ = [
     "StageReport",
     "report_schema",
 ]
+
+_summary, _cell = late("n6convert.report.summary.summary_text"), late("n6convert.report.notebook.cell")
 
 #: the first number changes when a reader of older reports would misread a newer one
 REPORT_SCHEMA_VERSION = "1.0"
@@ -164,18 +167,14 @@ class Report(_Part):
 
     def summary(self) -> str:
         """The run in a few lines."""
-        from n6convert.report.summary import summary_text
-
-        return summary_text(self)
+        return str(_summary(self))
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics().items())
         return f"Report({self.name!r}, {self.target!r}, {self.status}, {numbers})"
 
     def _repr_html_(self) -> str:
-        from n6convert.report.notebook import cell
-
-        return cell(self)
+        return str(_cell(self))
 
 
 @dataclass(frozen=True)

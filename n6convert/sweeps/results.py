@@ -10,9 +10,12 @@ from typing import Any
 
 from n6convert.cache import write_atomically
 from n6convert.hashing import jsonable, read_sealed, sealed
+from n6convert.lazy import late
 from n6convert.results import Report
 
 __all__ = ["PointResult", "SweepResults", "load_results", "pareto", "save_result", "summarise"]
+
+_cell = late("n6convert.sweeps.page.cell")
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,9 +172,7 @@ class SweepResults(list[PointResult]):
         return f"SweepResults({self.name!r}, {len(self)} points, {failed} failed, front: {best or 'none'})"
 
     def _repr_html_(self) -> str:
-        from n6convert.sweeps.page import cell
-
-        return cell(self)
+        return str(_cell(self))
 
 
 def _told(result: PointResult) -> str:

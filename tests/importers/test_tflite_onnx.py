@@ -16,7 +16,8 @@ import pytest
 
 from n6convert.errors import GraphError, SourceError
 from n6convert.importers import import_tensorflow, tensorflow
-from n6convert.importers.tflite_onnx import HANDLERS, Unknown, tflite_model
+from n6convert.importers.tflite_builder import HANDLERS, Unknown
+from n6convert.importers.tflite_onnx import tflite_model
 from n6convert.npu.tflite_file import OPERATORS, read_tables
 from n6convert.numerics import run_model
 
