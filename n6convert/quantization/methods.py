@@ -280,8 +280,9 @@ def _even_channels(
 ) -> tuple[ir.Model, list[dict[str, Any]]] | None:
     """The float model with even channels, which must compute the same, and what was scaled; None where nothing is."""
     config = shop.config
-    some, strength = shop.first(shop.enough), config.equalization_strength
-    prepared, groups = equalize(best.prepared, some, strength=strength, threads=config.threads, fixed=fixed)
+    prepared, groups = equalize(
+        best.prepared, shop.samples, strength=config.equalization_strength, threads=config.threads, fixed=fixed
+    )
     if not groups or difference(best.prepared, prepared, shop.few[0], config.threads) > _EXACT:
         return None
     return prepared, groups
