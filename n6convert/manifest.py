@@ -93,7 +93,7 @@ def environment(*roots: str) -> dict[str, str]:
         name, extra = wanted = pending.pop()
         try:
             dist = distribution(name)
-        except PackageNotFoundError:
+        except (PackageNotFoundError, ValueError):  # ValueError: a plugin whose distribution was removed meanwhile
             continue
         if wanted not in seen:
             seen.add(wanted)

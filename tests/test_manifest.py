@@ -23,6 +23,11 @@ def test_absent_requirements_and_circles_do_no_harm(distribution: Callable[..., 
     assert environment("n6-a", "no-such-distribution") == {"n6-a": "1.0", "n6-b": "1.0"}
 
 
+def test_a_distribution_that_is_gone_meanwhile_does_no_harm(distribution: Callable[..., None]) -> None:
+    distribution("n6-alone", {}, {})
+    assert set(environment("n6-alone", "")) == {"n6-alone"}
+
+
 def test_recipe_keeps_names_and_loses_places() -> None:
     recipe = Recipe(model="m", weights="/home/me/w.pt", output="/out", calibration=Calibration(source="/data/images"))
     plain = portable_recipe(recipe)
