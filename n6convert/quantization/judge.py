@@ -24,6 +24,8 @@ from n6convert.types import Feeds
 __all__ = ["Judge", "Verdict"]
 
 _PERFECT = 80.0
+#: fewer samples than these do not show what others reach; dB that a range of twice the width costs
+_FEW, _BLIND_DB = 8, 6.0
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,15 @@ class Judge:
 
     Args:
         model: the float model.
-        samples: held back from calibration.
+        samples: what models are run on.
+        held_back: whether they are held back from calibration.
     """
 
-    def __init__(self, model: ir.Model, samples: Sequence[Feeds], threads: int | None = None) -> None:
+    def __init__(
+        self, model: ir.Model, samples: Sequence[Feeds], threads: int | None = None, *, held_back: bool = False
+    ) -> None:
         self._samples = samples
+        self._held_back = held_back
         self._threads = threads
         self._tokens = [tokens_of(model.graph, s) for s in samples]
         self._reference = [
@@ -67,6 +73,11 @@ class Judge:
         """What a model gives for each sample."""
         session = Session(model, threads=1)
         return mapped(lambda sample: session.run({n: sample[n] for n in session.inputs}), self._samples, self._threads)
+
+    @property
+    def blind_db(self) -> float:
+        """By how much ranges that hold more than these samples reach may look worse and be right."""
+        return _BLIND_DB if self._held_back and len(self._samples) < _FEW else 0.0
 
     def verdict(self, model: ir.Model) -> Verdict:
         """Run the INT8 model on the samples."""

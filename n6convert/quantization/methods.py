@@ -236,7 +236,7 @@ def _unseen(shop: Workshop, best: Candidate) -> Candidate | None:
     )  # fmt: skip
     trials = [shop.quantized(best.prepared, f) for f in wider if f is not None]
     trials = [replace(t, provisional=best.provisional) for t in trials if _enforced(t) <= _enforced(best)]
-    return best_of(trials, _closeness) if trials else None
+    return replace(best_of(trials, _closeness), owed_db=-shop.judge.blind_db) if trials else None
 
 
 def _even(shop: Workshop, trial: Candidate) -> Candidate | None:

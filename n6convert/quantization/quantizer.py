@@ -138,7 +138,7 @@ class _Job:
         _check_inputs(self.prepared, few)
         self.masks = clamp_masks(self.prepared, few, config.threads)
         self.held_back = list(held_back()) if held_back is not None else []
-        self.judge = Judge(self.prepared, self.held_back or few, config.threads)
+        self.judge = Judge(self.prepared, self.held_back or few, config.threads, held_back=bool(self.held_back))
         self.shop = Workshop(feeds, few, config, self.judge, cycles, milliseconds, progress)
         self.methods: list[dict[str, Any]] = []
         self.not_needed: list[str] = []
@@ -193,7 +193,7 @@ class _Job:
 
     def _note_floor(self, method: str, candidate: Candidate) -> None:
         if method == _UNCLIPPED:
-            self.least = candidate.verdict.sqnr_db - _TOLERANCE
+            self.least = candidate.verdict.sqnr_db - _TOLERANCE - self.judge.blind_db
 
     def _is_better(self, trial: Candidate, best: Candidate, slack_db: float) -> bool:
         """Closer to float is better, but nothing that min-max ranges beat in plain SQNR."""
