@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPat
 
     def method(name: str) -> methods.Method:
         return methods.Method(
-            name, 0, lambda c: True, lambda shop, best: methods.replace(best, verdict=verdict(name), notes={})
+            name, 0, lambda c: True, lambda shop, best: replace(best, verdict=verdict(name), notes={})
         )
 
     monkeypatch.setattr(Judge, "verdict", lambda self, model: verdict("ranges: mse"))
@@ -76,7 +77,7 @@ def test_what_costs_time_must_be_closer_by_what_it_owes(
     closer: float, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def attempt(shop: methods.Workshop, best: methods.Candidate) -> methods.Candidate:
-        return methods.replace(best, verdict=Verdict(10.0 + closer, {"y": 10.0}), owed_db=1.0)
+        return replace(best, verdict=Verdict(10.0 + closer, {"y": 10.0}), owed_db=1.0)
 
     monkeypatch.setattr(Judge, "verdict", lambda self, model: Verdict(10.0, {"y": 10.0}))
     monkeypatch.setattr(quantizer, "METHODS", [methods.Method("slower", 0, lambda c: True, attempt)])

@@ -87,12 +87,12 @@ def test_no_time_at_all_leaves_ranges_and_nearest_rounding() -> None:
 
 
 def test_a_budget_that_ends_inside_rounding_is_reported_with_the_layers_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    from n6convert.quantization import methods
+    from n6convert.quantization.methods import base
 
     layers = len(integers(quantize(cnn(), SOURCE, PLAIN).model))
     config = QuantizationConfig(equalization=False, bias_correction="off", time_budget=1000)
     clock = Ticking()
-    monkeypatch.setattr(methods, "Clock", lambda budget: clock)
+    monkeypatch.setattr(base, "Clock", lambda budget: clock)
     quantize(cnn(), SOURCE, config)
     clock.end, clock.looks = clock.looks * 3 // 4, 0
     facts = quantize(cnn(), SOURCE, config).facts

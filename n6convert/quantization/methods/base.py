@@ -1,0 +1,250 @@
+"""What a method is, what it works with, and what several of them ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import islice
+from typing import Any
+
+import onnx_ir as ir
+
+from n6convert.quantization.config import Bias, QuantizationConfig
+from n6convert.quantization.grid.from_ranges import make_plan
+from n6convert.quantization.grid.plan import Plan
+from n6convert.quantization.grid.qdq import write_qdq
+from n6convert.quantization.grid.zero_points import CheapZeroPoints, cheapen
+from n6convert.quantization.judge import Judge, Verdict
+from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically
+from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
+from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.ranges.estimators import Range
+from n6convert.quantization.ranges.find import Found, find_ranges
+from n6convert.quantization.ranges.softmax_scores import without_hidden
+from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
+from n6convert.quantization.time_budget import Clock
+
+__all__ = [
+    "BEHIND",
+    "Candidate",
+    "EXACT",
+    "Method",
+    "SCREEN",
+    "TWICE",
+    "Workshop",
+    "closeness",
+    "enforced",
+    "evens",
+    "foresees",
+    "rounds",
+    "times_of",
+    "unclipped",
+    "unclipped_ranges",
+]
+
+#: what is computed twice on the NPU must bring that much
+TWICE = 1.0
+#: samples on which refining is tried before it is done on all
+SCREEN = 16
+#: dB that a trial refined on some samples may lie behind and be worth all of them
+BEHIND = 0.5
+#: an equalized model must be the same function to this share of its output's range
+EXACT = 1e-3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One INT8 model, with what it was made from.
+
+    Attributes:
+        prepared: the float model it stands for.
+        verdict: how close it is to float on the held-back samples.
+        bias: how its biases were corrected.
+        partly: its layers were refined on fewer samples than there are.
+        provisional: its ranges are of fewer samples than there are, so it is never kept.
+        narrow: layers whose weights have four bits.
+        owed_db: by how much it must be closer than the one that it replaces, for the NPU time that it costs more.
+        notes: what the method that made it adds to its record.
+    """
+
+    prepared: ir.Model
+    found: Found
+    plan: Plan
+    model: ir.Model
+    verdict: Verdict
+    zero_points: list[dict[str, Any]]
+    bias: Bias = "off"
+    partly: bool = False
+    provisional: bool = False
+    owed_db: float = 0.0
+    narrow: frozenset[str] = frozenset()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _First:
+    """The first few samples of a source."""
+
+    source: FeedSource
+    count: int
+
+    def __iter__(self) -> Iterator[Feeds]:
+        return islice(self.source(), self.count)
+
+
+@dataclass
+class Workshop:
+    """What the methods work with: the samples, the choices of the recipe, the judge, the time there is."""
+
+    source: FeedSource
+    few: Sequence[Feeds]
+    config: QuantizationConfig
+    judge: Judge
+    cycles: CheapZeroPoints | None
+    milliseconds: Milliseconds | None
+    progress: Progress | None
+    _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The time for the methods; it runs once it is started."""
+        return Clock(self.config.time_budget)
+
+    def feeds(self) -> Iterator[Feeds]:
+        """The calibration samples, as long as there is time. Raises OutOfTime."""
+        return self.clock.watch(self.source())
+
+    @property
+    def samples(self) -> Iterable[Feeds]:
+        """Calibration samples on which layers are looked at one by one; read anew each time, while there is time."""
+        return self.first(self.config.refine_samples)
+
+    def first(self, count: int) -> Iterable[Feeds]:
+        """The first of the calibration samples."""
+        return _First(self.feeds, count)
+
+    @property
+    def enough(self) -> int:
+        """Samples that show whether something is worth trying on all of them."""
+        whole = self.config.refine_samples
+        return whole if self.config.effort == "thorough" else min(SCREEN, whole)
+
+    def quantized(self, prepared: ir.Model, found: Found | None = None, *, screen: bool = False) -> Candidate:
+        """The INT8 model by ranges and nearest rounding alone.
+
+        Args:
+            prepared: the float model.
+            found: its ranges; default: they are found on the samples.
+            screen: on a share of the samples, to see whether all are worth it.
+        """
+        feeds = partial(self.first, self.enough) if screen else self.feeds
+        found = found or find_ranges(prepared, feeds, self.few, self.config, self.progress)
+        policy = self.config.zero_points
+        zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self.cycles)
+        plan = make_plan(prepared.graph, found.ranges)
+        model = write_qdq(prepared, plan)
+        provisional = screen and self.enough < self.config.refine_samples
+        return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points, provisional=provisional)
+
+    def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
+        """What the layers of a float model should give on some samples; kept for the last that were asked for."""
+        if self._means is None or self._means[0] is not prepared or self._means[1] != count:
+            self._means = prepared, count, channel_means(prepared, self.first(count), self.config.threads)
+        return self._means[2]
+
+    def refined(self, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
+        """The best model's layers made anew: weights rounded on the samples, biases corrected.
+
+        Args:
+            best: the model to start from.
+            rounding: second-order.
+            bias: kind of correction.
+            screen: on a share of the samples, to see whether all are worth it.
+        """
+        count = self.enough if screen else self.config.refine_samples
+        model = write_qdq(best.prepared, best.plan)
+        left: list[str] = []
+        sequential = bias == "sequential"
+        if rounding or sequential:
+            model, left = refine(
+                best.prepared, model, self.first(count), rounding=rounding, bias=sequential,
+                means=self.means(best.prepared, count) if sequential else None,
+                otherwise=best.model if sequential else None,  # or the analytic correction would come twice
+                clock=self.clock, threads=self.config.threads, progress=self.progress,
+            )  # fmt: skip
+        if bias == "analytic":
+            model = correct_analytically(best.prepared, model)
+        notes = {"layers_left": left} if left else {}
+        partly = count < self.config.refine_samples and (rounding or sequential)
+        verdict = self.judge.verdict(model)
+        return replace(best, model=model, verdict=verdict, bias=bias, partly=partly, notes=notes)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of making the INT8 model better.
+
+    Attributes:
+        cost: about how many times it runs the model over the samples; the list is sorted by it.
+        wanted: whether the recipe asks for it.
+        attempt: makes a candidate from the best one so far; None when there is nothing to do.
+        slack_db: by how much held-back samples may say that it is worse and it is kept all the same.
+    """
+
+    name: str
+    cost: float
+    wanted: Callable[[QuantizationConfig], bool]
+    attempt: Callable[[Workshop, Candidate], Candidate | None]
+    slack_db: float = 0.0
+
+
+def unclipped_ranges(found: Found, within: Mapping[str, Range] | None = None) -> Found | None:
+    """The same statistics with min-max ranges, that hold others where given; None when they are those already."""
+    ranges = {name: (s.low, s.high) for name, s in found.statistics.items()}
+    for name, span in (within or {}).items():
+        low, high = ranges.get(name, span)
+        ranges[name] = min(low, span[0]), max(high, span[1])
+    if not ranges or ranges | found.kept == found.ranges:
+        return None
+    return Found(ranges | found.kept, found.statistics, found.effects, {}, kept=found.kept)
+
+
+def unclipped(shop: Workshop, trial: Candidate) -> Candidate | None:
+    """The same model without clipping, which even channels do not need."""
+    whole = unclipped_ranges(trial.found)
+    if whole is None:
+        return None
+    ranges = without_hidden(trial.prepared.graph, whole.ranges, trial.found.statistics)
+    made = shop.quantized(trial.prepared, replace(whole, ranges=ranges))
+    return made if enforced(made) <= enforced(trial) else None
+
+
+def enforced(candidate: Candidate) -> frozenset[str]:
+    """Outputs of the operators that enforce one bound a channel because no grid does."""
+    names = (node.outputs[0].name or "" for node in candidate.prepared.graph if node.op_type == "Min")
+    return frozenset(names) - candidate.plan.absorbed
+
+
+def times_of(shop: Workshop, before: Candidate, after: Candidate) -> dict[str, float]:
+    """Predicted milliseconds of two candidates, where there is a predictor."""
+    if shop.milliseconds is None:
+        return {}
+    return {"ms_before": round(shop.milliseconds(before.model), 4), "ms": round(shop.milliseconds(after.model), 4)}
+
+
+def closeness(candidate: Candidate) -> float:
+    return candidate.verdict.closeness_db
+
+
+def evens(config: QuantizationConfig) -> bool:
+    return config.equalization and config.ranges_file is None
+
+
+def foresees(config: QuantizationConfig) -> bool:
+    return config.ranges in ("mse", "auto") and config.ranges_file is None
+
+
+def rounds(config: QuantizationConfig) -> bool:
+    return config.rounding == "second-order"

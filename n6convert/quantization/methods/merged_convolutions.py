@@ -1,0 +1,71 @@
+"""Two convolutions with nothing between them as one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from n6convert.quantization.equalization.equalize import difference
+from n6convert.quantization.grid.from_ranges import make_plan, observed
+from n6convert.quantization.grid.qdq import write_qdq
+from n6convert.quantization.grid.zero_points import PRICE
+from n6convert.quantization.methods.base import (
+    BEHIND,
+    EXACT,
+    Candidate,
+    Method,
+    Workshop,
+    closeness,
+    evens,
+    foresees,
+    rounds,
+    times_of,
+)
+from n6convert.quantization.methods.equalization import equalization
+from n6convert.quantization.methods.unseen_values import unseen_values
+from n6convert.quantization.ranges.find import Found
+from n6convert.quantization.reparameterization.merge_convolutions import merge_pairs
+from n6convert.quantization.stable import exceeds
+
+__all__ = ["METHOD", "merged_convolutions"]
+
+#: less than few held-back samples can tell; means that are right are right for other samples too
+_TIE = 0.1
+
+
+def merged_convolutions(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Two convolutions with nothing between them as one, where that is faster or hardly slower.
+
+    Ranges, even channels, biases and rounding are made anew for such weights. A slower result must be closer by as
+    much as the balanced policy for zero points would ask for the time.
+    """
+    assert shop.milliseconds is not None
+
+    def int8(prepared: ir.Model) -> ir.Model:
+        return write_qdq(prepared, make_plan(prepared.graph, best.found.ranges))
+
+    prepared, pairs = merge_pairs(best.prepared, shop.milliseconds, int8)
+    if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > EXACT:
+        return None
+    trial = shop.quantized(prepared, _of_what_is_left(prepared, best.found))
+    for better in (equalization if evens(shop.config) else None, unseen_values if foresees(shop.config) else None):
+        other = better(shop, trial) if better is not None else None
+        if other is not None and exceeds(closeness(other), closeness(trial)):
+            trial = other
+    rounding, bias = rounds(shop.config), best.bias
+    tried = shop.refined(trial, rounding=rounding, bias=bias, screen=True)
+    if tried.partly and closeness(tried) > closeness(best) - BEHIND:
+        tried = shop.refined(trial, rounding=rounding, bias=bias)
+    times = times_of(shop, best, tried)
+    slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
+    return replace(tried, owed_db=PRICE["balanced"] * slower, notes={"pairs": pairs, **times})
+
+
+def _of_what_is_left(prepared: ir.Model, found: Found) -> Found:
+    """What was found of the tensors that a model with the same values still has."""
+    names = set(observed(prepared.graph))
+    return replace(found, ranges={name: span for name, span in found.ranges.items() if name in names})
+
+
+METHOD = Method("merged convolutions", 8, lambda c: c.merge_convolutions, merged_convolutions, _TIE)

@@ -1,0 +1,35 @@
+"""Attention sums in two parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from n6convert.quantization.methods.base import (
+    Candidate,
+    Method,
+    Workshop,
+    closeness,
+    unclipped,
+)
+from n6convert.quantization.reparameterization.split_products import split_products
+from n6convert.quantization.stable import best_of
+
+__all__ = ["METHOD", "split_attention_sums"]
+
+#: split products take noise away that long sequences have; held-back ones may be short and show next to nothing
+_UNSEEN = 0.2
+
+
+def split_attention_sums(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Attention sums in two parts, which cost the NPU time."""
+    prepared, products = split_products(best.prepared, shop.samples, shop.config.threads)
+    if not products:
+        return None
+    trial = shop.quantized(prepared)
+    trials = [t for t in (trial, unclipped(shop, trial)) if t is not None]
+    return replace(best_of(trials, closeness), notes={"products": products})
+
+
+METHOD = Method(
+    "split products", 2, lambda c: c.split_products and c.ranges_file is None, split_attention_sums, _UNSEEN
+)

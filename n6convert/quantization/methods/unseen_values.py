@@ -1,0 +1,43 @@
+"""Ranges that hold what other samples will reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from n6convert.quantization.methods.base import (
+    Candidate,
+    Method,
+    Workshop,
+    closeness,
+    enforced,
+    foresees,
+    unclipped_ranges,
+)
+from n6convert.quantization.ranges.find import ranges_beyond
+from n6convert.quantization.stable import best_of
+
+__all__ = ["METHOD", "unseen_values"]
+
+#: values of a tensor of which a single one that saturates is a large share
+_SMALL = 1024
+
+
+def unseen_values(shop: Workshop, best: Candidate) -> Candidate | None:
+    """Ranges that hold what other samples will reach: of all tensors, or of small ones, where that clips a large share.
+
+    With and without clipping of what was seen.
+    """
+    whole = unclipped_ranges(best.found)
+    starts = [(best.found, whole is not None), *([(whole, False)] if whole is not None else [])]
+    wider = (
+        ranges_beyond(best.prepared, found, shop.few, clip=clip, most=most)
+        for found, clip in starts for most in (np.inf, _SMALL)
+    )  # fmt: skip
+    trials = [shop.quantized(best.prepared, f) for f in wider if f is not None]
+    trials = [replace(t, provisional=best.provisional) for t in trials if enforced(t) <= enforced(best)]
+    return replace(best_of(trials, closeness), owed_db=-shop.judge.blind_db) if trials else None
+
+
+METHOD = Method("unseen values", 2, foresees, unseen_values)
