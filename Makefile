@@ -16,6 +16,12 @@ demo: $(VENV)/.demo
 test: $(VENV)/.all
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
+# the core without frameworks: what a change of rules, readers, metrics and reports breaks first
+FAST := $(addprefix tests/,graph operators linter metrics samples checkpoints rewrites fitting report)
+
+test-fast: $(VENV)/.light
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(FAST)
+
 check: $(VENV)/.light
 	$(BIN)/ruff check n6convert plugins tests benchmarks docs
 	$(BIN)/ruff format --check --quiet n6convert plugins tests benchmarks docs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from n6convert.fitting.resident import Resident
 from n6convert.npu.st.mpool import read_mpool
 from n6convert.npu.targets import load_target
 from n6convert.package.flash import flash_pool
+from n6convert.report.html import read_report
 
 SMALL = {"simplify.onnxsim": False, "calibration.samples": 4}
 PLAIN = {"quantization.ranges": "minmax", "quantization.equalization": False, "quantization.bias_correction": False}
@@ -203,7 +203,7 @@ def test_what_cannot_be_written(toy, capsys):
         "n6_cascade.c",
         "generate.sh",
     }
-    residents = [Resident.of(json.loads((folder / "report.json").read_text())) for folder in (one, two)]
+    residents = [Resident.of(read_report(folder)) for folder in (one, two)]
     (one / "n6_toy_run.h").unlink()
     pools = load_target("stm32n6570-dk@4.0").pools
     with pytest.raises(SourceError, match="cannot run beside others"):
