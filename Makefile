@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test test-fast check structure notebook docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check clean
+.PHONY: demo test test-fast check structure notebook docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check study clean
 
 demo: $(VENV)/.demo
 	@echo "converting YOLOv8n with untrained weights: about a minute, most of it in 'quantize'"
@@ -53,13 +53,19 @@ bench-npu-interval: $(VENV)/.all .bench/originals
 bench-methods: $(VENV)/.all
 	$(BIN)/python benchmarks/bench_methods.py
 
+# the study that this project started from, beside what is computed here
+study: $(VENV)/.all
+	$(BIN)/python benchmarks/study.py
+
 # every figure of README.md, docs/models/figures.md and docs/quantization.md, from the material in N6_DATA
 figures: $(VENV)/.all
 	$(BIN)/python benchmarks/figures.py
 
 # those that take minutes, not changed: fails where one no longer holds
-figures-check: $(VENV)/.all
+figures-check: $(VENV)/.all .bench/originals
 	$(BIN)/python benchmarks/figures.py --check yolov8n-256 movenet tinybert-64 quantization.md
+	PYTHONPATH=.bench/originals $(BIN)/python benchmarks/bench_npu.py --check
+	$(BIN)/python benchmarks/study.py --check
 
 bench-accuracy: $(VENV)/.all .bench/nncf
 	$(BIN)/python benchmarks/bench_accuracy.py --nncf .bench/nncf/bin/python

@@ -13,7 +13,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -288,16 +288,60 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+# ------------------------------------------------------------------------------------------------------- the page
+
+
+def documented(reports: Sequence[dict[str, Any]], held: Sequence[Held], newer: Sequence[Held]) -> Iterator[str]:
+    """What docs/predictor.md has to say, to the letter, in the order of the page."""
+    exact = [row["placement"] for row in reports if row["placement"] is not None]
+    yield f"| exact on {sum(exact)} of {len(exact)};"
+    yield f"| {_within(reports, 'epochs', 0.08)},"
+    hits = [row["convs"] for row in reports if row["convs"]]
+    yield f"| {sum(h for h, _ in hits)} of {sum(n for _, n in hits)} |"
+    for key, limit in {"compute": 0.03, "max": 0.1, "weights": 0.05, "activations": 0.1}.items():
+        yield f"| {_within(reports, key, limit)},"
+    spills = [row["spill"] for row in reports if row["spill"] is not None]
+    yield f"| right on {sum(spills)} of {len(spills)} |"
+    networks = groups(held)["networks"]
+    for name, chosen in (*groups(held).items(), *groups(newer).items()):
+        errors = [abs(one.error) for one in chosen]
+        if errors and name != "single layers":
+            spread = f"{np.median(errors):.1%} | {np.quantile(errors, 0.9):.1%}".replace("%", " %")
+            inside = f"{np.mean([one.inside for one in chosen]):.0%}".removesuffix("%")
+            yield f"| {len(errors)} | {spread} | {inside} / {100 * _by_family(chosen):.0f} % |"
+    fit = [abs(one.row.error) for one in networks]
+    spread = f"median {np.median(fit):.1%}, nine in ten within {np.quantile(fit, 0.9):.1%}".replace("%", " %")
+    yield f"{len(fit)} networks, {spread}."
+
+
+def _within(reports: Sequence[dict[str, Any]], key: str, limit: float) -> str:
+    errors = [abs(row[key] - 1) for row in reports if row[key] is not None]
+    return f"within {limit:.0%} on {sum(e <= limit for e in errors)} of {len(errors)}".replace("%", " %")
+
+
+def check(reports: Sequence[dict[str, Any]]) -> int:
+    """1 where the page says something else; without the networks' definitions only reports are compared."""
+    times = [forecast(case) for case in measured_rows()[0]]
+    page = (Path(__file__).parents[1] / "docs" / "predictor.md").read_text(encoding="utf-8")
+    wanted = list(documented(reports, held_out(times)[0], newer_from_older(times)))
+    missing = [text for text in wanted if text not in page]
+    CONSOLE.print("\n".join(missing) or f"docs/predictor.md: all {len(wanted)} figures hold", markup=False)
+    return int(bool(missing))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
     parser.add_argument("--no-scaling", action="store_true")
+    parser.add_argument("--check", action="store_true", help="only compare docs/predictor.md with what is found")
     parser.add_argument("--write-interval", action="store_true", help="calibrate the interval and write its data file")
     options = parser.parse_args()
     if not (NEURALART / "expected").is_dir():
         CONSOLE.print(f"no reference material at {NEURALART}; set N6_NEURALART")
         return 0
     reports = [] if options.write_interval else [compare_report(case) for case in reported()]
+    if options.check:
+        return check(reports)
     if reports:
         show_reports(reports)
     cases, skipped = measured_rows()
