@@ -297,8 +297,9 @@ def test_broken_limit_publishes_nothing_under_the_final_name(toy: Path) -> None:
 
 
 def test_kept_limit_is_reported(toy: Path) -> None:
-    limit = run(acceptance={"min_sqnr_db": 10}).report.acceptance[0]
-    assert limit.kept and limit.found == pytest.approx(run().report.sqnr_db["y"])
+    report = run(acceptance={"min_sqnr_db": 10}).report
+    limit = report.acceptance[0]
+    assert limit.kept and limit.allowed == 10 and limit.found == pytest.approx(report.sqnr_db["y"])
 
 
 def test_limit_that_cannot_be_measured_is_refused_before_any_work(toy: Path) -> None:

@@ -44,6 +44,7 @@ def _fit(
 ) -> None:
     """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given."""
     from n6convert.cli.progress import progress_on_stderr
+    from n6convert.cli.terminal import say
     from n6convert.fitting.cascade import fit
 
     with progress_on_stderr(quiet) as progress:
@@ -56,7 +57,7 @@ def _fit(
     elif not quiet:
         _print(found)
         if write is not None:
-            typer.echo(f"firmware: {write}")
+            say(f"firmware: {write}")
     if not found.together.fits:
         raise typer.Exit(3)
 

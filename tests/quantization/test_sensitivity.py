@@ -98,7 +98,7 @@ def test_causes_follow_from_values_and_errors() -> None:
 
 
 def test_methods_are_kept_only_when_they_help_on_held_back_samples() -> None:
-    held_back = feeds((1, 3, 16, 16), 4, seed=5)
+    held_back = feeds((1, 3, 16, 16), 8, seed=5)  # fewer would let wider ranges pass that look worse
     result = quantize(cnn(), feeds((1, 3, 16, 16), 8), QuantizationConfig(), held_back=held_back)
     best = -np.inf
     for method in result.facts["methods"]:
