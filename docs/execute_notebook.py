@@ -2,8 +2,8 @@
 
     python docs/execute_notebook.py docs/first_steps.py docs/first-steps.ipynb
 
-Without Jupyter: an expression at the end of a cell is shown as a notebook shows it, by ``_repr_html_`` and ``repr``. The
-cells run in an empty folder; a cell that raises ends the command.
+Without Jupyter: an expression at the end of a cell is shown as a notebook shows it, by ``_repr_html_`` and ``repr``.
+The cells run in an empty folder; a cell that raises ends the command.
 """
 
 from __future__ import annotations
