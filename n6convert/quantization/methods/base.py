@@ -235,16 +235,20 @@ def times_of(shop: Workshop, before: Candidate, after: Candidate) -> dict[str, f
 
 
 def closeness(candidate: Candidate) -> float:
+    """How close its outputs are to float on held-back samples, in dB."""
     return candidate.verdict.closeness_db
 
 
 def evens(config: QuantizationConfig) -> bool:
+    """Whether the recipe lets channels be evened out; given ranges would not fit them."""
     return config.equalization and config.ranges_file is None
 
 
 def foresees(config: QuantizationConfig) -> bool:
+    """Whether ranges may hold more than the samples showed."""
     return config.ranges in ("mse", "auto") and config.ranges_file is None
 
 
 def rounds(config: QuantizationConfig) -> bool:
+    """Whether the recipe asks for second-order rounding."""
     return config.rounding == "second-order"
