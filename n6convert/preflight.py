@@ -81,8 +81,7 @@ def _check_torch(recipe: Recipe, draft: Draft) -> None:
         raise ToolError(
             "tuning needs torch, which is not installed",
             place=_written(draft, ("tune", "enabled")),
-            remedy='pip install "n6convert[tune]" (on a machine without a GPU: pip install torch --index-url '
-            "https://download.pytorch.org/whl/cpu first)",
+            remedy='pip install "n6convert[tune]"; without a GPU the CPU build of torch is enough',
         )
 
 
