@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-#: made by `make figures` as a whole, or with a citation for each line, which another test resolves
-GENERATED = {"docs/models/figures.md", "docs/models/index.md", "docs/reference/neural-art.md"}
+#: made by `make figures` or `make study` as a whole, or with a citation for each line, which another test resolves
+GENERATED = {"docs/models/figures.md", "docs/models/index.md", "docs/study.md", "docs/reference/neural-art.md"}
 _FIGURE = re.compile(r"\d[\d.,]* ?(?:%|(?:ms|dB|AP|KiB|MiB|MB|OKS|points)\b)")
 _CODE = re.compile(r"^```.*?^```$|(?:^ {4,}\S.*\n?)+", re.M | re.S)
 #: `<!-- figures: COMMAND -->`, `<!-- no measurements: REASON -->`; stands for its section
