@@ -70,6 +70,9 @@ def read_onnx(path: Path) -> Graph:
 
 def read_proto(model: onnx.ModelProto, name: str = "") -> Graph:
     """The same for a model in memory."""
+    from n6convert.graph.branches import inline_known_branches
+
+    model = inline_known_branches(model)
     tensors, values = _constants(model.graph)
     inputs = _inputs(model.graph, tensors)
     nodes = list(_nodes(model.graph, tensors, values))

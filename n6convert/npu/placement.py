@@ -86,7 +86,8 @@ def _read(model: str | Path | onnx.ModelProto | onnx_ir.Model) -> Graph:
     if isinstance(model, onnx_ir.Model):
         from n6convert.npu.ir_reader import read_ir
 
-        return read_proto(onnx_ir.to_proto(model)) if model.functions else read_ir(model)
+        nested = model.functions or any(node.op_type == "If" for node in model.graph)
+        return read_proto(onnx_ir.to_proto(model)) if nested else read_ir(model)
     raise GraphError("not a model", found=type(model).__name__, limit="a path, an onnx.ModelProto or an onnx_ir.Model")
 
 
