@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -76,10 +75,8 @@ def _convert(
     force: Force = False,
 ) -> None:
     """Convert a model to INT8 for the NPU (the default command)."""
-    from n6convert.api import convert_draft
-    from n6convert.cli.console import print_result
+    from n6convert.cli.conversion import run_conversion
     from n6convert.cli.drafts import draft_of, image_size, parse_size
-    from n6convert.cli.progress import progress_on_stderr
 
     draft = draft_of(
         model, settings, weights=weights, trust=trust, calibration=calibration, samples=samples, evaluate=evaluate,
@@ -88,9 +85,4 @@ def _convert(
         max_milliseconds=max_milliseconds,
         max_flash=None if max_flash is None else parse_size(max_flash),
     )  # fmt: skip
-    with progress_on_stderr(quiet) as progress:
-        result = convert_draft(draft, cache=not no_cache, progress=progress, force=force)
-    if as_json:
-        print(json.dumps(result.report.model_dump(mode="json", by_alias=True), indent=2))
-    elif not quiet:
-        print_result(result)
+    run_conversion(draft, as_json=as_json, quiet=quiet, no_cache=no_cache, force=force)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -57,18 +56,11 @@ def _requantize(
     Grids are kept where their tensors survive the rewrites; tensors that the rewrites make get ranges from samples. The
     result is compared with the float model that the file stands for, and with the file itself.
     """
-    from n6convert.api import convert_draft
-    from n6convert.cli.console import print_result
+    from n6convert.cli.conversion import run_conversion
     from n6convert.cli.drafts import draft_of
-    from n6convert.cli.progress import progress_on_stderr
 
     draft = draft_of(
         str(file), ["options.dequantize=true", *(settings or [])], calibration=calibration, samples=samples,
         evaluate=evaluate, output=output, target=target,
     )  # fmt: skip
-    with progress_on_stderr(quiet) as progress:
-        result = convert_draft(draft, cache=not no_cache, progress=progress, force=force)
-    if as_json:
-        print(json.dumps(result.report.model_dump(mode="json", by_alias=True), indent=2))
-    elif not quiet:
-        print_result(result)
+    run_conversion(draft, as_json=as_json, quiet=quiet, no_cache=no_cache, force=force)

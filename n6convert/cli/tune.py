@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -74,10 +73,8 @@ def _tune(
     force: Force = False,
 ) -> None:
     """Convert a model and train its INT8 numbers against the float model, without labels (needs torch)."""
-    from n6convert.api import convert_draft
-    from n6convert.cli.console import print_result
+    from n6convert.cli.conversion import run_conversion
     from n6convert.cli.drafts import draft_of, image_size, parse_size
-    from n6convert.cli.progress import progress_on_stderr
 
     draft = draft_of(
         model, [*_settings(steps, minutes, device, weight_bits), *(settings or [])], weights=weights,
@@ -86,12 +83,7 @@ def _tune(
         max_drop=max_drop, max_milliseconds=max_milliseconds,
         max_flash=None if max_flash is None else parse_size(max_flash),
     )  # fmt: skip
-    with progress_on_stderr(quiet) as progress:
-        result = convert_draft(draft, cache=not no_cache, progress=progress, force=force)
-    if as_json:
-        print(json.dumps(result.report.model_dump(mode="json", by_alias=True), indent=2))
-    elif not quiet:
-        print_result(result)
+    run_conversion(draft, as_json=as_json, quiet=quiet, no_cache=no_cache, force=force)
 
 
 def _settings(steps: int | None, minutes: float | None, device: str | None, weight_bits: str | None) -> list[str]:
