@@ -21,7 +21,7 @@ from n6convert.logs import logger
 from n6convert.network import refuse_offline
 from n6convert.types import Progress
 
-__all__ = ["Pinned", "download", "reported_to"]
+__all__ = ["Pinned", "download", "remedied", "reported_to"]
 
 _REPORT: ContextVar[Progress | None] = ContextVar("report", default=None)
 _LOG = logger(__name__)
@@ -210,3 +210,29 @@ def _refuse_size(pinned: Pinned, size: int | None) -> None:
             limit=f"{pinned.largest:,} bytes",
             found=f"{size:,} bytes or more",
         )
+
+
+@contextmanager
+def remedied(url: str, remedy: str, *, alone: str | None = None) -> Iterator[None]:
+    """Name the way out of a download that fails; what the network raises becomes one error.
+
+    Args:
+        url: where the file is published.
+        remedy: is added to that of a refused file.
+        alone: the remedy where nothing came; None: the same one.
+
+    Raises:
+        DownloadError: in place of whatever was raised.
+    """
+    try:
+        yield
+    except DownloadError as error:
+        error.remedy = f"{error.remedy}; {remedy}" if error.remedy else remedy
+        raise
+    except Exception as error:  # requests, urllib3, OSError
+        raise DownloadError(
+            "pretrained weights cannot be downloaded",
+            place=url,
+            found=f"{type(error).__name__}: {error}",
+            remedy=remedy if alone is None else alone,
+        ) from error

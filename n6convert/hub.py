@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
-from n6convert.downloads import Pinned, download
+from n6convert.downloads import Pinned, download, remedied
 from n6convert.errors import DownloadError
 from n6convert.hashing import sha256_of
 from n6convert.inputs import is_file
@@ -140,23 +140,13 @@ class _Fetch:
 
     def _download(self, name: str, path: Path, expected: str | None, own: str | None) -> None:
         url = _url(self.repository, self.commit, name)
-        try:
+        with remedied(url, self._by_hand(name)):
             declared = _declared(url, self.repository, self.commit, name, own)
             if declared.kind == "sha256" and expected is not None and declared.digest != expected:
                 raise _differs(f"{url}", expected, f"the hub declares sha256 {declared.digest}", self.records.path)
             pinned = Pinned(url, declared.digest, declared.size, declared.kind, "the one that the hub declares", True)
             _LOG.info("%s: the hub declares %s %s", url, declared.kind, declared.digest)
             download(pinned, path, self.progress)
-        except DownloadError as error:
-            error.remedy = f"{error.remedy}; {self._by_hand(name)}" if error.remedy else self._by_hand(name)
-            raise
-        except Exception as error:  # requests, urllib3, OSError
-            raise DownloadError(
-                "pretrained weights cannot be downloaded",
-                place=url,
-                found=f"{type(error).__name__}: {error}",
-                remedy=self._by_hand(name),
-            ) from error
 
     def _by_hand(self, name: str) -> str:
         command = f"hf download {self.repository} {name} --revision {self.commit} --local-dir FOLDER"

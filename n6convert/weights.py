@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from n6convert.errors import DownloadError, SourceError
+from n6convert.errors import SourceError
 from n6convert.escaping import file_name
 from n6convert.hashing import sha256_of
 from n6convert.inputs import exists, is_file, user_path
@@ -150,21 +150,11 @@ def fetch(
         DownloadError: it cannot be fetched, takes too long, is too large, or hashes to something else; the message
             names URL, cache path and alternatives.
     """
-    from n6convert.downloads import Pinned, download
+    from n6convert.downloads import Pinned, download, remedied
 
     target = cache / f"{sha256[:12]}-{file_name(name or url.rsplit('/', 1)[-1])}"
     if is_file(target) and sha256_of(target) == sha256:
         return target
-    try:
+    with remedied(url, _ALTERNATIVES, alone=f"put the file (sha256 {sha256}) at {target}, or {_ALTERNATIVES}"):
         download(Pinned(url, sha256, size), target, progress)
-    except DownloadError as error:
-        error.remedy = f"{error.remedy}; {_ALTERNATIVES}" if error.remedy else _ALTERNATIVES
-        raise
-    except Exception as error:  # requests, urllib3, OSError
-        raise DownloadError(
-            "pretrained weights cannot be downloaded",
-            place=url,
-            found=f"{type(error).__name__}: {error}",
-            remedy=f"put the file (sha256 {sha256}) at {target}, or {_ALTERNATIVES}",
-        ) from error
     return target
