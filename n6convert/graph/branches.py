@@ -17,7 +17,7 @@ def inline_known_branches(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = type(model)()
     copy.CopyFrom(model)
     graph = copy.graph
-    known = {t.name: bool(numpy_helper.to_array(t).any()) for t in graph.initializer if _one(t)}
+    known = _truths(graph.initializer)
     nodes = list(_inlined(graph.node, graph, known))
     del graph.node[:]
     graph.node.extend(nodes)
@@ -28,13 +28,9 @@ def _inlined(
     nodes: Iterable[onnx.NodeProto], graph: onnx.GraphProto, known: dict[str, bool]
 ) -> Iterator[onnx.NodeProto]:
     for node in nodes:
-        if (
-            node.op_type == "Constant"
-            and node.attribute
-            and node.attribute[0].name == "value"
-            and _one(node.attribute[0].t)
-        ):
-            known[node.output[0]] = bool(numpy_helper.to_array(node.attribute[0].t).any())
+        if node.op_type == "Constant":
+            given = _truths(a.t for a in node.attribute if a.name == "value")
+            known |= dict(zip(node.output, given.values(), strict=False))
         if node.op_type != "If" or node.input[0] not in known:
             yield node
             continue
@@ -42,11 +38,13 @@ def _inlined(
         branch = next(a.g for a in node.attribute if a.name == wanted)
         graph.initializer.extend(branch.initializer)
         graph.value_info.extend(branch.value_info)
-        known |= {t.name: bool(numpy_helper.to_array(t).any()) for t in branch.initializer if _one(t)}
+        known |= _truths(branch.initializer)
         yield from _inlined(branch.node, graph, known)
         for inner, outer in zip(branch.output, node.output, strict=True):
             yield helper.make_node("Identity", [inner.name], [outer], name=f"{node.name or outer}/taken")
 
 
-def _one(tensor: onnx.TensorProto) -> bool:
-    return tensor.data_type == onnx.TensorProto.BOOL and all(d == 1 for d in tensor.dims)
+def _truths(tensors: Iterable[onnx.TensorProto]) -> dict[str, bool]:
+    """The single booleans among constants, by name."""
+    single = (t for t in tensors if t.data_type == onnx.TensorProto.BOOL and all(d == 1 for d in t.dims))
+    return {t.name: bool(numpy_helper.to_array(t).any()) for t in single}
