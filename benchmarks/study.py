@@ -112,8 +112,8 @@ def builds() -> Iterator[str]:
 
 def picture(name: str, title: str, sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Ribbons one below the other, one block an epoch as wide as its predicted time, as a file beside the page."""
+    from n6convert.report.epochs import epoch_blocks
     from n6convert.report.svg import ribbon
-    from n6convert.report.view import epoch_blocks
     from n6convert.results.sections import Side
 
     drawn = [(label, epoch_blocks(Side.model_validate(side))) for label, side in sides]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 __all__ = [
     "Letterbox",
@@ -30,6 +32,8 @@ Image = NDArray[np.uint8]
 _FILL = 114
 #: how much of a mask's colour covers the picture
 _TINT = 0.45
+#: pixels of the smallest letters, and how many lines of text a picture would hold
+_SMALLEST_FONT, _LINES = 11, 24
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,23 @@ def colour(index: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def _font(height: int) -> tuple[FreeTypeFont | ImageFont, int]:
+    """A font that stays readable when a picture of this height is shown a third as large, and its size in pixels."""
+    from PIL import ImageFont as Fonts
+
+    font = Fonts.load_default(size := max(_SMALLEST_FONT, height // _LINES))
+    return font, size
+
+
+def _label(
+    pen: ImageDraw, corner: tuple[float, float], text: str, ground: tuple[int, int, int], font: FreeTypeFont | ImageFont
+) -> None:
+    """Text on a ground of its own."""
+    left, top, right, bottom = pen.textbbox(corner, text, font=font)
+    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=ground)
+    pen.text(corner, text, fill=(0, 0, 0), font=font)
+
+
 def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colours: Sequence[int]) -> None:
     """Draw boxes (x1, y1, x2, y2 in pixels) with a label each onto the picture.
 
@@ -120,14 +141,12 @@ def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colo
     """
     from PIL import ImageDraw
 
-    pen = ImageDraw.Draw(image)
+    pen, font = ImageDraw.Draw(image), _font(image.height)[0]
     width = max(2, min(image.size) // 200)
     for box, label, index in zip(boxes, labels, colours, strict=True):
         x1, y1, x2, y2 = (float(v) for v in box)
         pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour(index), width=width)
-        left, top, right, bottom = pen.textbbox((x1 + width, y1), label)
-        pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour(index))
-        pen.text((x1 + width, y1), label, fill=(0, 0, 0))
+        _label(pen, (x1 + width, y1), label, colour(index), font)
 
 
 def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str], colours: Sequence[int]) -> None:
@@ -141,14 +160,12 @@ def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str]
     """
     from PIL import ImageDraw
 
-    pen = ImageDraw.Draw(image)
+    pen, font = ImageDraw.Draw(image), _font(image.height)[0]
     width = max(2, min(image.size) // 200)
     for polygon, label, index in zip(polygons, labels, colours, strict=True):
         corners = [(float(x), float(y)) for x, y in polygon]
         pen.line([*corners, corners[0]], fill=colour(index), width=width)
-        left, top, right, bottom = pen.textbbox(corners[0], label)
-        pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour(index))
-        pen.text(corners[0], label, fill=(0, 0, 0))
+        _label(pen, corners[0], label, colour(index), font)
 
 
 def tint_masks(image: Image, masks: NDArray[np.bool_], colours: Sequence[int]) -> Image:
@@ -191,12 +208,13 @@ def side_by_side(pictures: Sequence[PilImage], titles: Sequence[str]) -> PilImag
     from PIL import Image as Pil
     from PIL import ImageDraw
 
-    gap, head = 8, 18
+    font, size = _font(max((p.height for p in pictures), default=0))
+    gap, head = 8, round(1.5 * size)
     width = sum(p.width for p in pictures) + gap * (len(pictures) - 1)
     sheet = Pil.new("RGB", (width, max(p.height for p in pictures) + head), (255, 255, 255))
     pen, x = ImageDraw.Draw(sheet), 0
     for picture, title in zip(pictures, titles, strict=True):
         sheet.paste(picture, (x, head))
-        pen.text((x + 2, 3), title, fill=(0, 0, 0))
+        pen.text((x + 2, 3), title, fill=(0, 0, 0), font=font)
         x += picture.width + gap
     return sheet

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from n6convert.results import FileEntry, Report, StageReport, WeightsReport
 if TYPE_CHECKING:
     from n6convert.run import Run
 
-__all__ = ["make_report"]
+__all__ = ["make_report", "now"]
 
 #: facts that stand in sections of their own: stage -> fact -> section
 _SECTIONS = {
@@ -45,6 +47,7 @@ def make_report(run: Run, files: Mapping[str, str]) -> Report:
         sections["memory"] = {**sections["memory"], "tables": tables}
     report = Report(
         n6convert=__version__,
+        made=now(),
         status="accepted",
         model=run.recipe.model,
         name=run.name,
@@ -60,6 +63,13 @@ def make_report(run: Run, files: Mapping[str, str]) -> Report:
     status = "accepted" if all(limit.kept for limit in limits) else "rejected"
     report = report.model_copy(update={"acceptance": limits, "status": status})
     return report.model_copy(update={"warnings": [*report.warnings, *loss_warnings(report)]})
+
+
+def now() -> str:
+    """Date and time in UTC, or those of ``SOURCE_DATE_EPOCH``, as builds that must repeat give it."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    when = datetime.fromtimestamp(int(given), UTC) if given.isdecimal() else datetime.now(UTC)
+    return when.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _weights(run: Run) -> WeightsReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from n6convert.acceptance import judge, rejection
 from n6convert.recipe import Acceptance, Recipe
+from n6convert.reporting import now
 from n6convert.results import Accuracy, Placement, Report, StageReport, WeightsReport, report_schema
 
 
@@ -108,3 +110,10 @@ def test_values_are_attributes_and_items() -> None:
         made.latency["low"]
     with pytest.raises(ValidationError):
         report(latency={"milliseconds": "2.5"})
+
+
+@pytest.mark.parametrize(("given", "said"), [("86400", "1970-01-02 00:00 UTC"), ("", None), ("soon", None)])
+def test_the_date_of_a_run_can_be_given(monkeypatch, given, said) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    found = now()
+    assert found == said if said else re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", found)

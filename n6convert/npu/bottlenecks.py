@@ -6,6 +6,7 @@ multiply 8x8 bits, activations on the chip, the epoch controller. Gains of sever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ _SHOWN = 10
 _LEAST_GAIN = 0.005
 """Of the whole time; smaller gains are not worth a line."""
 _HALF = 0.5
+_PICTURE = 4
+"""Dimensions of a batch of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def find_bottlenecks(
     levers = [Lever(name, sum(saved.values()), how) for name, (how, saved) in gains.items()]
     levers += _rewrites(advice)
     if total > 0:
-        levers.append(_fewer_pixels(costs))
+        levers.append(_smaller_input(lowered, costs))
     levers = sorted((one for one in levers if one.gain > _LEAST_GAIN * total), key=lambda one: -one.gain)
     saved = {name: epochs for name, (_, epochs) in gains.items()} | {
         f"rewrite {line.rewrite}": dict.fromkeys(_of(line, plan), line.gain_microseconds / 1000 / max(1, line.epochs))
@@ -101,7 +104,7 @@ def _changes(
     memory = costs.memory
     if target.has("int4_weights"):
         yield "weights of 4 bits", "core 3.0 and later; measure the accuracy", priced(_packed(lowered), memory, target)
-    how = "quantization.zero_points=speed where the file is made"
+    how = "convert with --set quantization.zero_points=speed; measure the accuracy"
     yield "zero points of -128 or 0", how, priced(_shifted(lowered, plan), memory, target)
     if memory.external:
         yield (
@@ -161,12 +164,20 @@ def _rewrites(advice: Sequence[Advice]) -> list[Lever]:
     return [Lever(f"rewrite {name}", gain, "n6convert convert or rewrite") for name, gain in gains.items()]
 
 
-def _fewer_pixels(costs: Costs) -> Lever:
-    """Half the pixels: weights stay, everything that runs over maps halves."""
+def _smaller_input(lowered: Lowered, costs: Costs) -> Lever:
+    """Half the pixels, or half the length: weights stay, everything that runs over maps halves."""
     stays = sum(cost.microseconds for cost in costs.epochs if cost.bound == "flash") / 1000
     starts = sum(cost.overhead for cost in costs.epochs) / 1000
     gain = _HALF * max(0.0, costs.latency.milliseconds - stays - starts)
-    return Lever("an input of half the pixels", gain, "0.71 of the side; about")
+    shapes = [lowered.tensors[name].shape for name in lowered.inputs if name in lowered.tensors]
+    largest = max(shapes, key=math.prod, default=())
+    if len(largest) == _PICTURE and min(largest[2:]) > 1:
+        height, width = largest[2:]
+        smaller = f"{round(height * _HALF**0.5)}x{round(width * _HALF**0.5)}"
+        return Lever(
+            "an input of half the pixels", gain, f"about {smaller} instead of {height}x{width}; a rough figure"
+        )
+    return Lever("an input of half the length", gain, "where the task allows it; a rough figure")
 
 
 def _of(line: Advice, plan: Schedule) -> list[int]:
@@ -174,15 +185,11 @@ def _of(line: Advice, plan: Schedule) -> list[int]:
     return [epoch.id for epoch in plan.epochs if epoch.ops and epoch.ops[0].name in names]
 
 
-def _bound(cost: EpochCost) -> str:
-    return "external" if cost.bound == "memory" and cost.external else cost.bound
-
-
 def _by_bound(costs: Costs) -> dict[str, float]:
     found = dict.fromkeys(BOUNDS, 0.0)
     for cost in costs.epochs:
-        if _bound(cost) in found:
-            found[_bound(cost)] += cost.microseconds / 1000
+        if cost.waits_for in found:
+            found[cost.waits_for] += cost.microseconds / 1000
     found["overhead"] = max(0.0, costs.latency.milliseconds - sum(found.values()))
     return {name: value for name, value in found.items() if value > 0}
 
@@ -211,7 +218,7 @@ def _long(
         epoch=epoch.id,
         operators="+".join(printed(op, target.version) for op in working),
         names=tuple(dict.fromkeys(name for op in working for name in (op.sources or (op.name,)))),
-        bound=_bound(cost),
+        bound=cost.waits_for,
         milliseconds=milliseconds,
         share=milliseconds / total if total else 0.0,
         needs={name: value / 1000 for name, value in cost.needs.items()},

@@ -44,7 +44,14 @@ class Costs:
         """The parts ``memory``, ``cycles`` and ``latency`` of report.json."""
         memory, time = self.memory, self.latency
         pools = [
-            {"name": p.name, "size": p.size, "used": p.used, "weights": p.weights, "activations": p.activations}
+            {
+                "name": p.name,
+                "size": p.size,
+                "used": p.used,
+                "weights": p.weights,
+                "activations": p.activations,
+                "external": p.external,
+            }
             for p in memory.pools
         ]
         return {
@@ -100,3 +107,4 @@ def fill_operators(operators: Iterable[OperatorReport], costs: Costs) -> None:
         seen.add(operator.epoch)
         operator.cycles = round(epoch.max_cycles) if first else 0
         operator.microseconds = round(epoch.microseconds + epoch.overhead, 3) if first else 0.0
+        operator.bound = epoch.waits_for or None

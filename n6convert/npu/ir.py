@@ -263,6 +263,8 @@ class OperatorReport:
     microseconds: float | None = None
     sources: tuple[str, ...] = ()
     float: bool = False
+    bound: str | None = None
+    """What its epoch waits for: compute, flash, memory, external, software or hybrid."""
 
 
 @dataclass(slots=True)
@@ -279,3 +281,5 @@ class PlacementReport:
     """Share of the multiply-accumulates that the NPU executes (0..1)."""
     time_share: float | None = None
     """Share of the predicted time spent in HW epochs (0..1)."""
+    edges: list[tuple[int, int]] = field(default_factory=list)
+    """Epochs by number, first the one that writes and then the one that reads a tensor of it."""

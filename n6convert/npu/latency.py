@@ -49,6 +49,11 @@ class EpochCost:
     """It reads or writes external RAM."""
     inferred: tuple[str, ...] = ()
 
+    @property
+    def waits_for(self) -> str:
+        """``bound``, with memory outside the chip apart as ``external``."""
+        return "external" if self.bound == "memory" and self.external else self.bound
+
 
 @dataclass(slots=True)
 class Latency:

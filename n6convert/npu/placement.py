@@ -152,7 +152,21 @@ def report(plan: Schedule, version: tuple[int, int], times: Mapping[int, float] 
         blobs=len(plan.blobs),
         mac_share=_mac_share(plan),
         time_share=_time_share(plan, times),
+        edges=_edges(plan),
     )
+
+
+def _edges(plan: Schedule) -> list[tuple[int, int]]:
+    """Which epoch reads what which other wrote; epochs without work pass on what they read."""
+    writers: dict[str, frozenset[int]] = {}
+    found: list[tuple[int, int]] = []
+    for epoch in plan.epochs:
+        read = frozenset[int]().union(*(writers.get(name, ()) for name in epoch.inputs)) - {epoch.id}
+        idle = epoch.kind is Where.NONE
+        if not idle:
+            found += [(writer, epoch.id) for writer in sorted(read)]
+        writers |= dict.fromkeys(epoch.outputs, read if idle else frozenset({epoch.id}))
+    return found
 
 
 def _line(op: Op, epoch: int, version: tuple[int, int]) -> OperatorReport:

@@ -70,7 +70,16 @@ def _time(report: Report) -> Card | None:
     was = f"; {before.milliseconds:.1f} ms before rewrites" if before else ""
     rate = f"{1000 / latency.milliseconds:,.0f} a second; " if latency.milliseconds else ""
     detail = f"{rate}predicted; likely {latency.low:.1f} to {latency.high:.1f} ms{was}"
-    return Card("Time", f"{latency.milliseconds:.1f} ms", detail)
+    limit, mood = _limit(report)
+    return Card("Time", f"{latency.milliseconds:.1f} ms", f"{detail}{limit}", mood)
+
+
+def _limit(report: Report) -> tuple[str, str]:
+    """The recipe's limit of the time, and whether it was kept."""
+    for row in report.acceptance:
+        if row.limit == "max_milliseconds":
+            return f"; limit {row.allowed:g} ms", "good" if row.kept else "bad"
+    return "", ""
 
 
 #: points of loss that hardly anybody notices, and that nobody overlooks
@@ -108,7 +117,8 @@ def _accuracy(report: Report) -> Card | None:
     found = report.accuracy
     if found:
         detail = f"{found.metric} {found.float_value:.2f} → {found.int8:.2f}, measured on {found.samples} samples"
-        value = f"{found.drop:.2f} points{_spread(found)}"
+        digits = 1 if found.interval else 2
+        value = f"{found.drop:.{digits}f}{_spread(found)} points"
         return Card("INT8 costs", value, f"{detail}{_needed(found)}", _mood(found))
     values = [v for v in report.sqnr_db.values() if v is not None]
     if not values:

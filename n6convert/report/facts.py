@@ -7,23 +7,31 @@ from collections.abc import Iterator
 from n6convert.results import Report
 from n6convert.results.sections import Calibration, Quantization
 
-__all__ = ["run_facts"]
+__all__ = ["method_facts", "run_facts"]
 
 
 def run_facts(report: Report) -> list[tuple[str, str]]:
-    """Rows of name and value, as far as the report knows them."""
+    """Rows of name and value that tell this run from others, as far as the report knows them."""
     return [(name, value) for name, value in _rows(report) if value]
 
 
+def method_facts(report: Report) -> list[tuple[str, str]]:
+    """Rows of name and value: how INT8 was made."""
+    section = report.quantization
+    rows = [
+        ("ranges", _ranges(section)),
+        ("accuracy methods", _methods(section)),
+        ("tried without gain", _left(section)),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
 def _rows(report: Report) -> Iterator[tuple[str, str]]:
-    yield "model", report.model
     yield "input", ", ".join(_inputs(report))
+    yield "model", report.model if report.model != report.name else ""
     yield "weights", report.weights.origin
-    yield "target", report.target
     yield "calibration", _calibration(report.calibration)
-    yield "ranges", _ranges(report.quantization)
-    yield "accuracy methods", _methods(report.quantization)
-    yield "made", f"by n6convert {report.n6convert}"
+    yield "made", f"{report.made}, n6convert {report.n6convert}" if report.made else f"by n6convert {report.n6convert}"
 
 
 def _inputs(report: Report) -> Iterator[str]:
@@ -43,8 +51,8 @@ def _ranges(section: Quantization) -> str:
 
 
 def _methods(section: Quantization) -> str:
-    kept = [m.method for m in section.methods if m.kept]
-    dropped = [m.method for m in section.methods if not m.kept]
-    if not kept:
-        return ""
-    return ", ".join(kept) + (f"; tried without gain: {', '.join(dropped)}" if dropped else "")
+    return ", ".join(m.method for m in section.methods if m.kept)
+
+
+def _left(section: Quantization) -> str:
+    return ", ".join(m.method for m in section.methods if not m.kept)

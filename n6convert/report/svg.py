@@ -26,6 +26,8 @@ class Block:
     width: float
     kind: str
     title: str
+    epoch: int | None = None
+    """Of the table row that it leads to."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,15 @@ def ribbon(blocks: Sequence[Block], label: str, *, whole: float | None = None, h
     for block in blocks:
         width = _WIDTH * block.width / total
         parts.append(
-            f'<rect class="{_class(block.kind)}" x="{x:.2f}" y="0" width="{max(width, 0.6):.2f}" height="{height}">'
-            f"<title>{html_text(block.title)}</title></rect>"
+            f'<rect class="{_class(block.kind)}" x="{x:.2f}" y="0" width="{max(width, 0.6):.2f}" height="{height}"'
+            f"{_leads(block)}><title>{html_text(block.title)}</title></rect>"
         )
         x += width
     return _frame(_WIDTH, height, label, parts, kind="stretch")
+
+
+def _leads(block: Block) -> str:
+    return "" if block.epoch is None else f' data-epoch="{block.epoch}"'
 
 
 def scale(whole: float, unit: str, label: str) -> str:
@@ -300,7 +306,13 @@ def _axis(top: float, unit: str, left: int, height: int, count: int) -> list[str
         f"{top * f:,.0f} {html_text(unit)}</text>"
         for f in (0, 0.5, 1)
     ]
-    return [*marks, f'<text class="small" x="{left}" y="{height + 18}">epoch 1 to {count}</text>']
+    step = max(int(_round_step(max(count, 4))), 1)
+    ticks = [
+        f'<text class="small" x="{left + (_WIDTH - 8 - left) * (n + 0.5) / count:.1f}" y="{height + 18}" '
+        f'text-anchor="middle">{n}</text>'
+        for n in range(step, count, step)
+    ]
+    return [*marks, f'<text class="small" x="{left}" y="{height + 18}">epoch</text>', *ticks]
 
 
 def _frame(width: int, height: int, label: str, parts: Sequence[str], *, kind: str = "") -> str:

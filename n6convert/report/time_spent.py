@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from n6convert.report.svg import Row, bars
@@ -34,17 +35,26 @@ def time_spent(latency: Latency | None) -> dict[str, Any]:
     ]
     return {
         "bars": bars(rows, "Predicted time by what it waits for"),
-        "longest": [_long(epoch) for epoch in known.longest],
+        "longest": [_long(alike) for alike in _grouped(known.longest)],
         "levers": [{"name": lever.name, "gain": f"{lever.gain:.2f}", "how": lever.how} for lever in known.levers],
     }
 
 
-def _long(epoch: LongEpoch) -> dict[str, str]:
-    lever = f"{epoch.lever}: {epoch.gain:.2f} ms less" if epoch.lever else "nothing known"
+def _grouped(epochs: Sequence[LongEpoch]) -> list[list[LongEpoch]]:
+    """Epochs that say the same stand in one row; the longest rows first."""
+    groups: dict[tuple[str, ...], list[LongEpoch]] = {}
+    for epoch in epochs:
+        groups.setdefault((epoch.operators, epoch.bound, epoch.lever or ""), []).append(epoch)
+    return sorted(groups.values(), key=lambda alike: -sum(epoch.milliseconds for epoch in alike))
+
+
+def _long(alike: Sequence[LongEpoch]) -> dict[str, Any]:
+    first, gain = alike[0], sum(epoch.gain for epoch in alike)
     return {
-        "operators": f"{epoch.operators} (epoch {epoch.epoch})",
-        "milliseconds": f"{epoch.milliseconds:.2f}",
-        "share": f"{epoch.share:.0%}",
-        "bound": BOUND_WORDS.get(epoch.bound, epoch.bound),
-        "lever": lever,
+        "operators": first.operators.replace("+", " + "),
+        "epochs": [epoch.epoch for epoch in alike],
+        "milliseconds": f"{sum(epoch.milliseconds for epoch in alike):.2f}",
+        "share": f"{sum(epoch.share for epoch in alike):.0%}",
+        "bound": BOUND_WORDS.get(first.bound, first.bound),
+        "lever": f"{first.lever}: {gain:.2f} ms less" if first.lever else "nothing known",
     }

@@ -109,6 +109,7 @@ class Report(_Part):
 
     schema_version: Literal["1.0"] = "1.0"
     n6convert: str = Field(description="version of n6convert")
+    made: str = Field("", description="when, in UTC; `SOURCE_DATE_EPOCH` sets it")
     status: Literal["accepted", "rejected"]
     model: str
     name: str = Field(description="what files are called; ends in `-untrained` for seeded weights")

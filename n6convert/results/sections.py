@@ -143,6 +143,9 @@ class OperatorPlace(Section):
     epoch: Epoch
     microseconds: Number | None = None
     reason: Text
+    macs: Count = 0
+    bound: Text | None = None
+    """What its epoch waits for."""
 
 
 class EpochCounts(Section):
@@ -163,6 +166,8 @@ class Side(Section):
     sw_ops: dict[str, Count] = {}
     hybrid_ops: dict[str, Count] = {}
     latency: Latency | None = None
+    edges: list[tuple[Epoch, Epoch]] = []
+    """Epochs that write and read the same tensor."""
 
 
 class PoolUse(Section):
@@ -172,6 +177,8 @@ class PoolUse(Section):
     size: Count
     used: Count
     activations: Count
+    weights: Count = 0
+    external: bool = False
 
 
 class MemoryBuffer(Section):
@@ -250,6 +257,8 @@ class Rewrites(Section):
 
     applied: list[AppliedRule] = []
     refused: list[RefusedRule] = []
+    milliseconds: dict[str, Number | None] = {}
+    """Predicted before and after, of the graph before it is quantized: the clock of the rules' gains."""
 
 
 class Histogram(Section):
@@ -277,6 +286,7 @@ class TriedMethod(Section):
 
     method: Text
     kept: bool
+    closeness_db: Number | None = None
 
 
 class TradePoint(Section):

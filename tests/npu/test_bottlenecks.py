@@ -94,3 +94,31 @@ def test_in_the_facts_as_plain_data() -> None:
     known = _estimate(_flash_bound).facts()["latency"]["bottlenecks"]
     assert known["longest"][0]["bound"] == "flash" and isinstance(known["longest"], list)
     assert {"name", "gain", "how"} == set(known["levers"][0])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 96), (1, 128, 1, 64)])
+def test_a_smaller_input_is_said_in_its_own_terms(shape: tuple[int, int, int, int]) -> None:
+    why = _estimate(lambda b: b.conv(b.input(*shape), shape[1], 32, 1, zero=-128)).bottlenecks()
+    lever = next(lever for lever in why.levers if lever.name.startswith("an input of half"))
+    picture = min(shape[2:]) > 1
+    assert lever.name == f"an input of half the {'pixels' if picture else 'length'}"
+    assert ("about 45x68 instead of 64x96" in lever.how) == picture
+
+
+def test_edges_join_epochs_that_share_a_tensor() -> None:
+    """By hand: 1 is read by 2 and, across it, by the sum."""
+
+    def skip(b: QdqBuilder) -> str:
+        first = b.conv(b.input(1, 16, 8, 8), 16, 16, 3, zero=-128)
+        last = b.conv(b.conv(first, 16, 16, 3, zero=-128), 16, 16, 3, zero=-128)
+        return b.op("Add", first, last)
+
+    found = _estimate(skip)
+    epochs = {epoch.id: epoch for epoch in found.schedule.epochs}
+    edges = set(found.placement.edges)
+    wrote = {name: epoch.id for epoch in epochs.values() for name in epoch.outputs}
+    shared = {(wrote[n], e.id) for e in epochs.values() for n in e.inputs if n in wrote}
+    assert edges == shared and any(b - a > 1 for a, b in edges)
+    assert all(a < b for a, b in edges)
+    bounds = {operator.epoch: operator.bound for operator in found.placement.operators}
+    assert bounds == {cost.id: cost.waits_for or None for cost in found.costs.epochs}

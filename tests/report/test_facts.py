@@ -7,7 +7,7 @@ import re
 import pytest
 
 from n6convert.report.answer import cards
-from n6convert.report.facts import run_facts
+from n6convert.report.facts import method_facts, run_facts
 from n6convert.report.four_bits import four_bits
 from n6convert.report.schema import PartialReport
 from n6convert.report.svg import scale
@@ -18,11 +18,13 @@ def test_what_was_run_is_said_first(report) -> None:
     report["stages"][0]["facts"] = {"inputs": [{"name": "image", "shape": [1, 3, 64, 64]}]}
     report["calibration"] = {"source": "images", "calibration": [{}] * 60, "held_back": [{}] * 4}
     report["quantization"]["methods"] = [{"method": "ranges: mse", "kept": True}, {"method": "gates", "kept": False}]
+    report["made"] = "2026-01-02 03:04 UTC"
     facts = dict(run_facts(PartialReport.model_validate(report)))
+    assert facts["made"] == "2026-01-02 03:04 UTC, n6convert 0.1.0"
     assert facts["input"] == "image 1x3x64x64"
     assert facts["calibration"] == "60 samples of images, 4 more held back to judge methods"
-    assert facts["accuracy methods"] == "ranges: mse; tried without gain: gates"
-    assert "ranges" not in facts
+    methods = dict(method_facts(PartialReport.model_validate(report)))
+    assert methods == {"accuracy methods": "ranges: mse", "tried without gain": "gates"}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,13 @@ def test_the_loss_is_colored_by_its_interval(report, drop, interval, mood, words
 
 def test_frames_a_second_stand_beside_the_time(report) -> None:
     assert "1,250 a second" in next(c for c in cards(PartialReport.model_validate(report)) if c.label == "Time").detail
+
+
+@pytest.mark.parametrize(("kept", "mood"), [(True, "good"), (False, "bad")])
+def test_the_limit_of_the_time_stands_beside_it(report, kept, mood) -> None:
+    report["acceptance"] = [{"limit": "max_milliseconds", "allowed": 15, "found": 0.8, "kept": kept}]
+    card = next(c for c in cards(PartialReport.model_validate(report)) if c.label == "Time")
+    assert card.mood == mood and "limit 15 ms" in card.detail
 
 
 @pytest.mark.parametrize(("whole", "marks"), [(16.0, ["0 ms", "2"]), (0.9, ["0 ms", "0.2"]), (240, ["0 ms", "50"])])

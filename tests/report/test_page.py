@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from n6convert.cli import run
 from n6convert.errors import OutputError, SourceError
@@ -25,9 +26,16 @@ def page(report: dict[str, Any], tmp_path: Path) -> Path:
 
 def test_the_answer_comes_first(page):
     text = page.read_text()
-    for words in ("fit on the chip", "100.0 %", "80.0 % before rewrites", "0.8 ms", "0.50 points", "AP 41.00 → 40.50"):
+    for words in (
+        "fit on the chip",
+        "100.0 %",
+        "80.0 % before rewrites",
+        "0.8 ms",
+        "0.5 ± 0.7 points",
+        "AP 41.00 → 40.50",
+    ):
         assert words in text
-    assert text.index("0.50 points") < text.index("Where it runs")
+    assert text.index("0.5 ± 0.7 points") < text.index("Where it runs")
     assert "because &lt;it&gt; is so" in text
 
 
@@ -129,7 +137,7 @@ def test_in_a_browser_filters_work_and_nothing_is_logged(page, browser):
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.on("request", lambda request: request.url.startswith(("file:", "data:")) or problems.append(request.url))
     tab.goto(page.as_uri())
-    tab.click("summary:has-text('Every operator')")
+    tab.click("summary:has-text('Every epoch')")
     rows = tab.locator("#operators tbody tr:visible")
     everything = rows.count()
     tab.select_option("[data-filters=operators] select", "sw")
@@ -141,9 +149,68 @@ def test_in_a_browser_filters_work_and_nothing_is_logged(page, browser):
     tab.fill("[data-filters=operators] input", "")
     tab.click("#operators th button:has-text('µs')")
     tab.click("#operators th button:has-text('µs')")
-    times = [float(text or 0) for text in tab.locator("#operators td:nth-child(5)").all_inner_texts()]
+    times = [float(text or 0) for text in tab.locator("#operators td:nth-child(4)").all_inner_texts()]
     assert times == sorted(times, reverse=True) and times[0] > 0
     assert problems == []
+
+
+@pytest.fixture
+def drawn(report, tmp_path) -> Path:
+    """A page with a graph: a chain of eight epochs and one skip."""
+    report["placement"]["after"]["edges"] = [(i, i + 1) for i in range(1, 8)] + [(2, 6)]
+    return write_report(PartialReport.model_validate(report), tmp_path)
+
+
+def test_the_graph_leads_to_the_row_of_an_epoch_by_mouse_and_keyboard(drawn, browser):
+    tab = browser.new_page()
+    tab.goto(drawn.as_uri())
+    assert tab.locator(".graph a").count() == 8
+    assert not tab.locator("#epoch-5").is_visible()
+    tab.click(".graph a:nth-of-type(5)")
+    tab.wait_for_selector("#epoch-5:visible")
+    tab.fill("[data-filters=operators] input", "node_3")
+    tab.focus(".graph a:nth-of-type(7)")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#epoch-7:visible")
+
+
+def test_tips_appear_under_pointer_and_arrow_keys(drawn, browser):
+    tab = browser.new_page(has_touch=True)
+    tab.goto(drawn.as_uri())
+    block = tab.locator("svg.stretch").last.locator("rect").nth(2)
+    block.hover()
+    assert tab.locator(".tip").inner_text() == "epoch 3: Conv, 100 µs"
+    tab.locator("svg.stretch").last.focus()
+    for _ in range(4):
+        tab.keyboard.press("ArrowRight")
+    assert tab.locator(".tip").inner_text() == "epoch 4: Conv, 100 µs"
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#epoch-4:visible")
+
+
+def test_a_picture_grows_when_it_is_chosen(report, tmp_path, browser):
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (1200, 400)).save(tmp_path / "pictures" / "00-street.png")
+    Image.new("RGB", (1200, 400)).save(tmp_path / "pictures" / "01-park.png")
+    report["files"] = [{"path": f"pictures/{name}.png", "sha256": "0"} for name in ("00-street", "01-park")]
+    tab = browser.new_page(viewport={"width": 1200, "height": 800})
+    tab.goto(write_report(PartialReport.model_validate(report), tmp_path).as_uri())
+    before = tab.locator(".pictures img").first.bounding_box()["width"]
+    tab.locator(".pictures button").first.click()
+    assert tab.locator(".pictures img").first.bounding_box()["width"] > 1.9 * before
+
+
+def test_the_graph_zooms(drawn, browser):
+    tab = browser.new_page()
+    tab.goto(drawn.as_uri())
+    width = "document.querySelector('.graph svg').getBoundingClientRect().width"
+    before = tab.evaluate(width)
+    tab.click("[data-zoom='1.25']")
+    assert tab.evaluate(width) == pytest.approx(1.25 * before, rel=0.01)
+    tab.click("[data-zoom=fit]")
+    assert tab.evaluate("document.querySelector('.graph').scrollHeight <= 1 + innerHeight")
+    tab.click("[data-fixed]")
+    assert tab.evaluate(width) == pytest.approx(before, rel=0.01)
 
 
 @pytest.mark.parametrize("width", [360, 1200])
