@@ -12,7 +12,7 @@ from n6convert.errors import GraphError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["convert_opset", "lower_opset", "upgrade_opset"]
+__all__ = ["convert_opset", "drop_newer_attributes", "lower_opset", "upgrade_opset"]
 
 _MIN_OPSET = 13
 _MAX_OPSET = 20
@@ -88,9 +88,46 @@ def _converted(model: ir.Model, wanted: int, place: object) -> ir.Model:
             remedy="export it again with opset_version=17",
         ) from error
     result = ir.from_proto(converted)
+    drop_newer_attributes(result)
     if folder is not None:
         ir.external_data.set_base_dir(result.graph, folder)
     return result
+
+
+def drop_newer_attributes(model: ir.Model) -> None:
+    """Remove attributes that the model's opset does not know where they say what it does anyway.
+
+    ONNX's converter leaves them: ``noop_with_empty_axes=0`` of reductions, which torch's exporter writes out.
+
+    Raises:
+        GraphError: an attribute says something that the opset has no word for.
+    """
+    from onnx import defs
+
+    opset = model.opset_imports.get("", 0)
+    for node in model.graph.all_nodes():
+        if node.domain or not defs.has(node.op_type, opset, ""):
+            continue
+        known = defs.get_schema(node.op_type, opset, "").attributes
+        for name in [name for name in node.attributes if name not in known]:
+            _drop_default(node, name, opset)
+
+
+def _drop_default(node: ir.Node, name: str, opset: int) -> None:
+    from onnx import defs
+
+    newer = defs.get_schema(node.op_type, defs.onnx_opset_version(), "").attributes.get(name)
+    given = node.attributes[name].value
+    default = ir.from_proto(newer.default_value) if newer is not None and newer.default_value.name else None
+    if not isinstance(default, ir.Attr) or default.value != given:
+        raise GraphError(
+            f"an attribute has no form in opset {opset}",
+            place=f"{name} of node {node.name or node.outputs[0].name}",
+            limit=f"attributes of {node.op_type} in opset {opset}",
+            found=str(given)[:100],
+            remedy=f"export it again with opset_version={_QUANTIZED_OPSET}",
+        )
+    node.attributes.pop(name)
 
 
 def _folder(model: ir.Model) -> str | os.PathLike[str] | None:

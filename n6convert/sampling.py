@@ -48,7 +48,9 @@ def _opened(run: Run, path: str, limit: int | None) -> SampleSource:
     from n6convert.samples import open_samples
 
     plugin, tolerated = run.ready_plugin, run.recipe.calibration.max_unreadable
-    return open_samples(path, plugin.sample_kind, plugin.info, limit=limit, max_unreadable=tolerated)
+    return open_samples(
+        path, plugin.sample_kind, plugin.info, limit=limit, max_unreadable=tolerated, ready=plugin.takes_ready_inputs
+    )
 
 
 def _prepared(run: Run, source: SampleSource) -> SampleSource:

@@ -7,8 +7,10 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from n6convert.errors import GraphError
 from n6convert.numerics import max_relative_difference, run_model
-from n6convert.opset import upgrade_opset
+from n6convert.opset import drop_newer_attributes, upgrade_opset
+from n6convert.quantization.prepare.prepare import prepare
 
 FORMS = {
     "Mish(c)": 18,
@@ -38,3 +40,25 @@ def test_newer_operators_become_older_ones(form: str) -> None:
 def test_a_gelu_stays_for_its_rule() -> None:
     text = '<ir_version: 9, opset_import: ["": 20]> g (float[1,4] x) => (float[1,4] y) { y = Gelu(x) }'
     assert [n.op_type for n in upgrade_opset(ir.from_proto(onnx.parser.parse_model(text)), "here").graph] == ["Gelu"]
+
+
+REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceLogSumExp")
+
+
+@pytest.mark.parametrize("op", REDUCTIONS)
+def test_defaults_that_an_exporter_writes_out_do_not_outlive_their_opset(op: str) -> None:
+    """torch writes ``noop_with_empty_axes=0``, which reductions below opset 18 do not know."""
+    text = f"""<ir_version: 10, opset_import: ["": 18]> g (float[1,4,6,6] x) => (float[1,4,1,1] y)
+        {{ a = Constant<value = int64[2] {{2, 3}}>()  y = {op}<keepdims=1, noop_with_empty_axes=0>(x, a) }}"""
+    model = ir.from_proto(onnx.parser.parse_model(text))
+    made = prepare(model)
+    assert made.opset_imports[""] == 17
+    sample = {"x": np.random.default_rng(0).standard_normal((1, 4, 6, 6)).astype(np.float32)}
+    assert max_relative_difference(run_model(model, sample)["y"], run_model(made, sample)["y"]) < 1e-6
+
+
+def test_what_an_older_opset_cannot_say_is_refused_by_name() -> None:
+    text = """<ir_version: 8, opset_import: ["": 13]> g (float[1,4] x) => (float[1,4] y)
+        { y = ReduceMean<noop_with_empty_axes=1>(x) }"""
+    with pytest.raises(GraphError, match="noop_with_empty_axes"):
+        drop_newer_attributes(ir.from_proto(onnx.parser.parse_model(text)))

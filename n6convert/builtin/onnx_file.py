@@ -78,6 +78,7 @@ class OnnxFile(ModelPlugin):
 
     Options: ClassVar[type[PluginOptions]] = OnnxOptions
     summary: ClassVar[str] = "a network of your own: .onnx, .tflite, .keras or SavedModel"
+    takes_ready_inputs: ClassVar[bool] = True
     options: OnnxOptions
 
     @property

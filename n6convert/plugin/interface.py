@@ -170,6 +170,8 @@ class ModelPlugin(ABC):
     Options: ClassVar[type[PluginOptions]] = PluginOptions
     #: what samples are: ``image``, ``text`` or ``arrays``
     sample_kind: ClassVar[str] = "arrays"
+    #: for ``image``: :meth:`encode` also takes arrays by input name, as the graph is fed with them
+    takes_ready_inputs: ClassVar[bool] = False
     #: a sentence for ``n6convert models``
     summary: ClassVar[str] = ""
     #: licence of the weights this family is published with, such as ``Apache-2.0 (Google)``; the model card names it

@@ -16,10 +16,12 @@ from n6convert.samples.listed import FEW, ListedSource, Unreadable
 if TYPE_CHECKING:
     from n6convert.plugin import ModelInfo
 
-__all__ = ["ArrayFile", "ArrayFolder", "ImageArray"]
+__all__ = ["ArrayFile", "ArrayFolder", "ImageArray", "ReadyInputs", "are_ready_inputs"]
 
 #: sets of 16 or more photographs have a mean red minus blue above -1.2 standard errors (COCO, ImageNet, LSP)
 _COLD = -2.0
+#: values of images, with what rounding may add
+_LEAST, _MOST = -0.01, 255.5
 
 
 class ArrayFile(ListedSource[int]):
@@ -57,6 +59,35 @@ class ArrayFolder(ListedSource[Path]):
         return Sample(item.name, _finite(arrays))
 
 
+class ReadyInputs(ArrayFile):
+    """An array file for an image input whose values are no pixels: what the graph is to be fed, already normalized."""
+
+    def warnings(self) -> list[str]:
+        low, high = _span(self._arrays)
+        taken = f"values of {low:.3g} to {high:.3g} are no pixels: the arrays were taken as the graph's ready inputs"
+        return [*super().warnings(), taken]
+
+
+def are_ready_inputs(file: Path, info: ModelInfo | None) -> bool:
+    """Whether an array file has the shape of the graph's only input and values that no image has.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    if info is None or len(info.inputs) != 1:
+        return False
+    arrays = _load(file)
+    low, high = _span(arrays)
+    shaped = len(arrays) == 1 and all(a.shape[1:] == info.inputs[0].shape[1:] for a in arrays.values())
+    return shaped and not (low >= _LEAST and high <= _MOST)
+
+
+def _span(arrays: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
+    """Least and greatest of all finite values; 0 and 0 where there are none."""
+    finite = [part for a in arrays.values() if (part := a[np.isfinite(a)]).size]
+    return min((float(a.min()) for a in finite), default=0.0), max((float(a.max()) for a in finite), default=0.0)
+
+
 class ImageArray(ListedSource[int]):
     """Images as one array ``[n, h, w, 3]`` (or channel-first), uint8, or float in 0..1 or 0..255."""
 
@@ -85,7 +116,7 @@ class ImageArray(ListedSource[int]):
         if image.dtype.kind == "f":
             if not np.isfinite(image).all():
                 raise Unreadable("NaN or infinity among the values")
-            if image.min() < -0.01 or image.max() > 255.5:
+            if image.min() < _LEAST or image.max() > _MOST:
                 raise Unreadable(f"values {image.min():.3g} to {image.max():.3g}; images are 0..1 or 0..255")
             image = np.round(image * (255 if self._scale() else 1))
         image = as_rgb(image.clip(0, 255).astype(np.uint8))

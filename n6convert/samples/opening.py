@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
 from n6convert.inputs import exists, user_path
-from n6convert.samples.arrays import ArrayFile, ArrayFolder, ImageArray
+from n6convert.samples.arrays import ArrayFile, ArrayFolder, ImageArray, ReadyInputs, are_ready_inputs
 from n6convert.samples.base import SampleSource
 from n6convert.samples.coco import CocoImages
 from n6convert.samples.images import IMAGE_SUFFIXES, ImageFolder, LabelTable, list_images
@@ -37,6 +37,7 @@ def open_samples(
     *,
     limit: int | None = None,
     max_unreadable: float = 0.1,
+    ready: bool = False,
 ) -> SampleSource:
     """Open samples of a kind (``image``, ``text`` or ``arrays``) without reading them yet.
 
@@ -46,6 +47,7 @@ def open_samples(
         info: the built model, whose input names and shapes ``arrays`` must fit.
         limit: use at most so many samples, evenly spread over the source.
         max_unreadable: share of unreadable samples that is tolerated while walking.
+        ready: for ``image``: the plugin also takes arrays that are no images as the graph's inputs.
 
     Raises:
         SourceError: missing, empty, or of a kind that does not fit.
@@ -55,7 +57,7 @@ def open_samples(
         raise SourceError("the samples do not exist", place=path, limit=_ALLOWED.get(kind), remedy="check the path")
     options = {"limit": limit, "max_unreadable": max_unreadable}
     if kind == "image":
-        return _open_images(path, options)
+        return _open_ready(path, info, options) if ready and _is_ready(path, info) else _open_images(path, options)
     if kind == "arrays":
         return _open_arrays(path, info, options)
     if kind == "text" and path.is_file() and path.suffix.lower() in (".txt", ".tsv", ".csv"):
@@ -124,6 +126,17 @@ def _open_arrays(path: Path, info: ModelInfo | None, options: dict[str, Any]) ->
     if path.suffix.lower() in _ARRAY_SUFFIXES:
         return ArrayFile(path, info, **options)
     raise _unfit(path, "arrays")
+
+
+def _is_ready(path: Path, info: ModelInfo | None) -> bool:
+    """Whether the path holds arrays that the graph can be fed as they are, and no images."""
+    if path.is_dir():
+        return not list_images(path) and any(p.suffix.lower() in _ARRAY_SUFFIXES for p in path.iterdir())
+    return path.suffix.lower() in _ARRAY_SUFFIXES and are_ready_inputs(path, info)
+
+
+def _open_ready(path: Path, info: ModelInfo | None, options: dict[str, Any]) -> SampleSource:
+    return _open_arrays(path, info, options) if path.is_dir() else ReadyInputs(path, info, **options)
 
 
 def _listing(folder: Path) -> str:

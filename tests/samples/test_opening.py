@@ -305,3 +305,35 @@ def test_real_files(data_dir: Path) -> None:
     assert [s.label for s in classes] == [0, 332, 666]
     dev = open_samples(data_dir / "text" / "glue_sst2_dev.tsv", "text")
     assert len(dev) == 872 and {s.label for s in dev} == {0, 1}
+
+
+IMAGE_INPUT = ModelInfo((TensorInfo("image", (1, 3, 8, 6), "float32"),), (), {})
+
+
+@pytest.mark.parametrize("offset", [-2.0, 300.0])
+def test_normalized_arrays_are_ready_inputs_where_the_plugin_takes_them(tmp_path: Path, offset: float) -> None:
+    values = np.random.default_rng(0).uniform(0, 4, (16, 3, 8, 6)).astype(np.float32) + np.float32(offset)
+    np.savez(tmp_path / "a.npz", values)
+    source = open_samples(tmp_path / "a.npz", "image", IMAGE_INPUT, ready=True)
+    for sample, given in zip(source, values, strict=True):
+        np.testing.assert_array_equal(sample.data["image"], given[None])
+    assert "ready inputs" in " ".join(source.warnings())
+    assert "images are 0..1 or 0..255" in refusal(tmp_path / "a.npz", info=IMAGE_INPUT)
+    np.savez(tmp_path / "turned.npz", values.transpose(0, 2, 3, 1))
+    assert "images are 0..1 or 0..255" in refusal(tmp_path / "turned.npz", info=IMAGE_INPUT, ready=True)
+
+
+def test_arrays_of_pixels_stay_images(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 6), np.uint8)
+    for name, array in (("bytes", pixels), ("unit", pixels / np.float32(255))):
+        np.save(tmp_path / f"{name}.npy", array)
+        found = [s.data for s in open_samples(tmp_path / f"{name}.npy", "image", IMAGE_INPUT, ready=True)]
+        np.testing.assert_array_equal(np.stack(found), pixels.transpose(0, 2, 3, 1))
+
+
+def test_a_folder_of_arrays_feeds_an_image_input(tmp_path: Path) -> None:
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", np.full((1, 3, 8, 6), i, np.float32))
+    found = [s.data["image"][0, 0, 0, 0] for s in open_samples(tmp_path, "image", IMAGE_INPUT, ready=True)]
+    assert found == [0, 1, 2]
+    assert "holds no images" in refusal(tmp_path, info=IMAGE_INPUT)

@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.errors import QuantizationError
+from n6convert.opset import drop_newer_attributes
 from n6convert.quantization.prepare.linear import fuse_linear
 from n6convert.quantization.prepare.operator_forms import new_constant, normalize
 from n6convert.quantization.topology.roles import check_supported, float_operands
@@ -96,6 +97,8 @@ def _set_opset(model: ir.Model) -> None:
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
         hidden = [*_without_count(model), *_pads_of_all_axes(model)] if version > target else []
         version_converter.convert_version(model, target, fallback=True)
+        if version > target:
+            drop_newer_attributes(model)
         _restore(model, hidden)
     if model.graph.opset_imports.get("") != target:
         raise QuantizationError(
