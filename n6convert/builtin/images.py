@@ -31,6 +31,10 @@ RANGES: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 _NEAR = 0.01
 
 
+class UnknownRange(RecipeError):
+    """Nobody said how pixels become an input's values; where ready inputs calibrate, nobody has to."""
+
+
 @dataclass(frozen=True)
 class ImageFormat:
     """value = (pixel - mean) / std, pixels 0..255, in the layout and channel order of the input.
@@ -72,10 +76,10 @@ class ImageFormat:
         """uint8 RGB ``[h, w, 3]`` to float32 ``[1, c, height, width]`` or ``[1, height, width, c]``.
 
         Raises:
-            RecipeError: the range of the input's values is not known.
+            UnknownRange: the range of the input's values is not known.
         """
         if self.mean is None or self.std is None:
-            raise RecipeError(
+            raise UnknownRange(
                 "the range of the input's values cannot be inferred from the graph",
                 place=f"input of {place}",
                 limit=", ".join(RANGES),

@@ -24,13 +24,13 @@ def names_in_front(
         nodes: what is left to the host.
         name_of: the name that a user knows a value by; None: its own, without what rewrites add.
     """
-    gone = behind(graph, nodes)
+    inputs = {v for v in graph.inputs if v.const_value is None}
+    gone, fed = behind(graph, nodes), behind(graph, [n for n in graph if not inputs.isdisjoint(n.inputs)])
     kept = [v for v in graph.outputs if v.producer() not in gone]
     read = [v for n in graph if n in gone for v in n.inputs if v is not None and v.producer() not in gone]
-    cut = [v for v in read if v.producer() is not None and v.const_value is None]
-    if len(cut) < len([v for v in read if v.const_value is None]):
-        return None  # a node reads an input of the network
-    names = [(name_of or _name)(v) for v in (*kept, *cut)]
+    if not inputs.isdisjoint(read):
+        return None
+    names = [(name_of or _name)(v) for v in (*kept, *(v for v in read if v.producer() in fed))]
     return list(dict.fromkeys(names)) or None
 
 

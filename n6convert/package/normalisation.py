@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from n6convert.builtin.images import UnknownRange
 from n6convert.package.ports import Port
 from n6convert.plugin import ModelPlugin, Sample
 
@@ -49,14 +50,17 @@ class PixelMap:
 
 
 def probe_pixels(plugin: ModelPlugin, port: Port) -> PixelMap | None:
-    """The pixel map of an image input, or None when the input is not a linear function of single pixels.
+    """The pixel map of an image input; None where it is not known or not a linear function of single pixels.
 
     Raises:
         PluginError: ``encode`` refuses a plain image (only what the plugin itself raises).
     """
     if plugin.sample_kind != "image" or len(port.graph_shape) != 4:
         return None
-    levels = [_channels(plugin, port, (v, v, v)) for v in (0, 255, _GREY)]
+    try:
+        levels = [_channels(plugin, port, (v, v, v)) for v in (0, 255, _GREY)]
+    except UnknownRange:
+        return None
     black, white, grey = (level if level is not None else np.empty(0) for level in levels)
     if black.size == 0:
         return None

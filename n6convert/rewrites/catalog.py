@@ -33,6 +33,7 @@ from n6convert.rewrites.rules.convolution.pad_channels import PadChannels
 from n6convert.rewrites.rules.convolution.pad_output_channels import PadOutputChannels
 from n6convert.rewrites.rules.convolution.resize_to_conv import ResizeToConv
 from n6convert.rewrites.rules.convolution.scale_into_next_conv import ScaleIntoNextConv
+from n6convert.rewrites.rules.convolution.stft_to_conv import StftToConv
 from n6convert.rewrites.rules.convolution.strided_conv_by_blocks import StridedConvByBlocks
 from n6convert.rewrites.rules.convolution.wide_conv_split import WideConvSplit
 from n6convert.rewrites.rules.layout.expand_to_broadcast import ExpandToBroadcast
@@ -47,6 +48,7 @@ from n6convert.rewrites.rules.layout.transpose_by_slices import TransposeBySlice
 from n6convert.rewrites.rules.layout.two_sided_broadcast import TwoSidedBroadcast
 from n6convert.rewrites.rules.layout.view_to_reshape import ViewToReshape
 from n6convert.rewrites.rules.matmul.column_to_mean import ColumnToMean
+from n6convert.rewrites.rules.matmul.dft_to_matmul import DftToMatMul
 from n6convert.rewrites.rules.matmul.einsum_to_matmul import EinsumToMatMul
 from n6convert.rewrites.rules.matmul.gemm_bias_apart import GemmBiasApart
 from n6convert.rewrites.rules.matmul.linear_to_conv import LinearToConv
@@ -93,6 +95,8 @@ def all_rules() -> list[Rewrite[Any]]:
         DropNoOps(),
         UnrollRecurrent(),
         EinsumToMatMul(),
+        StftToConv(),
+        DftToMatMul(),
         DepthToChannels(),
         GemmBiasApart(),
         FlipBySlices(),

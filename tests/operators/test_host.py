@@ -116,3 +116,15 @@ def expected(op: str, x: np.ndarray) -> np.ndarray:
     groups = x.reshape(1, 2, -1)
     centred = groups - groups.mean(axis=2, keepdims=True)
     return (centred / np.sqrt((centred**2).mean(axis=2, keepdims=True) + 1e-5)).reshape(x.shape)
+
+
+def test_the_cut_names_no_constants_that_nodes_make() -> None:
+    """Exporters leave constants and what is computed of them alone as nodes: no end of a network."""
+    made = helper.make_node("Constant", [], ["k"], value_ints=[3])
+    doubled = helper.make_node("Add", ["k", "k"], ["kk"])
+    halved = helper.make_node("Sub", ["kk", "k"], ["count"])
+    last = helper.make_node("TopK", ["logits", "count"], ["v", "i"], name="last")
+    given = model([*LOGITS, made, doubled, halved, last], {"v": TensorProto.FLOAT, "i": TensorProto.INT64})
+    with pytest.raises(GraphError) as caught:
+        refuse_host_operators(given)
+    assert "`--set options.outputs=[logits]`" in str(caught.value.remedy)
