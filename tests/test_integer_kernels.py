@@ -139,7 +139,9 @@ def test_sessions_are_opened_in_one_place() -> None:
     assert opening == ["numerics.py"]
 
 
-@pytest.mark.parametrize("name", ["Conv 3x3", "Conv 3x3, 4 groups", "Gemm", "Gemm, transposed", "MatMul"])
+@pytest.mark.parametrize(
+    "name", ["Conv 3x3", "Conv 3x3, 4 groups", "Gemm", "Gemm, transposed", "MatMul", "MatMul, a stack"]
+)
 def test_sums_are_exact_where_the_result_stays_float(name: str) -> None:
     """Layers that are looked at before they are rounded."""
     model, sample = network(name, "random", "random")

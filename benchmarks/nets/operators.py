@@ -66,6 +66,8 @@ OPERATORS = {
     "Gemm": Operator("y = Gemm(x, w, b)", [ROWS], ((256, 32), 1), 32),
     "Gemm, transposed": Operator("y = Gemm<transB = 1>(x, w, b)", [ROWS], ((32, 256), 0), 32),
     "MatMul": Operator("y = MatMul(x, w)", [(1, 12, 256)], ((256, 32), 1)),
+    "MatMul, a stack": Operator("y = MatMul(x, w)", [(5, 4, 64)], ((5, 64, 12), 2)),
+    "MatMul, a deep stack": Operator("y = MatMul(x, w)", [(1, 3, 4, 64)], ((2, 3, 64, 12), 3)),
     "MatMul of two": Operator("y = MatMul(x, z)", [(2, 3, 12, 64), (2, 3, 64, 12)]),
     "Add": Operator("y = Add(x, z)", [MAP, MAP]),
     "Add, a channel": Operator("y = Add(x, z)", [MAP, (1, 48, 1, 1)]),

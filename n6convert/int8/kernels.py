@@ -121,7 +121,18 @@ def _gemm(node: ir.Node, operands: Sequence[Operand], quantize: ir.Node) -> ir.N
 
 def _matmul(node: ir.Node, operands: Sequence[Operand], quantize: ir.Node) -> ir.Node:
     a, b = operands
-    return ir.Node("", "QLinearMatMul", [*a.inputs, *b.inputs, *quantize.inputs[1:3]], name=node.name)
+    return ir.Node("", "QLinearMatMul", [*a.inputs, *_by_matrix(b), *quantize.inputs[1:3]], name=node.name)
+
+
+def _by_matrix(weight: Operand) -> list[ir.Value | None]:
+    """Codes, scales and zero points, these for every matrix of a stack, as the kernel wants them."""
+    shape, graph = [n for n in weight.codes.shape or () if isinstance(n, int)], weight.codes.graph
+    if weight.axis is None or len(shape) < 3 or graph is None:
+        return weight.inputs
+    to = (*shape[:-2], 1, shape[-1])
+    spread = [np.broadcast_to(numbers(v), to).copy() for v in weight.inputs[1:]]
+    names = [f"{weight.codes.name}_{what}_by_matrix" for what in ("scale", "zero")]
+    return [weight.codes, *(store(graph, n, a) for n, a in zip(names, spread, strict=True))]
 
 
 _Fits = Callable[[ir.Node, Sequence[Operand]], bool]
