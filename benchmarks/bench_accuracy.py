@@ -34,7 +34,7 @@ from bench_quantize import measure
 
 if TYPE_CHECKING:
     from n6convert.metrics.base import Score
-    from n6convert.run import Run
+    from n6convert.pipeline.run import Run
 
 DATA = Path(os.environ.get("N6_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WEIGHTS, IMAGES, TEXT = DATA / "weights", DATA / "images", DATA / "text"
@@ -182,10 +182,10 @@ def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run
     With ``full`` the run of a YOLO network with its whole head, whose float model alone is put there.
     """
     from n6convert.api import make_draft
-    from n6convert.cache import Cache
-    from n6convert.pipeline import STAGES, run_stages
-    from n6convert.recipes_io import finish
-    from n6convert.run import Run
+    from n6convert.pipeline.run import Run
+    from n6convert.pipeline.runner import STAGES, run_stages
+    from n6convert.recipe.reader import finish
+    from n6convert.store.cache import Cache
 
     model, weights, calibration, evaluation, settings = CASES[name]
     given = {"weights": str(weights), "calibration.source": str(calibration), "calibration.samples": samples}
@@ -211,8 +211,8 @@ def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run
 def judge(run: Run, reference: Path, model: Path) -> Score:
     """Score on labelled samples that calibration did not see; without labels the mean cosine to float."""
     from n6convert.metrics.base import mean_score
-    from n6convert.numerics import Session
-    from n6convert.sampling import open_source
+    from n6convert.pipeline.sampling import open_source
+    from n6convert.runtime.session import Session
 
     a, b = Session(reference), Session(model)
     if run.recipe.evaluation.source is None:

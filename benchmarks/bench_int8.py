@@ -21,9 +21,9 @@ import onnxruntime as ort
 from nets.operators import CODES, OPERATORS, network
 from numpy.typing import NDArray
 
-from n6convert.int8.reference import TIE, steps_off
-from n6convert.numerics import Session
-from n6convert.threads import default_threads
+from n6convert.runtime.int8.reference import TIE, steps_off
+from n6convert.runtime.session import Session
+from n6convert.runtime.threads import default_threads
 
 Arrays = Mapping[str, NDArray[np.generic]]
 REPEATS = 9

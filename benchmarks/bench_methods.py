@@ -24,7 +24,6 @@ import onnx_ir as ir
 from nets.signals import SIGNALS
 from nets.trained_like import CASES, images
 
-from n6convert.numerics import Noise, Session
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.judge import Judge
@@ -32,6 +31,8 @@ from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.calibrate import calibrate
 from n6convert.quantization.ranges.estimators import mse_range
 from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.runtime.comparison import Noise
+from n6convert.runtime.session import Session
 
 #: row -> what it switches on
 ROWS: dict[str, dict[str, Any]] = {

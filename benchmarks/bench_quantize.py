@@ -68,11 +68,11 @@ def summarize(
 def prepare(name: str, weights: str, imgsz: int, count: int, folder: Path) -> Path:
     """Write the float model and the encoded samples into a folder."""
     from n6convert.api import make_draft
-    from n6convert.cache import Cache
-    from n6convert.pipeline import STAGES, run_stages
-    from n6convert.recipes_io import finish
-    from n6convert.run import Run
+    from n6convert.pipeline.run import Run
+    from n6convert.pipeline.runner import STAGES, run_stages
+    from n6convert.recipe.reader import finish
     from n6convert.samples import synthetic_samples
+    from n6convert.store.cache import Cache
 
     draft = make_draft(name)
     draft.set(("weights",), weights, "benchmark")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from n6convert.threads import available_cores
+from n6convert.runtime.threads import available_cores
 
 AXES = {"options.imgsz": [64, 96, 128], "calibration.samples": [4, 8], "quantization.ranges": ["minmax", "percentile"]}
 REACH_RATIO, REACH_SECONDS, REACH_BYTES = 1.6, 5.0, 6 << 20

@@ -29,8 +29,8 @@ def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
     import onnx_ir as ir
 
     from n6convert.npu.targets import DEFAULT_TARGET
+    from n6convert.pipeline.stages.quantize import predictors
     from n6convert.quantization import QuantizationConfig, quantize
-    from n6convert.stages.quantize import predictors
 
     folder = model.parent / "held_back"
     held_back = reader(sorted(folder.glob("*.npz"))) if folder.is_dir() else None
@@ -40,13 +40,13 @@ def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:
     """The same work that onnxruntime's min-max run does."""
-    from n6convert.stages.quantize import PLAIN
+    from n6convert.pipeline.stages.quantize import PLAIN
 
     ours(model, feeds, out, ranges="minmax", **PLAIN)
 
 
 def inference(model: Path, feeds: Feeds, out: Path) -> None:
-    from n6convert.numerics import Session
+    from n6convert.runtime.session import Session
 
     session = Session(model)
     for sample in feeds():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from n6convert.npu import estimate
     from n6convert.npu.ends import Ends
     from n6convert.npu.options import CompilerOptions
-    from n6convert.recipe import Recipe
+    from n6convert.recipe.schema import Recipe
     from n6convert.registry import ModelEntry
     from n6convert.results import ConversionResult, Report
     from n6convert.sweeps import PointResult, sweep

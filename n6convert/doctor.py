@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-from n6convert.cache import default_root
 from n6convert.errors import N6ConvertError
-from n6convert.project import project_file, read_project
+from n6convert.recipe.project import project_file, read_project
 from n6convert.registry import OFFICIAL, ModelEntry, list_models, unmet_requirements
+from n6convert.store.cache import default_root
 
 __all__ = ["Check", "examine", "probe"]
 

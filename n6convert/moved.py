@@ -15,7 +15,34 @@ __all__ = ["MOVED", "watch"]
 _SINCE, _UNTIL = "0.1", "0.2"
 #: old module -> new module, both below the package
 MOVED = {
+    "acceptance": "results.acceptance",
+    "cache": "store.cache",
+    "cache_content": "store.content",
+    "cache_entry": "store.entry",
+    "cache_use": "store.users",
+    "child_process": "runtime.child_process",
+    "classifier": "builtin.classifier",
+    "dag": "graph.dag",
+    "downloads": "weights.downloads",
+    "hashing": "store.hashing",
     "host_operators": "operators.host",
+    "hub": "weights.hub",
+    "inputs": "store.inputs",
+    "int8": "runtime.int8",
+    "int8.kernels": "runtime.int8.kernels",
+    "int8.operands": "runtime.int8.operands",
+    "int8.reference": "runtime.int8.reference",
+    "int8.whole_numbers": "runtime.int8.whole_numbers",
+    "locks": "store.locks",
+    "losses": "results.losses",
+    "manifest": "pipeline.manifest",
+    "network": "weights.network",
+    "numerics": "runtime",
+    "opset": "graph.opset",
+    "outputs": "store.outputs",
+    "preflight": "pipeline.preflight",
+    "project": "recipe.project",
+    "publish": "pipeline.publish",
     "quantization.analytic": "quantization.layerwise.analytic_bias_correction",
     "quantization.batch_norm": "quantization.prepare.batch_norm",
     "quantization.bias_correction": "quantization.layerwise.bias_correction",
@@ -23,6 +50,7 @@ MOVED = {
     "quantization.channels": "quantization.equalization.channels",
     "quantization.choose": "quantization.ranges.auto",
     "quantization.clock": "quantization.time_budget",
+    "quantization.config": "recipe.quantization",
     "quantization.effect": "quantization.ranges.consumers",
     "quantization.equalize": "quantization.equalization.equalize",
     "quantization.find_ranges": "quantization.ranges.find",
@@ -54,6 +82,9 @@ MOVED = {
     "quantization.wide_functions": "quantization.reparameterization.wide_range_functions",
     "quantization.wide_norm": "quantization.reparameterization.outlier_norm",
     "quantization.zero_points": "quantization.grid.zero_points",
+    "recipe_errors": "recipe.messages",
+    "recipes_io": "recipe.reader",
+    "reporting": "pipeline.reporting",
     "rewrites.activation_forms": "rewrites.rules.activation.activation_forms",
     "rewrites.alone": "rewrites.isolated",
     "rewrites.api": "rewrites.select",
@@ -69,6 +100,7 @@ MOVED = {
     "rewrites.concat_conv_split": "rewrites.rules.convolution.concat_conv_split",
     "rewrites.concat_equal_chunks": "rewrites.rules.slicing.concat_equal_chunks",
     "rewrites.concat_off_batch": "rewrites.rules.slicing.concat_off_batch",
+    "rewrites.config": "recipe.rewrite",
     "rewrites.conv_transpose": "rewrites.rules.convolution.conv_transpose_to_conv",
     "rewrites.cut_before_join": "rewrites.rules.slicing.cut_before_join",
     "rewrites.cut_before_work": "rewrites.rules.slicing.cut_before_work",
@@ -127,12 +159,34 @@ MOVED = {
     "rewrites.weigh": "rewrites.by_latency",
     "rewrites.where_to_product": "rewrites.rules.activation.where_to_product",
     "rewrites.wide_conv_split": "rewrites.rules.convolution.wide_conv_split",
+    "run": "pipeline.run",
+    "sampling": "pipeline.sampling",
+    "secure_http": "weights.secure_http",
+    "simplify": "rewrites.simplify",
+    "stages": "pipeline.stages",
+    "stages.accepting": "pipeline.stages.accepting",
+    "stages.base": "pipeline.stages.base",
+    "stages.estimate": "pipeline.stages.estimate",
+    "stages.evaluate": "pipeline.stages.evaluate",
+    "stages.export": "pipeline.stages.export",
+    "stages.lint": "pipeline.stages.lint",
+    "stages.package": "pipeline.stages.package",
+    "stages.probes": "pipeline.stages.probes",
+    "stages.quantize": "pipeline.stages.quantize",
+    "stages.rewrite": "pipeline.stages.rewrite",
+    "stages.simplify": "pipeline.stages.simplify",
+    "stages.tune": "pipeline.stages.tune",
+    "states": "graph.states",
+    "threads": "runtime.threads",
+    "trust": "weights.trust",
+    "tuning.config": "recipe.tune",
+    "yaml_text": "store.yaml_text",
 }
 
 
 def watch() -> None:
-    """Let old paths be found, after every other way of finding a module has failed."""
-    sys.meta_path.append(_OldPaths())
+    """Let old paths be found, before the path of a package that moved as a whole gives its files a second time."""
+    sys.meta_path.insert(0, _OldPaths())
 
 
 class _OldPaths(MetaPathFinder):

@@ -24,10 +24,10 @@ import numpy as np
 from n6convert.errors import N6ConvertError, PluginError
 
 if TYPE_CHECKING:
-    from n6convert.cache import Cache
+    from n6convert.pipeline.run import Run
     from n6convert.plugin import ModelPlugin
-    from n6convert.recipes_io import Draft
-    from n6convert.run import Run
+    from n6convert.recipe.reader import Draft
+    from n6convert.store.cache import Cache
 
 __all__ = ["FRAMEWORKS", "CheckedPlugin", "check_plugin"]
 
@@ -73,8 +73,8 @@ class CheckedPlugin:
     def build_is_deterministic(self) -> None:
         """Two builds with one seed are equal to the byte."""
         from n6convert.graph.io import save
+        from n6convert.pipeline.stages.base import MODEL_FILE
         from n6convert.plugin import BuildRequest
-        from n6convert.stages.base import MODEL_FILE
 
         with TemporaryDirectory() as scratch:
             built = self.run.plugin.build(BuildRequest(self.run.weights, self.run.recipe.seed, Path(scratch)))
@@ -122,7 +122,7 @@ class CheckedPlugin:
 
     def decode_works(self) -> None:
         """Outputs of a sample decode, and its picture can be drawn."""
-        from n6convert.numerics import run_model
+        from n6convert.runtime.session import run_model
 
         sample = next(iter(self.plugin.samples()))
         outputs = run_model(self.run.artifacts["export"].model_path, self.run.encode(sample))
@@ -154,7 +154,7 @@ def check_plugin(name: str, *, options: Mapping[str, Any] | None = None, convert
         N6ConvertError: the plugin cannot even be loaded or built.
     """
     from n6convert.api import convert_draft, make_draft
-    from n6convert.cache import Cache
+    from n6convert.store.cache import Cache
 
     values = {"model": name, "weights": "seeded", "options": dict(options or {}), "calibration": _FEW_SAMPLES}
     draft = make_draft(values)
@@ -198,10 +198,10 @@ def _refusing(what: str) -> Iterator[None]:
 
 def _exported(draft: Draft, cache: Cache) -> Run:
     """A run whose export stage is done; a conversion with the same cache does not build again."""
-    from n6convert.pipeline import execute
-    from n6convert.recipes_io import finish
-    from n6convert.run import Run
-    from n6convert.stages.export import Export
+    from n6convert.pipeline.run import Run
+    from n6convert.pipeline.runner import execute
+    from n6convert.pipeline.stages.export import Export
+    from n6convert.recipe.reader import finish
 
     run = Run(finish(draft), draft, cache, lambda what, done, total: None)
     run.artifacts["export"] = execute(Export(), run)

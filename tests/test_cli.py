@@ -15,7 +15,7 @@ import yaml
 
 from n6convert.cli import run
 from n6convert.errors import SourceError
-from n6convert.recipe import Recipe
+from n6convert.recipe.schema import Recipe
 from n6convert.results import Report
 
 FAST = ["--set", "simplify.onnxsim=false"]

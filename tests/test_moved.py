@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +36,20 @@ def test_other_names_are_still_not_found() -> None:
         warnings.simplefilter("error")
         with pytest.raises(ModuleNotFoundError):
             import_module("n6convert.rewrites.nothing")
+
+
+def test_nothing_here_uses_an_old_path() -> None:
+    root = Path(__file__).parents[1]
+    files = [p for top in ("n6convert", "plugins", "tests", "benchmarks", "docs") for p in (root / top).rglob("*.py")]
+    old = {f"n6convert.{name}" for name in MOVED}
+    found = [f"{path.relative_to(root)}: {name}" for path in files for name in _imported(path) if name in old]
+    assert files and not found
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -12,7 +12,6 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from n6convert.cache import sha256_of
 from n6convert.metrics.base import Metric, Score, mean_score
 from n6convert.plugin import (
     BuildRequest,
@@ -26,6 +25,7 @@ from n6convert.plugin import (
     Weights,
 )
 from n6convert.plugin.weights import HubModel, fetch_hub
+from n6convert.store.cache import sha256_of
 
 
 class Options(PluginOptions):

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from n6convert.cache import Cache
 from n6convert.cli import run
+from n6convert.store.cache import Cache
 
 from .small import convert_command, write_small
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from n6convert.int8.reference import operator_result
+from n6convert.runtime.int8.reference import operator_result
 
 __all__ = ["CODES", "OPERATORS", "Operator", "network"]
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n6convert.cache import Cache
 from n6convert.errors import UsageError
-from n6convert.inputs import exists, no_such_file
 from n6convert.naming import nearest
-from n6convert.recipe import Recipe
-from n6convert.recipes_io import Draft, draft_of_file, draft_of_model, finish, over_project, recipe_files
+from n6convert.recipe.reader import Draft, draft_of_file, draft_of_model, finish, over_project, recipe_files
+from n6convert.recipe.schema import Recipe
 from n6convert.registry import ModelEntry, list_models, sole_entry
+from n6convert.store.cache import Cache
+from n6convert.store.inputs import exists, no_such_file
 
 if TYPE_CHECKING:
+    from n6convert.pipeline.run import Progress, Run
     from n6convert.results import ConversionResult
-    from n6convert.run import Progress, Run
 
 __all__ = ["convert", "convert_draft", "effective_recipe", "keyed", "make_draft", "models", "tune"]
 
@@ -52,7 +52,7 @@ def convert(
 
     Args:
         model_or_recipe: a registered model (``"yolov8n"``), a recipe's name or path, a model file of your own
-            (``.onnx``, ``.tflite``, ...), or a :class:`~n6convert.recipe.Recipe` or its content.
+            (``.onnx``, ``.tflite``, ...), or a :class:`~n6convert.recipe.schema.Recipe` or its content.
         weights: ``"pretrained"``, ``"seeded"`` or a path.
         calibration: folder or file of samples, or keys of the recipe's ``calibration`` section.
         evaluation: labelled samples, or keys of the recipe's ``evaluation`` section.
@@ -159,9 +159,9 @@ def convert_draft(
         progress: called as ``progress(what, done, total)``; total may be None.
         force: replace files in the output folder that n6convert did not write.
     """
-    from n6convert.preflight import refuse_hopeless
-    from n6convert.publish import EVERY_PACKAGE, holding
-    from n6convert.run import Run
+    from n6convert.pipeline.preflight import refuse_hopeless
+    from n6convert.pipeline.publish import EVERY_PACKAGE, holding
+    from n6convert.pipeline.run import Run
 
     recipe = finish(draft)
     refuse_hopeless(recipe, draft)
@@ -192,7 +192,7 @@ def effective_recipe(draft: Draft) -> Recipe:
     Raises:
         RecipeError: an unknown key or a wrong value, also among the options.
     """
-    from n6convert.recipes_io import check
+    from n6convert.recipe.reader import check
     from n6convert.registry import load_plugin
 
     recipe = finish(draft)
@@ -201,19 +201,19 @@ def effective_recipe(draft: Draft) -> Recipe:
 
 
 def _made(run: Run, folder: Path, force: bool) -> ConversionResult:
-    from n6convert.pipeline import run_stages
+    from n6convert.pipeline.runner import run_stages
 
     run_stages(run)
     return _published(run, folder, force)
 
 
 def _published(run: Run, folder: Path, force: bool) -> ConversionResult:
-    from n6convert.acceptance import rejection
-    from n6convert.manifest import make_manifest, to_json
-    from n6convert.publish import publish
+    from n6convert.pipeline.manifest import make_manifest, to_json
+    from n6convert.pipeline.publish import publish
+    from n6convert.pipeline.reporting import make_report
     from n6convert.report.html import write_report
-    from n6convert.reporting import make_report
     from n6convert.results import ConversionResult
+    from n6convert.results.acceptance import rejection
 
     package = run.artifacts["package"].entry
     report = make_report(run, package.files)

@@ -11,8 +11,8 @@ from n6convert.api.conversion import keyed, make_draft
 from n6convert.api.quantizing import prepared_run, quantized
 
 if TYPE_CHECKING:
-    from n6convert.recipes_io import Draft
-    from n6convert.run import Progress
+    from n6convert.pipeline.run import Progress
+    from n6convert.recipe.reader import Draft
 
 __all__ = ["Diagnosis", "debug", "debug_draft"]
 

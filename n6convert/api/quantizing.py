@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.api.conversion import keyed, make_draft
-from n6convert.cache import Cache
 from n6convert.graph.io import save
-from n6convert.outputs import MODEL, RANGES, refuse_loss
 from n6convert.quantization.ranges.file import save_ranges as write_ranges
-from n6convert.recipes_io import finish
+from n6convert.recipe.reader import finish
+from n6convert.store.cache import Cache
+from n6convert.store.outputs import MODEL, RANGES, refuse_loss
 
 if TYPE_CHECKING:
+    from n6convert.pipeline.run import Progress, Run
     from n6convert.quantization.quantizer import QuantizationResult
-    from n6convert.recipes_io import Draft
-    from n6convert.run import Progress, Run
+    from n6convert.recipe.reader import Draft
 
 __all__ = ["prepared_run", "quantize", "quantize_draft", "quantized"]
 
@@ -99,8 +99,8 @@ def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress | None 
         progress: called as ``progress(what, done, total)``.
         cache: False makes every stage run again.
     """
-    from n6convert.pipeline import STAGES, run_stages
-    from n6convert.run import Run
+    from n6convert.pipeline.run import Run
+    from n6convert.pipeline.runner import STAGES, run_stages
 
     run = Run(finish(draft), draft, Cache(reuse=cache), progress or (lambda what, done, total: None))
     run_stages(run, [s for s in STAGES if s.name in stages])
@@ -109,9 +109,9 @@ def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress | None 
 
 def quantized(run: Run, source: str) -> QuantizationResult:
     """The INT8 model of a stage's graph, by the run's recipe."""
+    from n6convert.pipeline.stages.accepting import Accepting
+    from n6convert.pipeline.stages.quantize import goals_of, predictors
     from n6convert.quantization.quantizer import quantize as quantize_graph
-    from n6convert.stages.accepting import Accepting
-    from n6convert.stages.quantize import goals_of, predictors
 
     model = run.artifacts[source].load()
     accepting = Accepting(run, model)

@@ -13,17 +13,17 @@ from n6convert.api.conversion import make_draft
 from n6convert.api.quantizing import prepared_run
 from n6convert.errors import UsageError
 from n6convert.graph.io import load, save
+from n6convert.graph.opset import upgrade_opset
 from n6convert.graph.query import shape_of
 from n6convert.graph.refusals import refuse_large_inputs, refuse_sizes
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
-from n6convert.opset import upgrade_opset
-from n6convert.outputs import MODEL, refuse_loss
 from n6convert.plugin import ModelInfo, TensorInfo
-from n6convert.project import default_target
+from n6convert.recipe.project import default_target
 from n6convert.rewrites import RewriteConfig, RewriteResult
 from n6convert.rewrites import rewrite as rewrite_graph
 from n6convert.rewrites.prepare import batch_of_one
 from n6convert.samples import open_samples
+from n6convert.store.outputs import MODEL, refuse_loss
 
 __all__ = ["rewrite"]
 

@@ -18,9 +18,9 @@ from n6convert.builtin.words import WordPiece
 from n6convert.builtin.yolo_head import YoloHead, find_yolo_head
 from n6convert.errors import N6ConvertError, RecipeError, SourceError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
+from n6convert.graph.opset import lower_opset, upgrade_opset
 from n6convert.graph.port_shapes import fit_ports, same_bytes
 from n6convert.operators.host import refuse_host_operators
-from n6convert.opset import lower_opset, upgrade_opset
 from n6convert.plugin import (
     BuildRequest,
     Feeds,

@@ -193,7 +193,7 @@ def settle_shapes(model: ir.Model) -> None:
     common.RemoveUnusedNodesPass()(model)
     infer_shapes(model)
     if any(v.shape is None or not v.shape.is_static() for v in model.graph.outputs):
-        from n6convert.numerics import run_model
+        from n6convert.runtime.session import run_model
 
         measured = run_model(model, zeros(model))
         for value in model.graph.outputs:

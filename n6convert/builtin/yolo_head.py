@@ -17,7 +17,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import BOUNDED, Session
+from n6convert.runtime.comparison import BOUNDED
+from n6convert.runtime.session import Session
 
 __all__ = ["YoloHead", "find_yolo_head"]
 

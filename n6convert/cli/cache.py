@@ -27,9 +27,9 @@ def _cache(clear: _Clear = None, as_json: AsJson = False) -> None:
     """Show where finished stages and downloads are kept and how large they are, or empty them."""
     from dataclasses import asdict
 
-    from n6convert.cache import Cache
-    from n6convert.cache_content import cache_content, empty_cache
     from n6convert.cli.terminal import say
+    from n6convert.store.cache import Cache
+    from n6convert.store.content import cache_content, empty_cache
 
     cache = Cache()
     freed = empty_cache(cache, _parts(clear)) if clear else 0
@@ -46,8 +46,8 @@ def _cache(clear: _Clear = None, as_json: AsJson = False) -> None:
 
 
 def _parts(wanted: list[str]) -> list[str]:
-    from n6convert.cache_content import PARTS
     from n6convert.errors import UsageError
+    from n6convert.store.content import PARTS
 
     unknown = sorted(set(wanted) - {*PARTS, "all"})
     if unknown:

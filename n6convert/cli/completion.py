@@ -10,7 +10,7 @@ __all__ = ["models", "settings", "targets"]
 
 def models(incomplete: str) -> list[str]:
     """Names of models and recipes; no plugin is imported for them."""
-    from n6convert.recipes_io import recipe_files
+    from n6convert.recipe.reader import recipe_files
     from n6convert.registry import list_models
 
     names = {*recipe_files(), *(entry.name for entry in list_models())}
@@ -26,7 +26,7 @@ def targets(incomplete: str) -> list[str]:
 
 def settings(incomplete: str) -> list[str]:
     """Recipe keys, each with its ``=``; behind it the values of a choice."""
-    from n6convert.recipes_io import recipe_schema
+    from n6convert.recipe.reader import recipe_schema
 
     schema = recipe_schema()
     return [word for word in _words(schema, schema, "") if word.startswith(incomplete)]

@@ -18,8 +18,8 @@ import typer
 
 from n6convert.cli.registry import COMMANDS, LazyGroup
 from n6convert.errors import N6ConvertError, SourceError, UsageError
-from n6convert.inputs import exists
 from n6convert.logs import quiet_libraries
+from n6convert.store.inputs import exists
 
 __all__ = ["app", "main", "run"]
 
@@ -92,7 +92,7 @@ def _refuse_mistyped_command(word: str, known: Sequence[str]) -> None:
     close = get_close_matches(word, known, n=1, cutoff=0.8)
     if not close or exists(Path(word)):
         return
-    from n6convert.recipes_io import recipe_files
+    from n6convert.recipe.reader import recipe_files
     from n6convert.registry import list_models
 
     if word not in recipe_files() and word not in {entry.name for entry in list_models()}:

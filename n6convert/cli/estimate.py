@@ -29,7 +29,7 @@ from n6convert.cli.options import (
 if TYPE_CHECKING:
     from n6convert.npu.options import CompilerOptions
     from n6convert.npu.targets import Target
-    from n6convert.recipes_io import Draft
+    from n6convert.recipe.reader import Draft
 
 __all__ = ["register"]
 
@@ -72,7 +72,7 @@ def _estimate(
     """Predict where a model runs on the STM32N6, how long it takes and how much memory it needs."""
     from n6convert.npu.estimation import estimate
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
-    from n6convert.project import default_target
+    from n6convert.recipe.project import default_target
 
     options = compiler_options(
         pools=pools, input_type=input_type, output_type=output_type, input_channels=input_channels,

@@ -33,7 +33,7 @@ def _explain(
     """Explain the placement rules of an operator: where it runs, the evidence, and the remedy."""
     from n6convert.npu.explanation import explain, operator_table
     from n6convert.npu.targets import DEFAULT_TARGET, load_target
-    from n6convert.project import default_target
+    from n6convert.recipe.project import default_target
     from n6convert.reference import is_citation, paragraph
 
     if operator and is_citation(operator):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from n6convert.cli.options import examples, output
-from n6convert.inputs import is_folder
+from n6convert.store.inputs import is_folder
 
 __all__ = ["RunFolder", "register"]
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.api import convert
-from n6convert.cache import writing
 from n6convert.errors import UsageError
 from n6convert.fitting.advice import advise
 from n6convert.fitting.firmware import write_firmware
 from n6convert.fitting.page import write_page
 from n6convert.fitting.plan import Together, plan
 from n6convert.fitting.resident import Resident, told_apart
-from n6convert.inputs import is_folder
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
-from n6convert.outputs import PAGE, refuse_loss
 from n6convert.report.html import damage_named, read_report
 from n6convert.results import ConversionResult
+from n6convert.store.cache import writing
+from n6convert.store.inputs import is_folder
+from n6convert.store.outputs import PAGE, refuse_loss
 from n6convert.types import Progress
 
 __all__ = ["Fit", "fit"]

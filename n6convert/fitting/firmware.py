@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from n6convert.cache import writing
 from n6convert.errors import OutputError, SourceError, UsageError
 from n6convert.escaping import c_identifier, line_comment
 from n6convert.fitting.cascade_source import Turn, cascade_files
@@ -23,6 +22,7 @@ from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import load_target
 from n6convert.package.board_files import board_files, network_of
 from n6convert.package.flash import flash_pool
+from n6convert.store.cache import writing
 
 if TYPE_CHECKING:
     from n6convert.fitting.resident import Resident

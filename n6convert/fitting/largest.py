@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from n6convert.errors import RecipeError, UsageError
 
 if TYPE_CHECKING:
-    from n6convert.recipes_io import Draft
-    from n6convert.run import Progress
+    from n6convert.pipeline.run import Progress
+    from n6convert.recipe.reader import Draft
 
 __all__ = ["Trial", "largest_input"]
 
@@ -106,15 +106,15 @@ def _accepted(draft: Callable[[], Draft], size: int) -> bool:
 
 
 def _tried(draft: Callable[[], Draft], size: int) -> Trial:
-    from n6convert.cache import Cache
     from n6convert.npu import estimate
     from n6convert.npu.options import of_recipe
-    from n6convert.pipeline import run_stages
-    from n6convert.recipes_io import finish
-    from n6convert.run import Run
-    from n6convert.stages.export import Export
-    from n6convert.stages.rewrite import Rewrite
-    from n6convert.stages.simplify import Simplify
+    from n6convert.pipeline.run import Run
+    from n6convert.pipeline.runner import run_stages
+    from n6convert.pipeline.stages.export import Export
+    from n6convert.pipeline.stages.rewrite import Rewrite
+    from n6convert.pipeline.stages.simplify import Simplify
+    from n6convert.recipe.reader import finish
+    from n6convert.store.cache import Cache
 
     made = _sized(draft, size)
     recipe = finish(made)

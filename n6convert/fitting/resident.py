@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from n6convert.errors import SourceError
-from n6convert.recipe import OLD_TYPE_KEY
+from n6convert.recipe.schema import OLD_TYPE_KEY
 from n6convert.results import Report
 
 __all__ = ["Resident", "told_apart"]

@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from n6convert.cache import writing
 from n6convert.errors import GraphError, SourceError
 from n6convert.graph.fault import Fault, shortened
-from n6convert.inputs import exists, no_such_file
+from n6convert.store.cache import writing
+from n6convert.store.inputs import exists, no_such_file
 
 if TYPE_CHECKING:
     import onnx

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.states import CELLS, MOVES
+from n6convert.graph.states import CELLS, MOVES
 
 __all__ = ["fit_ports", "leads_with_time", "same_bytes"]
 

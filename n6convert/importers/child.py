@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from n6convert.child_process import run_python
 from n6convert.errors import ToolError
+from n6convert.runtime.child_process import run_python
 
 __all__ = ["HUGGING_FACE", "Child", "installed", "require", "run_module", "scratch_folder"]
 
@@ -66,7 +66,7 @@ def run_module(
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder for what is passed to and fro; what a killed process leaves in it is cleaned up later on."""
-    from n6convert.cache import Cache
+    from n6convert.store.cache import Cache
 
     with Cache().scratch() as folder:
         yield folder

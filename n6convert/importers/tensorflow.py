@@ -13,7 +13,7 @@ from n6convert.importers.keras_config import HAS_CODE
 from n6convert.importers.tflite_builder import Unknown
 from n6convert.importers.tflite_kinds import is_float, refuse_unreadable_kinds
 from n6convert.importers.tflite_onnx import tflite_model
-from n6convert.inputs import exists
+from n6convert.store.inputs import exists
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from n6convert.errors import GraphError
 from n6convert.linter.view import View
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
-from n6convert.project import default_target
+from n6convert.recipe.project import default_target
 
 __all__ = ["infer_shapes", "prepare"]
 

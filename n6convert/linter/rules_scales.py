@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.dag import fold, reach
+from n6convert.graph.dag import fold, reach
 from n6convert.graph.ends import ending_at
 from n6convert.linter.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.linter.finding import Break, Finding, Severity, limit, registered
 from n6convert.linter.view import View, constant, label, named
-from n6convert.numerics import BOUNDED
+from n6convert.runtime.comparison import BOUNDED
 
 __all__ = ["lost_outputs", "measured"]
 
@@ -48,7 +48,7 @@ def measured(model: ir.Model, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> li
     samples = list(feeds)
     if not steps or not samples:
         return []
-    from n6convert.numerics import Session
+    from n6convert.runtime.session import Session
 
     session = Session(model, list(steps))
     outputs = [session.run(feed) for feed in samples]

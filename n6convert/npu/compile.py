@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError, ToolError
-from n6convert.inputs import is_folder, leads_outside
 from n6convert.npu.st import StReport, read_report
 from n6convert.npu.st.text import complaints, read_json
+from n6convert.store.inputs import is_folder, leads_outside
 
 __all__ = ["COMMAND_FILE", "Compilation", "compile_package", "find_stedgeai", "package_command"]
 

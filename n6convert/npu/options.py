@@ -13,7 +13,7 @@ from n6convert.npu.ends import AS_MODELED, Ends
 if TYPE_CHECKING:
     from n6convert.npu.st.facts import StReport
     from n6convert.npu.targets import Target
-    from n6convert.recipe import Recipe
+    from n6convert.recipe.schema import Recipe
 
 __all__ = ["STOCK", "CompilerOptions", "of_recipe", "options_of"]
 

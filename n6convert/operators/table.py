@@ -130,7 +130,7 @@ def _row(entry: Mapping[str, Any]) -> Row:
 
 @cache
 def _data() -> Mapping[str, Any]:
-    from n6convert.yaml_text import read_own
+    from n6convert.store.yaml_text import read_own
 
     found: Mapping[str, Any] = read_own("n6convert.operators", "operators.yaml")
     return found

@@ -33,7 +33,7 @@ class Feature:
 @cache
 def data() -> Row:
     """``compiler.yaml``."""
-    from n6convert.yaml_text import read_own
+    from n6convert.store.yaml_text import read_own
 
     found: Row = read_own("n6convert.operators", "compiler.yaml")
     return found

@@ -18,9 +18,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import run_model
 from n6convert.package.ports import Port
 from n6convert.quantization.topology.roles import PASS_THROUGH
+from n6convert.runtime.session import run_model
 
 __all__ = ["Tolerance", "rounding_tolerances", "with_free_rounding"]
 

@@ -5,8 +5,9 @@ from n6convert.graph.builder import Builder
 from n6convert.graph.io import load as load_onnx
 from n6convert.graph.network import NetworkWriter
 from n6convert.importers import import_tensorflow, tensorflow_kind
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.requantization import dequantize, quantized_style, refuse_other_styles
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 __all__ = [
     "Builder",

@@ -1,7 +1,7 @@
 """Images on their way into a model, and drawings of what comes out."""
 
+from n6convert.builtin.classifier import ImageClassifier
 from n6convert.builtin.images import ImageFormat
-from n6convert.classifier import ImageClassifier
 from n6convert.imaging import (
     Letterbox,
     draw_boxes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from n6convert.lazy import first_use
-from n6convert.quantization.config import QuantizationConfig
+from n6convert.recipe.quantization import QuantizationConfig
 
 __all__ = ["QuantizationConfig", "QuantizationResult", "quantize"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from n6convert.dag import reach
+from n6convert.graph.dag import reach
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.topology.roles import float_operands
 from n6convert.quantization.topology.sharing import fixed_range, passes_through

@@ -16,9 +16,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session, decibel, energy, squared_gaps
 from n6convert.quantization.padding import tokens_of, without_padding
-from n6convert.threads import mapped
+from n6convert.runtime.comparison import decibel, energy, squared_gaps
+from n6convert.runtime.session import Session
+from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
 
 __all__ = ["Judge", "Verdict"]

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.dag import reach
+from n6convert.graph.dag import reach
 
 __all__ = ["tokens_of", "without_padding"]
 

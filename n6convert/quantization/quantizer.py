@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
-from n6convert.quantization.config import QuantizationConfig
 from n6convert.quantization.grid.zero_points import CheapZeroPoints
 from n6convert.quantization.joined_outputs import mixed_outputs
 from n6convert.quantization.judge import Judge
@@ -28,6 +27,7 @@ from n6convert.quantization.time_budget import OutOfTime
 from n6convert.quantization.weights.four_bits import written
 from n6convert.quantization.weights.mixed_precision import Goals, facts_of, narrowed
 from n6convert.quantization.weights.shared_weights import store_once, together
+from n6convert.recipe.quantization import QuantizationConfig
 
 __all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
 

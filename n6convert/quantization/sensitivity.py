@@ -13,12 +13,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Noise, Session
 from n6convert.quantization.grid.affine import CODE_MAX, CODE_MIN, Grid
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, static_dims
 from n6convert.quantization.ranges.consumers import Functions, functions_of
+from n6convert.runtime.comparison import Noise
+from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
 __all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one_at_a_time", "tensor_errors", "worst"]

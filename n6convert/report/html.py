@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError
-from n6convert.inputs import is_folder, read_json
 from n6convert.report.render import render_page
 from n6convert.report.schema import PartialReport, check_report
 from n6convert.report.view import page_values
 from n6convert.results import Report
+from n6convert.store.inputs import is_folder, read_json
 
 __all__ = ["damage_named", "read_report", "write_report"]
 

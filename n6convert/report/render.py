@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from n6convert.cache import write_atomically
 from n6convert.errors import OutputError
-from n6convert.outputs import PAGE, refuse_loss
+from n6convert.store.cache import write_atomically
+from n6convert.store.outputs import PAGE, refuse_loss
 
 __all__ = ["render_page", "render_text"]
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from n6convert.inputs import is_file, leads_outside
 from n6convert.report.answer import cards, notices
 from n6convert.report.epochs import epoch_rows, operator_times, placement_reasons, ribbons
 from n6convert.report.facts import method_facts, run_facts
@@ -20,6 +19,7 @@ from n6convert.report.tuning import tuning
 from n6convert.report.words import short
 from n6convert.results import Report
 from n6convert.results.sections import Advice, Rewrites
+from n6convert.store.inputs import is_file, leads_outside
 
 __all__ = ["page_values"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from n6convert.lazy import first_use
-from n6convert.rewrites.config import RewriteConfig
+from n6convert.recipe.rewrite import RewriteConfig
 
 if TYPE_CHECKING:
     from n6convert.rewrites.catalog import COMBINATIONS, all_rules

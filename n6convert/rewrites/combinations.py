@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from n6convert.recipe.rewrite import RewriteConfig
 from n6convert.rewrites.catalog import COMBINATIONS
-from n6convert.rewrites.config import RewriteConfig
 from n6convert.rewrites.select import rewrite
 
 if TYPE_CHECKING:

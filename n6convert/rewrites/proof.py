@@ -11,7 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.query import is_float, shape_of
-from n6convert.numerics import Session, least_sizes, relative_differences
+from n6convert.runtime.comparison import least_sizes, relative_differences
+from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
 __all__ = ["Proof"]
@@ -26,7 +27,7 @@ class Proof:
     Args:
         model: the graph whose answers are the reference.
         feeds: makes a fresh iterable of inputs; the first few are used. None: one seeded random sample.
-        threads: threads inside operators; default :func:`n6convert.threads.default_threads`.
+        threads: threads inside operators; default :func:`n6convert.runtime.threads.default_threads`.
     """
 
     def __init__(

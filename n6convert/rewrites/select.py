@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from n6convert.errors import RecipeError, RewriteError
+from n6convert.graph.states import note_states
+from n6convert.recipe.rewrite import RewriteConfig
 from n6convert.requantization.grids import collect_grids, mark_grids
 from n6convert.rewrites.by_latency import Choice, Choices, Estimator, Weighed, predicted_milliseconds, weigh
 from n6convert.rewrites.catalog import COMBINATIONS, all_rules
-from n6convert.rewrites.config import RewriteConfig
 from n6convert.rewrites.engine import Applied, Checkpoint, Refused, Run, run_rules
 from n6convert.rewrites.loops import write_out_loops
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.rule import Context, Rewrite
-from n6convert.states import note_states
 from n6convert.types import Feeds, Progress
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import SourceError
-from n6convert.inputs import read_json
 from n6convert.samples.base import Sample
 from n6convert.samples.images import find_beside, read_image
 from n6convert.samples.listed import ListedSource
+from n6convert.store.inputs import read_json
 
 __all__ = ["CocoImages", "CocoLabel"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
-from n6convert.inputs import exists, user_path
 from n6convert.samples.arrays import ArrayFile, ArrayFolder, ImageArray, ReadyInputs, are_ready_inputs
 from n6convert.samples.base import SampleSource
 from n6convert.samples.coco import CocoImages
 from n6convert.samples.images import IMAGE_SUFFIXES, ImageFolder, LabelTable, list_images
 from n6convert.samples.listed import spread
 from n6convert.samples.text import TextFile
+from n6convert.store.inputs import exists, user_path
 
 if TYPE_CHECKING:
     from n6convert.plugin import ModelInfo

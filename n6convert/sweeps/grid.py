@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from n6convert.errors import UsageError
-from n6convert.yaml_text import read_value
+from n6convert.store.yaml_text import read_value
 
 __all__ = ["GridPoint", "expand", "parse_axis"]
 

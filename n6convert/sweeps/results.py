@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from n6convert.cache import write_atomically
-from n6convert.hashing import jsonable, read_sealed, sealed
 from n6convert.lazy import late
 from n6convert.results import Report
+from n6convert.store.cache import write_atomically
+from n6convert.store.hashing import jsonable, read_sealed, sealed
 
 __all__ = ["PointResult", "SweepResults", "load_results", "pareto", "save_result", "summarise"]
 

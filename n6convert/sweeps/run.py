@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from n6convert.cache import key_of, writing
-from n6convert.inputs import is_file, is_folder
-from n6convert.outputs import PAGE, refuse_loss
+from n6convert.runtime.threads import available_cores
+from n6convert.store.cache import key_of, writing
+from n6convert.store.inputs import is_file, is_folder
+from n6convert.store.outputs import PAGE, refuse_loss
 from n6convert.sweeps.grid import GridPoint, expand
 from n6convert.sweeps.page import write_page
 from n6convert.sweeps.results import SweepResults, load_results, save_result
 from n6convert.sweeps.workers import run_dask, run_processes
-from n6convert.threads import available_cores
 from n6convert.types import Progress
 
 __all__ = ["sweep"]

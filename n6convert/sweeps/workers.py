@@ -13,9 +13,9 @@ from itertools import zip_longest
 from typing import Any
 
 from n6convert.errors import N6ConvertError, ToolError
+from n6convert.runtime.threads import available_cores, default_threads, limit_threads
 from n6convert.sweeps.grid import GridPoint
 from n6convert.sweeps.results import PointResult, summarise
-from n6convert.threads import available_cores, default_threads, limit_threads
 
 __all__ = ["convert_point", "run_dask", "run_processes"]
 

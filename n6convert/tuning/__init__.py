@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from n6convert.lazy import first_use
-from n6convert.tuning.config import TuneConfig
+from n6convert.recipe.tune import TuneConfig
 
 __all__ = ["Example", "TuneConfig", "TuneResult", "tune"]
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session
+from n6convert.runtime.session import Session
 from n6convert.tuning.program import Program, State, tensor_name
 
 __all__ = ["Agreement", "agreement"]

@@ -1,8 +1,9 @@
 """Numbers on a grid as torch computes with them: whole steps and the scale, with gradients that pass the rounding.
 
 The integers stay apart from their scale until an operator needs values. A convolution of integers adds whole numbers,
-exactly as the NPU and :mod:`n6convert.int8` do, and the quotient of scales comes last, in the same order of operations:
-so the codes are those of the written file, and the gradients of scales are LSQ's (Esser et al. 2020) by themselves.
+exactly as the NPU and :mod:`n6convert.runtime.int8` do, and the quotient of scales comes last, in the same order of
+operations: so the codes are those of the written file, and the gradients of scales are LSQ's (Esser et al. 2020) by
+themselves.
 """
 
 from __future__ import annotations

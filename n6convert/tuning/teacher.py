@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.numerics import Session
+from n6convert.runtime.session import Session
 from n6convert.tuning.loss import Reference
 from n6convert.tuning.quantization import tokens_of, with_outputs
 from n6convert.types import Feeds

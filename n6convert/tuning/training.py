@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
+from n6convert.recipe.tune import TuneConfig
 from n6convert.tuning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from n6convert.tuning.config import TuneConfig
 from n6convert.tuning.descent import Descent
 from n6convert.tuning.fake_quantization import Steps
 from n6convert.tuning.loss import Balance, feature_loss, output_loss

@@ -13,11 +13,11 @@ import onnx_ir as ir
 import torch
 
 from n6convert.errors import QuantizationError, ToolError
-from n6convert.hashing import key_of
-from n6convert.threads import default_threads
+from n6convert.recipe.tune import TuneConfig
+from n6convert.runtime.threads import default_threads
+from n6convert.store.hashing import key_of
 from n6convert.tuning.agreement import Agreement, agreement
 from n6convert.tuning.blocks import block_ends
-from n6convert.tuning.config import TuneConfig
 from n6convert.tuning.parameters import Parameters
 from n6convert.tuning.program import Program
 from n6convert.tuning.quantization import Judge, Verdict, exceeds

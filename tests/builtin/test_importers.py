@@ -14,9 +14,9 @@ from n6convert.builtin.images import ImageFormat
 from n6convert.builtin.onnx_file import OnnxFile, OnnxOptions
 from n6convert.errors import GraphError, SourceError, ToolError
 from n6convert.importers import child, import_tensorflow, tensorflow, tensorflow_kind
-from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, Weights
 from n6convert.requantization import noted_grids
+from n6convert.runtime.session import run_model
 
 needs_tf = pytest.mark.skipif(find_spec("tf2onnx") is None, reason="the extra [tf] is not installed")
 

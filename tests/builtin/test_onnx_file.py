@@ -12,8 +12,8 @@ import pytest
 
 from n6convert.builtin.onnx_file import OnnxFile, OnnxOptions
 from n6convert.errors import GraphError, N6ConvertError, RecipeError, SourceError
-from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, Sample, TensorInfo, Weights
+from n6convert.runtime.session import run_model
 
 RELU = "{ y = Relu (x) }"
 

@@ -13,8 +13,8 @@ from n6convert.builtin.onnx_file import OnnxFile, OnnxOptions
 from n6convert.builtin.static import cut, settle_shapes
 from n6convert.builtin.yolo_head import find_yolo_head
 from n6convert.errors import N6ConvertError
-from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, Weights
+from n6convert.runtime.session import run_model
 
 from . import yolo
 

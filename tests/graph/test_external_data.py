@@ -13,7 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from n6convert.cli import run
-from n6convert.numerics import run_model, sqnr_db
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import run_model
 
 SAMPLES = np.random.default_rng(1).random((8, 3, 8, 8)).astype(np.float32)
 QUICK = ["--set", "options.samples=arrays", "--set", "simplify.onnxsim=false", "--calibration", "samples.npz"]

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from n6convert import convert
 from n6convert.errors import GraphError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 KERNEL = np.random.default_rng(0).normal(0, 0.2, (4, 3, 3, 3)).astype(np.float32)
 KINDS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "int32": TensorProto.INT32, "bool": TensorProto.BOOL}

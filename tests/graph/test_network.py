@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from n6convert.graph.network import NetworkWriter
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 ROOT = Path(__file__).parents[2]
 

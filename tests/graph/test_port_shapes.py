@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, shape_inference
 
 from n6convert.graph.port_shapes import fit_ports, same_bytes
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 
 def frames() -> ir.Model:

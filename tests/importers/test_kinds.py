@@ -17,7 +17,7 @@ from n6convert.importers import import_tensorflow, tflite_kinds
 from n6convert.importers.keras_config import STEPS, adapted, layers_with_code
 from n6convert.npu.ir import Tensor
 from n6convert.npu.tflite_file import TFLiteFile, TFLiteOperator
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 needs_tf = pytest.mark.skipif(find_spec("tf2onnx") is None, reason="the extra [tf] is not installed")
 

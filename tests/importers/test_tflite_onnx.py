@@ -19,7 +19,7 @@ from n6convert.importers import import_tensorflow, tensorflow
 from n6convert.importers.tflite_builder import HANDLERS, Unknown
 from n6convert.importers.tflite_onnx import tflite_model
 from n6convert.npu.tflite_file import OPERATORS, read_tables
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 GROUPS = (
     "convolutions", "convolutions_float16", "pools", "resizes", "functions", "moves", "products", "without_layers",

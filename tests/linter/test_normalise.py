@@ -8,7 +8,7 @@ import pytest
 
 from n6convert.linter import lint
 from n6convert.linter.normalise import normalise
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 HEAD = '<ir_version: 10, opset_import: ["" : 18]>'
 

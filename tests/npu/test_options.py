@@ -16,7 +16,7 @@ from n6convert.npu.ends import Ends
 from n6convert.npu.options import STOCK, CompilerOptions, of_recipe, options_of
 from n6convert.npu.st import StReport, read_report
 from n6convert.npu.synthetic import QdqBuilder
-from n6convert.recipe import CompilerConfig, PackageConfig, Recipe
+from n6convert.recipe.schema import CompilerConfig, PackageConfig, Recipe
 
 KIT = "stm32n6570-dk@4.0"
 
@@ -202,7 +202,7 @@ def test_every_option_is_a_key_of_recipes(tmp_path: Path) -> None:
 
 def test_the_largest_input_is_searched_with_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     from n6convert.fitting import largest
-    from n6convert.recipes_io import finish
+    from n6convert.recipe.reader import finish
 
     pytest.importorskip("n6convert_yolov8")
     seen = []

@@ -33,7 +33,7 @@ def float_model(size: int = 56, channels: int = 32):
 def quantized(model, zero_point: int):
     """The same graph as INT8 QDQ by n6convert's own quantizer, with one zero point at the second convolution."""
     from n6convert.quantization import quantize
-    from n6convert.quantization.config import QuantizationConfig
+    from n6convert.recipe.quantization import QuantizationConfig
 
     rng = np.random.default_rng(1)
     feeds = [{"x": rng.normal(0, 1, (1, 32, 56, 56)).astype(np.float32)}]

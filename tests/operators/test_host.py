@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 import n6convert
 from n6convert.errors import GraphError
 from n6convert.graph.ends import names_in_front
-from n6convert.numerics import run_model
+from n6convert.graph.opset import lower_opset
 from n6convert.operators.host import refuse_host_operators
-from n6convert.opset import lower_opset
+from n6convert.runtime.session import run_model
 
 CONV = helper.make_node("Conv", ["x", "w"], ["c"], name="conv")
 LOGITS = [CONV, helper.make_node("GlobalAveragePool", ["c"], ["p"]), helper.make_node("Flatten", ["p"], ["logits"])]

@@ -20,7 +20,6 @@ from n6convert.errors import RecipeError
 from n6convert.npu.st.command import PROFILE
 from n6convert.npu.st.mpool import read_mpool, read_profiles
 from n6convert.npu.targets import load_target
-from n6convert.numerics import run_model
 from n6convert.package import flash_tables
 from n6convert.package.card import card_text
 from n6convert.package.commands import shell_text
@@ -28,6 +27,7 @@ from n6convert.package.ports import read_ports
 from n6convert.package.profiles import profile_text
 from n6convert.package.tolerance import with_free_rounding
 from n6convert.report.schema import PartialReport
+from n6convert.runtime.session import run_model
 
 pytest.importorskip("n6convert_yolov8")
 

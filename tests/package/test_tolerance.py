@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import run_model
 from n6convert.package.ports import read_ports
 from n6convert.package.tolerance import rounding_tolerances, with_free_rounding
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.runtime.session import run_model
 
 from ..quantization.nets import cnn, feeds
 

@@ -16,14 +16,14 @@ from n6convert.fitting.resident import Resident
 from n6convert.npu import estimate
 from n6convert.npu.options import of_recipe
 from n6convert.npu.targets import load_target
-from n6convert.numerics import run_model
 from n6convert.package import PackageRequest, write_package
 from n6convert.package.ports import read_ports
-from n6convert.recipe import PackageConfig, Recipe
-from n6convert.recipes_io import finish, recipe_schema
+from n6convert.plugin.model_info import interface_of
+from n6convert.recipe.reader import finish, recipe_schema
+from n6convert.recipe.schema import PackageConfig, Recipe
 from n6convert.registry import load_plugin
 from n6convert.results import Report
-from n6convert.stages.base import interface_of
+from n6convert.runtime.session import run_model
 
 pytest.importorskip("n6convert_yolov8")
 from n6convert_yolov8.decode import decode_head

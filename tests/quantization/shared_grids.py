@@ -9,8 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Session
 from n6convert.quantization.grid.affine import Grid
+from n6convert.runtime.session import Session
 
 from .nets import parse
 

@@ -8,13 +8,14 @@ import pytest
 
 from n6convert.errors import QuantizationError
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Session, max_relative_difference, run_model
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically, expectations
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.layerwise.walk import layers_of, walk_layers
 from n6convert.quantization.prepare.batch_norm import statistics
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import Session, run_model
 
 from .nets import cnn, feeds, parse
 from .walk import float_islands

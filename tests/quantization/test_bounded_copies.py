@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from n6convert.graph.builder import Builder
-from n6convert.numerics import run_model
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.reparameterization.bounded_copies import BoundedCopies, is_nonnegative
+from n6convert.runtime.session import run_model
 
 from .nets import parse
 

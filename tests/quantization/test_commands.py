@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.cli import run
-from n6convert.numerics import run_model, sqnr_db
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import run_model
 
 from .nets import parse
 from .walk import float_islands

@@ -10,10 +10,10 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.config import Effort
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.methods import SCREEN
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.recipe.quantization import Effort
 
 from .nets import cnn, feeds
 

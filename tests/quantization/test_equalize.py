@@ -8,12 +8,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.equalization.channels import map_channels
 from n6convert.quantization.equalization.equalize import equalize
 from n6convert.quantization.equalization.labels import Labels
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 from .nets import feeds, parse
 from .walk import float_islands

@@ -12,12 +12,12 @@ from n6convert.cli.drafts import parse_size
 from n6convert.errors import RecipeError, UsageError
 from n6convert.linter import lint
 from n6convert.npu import estimate
-from n6convert.numerics import Session
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.second_order import round_rows
 from n6convert.quantization.weights.four_bits import best_scales
 from n6convert.quantization.weights.mixed_precision import Goals
 from n6convert.rewrites.by_latency import predicted_milliseconds
+from n6convert.runtime.session import Session
 
 from .nets import feeds, parse
 
@@ -158,8 +158,8 @@ def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
 
 def test_older_cores_have_none(tmp_path, capsys) -> None:
     from n6convert.api import make_draft
-    from n6convert.preflight import refuse_hopeless
-    from n6convert.recipes_io import finish
+    from n6convert.pipeline.preflight import refuse_hopeless
+    from n6convert.recipe.reader import finish
 
     draft = make_draft("onnx")
     draft.set(("quantization", "weights"), "int4", "--set quantization.weights=int4")

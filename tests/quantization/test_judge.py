@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import LIMIT_DB
 from n6convert.quantization import QuantizationConfig, methods, quantize, quantizer
 from n6convert.quantization.judge import Judge, Verdict
+from n6convert.runtime.comparison import LIMIT_DB
 
 from .nets import cnn, feeds, parse
 

@@ -8,12 +8,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.reparameterization import merge_convolutions as module
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
 from n6convert.rewrites.by_latency import predicted_milliseconds
+from n6convert.runtime.comparison import max_relative_difference, sqnr_db
+from n6convert.runtime.session import run_model
 
 from .nets import feeds, parse
 from .walk import float_islands

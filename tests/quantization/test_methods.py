@@ -8,7 +8,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.equalization.equalize import equalize
 from n6convert.quantization.judge import Judge
@@ -16,6 +15,8 @@ from n6convert.quantization.methods import METHODS
 from n6convert.quantization.prepare.attention_masks import clamp_masks
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.file import save_ranges
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 from .nets import cnn, feeds, parse
 from .walk import float_islands

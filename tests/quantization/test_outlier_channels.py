@@ -8,11 +8,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.reparameterization.gate_input import loosen_gates
 from n6convert.quantization.reparameterization.outlier_norm import widen_norms
+from n6convert.runtime.comparison import max_relative_difference, sqnr_db
+from n6convert.runtime.session import run_model
 
 from .nets import parse
 from .walk import float_islands

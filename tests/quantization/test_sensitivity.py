@@ -12,12 +12,12 @@ import typer
 from typer.testing import CliRunner
 
 from n6convert.cli import app as command_line
-from n6convert.numerics import LIMIT_DB
 from n6convert.quantization import QuantizationConfig, quantize, quantizer
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.sensitivity import TensorError, _Sums, leave_one_out, one_at_a_time
+from n6convert.runtime.comparison import LIMIT_DB
 
 from .nets import cnn, feeds, parse
 from .walk import float_islands

@@ -8,11 +8,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from n6convert.npu import estimate
-from n6convert.numerics import run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.weights.shared_weights import together
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import run_model
 
 from .nets import feeds
 

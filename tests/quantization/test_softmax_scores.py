@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import run_model
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.stable import rounded
+from n6convert.runtime.session import run_model
 
 from .nets import parse
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.reparameterization.split_products import split_products
+from n6convert.runtime.comparison import max_relative_difference, sqnr_db
+from n6convert.runtime.session import run_model
 
 from .nets import parse
 from .walk import float_islands

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Session
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.stable import best_of, exceeds, first_least, rounded, rounded_factors
+from n6convert.runtime.session import Session
 
 from .nets import cnn, feeds, parse
 

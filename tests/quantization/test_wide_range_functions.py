@@ -8,11 +8,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import max_relative_difference, run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.reparameterization import wide_range_functions
 from n6convert.quantization.reparameterization.wide_range_functions import split_functions
+from n6convert.runtime.comparison import max_relative_difference, sqnr_db
+from n6convert.runtime.session import run_model
 
 from .nets import parse
 from .walk import float_islands

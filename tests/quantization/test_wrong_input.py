@@ -7,8 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.errors import GraphError, QuantizationError
-from n6convert.numerics import run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import run_model
 
 from .nets import cnn, feeds, parse
 from .walk import float_islands
@@ -202,11 +203,11 @@ def test_a_damaged_sample_is_named_with_its_input() -> None:
 
 def test_large_models_go_through_files(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """The path that models over 2 GB take, at a limit that a small one reaches."""
-    from n6convert import numerics
     from n6convert.graph import io
+    from n6convert.runtime import session
 
-    monkeypatch.setattr(numerics, "_LENT_FROM", 256)
-    monkeypatch.setattr(numerics, "_NOT_REORDERED_FROM", 256)
+    monkeypatch.setattr(session, "_LENT_FROM", 256)
+    monkeypatch.setattr(session, "_NOT_REORDERED_FROM", 256)
     monkeypatch.setattr(io, "BESIDE_FROM", 256)
     result = quantize(cnn(), feeds((1, 3, 16, 16)))
     io.save(result.model, tmp_path / "net.int8.onnx")

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from n6convert import convert
 from n6convert.cli import app
 from n6convert.errors import GraphError, SourceError
-from n6convert.numerics import Noise, run_model
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.requantization import dequantize, noted_grids, with_float_ends
+from n6convert.runtime.comparison import Noise
+from n6convert.runtime.session import run_model
 
 SHAPE = [1, 3, 12, 12]
 

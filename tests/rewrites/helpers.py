@@ -10,8 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.query import shape_of
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.rewrites import RewriteConfig, RewriteResult, rewrite
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 OLD, NEW = "stm32n6570-dk@2.1", "stm32n6570-dk@4.0"
 

@@ -9,9 +9,10 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.graph.builder import Builder
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.rewrites import Context, Rewrite, RewriteConfig, rewrite
 from n6convert.rewrites.batch_axis import cuts_batch
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
 from .helpers import apply, reasons, sample

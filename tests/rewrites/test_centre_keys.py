@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
 from .helpers import apply, sample

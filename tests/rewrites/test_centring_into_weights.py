@@ -9,9 +9,10 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.graph.query import constant_of
-from n6convert.numerics import run_model, sqnr_db
+from n6convert.pipeline.stages.quantize import PLAIN
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.stages.quantize import PLAIN
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, reasons, sample, software

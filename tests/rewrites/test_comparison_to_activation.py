@@ -129,7 +129,7 @@ def test_a_place_on_the_threshold_stays_on_its_side() -> None:
     g = GraphWriter()
     x = g.input("x", [1, 1, 1, 3])
     model = g.model(*[where(g, op, x, g.constant(0.5), x, g.constant(0.0)) for op in ("Greater", "GreaterOrEqual")])
-    from n6convert.numerics import run_model
+    from n6convert.runtime.session import run_model
 
     feed = {"x": np.array([0.4999, 0.5, 0.5001], np.float32).reshape(1, 1, 1, 3)}
     before, after = run_model(model, feed), run_model(apply(model, RULE).model, feed)

@@ -8,8 +8,8 @@ import pytest
 
 from n6convert.errors import GraphError, RecipeError, RewriteError
 from n6convert.graph.builder import Builder
-from n6convert.numerics import run_model
 from n6convert.rewrites import Context, Rewrite, RewriteConfig, rewrite
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter, bert, vit
 from .helpers import NEW, OLD, apply, ops, sample, software

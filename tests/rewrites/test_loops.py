@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import n6convert
 from n6convert.errors import GraphError
-from n6convert.numerics import run_model
 from n6convert.rewrites import RewriteConfig, rewrite
 from n6convert.rewrites.loops import write_out_loops
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, reasons, software

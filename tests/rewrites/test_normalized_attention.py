@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import run_model, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, reasons, sample, software

@@ -7,10 +7,10 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.graph.builder import Builder
-from n6convert.numerics import run_model
 from n6convert.rewrites.by_latency import predicted_milliseconds
 from n6convert.rewrites.reciprocal import Form, Inverse, forms, int8_error
 from n6convert.rewrites.rule import Context
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops

@@ -9,8 +9,9 @@ import pytest
 import n6convert
 from n6convert.errors import QuantizationError
 from n6convert.graph.query import shape_of
-from n6convert.numerics import Session, sqnr_db
 from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import Session
 
 from .cells import GATES, add_cell, keyword_spotter, random_cell
 from .graphs import GraphWriter

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from n6convert import preflight
 from n6convert.cli import run
+from n6convert.pipeline import preflight
 
 SHORT = ["--weights", "seeded", "--samples", "12", "--steps", "4"]
 

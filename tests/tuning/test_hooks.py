@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from n6convert.classifier import ImageClassifier  # noqa: E402
+from n6convert.builtin.classifier import ImageClassifier  # noqa: E402
 from n6convert.errors import SourceError  # noqa: E402
 from n6convert.metrics.classification import class_loss  # noqa: E402
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, PluginOptions, Sample  # noqa: E402

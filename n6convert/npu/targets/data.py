@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import PluginError, RecipeError, SourceError
-from n6convert.inputs import read_text, user_path
+from n6convert.store.inputs import read_text, user_path
 
 __all__ = ["BOARD_SUFFIXES", "GROUP", "board_names", "known_board", "read_board", "shared"]
 
@@ -31,7 +31,7 @@ _KEYS = frozenset({
 @lru_cache(maxsize=1)
 def shared() -> Mapping[str, Any]:
     """``neural_art.yaml``: units, stock pools, clocks, and all costs."""
-    from n6convert.yaml_text import read_own
+    from n6convert.store.yaml_text import read_own
 
     found: Mapping[str, Any] = read_own("n6convert.npu.targets", "neural_art.yaml")
     return found
@@ -128,7 +128,7 @@ def _file_text(path: Path) -> str:
 
 
 def _parsed(text: str, place: str) -> dict[str, Any]:
-    from n6convert.yaml_text import read_value
+    from n6convert.store.yaml_text import read_value
 
     try:
         data = read_value(text, place)

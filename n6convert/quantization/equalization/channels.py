@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.dag import reach
+from n6convert.graph.dag import reach
 from n6convert.graph.query import is_constant, may_be_float
 from n6convert.quantization.equalization.labels import LabelArray, Labels, broadcast, joined, thin
 from n6convert.quantization.prepare.operator_forms import constant, static_dims

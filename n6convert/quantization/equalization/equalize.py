@@ -18,7 +18,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Session, least_sizes, relative_differences
 from n6convert.quantization.equalization.channels import Absorber, ChannelMap, map_channels
 from n6convert.quantization.equalization.labels import LabelArray, Labels, thin
 from n6convert.quantization.grid.from_ranges import observed
@@ -28,7 +27,9 @@ from n6convert.quantization.prepare.batch_norm import rescale
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, set_constant, take_over
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.stable import SHARE, rounded_factors
-from n6convert.threads import mapped
+from n6convert.runtime.comparison import least_sizes, relative_differences
+from n6convert.runtime.session import Session
+from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
 
 __all__ = ["difference", "equalize"]

@@ -14,11 +14,11 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
+from n6convert.graph.states import KEY
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.plan import Plan, QuantizedWeight
 from n6convert.quantization.prepare.batch_norm import forget
 from n6convert.quantization.topology.roles import Operand, activations, float_operands
-from n6convert.states import KEY
 
 __all__ = ["bias_scales", "least_weight_scales", "write_qdq"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from n6convert.graph.query import is_constant, may_be_float
+from n6convert.graph.states import noted_states
 from n6convert.quantization.topology.roles import float_operands
 from n6convert.quantization.topology.sharing import clip_bounds, fixed_range, passes_through
-from n6convert.states import noted_states
 
 __all__ = ["SharedGrid", "shared_grids", "shared_groups"]
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from n6convert.errors import QuantizationError
 from n6convert.graph.extract import cut
 from n6convert.graph.query import is_constant
-from n6convert.numerics import Session
 from n6convert.quantization.layerwise.bias_correction import shift_bias
 from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.prepare.batch_norm import statistics
 from n6convert.quantization.prepare.operator_forms import constant
+from n6convert.runtime.session import Session
 
 __all__ = ["correct_analytically", "expectations"]
 

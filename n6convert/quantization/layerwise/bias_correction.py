@@ -21,11 +21,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Session
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, Rows, rows_of
 from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.ranges.consumers import Functions, functions_of
-from n6convert.threads import mapped
+from n6convert.runtime.session import Session
+from n6convert.runtime.threads import mapped
 
 __all__ = ["Wanted", "channel_means", "correct_bias", "shift_bias"]
 

@@ -16,10 +16,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import cut
-from n6convert.numerics import Session
 from n6convert.quantization.grid.plan import along
 from n6convert.quantization.time_budget import Clock
-from n6convert.threads import mapped
+from n6convert.runtime.session import Session
+from n6convert.runtime.threads import mapped
 
 __all__ = ["LAYERS", "Layer", "Rows", "layers_of", "rows_of", "walk_layers"]
 

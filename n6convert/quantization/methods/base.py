@@ -10,7 +10,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from n6convert.quantization.config import Bias, QuantizationConfig
 from n6convert.quantization.grid.from_ranges import make_plan
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.grid.qdq import write_qdq
@@ -25,6 +24,7 @@ from n6convert.quantization.ranges.find import Found, find_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
 from n6convert.quantization.time_budget import Clock
+from n6convert.recipe.quantization import Bias, QuantizationConfig
 
 __all__ = [
     "BEHIND",

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
-from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant, set_constant
 from n6convert.quantization.stable import rounded
+from n6convert.runtime.session import Session
 
 __all__ = ["MAXIMA", "clamp_masks"]
 

@@ -13,11 +13,11 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.errors import QuantizationError
-from n6convert.opset import drop_newer_attributes
+from n6convert.graph.opset import drop_newer_attributes
+from n6convert.graph.states import KEY
 from n6convert.quantization.prepare.linear import fuse_linear
 from n6convert.quantization.prepare.operator_forms import new_constant, normalize
 from n6convert.quantization.topology.roles import check_supported, float_operands
-from n6convert.states import KEY
 
 __all__ = ["prepare"]
 

@@ -15,12 +15,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import Region, consumer_region, cut, with_outputs
-from n6convert.numerics import Session
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.ranges.calibrate import Progress
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.stable import first_least
 from n6convert.quantization.topology.roles import activations
+from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
 __all__ = ["choose_ranges"]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Session
 from n6convert.quantization.ranges.histogram import Histogram
 from n6convert.quantization.ranges.unseen import Extremes, Tail
 from n6convert.quantization.stable import rounded
-from n6convert.threads import default_threads, mapped
+from n6convert.runtime.session import Session
+from n6convert.runtime.threads import default_threads, mapped
 from n6convert.types import Feeds, Progress
 
 __all__ = ["Feeds", "FeedSource", "Progress", "Statistics", "calibrate"]

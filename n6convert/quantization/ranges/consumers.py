@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from n6convert.graph.extract import cut
 from n6convert.graph.query import is_constant
-from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.estimators import Effect
 from n6convert.quantization.topology.sharing import passes_through
+from n6convert.runtime.session import Session
 
 __all__ = ["Functions", "effect_of", "functions_of"]
 

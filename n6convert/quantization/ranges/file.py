@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import OutputError, QuantizationError, SourceError
-from n6convert.inputs import read_json
 from n6convert.quantization.ranges.estimators import Range
+from n6convert.store.inputs import read_json
 
 __all__ = ["check_known", "load_ranges", "save_ranges"]
 

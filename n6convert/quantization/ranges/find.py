@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.quantization.config import QuantizationConfig
 from n6convert.quantization.grid.from_ranges import exact_inputs, observed
 from n6convert.quantization.grid.shared_grids import shared_groups
 from n6convert.quantization.ranges.auto import choose_ranges
@@ -21,6 +20,7 @@ from n6convert.quantization.ranges.file import check_known, load_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.topology.roles import activations
 from n6convert.quantization.topology.sharing import clip_bounds, fixed_range
+from n6convert.recipe.quantization import QuantizationConfig
 from n6convert.requantization.grids import noted_grids
 
 __all__ = ["Found", "find_ranges", "kept_ranges", "ranges_beyond"]

@@ -25,13 +25,13 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
-from n6convert.dag import reach
 from n6convert.graph.builder import Builder
+from n6convert.graph.dag import reach
 from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
-from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import constant, static_dims
 from n6convert.quantization.stable import rounded
+from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
 __all__ = ["widen_norms"]

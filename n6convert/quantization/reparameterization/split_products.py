@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from n6convert.graph.builder import Builder
 from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
-from n6convert.numerics import Session
 from n6convert.quantization.prepare.operator_forms import static_dims
 from n6convert.quantization.stable import first_least, rounded
+from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
 __all__ = ["split_products"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.dag import reach
+from n6convert.graph.dag import reach
 from n6convert.graph.query import is_constant
-from n6convert.numerics import BOUNDED
 from n6convert.quantization.topology.roles import PASS_THROUGH, float_operands
+from n6convert.runtime.comparison import BOUNDED
 
 __all__ = ["absorbed_by_grid", "clip_bounds", "clipped_with", "fixed_range", "passes_through"]
 

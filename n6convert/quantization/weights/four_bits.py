@@ -167,7 +167,7 @@ def written(model: ir.Model, layers: Collection[str]) -> ir.Model:
     """
     if not layers:
         return model
-    from n6convert.opset import convert_opset
+    from n6convert.graph.opset import convert_opset
 
     copy = convert_opset(model.clone(), _OPSET)
     copy.ir_version = _IR_VERSION

@@ -19,8 +19,9 @@ from safetensors.numpy import save_file
 
 from n6convert.errors import SourceError
 from n6convert.linter import lint
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, TensorInfo, Weights
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 SMALL = Architecture((8, 8, 16, 16, 32), (1, 1, 2, 1, 1), 8, (32, 48), classes=7)
 

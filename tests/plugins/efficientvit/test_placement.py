@@ -10,11 +10,12 @@ from n6convert_efficientvit.parameters import seeded_parameters
 
 from n6convert.builtin.images import ImageFormat
 from n6convert.npu.placement import place, read, report
-from n6convert.numerics import run_model, sqnr_db
 from n6convert.quantization import quantize
-from n6convert.quantization.config import QuantizationConfig
+from n6convert.recipe.quantization import QuantizationConfig
+from n6convert.recipe.rewrite import RewriteConfig
 from n6convert.rewrites import rewrite
-from n6convert.rewrites.config import RewriteConfig
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import run_model
 from n6convert.samples import synthetic_samples
 from n6convert.testing import check_plugin
 

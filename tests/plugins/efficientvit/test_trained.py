@@ -12,9 +12,10 @@ from n6convert_efficientvit.network import INPUT, OUTPUT, build_network
 from n6convert_efficientvit.parameters import load_parameters
 from PIL import Image
 
-from n6convert.numerics import Session, sqnr_db
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.runtime.comparison import sqnr_db
+from n6convert.runtime.session import Session
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}

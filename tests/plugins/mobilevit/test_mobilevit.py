@@ -20,8 +20,9 @@ from pydantic import ValidationError
 
 from n6convert.errors import GraphError, SourceError
 from n6convert.linter import lint
-from n6convert.numerics import max_relative_difference, run_model
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, Sample, TensorInfo, Weights
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 TORCH = """
 import sys, numpy as np, torch

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("n6convert_movenet")
 from n6convert_movenet.architecture import FOUR_HEADS, HEATMAP_HEAD, build_network, scaled
 
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 REAL = "weights/movenet_lightning_heatmaps_192_float.onnx"
 #: bytes of the published float16 files (two a weight, the rest tables and structure)

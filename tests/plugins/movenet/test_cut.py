@@ -19,8 +19,8 @@ from n6convert_movenet.architecture import HEATMAP_HEAD, build_network
 from n6convert_movenet.cut import cut_network
 
 from n6convert.errors import SourceError
-from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, FloatModel, ModelInfo, Sample, TensorInfo, Weights
+from n6convert.runtime.session import run_model
 
 REAL = "weights/movenet_lightning_heatmaps_192_float.onnx"
 SIDE = 64

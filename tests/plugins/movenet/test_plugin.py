@@ -15,9 +15,9 @@ from n6convert_movenet.pose import decode_four_heads, decode_heatmaps
 
 from n6convert.errors import SourceError
 from n6convert.metrics.keypoints import BODY_13, COCO_17
-from n6convert.numerics import Session
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, TensorInfo, Weights
 from n6convert.plugin import weights as weights_module
+from n6convert.runtime.session import Session
 from n6convert.samples import open_samples
 
 REAL = "weights/movenet_lightning_heatmaps_192_float.onnx"

@@ -136,8 +136,8 @@ def test_a_task_the_architecture_has_no_head_for(folders: Path, tmp_path: Path) 
 
 def test_real_bert_answers_alike(data_dir: Path, tmp_path: Path) -> None:
     """The SST-2 model: padded sentences through tables, mask and cut graph against the export as it is."""
-    from n6convert.numerics import Session
     from n6convert.plugin import ModelInfo, Sample
+    from n6convert.runtime.session import Session
 
     folder = data_dir / "weights/bert_tiny_sst2"
     whole = Session(export_graph(folder, "text-classification", 32, tmp_path), threads=1)

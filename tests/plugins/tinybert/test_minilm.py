@@ -11,9 +11,9 @@ pytest.importorskip("n6convert_tinybert")
 from n6convert_tinybert import TinyBert, TinyBertOptions
 
 from n6convert.metrics.text import EmbeddingAgreement
-from n6convert.numerics import Session
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, Weights
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.runtime.session import Session
 from n6convert.samples import open_samples
 
 

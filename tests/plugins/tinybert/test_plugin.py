@@ -23,10 +23,10 @@ from n6convert_tinybert.tokens import HashedTokens, folder_tokens
 
 from n6convert.errors import SourceError
 from n6convert.metrics.classification import Classes
-from n6convert.numerics import Session, run_model
 from n6convert.package.csource import interface_header
 from n6convert.package.ports import Port
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, Weights
+from n6convert.runtime.session import Session, run_model
 from n6convert.samples import open_samples
 
 SMALL = {"sequence": 12, "layers": 2, "hidden": 24, "heads": 3, "intermediate": 40, "vocabulary": 50}

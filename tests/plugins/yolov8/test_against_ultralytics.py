@@ -19,7 +19,8 @@ from n6convert_yolov8.network import build_network
 from n6convert_yolov8.onnx_source import ForeignNetwork
 from n6convert_yolov8.parameters import load_parameters
 
-from n6convert.numerics import max_relative_difference, run_model
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import run_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("ultralytics", reason="ultralytics is not installed: the comparison with it is for development")

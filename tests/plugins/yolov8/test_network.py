@@ -16,7 +16,8 @@ from n6convert_yolov8.published import published_architecture
 from n6convert_yolov8.seeded import seeded_parameters
 
 from n6convert.errors import SourceError
-from n6convert.numerics import Session, max_relative_difference, run_model
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import Session, run_model
 from n6convert.samples.synthetic import dead_leaves
 
 torch = pytest.importorskip("torch")

@@ -23,8 +23,8 @@ from onnx_ir.passes.common import ShapeInferencePass
 from onnx_ir.tape import Tape
 
 from n6convert.errors import SourceError
-from n6convert.numerics import run_model
 from n6convert.plugin import BuildRequest, Weights
+from n6convert.runtime.session import run_model
 
 SIZE = (64, 96)
 

@@ -23,8 +23,8 @@ from pydantic import ValidationError
 
 from n6convert.errors import DownloadError, SourceError
 from n6convert.metrics.base import Score
-from n6convert.numerics import Session
 from n6convert.plugin import BuildRequest, ModelInfo, Sample, TensorInfo, Weights
+from n6convert.runtime.session import Session
 from n6convert.samples import CocoLabel, open_samples
 from n6convert.samples.synthetic import dead_leaves
 from n6convert.testing import check_plugin

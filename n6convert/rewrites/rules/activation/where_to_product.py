@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.dag import reach
 from n6convert.graph.builder import Builder
+from n6convert.graph.dag import reach
 from n6convert.graph.query import Array, constant_of, is_float, producer, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
 

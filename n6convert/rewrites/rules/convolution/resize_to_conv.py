@@ -16,9 +16,9 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import Array, attribute, is_float, shape_of
-from n6convert.numerics import Session
 from n6convert.rewrites.pointwise_forms import along_axes
 from n6convert.rewrites.rule import Context, Rewrite
+from n6convert.runtime.session import Session
 
 __all__ = ["ResizeToConv"]
 

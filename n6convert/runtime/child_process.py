@@ -1,0 +1,82 @@
+"""Python modules in a child process that ends when its parent does, however that ends.
+
+The child runs this file as a script: it imports nothing of n6convert and nothing of the working folder, which may be
+anybody's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["run_python"]
+
+_SECONDS = 1.0
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+def run_python(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    time_limit: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """``python -m module arguments`` to its end.
+
+    Args:
+        time_limit: seconds, after which the child is killed.
+        environment: variables to set beyond this process's own.
+        folder: its working folder, where it also finds modules that are nowhere else; default this process's, in which
+            it looks for none.
+
+    Raises:
+        subprocess.TimeoutExpired: out of time.
+    """
+    own = [str(Path(__file__).resolve()), str(os.getpid()), str(folder.resolve()) if folder else ""]
+    command = [sys.executable, "-P", *own, module, *arguments]
+    logging.getLogger("n6convert.runtime.child_process").debug("python -m %s %s", module, " ".join(arguments))
+    variables = os.environ | dict(environment or {})
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=time_limit, check=False, env=variables,
+        cwd=folder,
+    )  # fmt: skip
+
+
+def _main(parent: int, folder: str, module: str, arguments: Sequence[str]) -> None:
+    """In the child."""
+    _end_with(parent)
+    if folder:
+        sys.path.append(folder)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _end_with(parent: int) -> None:
+    """Linux ends the child at once, also inside native code; elsewhere a thread looks every second."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if os.name == "posix":
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])

@@ -1,0 +1,90 @@
+"""Sessions over models in memory: large weights are lent, which changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx.parser
+import onnx_ir as ir
+import pytest
+
+from n6convert.runtime import session as sessions
+from n6convert.runtime.session import Session, run_model
+
+BODY = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[2,64] x) => (float[2,8,4] y, float[2,64] z) {
+  a = MatMul(x, w)
+  r = Relu(a)
+  y = Reshape(r, s)
+  c = ReduceMax<keepdims=0>(x)
+  b = Greater(c, zero)
+  z = If(b) <
+    then_branch = yes () => (float[2,64] t) { t = Add(x, v) },
+    else_branch = no () => (float[2,64] e) { e = Neg(x) }
+  >
+}"""
+
+
+def model() -> ir.Model:
+    made = ir.from_proto(onnx.parser.parse_model(BODY))
+    rng = np.random.default_rng(0)
+    arrays = {"w": rng.standard_normal((64, 32), np.float32), "v": rng.standard_normal(64, np.float32)}
+    arrays |= {"s": np.array([2, 8, 4]), "zero": np.zeros((), np.float32)}
+    for name, array in arrays.items():
+        value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+        value.type, value.shape = ir.TensorType(value.const_value.dtype), value.const_value.shape
+        for node in made.graph.all_nodes():
+            for index, old in enumerate(node.inputs):
+                if old is not None and old.name == name:
+                    node.replace_input_with(index, value)
+        made.graph.register_initializer(value)
+    return made
+
+
+SAMPLE = {"x": np.random.default_rng(1).standard_normal((2, 64)).astype(np.float32)}
+
+
+def expected() -> dict[str, np.ndarray]:
+    return run_model(model(), SAMPLE)
+
+
+@pytest.mark.parametrize("reordered", [True, False])
+def test_lent_weights_give_the_same(reordered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, lender = expected(), model()
+    monkeypatch.setattr(sessions, "_LENT_FROM", 1)
+    if not reordered:
+        monkeypatch.setattr(sessions, "_NOT_REORDERED_FROM", 1)
+    found = run_model(lender, SAMPLE)
+    assert all(np.allclose(found[n], wanted[n], rtol=1e-5, atol=1e-6) for n in wanted)
+    assert not any(isinstance(v.const_value, ir.ExternalTensor) for v in lender.graph.initializers.values())
+
+
+def test_weights_in_a_file_are_lent_wherever_they_begin(tmp_path: Path) -> None:
+    """The second tensor begins at an odd place, where no float may lie in memory."""
+    wanted, made = expected(), model()
+    file, place = tmp_path / "weights.bin", 3
+    with file.open("wb") as stream:
+        stream.write(b"odd")
+        for name, value in made.graph.initializers.items():
+            array = value.const_value.numpy()
+            stream.write(array.tobytes())
+            value.const_value = ir.ExternalTensor(
+                file.name, place, array.nbytes, value.const_value.dtype,
+                shape=ir.Shape(array.shape), name=name, base_dir=str(tmp_path),
+            )  # fmt: skip
+            place += array.nbytes
+    found = run_model(made, SAMPLE)
+    assert all(np.allclose(found[n], wanted[n], rtol=1e-5, atol=1e-6) for n in wanted)
+
+
+def test_a_session_outlives_the_model_whose_weights_it_borrows(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gc
+
+    wanted = expected()
+    monkeypatch.setattr(sessions, "_LENT_FROM", 1)
+    monkeypatch.setattr(sessions, "_NOT_REORDERED_FROM", 1)
+    session = Session(model())
+    gc.collect()
+    junk = [np.full((64, 32), np.nan, np.float32) for _ in range(200)]
+    assert np.allclose(session.run(SAMPLE)["y"], wanted["y"], rtol=1e-5, atol=1e-6) and len(junk) == 200
