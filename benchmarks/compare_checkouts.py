@@ -56,9 +56,10 @@ def converted(checkout: Path, model: str, output: Path) -> Path:
     """The output folder of one conversion by the code of one checkout."""
     paths = [checkout, *sorted((checkout / "plugins").iterdir())]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "N6CONVERT_THREADS": "1"}
-    options = [*MODELS.get(model, []), "--weights", "seeded", "--no-cache", "--quiet", "--output", str(output)]
+    options = [*MODELS.get(model, []), "--weights", "seeded", "--no-cache", "--quiet", "--output", output.name]
+    output.parent.mkdir(parents=True, exist_ok=True)  # started there: the recipe's `output` is the same for both
     done = subprocess.run(
-        [sys.executable, "-m", "n6convert", model, *options], env=environment, cwd=output.anchor, check=False
+        [sys.executable, "-m", "n6convert", model, *options], env=environment, cwd=output.parent, check=False
     )
     if done.returncode not in (0, 3):
         sys.exit(f"{model} does not convert with {checkout}: exit code {done.returncode}")
