@@ -45,6 +45,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "rounding": {"rounding": "second-order"},
 }
 _DEFAULT = "default recipe"
+#: samples of the quantizer's judge, and others that stand for all to come: fewer would be few enough for one to decide
+_HELD_BACK, _JUDGED = 16, 64
 PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}
 
 
@@ -66,27 +68,29 @@ def main() -> None:
 
 
 def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[str, Any]]]:
-    """A case's float model and its samples: ``count`` to calibrate on, 16 for the quantizer's judge, 16 for ours."""
+    """A case's float model and samples: ``count`` to calibrate on, some for the quantizer's judge, more for ours."""
+    wanted = count + _HELD_BACK + _JUDGED
     if name in SIGNALS:
         make, signals = SIGNALS[name]
-        samples = [{"x": x} for x in islice(signals(1), count + 32)]
+        samples = [{"x": x} for x in islice(signals(1), wanted)]
         return rewrite(ir.from_proto(make()), source(samples[:2]), RewriteConfig()).model, samples
     build, size, fewer = CASES[name]
     given = fewer if small else {}
-    pictures = images(count + 32, given.get("size", size), seed=1)
+    pictures = images(wanted, given.get("size", size), seed=1)
     return ir.from_proto(build(**given)), [{"image": p} for p in pictures]
 
 
 def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count: int, rows: list[str]) -> None:
-    judge = Judge(prepare(model), samples[count + 16 :])
+    judge = Judge(prepare(model), samples[count + _HELD_BACK :])
     base = None
-    bound = input_alone(model, samples[:count], samples[count + 16 :])
+    bound = input_alone(model, samples[:count], samples[count + _HELD_BACK :])
     print(f"{name:<18} {'input alone':<16} {bound:8.2f}", flush=True)
     for row in rows:
         config = QuantizationConfig() if row == _DEFAULT else QuantizationConfig(**{**PLAIN, **ROWS[row]})
         start = time.perf_counter()
         try:
-            result = quantize(model, source(samples[:count]), config, held_back=source(samples[count : count + 16]))
+            held_back = source(samples[count : count + _HELD_BACK])
+            result = quantize(model, source(samples[:count]), config, held_back=held_back)
         except Exception as error:  # a method may not apply to a model; the row says why
             print(f"{name:<18} {row:<16} {str(error).splitlines()[0]}")
             continue

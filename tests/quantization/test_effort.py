@@ -15,7 +15,7 @@ from n6convert.quantization.methods import SCREEN
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.recipe.quantization import Effort
 
-from .nets import cnn, feeds
+from .nets import cnn, feeds, parse
 
 COUNT = 2 * SCREEN
 
@@ -75,3 +75,30 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     found = [quantize(cnn(), feeds((1, 3, 16, 16), 20), QuantizationConfig(threads=count)) for count in (1, 2, 5)]
     one, *others = [ir.to_proto(r.model).SerializeToString(deterministic=True) for r in found]
     assert all(other == one for other in others)
+
+
+UNEVEN = """g (float[1, 8, 4, 4] x) => (float[1, 6, 1, 1] y)
+<float[8, 8, 1, 1] w, float[6, 8, 1, 1] v> {
+  h = Conv (x, w)
+  r = Relu (h)
+  p = GlobalAveragePool (r)
+  y = Conv (p, v)
+}"""
+
+
+def test_even_channels_are_not_given_up_because_fewer_samples_reach_less_far() -> None:
+    """Samples of very different size: on a share of them every model clips what all of them reach."""
+    rng = np.random.default_rng(3)
+    sizes = np.geomspace(1, 12, 8)[rng.permutation(8)]
+    weights = {"w": rng.normal(0, 0.4, (8, 8, 1, 1)) * sizes[:, None, None, None], "v": rng.normal(0, 1, (6, 8, 1, 1))}
+    weights["v"] /= sizes[:, None, None]
+    model = parse(UNEVEN, **{n: w.astype(np.float32) for n, w in weights.items()})
+    loudness = np.sort(rng.lognormal(0, 1, COUNT))
+    samples = [{"x": (s * rng.normal(0, 1, (1, 8, 4, 4))).astype(np.float32)} for s in (*loudness, *loudness[::2])]
+    config = QuantizationConfig(bias_correction="off", rounding="nearest")
+    result = quantize(
+        model, lambda: iter(samples[:COUNT]), config, held_back=lambda: iter(samples[COUNT:])
+    )  # fmt: skip
+    methods = {m["method"]: m for m in result.facts["methods"]}
+    assert methods["equalization"]["kept"], methods
+    assert methods["equalization"]["sqnr_db"] > methods["ranges: mse"]["sqnr_db"] + 3
