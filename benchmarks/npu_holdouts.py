@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 PARTS = ("compute", "flash", "memory", "external", "software", "hybrid", "overhead")
+_KERNELS = "software.kernels."
 _LEAN_FEATURES = {
     "keras_exports": frozenset({"efficientnetv2", "EfficientNet LC"}),
     "keras_swish": frozenset({"efficientnetv2"}),
@@ -51,8 +52,9 @@ _ROUNDS, _USUAL = 20, 0.05
 """Reweighting: rounds, and the relative error up to which a row counts in full."""
 _LEAST_SHARE = 0.1
 """Share of the time in external RAM from which a network counts as one that uses it."""
-_FLOORS, _CEILINGS = np.array([0.1, 0.05, 0.05, 0.1]), np.array([0.3, 0.6, 0.3, 0.3])
-"""No slope below what is never taken for granted, none beyond what would be no statement any more."""
+_FLOORS, _CEILINGS = np.array([0.1, 0.3, 0.05, 0.05, 0.1]), np.array([0.4, 0.6, 0.6, 0.3, 0.3])
+"""No slope below what is never taken for granted, none beyond what would be no statement any more. What moves more than
+once in external RAM was measured in one family only: no hold-out can say how far it is off, so its floor is high."""
 _SLOPES = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0])
 _BASES = np.array([0.1, 0.12, 0.15])
 """Never below: a narrow base would let a few odd families set the quantile that all networks get."""
@@ -121,7 +123,7 @@ def forecast(case: Measured, without: frozenset[str] = frozenset()) -> Forecast:
 def _frame(case: Measured, found: Estimate) -> str:
     """Of the file that was measured, not of the graph that stands in for it."""
     frame = frame_of(found.lowered, found.target.version)
-    return frame.replace("onnx", "tflite") if case.channels_last else frame
+    return frame.replace("onnx", "tflite") if case.tflite else frame
 
 
 def lean_constants() -> dict[str, tuple[frozenset[str], float]]:
@@ -138,9 +140,12 @@ def lean_constants() -> dict[str, tuple[frozenset[str], float]]:
 
 
 def _lean(target: Target, without: frozenset[str]) -> Target:
-    known = lean_constants().items()
-    values = {name: value for name, (_, value) in known if name in without and name not in _LEAN_FEATURES}
-    return replace(target, constants={**target.constants, **values}) if values else target
+    values = {name: value for name, (_, value) in lean_constants().items() if name in without - _LEAN_FEATURES.keys()}
+    kernels = dict(target.kernels)
+    for name in [name for name in values if name.startswith(_KERNELS)]:
+        kernel = name.removeprefix(_KERNELS)
+        kernels[kernel] = replace(kernels[kernel], cycles=values.pop(name))
+    return replace(target, constants={**target.constants, **values}, kernels=kernels) if without else target
 
 
 @contextlib.contextmanager

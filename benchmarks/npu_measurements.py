@@ -41,6 +41,8 @@ class Measured:
     """Came with the second round of evidence."""
     channels_last: bool = False
     """A TFLite file was measured: a graph built in its place must not pay for a copy of its channel-first input."""
+    tflite: bool = False
+    """A TFLite file was measured, whatever stands in for it."""
 
 
 _OLDER_ROWS, _OLDER_REPORTS = 69, 17
@@ -111,8 +113,11 @@ def _from_csv(row: dict[str, str], newer: bool) -> Measured | None:
     memory = [float(row[key]) for key in ("internal_ram_kib", "weights_flash_kib")]
     outside = float(row["external_ram_kib"] or 0) > 0
     board = f"stm32n6570-dk@{version}"
-    last = row["source"] == "tflite" and not isinstance(source, Path)
-    return Measured(name, _family(row["model"]), source, board, True, milliseconds, *memory, outside, newer, last)
+    tflite = row["source"] == "tflite"
+    last = tflite and not isinstance(source, Path)
+    return Measured(
+        name, _family(row["model"]), source, board, True, milliseconds, *memory, outside, newer, last, tflite
+    )
 
 
 def _family(model: str) -> str:
@@ -140,20 +145,20 @@ def _builder(row: dict[str, str]) -> Source | None:
     if name == "st_efficientnetlcv1":
         return partial(zoo.efficientnet_lc, size, classes)
     if name in ("st_yolo_x_nano", "st_yoloxn"):
-        return _yolox(width, size)
+        return _yolox(width, size, "linear" if name == "st_yoloxn" else "nearest")
     if "MoveNet Lightning heatmaps (1" in row["model"]:
         found = sorted(NEURALART.glob("reports/r17_*/*.tflite"))
         return found[0] if found else None
     return builders.get(name) or _original(row, size)
 
 
-def _yolox(name: str, size: int) -> Source | None:
+def _yolox(name: str, size: int, resize: str) -> Source | None:
     """``0.33_0.25``, ``1.0_0.25_3`` (three anchors; a published file) or ``d033_w025``."""
     if name == "1.0_0.25_3":
         found = sorted(NEURALART.glob("reports/r05_*/*.tflite"))
         return found[0] if found else None
     depth, width = {"0.33_0.25": (0.33, 0.25), "0.5_0.4": (0.5, 0.4), "d033_w025": (0.33, 0.25)}.get(name, (0, 0))
-    return partial(detectors.st_yolox, depth, width, size) if depth else None
+    return partial(detectors.st_yolox, depth, width, size, resize=resize) if depth else None
 
 
 def _original(row: dict[str, str], size: int) -> Source | None:

@@ -199,11 +199,11 @@ class Net:
         bounds = [self._constant(np.asarray([value], np.int64)) for value in (start, end, axis)]
         return self._quantized(self._op("Slice", [x.name, *bounds]), tuple(shape), x.zero_point)
 
-    def upsample(self, x: T) -> T:
-        """Nearest x2, asymmetric and floor: the form with a hardware part."""
+    def upsample(self, x: T, mode: str = "nearest") -> T:
+        """x2; nearest, asymmetric and floor, is the form with a hardware part, linear has half-pixel centers."""
         scales = self._constant(np.asarray([1, 1, 2, 2], np.float32))
-        out = self._op("Resize", [x.name, "", scales], mode="nearest", nearest_mode="floor",
-                       coordinate_transformation_mode="asymmetric")  # fmt: skip
+        how = {"coordinate_transformation_mode": "half_pixel" if mode == "linear" else "asymmetric"}
+        out = self._op("Resize", [x.name, "", scales], mode=mode, nearest_mode="floor", **how)
         return self._quantized(out, (*x.shape[:2], x.shape[2] * 2, x.shape[3] * 2), x.zero_point)
 
     def reshape(self, x: T, shape: Sequence[int]) -> T:

@@ -9,8 +9,12 @@ from .builder import Net, T
 __all__ = ["st_yolox", "tiny_yolo_v2"]
 
 
-def st_yolox(depth: float, width: float, size: int, anchors: int = 1) -> onnx.ModelProto:
-    """YOLOX with depthwise layers and ReLU, as the published 480-pixel file (r05) has it; one class."""
+def st_yolox(depth: float, width: float, size: int, anchors: int = 1, resize: str = "nearest") -> onnx.ModelProto:
+    """YOLOX with depthwise layers and ReLU, as the published 480-pixel file (r05) has it; one class.
+
+    Its successor st_yoloxn enlarges maps bilinearly (``resize="linear"``), as ST's definition in
+    stm32ai-modelzoo-services says.
+    """
     net = Net("st_yolox", (1, 3, size, size), zero_point=-128)
     base, repeats = [int(64 * width) * 2**level for level in range(5)], max(1, round(3 * depth))
 
@@ -35,8 +39,8 @@ def st_yolox(depth: float, width: float, size: int, anchors: int = 1) -> onnx.Mo
     x = cba(separable(c4, base[4], 2), base[4] // 2)
     x = cba(net.concat([x, *(net.max_pool(x, kernel, 1, kernel // 2) for kernel in (5, 9, 13))]), base[4])
     top = cba(csp(x, base[4], repeats, False), base[3])
-    middle = cba(csp(net.concat([net.upsample(top), c4]), base[3], repeats, False), base[2])
-    n3 = csp(net.concat([net.upsample(middle), c3]), base[2], repeats, False)
+    middle = cba(csp(net.concat([net.upsample(top, resize), c4]), base[3], repeats, False), base[2])
+    n3 = csp(net.concat([net.upsample(middle, resize), c3]), base[2], repeats, False)
     n4 = csp(net.concat([separable(n3, base[2], 2), middle]), base[3], repeats, False)
     n5 = csp(net.concat([separable(n4, base[3], 2), top]), base[4], repeats, False)
     return net.proto(*(_head(net, cba(level, int(256 * width)), anchors) for level in (n3, n4, n5)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from n6convert.npu.chaining import can_chain, split_scale
+from n6convert.npu.chaining import can_chain, pooled_first, split_scale
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Units, Where
 from n6convert.npu.rules.limits import EPOCH_CHAINS, EPOCH_STREAMS, EPOCH_UNITS
 from n6convert.operators.versions import has
@@ -55,10 +55,14 @@ class _Scheduler:
         return self.slots
 
     def _parts(self, op: Op) -> tuple[Op, ...]:
-        """The operator, or the two parts of a convolution that joins an epoch without room for its whole scaling."""
-        source = self._stream_source(op) if op.units.conv else None
+        """The operator, or the two parts of a convolution or global pool that joins an epoch without room for its whole
+        scaling."""
+        source = self._stream_source(op) if op.units.conv or op.kind in _REDUCING else None
         if source is None or self._fits(self.slots[source], op, chained=True):
             return (op,)
+        if op.kind in _REDUCING:
+            pool = replace(op, units=replace(op.units, arith=0))
+            return pooled_first(op, self.tensors) if self._fits(self.slots[source], pool, chained=True) else (op,)
         free = EPOCH_UNITS.arith - self.slots[source].units.arith
         lean = replace(op, units=Units(conv=op.units.conv, arith=min(free, op.units.arith)))
         return split_scale(op, free, self.tensors) if self._fits(self.slots[source], lean, chained=True) else (op,)

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FEATURES", "Shares", "frame_of", "kinds_of", "limits_of", "reasons_of", "shares_of", "sigma", "widths"]
 
-FEATURES = ("external", "software", "thin", "new")
-"""Shares of the time: external RAM, the CPU, rules of thin evidence, operators that no measured network has."""
+FEATURES = ("external", "repeated", "software", "thin", "new")
+"""Shares of the time: external RAM, maps there that move more than once, the CPU, rules of thin evidence, operators
+that no measured network has."""
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _COPIES = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
 _WORDS = {
     "external": "in external RAM",
+    "repeated": "in maps of external RAM that are moved more than once",
     "software": "on the CPU",
     "thin": "decided by rules seen in one report only",
     "new": "in operators that no measured network has with this compiler",
@@ -39,6 +41,7 @@ class Shares:
     """What a network has, as shares of its predicted time (0..1); they may overlap."""
 
     external: float = 0.0
+    repeated: float = 0.0
     software: float = 0.0
     thin: float = 0.0
     new: float = 0.0
@@ -75,7 +78,8 @@ def kinds_of(epoch: Epoch, tensors: Mapping[str, Tensor], frame: str) -> frozens
 
 
 def _form(op: Op, tensors: Mapping[str, Tensor]) -> str:
-    """Operators that cost alike: convolutions by size and groups, arithmetic apart where an activation repeats."""
+    """Operators that cost alike: convolutions by size and groups, arithmetic apart where an activation repeats or where
+    a constant has more than one value (a BatchNormalization that could not be folded)."""
     if op.kind == "Conv" and op.conv is not None:
         height, width = op.conv.kernel
         size = "1x1" if height == width == 1 else "row" if 1 in (height, width) else "3x3" if height <= 3 else "large"
@@ -83,7 +87,10 @@ def _form(op: Op, tensors: Mapping[str, Tensor]) -> str:
         return f"{groups}Conv {size}"
     if op.kind in _ARITHMETIC and op.outputs:
         read = [tensors[name].elements for name in op.inputs if name in tensors and not tensors[name].constant]
-        return f"{op.kind} repeated" if len(read) > 1 and min(read) < tensors[op.outputs[0]].elements else op.kind
+        if len(read) > 1 and min(read) < tensors[op.outputs[0]].elements:
+            return f"{op.kind} repeated"
+        constants = (tensors[name] for name in op.inputs if name in tensors and tensors[name].constant)
+        return f"{op.kind} vector" if any(tensor.elements > 1 for tensor in constants) else op.kind
     return op.kind
 
 
@@ -112,6 +119,7 @@ def shares_of(
 
     return Shares(
         external=share(cost.id for cost in costs if cost.external),
+        repeated=share(cost.id for cost in costs if cost.repeated),
         software=share(cost.id for cost in costs if cost.kind is not Where.HW) + starts,
         thin=share(cost.id for cost in costs if cost.inferred or _thin(by_id[cost.id])),
         new=max(share(new), len(new) / max(1, len(costs))),

@@ -19,7 +19,7 @@ from n6convert.npu.memory import MemoryPlan
 from n6convert.npu.rules.limits import SOFTMAX_EPOCHS
 from n6convert.npu.software_time import software_time, switch_time
 from n6convert.npu.st.mpool import MemoryPool
-from n6convert.npu.streams import PoolTraffic, epoch_traffic, is_idle, max_cycles, vector_bytes
+from n6convert.npu.streams import PoolTraffic, epoch_traffic, is_idle, max_cycles, moved_again, vector_bytes
 from n6convert.npu.targets import Target
 
 __all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
@@ -47,6 +47,8 @@ class EpochCost:
     needs: Mapping[str, float] = field(default_factory=dict)
     external: bool = False
     """It reads or writes external RAM."""
+    repeated: bool = False
+    """It reads a map in external RAM more than once, or exchanges partial sums with it."""
     inferred: tuple[str, ...] = ()
 
     @property
@@ -106,7 +108,8 @@ def _cost(
     needs = {name: value / target.clocks.npu for name, value in resources.items()}
     return EpochCost(
         epoch.id, epoch.kind, compute, estimate, cycles / target.clocks.npu, overhead, bound, needs,
-        _outside(epoch, pools), _inferred(epoch, tensors, target),
+        _outside(epoch, pools), moved_again(epoch, tensors, pools, traffic, target),
+        _inferred(epoch, tensors, target),
     )  # fmt: skip
 
 

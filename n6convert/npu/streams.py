@@ -8,7 +8,7 @@ are read once. Depthwise layers from 3.0 on read and write byte by byte.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,7 +25,16 @@ from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import Target
 from n6convert.operators.versions import has
 
-__all__ = ["PoolTraffic", "constant_pools", "epoch_traffic", "is_idle", "max_cycles", "stored_weights", "vector_bytes"]
+__all__ = [
+    "PoolTraffic",
+    "constant_pools",
+    "epoch_traffic",
+    "is_idle",
+    "max_cycles",
+    "moved_again",
+    "stored_weights",
+    "vector_bytes",
+]
 
 PACKED_CHANNELS = 8
 """From this batch depth on a stream fills its beats ([#streams])."""
@@ -224,6 +233,29 @@ def _partial_sums(
     for _ in range(plan.passes):
         traffic[pool.name].add(sums, 0, pool)
         traffic[pool.name].add(0, sums * (1 + 0.5 / plan.passes), pool)
+
+
+def moved_again(
+    epoch: Epoch, tensors: Mapping[str, Tensor], pools: Mapping[str, MemoryPool], traffic: Mapping[str, PoolTraffic],
+    target: Target,
+) -> bool:  # fmt: skip
+    """True when a map in external RAM is read more than once, or exchanges partial sums.
+
+    One measured family has such traffic (EfficientNetV2), and its times are predicted the worst of all.
+
+    Args:
+        epoch: any.
+        tensors: by name.
+        pools: where each tensor that crosses an epoch border lies.
+        traffic: of the epoch, by pool name.
+        target: board and compiler version.
+    """
+    once = Counter({constant_pools(target)[0].name: sum(_parameters(op, tensors, target) for op in epoch.ops)})
+    crossing = dict.fromkeys((*epoch.inputs, *epoch.outputs))
+    outside = {name: pools[name].name for name in crossing if name in pools and pools[name].external}
+    for name, pool in outside.items():
+        once[pool] += tensors[name].nbytes
+    return any(traffic[pool].reads + traffic[pool].writes > once[pool] for pool in set(outside.values()))
 
 
 def max_cycles(

@@ -109,6 +109,14 @@ def test_a_gate_is_another_kind_than_a_product() -> None:
         assert kinds_of(Epoch(1, Where.HW, (op,), op.inputs, op.outputs), tensors, "") == {f"{kind} hw "}
 
 
+@pytest.mark.parametrize(("size", "kind"), [(8, "Mul vector"), (1, "Mul")])
+def test_a_scale_for_every_channel_is_another_kind_than_one_for_all(size: int, kind: str) -> None:
+    tensors = {name: Tensor(name, (1, 8, 4, 4), "int8") for name in "xy"}
+    tensors["s"] = Tensor("s", (1, size, 1, 1), "int8", constant=True)
+    op = Op("a", "Mul", ("x", "s"), ("y",), evidence="documented")
+    assert kinds_of(Epoch(1, Where.HW, (op,), ("x",), ("y",)), tensors, "") == {f"{kind} hw "}
+
+
 @pytest.mark.parametrize(
     ("evidence", "reports", "words"),
     [

@@ -123,11 +123,11 @@ def _sub_kernels(geometry: ConvGeometry) -> tuple[int, int]:
     return -(-geometry.kernel[0] // KERNEL_HEIGHT), -(-geometry.kernel[1] // native)
 
 
-def _extra_epochs(parts: int, version: tuple[int, int]) -> int:
-    """Epochs beyond the first that sum up sub-kernels: 7x7 needs 4 in all on 2.2 and 5 on 4.0 (SEEN r13)."""
+def _moved_maps(parts: int, version: tuple[int, int]) -> int:
+    """16-bit maps that sub-kernels hand on to later epochs: four of a 7x7 on 2.2, five on 4.0 (SEEN r13)."""
     if parts <= 2:
         return 0
-    return parts - 2 if has(version, "sums_one_by_one") else -(-2 * parts // 3) - 1
+    return parts - 1 if has(version, "sums_one_by_one") else -(-2 * parts // 3)
 
 
 @lowers("Conv")
@@ -220,20 +220,21 @@ def _hw_conv(lowerer: Lowerer, node: Node, rule: Rule, geometry: ConvGeometry) -
     units = lowerer.conv_units(geometry, source, result)
     x = repacked(lowerer, node, lowerer.shifted(node, source), geometry)
     _check_parts(node, rows * columns)
-    extra = rows - 1 if narrow else _extra_epochs(rows * columns, lowerer.version)
+    moved = _moved_maps(rows * columns, lowerer.version)
+    maps = 1 if narrow else max(moved, rows) if moved else 0
     joined = int(1 < rows * columns <= 2)
     split = Units(conv=min(4, max(units.conv, rows * columns)), arith=min(4, units.arith + joined))
-    sums = _partial_sums(lowerer, result, 1 if narrow else max(extra + 1, rows)) if extra or narrow else [result]
-    spare = () if narrow else tuple(sums[extra + 1 :])
+    sums = _partial_sums(lowerer, result, maps) if maps else [result]
+    spare = () if narrow else tuple(sums[moved:]) if maps else ()
     lowerer.emit("Conv", node, rule, [x, *node.inputs[1:]], sums, units=split, conv=geometry, spare=spare)
     if narrow:
         sums += [_narrow_part(lowerer, node, geometry, row) for row in range(rows)]
-    for index in range(extra):
-        last = index == extra - 1
+    epochs = rows - 1 if narrow else max(1, maps - 2) if maps else 0
+    for index in range(epochs):
+        last = index == epochs - 1
         target = result if last else _partial_sums(lowerer, result, 1)[0]
         taken = len(sums) if last or narrow else 2
-        units = Units(arith=3 if last else 4)
-        lowerer.emit("Add", node, rule, sums[:taken], [target], units=units, spare=spare if last else ())
+        lowerer.emit("Add", node, rule, sums[:taken], [target], units=Units(arith=4), spare=spare if last else ())
         sums = [target, *sums[taken:]]
 
 
