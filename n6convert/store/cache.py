@@ -38,7 +38,10 @@ __all__ = [
 if TYPE_CHECKING:
     from n6convert.store.users import Users
 
+_CHECKPOINTS = "tune"
 _STALE_SECONDS = 24 * 3600
+#: how long an interrupted training can be taken up again
+_CHECKPOINT_SECONDS = 7 * _STALE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,15 @@ class Cache:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def checkpoint(self, name: str) -> Path:
+        """Where a training run keeps what it goes on from when it is interrupted: no other run removes it meanwhile.
+
+        Args:
+            name: hash of everything that decides the run.
+        """
+        self.users.use(f"{_CHECKPOINTS}/{name}.npz")
+        return self.root / _CHECKPOINTS / f"{name}.npz"
+
     def lost(self, entries: Iterable[Entry]) -> bool:
         """Whether somebody deleted entries that are in use, or scratch space."""
         lost, self._lost_scratch = self._lost_scratch, False
@@ -157,16 +169,18 @@ class Cache:
             clear(path)
 
     def _stale(self) -> Iterator[Path]:
-        """Scratch space and unfinished downloads that nobody has touched for a day."""
-        for path in [*self.root.glob("scratch/*"), *self.root.glob("weights/*.part"), *self.root.glob("weights/tmp*")]:
-            with suppress(OSError):
-                if time.time() - path.lstat().st_mtime > _STALE_SECONDS:
-                    yield path
+        """Scratch space and unfinished downloads that nobody has touched for a day, checkpoints that are a week old."""
+        patterns = {"scratch/*": _STALE_SECONDS, "weights/*.part": _STALE_SECONDS, "weights/tmp*": _STALE_SECONDS}
+        for pattern, seconds in (patterns | {f"{_CHECKPOINTS}/*": _CHECKPOINT_SECONDS}).items():
+            for path in self.root.glob(pattern):
+                with suppress(OSError):
+                    if time.time() - path.lstat().st_mtime > seconds:
+                        yield path
 
     def _beyond_limit(self) -> Iterator[Path]:
         """Entries to go, the least recently used first, whether in use or not."""
         entries: list[tuple[float, int, Path]] = []
-        for folder in self.root.glob("stages/*/*"):
+        for folder in [*self.root.glob("stages/*/*"), *self.root.glob(f"{_CHECKPOINTS}/*")]:
             with suppress(OSError):
                 entries.append((folder.lstat().st_mtime, _size(folder), folder))
         excess = sum(size for _, size, _ in entries) - self.limit
@@ -260,5 +274,5 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _size(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+def _size(path: Path) -> int:
+    return sum(p.lstat().st_size for p in [path, *path.rglob("*")] if p.is_file())

@@ -79,6 +79,22 @@ def test_prune_removes_the_least_recently_used_and_old_scratch(tmp_path: Path) -
     assert not stale.exists()
 
 
+def test_prune_removes_old_checkpoints_but_none_that_a_run_goes_on_from(tmp_path: Path) -> None:
+    mine, other = Cache(tmp_path, limit=1500), Cache(tmp_path, limit=1500)
+    (tmp_path / "tune").mkdir()
+    day = 24 * 3600
+    for name, age, size in (("week", 8 * day, 1), ("large", 2 * day, 1000), ("new", day, 1000)):
+        path = tmp_path / "tune" / f"{name}.npz"
+        path.write_bytes(bytes(size))
+        os.utime(path, (time.time() - age,) * 2)
+    with mine.users.run():
+        assert mine.checkpoint("week") == tmp_path / "tune" / "week.npz"
+        other.prune()
+        assert {p.stem for p in (tmp_path / "tune").iterdir()} == {"week", "new"}
+    other.prune()
+    assert {p.stem for p in (tmp_path / "tune").iterdir()} == {"new"}
+
+
 def test_key_depends_on_content_not_on_order() -> None:
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
 

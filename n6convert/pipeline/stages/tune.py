@@ -44,7 +44,7 @@ class Tune(Stage):
         quantized = inputs["quantize"]
         model = quantized.load()
         key = key_of({"inputs": quantized.identity, "parameters": self.parameters(run), "code": run.code})
-        checkpoint = run.cache.root / "tune" / f"{key}.npz"
+        checkpoint = run.cache.checkpoint(key)
         result = tune(
             model, ir.load(quantized.entry.folder / FLOAT_FILE), lambda epoch: _examples(run, epoch),
             list(run.sampling.held_back()), run.recipe.tune, task=_task(run), seed=run.recipe.seed,
