@@ -9,7 +9,7 @@ saturates there: ``e^2 / (1 + e^2)``. Small errors count as in SQNR. Rows that s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
 
-__all__ = ["Judge", "Verdict"]
+__all__ = ["Judge", "Verdict", "closeness_of"]
 
 _PERFECT = 80.0
 #: fewer samples than these do not show what others reach; dB that a range of twice the width costs
@@ -36,10 +36,12 @@ class Verdict:
     Attributes:
         closeness_db: what methods are compared by: the mean over the outputs of their bounded errors, in dB.
         outputs_sqnr_db: SQNR of each float output over all samples together.
+        bounded: number of elements and sum of their bounded errors, ``[sample, output, 2]``.
     """
 
     closeness_db: float
     outputs_sqnr_db: Mapping[str, float]
+    bounded: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0, 2)), compare=False, repr=False)
 
     @property
     def sqnr_db(self) -> float:
@@ -82,19 +84,28 @@ class Judge:
 
     def verdict(self, model: ir.Model) -> Verdict:
         """Run the INT8 model on the samples."""
-        sums = {name: np.zeros(4) for name in self._spread}
-        for found, reference, tokens in zip(self._outputs(model), self._reference, self._tokens, strict=True):
-            for name, spread in self._spread.items():
+        sums = {name: np.zeros(2) for name in self._spread}
+        bounded = np.zeros((len(self._samples), len(sums), 2))
+        for sample, (found, reference) in enumerate(zip(self._outputs(model), self._reference, strict=True)):
+            for output, (name, spread) in enumerate(self._spread.items()):
                 exact = reference[name]
-                gaps = squared_gaps(exact, without_padding(found[name], tokens))
-                sums[name] += energy(exact), np.sum(gaps), exact.size, np.sum(_bounded(gaps, spread))
-        closeness = [_decibel(count, bounded) for _, _, count, bounded in sums.values()]
-        sqnr = {name: _decibel(signal, noise) for name, (signal, noise, _, _) in sums.items()}
-        return Verdict(_mean(closeness), sqnr)
+                gaps = squared_gaps(exact, without_padding(found[name], self._tokens[sample]))
+                sums[name] += energy(exact), np.sum(gaps)
+                bounded[sample, output] = exact.size, np.sum(_bounded(gaps, spread))
+        sqnr = {name: _decibel(signal, noise) for name, (signal, noise) in sums.items()}
+        return Verdict(float(closeness_of(bounded.sum(0))), sqnr, bounded)
 
     def score(self, model: ir.Model) -> float:
         """Mean SQNR of the outputs in dB, for comparing tensors with each other."""
         return self.verdict(model).sqnr_db
+
+
+def closeness_of(bounded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Closeness in dB, of ``[..., output, 2]`` numbers of elements and sums of their bounded errors."""
+    if not bounded.shape[-2]:
+        return np.full(bounded.shape[:-2], _PERFECT)
+    errors = bounded[..., 1] / np.maximum(bounded[..., 0], 1)
+    return np.mean(np.minimum(-10 * np.log10(np.maximum(errors, 1e-30)), _PERFECT), axis=-1)
 
 
 def _bounded(gaps: NDArray[np.float64], spread: float) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.grid.affine import CODE_MAX, NARROW_MAX
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias
+from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
 from n6convert.quantization.layerwise.rounding import round_layer
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
@@ -30,6 +31,7 @@ def refine(
     means: Mapping[str, Wanted] | None = None,
     otherwise: ir.Model | None = None,
     narrow: Collection[str] = (),
+    compensating: Collection[str] = (),
     clock: Clock | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -43,6 +45,7 @@ def refine(
         otherwise: the same model, refined otherwise before: layers that the clock leaves no time for become as they
             are there. Default: they stay as they are.
         narrow: layers whose codes are those of four bits.
+        compensating: layers whose weights also take back what the layers before did to their inputs.
         clock: looked at between layers, between samples and inside the rounding of a layer.
 
     Returns:
@@ -64,10 +67,12 @@ def refine(
         if bias and means is None:
             means = channel_means(float_model, clock.watch(samples), threads)
         wanted = means if bias and means is not None else {}
+        taking_back = [name for name in left if name in compensating and name in apart]
+        exact = FloatInputs(float_model, samples, taking_back, threads, clock)
         for layer in walk_layers(refined, samples, threads, clock):
             if rounding and layer.name in apart:
                 largest = NARROW_MAX if layer.name in narrow else CODE_MAX
-                round_layer(layer, constant(weights[layer.name]), clock, largest=largest)
+                _round(layer, constant(weights[layer.name]), exact, clock, largest)
             if layer.name in wanted:
                 correct_bias(layer, wanted[layer.name])
             del left[layer.name]
@@ -78,6 +83,14 @@ def refine(
             raise
         _copy_integers(otherwise, left)
     return refined, list(left)
+
+
+def _round(layer: Layer, weight: NDArray[Any], exact: FloatInputs, clock: Clock, largest: int) -> None:
+    inputs = exact.of(layer)
+    moments = None
+    if inputs is not None:
+        weight, moments = compensated(layer, weight, inputs)
+    round_layer(layer, weight, clock, moments, largest)
 
 
 def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:

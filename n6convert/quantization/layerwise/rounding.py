@@ -24,9 +24,12 @@ __all__ = [
     "as_rows",
     "from_rows",
     "layer_moments",
+    "patches",
     "portions",
     "round_layer",
+    "rows_per_sample",
     "second_moments",
+    "spans_of",
 ]
 
 Moments = list[NDArray[np.float64]]
@@ -88,8 +91,7 @@ def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iter
         moments: of its inputs.
     """
     groups = node.attributes.get_int("group", 1)
-    outputs, edges = len(rows) // groups, [0, *_ends(rows.shape[1]), rows.shape[1]]
-    spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    outputs, spans = len(rows) // groups, spans_of(rows.shape[1])
     for index, moment in enumerate(moments):
         group, span = divmod(index, len(spans))
         own = slice(group * outputs, (group + 1) * outputs)
@@ -122,10 +124,15 @@ def anything_to_round(model: ir.Model, plan: Plan) -> bool:
     return False
 
 
-def _ends(size: int) -> list[int]:
-    """Where a matrix of that many inputs is cut into portions of equal width."""
+def spans_of(size: int) -> list[slice]:
+    """The portions of equal width in which a matrix of that many inputs is rounded."""
     count = -(-size // (_WIDEST // 2)) if size > _WIDEST else 1
-    return [size * i // count for i in range(1, count)]
+    return [slice(size * i // count, size * (i + 1) // count) for i in range(count)]
+
+
+def rows_per_sample(samples: int) -> int:
+    """How many rows of each sample enter a layer's second moments."""
+    return max(_ROWS // max(samples, 1), 64)
 
 
 def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
@@ -144,13 +151,12 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
         size: inputs of one group.
         groups: of channels.
     """
-    edges = [0, *_ends(size), size]
-    spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    spans = spans_of(size)
     totals = [np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans]
-    share = max(_ROWS // max(layer.samples, 1), 64)
+    share = rows_per_sample(layer.samples)
     zero = layer.zero_point
     for codes in layer.codes():
-        rows = _patches(layer.node, codes, zero, size, groups, share).astype(np.float64)
+        rows = patches(layer.node, codes, zero, size, groups, share).astype(np.float64)
         rows -= zero
         for total, span in zip(totals, spans, strict=True):
             part = rows[:, :, span]
@@ -158,8 +164,17 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
     return [total[group] for group in range(groups) for total in totals]
 
 
-def _patches(node: ir.Node, codes: NDArray[np.int8], zero: int, size: int, groups: int, share: int) -> NDArray[np.int8]:
-    """Rows of codes under the kernel, evenly chosen positions ``[groups, positions, size]``."""
+def patches(node: ir.Node, codes: NDArray[Any], zero: float, size: int, groups: int, share: int) -> NDArray[Any]:
+    """Rows of a layer's input under its kernel, evenly chosen positions ``[groups, positions, size]``.
+
+    Args:
+        node: the layer.
+        codes: its input in one sample: codes or values.
+        zero: what padding holds.
+        size: inputs of one group.
+        groups: of channels.
+        share: positions at most.
+    """
     if node.op_type == "Gemm":
         flat = codes.T if node.attributes.get_int("transA", 0) else codes
         return _evenly(flat, share)[None]
@@ -187,7 +202,7 @@ def _positions(shape: tuple[int, ...], share: int) -> tuple[NDArray[np.int64], .
     return tuple(np.asarray(i, np.int64) for i in np.unravel_index(flat, shape))
 
 
-def _evenly(rows: NDArray[np.int8], share: int) -> NDArray[np.int8]:
+def _evenly(rows: NDArray[Any], share: int) -> NDArray[Any]:
     return rows[:: max(-(-rows.shape[0] // share), 1)]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.stable import exceeds, rounded
 from n6convert.quantization.weights.four_bits import Narrow, narrow_layers, replaced, saved_bytes, written
 
@@ -149,20 +150,25 @@ def _by_price(shop: Workshop, best: Candidate, found: Sequence[Narrow]) -> list[
 
 
 def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
-    """Every layer rounded and corrected on what reaches it now; kept where that is closer."""
+    """Every layer rounded and corrected on what reaches it now; kept where that is closer.
+
+    Layers first take back what four bits in front of them did to their inputs, and where that brings nothing they do
+    not.
+    """
     names = frozenset(n.layer for n in chosen)
-    plain = replaced(best.model, chosen)
-    verdict = shop.judge.verdict(plain)
+    plain = replace(best, model=replaced(best.model, chosen), narrow=names)
+    plain = replace(plain, verdict=shop.judge.verdict(plain.model))
     corrects = best.bias != "off"
-    made, _ = refine(
-        best.prepared, plain, shop.samples, rounding=True, bias=corrects, narrow=names,
-        means=shop.means(best.prepared, shop.config.refine_samples) if corrects else None,
-        clock=shop.clock, threads=shop.config.threads, progress=shop.progress,
-    )  # fmt: skip
-    after = shop.judge.verdict(made)
-    if exceeds(after.closeness_db, verdict.closeness_db):
-        plain, verdict = made, after
-    return replace(best, model=plain, verdict=verdict, narrow=names)
+    means = shop.means(best.prepared, shop.config.refine_samples) if corrects else None
+    for compensating in [[layer.name for layer in layers_of(plain.model)], []] if names else [[]]:
+        made, _ = refine(
+            best.prepared, plain.model, shop.samples, rounding=True, bias=corrects, means=means, narrow=names,
+            compensating=compensating, clock=shop.clock, threads=shop.config.threads, progress=shop.progress,
+        )  # fmt: skip
+        after = shop.judge.verdict(made)
+        if exceeds(after.closeness_db, plain.verdict.closeness_db):
+            return replace(plain, model=made, verdict=after)
+    return plain
 
 
 def stored_bytes(model: ir.Model) -> int:
