@@ -18,9 +18,10 @@ from n6convert.runtime.threads import default_threads
 from n6convert.store.hashing import key_of
 from n6convert.tuning.agreement import Agreement, agreement
 from n6convert.tuning.blocks import block_ends
+from n6convert.tuning.evidence import gain
 from n6convert.tuning.parameters import Parameters
 from n6convert.tuning.program import Program
-from n6convert.tuning.quantization import Judge, Verdict, exceeds
+from n6convert.tuning.quantization import Judge, Verdict
 from n6convert.tuning.samples import Example, ExampleSource
 from n6convert.tuning.teacher import Teacher
 from n6convert.tuning.training import TaskLoss, Training
@@ -113,12 +114,14 @@ def _decided(
 ) -> TuneResult:
     """The closer of the two models on the held-back samples."""
     before, after = judge.verdict(model), judge.verdict(tuned)
-    kept = exceeds(after.closeness_db, before.closeness_db)
+    found = gain(before, after)
+    kept = found.certain
     standing, warnings = training.standing, []
     if not kept:
         warnings.append(
             f"tuning brought nothing on held-back samples ({before.closeness_db:.2f} dB before, "
-            f"{after.closeness_db:.2f} dB after): the INT8 model stays as it was; give more samples with --samples"
+            f"{after.closeness_db:.2f} dB after, 95 %: {found.low:+.2f} to {found.high:+.2f} dB): the INT8 model stays "
+            "as it was; give more samples with --samples"
         )
     if standing.rollbacks:
         warnings.append(
@@ -126,9 +129,9 @@ def _decided(
             "smaller steps"
         )
     facts = {
-        "kept": kept, "before": _figures(before), "after": _figures(after), "curve": standing.curve,
-        "steps": standing.step, "seconds": round(standing.seconds, 1), "rollbacks": standing.rollbacks,
-        "resumed": training.resumed, "device": device, "agreement": [a.facts() for a in agreed], "warnings": warnings,
+        "kept": kept, "gain": found.facts(), "before": _figures(before), "after": _figures(after),
+        "curve": standing.curve, "steps": standing.step, "seconds": round(standing.seconds, 1),
+        "rollbacks": standing.rollbacks, "resumed": training.resumed, "device": device, "agreement": [a.facts() for a in agreed], "warnings": warnings,
     }  # fmt: skip
     return TuneResult(tuned if kept else model, facts)
 
