@@ -6,7 +6,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.numerics import Session
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.judge import Judge
 from n6convert.quantization.layerwise import compensation
@@ -14,6 +13,7 @@ from n6convert.quantization.layerwise.compensation import FloatInputs, compensat
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.layerwise.walk import layers_of, walk_layers
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.runtime.session import Session
 
 from .nets import parse
 

@@ -17,12 +17,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.numerics import Session
 from n6convert.quantization.layerwise.rounding import Moments, as_rows, patches, rows_per_sample, spans_of
 from n6convert.quantization.layerwise.walk import LAYERS, Layer
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import Clock
-from n6convert.threads import mapped
+from n6convert.runtime.session import Session
+from n6convert.runtime.threads import mapped
 
 __all__ = ["FloatInputs", "compensated"]
 
