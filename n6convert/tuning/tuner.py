@@ -131,7 +131,9 @@ def _decided(
     facts = {
         "kept": kept, "gain": found.facts(), "before": _figures(before), "after": _figures(after),
         "curve": standing.curve, "steps": standing.step, "seconds": round(standing.seconds, 1),
-        "rollbacks": standing.rollbacks, "resumed": training.resumed, "device": device, "agreement": [a.facts() for a in agreed], "warnings": warnings,
+        "rollbacks": standing.rollbacks, "resumed": training.resumed,
+        "device": device, "agreement": [a.facts() for a in agreed],
+        "warnings": warnings,
     }  # fmt: skip
     return TuneResult(tuned if kept else model, facts)
 
