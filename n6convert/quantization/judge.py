@@ -105,7 +105,8 @@ def closeness_of(bounded: NDArray[np.float64]) -> NDArray[np.float64]:
     if not bounded.shape[-2]:
         return np.full(bounded.shape[:-2], _PERFECT)
     errors = bounded[..., 1] / np.maximum(bounded[..., 0], 1)
-    return np.mean(np.minimum(-10 * np.log10(np.maximum(errors, 1e-30)), _PERFECT), axis=-1)
+    decibels = np.minimum(-10 * np.log10(np.maximum(errors, 1e-30)), _PERFECT)
+    return np.asarray(decibels.mean(axis=-1), np.float64)
 
 
 def _bounded(gaps: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
