@@ -60,6 +60,7 @@ from n6convert.rewrites.rules.normalization.instancenorm_decompose import Instan
 from n6convert.rewrites.rules.normalization.layernorm_decompose import LayerNormDecompose
 from n6convert.rewrites.rules.pooling.pool_forms import PoolForms
 from n6convert.rewrites.rules.pooling.reduce_to_pool import ReduceToPool
+from n6convert.rewrites.rules.pooling.reduction_forms import ReductionForms
 from n6convert.rewrites.rules.recurrent.unroll_recurrent import UnrollRecurrent
 from n6convert.rewrites.rules.slicing.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.rules.slicing.concat_off_batch import ConcatOffBatch
@@ -97,6 +98,7 @@ def all_rules() -> list[Rewrite[Any]]:
         EinsumToMatMul(),
         StftToConv(),
         DftToMatMul(),
+        ReductionForms(),
         DepthToChannels(),
         GemmBiasApart(),
         FlipBySlices(),
