@@ -36,6 +36,7 @@ from n6convert.rewrites.rules.convolution.scale_into_next_conv import ScaleIntoN
 from n6convert.rewrites.rules.convolution.stft_to_conv import StftToConv
 from n6convert.rewrites.rules.convolution.strided_conv_by_blocks import StridedConvByBlocks
 from n6convert.rewrites.rules.convolution.wide_conv_split import WideConvSplit
+from n6convert.rewrites.rules.layout.cut_on_four_axes import CutOnFourAxes
 from n6convert.rewrites.rules.layout.expand_to_broadcast import ExpandToBroadcast
 from n6convert.rewrites.rules.layout.expand_to_resize import ExpandToResize
 from n6convert.rewrites.rules.layout.four_axes import FourAxes
@@ -72,6 +73,7 @@ from n6convert.rewrites.rules.slicing.cut_product import CutProduct
 from n6convert.rewrites.rules.slicing.flip_by_slices import FlipBySlices
 from n6convert.rewrites.rules.slicing.focus_to_conv import FocusToConv
 from n6convert.rewrites.rules.slicing.gather_to_slice import GatherToSlice
+from n6convert.rewrites.rules.slicing.scatter_to_concat import ScatterToConcat
 from n6convert.rewrites.rules.slicing.slice_normal_form import SliceNormalForm
 from n6convert.rewrites.rules.slicing.strided_slice_to_conv import StridedSliceToConv
 
@@ -99,12 +101,14 @@ def all_rules() -> list[Rewrite[Any]]:
         StftToConv(),
         DftToMatMul(),
         ReductionForms(),
+        ScatterToConcat(),
         DepthToChannels(),
         GemmBiasApart(),
         FlipBySlices(),
         LongConvByRows(),
         ExpandToResize(),
         FourAxes(),
+        CutOnFourAxes(),
         CentreKeys(),
         SliceNormalForm(),
         GatherToSlice(),
