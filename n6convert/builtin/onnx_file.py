@@ -19,7 +19,7 @@ from n6convert.builtin.yolo_head import YoloHead, find_yolo_head
 from n6convert.errors import N6ConvertError, RecipeError, SourceError
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.graph.opset import lower_opset, upgrade_opset
-from n6convert.graph.port_shapes import fit_ports, same_bytes
+from n6convert.graph.port_shapes import drop_unread_inputs, fit_ports, same_bytes
 from n6convert.operators.host import refuse_host_operators
 from n6convert.plugin import (
     BuildRequest,
@@ -124,19 +124,25 @@ class OnnxFile(ModelPlugin):
         refuse_unknown(model)
         refuse_host_operators(model)
         to_float32(model)
+        unread = drop_unread_inputs(model)
+        if given is not None:
+            drop_unread_inputs(given)
         integers = [] if self.options.vocab is not None else float_inputs(model)
         if self.options.vocab is None:
             refuse_integers(model, path)
         grids |= {port.name: _PIXELS[port.dtype] for port in integers if port.dtype in _PIXELS}
         size = self.options.imgsz
-        fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
+        shapes = {name: shape for name, shape in self.options.shapes.items() if name not in unread}
+        fix_shapes(model, shapes, (size, size) if isinstance(size, int) else size)
         model = lower_opset(model, path)
         model = write_out_loops(model)
         settle_shapes(model)
         model = upgrade_opset(model, path)
         settle_shapes(model)
+        unread += drop_unread_inputs(model)  # what was read for its shape alone
         other = fit_ports(model)
-        notes += [port.note for port in integers]
+        notes += [port.note for port in integers if port.name not in unread]
+        notes += [f"input {name} is left out: no operator reads its values" for name in unread]
         facts = self._metadata(model, grids, other) | ({"note": "; ".join(notes)} if notes else {})
         return FloatModel(model, facts, given if given is not None and _same_inputs(given, model) else None)
 

@@ -227,3 +227,20 @@ def test_mobilenet_classifies_real_images(data_dir: Path, tmp_path: Path) -> Non
     score = metric.score()
     assert score.samples == len(rows)
     assert score.value >= 0.7 and score.details["top-5"] >= score.value
+
+
+@pytest.mark.parametrize("other", ["float[1,4] mask", "int64[1,2] im_shape", "bool[N] train"])
+def test_inputs_that_nothing_reads_are_left_out(tmp_path: Path, other: str) -> None:
+    path = save(tmp_path, inputs=f"float[1,3,16,12] x, {other}")
+    name = other.split()[-1]
+    plugin, built = build(path, tmp_path, range="0..1", shapes={name: [1, 4]})
+    assert [v.name for v in built.model.graph.inputs] == ["x"] and plugin.sample_kind == "image"
+    assert f"input {name} is left out" in built.metadata["note"]
+
+
+def test_an_input_that_is_read_for_its_shape_alone_is_left_out(tmp_path: Path) -> None:
+    body = '{ s = Shape (like) y = Resize <mode = "nearest"> (x, , , s) }'
+    path = save(tmp_path, body, inputs="float[1,3,16,12] x, float[1,3,32,24] like")
+    built = build(path, tmp_path, range="0..1")[1]
+    assert [v.name for v in built.model.graph.inputs] == ["x"]
+    assert tuple(built.model.graph.outputs[0].shape or ()) == (1, 3, 32, 24)
