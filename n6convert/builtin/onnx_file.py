@@ -17,6 +17,7 @@ from n6convert.builtin.static import cut, fix_shapes, refuse_unknown, settle_sha
 from n6convert.builtin.words import WordPiece
 from n6convert.builtin.yolo_head import YoloHead, find_yolo_head
 from n6convert.errors import N6ConvertError, RecipeError, SourceError
+from n6convert.graph.idle_ports import drop_copied_outputs, drop_unread_inputs
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.graph.opset import lower_opset, upgrade_opset
 from n6convert.graph.port_shapes import drop_unread_inputs, fit_ports, same_bytes
@@ -124,7 +125,7 @@ class OnnxFile(ModelPlugin):
         refuse_unknown(model)
         refuse_host_operators(model)
         to_float32(model)
-        unread = drop_unread_inputs(model)
+        unread, copied = drop_unread_inputs(model), drop_copied_outputs(model)
         if given is not None:
             drop_unread_inputs(given)
         integers = [] if self.options.vocab is not None else float_inputs(model)
@@ -143,6 +144,7 @@ class OnnxFile(ModelPlugin):
         other = fit_ports(model)
         notes += [port.note for port in integers if port.name not in unread]
         notes += [f"input {name} is left out: no operator reads its values" for name in unread]
+        notes += [f"output {name} is left out: it is {origin} under another name" for name, origin in copied.items()]
         facts = self._metadata(model, grids, other) | ({"note": "; ".join(notes)} if notes else {})
         return FloatModel(model, facts, given if given is not None and _same_inputs(given, model) else None)
 

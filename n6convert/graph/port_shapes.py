@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from n6convert.graph.states import CELLS, MOVES
 
-__all__ = ["drop_unread_inputs", "fit_ports", "leads_with_time", "same_bytes"]
+__all__ = ["fit_ports", "leads_with_time", "same_bytes"]
 
 _MOST_AXES = 4
 _AXIS_LIMIT = 1 << 16
@@ -52,23 +52,6 @@ def fit_ports(model: ir.Model) -> set[str]:
             graph.outputs[index] = result = _reshaped(graph, value, to, str(name))
             graph.append(result.producer())  # type: ignore[arg-type]
     return other
-
-
-def drop_unread_inputs(model: ir.Model) -> list[str]:
-    """Take inputs out of a graph that no operator reads, in place: sizes of images, masks of other tasks.
-
-    Where none is read they stay, since a network without inputs is refused with a message of its own.
-
-    Returns:
-        Their names.
-    """
-    graph = model.graph
-    unread = [v for v in graph.inputs if not v.uses() and not v.is_graph_output() and v.name not in graph.initializers]
-    if len(unread) == len(graph.inputs):
-        return []
-    for value in unread:
-        graph.inputs.remove(value)
-    return [value.name or "" for value in unread]
 
 
 def same_bytes(shape: Sequence[int], other: Sequence[int]) -> bool:

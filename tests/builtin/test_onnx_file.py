@@ -244,3 +244,18 @@ def test_an_input_that_is_read_for_its_shape_alone_is_left_out(tmp_path: Path) -
     built = build(path, tmp_path, range="0..1")[1]
     assert [v.name for v in built.model.graph.inputs] == ["x"]
     assert tuple(built.model.graph.outputs[0].shape or ()) == (1, 3, 32, 24)
+
+
+def test_outputs_that_repeat_others_are_left_out(tmp_path: Path) -> None:
+    body = "{ y = Relu (x) a = Identity (y) b = Identity (a) same = Identity (x) z = Neg (y) }"
+    outputs = "float y, float b, float same, float z"
+    built = build(save(tmp_path, body, outputs=outputs), tmp_path, range="0..1")[1]
+    assert [v.name for v in built.model.graph.outputs] == ["y", "z"]
+    assert "output b is left out: it is y" in built.metadata["note"]
+    assert "output same is left out: it is x" in built.metadata["note"]
+
+
+def test_one_of_two_copies_stays(tmp_path: Path) -> None:
+    body = "{ h = Relu (x) a = Identity (h) b = Identity (h) }"
+    built = build(save(tmp_path, body, outputs="float a, float b"), tmp_path, range="0..1")[1]
+    assert [v.name for v in built.model.graph.outputs] == ["a"]
