@@ -13,7 +13,9 @@ from onnx_ir.passes import common
 from n6convert.errors import GraphError, RecipeError
 from n6convert.graph.ends import ending_at
 from n6convert.graph.port_shapes import leads_with_time
+from n6convert.graph.same_pads import write_pads_of_dilated
 from n6convert.linter.prepare import infer_shapes
+from n6convert.opset import drop_newer_attributes
 
 __all__ = [
     "cut",
@@ -190,8 +192,10 @@ def settle_shapes(model: ir.Model) -> None:
             if value not in inputs:
                 value.shape = None
     optimizer.fold_constants(model, onnx_shape_inference=True)
+    drop_newer_attributes(model)
     common.RemoveUnusedNodesPass()(model)
     infer_shapes(model)
+    write_pads_of_dilated(model)
     if any(v.shape is None or not v.shape.is_static() for v in model.graph.outputs):
         from n6convert.runtime.session import run_model
 

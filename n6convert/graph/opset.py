@@ -110,7 +110,20 @@ def drop_newer_attributes(model: ir.Model) -> None:
             continue
         known = defs.get_schema(node.op_type, opset, "").attributes
         for name in [name for name in node.attributes if name not in known]:
-            _drop_default(node, name, opset)
+            if not _says_equal_parts(node, name):
+                _drop_default(node, name, opset)
+
+
+def _says_equal_parts(node: ir.Node, name: str) -> bool:
+    """Whether it is a Split's ``num_outputs``, taken away here: before opset 18 its outputs say how many they are."""
+    if (node.op_type, name) != ("Split", "num_outputs"):
+        return False
+    full, axis = node.inputs[0].shape if node.inputs[0] is not None else None, node.attributes.get_int("axis", 0)
+    size = full[axis] if full is not None else None
+    equal = isinstance(size, int) and size % len(node.outputs) == 0
+    if equal or len(node.inputs) > 1:
+        node.attributes.pop(name)
+    return equal or len(node.inputs) > 1
 
 
 def _drop_default(node: ir.Node, name: str, opset: int) -> None:

@@ -259,3 +259,13 @@ def test_one_of_two_copies_stays(tmp_path: Path) -> None:
     body = "{ h = Relu (x) a = Identity (h) b = Identity (h) }"
     built = build(save(tmp_path, body, outputs="float a, float b"), tmp_path, range="0..1")[1]
     assert [v.name for v in built.model.graph.outputs] == ["a"]
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_sequences_of_equal_parts_are_a_split(tmp_path: Path, opset: int) -> None:
+    """Old exporters write ``torch.split`` as a sequence; folding it must not leave attributes of newer opsets."""
+    body = """<int64 two = {2}, int64 first = {0}> { parts = SplitToSequence <axis = 2> (x, two)
+        a = SequenceAt (parts, first) y = Neg (a) }"""
+    built = build(save(tmp_path, body, opset=opset), tmp_path, range="0..1")[1]
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 12)).astype(np.float32)
+    np.testing.assert_array_equal(run_model(built.model, {"x": x})["y"], -x[:, :, :2])
