@@ -15,7 +15,7 @@ from n6convert.graph.ends import ending_at
 from n6convert.graph.port_shapes import leads_with_time
 from n6convert.graph.same_pads import write_pads_of_dilated
 from n6convert.linter.prepare import infer_shapes
-from n6convert.opset import drop_newer_attributes
+from n6convert.opset import drop_counts_of_parts
 
 __all__ = [
     "cut",
@@ -192,7 +192,7 @@ def settle_shapes(model: ir.Model) -> None:
             if value not in inputs:
                 value.shape = None
     optimizer.fold_constants(model, onnx_shape_inference=True)
-    drop_newer_attributes(model)
+    drop_counts_of_parts(model)
     common.RemoveUnusedNodesPass()(model)
     infer_shapes(model)
     write_pads_of_dilated(model)

@@ -12,13 +12,15 @@ from n6convert.errors import GraphError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["convert_opset", "drop_newer_attributes", "lower_opset", "upgrade_opset"]
+__all__ = ["convert_opset", "drop_counts_of_parts", "drop_newer_attributes", "lower_opset", "upgrade_opset"]
 
 _MIN_OPSET = 13
 _MAX_OPSET = 20
 #: HardSwish exists from here on; older models spell it out
 _WANTED_OPSET = 14
 _GROUP_NORM_BY_CHANNEL = 21
+#: Split has ``num_outputs`` from here on
+_COUNTED_PARTS = 18
 #: the newest that the quantizer takes, and operators beyond it that a rule writes in older ones
 _QUANTIZED_OPSET, _REWRITTEN = 17, frozenset({"Gelu"})
 
@@ -110,20 +112,21 @@ def drop_newer_attributes(model: ir.Model) -> None:
             continue
         known = defs.get_schema(node.op_type, opset, "").attributes
         for name in [name for name in node.attributes if name not in known]:
-            if not _says_equal_parts(node, name):
-                _drop_default(node, name, opset)
+            _drop_default(node, name, opset)
 
 
-def _says_equal_parts(node: ir.Node, name: str) -> bool:
-    """Whether it is a Split's ``num_outputs``, taken away here: before opset 18 its outputs say how many they are."""
-    if (node.op_type, name) != ("Split", "num_outputs"):
-        return False
-    full, axis = node.inputs[0].shape if node.inputs[0] is not None else None, node.attributes.get_int("axis", 0)
-    size = full[axis] if full is not None else None
-    equal = isinstance(size, int) and size % len(node.outputs) == 0
-    if equal or len(node.inputs) > 1:
-        node.attributes.pop(name)
-    return equal or len(node.inputs) > 1
+def drop_counts_of_parts(model: ir.Model) -> None:
+    """Remove ``num_outputs`` of Splits below opset 18, whose outputs say how many they are, where parts are equal.
+
+    Folding a sequence of parts writes it in any opset.
+    """
+    for node in model.graph if model.opset_imports.get("", 0) < _COUNTED_PARTS else ():
+        if node.op_type != "Split" or "num_outputs" not in node.attributes:
+            continue
+        full = node.inputs[0].shape if node.inputs[0] is not None else None
+        size = full[node.attributes.get_int("axis", 0)] if full is not None else None
+        if len(node.inputs) > 1 or (isinstance(size, int) and size % len(node.outputs) == 0):
+            node.attributes.pop("num_outputs")
 
 
 def _drop_default(node: ir.Node, name: str, opset: int) -> None:
