@@ -49,6 +49,7 @@ from n6convert.rewrites.rules.layout.transpose_by_slices import TransposeBySlice
 from n6convert.rewrites.rules.layout.two_sided_broadcast import TwoSidedBroadcast
 from n6convert.rewrites.rules.layout.view_to_reshape import ViewToReshape
 from n6convert.rewrites.rules.matmul.column_to_mean import ColumnToMean
+from n6convert.rewrites.rules.matmul.cumsum_to_matmul import CumSumToMatMul
 from n6convert.rewrites.rules.matmul.dft_to_matmul import DftToMatMul
 from n6convert.rewrites.rules.matmul.einsum_to_matmul import EinsumToMatMul
 from n6convert.rewrites.rules.matmul.gemm_bias_apart import GemmBiasApart
@@ -63,6 +64,7 @@ from n6convert.rewrites.rules.pooling.pool_forms import PoolForms
 from n6convert.rewrites.rules.pooling.reduce_to_pool import ReduceToPool
 from n6convert.rewrites.rules.pooling.reduction_forms import ReductionForms
 from n6convert.rewrites.rules.recurrent.unroll_recurrent import UnrollRecurrent
+from n6convert.rewrites.rules.slicing.border_pad_to_concat import BorderPadToConcat
 from n6convert.rewrites.rules.slicing.concat_equal_chunks import ConcatEqualChunks
 from n6convert.rewrites.rules.slicing.concat_off_batch import ConcatOffBatch
 from n6convert.rewrites.rules.slicing.cut_before_join import CutBeforeJoin
@@ -100,6 +102,7 @@ def all_rules() -> list[Rewrite[Any]]:
         EinsumToMatMul(),
         StftToConv(),
         DftToMatMul(),
+        CumSumToMatMul(),
         ReductionForms(),
         ScatterToConcat(),
         DepthToChannels(),
@@ -151,6 +154,7 @@ def all_rules() -> list[Rewrite[Any]]:
         BatchNormToAffine(),
         InstanceNormDecompose(),
         ChannelPadToConv(),
+        BorderPadToConcat(),
         ConvTransposeToConv(),
         FocusToConv(),
         MergeConvs(),

@@ -31,3 +31,13 @@ def test_one_axis_each(parts: tuple[list[int], ...], slices: int) -> None:
 
 def test_backward_slices_are_left_to_another_rule() -> None:
     assert {a.rule for a in apply(sliced([-1], [-9], [1], [-1])).applied} == {"flip-by-slices"}
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "step", "taken"), [(-1, -(2**63), -2, 4), (6, 1, -1, 5), (5, -100, -3, 2), (100, 0, -1, 7)]
+)
+def test_backward_slices_in_steps(start: int, stop: int, step: int, taken: int) -> None:
+    """With sentinels for "to the first", as Python's [::-2] is exported."""
+    result = apply(sliced([start], [stop], [2], [step]))
+    assert {a.rule for a in result.applied} == {"flip-by-slices"}
+    assert ops(result.model)["Slice"] == taken

@@ -25,12 +25,13 @@ _LONGEST = 128
 class _Flip:
     x: ir.Value
     axis: int
-    size: int
+    positions: Sequence[int]
+    """Of the elements that are taken, in their new order."""
     whole: bool = True
 
 
 class FlipBySlices(Rewrite[_Flip]):
-    """Write a reversed axis as its elements joined in the other order."""
+    """Write an axis that is read backwards as its elements joined in the other order."""
 
     name = "flip-by-slices"
     roots = frozenset({"ReverseSequence", "Slice"})
@@ -38,20 +39,25 @@ class FlipBySlices(Rewrite[_Flip]):
 
     def pattern(self, node: ir.Node) -> _Flip | None:
         x, full = node.inputs[0], shape_of(node.inputs[0])
-        if x is None or full is None or not is_float(x) or shape_of(node.outputs[0]) != full:
+        if x is None or full is None or not is_float(x) or shape_of(node.outputs[0]) is None:
             return None
         if node.op_type == "ReverseSequence":
             axis, lengths = attribute(node, "time_axis", 0), constant_of(node.inputs[1])
-            return None if lengths is None else _Flip(x, axis, full[axis], bool((lengths == full[axis]).all()))
+            turned = range(full[axis])[::-1]
+            return None if lengths is None else _Flip(x, axis, turned, bool((lengths == full[axis]).all()))
         cut = axis_of(node)
-        if cut is None or int(slice_bounds(node)[3][0]) != -1:
+        if cut is None:
             return None
-        return _Flip(x, cut, full[cut])
+        start, stop, _, step = (int(given[0]) for given in slice_bounds(node))
+        if step >= 0:
+            return None
+        return _Flip(x, cut, range(full[cut])[start : None if stop < -full[cut] else stop : step])
 
     def check(self, found: _Flip, context: Context) -> str | None:
         if not found.whole:
             return "some sequences are shorter than the axis"
-        return None if found.size <= _LONGEST else f"an axis of {found.size} elements is reversed, more than {_LONGEST}"
+        taken = len(found.positions)
+        return None if taken <= _LONGEST else f"an axis of {taken} elements is reversed, more than {_LONGEST}"
 
     def replace(self, found: _Flip, build: Builder, context: Context) -> Sequence[ir.Value]:
         full = shape_of(found.x) or ()
@@ -59,5 +65,6 @@ class FlipBySlices(Rewrite[_Flip]):
         if axis == 0:  # the batch is never cut: [A, n, ..] is [1, A n, ..]
             step = full[1] if len(full) > 1 else 1
             x, axis = build.reshape(x, [1, full[0] * step, *full[2:]]), 1
-        parts = [build.slice(x, axis, i * step, (i + 1) * step) for i in reversed(range(found.size))]
-        return [build.reshape(build.concat(parts, axis), full)]
+        parts = [build.slice(x, axis, i * step, (i + 1) * step) for i in found.positions]
+        to = [len(found.positions) if i == found.axis else n for i, n in enumerate(full)]
+        return [build.reshape(build.concat(parts, axis), to)]
