@@ -20,7 +20,7 @@ from n6convert.errors import N6ConvertError, RecipeError, SourceError
 from n6convert.graph.idle_ports import drop_copied_outputs, drop_unread_inputs
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.graph.opset import lower_opset, upgrade_opset
-from n6convert.graph.port_shapes import drop_unread_inputs, fit_ports, same_bytes
+from n6convert.graph.port_shapes import fit_ports, same_bytes
 from n6convert.operators.host import refuse_host_operators
 from n6convert.plugin import (
     BuildRequest,

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.graph.same_pads import write_pads_of_dilated
-from n6convert.numerics import run_model
+from n6convert.runtime.session import run_model
 
 
 def conv(mode: str, kernel: tuple[int, int], strides: list[int], dilations: list[int]) -> ir.Model:

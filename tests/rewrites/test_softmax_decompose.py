@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.numerics import run_model
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
 from .helpers import NEW, OLD, apply, ops, reasons, sample, software
