@@ -2,13 +2,16 @@
 
 A layer of an INT8 model gets inputs ``Q`` where the float model has ``F``. Their difference is no mere noise: weights
 in front that were rounded coarsely turn and scale the inputs, alike in every sample. So the weights ``W`` become
-``W'`` with the least ``|F W^T - Q W'^T|^2``, by ridge regression towards ``W``, before they are rounded. Half of the
-samples say how much of what the other half found is true of all: by so much the weights move.
+``W'`` with the least ``|F W^T - Q W'^T|^2``, by ridge regression towards ``W``, before they are rounded. Where the
+result is added to a tensor that is there already, as at the end of a residual block, that tensor's error is taken back
+as well: no layer lies on its way that could. Half of the samples say how much of what the other half found is true of
+all: by so much the weights move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -17,17 +20,28 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.quantization.layerwise.rounding import Moments, as_rows, patches, rows_per_sample, spans_of
+from n6convert.quantization.layerwise.rounding import Moments, as_rows, patches, results, rows_per_sample, spans_of
 from n6convert.quantization.layerwise.walk import LAYERS, Layer
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import Clock
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
-__all__ = ["FloatInputs", "compensated"]
+__all__ = ["FloatInputs", "FloatSample", "compensated"]
 
-Patches = NDArray[np.float32]
-"""What a layer's weights multiply in one sample, ``[groups, places, inputs]``."""
+
+@dataclass(frozen=True)
+class FloatSample:
+    """A layer in the float model, at some places of one sample.
+
+    Attributes:
+        inputs: what its weights multiply, ``[groups, places, inputs]``.
+        joined: what is added to its results, ``[groups, places, outputs]``; None: nothing that is known before.
+    """
+
+    inputs: NDArray[np.float32]
+    joined: NDArray[np.float32] | None
+
 
 #: bytes of float inputs that are held at once
 _HELD = 256 << 20
@@ -61,9 +75,9 @@ class FloatInputs:
         self._model, self._samples, self._threads, self._clock = model, samples, threads, clock or Clock()
         nodes = {n.name: n for n in model.graph if n.op_type in LAYERS}
         self._left = [nodes[name] for name in names if name in nodes]
-        self._held: dict[str, list[Patches]] = {}
+        self._held: dict[str, list[FloatSample]] = {}
 
-    def of(self, layer: Layer) -> Sequence[Patches] | None:
+    def of(self, layer: Layer) -> Sequence[FloatSample] | None:
         """One array a sample; None for layers that were not named, or whose weights are no rows."""
         if all(node.name != layer.name for node in self._left) and layer.name not in self._held:
             return None
@@ -89,24 +103,40 @@ class FloatInputs:
 
     def _reader(self, nodes: Sequence[ir.Node], samples: int) -> Any:
         entries = {v.name for v in self._model.graph.inputs}
-        sources = {node.name or "": (node.inputs[0].name if node.inputs[0] else "") or "" for node in nodes}
-        inner = [s for s in dict.fromkeys(sources.values()) if s not in entries]
-        session = Session(with_outputs(self._model, inner), threads=1) if inner else None
+        wanted = {node: (_name(node.inputs[0]), _name(_joined(node))) for node in nodes}
+        inner = [name for pair in wanted.values() for name in pair if name and name not in entries]
+        session = Session(with_outputs(self._model, list(dict.fromkeys(inner))), threads=1) if inner else None
 
-        def read(sample: Mapping[str, NDArray[Any]]) -> dict[str, Patches]:
+        def read(sample: Mapping[str, NDArray[Any]]) -> dict[str, FloatSample]:
             values = dict(sample)
             if session is not None:
                 values |= session.run({n: sample[n] for n in session.inputs})
-            return {n.name or "": _patches(n, values[sources[n.name or ""]], samples) for n in nodes}
+            return {
+                n.name or "": _seen(n, values[x], values[y] if y else None, samples) for n, (x, y) in wanted.items()
+            }
 
         return read
 
 
+def _name(value: ir.Value | None) -> str:
+    return (value.name or "") if value is not None else ""
+
+
+def _joined(node: ir.Node) -> ir.Value | None:
+    """The other operand of the sum that alone reads a layer of the float model."""
+    readers = list(node.outputs[0].uses())
+    if len(readers) != 1 or readers[0].node.op_type != "Add":
+        return None
+    other = readers[0].node.inputs[1 - readers[0].idx]
+    same = other is not None and other.const_value is None and other.shape == node.outputs[0].shape
+    return other if same and other is not node.outputs[0] else None
+
+
 def _bytes(node: ir.Node, samples: int) -> int:
     """Memory that the node's float inputs take."""
-    places = prod(d for d in list(node.outputs[0].shape or ())[2:] if isinstance(d, int))
+    shape = [d for d in node.outputs[0].shape or () if isinstance(d, int)]
     size, groups = _sizes(node)
-    return 4 * samples * min(rows_per_sample(samples), places) * size * groups
+    return 4 * samples * min(rows_per_sample(samples), prod(shape[2:] or shape[:1])) * size * groups
 
 
 def _sizes(node: ir.Node) -> tuple[int, int]:
@@ -115,13 +145,15 @@ def _sizes(node: ir.Node) -> tuple[int, int]:
     return 0 if rows is None else rows.shape[1], node.attributes.get_int("group", 1)
 
 
-def _patches(node: ir.Node, values: NDArray[Any], samples: int) -> Patches:
+def _seen(node: ir.Node, values: NDArray[Any], joined: NDArray[Any] | None, samples: int) -> FloatSample:
     size, groups = _sizes(node)
-    return patches(node, values, 0.0, size, groups, rows_per_sample(samples)).astype(np.float32)
+    share = rows_per_sample(samples)
+    other = None if joined is None else results(node, joined, groups, share).astype(np.float32)
+    return FloatSample(patches(node, values, 0.0, size, groups, share).astype(np.float32), other)
 
 
 def compensated(
-    layer: Layer, weight: NDArray[np.float32], exact: Sequence[Patches]
+    layer: Layer, weight: NDArray[np.float32], exact: Sequence[FloatSample]
 ) -> tuple[NDArray[np.float32], Moments]:
     """A layer's float weights, moved so that its INT8 inputs give what the float inputs gave.
 
@@ -136,12 +168,12 @@ def compensated(
     assert rows is not None and scale is not None
     groups = layer.node.attributes.get_int("group", 1)
     by_group = rows.astype(np.float64).reshape(groups, -1, rows.shape[1])
-    steps = scale.numpy().astype(np.float64).reshape(groups, -1, 1)
+    unit = scale.numpy().astype(np.float64).reshape(groups, -1, 1) * _UNIT
     moved, moments = by_group.copy(), []
-    for span in spans_of(rows.shape[1]):
-        inner, cross = _sums(layer, exact, span, rows.shape[1], groups)
-        unit = steps * _UNIT
-        moved[:, :, span] += np.rint(_change(by_group[:, :, span], inner, cross) / unit) * unit
+    spans = spans_of(rows.shape[1])
+    for span in spans:
+        inner, pull = _sums(layer, exact, by_group[:, :, span], span, joined=len(spans) == 1)
+        moved[:, :, span] += np.rint(_change(inner, pull) / unit) * unit
         moments.append(inner.sum(axis=0))
     shaped = moved.reshape(rows.shape).astype(np.float32)
     by_span = [moment[group] for group in range(groups) for moment in moments]
@@ -149,37 +181,72 @@ def compensated(
 
 
 def _sums(
-    layer: Layer, exact: Sequence[Patches], span: slice, size: int, groups: int
+    layer: Layer, exact: Sequence[FloatSample], rows: NDArray[np.float64], span: slice, joined: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``Q^T Q`` and ``(F - Q)^T Q`` in steps of the input's grid, of the even samples and of the odd ones."""
-    width = span.stop - span.start
-    inner, cross = np.zeros((2, groups, width, width)), np.zeros((2, groups, width, width))
+    """``Q^T Q``, and what is missing in the result times ``Q``, of the even samples and of the odd ones.
+
+    Args:
+        rows: the weights of these inputs ``[groups, outputs, inputs]``.
+        span: the inputs.
+        joined: whether what is added to the result counts.
+    """
+    groups, outputs, width = rows.shape
+    inner, pull = np.zeros((2, groups, width, width)), np.zeros((2, groups, outputs, width))
     scale = layer.initializer(0, 1).const_value
     assert scale is not None
     step, zero, share = float(scale.numpy()), layer.zero_point, rows_per_sample(layer.samples)
+    size = exact[0].inputs.shape[2]
+    others = _missing(layer, exact) if joined else None
     for index, (codes, wanted) in enumerate(zip(layer.codes(), exact, strict=True)):
         found = patches(layer.node, codes, zero, size, groups, share)[:, :, span].astype(np.float64) - zero
-        gaps = wanted[:, :, span] / step - found
+        gaps = wanted.inputs[:, :, span] / step - found
         inner[index % 2] += found.transpose(0, 2, 1) @ found
-        cross[index % 2] += gaps.transpose(0, 2, 1) @ found
-    return inner, cross
+        pull[index % 2] += rows @ (gaps.transpose(0, 2, 1) @ found)
+        if others is not None:
+            pull[index % 2] += next(others).transpose(0, 2, 1) @ found / step
+    return inner, pull
 
 
-def _change(rows: NDArray[np.float64], inner: NDArray[np.float64], cross: NDArray[np.float64]) -> NDArray[np.float64]:
+def _missing(layer: Layer, exact: Sequence[FloatSample]) -> Iterator[NDArray[np.float64]] | None:
+    """What lacks in each sample in what is added to the layer's result; None where that is not known."""
+    quantize = next((n for n in layer.node.outputs[0].consumers() if n.op_type == "QuantizeLinear"), None)
+    readers = [n for d in (quantize.outputs[0].consumers() if quantize else ()) for n in d.outputs[0].consumers()]
+    if exact[0].joined is None or len(readers) != 1 or readers[0].op_type != "Add":
+        return None
+    other = next((v.producer() for v in readers[0].inputs if v is not None and not _from(v, quantize)), None)
+    codes = None if other is None or other.inputs[0] is None else layer.held(other.inputs[0].name or "")
+    if codes is None or other is None:
+        return None
+    step, zero = (float(v.const_value.numpy().item()) for v in other.inputs[1:3])  # type: ignore[union-attr]
+    groups, share = layer.node.attributes.get_int("group", 1), rows_per_sample(layer.samples)
+
+    def missing(found: NDArray[np.int8], wanted: FloatSample) -> NDArray[np.float64]:
+        assert wanted.joined is not None
+        return wanted.joined - step * (results(layer.node, found, groups, share).astype(np.float64) - zero)
+
+    return map(missing, codes, exact)
+
+
+def _from(value: ir.Value, quantize: ir.Node | None) -> bool:
+    """Whether a dequantized value is what a node quantized."""
+    made = value.producer()
+    return made is not None and quantize is not None and made.inputs[0] is quantize.outputs[0]
+
+
+def _change(inner: NDArray[np.float64], pull: NDArray[np.float64]) -> NDArray[np.float64]:
     """What is added to the weights ``[groups, outputs, inputs]``."""
-    half = rows @ _solved(inner[0], cross[0])
-    agreed = float(np.sum(half * (rows @ cross[1])))
-    size = float(np.sum(half * (half @ inner[1])))
+    half = _solved(inner[0], pull[0])
+    agreed, size = float(np.sum(half * pull[1])), float(np.sum(half * (half @ inner[1])))
     share = min(max(agreed / size, 0.0), 1.0) if size > 0 else 0.0
-    return share * (rows @ _solved(inner.sum(axis=0), cross.sum(axis=0))) if share else np.zeros_like(rows)
+    return share * _solved(inner.sum(axis=0), pull.sum(axis=0)) if share else np.zeros_like(pull[0])
 
 
-def _solved(inner: NDArray[np.float64], cross: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``cross (inner + ridge)^-1`` of each group."""
+def _solved(inner: NDArray[np.float64], pull: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``pull (inner + ridge)^-1`` of each group."""
     mean = np.trace(inner, axis1=1, axis2=2) / inner.shape[1]
     ridge = _RIDGE * np.maximum(mean, 1e-3 * mean.mean()) + 1e-9
     damped = inner + ridge[:, None, None] * np.eye(inner.shape[1])
-    return np.asarray(np.linalg.solve(damped, cross.transpose(0, 2, 1)).transpose(0, 2, 1))
+    return np.asarray(np.linalg.solve(damped, pull.transpose(0, 2, 1)).transpose(0, 2, 1))
 
 
 def _as_weight(node: ir.Node, rows: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ __all__ = [
     "layer_moments",
     "patches",
     "portions",
+    "results",
     "round_layer",
     "rows_per_sample",
     "second_moments",
@@ -194,6 +195,21 @@ def patches(node: ir.Node, codes: NDArray[Any], zero: float, size: int, groups: 
     picked = view[0][tuple(index)]  # [channels, positions, *kernel]
     by_group = picked.reshape(groups, -1, *picked.shape[1:])
     return np.ascontiguousarray(np.moveaxis(by_group, 1, 2)).reshape(groups, -1, size)
+
+
+def results(node: ir.Node, values: NDArray[Any], groups: int, share: int) -> NDArray[Any]:
+    """A layer's results at the places of :func:`patches`, ``[groups, positions, outputs]``.
+
+    Args:
+        node: the layer.
+        values: a tensor of its output's shape in one sample.
+        groups: of channels.
+        share: positions at most.
+    """
+    if node.op_type == "Gemm":
+        return _evenly(values, share)[None]
+    picked: NDArray[Any] = values[0][(slice(None), *_positions(values.shape[2:], share))]
+    return picked.reshape(groups, -1, picked.shape[1]).transpose(0, 2, 1)
 
 
 def _positions(shape: tuple[int, ...], share: int) -> tuple[NDArray[np.int64], ...]:

@@ -90,6 +90,12 @@ class Layer:
         name = self.initializer(0).name or ""
         yield from (state[name] for state in self._clock.watch(self._states))
 
+    def held(self, name: str) -> Iterator[NDArray[np.int8]] | None:
+        """Codes of another tensor in each sample; None where it is not there yet, or no more."""
+        if not self._states or name not in self._states[0]:
+            return None
+        return (state[name] for state in self._clock.watch(self._states))
+
     def outputs(self) -> Iterator[NDArray[np.float32]]:
         """The result of each sample before it is rounded, with the present weights and bias."""
         session, source, _ = self._session()
