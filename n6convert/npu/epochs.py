@@ -7,7 +7,8 @@ a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from n6convert.npu.chaining import can_chain, pooled_first, split_scale
@@ -46,7 +47,7 @@ class _Scheduler:
         self.writer: dict[str, Op] = {}
 
     def run(self, ops: list[Op]) -> list[_Slot]:
-        for op in ops:
+        for op in _pools_behind_sources(ops):
             for part in self._parts(op):
                 index = self._place(part)
                 for name in part.outputs:
@@ -177,6 +178,36 @@ class _Scheduler:
             source = self.writer[source.inputs[0]]
         pooled = op.kind in _REDUCING and source.kind in _ARITHMETIC
         return source if pooled or (op.units.activ and source.kind in _REDUCING) else before
+
+
+def _pools_behind_sources(ops: list[Op]) -> Iterator[Op]:
+    """The operators in order, but global pools of sums and products right behind them, before other chains take the
+    units: the chain is closed in the epoch that it starts in (SEEN 24 of 24 r15)."""
+    readers: dict[str, list[Op]] = defaultdict(list)
+    for op in ops:
+        for name in dict.fromkeys(op.inputs):
+            readers[name].append(op)
+    early: set[int] = set()
+    for op in ops:
+        if id(op) in early:
+            continue
+        yield op
+        followers = _chain_to_pool(op, readers) if op.kind in _ARITHMETIC and op.where is Where.HW else []
+        early.update(map(id, followers))
+        yield from followers
+
+
+def _chain_to_pool(op: Op, readers: Mapping[str, Sequence[Op]]) -> list[Op]:
+    """Views and the global pool that alone read an operator's result; empty where something else does."""
+    found: list[Op] = []
+    while len(op.outputs) == 1 and len(reading := readers.get(op.outputs[0], ())) == 1:
+        op = reading[0]
+        found.append(op)
+        if op.kind in _REDUCING and op.where is Where.HW:
+            return found
+        if op.where is not Where.NONE or op.kind not in _VIEWS:
+            return []
+    return []
 
 
 def _is_pointwise(op: Op) -> bool:

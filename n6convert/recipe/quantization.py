@@ -63,7 +63,9 @@ class QuantizationConfig(BaseModel):
         "accurate",
     )
     zero_points: Literal["speed", "balanced", "accuracy"] = Field(
-        default="accuracy", description="zero points -128 and 0 at convolution inputs save cycles and may cost accuracy"
+        default="accuracy",
+        description="zero points -128 and 0 at convolution inputs, 0 at summed products, save cycles and may cost "
+        "accuracy",
     )
     refine_samples: int = Field(default=64, ge=1, description="calibration samples that refine the layers, at most")
     time_budget: float | None = Field(

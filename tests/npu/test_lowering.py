@@ -289,3 +289,32 @@ def test_linear_layer_in_float_is_a_convolution_and_a_sum() -> None:
     assert report(schedule, (2, 2)).sw_ops == {"Conv": 3, "Add": 2, "Tanh": 2}
     sizes = [buffer.size for buffer in lifetimes(lowered, schedule)]
     assert sizes == [4 * n for n in (400, 120, 120, 84, 84, 10)], "no buffer of its own for a Tanh"
+
+
+@pytest.mark.parametrize("version", [(2, 0), (2, 2), (4, 0)])
+@pytest.mark.parametrize(("zeros", "units"), [((3, -128), 3), ((0, -128), 2), ((3, 0), 2), ((0, 0), 1)])
+def test_a_product_is_corrected_for_zero_points_that_are_not_0(
+    zeros: tuple[int, int], units: int, version: Version
+) -> None:
+    """r31: Mul_316 has one Add behind it, since one factor has zero point 0, the 63 others have two; r52 and r27
+    agree."""
+
+    def build(b: QdqBuilder) -> str:
+        a, c = (b.op("Add", b.input(1, 8, 16, 16, name=n), b.input(1, 8, 16, 16, name=f"{n}{n}"), zero=z)
+                for n, z in zip("ac", zeros, strict=True))  # fmt: skip
+        return b.op("Mul", a, c, zero=0)
+
+    assert [op.units.arith for op in _placed(build, version)[0].ops if op.kind == "Mul"] == [units]
+
+
+@pytest.mark.parametrize(("zero", "epochs"), [(0, 2), (3, 4)])
+def test_two_summed_products_share_an_epoch_where_their_factors_have_zero_point_0(zero: int, epochs: int) -> None:
+    """Each takes one ARITH unit, its mean another one and a pool; chains run side by side (seen r15, r29, r52)."""
+
+    def build(b: QdqBuilder) -> str:
+        whole = b.input(1, 32, 16, 64, zero=zero)
+        rows = [b.input(1, 32, 1, 64, name=f"row{i}", zero=zero) for i in range(4)]
+        sums = [b.op("GlobalAveragePool", b.reshape(b.op("Mul", whole, row, zero=zero), 1, 512, 64)) for row in rows]
+        return b.op("Concat", *sums, axis=1)
+
+    assert sum("GlobalAveragePool" in epoch for epoch in _epochs(build, (4, 0))) == epochs

@@ -73,19 +73,26 @@ def _sum(lowerer: Lowerer, node: Node) -> None:
 
 @lowers("Mul")
 def _mul(lowerer: Lowerer, node: Node) -> None:
-    """(a - za)(b - zb) = ab - zb*a - za*b: one Mul and, for two different operands, two Adds (SEEN r02, r15)."""
+    """(a - za)(b - zb) = ab - zb*a - za*b: one Mul, and an Add for each zero point that is not 0."""
     rule = lowerer.decide(node)
     result = node.outputs[0]
     square = len(set(node.inputs)) == 1
     if rule.name != "both-operands-repeat":
         if not _corrected_apart(lowerer, node) or square or rule.where is not Where.HW:
-            lowerer.emit("Mul", node, rule, node.inputs, [result], units=Units(arith=2 if square else 3))
+            lowerer.emit("Mul", node, rule, node.inputs, [result], units=Units(arith=1 + _corrections(lowerer, node)))
         else:
             _product_and_correction(lowerer, node, rule)
         return
     wide = lowerer.fresh(result, "s16", dtype="int16")
     lowerer.emit("Mul", node, rule, node.inputs, [wide])
     lowerer.emit("Add", node, lowerer.pick("Copy", node), [wide, *node.inputs], [result], units=Units(arith=2))
+
+
+def _corrections(lowerer: Lowerer, node: Node) -> int:
+    """ARITH nodes behind a product: one for each factor's zero point that is not 0, or one for the result's
+    ([#product-units])."""
+    off = [lowerer.tensors[name].zero_point not in (None, 0) for name in (*dict.fromkeys(node.inputs), node.outputs[0])]
+    return max(sum(off[:-1]), off[-1])
 
 
 def _corrected_apart(lowerer: Lowerer, node: Node) -> bool:

@@ -20,7 +20,7 @@ from n6convert.quantization.grid.shared_grids import SharedGrid, shared_grids, s
 from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.quantization.ranges.estimators import Effect, Range, range_error
 
-__all__ = ["CHEAP", "PRICE", "CheapZeroPoints", "cheapen"]
+__all__ = ["CHEAP", "PRICE", "CheapZeroPoints", "cheapen", "give_ranges"]
 
 #: zero points with which a convolution's input costs nothing extra
 CHEAP = (-128, 0)
@@ -80,12 +80,21 @@ def cheapen(
             found[root] = choice.span
         sqnr = {"sqnr_db": choice.sqnr_db, "cheap_sqnr_db": choice.cheap_sqnr_db}
         records[root] = {"name": max(names, key=lambda n: saved[n]), **sqnr, "saved": gain}
-    _give(model.graph, grids, ranges, found)
+    give_ranges(model.graph, grids, ranges, found)
     return [{**record, "taken": root in found} for root, record in records.items()]
 
 
-def _give(graph: ir.Graph, grids: Mapping[str, SharedGrid], ranges: dict[str, Range], found: dict[str, Range]) -> None:
-    """Give grids their new ranges, in place; those that would change any other grid leave ``found`` instead."""
+def give_ranges(
+    graph: ir.Graph, grids: Mapping[str, SharedGrid], ranges: dict[str, Range], found: dict[str, Range]
+) -> None:
+    """Give grids their new ranges, in place; those that would change any other grid leave ``found`` instead.
+
+    Args:
+        graph: prepared.
+        grids: by the name of their group.
+        ranges: by tensor name; changed.
+        found: new ranges by the name of the group; loses those that were not given.
+    """
     groups = shared_groups(graph, ranges)
     while True:
         changed = ranges | {member: span for root, span in found.items() for member in grids[root].members}

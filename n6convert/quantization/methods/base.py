@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from n6convert.quantization.grid.from_ranges import make_plan
 from n6convert.quantization.grid.plan import Plan
+from n6convert.quantization.grid.product_zero_points import WORSE_DB, center_products
 from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import CheapZeroPoints, cheapen
 from n6convert.quantization.judge import Judge, Verdict
@@ -143,10 +144,19 @@ class Workshop:
         found = found or find_ranges(prepared, feeds, self.few, self.config, self.progress)
         policy = self.config.zero_points
         zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self.cycles)
+        around = replace(found, ranges=dict(found.ranges))
+        factors = center_products(prepared, around.ranges, around.statistics)
+        made = self._written(prepared, found, zero_points + [record | {"taken": False} for record in factors])
+        if around.ranges != found.ranges:
+            other = self._written(prepared, around, zero_points + factors)
+            made = other if closeness(other) >= closeness(made) - WORSE_DB[policy] else made
+        return replace(made, provisional=screen and self.enough < self.config.refine_samples)
+
+    def _written(self, prepared: ir.Model, found: Found, zero_points: list[dict[str, Any]]) -> Candidate:
+        """The INT8 model by these ranges and nearest rounding."""
         plan = make_plan(prepared.graph, found.ranges)
         model = write_qdq(prepared, plan)
-        provisional = screen and self.enough < self.config.refine_samples
-        return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points, provisional=provisional)
+        return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
 
     def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
         """What the layers of a float model should give on some samples; kept for the last that were asked for."""
