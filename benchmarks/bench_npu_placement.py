@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nets.qdq import QdqBuilder, attention_encoder
 from npu_cases import NEURALART, Reported, reported
 from rich.console import Console
 from rich.table import Table
 
 from n6convert.npu.evidence import is_thin, reports_of
 from n6convert.npu.placement import place, read, report
-from n6convert.npu.synthetic import QdqBuilder, attention_encoder
 from n6convert.npu.targets import load_target
 
 EPOCH_LIMIT, OFFLOAD_LIMIT = 0.08, 0.02

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from nets.qdq import attention_encoder, padded_detector
 
 from n6convert.npu.ends import AS_MODELED, Ends
-from n6convert.npu.synthetic import attention_encoder, padded_detector
 
 __all__ = ["NEURALART", "Reported", "Source", "reported"]
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-BENCHMARKS = str(Path(__file__).resolve().parents[1] / "benchmarks")
-sys.path.insert(0, BENCHMARKS)
-from fuzz import KINDS  # noqa: E402
-from fuzz_inputs import _judged, try_input  # noqa: E402
-
-sys.path.remove(BENCHMARKS)
+from fuzz import KINDS
+from fuzz_inputs import _judged, try_input
 
 #: seeds on which something went wrong once
 KNOWN = [263, 1000177, 2000050, 2000128, 2000191, 3000127, 4000058]

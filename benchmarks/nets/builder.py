@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from .writer import NodeWriter
 
 __all__ = ["Net", "T"]
 
@@ -32,31 +34,19 @@ class T:
         return self.shape[1]
 
 
-class Net:
-    """Collects nodes; every method takes and returns :class:`T`."""
+class Net(NodeWriter):
+    """Every method takes and returns :class:`T`; opset 13."""
 
     def __init__(self, name: str, shape: Sequence[int], zero_point: int = -1, seed: int = 0) -> None:
-        self.name = name
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        super().__init__(name, opset=13)
         self.random = np.random.default_rng(seed)
-        self.count = 0
-        self.graph_input = helper.make_tensor_value_info("input", TensorProto.FLOAT, list(shape))
-        self.x = self._quantized("input", tuple(shape), zero_point)
-
-    def _name(self, kind: str) -> str:
-        self.count += 1
-        return f"{kind}_{self.count}"
+        self.x = self._quantized(self.declare("input", shape), tuple(shape), zero_point)
 
     def _constant(self, value: np.ndarray) -> str:
-        name = self._name("const")
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
+        return self.constant(value)
 
     def _op(self, kind: str, inputs: Sequence[str], **attributes: object) -> str:
-        name = self._name(kind.lower())
-        self.nodes.append(helper.make_node(kind, list(inputs), [f"{name}_out"], name=name, **attributes))
-        return f"{name}_out"
+        return self.write(kind, inputs, **attributes)[0]
 
     def _quantized(self, source: str, shape: tuple[int, ...], zero_point: int, scale: float = 0.02) -> T:
         parameters = [self._constant(np.float32(scale)), self._constant(np.int8(zero_point))]
@@ -186,10 +176,8 @@ class Net:
         """Equal parts along an axis."""
         shape = list(x.shape)
         shape[axis] //= parts
-        name = self._name("split")
-        outputs = [f"{name}_out{i}" for i in range(parts)]
         sizes = self._constant(np.full(parts, shape[axis], np.int64))
-        self.nodes.append(helper.make_node("Split", [x.name, sizes], outputs, name=name, axis=axis))
+        outputs = self.write("Split", [x.name, sizes], parts, axis=axis)
         return [self._quantized(output, tuple(shape), x.zero_point) for output in outputs]
 
     def slice(self, x: T, start: int, end: int, axis: int = 1) -> T:
@@ -217,7 +205,5 @@ class Net:
         return self._quantized(out, tuple(x.shape[i] for i in order), x.zero_point)
 
     def proto(self, *outputs: T) -> onnx.ModelProto:
-        """The finished model (opset 13)."""
-        infos = [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, list(t.shape)) for t in outputs]
-        graph = helper.make_graph(self.nodes, self.name, [self.graph_input], infos, self.constants)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        """The finished model."""
+        return self.finish([helper.make_tensor_value_info(t.name, TensorProto.FLOAT, list(t.shape)) for t in outputs])

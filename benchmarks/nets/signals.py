@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from .writer import NodeWriter
 
 __all__ = ["SIGNALS", "encoder", "log_mel", "power_law", "temporal_convolutions"]
 
@@ -17,22 +19,18 @@ _STEPS, _WINDOW, _HOP, _CLASSES = 32, 64, 16, 6
 _SAMPLES = _HOP * (_STEPS - 1) + _WINDOW
 
 
-class _Net:
-    """Collects nodes; every method returns the name of a tensor."""
+class _Net(NodeWriter):
+    """Every method returns the name of a tensor."""
 
     def __init__(self, seed: int) -> None:
+        super().__init__("signals")
         self.rng = np.random.default_rng(seed)
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
 
-    def constant(self, array: Any, kind: type = np.float32) -> str:
-        self.constants.append(numpy_helper.from_array(np.array(array, kind, order="C"), f"c{len(self.constants)}"))
-        return str(self.constants[-1].name)
+    def constant(self, array: Any, dtype: type | None = np.float32, name: str | None = None) -> str:
+        return super().constant(array, dtype, name)
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
+        return self.write(kind, inputs, **attributes)[0]
 
     def conv(self, x: str, channels: int, out: int, kernel: int = 3, **attributes: Any) -> str:
         """Heavy-tailed weights of one norm a channel, channels of log-normal size."""
@@ -69,11 +67,9 @@ class _Net:
         return self.classes(x, 16, 2)
 
     def model(self, shape: list[int], output: str) -> onnx.ModelProto:
-        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+        self.declare("x", shape)
         y = helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, _CLASSES])
-        graph = helper.make_graph(self.nodes, "signals", [x], [y], self.constants)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        return onnx.shape_inference.infer_shapes(made)
+        return onnx.shape_inference.infer_shapes(self.finish([y]))
 
 
 def temporal_convolutions(width: int = 32, levels: int = 5, steps: int = 128, seed: int = 0) -> onnx.ModelProto:

@@ -15,7 +15,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from .writer import NodeWriter
 
 __all__ = ["CASES", "images", "mobilenet_v3_small", "mobilevit_xxs", "vit_tiny"]
 
@@ -47,35 +49,31 @@ class T:
         return int(self.values.shape[1])
 
 
-class FloatNet:
-    """Collects nodes and runs each at once."""
+class FloatNet(NodeWriter):
+    """Runs each node as it is written."""
 
     def __init__(self, size: int, seed: int, spread: float = 0.5) -> None:
+        super().__init__("trained_like")
         self.rng = np.random.default_rng(seed)
         self.spread = spread
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
         self.x = T("image", np.concatenate(images(4, size, seed + 1000)))
 
     def op(self, kind: str, *inputs: T | NDArray[Any], **attributes: Any) -> T:
         """Add an operator; arrays become initializers."""
         name = f"{kind.lower()}_{len(self.nodes)}"
         inputs = tuple(i if isinstance(i, T) else np.asarray(i) for i in inputs)
-        names = [i.name if isinstance(i, T) else self._constant(i, f"{name}_c{k}") for k, i in enumerate(inputs)]
-        node = helper.make_node(kind, names, [name], name=name, **attributes)
-        self.nodes.append(node)
-        return T(name, self._run(node, inputs))
-
-    def _constant(self, array: NDArray[Any], name: str) -> str:
-        self.constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
-        return name
+        names = [i.name if isinstance(i, T) else self.constant(i, name=f"{name}_c{k}") for k, i in enumerate(inputs)]
+        self.write(kind, names, **attributes)
+        return T(name, self._run(self.nodes[-1], inputs))
 
     def _run(self, node: onnx.NodeProto, inputs: Sequence[T | NDArray[Any]]) -> Array:
         arrays = dict(zip(node.input, (i.values if isinstance(i, T) else i for i in inputs), strict=True))
         kinds = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in arrays.items()}
         infos = [helper.make_tensor_value_info(n, kinds[n], a.shape) for n, a in arrays.items()]
         output = helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)
-        model = _proto([node], infos, [output], [])
+        alone = NodeWriter("operator")
+        alone.nodes, alone.inputs = [node], infos
+        model = alone.finish([output])
         result: Array = ort.InferenceSession(model.SerializeToString()).run(None, arrays)[0]
         return result
 
@@ -154,14 +152,9 @@ class FloatNet:
 
     def model(self, logits: T) -> onnx.ModelProto:
         """The network for one image."""
-        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, *self.x.values.shape[1:]])
+        self.declare("image", [1, *self.x.values.shape[1:]])
         output = helper.make_tensor_value_info(logits.name, TensorProto.FLOAT, [1, *logits.values.shape[1:]])
-        return onnx.shape_inference.infer_shapes(_proto(self.nodes, [image], [output], self.constants))
-
-
-def _proto(nodes: list[onnx.NodeProto], inputs: Any, outputs: Any, constants: Any) -> onnx.ModelProto:
-    graph = helper.make_graph(nodes, "trained_like", inputs, outputs, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        return onnx.shape_inference.infer_shapes(self.finish([output]))
 
 
 def _round8(value: float) -> int:

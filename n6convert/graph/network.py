@@ -83,11 +83,11 @@ class NetworkWriter:
         attributes |= {} if groups is None else {"group": groups}
         return self.op("Conv", name, *inputs, named=named, **attributes)
 
-    def split(self, name: str, x: ir.Value, sizes: Sequence[int], axis: int = 1) -> Sequence[ir.Value]:
+    def split(self, name: str | None, x: ir.Value, sizes: Sequence[int], axis: int = 1) -> Sequence[ir.Value]:
         """Parts of the given sizes along an axis.
 
         Args:
-            name: of the node.
+            name: of the node; None: one that is free.
             x: any shape.
             sizes: of the parts.
             axis: that is cut.
@@ -95,8 +95,9 @@ class NetworkWriter:
         parts = self._tape.op_multi_out(
             "Split", [x, self.integers(sizes)], {"axis": axis}, num_outputs=len(sizes), name=name
         )
-        for i, part in enumerate(parts):
-            part.name = f"{name}.{i}"
+        if name is not None:
+            for i, part in enumerate(parts):
+                part.name = f"{name}.{i}"
         return parts
 
     def slice(self, name: str, x: ir.Value, start: int, stop: int, axis: int = -1) -> ir.Value:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from n6convert.errors import GraphError
+from n6convert.graph.network import NetworkWriter
 from n6convert.npu.layout import channel_first, invert, only_ones_move, permuted
 from n6convert.npu.tflite_file import TFLiteFile, TFLiteOperator
 
@@ -19,7 +20,6 @@ __all__ = ["HANDLERS", "Builder", "Unknown", "reads"]
 
 Handler = Callable[["Builder", TFLiteOperator], None]
 HANDLERS: dict[str, Handler] = {}
-_OPSET, _IR = 17, 8
 _ACTIVATIONS = {0: None, 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 _INTEGERS = ("int8", "uint8")
 
@@ -39,15 +39,16 @@ def reads(*kinds: str) -> Callable[[Handler], Handler]:
 
 
 class Builder:
-    """The graph while it grows.
+    """The graph while it grows, in TFLite's names and the graph's order of axes.
 
     Attributes:
         file: tables of the TFLite file.
+        writer: what makes the nodes.
     """
 
     def __init__(self, file: TFLiteFile, path: Path) -> None:
         self.file, self.path = file, path
-        self.tape = ir.tape.Tape()
+        self.writer = NetworkWriter(path.stem)
         spatial = ("CONV", "POOL_2D", "RESIZE_")
         self._first = any(part in op.kind for op in file.operators for part in spatial)
         self._values: dict[str, ir.Value] = {}
@@ -60,16 +61,7 @@ class Builder:
         for op in self.file.operators:
             HANDLERS[op.kind](self, op)
         outputs = [self._output(name) for name in self.file.outputs]
-        graph = ir.Graph(
-            inputs,
-            outputs,
-            nodes=self.tape.nodes,
-            initializers=self.tape.initializers,
-            opset_imports={"": _OPSET},
-            name=self.path.stem,
-        )
-        model = ir.Model(graph, ir_version=_IR, producer_name="n6convert")
-        return RemoveUnusedNodesPass()(model).model
+        return RemoveUnusedNodesPass()(self.writer.finish(inputs, outputs)).model
 
     # tensors --------------------------------------------------------------------------------------------------------
 
@@ -114,11 +106,11 @@ class Builder:
     def constant(self, array: Any) -> ir.Value:
         """A new constant of the graph."""
         self._constants += 1
-        return self.tape.initializer(ir.tensor(np.array(array, order="C"), name=f"constant_{self._constants}"))
+        return self.writer.constant(f"constant_{self._constants}", array)
 
     def integers(self, values: Sequence[int]) -> ir.Value:
         """An int64 constant."""
-        return self.constant(np.array(values, np.int64))
+        return self.writer.integers(values)
 
     def value(self, name: str) -> ir.Value:
         """A tensor in the graph's order."""
@@ -147,7 +139,7 @@ class Builder:
 
     def op(self, kind: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """One operator with one output."""
-        return self.tape.op(kind, inputs, attributes)
+        return self.writer.op(kind, None, *inputs, **attributes)
 
     def put(self, name: str, value: ir.Value, activation: int = 0) -> None:
         """The operator's result in the graph's order, behind its fused activation.

@@ -38,9 +38,7 @@ def _split(b: Builder, op: TFLiteOperator) -> None:
     x, axis = (op.inputs[1], op.inputs[0]) if op.kind == "SPLIT" else (op.inputs[0], op.inputs[2])
     rank, at = b.rank(x), b.ints(axis)[0]
     sizes = [b.shape(name)[at] for name in op.outputs]
-    values = b.tape.op_multi_out(
-        "Split", [b.value(x), b.integers(sizes)], {"axis": b.axis(at, rank)}, num_outputs=len(sizes)
-    )
+    values = b.writer.split(None, b.value(x), sizes, b.axis(at, rank))
     for name, value in zip(op.outputs, values, strict=True):
         b.put(name, value)
 

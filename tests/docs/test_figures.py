@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -14,10 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def figures() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield importlib.import_module("figures")
-    sys.path.remove(str(ROOT / "benchmarks"))
+def figures() -> ModuleType:
+    return importlib.import_module("figures")
 
 
 @pytest.mark.parametrize(

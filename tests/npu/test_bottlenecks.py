@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nets.qdq import QdqBuilder
 
 from n6convert.npu import Estimate, estimate
 from n6convert.npu.bottlenecks import BOUNDS
 from n6convert.npu.options import CompilerOptions
-from n6convert.npu.synthetic import QdqBuilder
 from n6convert.npu.targets import load_target
 
 KIT = "stm32n6570-dk@4.0"

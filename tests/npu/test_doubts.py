@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from nets.qdq import QdqBuilder
 
 from n6convert.npu.doubts import DOUBTS
 from n6convert.npu.evidence import is_thin
 from n6convert.npu.placement import place, read
-from n6convert.npu.synthetic import QdqBuilder
 
 Build = Callable[[QdqBuilder], str]
 

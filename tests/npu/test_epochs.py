@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nets.qdq import QdqBuilder, attention_encoder
 
 from n6convert.npu.ends import Ends
 from n6convert.npu.ir import EpochCounts, Lowered, Schedule, Where
 from n6convert.npu.placement import place, read
 from n6convert.npu.rules.limits import EPOCH_UNITS, VERSIONS
-from n6convert.npu.synthetic import QdqBuilder, attention_encoder
 
 Step = Callable[[QdqBuilder, str, str], str]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from nets.qdq import QdqBuilder, attention_encoder
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from typer import Typer
@@ -20,7 +21,6 @@ from n6convert.npu import estimate, explain, operator_table
 from n6convert.npu.ir import Where
 from n6convert.npu.rules import known_operators
 from n6convert.npu.rules.limits import VERSIONS
-from n6convert.npu.synthetic import QdqBuilder, attention_encoder
 
 _RUNNER = CliRunner()
 

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nets.qdq import QdqBuilder, attention_encoder
 
 from n6convert.errors import N6ConvertError
 from n6convert.npu.placement import place, read
 from n6convert.npu.rules import known_operators
 from n6convert.npu.rules.limits import VERSIONS
-from n6convert.npu.synthetic import QdqBuilder, attention_encoder
 
 _SIZES = st.sampled_from([-1, 0, 1, 2, 7, 1 << 20, 1 << 40])
 _OPS = st.sampled_from([*known_operators(), "Foo", "If"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nets.qdq import QdqBuilder
 
 from n6convert.errors import RecipeError
 from n6convert.npu.cycles import conv_plan, depthwise_group, op_cycles
@@ -15,7 +16,6 @@ from n6convert.npu.estimation import estimate
 from n6convert.npu.ir import ConvGeometry, Lowered, Schedule, Where
 from n6convert.npu.memory import accumulators, lifetimes
 from n6convert.npu.placement import place, read, report
-from n6convert.npu.synthetic import QdqBuilder
 
 Version = tuple[int, int]
 Build = Callable[[QdqBuilder], str]

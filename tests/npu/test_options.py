@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from nets.qdq import QdqBuilder
 from typer.testing import CliRunner
 
 from n6convert.api.comparing import compare_report
@@ -15,7 +16,6 @@ from n6convert.npu import Estimate, estimate
 from n6convert.npu.ends import Ends
 from n6convert.npu.options import STOCK, CompilerOptions, of_recipe, options_of
 from n6convert.npu.st import StReport, read_report
-from n6convert.npu.synthetic import QdqBuilder
 from n6convert.recipe.schema import CompilerConfig, PackageConfig, Recipe
 
 KIT = "stm32n6570-dk@4.0"

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from nets.qdq import QdqBuilder
 
 from n6convert.npu.ends import Ends
 from n6convert.npu.ir import Op, Where
 from n6convert.npu.placement import place, printed, read, report
 from n6convert.npu.rules.limits import VERSIONS
-from n6convert.npu.synthetic import QdqBuilder
 
 Build = Callable[[QdqBuilder], str]
 

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import onnx_ir
 import pytest
+from nets.qdq import QdqBuilder
 from onnx import TensorProto, helper, numpy_helper
 
 from n6convert.errors import GraphError, SourceError
 from n6convert.npu.layout import channel_first, compose, invert, only_ones_move, permuted
 from n6convert.npu.placement import read
-from n6convert.npu.synthetic import QdqBuilder
 from n6convert.npu.tflite_file import OPERATORS
 
 

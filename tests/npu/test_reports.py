@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nets.qdq import attention_encoder, padded_detector
 
 from n6convert.npu.costs import Costs, cost
 from n6convert.npu.ends import Ends
 from n6convert.npu.ir import PlacementReport, Schedule
 from n6convert.npu.placement import place, read, report
-from n6convert.npu.synthetic import attention_encoder, padded_detector
 from n6convert.npu.targets import load_target
 
 _EPOCHS = 0.08

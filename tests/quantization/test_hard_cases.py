@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import onnx
@@ -25,15 +24,9 @@ MINMAX = QuantizationConfig(ranges="minmax", equalization=False, bias_correction
 
 
 @pytest.fixture(scope="module")
-def hard() -> Any:
+def hard() -> ModuleType:
     """The module that builds the networks."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        from nets import trained_like
-
-        yield trained_like
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return import_module("nets.trained_like")
 
 
 def built(hard: ModuleType, case: str, seed: int = 0) -> onnx.ModelProto:

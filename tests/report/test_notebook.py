@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nets.qdq import QdqBuilder
+
 from n6convert.npu import estimate
-from n6convert.npu.synthetic import QdqBuilder
 from n6convert.report.summary import summary_rows
 from n6convert.results import Accuracy, ConversionResult, Placement, Report, WeightsReport
 

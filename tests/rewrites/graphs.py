@@ -6,28 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from nets.writer import NodeWriter
+from onnx import TensorProto, helper, shape_inference
 
 
-class GraphWriter:
+class GraphWriter(NodeWriter):
     """Writes an ONNX graph one node at a time; every method returns the name of the node's output."""
 
     def __init__(self, seed: int = 0) -> None:
+        super().__init__("seeded")
         self.random = np.random.default_rng(seed)
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self.inputs: list[onnx.ValueInfoProto] = []
 
     def input(self, name: str, shape: Sequence[int]) -> str:
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
-        return name
+        return self.declare(name, shape)
 
-    def constant(self, array: Any, dtype: type = np.float32) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(array, dtype), name))
-        return name
+    def constant(self, array: Any, dtype: type | None = np.float32, name: str | None = None) -> str:
+        return super().constant(array, dtype, name)
 
     def weight(self, *shape: int, scale: float | None = None) -> str:
         spread = scale if scale is not None else 1 / np.sqrt(np.prod(shape[1:]) if len(shape) > 2 else shape[0])
@@ -37,8 +32,7 @@ class GraphWriter:
         return self.constant(mean + scale * self.random.standard_normal(size))
 
     def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        names = [f"{op.lower()}{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, list(inputs), names, name=names[0], **attributes))
+        names = self.write(op, inputs, outputs, **attributes)
         return names[0] if outputs == 1 else names
 
     def reshape(self, x: str, shape: Sequence[int]) -> str:
@@ -78,9 +72,8 @@ class GraphWriter:
 
     def model(self, *outputs: str, opset: int = 17) -> ir.Model:
         values = [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs]
-        graph = helper.make_graph(self.nodes, "seeded", self.inputs, values, self.constants)
-        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-        return ir.from_proto(shape_inference.infer_shapes(proto, strict_mode=True))
+        self.opset = opset
+        return ir.from_proto(shape_inference.infer_shapes(self.finish(values), strict_mode=True))
 
 
 def bert(layers: int = 1, rows: int = 16, width: int = 32, heads: int = 4, hidden: int = 64, seed: int = 0) -> ir.Model:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
+from nets.operators import CODES, INPUTS, OPERATORS, network
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.runtime.int8.kernels import with_integer_kernels
@@ -18,10 +18,6 @@ from n6convert.runtime.session import Session, run_model
 from ...quantization.nets import cnn, feeds, parse
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-from nets.operators import CODES, INPUTS, OPERATORS, network  # noqa: E402
-
-sys.path.remove(str(ROOT / "benchmarks"))
 
 
 @pytest.mark.parametrize("name", OPERATORS)

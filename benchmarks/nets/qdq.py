@@ -7,63 +7,44 @@ are chosen by the caller. Every tensor gets a Q/DQ pair, as the NPU wants it ([#
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import helper
 
-if TYPE_CHECKING:
-    import onnx
+from .writer import NodeWriter
 
 __all__ = ["QdqBuilder", "attention_encoder", "padded_detector"]
 
 
-class QdqBuilder:
+class QdqBuilder(NodeWriter):
     """Writes a QDQ ONNX graph node by node; tensors are named by the caller's handles."""
 
     def __init__(self, name: str, opset: int = 17, quantized: bool = True) -> None:
-        self.name = name
-        self.opset = opset
+        super().__init__(name, opset)
         self.quantized = quantized
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
-        self.count = 0
-
-    def _fresh(self, stem: str) -> str:
-        self.count += 1
-        return f"{stem}_{self.count}"
-
-    def constant(self, value: NDArray[Any], stem: str = "const") -> str:
-        """A plain initializer."""
-        from onnx import numpy_helper
-
-        name = self._fresh(stem)
-        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
 
     def weight(self, *shape: int, scale: float = 0.01) -> str:
         """An int8 weight behind a DequantizeLinear (float in a float model)."""
         if not self.quantized:
-            return self.constant(np.zeros(shape, np.float32), "weight")
-        return self._dequantize(self.constant(np.zeros(shape, np.int8), "weight"), scale, 0)
+            return self.constant(np.zeros(shape, np.float32))
+        return self._dequantize(np.zeros(shape, np.int8), scale)
 
     def bias(self, size: int) -> str:
         """An int32 bias."""
         if not self.quantized:
-            return self.constant(np.zeros(size, np.float32), "bias")
-        return self._dequantize(self.constant(np.zeros(size, np.int32), "bias"), 0.0001, 0, np.int32)
+            return self.constant(np.zeros(size, np.float32))
+        return self._dequantize(np.zeros(size, np.int32), 0.0001)
 
-    def _dequantize(self, name: str, scale: float, zero: int, kind: Any = np.int8) -> str:
-        from onnx import helper
-
-        result = self._fresh("dq")
-        self.nodes.append(helper.make_node("DequantizeLinear", [name, *self._parameters(scale, zero, kind)], [result]))
-        return result
+    def _dequantize(self, codes: NDArray[Any], scale: float) -> str:
+        parameters = self._parameters(scale, 0, codes.dtype.type)
+        return self.write("DequantizeLinear", [self.constant(codes), *parameters])[0]
 
     def _parameters(self, scale: float, zero: int, kind: Any) -> list[str]:
-        return [self.constant(np.array(scale, np.float32), "scale"), self.constant(np.array(zero, kind), "zero")]
+        return [self.constant(scale, np.float32), self.constant(zero, kind)]
 
     def pair(self, name: str, scale: float = 0.05, zero: int = 3) -> str:
         """A QuantizeLinear and a DequantizeLinear on one edge (nothing in a float model).
@@ -73,22 +54,15 @@ class QdqBuilder:
             scale: of its grid.
             zero: its zero point.
         """
-        from onnx import helper
-
         if not self.quantized:
             return name
         parameters = self._parameters(scale, zero, np.int8)
-        quantized, result = self._fresh("q"), self._fresh("dq")
-        self.nodes.append(helper.make_node("QuantizeLinear", [name, *parameters], [quantized]))
-        self.nodes.append(helper.make_node("DequantizeLinear", [quantized, *parameters], [result]))
-        return result
+        quantized = self.write("QuantizeLinear", [name, *parameters])[0]
+        return self.write("DequantizeLinear", [quantized, *parameters])[0]
 
     def input(self, *shape: int, name: str = "input", zero: int = 0) -> str:
         """A float graph input with its Q/DQ pair."""
-        from onnx import TensorProto, helper
-
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        return self.pair(name, zero=zero)
+        return self.pair(self.declare(name, shape), zero=zero)
 
     def op(
         self, kind: str, *inputs: str, scale: float = 0.05, zero: int = 3, pair: bool = True, **attributes: Any
@@ -124,15 +98,12 @@ class QdqBuilder:
             zero: their zero point.
             pair: False: no Q/DQ pairs behind it.
         """
-        from onnx import helper
-
-        names = [self._fresh(kind) for _ in range(outputs)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, self._fresh(f"node_{kind}"), **attributes))
+        names = self.write(kind, inputs, outputs, **attributes)
         return [self.pair(name, scale, zero) for name in names] if pair else names
 
     def reshape(self, x: str, *shape: int) -> str:
         """A Reshape that keeps the scale."""
-        return self.op("Reshape", x, self.constant(np.array(shape, np.int64), "shape"))
+        return self.op("Reshape", x, self.constant(shape, np.int64))
 
     def conv(
         self, x: str, channels: int, out: int, kernel: int = 1, stride: int = 1, group: int = 1, zero: int = 3
@@ -176,16 +147,11 @@ class QdqBuilder:
 
     def output(self, name: str) -> None:
         """Declare a graph output."""
-        from onnx import helper
-
         self.outputs.append(helper.make_empty_tensor_value_info(name))
 
     def model(self) -> onnx.ModelProto:
         """The finished model."""
-        from onnx import helper
-
-        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+        return self.finish(self.outputs)
 
 
 def attention_encoder(
