@@ -180,8 +180,7 @@ def settle_shapes(model: ir.Model) -> None:
     Raises:
         GraphError: the model does not run, has a loop, or tensors of an impossible size.
     """
-    from onnxscript import optimizer
-
+    from n6convert.graph.folding import fold_constants
     from n6convert.graph.refusals import refuse_loops, refuse_sizes
 
     refuse_loops(model)
@@ -191,7 +190,7 @@ def settle_shapes(model: ir.Model) -> None:
         for value in node.outputs:
             if value not in inputs:
                 value.shape = None
-    optimizer.fold_constants(model, onnx_shape_inference=True)
+    fold_constants(model, onnx_shape_inference=True)
     drop_counts_of_parts(model)
     common.RemoveUnusedNodesPass()(model)
     infer_shapes(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
@@ -135,7 +136,8 @@ def _drop_default(node: ir.Node, name: str, opset: int) -> None:
     newer = defs.get_schema(node.op_type, defs.onnx_opset_version(), "").attributes.get(name)
     given = node.attributes[name].value
     default = ir.from_proto(newer.default_value) if newer is not None and newer.default_value.name else None
-    if not isinstance(default, ir.Attr) or default.value != given:
+    dense = name == "dilations" and set(given) == {1}  # what leaving it out means
+    if not dense and (not isinstance(default, ir.Attr) or default.value != given):
         raise GraphError(
             f"an attribute has no form in opset {opset}",
             place=f"{name} of node {node.name or node.outputs[0].name}",
@@ -164,6 +166,7 @@ def _inlined(proto: onnx.ModelProto, kinds: set[str]) -> onnx.ModelProto:
     import onnx.shape_inference
 
     _write_defaults(proto, kinds)
+    _fill_gaps(proto, kinds)
     typed = {v.name for v in (*proto.graph.value_info, *proto.graph.input)}
     for tensor in proto.graph.initializer:  # the inliner asks for the type of everything
         if tensor.name not in typed:
@@ -186,6 +189,34 @@ def _write_defaults(proto: onnx.ModelProto, kinds: set[str]) -> None:
             node.attribute.extend(a.default_value for name, a in known if name not in given and a.default_value.name)
 
 
+def _fill_gaps(proto: onnx.ModelProto, kinds: set[str]) -> None:
+    """Give an Attention the mask that it leaves out in front of its earlier keys: the inliner knows no such gaps."""
+    from onnx import numpy_helper
+
+    shapes = _shapes(proto)
+    for node in proto.graph.node:
+        if node.op_type not in kinds or node.op_type != "Attention" or len(node.input) < 5 or node.input[3]:
+            continue
+        queries, keys, past = (shapes.get(node.input[i]) for i in (0, 1, 4))
+        if queries and keys and past:
+            nothing = np.zeros((queries[-2], past[-2] + keys[-2]), np.float32)
+            node.input[3] = f"{node.output[0]}/no_mask"
+            proto.graph.initializer.append(numpy_helper.from_array(nothing, node.input[3]))
+
+
+def _shapes(proto: onnx.ModelProto) -> dict[str, list[int]]:
+    """Static shapes by tensor name."""
+    import onnx.shape_inference
+
+    known = onnx.shape_inference.infer_shapes(proto).graph
+    shapes = {}
+    for value in (*known.value_info, *known.input, *known.output):
+        dims = value.type.tensor_type.shape.dim
+        if dims and all(d.dim_value > 0 for d in dims):
+            shapes[value.name] = [d.dim_value for d in dims]
+    return shapes
+
+
 def _exists(op: str, opset: int) -> bool:
     """Whether an operator means the same in an older opset (GroupNormalization had its scale by group before 21)."""
     from onnx import defs
@@ -195,4 +226,4 @@ def _exists(op: str, opset: int) -> bool:
 
 def _reason(model: ir.Model, wanted: int) -> str:
     newer = sorted(_newer(model, wanted))
-    return f"{', '.join(newer)} came later and ONNX does not say what it is made of" if newer else ""
+    return f"{', '.join(newer)} came later and cannot be written in the operators of that opset" if newer else ""

@@ -15,6 +15,7 @@ from n6convert.rewrites.rules.activation.max_min_to_relu import MaxMin
 from n6convert.rewrites.rules.activation.prelu_to_relu import PReluToRelu
 from n6convert.rewrites.rules.activation.where_to_product import WhereToProduct
 from n6convert.rewrites.rules.attention.centre_keys import CentreKeys
+from n6convert.rewrites.rules.attention.hidden_rows import HiddenRows
 from n6convert.rewrites.rules.attention.normalized_attention import NormalizedAttention
 from n6convert.rewrites.rules.attention.softmax_decompose import SoftmaxDecompose
 from n6convert.rewrites.rules.cleanup.drop_no_ops import DropNoOps
@@ -60,6 +61,7 @@ from n6convert.rewrites.rules.normalization.batchnorm_to_affine import BatchNorm
 from n6convert.rewrites.rules.normalization.centring_into_weights import CentringIntoWeights
 from n6convert.rewrites.rules.normalization.instancenorm_decompose import InstanceNormDecompose
 from n6convert.rewrites.rules.normalization.layernorm_decompose import LayerNormDecompose
+from n6convert.rewrites.rules.pooling.dilated_average_to_conv import DilatedAverageToConv
 from n6convert.rewrites.rules.pooling.pool_forms import PoolForms
 from n6convert.rewrites.rules.pooling.reduce_to_pool import ReduceToPool
 from n6convert.rewrites.rules.pooling.reduction_forms import ReductionForms
@@ -124,6 +126,7 @@ def all_rules() -> list[Rewrite[Any]]:
         LayerNormDecompose(),
         ActivationForms(),
         ComparisonToActivation(),
+        HiddenRows(),
         WhereToProduct(),
         ExpandToBroadcast(),
         MaxMin(),
@@ -147,6 +150,7 @@ def all_rules() -> list[Rewrite[Any]]:
         CutOffBatch(),
         ConcatEqualChunks(),
         ConcatConvSplit(),
+        DilatedAverageToConv(),
         ReduceToPool(),
         PoolForms(),
         DivisionToProduct(),

@@ -6,9 +6,13 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
+from n6convert.graph.folding import fold_constants
 from n6convert.graph.query import shape_of
 
 __all__ = ["batch_of_one", "prepare"]
+
+#: numbers of a constant that others are computed from: the mask of an attention over 1,024 places
+_MASK = 1 << 20
 
 
 def prepare(model: ir.Model) -> ir.Model:
@@ -51,11 +55,9 @@ def batch_of_one(model: ir.Model) -> ir.Model:
 
 
 def _fold(model: ir.Model) -> None:
-    from onnxscript import optimizer
-
     common.ShapeInferencePass()(model)
     if any(n.op_type in ("Shape", "ConstantOfShape", "Range") or _constant(n) for n in model.graph):
-        optimizer.fold_constants(model, onnx_shape_inference=True)
+        fold_constants(model, onnx_shape_inference=True, input_size_limit=_MASK)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.ShapeInferencePass()(model)
 

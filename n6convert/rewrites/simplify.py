@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import GraphError, RewriteError
+from n6convert.graph.folding import fold_constants
 from n6convert.runtime.child_process import run_python
 from n6convert.store.cache import Cache
 from n6convert.types import Feeds, Progress
@@ -208,7 +209,6 @@ def _run_child(source: Path, result: Path, limit: float) -> str | None:
 def _passes(model: ir.Model) -> list[str]:
     """The passes written in Python, in place; returns what :func:`normalise` mended."""
     from onnx_ir.passes import common
-    from onnxscript import optimizer
     from onnxscript.rewriter import RewriteRuleSet
     from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 
@@ -218,9 +218,7 @@ def _passes(model: ir.Model) -> list[str]:
     mended = normalise(model)
     _drop_stale_shapes(model)
     infer_shapes(model)
-    optimizer.fold_constants(
-        model, onnx_shape_inference=True, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES
-    )
+    fold_constants(model, onnx_shape_inference=True, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES)
     RewriteRuleSet([fuse_pad_into_conv_rule]).apply_to_model(model)
     for step in (
         common.IdentityEliminationPass(),

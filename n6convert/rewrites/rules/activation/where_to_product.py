@@ -21,7 +21,8 @@ from n6convert.rewrites.rule import Context, Rewrite
 __all__ = ["WhereToProduct"]
 
 _GONE = 1e4
-_VIEWS = ("Reshape", "Transpose", "Identity")
+#: what leaves minus infinity where it is
+_KEPT = ("Reshape", "Transpose", "Identity", "Add")
 
 
 @dataclass
@@ -70,9 +71,9 @@ class WhereToProduct(Rewrite[_Where]):
 
 
 def _before_softmax(node: ir.Node) -> bool:
-    seen = reach(node.outputs[0], lambda v: [n.outputs[0] for n in users(v) if n.op_type in _VIEWS])
+    seen = reach(node.outputs[0], lambda v: [n.outputs[0] for n in users(v) if n.op_type in _KEPT])
     readers = [users(v) for v in seen]
-    return all(readers) and all(n.op_type == "Softmax" or n.op_type in _VIEWS for group in readers for n in group)
+    return all(readers) and all(n.op_type == "Softmax" or n.op_type in _KEPT for group in readers for n in group)
 
 
 def _lowest(values: Array | None) -> bool:

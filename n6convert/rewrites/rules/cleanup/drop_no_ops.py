@@ -1,7 +1,7 @@
 """Nodes that give back their input: ``f(x) = x``.
 
-Identity, Dropout (at inference), Cast to the type x has, Reshape/Expand/Tile/Slice/Pad that change nothing, Transpose
-in order, Concat and Sum of one tensor, ``x * 1``, ``x / 1``, ``x + 0``, ``x - 0``.
+Identity, Dropout (at inference), Cast and CastLike to the type x has, Reshape/Expand/Tile/Slice/Pad that change
+nothing, Transpose in order, Concat and Sum of one tensor, ``x * 1``, ``x / 1``, ``x + 0``, ``x - 0``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class DropNoOps(Rewrite[ir.Value]):
     """Remove nodes that give back their input."""
 
     name = "drop-no-ops"
-    roots = frozenset({"Identity", "Dropout", "Cast", "Transpose", "Concat", "Sum", "Pad", *_SAME_SHAPE, *_NEUTRAL})
+    roots = frozenset(
+        {"Identity", "Dropout", "Cast", "CastLike", "Transpose", "Concat", "Sum", "Pad", *_SAME_SHAPE, *_NEUTRAL}
+    )
     housekeeping = True
 
     def pattern(self, node: ir.Node) -> ir.Value | None:
@@ -48,7 +50,7 @@ def _kept(node: ir.Node) -> ir.Value | None:
         return x if len(node.inputs) == 1 else None
     if node.op_type in ("Identity", "Dropout"):
         return x
-    if node.op_type == "Cast":
+    if node.op_type in ("Cast", "CastLike"):
         return x if x is not None and x.dtype == node.outputs[0].dtype else None
     if node.op_type == "Transpose":
         perm = attribute(node, "perm")
