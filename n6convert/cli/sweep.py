@@ -73,7 +73,9 @@ def _sweep(
         )
     if as_json:
         typer.echo(json.dumps([asdict(r) for r in results], indent=2, default=str))
-    elif not quiet:
+    elif quiet:
+        _print_errors(results)
+    else:
         _print(results, folder / "sweep.html")
     if any(r.error for r in results):
         raise typer.Exit(1)
@@ -87,6 +89,15 @@ def _pointwise(report: Reporter) -> Progress:
         report(_RUNNING, done, total)
 
     return tell
+
+
+def _print_errors(results: list[PointResult]) -> None:
+    """What went wrong, on stderr, where no table says it."""
+    from n6convert.cli.terminal import shown
+
+    for r in results:
+        if r.error:
+            typer.echo(f"error: {shown(r.label)}: {shown(r.error)}", err=True)
 
 
 def _absolute(path: str | None) -> str | None:

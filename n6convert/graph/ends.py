@@ -30,7 +30,7 @@ def names_in_front(
     read = [v for n in graph if n in gone for v in n.inputs if v is not None and v.producer() not in gone]
     if not inputs.isdisjoint(read):
         return None
-    names = [(name_of or _name)(v) for v in (*kept, *(v for v in read if v.producer() in fed))]
+    names = [*(_name(v) for v in kept), *((name_of or _name)(v) for v in read if v.producer() in fed)]
     return list(dict.fromkeys(names)) or None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from n6convert.linter.catalog import limits
+from n6convert.linter.catalog import limits, limits_of_structure
 from n6convert.linter.finding import Finding, Limit, Severity
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from n6convert.graph.fault import Fault
 
-__all__ = ["Finding", "Limit", "Severity", "finding_of", "limits", "lint"]
+__all__ = ["Finding", "Limit", "Severity", "finding_of", "hopeless", "limits", "lint"]
 
 
 def finding_of(fault: Fault) -> Finding:
@@ -52,3 +52,18 @@ def lint(
     found += measured(model, feeds)
     order = list(Severity)
     return sorted(found, key=lambda finding: order.index(finding.severity))
+
+
+def hopeless(model: ir.Model, target: str | None = None) -> list[Finding]:
+    """Errors of an INT8 model that no other choice of grids mends, in graph order; the quicker part of :func:`lint`.
+
+    Args:
+        model: QDQ graph; not changed.
+        target: board and compiler version; None: the default one.
+    """
+    from n6convert.linter.prepare import prepare
+    from n6convert.linter.rules_scales import lost_outputs
+
+    view = prepare(model, target)
+    found = [finding for limit in limits_of_structure() for finding in limit.findings(view)]
+    return [finding for finding in found if finding.severity is Severity.ERROR] + lost_outputs(view)

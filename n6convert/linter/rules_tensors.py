@@ -9,7 +9,7 @@ import onnx_ir as ir
 from n6convert.linter.constants import DIM_LIMIT, RANK_FRONT_END, RANK_NPU
 from n6convert.linter.finding import Break, Severity, limit
 from n6convert.linter.view import View, dims, label, named
-from n6convert.operators.host import remedy_for
+from n6convert.operators.host import remedy_for, way_out
 
 __all__: list[str] = []
 
@@ -22,6 +22,7 @@ _WIDE = {
     ir.DataType.STRING,
 }
 _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.UINT64, ir.DataType.UINT32}
+_MASKS = "write the mask as float: a constant or input, added or multiplied; or compare on the host"
 
 
 @limit(Severity.ERROR, remedy="convert the model to float32 before quantizing", evidence="[#import-limits]")
@@ -55,7 +56,7 @@ def integer_activations(view: View) -> Iterator[Break]:
 
 @limit(
     Severity.ERROR,
-    remedy="write the mask as float: a constant or input, added or multiplied",
+    remedy=_MASKS,
     evidence="[#import-17]",
 )
 def bool_tensors(view: View) -> Iterator[Break]:
@@ -63,7 +64,7 @@ def bool_tensors(view: View) -> Iterator[Break]:
     severity = None if view.quantized else Severity.WARNING
     for node, value in view.computed:
         if value.dtype == ir.DataType.BOOL and view.depends_on_input(value):
-            yield Break("type bool", label(node), value.name, severity)
+            yield Break("type bool", label(node), value.name, severity, way_out(view.graph, [node], _MASKS, named))
 
 
 @limit(Severity.ERROR, remedy="write it with tensors of rank {RANK_NPU} (merge or split axes)", evidence="[#import-19]")

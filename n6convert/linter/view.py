@@ -48,7 +48,7 @@ def through_quantization(value: ir.Value | None) -> ir.Value | None:
 def named(value: ir.Value) -> str:
     """The name in the user's own graph: without Q/DQ, and rewrites call what they add to X ``X/~rule``."""
     before = through_quantization(value)
-    return ((before or value).name or "").split("/~")[0]
+    return ((before or value).name or "").split("/~")[0].removesuffix("_QuantizeLinear_Input")
 
 
 class View:

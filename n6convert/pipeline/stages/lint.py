@@ -59,12 +59,12 @@ def refuse_lost(model: ir.Model, target: str) -> None:
     """Refuse an INT8 model, quantized by ranges alone, for what no accuracy method can change.
 
     Raises:
-        LintError: an output joins values of which some keep next to no levels.
+        LintError: an operator, a shape or a type that ST does not take, or an output that joins values of which some
+            keep next to no levels.
     """
-    from n6convert.linter.prepare import prepare
-    from n6convert.linter.rules_scales import lost_outputs
+    from n6convert.linter import hopeless
 
-    if errors := lost_outputs(prepare(model, target)):
+    if errors := hopeless(model, target):
         raise _refusal(errors)
 
 
