@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -208,8 +209,12 @@ def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run
     return run
 
 
-def judge(run: Run, reference: Path, model: Path) -> Score:
-    """Score on labelled samples that calibration did not see; without labels the mean cosine to float."""
+def judge(run: Run, reference: Path, model: Path, seen: Collection[str] | None = None) -> Score:
+    """Score on labelled samples that calibration did not see; without labels the mean cosine to float.
+
+    Args:
+        seen: hashes of the samples that calibration saw; default: all of the run's.
+    """
     from n6convert.metrics.base import mean_score
     from n6convert.pipeline.sampling import open_source
     from n6convert.runtime.session import Session
@@ -219,7 +224,8 @@ def judge(run: Run, reference: Path, model: Path) -> Score:
         pairs = [(a.run(f), b.run(f)) for f in run.sampling.held_back()]
         each = [np.mean([cosine(v, w) for v, w in zip(x.values(), y.values(), strict=True)]) for x, y in pairs]
         return mean_score("mean cosine to float", each, "cosine")
-    seen = {s.sha256 for part in ("calibration", "held_back") for s in run.sampling.samples(part)}
+    if seen is None:
+        seen = {s.sha256 for part in ("calibration", "held_back") for s in run.sampling.samples(part)}
     metric = run.ready_plugin.metric()
     assert metric is not None
     for sample in open_source(run, run.recipe.evaluation.source, None):

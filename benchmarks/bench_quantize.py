@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -87,15 +88,27 @@ def prepare(name: str, weights: str, imgsz: int, count: int, folder: Path) -> Pa
     return path
 
 
-def measure(method: str, model: Path, folder: Path, count: int, python: str = sys.executable) -> dict[str, float]:
+def measure(
+    method: str, model: Path, folder: Path, count: int, python: str = sys.executable, checkout: Path | None = None
+) -> dict[str, float]:
     """Run one quantizer in a process of its own.
+
+    Args:
+        method: of ``quantizers.py``.
+        model: float.
+        folder: of the samples, and of the result.
+        count: of samples.
+        python: that runs it.
+        checkout: another one of this code, whose quantizer runs.
 
     Raises:
         RuntimeError: it failed; with the end of its output.
     """
     out = folder / f"{method}.onnx"
-    command = [python, str(CHILD), method, str(model), str(folder), str(out), str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    child = CHILD if checkout is None else checkout / "benchmarks" / CHILD.name
+    command = [python, str(child), method, str(model), str(folder), str(out), str(count)]
+    environment = None if checkout is None else {**os.environ, "PYTHONPATH": str(checkout)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise RuntimeError(f"{method} failed: {done.stderr.strip()[-500:]}")
     figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
