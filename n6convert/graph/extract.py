@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from n6convert.graph.copying import cut, is_flat
 from n6convert.graph.query import is_constant, may_be_float
 
 __all__ = ["Region", "consumer_region", "cut", "with_outputs"]
@@ -56,52 +57,25 @@ def consumer_region(value: ir.Value, order: dict[ir.Node, int]) -> Region:
     return Region(value, sorted(nodes, key=order.__getitem__), [v for v in sinks if may_be_float(v)])
 
 
-def cut(model: ir.Model, nodes: Sequence[ir.Node], inputs: Iterable[ir.Value], outputs: Iterable[ir.Value]) -> ir.Model:
-    """A model of its own from some nodes of a graph; weights are shared, not copied.
-
-    Args:
-        model: stays as it is.
-        nodes: in the graph's order.
-        inputs: values that are inputs of the new model.
-        outputs: values that are its outputs.
-    """
-    values: dict[ir.Value, ir.Value] = {}
-
-    def twin(value: ir.Value | None) -> ir.Value | None:
-        if value is None:
-            return None
-        if value not in values:
-            const = value.const_value if is_constant(value) else None
-            values[value] = ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=const)
-        return values[value]
-
-    heads = [twin(v) for v in inputs]
-    copies = []
-    for node in nodes:
-        sources = [twin(v) for v in node.inputs]
-        copy = ir.Node(
-            node.domain,
-            node.op_type,
-            sources,
-            list(node.attributes.values()),
-            outputs=[twin(v) for v in node.outputs],  # type: ignore[misc]
-            name=node.name,
-        )
-        copies.append(copy)
-    constants = [v for v in values.values() if v.const_value is not None]
-    graph = ir.Graph(
-        [v for v in heads if v is not None],
-        [v for v in map(twin, outputs) if v is not None],
-        nodes=copies,
-        initializers=constants,
-        opset_imports=dict(model.graph.opset_imports),
-        name="part",
-    )
-    return ir.Model(graph, ir_version=model.ir_version)
+def _makers(values: Iterable[ir.Value]) -> set[ir.Node]:
+    """The nodes that some values are computed by."""
+    found: set[ir.Node] = set()
+    pending = [v.producer() for v in values]
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            pending.extend(v.producer() for v in node.inputs if v is not None)
+    return found
 
 
 def with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
     """A copy of the model (weights shared) whose outputs are the named tensors only."""
+    if is_flat(model):
+        values = {v.name: v for node in model.graph for v in node.outputs}
+        outputs = [values[name] for name in names]
+        needed = _makers(outputs)
+        return cut(model, [n for n in model.graph if n in needed], model.graph.inputs, outputs)
     copy = model.clone()
     by_name = {v.name: v for node in copy.graph for v in node.outputs}
     copy.graph.outputs.clear()

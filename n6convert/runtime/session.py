@@ -169,7 +169,9 @@ def _lend(model: ir.Model) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
     import onnx_ir as ir
     import onnxruntime as ort
 
-    model, lent = model.clone(), {}
+    from n6convert.graph.copying import copied
+
+    model, lent = copied(model), {}
     for graph in model.graphs():
         for name, value in graph.initializers.items():
             tensor = value.const_value

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
-import onnx_ir.passes.common as passes
 
+from n6convert.graph.copying import copied, drop_unused
 from n6convert.runtime.int8.operands import UINT8, Operand, dtype, make_unsigned, numbers, products, store
 from n6convert.runtime.int8.whole_numbers import WHOLE_NUMBERS
 
@@ -39,7 +39,7 @@ def with_integer_kernels(model: ir.Model, *, in_place: bool = False) -> ir.Model
     Args:
         in_place: the model itself instead of a copy.
     """
-    copy = model if in_place else model.clone()
+    copy = model if in_place else copied(model)
     graph = copy.graph
     make_unsigned(graph)
     for node in list(graph):
@@ -48,7 +48,7 @@ def with_integer_kernels(model: ir.Model, *, in_place: bool = False) -> ir.Model
             WHOLE_NUMBERS[node.op_type](graph, node, quantize)
         elif node.op_type in _PRODUCTS and not node.domain:
             _integer(graph, node, quantize)
-    passes.RemoveUnusedNodesPass()(copy)
+    drop_unused(graph)
     graph.opset_imports.setdefault(_CONTRIB, 1)
     return copy
 
