@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
+from n6convert.quantization.garbage import rare_collections
 from n6convert.quantization.grid.zero_points import CheapZeroPoints
 from n6convert.quantization.joined_outputs import mixed_outputs
 from n6convert.quantization.judge import Judge
@@ -101,7 +102,8 @@ def quantize(
     config = config or QuantizationConfig()
     if milliseconds is None:
         config = config.model_copy(update={"merge_convolutions": False})
-    return _Job(model, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, goals, progress).run()
+    with rare_collections():
+        return _Job(model, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, goals, progress).run()
 
 
 def _check_inputs(model: ir.Model, samples: Sequence[Feeds]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from n6convert.quantization.layerwise import second_order
-from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.layerwise.second_order import round_groups, round_rows
 from n6convert.quantization.time_budget import Clock, OutOfTime
 
 
@@ -46,6 +46,22 @@ def test_rounding_never_loses_to_nearest_in_a_channel() -> None:
     codes, nearest = round_rows(rows, scales, inputs.T @ inputs), np.rint(rows / scales[:, None])
     errors = [np.sum((inputs @ (c * scales[:, None] - rows).T) ** 2, axis=0) for c in (codes, nearest)]
     assert (errors[0] <= errors[1] * 1.02).all()  # the damping of the moments may cost a little
+
+
+@pytest.mark.parametrize("largest", [7, 127])
+def test_groups_get_the_codes_that_each_gets_alone(largest: int) -> None:
+    groups, outputs, size = 12, 3, 9
+    moments = np.stack([x.T @ x for x in (np.rint(20 * correlated(size, 4, seed)) for seed in range(groups))])
+    rows = weights(4, groups * outputs, size)
+    scales = (np.abs(rows).max(axis=1) / largest).astype(np.float32)
+    alone = [
+        round_rows(r, s, m.copy(), largest=largest)
+        for r, s, m in zip(np.split(rows, groups), np.split(scales, groups), moments, strict=True)
+    ]
+    together = round_groups(rows, scales, moments, largest=largest)
+    assert together is not None
+    assert np.array_equal(together, np.concatenate(alone))
+    assert not np.array_equal(together, np.rint(rows / scales[:, None]))
 
 
 @pytest.mark.parametrize("turns", [0, 8])

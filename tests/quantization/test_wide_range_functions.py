@@ -11,7 +11,7 @@ import pytest
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.reparameterization import wide_range_functions
-from n6convert.quantization.reparameterization.wide_range_functions import split_functions
+from n6convert.quantization.reparameterization.wide_range_functions import operand_values, split_functions
 from n6convert.runtime.comparison import max_relative_difference, sqnr_db
 from n6convert.runtime.session import run_model
 
@@ -60,7 +60,7 @@ def int8_db(model: ir.Model, parts: ir.Model) -> float:
 @pytest.mark.parametrize("function", ["power law", "root"])
 def test_parts_are_the_same_function_with_less_noise(function: str) -> None:
     model = prepare(net(function, 1.5))
-    parts, records = split_functions(model, feeds(4, 1)())
+    parts, records = split_functions(model, operand_values(model, feeds(4, 1)()))
     assert len(records) == 1 and records[0]["thresholds"] == sorted(records[0]["thresholds"])
     for sample in feeds(3, 2)():
         assert max_relative_difference(run_model(model, sample)["y"], run_model(parts, sample)["y"]) < 1e-5
@@ -78,7 +78,7 @@ def test_a_logarithm_behind_a_bias() -> None:
     }}"""
     weight = rng.uniform(0, 1, (BANDS, CHANNELS, 1)) * rng.lognormal(0, 2, (BANDS, 1, 1))
     model = prepare(parse(body, w=weight.astype(np.float32), b=np.full(BANDS, 1e-2, np.float32)))
-    parts, records = split_functions(model, feeds(4, 1)())
+    parts, records = split_functions(model, operand_values(model, feeds(4, 1)()))
     assert records and int8_db(model, parts) > int8_db(model, model) + 6
 
 
@@ -87,12 +87,13 @@ def test_narrow_operands_stay() -> None:
     body = f"net (float[1,{CHANNELS},{STEPS}] x) => (float[1,{BANDS},{STEPS}] y) {{ b = Conv(x, w, c)  y = Log(b) }}"
     weight, bias = rng.uniform(-0.1, 0.1, (BANDS, CHANNELS, 1)), np.full(BANDS, 4.0)
     model = prepare(parse(body.replace("  ", "\n"), w=weight.astype(np.float32), c=bias.astype(np.float32)))
-    assert not split_functions(model, feeds(4, 1)())[1]
+    assert not split_functions(model, operand_values(model, feeds(4, 1)()))[1]
 
 
 def test_an_operand_that_is_an_input_has_no_finer_grid() -> None:
     body = f"net (float[1,{CHANNELS},{STEPS}] x) => (float[1,{CHANNELS},{STEPS}] y) {{ p = Relu(x)\n y = Sqrt(p) }}"
-    assert not split_functions(prepare(parse(body)), feeds(4, 1)())[1]
+    model = prepare(parse(body))
+    assert not split_functions(model, operand_values(model, feeds(4, 1)()))[1]
 
 
 def test_the_quantizer_tries_and_keeps_it() -> None:

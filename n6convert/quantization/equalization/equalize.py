@@ -17,7 +17,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
 from n6convert.quantization.equalization.channels import Absorber, ChannelMap, map_channels
 from n6convert.quantization.equalization.labels import LabelArray, Labels, thin
 from n6convert.quantization.grid.from_ranges import observed
@@ -25,14 +24,14 @@ from n6convert.quantization.grid.plan import quantize_weight
 from n6convert.quantization.grid.shared_grids import shared_grids, shared_groups
 from n6convert.quantization.prepare.batch_norm import rescale
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, set_constant, take_over
+from n6convert.quantization.ranges.channel_extents import Extent, Extents, extents
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.stable import SHARE, rounded_factors
 from n6convert.runtime.comparison import least_sizes, relative_differences
 from n6convert.runtime.session import Session
-from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
 
-__all__ = ["difference", "equalize"]
+__all__ = ["difference", "equalize", "judged_axes"]
 
 Vector = NDArray[np.float64]
 #: beyond this the smaller weights of a row are left without codes
@@ -90,19 +89,23 @@ def equalize(
     strength: float | None = None,
     threads: int | None = None,
     fixed: Collection[str] = (),
+    known: Extents | None = None,
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy of the model with even channels, and a record of every group of tensors that was scaled.
 
     Args:
+        samples: gone through once for the tensors that are not known yet.
         strength: 0 leaves activations alone, 1 gives every channel the same largest value; None: for each group what
             promises the least noise.
         fixed: outputs of Clips whose bound must not move.
+        known: what was seen before of the model's tensors; what is seen here is added.
     """
     model = model.clone()
     channels = map_channels(model.graph, fixed)
     factors = np.ones(channels.labels.size)
     records = []
-    for group in _groups(channels, *_observe(model, channels, samples, threads)):
+    seen = _observe(model, channels, samples, threads, known if known is not None else Extents())
+    for group in _groups(channels, *seen):
         chosen, found = _choose(group, strength)
         if found.max() > 1.05 * found.min():
             factors[group.labels] = found
@@ -128,38 +131,52 @@ def difference(model: ir.Model, other: ir.Model, sample: Feeds, threads: int | N
 
 
 def _observe(
-    model: ir.Model, channels: ChannelMap, samples: Iterable[Feeds], threads: int | None
+    model: ir.Model, channels: ChannelMap, samples: Iterable[Feeds], threads: int | None, known: Extents
 ) -> tuple[dict[str, Seen], dict[str, Range]]:
     """Statistics by label of every tensor that has labels that are free, and the ranges of what shares their grids."""
     groups = shared_groups(model.graph)
-    by_name = {v.name or "": v for v in channels.tensors}
-    labels = {n: channels.of(by_name[n]) for n in observed(model.graph) if by_name[n].producer() is not None}
-    free = {groups[n] for n, a in labels.items() if a.any()}
-    labels = {n: a for n, a in labels.items() if groups[n] in free}
-    places = {n: np.unique(thin(a), return_inverse=True) for n, a in labels.items()}
-    seen = {n: Seen.empty(u, groups[n]) for n, (u, _) in places.items()}
-    if not seen:
-        return {}, {}
-    session = Session(with_outputs(model, list(seen)), threads=1)
-    found = mapped(lambda sample: session.run({n: sample[n] for n in session.inputs}), samples, threads)
-    for count, outputs in enumerate(found):
-        for name, values in outputs.items():
-            alike = tuple(i for i, stride in enumerate(labels[name].strides) if stride == 0)
-            if values.size:
-                _add(seen[name], places[name][1].ravel(), values, alike, count)
+    labels = _judged(model.graph, channels, groups)
+    known |= extents(
+        model, {n: _alike(a) for n, a in labels.items() if not known.covers(n, _alike(a))}, samples, threads
+    )
+    seen = {n: _by_label(known[n], a, groups[n]) for n, a in labels.items() if known[n].count}
     still = {n: (float(s.low.min()), float(s.high.max())) for n, s in seen.items() if not s.labels.any()}
     grids = shared_grids(model.graph, groups, still)
     return {n: s for n, s in seen.items() if n not in still}, {root: grid.span for root, grid in grids.items()}
 
 
-def _add(
-    seen: Seen, places: NDArray[np.intp], values: NDArray[np.float32], alike: tuple[int, ...], before: int
-) -> None:
-    np.minimum.at(seen.low, places, values.min(axis=alike).ravel())
-    np.maximum.at(seen.high, places, values.max(axis=alike).ravel())
-    square = np.square(values).mean(axis=alike, dtype=np.float64).ravel()
-    means = np.bincount(places, square, seen.square.size) / np.bincount(places)
-    seen.square += (means - seen.square) / (before + 1)
+def judged_axes(graph: ir.Graph) -> dict[str, tuple[int, ...]]:
+    """The tensors whose channels :func:`equalize` looks at, with the axes along which a factor cannot vary."""
+    labels = _judged(graph, map_channels(graph), shared_groups(graph))
+    return {name: _alike(array) for name, array in labels.items()}
+
+
+def _judged(graph: ir.Graph, channels: ChannelMap, groups: Mapping[str, str]) -> dict[str, LabelArray]:
+    """Labels of the tensors on whose grid any is free."""
+    by_name = {v.name or "": v for v in channels.tensors}
+    labels = {n: channels.of(by_name[n]) for n in observed(graph) if by_name[n].producer() is not None}
+    free = {groups[n] for n, a in labels.items() if a.any()}
+    return {n: a for n, a in labels.items() if groups[n] in free}
+
+
+def _alike(labels: LabelArray) -> tuple[int, ...]:
+    """Axes along which labels do not vary."""
+    return tuple(i for i, stride in enumerate(labels.strides) if stride == 0)
+
+
+def _by_label(extent: Extent, labels: LabelArray, grid: str) -> Seen:
+    """What is known of a tensor's channels, by their labels."""
+    own, places = np.unique(thin(labels), return_inverse=True)
+    places = places.ravel()
+    if own.size == places.size:
+        order = np.argsort(places)
+        low, high, square = (a.ravel()[order] for a in (extent.low, extent.high, extent.square))
+        return Seen(own, low, high, square, grid)
+    seen = Seen.empty(own, grid)
+    np.minimum.at(seen.low, places, extent.low.ravel())
+    np.maximum.at(seen.high, places, extent.high.ravel())
+    seen.square = np.bincount(places, extent.square.ravel(), own.size) / np.bincount(places)
+    return seen
 
 
 def _groups(channels: ChannelMap, seen: Mapping[str, Seen], fixed: Mapping[str, Range]) -> list[Group]:
@@ -212,6 +229,24 @@ def _powered(ratio: Vector, strength: float) -> Vector:
     return np.clip(rounded_factors(ratio**strength), 1 / _LARGEST, _LARGEST)
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """A weight that reads the group, outputs first; what is known by label broadcasts to it.
+
+    Attributes:
+        place: of each weight's label in the group.
+        sign: of each weight's label.
+        square: mean square of what each weight multiplies.
+        energy: of the outputs.
+    """
+
+    weight: Vector
+    place: NDArray[np.intp]
+    sign: NDArray[np.int64]
+    square: Vector
+    energy: float
+
+
 class _Noise:
     """Predicted rounding noise behind the readers of a group, relative to what they compute."""
 
@@ -256,13 +291,15 @@ class _Noise:
         both = self.peaks[1].any() and self.peaks[-1].any()
         return np.sqrt(parts[0] / parts[1]) if both else parts[0] / parts[1]
 
-    def _reader(self, reader: Absorber) -> tuple[Vector, NDArray[np.intp], NDArray[np.int64]]:
+    def _reader(self, reader: Absorber) -> _Reader:
         assert reader.rows is not None
         weight = np.moveaxis(constant(reader.value), reader.rows, 0)
         labels = np.moveaxis(np.broadcast_to(reader.labels, constant(reader.value).shape), reader.rows, 0)
         some = slice(None, None, max(weight.size // _LOOKED_AT, 1))
-        labels = labels[some]
-        return weight[some].astype(np.float64), self._place(labels), np.sign(labels)
+        numbers, labels = weight[some].astype(np.float64), thin(labels[some])
+        place, sign = self._place(labels), np.sign(labels)
+        square = np.where(sign < 0, self.square[-1][place], self.square[1][place])
+        return _Reader(numbers, place, sign, square, max(float((numbers**2 * square).sum()), 1e-30))
 
     def at(self, factors: Vector) -> float:
         """The noise with these factors; at least some of it where nothing reads the group."""
@@ -276,20 +313,16 @@ class _Noise:
                 high = max(high, float((tensor.high / divisor).max()))
             for side in (1, -1):
                 steps[side] += ((high - low) / 255) ** 2 / 12 if any((s == side).any() for _, s, _ in tensors) else 0.0
-        total = sum(self._behind(*reader, scale, steps) for reader in self.readers)
+        total = sum(self._behind(reader, scale, steps) for reader in self.readers)
         return total + self._product(scale, steps)
 
-    def _behind(
-        self, weight: Vector, place: NDArray[np.intp], sign: NDArray[np.int64], scale: Vector, steps: dict[int, float]
-    ) -> float:
+    def _behind(self, reader: _Reader, scale: Vector, steps: dict[int, float]) -> float:
         """Noise of one weight's outputs: of the steps before it, and of its own rounding."""
-        factor = scale[place] ** sign
-        square = np.where(sign < 0, self.square[-1][place], self.square[1][place])
-        scaled = weight * factor
+        factor = scale[reader.place] ** reader.sign
+        scaled = reader.weight * factor
         own = (quantize_weight(scaled.astype(np.float32), 0).values() - scaled) / factor
-        step = np.where(sign < 0, steps[-1], steps[1]) * (sign != 0)
-        noise = float((scaled**2 * step + own**2 * square).sum())
-        return noise / max(float((weight**2 * square).sum()), 1e-30)
+        step = np.where(reader.sign < 0, steps[-1], steps[1]) * (reader.sign != 0)
+        return float((scaled**2 * step + own**2 * reader.square).sum()) / reader.energy
 
     def _product(self, scale: Vector, steps: dict[int, float]) -> float:
         """Noise of products of two activations in which a factor cancels."""

@@ -41,7 +41,7 @@ def cheapen(
     statistics: Mapping[str, Statistics],
     effects: Mapping[str, Effect | None],
     policy: str,
-    cycles: CheapZeroPoints | None,
+    cycles: Mapping[str, float] | None,
 ) -> list[dict[str, Any]]:
     """Change ranges, in place, so that convolution inputs get cheap zero points where the policy finds it worth it.
 
@@ -56,13 +56,13 @@ def cheapen(
         statistics: by tensor name.
         effects: what consumers make of a tensor, by name.
         policy: ``speed``, ``accuracy`` or ``balanced``.
-        cycles: cycles that cheap zero points save, by layer; None: no target was asked.
+        cycles: cycles that cheap zero points save, by tensor; None: no target was asked.
 
     Returns:
         One record a grid: name of the convolution input that saves most, saved (cycles, or multiplications when no
         target was asked), the SQNR before and after of the tensor that loses most, and whether it was taken.
     """
-    saved = dict(cycles(model)) if cycles is not None else _multiplications(model.graph)
+    saved = dict(cycles) if cycles is not None else _multiplications(model.graph)
     total = sum(saved.values()) or 1.0
     groups = shared_groups(model.graph, ranges)
     grids = shared_grids(model.graph, groups, ranges)

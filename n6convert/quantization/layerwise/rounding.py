@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.grid.affine import CODE_MAX
 from n6convert.quantization.grid.plan import Plan
-from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.layerwise.second_order import SMALL, round_groups, round_rows
 from n6convert.quantization.layerwise.walk import LAYERS, Layer
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import Clock
@@ -36,9 +36,11 @@ __all__ = [
 Moments = list[NDArray[np.float64]]
 """One matrix for each group and portion of inputs."""
 
-#: rows (positions) of one layer that enter its second moments, over all samples
-_ROWS = 8192
+#: rows (positions) of one layer that enter its second moments, over all samples: at most, for each input, at least
+_ROWS, _ROWS_AN_INPUT, _LEAST_ROWS = 8192, 64, 1024
 _EXACT = 2e-3
+#: rows of codes whose products sum to whole numbers that float32 holds exactly
+_SINGLE = (1 << 24) // 255**2
 #: inputs that are weighed against each other; a wider matrix is rounded in portions of at most half as many, since
 #: the moments grow with their square
 _WIDEST = 4608
@@ -77,10 +79,18 @@ def round_layer(
     codes, scales = layer.initializer(1), layer.initializer(1, 1)
     assert scales.const_value is not None
     steps = scales.const_value.numpy()
-    rounded = np.empty(rows.shape, np.int8)
-    for part in portions(layer.node, rows, moments):
-        rounded[part.outputs, part.inputs] = round_rows(part.rows, steps[part.outputs], part.moments, clock, largest)
+    rounded = round_groups(rows, steps, np.stack(moments), clock, largest) if _are_small(rows, moments) else None
+    if rounded is None:
+        rounded = np.empty(rows.shape, np.int8)
+        for part in portions(layer.node, rows, moments):
+            chosen = round_rows(part.rows, steps[part.outputs], part.moments, clock, largest)
+            rounded[part.outputs, part.inputs] = chosen
     codes.const_value = ir.Tensor(from_rows(layer.node, rounded, weight.shape), name=codes.name)
+
+
+def _are_small(rows: NDArray[np.float32], moments: Moments) -> bool:
+    """Whether there are several groups, few of whose inputs each make a matrix of their own."""
+    return len(moments) > 1 and rows.shape[1] <= SMALL and all(len(m) == rows.shape[1] for m in moments)
 
 
 def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iterator[Portion]:
@@ -131,9 +141,9 @@ def spans_of(size: int) -> list[slice]:
     return [slice(size * i // count, size * (i + 1) // count) for i in range(count)]
 
 
-def rows_per_sample(samples: int) -> int:
-    """How many rows of each sample enter a layer's second moments."""
-    return max(_ROWS // max(samples, 1), 64)
+def rows_per_sample(samples: int, inputs: int = _WIDEST) -> int:
+    """How many rows of each sample enter the second moments of so many inputs."""
+    return max(min(_ROWS, max(_ROWS_AN_INPUT * inputs, _LEAST_ROWS)) // max(samples, 1), 64 if inputs > SMALL else 16)
 
 
 def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
@@ -154,10 +164,11 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
     """
     spans = spans_of(size)
     totals = [np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans]
-    share = rows_per_sample(layer.samples)
+    share = rows_per_sample(layer.samples, size)
     zero = layer.zero_point
     for codes in layer.codes():
-        rows = patches(layer.node, codes, zero, size, groups, share).astype(np.float64)
+        some = patches(layer.node, codes, zero, size, groups, share)
+        rows: NDArray[Any] = some.astype(np.float32 if some.shape[1] <= _SINGLE else np.float64)
         rows -= zero
         for total, span in zip(totals, spans, strict=True):
             part = rows[:, :, span]

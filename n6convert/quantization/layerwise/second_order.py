@@ -20,11 +20,13 @@ from n6convert.quantization.grid.affine import CODE_MAX
 from n6convert.quantization.stable import SHARE
 from n6convert.quantization.time_budget import Clock
 
-__all__ = ["round_rows"]
+__all__ = ["SMALL", "round_groups", "round_rows"]
 
 #: inputs along the first axis, outputs along the second: one weight of all outputs lies together
 Columns = NDArray[np.float64]
 _DAMPING = 0.01
+#: inputs of a group that is rounded together with others
+SMALL = 64
 _BLOCK = 64
 #: turns of settling at most, and the share of the error that a turn must take away for another one to follow
 _TURNS, _ENOUGH = 8, 0.02
@@ -61,6 +63,72 @@ def round_rows(
         chosen[:, order] = _rounded(columns, factor, exact, clock, largest).T
         codes[part] = chosen
     return codes
+
+
+def round_groups(
+    rows: NDArray[np.float32],
+    scales: NDArray[np.float32],
+    moments: NDArray[np.float64],
+    clock: Clock | None = None,
+    largest: int = CODE_MAX,
+) -> NDArray[np.int8] | None:
+    """:func:`round_rows` for many small groups at once; None where the moments of any allow no order.
+
+    Args:
+        rows: ``[groups * outputs, inputs]``.
+        scales: of the rows.
+        moments: ``[groups, inputs, inputs]``.
+        clock: looked at between turns.
+        largest: the largest code.
+
+    Raises:
+        OutOfTime: the clock ended.
+    """
+    clock = clock or Clock()
+    groups, inputs = len(moments), rows.shape[1]
+    exact = np.stack([_damped(m.copy()) for m in moments])
+    order = np.argsort(-np.diagonal(exact, axis1=1, axis2=2), axis=1, kind="stable")
+    exact = np.take_along_axis(np.take_along_axis(exact, order[:, :, None], 1), order[:, None, :], 2)
+    try:
+        lower = np.asarray(np.linalg.cholesky(exact[:, ::-1, ::-1]), np.float64)
+    except np.linalg.LinAlgError:
+        return None
+    target = (rows.astype(np.float64) / scales[:, None]).reshape(groups, -1, inputs)
+    columns = np.take_along_axis(target, order[:, None, :], 2).transpose(2, 0, 1)  # [inputs, groups, outputs]
+    chosen = _chosen(columns, lower[:, ::-1, ::-1], exact, clock, largest).transpose(1, 2, 0)
+    codes = np.empty(target.shape, np.int8)
+    np.put_along_axis(codes, order[:, None, :], chosen.astype(np.int8), 2)
+    return codes.reshape(rows.shape)
+
+
+def _chosen(target: Columns, factor: Columns, moments: Columns, clock: Clock, largest: int) -> Columns:
+    """:func:`_rounded` with groups along the second axis, and the first of the matrices."""
+    codes, errors = np.empty_like(target), np.empty_like(target)
+    for i in range(len(target)):
+        pull = np.einsum("gj,jgo->go", factor[:, :i, i], errors[:i])
+        codes[i] = _clip(target[i] + pull / factor[:, i, i, None], largest)
+        errors[i] = target[i] - codes[i]
+
+    def pulled(errors: Columns) -> Columns:
+        return np.asarray(np.einsum("gij,jgo->igo", moments, errors))
+
+    pull, nearest = pulled(target - codes), _clip(target, largest)
+    cost, active = _group_cost(target - codes, pull), np.ones((target.shape[1], 1))
+    for _ in clock.watch(range(_TURNS)):
+        for i in range(len(target)):
+            step = (_clip(codes[i] + np.rint(pull[i] / moments[:, i, i, None]), largest) - codes[i]) * active
+            codes[i] += step
+            pull -= moments[:, :, i].T[:, :, None] * step
+        before, cost = cost, _group_cost(target - codes, pull)
+        active = active * (cost.sum(axis=1, keepdims=True) <= (1 - _ENOUGH) * before.sum(axis=1, keepdims=True))
+        if not active.any():
+            break
+    missed = target - nearest
+    return np.where(cost < (1 - SHARE) * _group_cost(missed, pulled(missed)), codes, nearest)
+
+
+def _group_cost(errors: Columns, pull: Columns) -> Columns:
+    return np.asarray(np.einsum("igo,igo->go", errors, pull))
 
 
 def _damped(moments: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from n6convert.quantization.equalization.equalize import judged_axes
 from n6convert.quantization.grid.from_ranges import make_plan
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.grid.product_zero_points import WORSE_DB, center_products
@@ -20,9 +21,11 @@ from n6convert.quantization.layerwise.analytic_bias_correction import correct_an
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.ranges.find import Found, find_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
+from n6convert.quantization.reparameterization.gate_input import gate_axes
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
 from n6convert.quantization.time_budget import Clock
 from n6convert.recipe.quantization import Bias, QuantizationConfig
@@ -106,6 +109,8 @@ class Workshop:
     cycles: CheapZeroPoints | None
     milliseconds: Milliseconds | None
     progress: Progress | None
+    _extents: tuple[list[ir.Model], Extents] = field(default_factory=lambda: ([], Extents()), init=False)
+    _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
 
     @cached_property
@@ -141,9 +146,11 @@ class Workshop:
             screen: on a share of the samples, to see whether all are worth it.
         """
         feeds = partial(self.first, self.enough) if screen else self.feeds
-        found = found or find_ranges(prepared, feeds, self.few, self.config, self.progress)
+        found = found or find_ranges(
+            prepared, feeds, self.few, self.config, self.progress, None if screen else self._unseen(prepared)
+        )
         policy = self.config.zero_points
-        zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self.cycles)
+        zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self._saved(prepared))
         around = replace(found, ranges=dict(found.ranges))
         factors = center_products(prepared, around.ranges, around.statistics)
         made = self._written(prepared, found, zero_points + [record | {"taken": False} for record in factors])
@@ -157,6 +164,34 @@ class Workshop:
         plan = make_plan(prepared.graph, found.ranges)
         model = write_qdq(prepared, plan)
         return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
+
+    def _saved(self, prepared: ir.Model) -> Mapping[str, float] | None:
+        """Cycles that cheap zero points save in a float model; kept for the last one asked for."""
+        if self.cycles is None:
+            return None
+        if self._cycles is None or self._cycles[0] is not prepared:
+            self._cycles = prepared, dict(self.cycles(prepared))
+        return self._cycles[1]
+
+    def known(self, prepared: ir.Model) -> Extents:
+        """How far the channels of a float model's tensors reach, as far as it was seen."""
+        models, extents = self._extents
+        return extents if any(prepared is m for m in models) else Extents()
+
+    def same_values(self, prepared: ir.Model, other: ir.Model) -> None:
+        """Tell that two float models compute the same values under the same names."""
+        models, _ = self._extents
+        if any(other is m for m in models):
+            models.append(prepared)
+
+    def _unseen(self, prepared: ir.Model) -> Extents | None:
+        """Channels to look at while the first ranges are found, for what will even them out."""
+        if self._extents[0] or self.config.effort == "fast" or not evens(self.config):
+            return None
+        axes = {**gate_axes(prepared.graph), **judged_axes(prepared.graph)}
+        extents = Extents((n, Extent.empty(alike)) for n, alike in axes.items())
+        self._extents = [prepared], extents
+        return extents
 
     def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
         """What the layers of a float model should give on some samples; kept for the last that were asked for."""

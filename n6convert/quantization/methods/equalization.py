@@ -24,15 +24,12 @@ from n6convert.quantization.methods.base import (
 __all__ = ["METHOD", "equalization"]
 
 
-def equalization(shop: Workshop, best: Candidate, *, screen: bool = True) -> Candidate | None:
+def equalization(shop: Workshop, best: Candidate) -> Candidate | None:
     """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
 
-    Args:
-        shop: samples and choices.
-        best: the model to start from.
-        screen: first on a share of the samples; where that falls behind, the result is provisional.
+    First on a share of the samples; where that falls behind, the result is provisional.
     """
-    fixed = enforced(best)
+    screen, fixed = True, enforced(best)
     while (even := _even_channels(shop, best, fixed)) is not None:
         trial = _evened(shop, best, *even, screen)
         if screen and trial.provisional and _promises(shop, best, trial):
@@ -59,7 +56,12 @@ def _even_channels(
     """The float model with even channels, which must compute the same, and what was scaled; None where nothing is."""
     config = shop.config
     prepared, groups = equalize(
-        best.prepared, shop.samples, strength=config.equalization_strength, threads=config.threads, fixed=fixed
+        best.prepared,
+        shop.samples,
+        strength=config.equalization_strength,
+        threads=config.threads,
+        fixed=fixed,
+        known=shop.known(best.prepared),
     )
     if not groups or difference(best.prepared, prepared, shop.few[0], config.threads) > EXACT:
         return None

@@ -48,6 +48,7 @@ def merged_convolutions(shop: Workshop, best: Candidate) -> Candidate | None:
     prepared, pairs = merge_pairs(best.prepared, shop.milliseconds, int8)
     if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > EXACT:
         return None
+    shop.same_values(prepared, best.prepared)
     trial = shop.quantized(prepared, _of_what_is_left(prepared, best.found))
     for better in (equalization if evens(shop.config) else None, unseen_values if foresees(shop.config) else None):
         other = better(shop, trial) if better is not None else None

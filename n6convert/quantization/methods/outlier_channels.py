@@ -22,14 +22,14 @@ def outlier_channels(shop: Workshop, best: Candidate) -> Candidate | None:
     """Norms and gates that one huge channel spoils get other forms, whose channels are then evened out."""
     threads = shop.config.threads
     prepared, norms = widen_norms(best.prepared, shop.samples, threads)
-    prepared, gates = loosen_gates(prepared, shop.samples, threads)
+    prepared, gates = loosen_gates(prepared, shop.samples, threads, None if norms else shop.known(best.prepared))
     if not norms and not gates:
         return None
-    trial = equalization(shop, replace(best, prepared=prepared), screen=False)
+    trial = equalization(shop, replace(best, prepared=prepared))
     if trial is None:
         return None
     whole = unclipped(shop, trial) or trial
-    return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
+    return replace(whole, provisional=trial.provisional, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
 METHOD = Method("outlier channels", 2, evens, outlier_channels)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import onnx_ir as ir
+
 from n6convert.quantization.methods.base import (
+    BEHIND,
     TWICE,
     Candidate,
     Method,
@@ -14,7 +17,7 @@ from n6convert.quantization.methods.base import (
     times_of,
     unclipped,
 )
-from n6convert.quantization.reparameterization.wide_range_functions import split_functions
+from n6convert.quantization.reparameterization.wide_range_functions import operand_values, split_functions
 from n6convert.quantization.stable import best_of, exceeds
 
 __all__ = ["METHOD", "wide_functions"]
@@ -26,17 +29,25 @@ _PARTS = (2, 3, 4)
 def wide_functions(shop: Workshop, best: Candidate) -> Candidate | None:
     """Logarithms, roots and power laws as sums of parts, each with a grid of its own; as many as pay their time."""
     kept: Candidate | None = None
+    operands = operand_values(best.prepared, shop.samples, shop.config.threads)
     for parts in (None, *_PARTS):
-        prepared, functions = split_functions(best.prepared, shop.samples, shop.config.threads, parts)
+        prepared, functions = split_functions(best.prepared, operands, parts)
         if not functions or (kept is not None and functions == kept.notes["functions"]):
             continue
-        trial = shop.quantized(prepared)
-        trials = [t for t in (trial, unclipped(shop, trial)) if t is not None]
-        closest = best_of(trials, closeness)
+        closest = _closest(shop, prepared, screen=True)
+        if closest.provisional and closeness(closest) > closeness(best) + TWICE - BEHIND:
+            closest = _closest(shop, prepared, screen=False)
         if kept is None or exceeds(closeness(closest), closeness(kept) + TWICE):
             notes = {"functions": functions, **times_of(shop, best, closest)}
             kept = replace(closest, owed_db=TWICE, notes=notes)
     return kept
+
+
+def _closest(shop: Workshop, prepared: ir.Model, *, screen: bool) -> Candidate:
+    """The INT8 model with or without clipping, whichever is closer to float."""
+    trial = shop.quantized(prepared, screen=screen)
+    whole = unclipped(shop, trial)
+    return replace(best_of([t for t in (trial, whole) if t is not None], closeness), provisional=trial.provisional)
 
 
 METHOD = Method("wide functions", 2, evens, wide_functions)

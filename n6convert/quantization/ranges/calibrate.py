@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
 from n6convert.graph.extract import with_outputs
+from n6convert.quantization.ranges.channel_extents import Extents
 from n6convert.quantization.ranges.histogram import Histogram
 from n6convert.quantization.ranges.unseen import Extremes, Tail
 from n6convert.quantization.stable import rounded
@@ -120,6 +121,7 @@ def calibrate(
     names: Sequence[str],
     *,
     histograms: bool = False,
+    channels: Extents | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Statistics]:
@@ -130,6 +132,7 @@ def calibrate(
         feeds: opens the samples anew at each call.
         names: of tensors.
         histograms: take them as well as extremes, in the same pass.
+        channels: of some of the tensors; what the samples show is added, in the same pass.
         threads: None: as many as there are cores.
         progress: called as ``progress(what, done, total)``.
 
@@ -149,10 +152,11 @@ def calibrate(
 
     workers = threads or default_threads()
     parts = [names[i::workers] for i in range(workers)]
+    known = channels if channels is not None else Extents()
     count = 0
     with ThreadPoolExecutor(workers) as pool:
         for values in mapped(values_of, feeds(), threads):
-            for unfit in pool.map(_observe, repeat(state), repeat(values), parts):
+            for unfit in pool.map(_observe, repeat(state), repeat(known), repeat(values), parts):
                 _refuse_infinite(unfit, count)
             values.clear()  # so that the next sample finds this memory free
             count += 1
@@ -167,8 +171,13 @@ def calibrate(
     return state
 
 
-def _observe(state: Mapping[str, Statistics], values: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[str]:
+def _observe(
+    state: Mapping[str, Statistics], channels: Extents, values: Mapping[str, NDArray[Any]], names: Sequence[str]
+) -> list[str]:
     """Take one sample's values of some tensors; the names of those that are not finite."""
+    for name in names:
+        if name in channels:
+            channels[name].add(values[name])
     return [name for name in names if not state[name].add(values[name])]
 
 

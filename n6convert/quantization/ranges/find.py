@@ -14,6 +14,7 @@ from n6convert.quantization.grid.from_ranges import exact_inputs, observed
 from n6convert.quantization.grid.shared_grids import shared_groups
 from n6convert.quantization.ranges.auto import choose_ranges
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress, Statistics, calibrate
+from n6convert.quantization.ranges.channel_extents import Extents
 from n6convert.quantization.ranges.consumers import effect_of
 from n6convert.quantization.ranges.estimators import Effect, Range, candidates, reaching_range, tensor_range
 from n6convert.quantization.ranges.file import check_known, load_ranges
@@ -47,7 +48,12 @@ class Found:
 
 
 def find_ranges(
-    model: ir.Model, feeds: FeedSource, few: Sequence[Feeds], config: QuantizationConfig, progress: Progress | None
+    model: ir.Model,
+    feeds: FeedSource,
+    few: Sequence[Feeds],
+    config: QuantizationConfig,
+    progress: Progress | None,
+    channels: Extents | None = None,
 ) -> Found:
     """Ranges of every tensor the grids need.
 
@@ -57,6 +63,7 @@ def find_ranges(
         few: samples that the automatic choice is judged on.
         config: of the recipe.
         progress: called as ``progress(what, done, total)``.
+        channels: of some tensors; what the samples show is added.
 
     Raises:
         QuantizationError: no samples, or a tensor that is not finite.
@@ -69,7 +76,7 @@ def find_ranges(
         return Found(check_known(loaded, names), {}, {}, {"file": len(names)}, stray)
     kept = {} if config.equalization else kept_ranges(model, names)
     names = [name for name in names if name not in kept]
-    found = _calibrated(model, names, feeds, few, config, progress) if names else Found({}, {}, {}, {})
+    found = _calibrated(model, names, feeds, few, config, progress, channels) if names else Found({}, {}, {}, {})
     chosen = found.chosen | ({"given": len(kept)} if kept else {})
     return replace(found, ranges=found.ranges | kept, kept=kept, chosen=chosen)
 
@@ -94,9 +101,12 @@ def _calibrated(
     few: Sequence[Feeds],
     config: QuantizationConfig,
     progress: Progress | None,
+    channels: Extents | None,
 ) -> Found:
     histograms = config.ranges not in ("minmax", "moving-average")
-    statistics = calibrate(model, feeds, names, histograms=histograms, threads=config.threads, progress=progress)
+    statistics = calibrate(
+        model, feeds, names, histograms=histograms, channels=channels, threads=config.threads, progress=progress
+    )
     _bound(model.graph, statistics)
     effects = {
         v.name or "": effect_of(model, v) for v in activations(model.graph) if histograms and v.name in statistics

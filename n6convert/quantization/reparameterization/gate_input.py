@@ -20,13 +20,12 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import constant, static_dims
-from n6convert.runtime.session import Session
+from n6convert.quantization.ranges.channel_extents import Extents, extents
 from n6convert.types import Feeds
 
-__all__ = ["loosen_gates"]
+__all__ = ["gate_axes", "loosen_gates"]
 
 #: where each function is flat
 _FLAT = {"Erf": 2.7, "Sigmoid": 8.0, "Tanh": 4.0}
@@ -45,18 +44,20 @@ class _Gate:
 
 
 def loosen_gates(
-    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None
+    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None, known: Extents | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy whose uneven gates have a copy of their input to themselves, and a record of each.
 
     Args:
         model: prepared float model.
         samples: enough to know the peak of every channel.
+        threads: None: as many as there are cores.
+        known: what was seen before of tensors that the model has under the same names.
     """
     model = model.clone()
     gates = list(_find(model.graph))
     records = []
-    for gate, unevenness in zip(gates, _unevenness(model, gates, samples, threads), strict=True):
+    for gate, unevenness in zip(gates, _unevenness(model, gates, samples, threads, known), strict=True):
         if unevenness > _UNEVEN:
             _replace(model.graph, gate)
             records.append({"tensor": gate.x.name, "largest_to_usual_channel": round(unevenness, 1)})
@@ -102,18 +103,23 @@ def _channel_axis(value: ir.Value) -> int | None:
     return 1 if rank == 4 else rank - 1 if rank in (2, 3) else None
 
 
-def _unevenness(model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Feeds], threads: int | None) -> list[float]:
+def gate_axes(graph: ir.Graph) -> dict[str, tuple[int, ...]]:
+    """The inputs of such gates, with the axes that lie within a channel."""
+    return {gate.x.name or "": _within_channel(gate) for gate in _find(graph)}
+
+
+def _within_channel(gate: _Gate) -> tuple[int, ...]:
+    return tuple(i for i in range(len(gate.x.shape or ())) if i != gate.axis)
+
+
+def _unevenness(
+    model: ir.Model, gates: Sequence[_Gate], samples: Iterable[Feeds], threads: int | None, known: Extents | None
+) -> list[float]:
     """Largest over median peak of the channels of each gate, above zero: below it the product is small."""
-    if not gates:
-        return []
-    names = list(dict.fromkeys(g.x.name or "" for g in gates))
-    session = Session(with_outputs(model, names), threads=threads)
-    peaks = [np.zeros(static_dims(g.x.shape or ir.Shape([]))[g.axis]) for g in gates]
-    for sample in samples:
-        values = session.run({n: sample[n] for n in session.inputs})
-        for gate, peak in zip(gates, peaks, strict=True):
-            array = np.maximum(np.moveaxis(values[gate.x.name or ""], gate.axis, 0), 0)
-            np.maximum(peak, array.reshape(peak.size, -1).max(1), out=peak)
+    seen = Extents(known or {})
+    axes = {gate.x.name or "": _within_channel(gate) for gate in gates}
+    seen |= extents(model, {n: a for n, a in axes.items() if not seen.covers(n, a)}, samples, threads)
+    peaks = [seen[gate.x.name or ""].high.ravel() for gate in gates]
     return [float(p.max() / max(float(np.median(p)), 1e-30)) for p in peaks]
 
 

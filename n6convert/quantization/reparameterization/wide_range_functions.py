@@ -12,7 +12,7 @@ What the operand is made from is made anew as well where it spans as much (``bou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from n6convert.quantization.stable import first_least, rounded
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["split_functions"]
+__all__ = ["operand_values", "split_functions"]
 
 Array = NDArray[np.float64]
 #: thresholds that are tried, as shares of the largest value
@@ -58,28 +58,32 @@ class _Function:
 
 
 def split_functions(
-    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None, parts: int | None = None
+    model: ir.Model, operands: Mapping[str, Array], parts: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy in which such functions are sums of parts with grids of their own, and a record of each.
 
     Args:
         model: prepared float model.
-        samples: enough to know how small and how large operands become.
+        operands: what :func:`operand_values` saw.
         parts: how many; None: as many as the rounding of the operand alone asks for.
     """
     model = model.clone()
-    functions = [
-        _Function(n, f) for n in model.graph if (f := _formula(n)) is not None and not is_constant(n.inputs[0])
-    ]
     records = []
-    for function, values in zip(functions, _observe(model, functions, samples, threads), strict=True):
-        thresholds, noise = _thresholds(function.apply, values, parts)
+    for function in list(_functions(model.graph)):
+        thresholds, noise = _thresholds(function.apply, operands[function.operand.name or ""], parts)
         if thresholds and _split(model.graph, function, thresholds):
             records.append({"tensor": function.operand.name, "thresholds": thresholds, "predicted_noise": noise})
     if records:
         model.graph.sort()
         passes.RemoveUnusedNodesPass()(model)
     return model, records
+
+
+def _functions(graph: ir.Graph) -> Iterator[_Function]:
+    for node in graph:
+        formula = _formula(node)
+        if formula is not None and not is_constant(node.inputs[0]):
+            yield _Function(node, formula)
 
 
 def _formula(node: ir.Node) -> Callable[[Array], Array] | None:
@@ -94,21 +98,25 @@ def _formula(node: ir.Node) -> Callable[[Array], Array] | None:
     return None
 
 
-def _observe(
-    model: ir.Model, functions: Sequence[_Function], samples: Iterable[Feeds], threads: int | None
-) -> list[Array]:
-    """Some values of each operand."""
-    if not functions:
-        return []
-    names = [f.operand.name or "" for f in functions]
-    session = Session(with_outputs(model, list(dict.fromkeys(names))), threads=threads)
-    seen: dict[str, list[NDArray[Any]]] = {n: [] for n in names}
+def operand_values(model: ir.Model, samples: Iterable[Feeds], threads: int | None = None) -> dict[str, Array]:
+    """Some values of the operands of such functions, by name.
+
+    Args:
+        model: prepared float model.
+        samples: enough to know how small and how large operands become.
+        threads: None: as many as there are cores.
+    """
+    seen: dict[str, list[NDArray[Any]]] = {f.operand.name or "": [] for f in _functions(model.graph)}
+    if not seen:
+        return {}
+    inputs = {v.name for v in model.graph.inputs}
+    session = Session(with_outputs(model, [n for n in seen if n not in inputs]), threads=threads)
     for sample in samples:
-        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+        for name, values in {**sample, **session.run({n: sample[n] for n in session.inputs})}.items():
             if name in seen:
                 flat = values.ravel()
                 seen[name].append(np.append(flat[:: -(-flat.size // _LOOKED_AT) or 1], flat.max(initial=0.0)))
-    return [np.concatenate(seen[n]).astype(np.float64) for n in names]
+    return {name: np.concatenate(arrays).astype(np.float64) for name, arrays in seen.items()}
 
 
 def _thresholds(apply: Callable[[Array], Array], values: Array, parts: int | None) -> tuple[list[float], float]:
