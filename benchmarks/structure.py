@@ -174,7 +174,7 @@ def imports() -> Iterator[str]:
     arrows = [(a, b) for a in graph.modules for b in graph.find_modules_directly_imported_by(a)]
     known = [(a, b, floor_of[a], floor_of[b]) for a, b in arrows]
     upward = [(a, b) for a, b, low, high in known if low is not None and high is not None and high < low]
-    yield f"imports {len(arrows)}, upward {len(upward)}, each an exception in .importlinter:"
+    yield f"imports {len(arrows)}, upward {len(upward)}{', each an exception in .importlinter:' if upward else ''}"
     yield from (f"  {a} -> {b}" for a, b in sorted(upward))
     yield f"circles of modules: {len(circles(arrows))}"
     yield from (f"  {' '.join(sorted(names))}" for names in circles(arrows))

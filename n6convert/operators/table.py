@@ -71,12 +71,24 @@ def rows() -> tuple[Row, ...]:
 
 
 def row_of(op: str, version: Version, switches: frozenset[str] = frozenset()) -> Row | None:
-    """The row that decides an operator where no condition does; None where no row names it."""
+    """The row that decides an operator where no condition does; None where no row names it.
+
+    Args:
+        op: ONNX operator.
+        version: of the compiler.
+        switches: of the compiler that are on.
+    """
     return next((row for row in _rows_of().get(op, ()) if row.covers(version, switches)), None)
 
 
 def runs(op: str, version: Version, switches: frozenset[str] = frozenset()) -> Runs:
-    """The verdict on an operator of the ONNX standard for one compiler."""
+    """The verdict on an operator of the ONNX standard for one compiler.
+
+    Args:
+        op: ONNX operator.
+        version: of the compiler.
+        switches: of the compiler that are on.
+    """
     if any(_exists(version, *features) for name, *features in _depending() if name == op):
         return Runs.DEPENDS
     row = row_of(op, version, switches)

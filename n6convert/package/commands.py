@@ -111,14 +111,26 @@ def _programmable(name: str) -> str:
 
 
 def shell_text(command: Sequence[str], target: str, programming: Programming | None = None) -> str:
-    """A POSIX shell script that runs the command in the package's folder, then makes and programs the flash's files."""
+    """A POSIX shell script that runs the command in the package's folder, then makes and programs the flash's files.
+
+    Args:
+        command: words of the compile command.
+        target: `board@version` that it compiles for.
+        programming: what is written to flash; None: nothing.
+    """
     words = " ".join(map(shell_word, command))
     head = _SHELL.format(target=line_comment(target), version=line_comment(_version(target)), command=words)
     return head + (_flash(_SHELL_FORM, target, programming) if programming else "")
 
 
 def batch_text(command: Sequence[str], target: str, programming: Programming | None = None) -> str:
-    """The same for Windows."""
+    """The same for Windows.
+
+    Args:
+        command: words of the compile command.
+        target: `board@version` that it compiles for.
+        programming: what is written to flash; None: nothing.
+    """
     words = " ".join(map(batch_word, command))
     head = _BATCH.format(target=line_comment(target), version=line_comment(_version(target)), command=words)
     return head + (_flash(_BATCH_FORM, target, programming) if programming else "")

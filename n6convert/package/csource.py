@@ -32,7 +32,13 @@ _LINKED_AS_C = '#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{}\n\n#ifdef __cplu
 
 
 def guarded(stem: str, body: str, *, include: str = "") -> str:
-    """A header file around a body; ``include`` names the package's header that it builds on, if any."""
+    """A header file around a body; ``include`` names the package's header that it builds on, if any.
+
+    Args:
+        stem: of the file; its guard is made of it.
+        body: declarations.
+        include: header that the body needs; empty: `stdint.h`.
+    """
     guard = f"{stem.upper()}_H"
     needs = f'#include "{include}"' if include else "#include <stdint.h>"
     head = f"{GENERATED}\n#ifndef {guard}\n#define {guard}\n\n{needs}"
@@ -46,7 +52,13 @@ def c_float(value: float) -> str:
 
 
 def c_array(name: str, values: NDArray[Any], *, comment: str = "") -> str:
-    """A constant array definition of int8, uint8 or float32 values, up to 32 a line."""
+    """A constant array definition of int8, uint8 or float32 values, up to 32 a line.
+
+    Args:
+        name: C symbol.
+        values: any shape, written flat; int8, uint8 or float32.
+        comment: a line above; empty: none.
+    """
     flat = np.ascontiguousarray(values).reshape(-1)
     words = [c_float(v) for v in flat] if flat.dtype.kind == "f" else list(map(str, flat.tolist()))
     lines = (",".join(words[i : i + 32]) for i in range(0, flat.size, 32))
@@ -57,7 +69,15 @@ def c_array(name: str, values: NDArray[Any], *, comment: str = "") -> str:
 def interface_header(
     stem: str, inputs: Sequence[Port], outputs: Sequence[Port], pixels: PixelMap | None, defines: Sequence[str] = ()
 ) -> str:
-    """The model's header: buffer sizes, grids, pixel arithmetic, and the plugin's own constants."""
+    """The model's header: buffer sizes, grids, pixel arithmetic, and the plugin's own constants.
+
+    Args:
+        stem: prefix of the package's symbols and files.
+        inputs: of the package.
+        outputs: of the package.
+        pixels: how pixels become input codes; None: the input is no image.
+        defines: lines of the plugin.
+    """
     prefix = stem.upper()
     lines = [f"#define {prefix}_INPUTS ({len(inputs)})", f"#define {prefix}_OUTPUTS ({len(outputs)})"]
     for kind, ports in (("INPUT", inputs), ("OUTPUT", outputs)):
@@ -78,7 +98,13 @@ def interface_header(
 
 
 def interface_source(stem: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
-    """The tables that the header declares."""
+    """The tables that the header declares.
+
+    Args:
+        stem: prefix of the package's symbols and files.
+        inputs: of the package.
+        outputs: of the package.
+    """
     parts = [GENERATED, f'#include "{stem}.h"', ""]
     for kind, ports in _tables(inputs, outputs):
         rows = ",\n".join(f"  {_row(port)}" for port in ports)

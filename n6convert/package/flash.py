@@ -63,7 +63,13 @@ def place_tables(pool: MemoryPool, tables: Mapping[str, int]) -> list[FlashPart]
 
 
 def flash_header(stem: str, pool: MemoryPool, tables: Mapping[str, int]) -> str:
-    """Addresses for firmware: of the weights, and of every table."""
+    """Addresses for firmware: of the weights, and of every table.
+
+    Args:
+        stem: prefix of the package's symbols and files.
+        pool: of the external flash.
+        tables: bytes of every table by file name.
+    """
     prefix = f"{stem.upper()}_FLASH"
     lines = [f"#define {prefix}_WEIGHTS (0x{pool.start:08X}u)"]
     for part in place_tables(pool, tables):

@@ -87,7 +87,15 @@ _GAPS = {
 def selftest_header(
     stem: str, inputs: Sequence[Port], outputs: Sequence[Port], sample: str, tolerances: Sequence[Tolerance]
 ) -> str:
-    """Declarations for firmware; ``sample`` names the input that was used, and each output has a tolerance."""
+    """Declarations for firmware; ``sample`` names the input that was used, and each output has a tolerance.
+
+    Args:
+        stem: prefix of the package's symbols and files.
+        inputs: of the package.
+        outputs: of the package.
+        sample: what the input was made from.
+        tolerances: one for each output.
+    """
     rows = [
         f"extern const {stem}_{kind}_t {stem}_selftest_{kind}_{i}[{p.elements}]; /* {c_comment(p.name)} */"
         for kind, ports in (("input", inputs), ("output", outputs))
@@ -109,7 +117,15 @@ def selftest_source(
     feeds: Mapping[str, NDArray[Any]],
     expected: Mapping[str, NDArray[Any]],
 ) -> str:
-    """Definitions: ``feeds`` and ``expected`` are real values by tensor name, as the host computed them."""
+    """Definitions: ``feeds`` and ``expected`` are real values by tensor name, as the host computed them.
+
+    Args:
+        stem: prefix of the package's symbols and files.
+        inputs: of the package.
+        outputs: of the package.
+        feeds: real values by input name, in the port's shape.
+        expected: real values by output name, in the port's shape.
+    """
     parts = [GENERATED, f'#include "{stem}_selftest.h"', ""]
     for kind, ports, values in (("input", inputs, feeds), ("output", outputs, expected)):
         parts += [c_array(f"{stem}_selftest_{kind}_{i}", p.to_board(values[p.name])) for i, p in enumerate(ports)]

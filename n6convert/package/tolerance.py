@@ -46,7 +46,14 @@ class Tolerance:
 def rounding_tolerances(
     model: ir.Model, outputs: Sequence[Port], feeds: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]
 ) -> list[Tolerance]:
-    """What rounding did to the int8 ``outputs`` in any trial, with a margin for patterns that were not tried."""
+    """What rounding did to the int8 ``outputs`` in any trial, with a margin for patterns that were not tried.
+
+    Args:
+        model: INT8.
+        outputs: of the package.
+        feeds: real values by input name.
+        expected: real values by output name, as the host computes them.
+    """
     gaps: list[list[NDArray[np.int64]]] = [[] for _ in outputs]
     for seed in range(_TRIALS):
         found = run_model(with_free_rounding(model, seed), feeds)

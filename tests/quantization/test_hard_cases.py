@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +18,6 @@ from n6convert.rewrites import RewriteConfig, rewrite
 
 from .walk import float_islands
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 MINMAX = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
 
 

@@ -273,7 +273,13 @@ def enforced(candidate: Candidate) -> frozenset[str]:
 
 
 def times_of(shop: Workshop, before: Candidate, after: Candidate) -> dict[str, float]:
-    """Predicted milliseconds of two candidates, where there is a predictor."""
+    """Predicted milliseconds of two candidates, where there is a predictor.
+
+    Args:
+        shop: holds the predictor.
+        before: without the method.
+        after: with it.
+    """
     if shop.milliseconds is None:
         return {}
     return {"ms_before": round(shop.milliseconds(before.model), 4), "ms": round(shop.milliseconds(after.model), 4)}

@@ -69,7 +69,14 @@ class _Network:
         return graph.reshape(OUTPUT, x, [1, parameters.arch.classes])
 
     def conv(self, name: str, x: ir.Value, *, stride: int = 1, active: bool = False) -> ir.Value:
-        """A ConvNormAct; depthwise when its weights have one input channel."""
+        """A ConvNormAct; depthwise when its weights have one input channel.
+
+        Args:
+            name: of the layer, as the checkpoint has it.
+            x: [1, C, H, W].
+            stride: of rows and columns.
+            active: with HardSwish behind it.
+        """
         weight, bias = self._parameters.conv(name)
         groups = weight.shape[0] if weight.shape[1] == 1 else 1
         y = self.graph.conv(name, x, weight, bias, stride=stride, groups=groups)

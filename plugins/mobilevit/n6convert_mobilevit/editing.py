@@ -21,17 +21,35 @@ class Editor:
         self._graph, self._name = model.graph, anchor.name or anchor.outputs[0].name
 
     def node(self, kind: str, inputs: Sequence[ir.Value | None], role: str, **attributes: Any) -> ir.Value:
-        """A node with one output."""
+        """A node with one output.
+
+        Args:
+            kind: ONNX operator.
+            inputs: None for one that is left out.
+            role: end of its name.
+        """
         return self._node(kind, inputs, [f"{self._name}.{role}"], attributes)[0]
 
     def split(self, value: ir.Value, sizes: Sequence[int], role: str) -> Sequence[ir.Value]:
-        """Parts along axis 1."""
+        """Parts along axis 1.
+
+        Args:
+            value: [1, C, ...].
+            sizes: channels of each part.
+            role: end of its name.
+        """
         names = [f"{self._name}.{role}{i}" for i in range(len(sizes))]
         lengths = self.constant(f"{role}.sizes", np.array(sizes, np.int64))
         return self._node("Split", [value, lengths], names, {"axis": 1})
 
     def reshape(self, value: ir.Value, shape: Sequence[int], role: str) -> ir.Value:
-        """A Reshape to constant sizes."""
+        """A Reshape to constant sizes.
+
+        Args:
+            value: any shape.
+            shape: of the result.
+            role: end of its name.
+        """
         return self.node("Reshape", [value, self.constant(f"{role}.shape", np.array(shape, np.int64))], role)
 
     def constant(self, role: str, array: NDArray[Any]) -> ir.Value:

@@ -56,15 +56,36 @@ class _Net:
         self._double = self.writer.constant("double", np.array([1, 1, 2, 2], np.float32))
 
     def stem(self, name: str, x: _Feature, out: int) -> _Feature:
-        """A dense 3x3 convolution with stride 2, padded like TensorFlow's SAME on even sizes (below and right)."""
+        """A dense 3x3 convolution with stride 2, padded like TensorFlow's SAME on even sizes (below and right).
+
+        Args:
+            name: of the layer.
+            x: the image.
+            out: channels of the result.
+        """
         return self._conv(name, x, (out, x.channels, 3, 3), 2, [0, 0, 1, 1], 2)
 
     def conv(self, name: str, x: _Feature, out: int, *, gain: float = 1, bias: float = 0.05) -> _Feature:
-        """A 1x1 convolution."""
+        """A 1x1 convolution.
+
+        Args:
+            name: of the layer.
+            x: its input.
+            out: channels of the result.
+            gain: of the drawn weights.
+            bias: spread of the drawn biases.
+        """
         return self._conv(name, x, (out, x.channels, 1, 1), 1, [0, 0, 0, 0], gain, bias)
 
     def depthwise(self, name: str, x: _Feature, *, stride: int = 1, gain: float = 1) -> _Feature:
-        """A depthwise 3x3 convolution; strided ones expect :meth:`pad` before them, as in Keras' MobileNetV2."""
+        """A depthwise 3x3 convolution; strided ones expect :meth:`pad` before them, as in Keras' MobileNetV2.
+
+        Args:
+            name: of the layer.
+            x: its input.
+            stride: of rows and columns.
+            gain: of the drawn weights.
+        """
         pads = [0, 0, 0, 0] if stride == 2 else [1, 1, 1, 1]
         return self._conv(name, x, (x.channels, 1, 3, 3), stride, pads, gain)
 

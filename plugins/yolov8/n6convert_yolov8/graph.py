@@ -27,7 +27,15 @@ class GraphBuilder(NetworkWriter):
         return self.constant(f"split_{'_'.join(map(str, numbers))}", np.array(numbers, np.int64))
 
     def layer(self, name: str, x: ir.Value, conv: Conv, stride: int = 1, groups: int = 1) -> ir.Value:
-        """A convolution with "same" padding for odd kernels."""
+        """A convolution with "same" padding for odd kernels.
+
+        Args:
+            name: of the layer.
+            x: [1, C, H, W].
+            conv: its weights and bias.
+            stride: of rows and columns.
+            groups: of channels.
+        """
         return self.conv(name, x, conv.weight, conv.bias, stride=stride, groups=groups if groups > 1 else None)
 
     def silu(self, x: ir.Value) -> ir.Value:
@@ -35,6 +43,12 @@ class GraphBuilder(NetworkWriter):
         return self.op("Mul", f"{x.name}.silu", x, self.op("Sigmoid", f"{x.name}.sigmoid", x))
 
     def reshape(self, name: str, x: ir.Value, shape: Sequence[int]) -> ir.Value:
-        """A Reshape to constant sizes."""
+        """A Reshape to constant sizes.
+
+        Args:
+            name: of the node.
+            x: any shape.
+            shape: of the result.
+        """
         target = self.constant(f"shape_{'x'.join(map(str, shape))}", np.array(shape, np.int64))
         return self.op("Reshape", name, x, target)

@@ -112,7 +112,13 @@ class LayerWriter:
         return Feature(value, len(conv.bias), (2 * x.size[0], 2 * x.size[1]), LINEAR)
 
     def add(self, name: str, x: Feature, y: Feature) -> Feature:
-        """The sum of two maps."""
+        """The sum of two maps.
+
+        Args:
+            name: of the node.
+            x: a map.
+            y: one of the same size.
+        """
         return Feature(self.graph.op("Add", name, x.value, y.value), x.channels, x.size, x.power + y.power)
 
     def concat(self, layer: int | str, *parts: Feature) -> Feature:
