@@ -185,7 +185,7 @@ def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run
     from n6convert.api import make_draft
     from n6convert.pipeline.run import Run
     from n6convert.pipeline.runner import STAGES, run_stages
-    from n6convert.recipe.reader import finish
+    from n6convert.recipe.checking import finish
     from n6convert.store.cache import Cache
 
     model, weights, calibration, evaluation, settings = CASES[name]

@@ -71,7 +71,7 @@ def prepare(name: str, weights: str, imgsz: int, count: int, folder: Path) -> Pa
     from n6convert.api import make_draft
     from n6convert.pipeline.run import Run
     from n6convert.pipeline.runner import STAGES, run_stages
-    from n6convert.recipe.reader import finish
+    from n6convert.recipe.checking import finish
     from n6convert.samples import synthetic_samples
     from n6convert.store.cache import Cache
 

@@ -43,7 +43,8 @@ def main() -> None:
 def exported(name: str) -> ir.Model:
     """The float model of a recipe with seeded weights, before anything is done to it."""
     from n6convert.plugin import BuildRequest, Weights
-    from n6convert.recipe.reader import draft_of_file, finish, recipe_files
+    from n6convert.recipe.checking import finish
+    from n6convert.recipe.reader import draft_of_file, recipe_files
     from n6convert.registry import load_plugin
 
     recipe = finish(draft_of_file(recipe_files()[name]))

@@ -65,7 +65,7 @@ command line every key is reached by `--set key=value`.
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
     from n6convert.npu import operator_table
-    from n6convert.recipe.reader import recipe_schema
+    from n6convert.recipe.writing import recipe_schema
     from n6convert.reference import as_links
 
     pages = {

@@ -83,7 +83,7 @@ MOVED = {
     "quantization.wide_norm": "quantization.reparameterization.outlier_norm",
     "quantization.zero_points": "quantization.grid.zero_points",
     "recipe_errors": "recipe.messages",
-    "recipes_io": "recipe.reader",
+    "recipes_io": "recipe",
     "reporting": "pipeline.reporting",
     "rewrites.activation_forms": "rewrites.rules.activation.activation_forms",
     "rewrites.alone": "rewrites.isolated",

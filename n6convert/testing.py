@@ -26,7 +26,7 @@ from n6convert.errors import N6ConvertError, PluginError
 if TYPE_CHECKING:
     from n6convert.pipeline.run import Run
     from n6convert.plugin import ModelPlugin
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
     from n6convert.store.cache import Cache
 
 __all__ = ["FRAMEWORKS", "CheckedPlugin", "check_plugin"]
@@ -201,7 +201,7 @@ def _exported(draft: Draft, cache: Cache) -> Run:
     from n6convert.pipeline.run import Run
     from n6convert.pipeline.runner import execute
     from n6convert.pipeline.stages.export import Export
-    from n6convert.recipe.reader import finish
+    from n6convert.recipe.checking import finish
 
     run = Run(finish(draft), draft, cache, lambda what, done, total: None)
     run.artifacts["export"] = execute(Export(), run)

@@ -9,7 +9,7 @@ import pytest
 from n6convert.cli.drafts import draft_of, image_size
 from n6convert.errors import UsageError
 from n6convert.fitting import largest
-from n6convert.recipe.reader import finish
+from n6convert.recipe.checking import finish
 
 
 def test_a_size_is_a_number_or_the_largest_that_stays_on_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import UsageError
 from n6convert.naming import nearest
-from n6convert.recipe.reader import Draft, draft_of_file, draft_of_model, finish, over_project, recipe_files
+from n6convert.recipe.checking import finish
+from n6convert.recipe.draft import Draft, draft_of_model
+from n6convert.recipe.reader import draft_of_file, over_project, recipe_files
 from n6convert.recipe.schema import Recipe
 from n6convert.registry import ModelEntry, list_models, sole_entry
 from n6convert.store.cache import Cache
@@ -192,7 +194,7 @@ def effective_recipe(draft: Draft) -> Recipe:
     Raises:
         RecipeError: an unknown key or a wrong value, also among the options.
     """
-    from n6convert.recipe.reader import check
+    from n6convert.recipe.checking import check
     from n6convert.registry import load_plugin
 
     recipe = finish(draft)

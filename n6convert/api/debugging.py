@@ -12,7 +12,7 @@ from n6convert.api.quantizing import prepared_run, quantized
 
 if TYPE_CHECKING:
     from n6convert.pipeline.run import Progress
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
 
 __all__ = ["Diagnosis", "debug", "debug_draft"]
 

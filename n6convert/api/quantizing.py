@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from n6convert.api.conversion import keyed, make_draft
 from n6convert.graph.io import save
 from n6convert.quantization.ranges.file import save_ranges as write_ranges
-from n6convert.recipe.reader import finish
+from n6convert.recipe.checking import finish
 from n6convert.store.cache import Cache
 from n6convert.store.outputs import MODEL, RANGES, refuse_loss
 
 if TYPE_CHECKING:
     from n6convert.pipeline.run import Progress, Run
     from n6convert.quantization.quantizer import QuantizationResult
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
 
 __all__ = ["prepared_run", "quantize", "quantize_draft", "quantized"]
 

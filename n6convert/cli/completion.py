@@ -26,7 +26,7 @@ def targets(incomplete: str) -> list[str]:
 
 def settings(incomplete: str) -> list[str]:
     """Recipe keys, each with its ``=``; behind it the values of a choice."""
-    from n6convert.recipe.reader import recipe_schema
+    from n6convert.recipe.writing import recipe_schema
 
     schema = recipe_schema()
     return [word for word in _words(schema, schema, "") if word.startswith(incomplete)]

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
 
 __all__ = ["run_conversion"]
 

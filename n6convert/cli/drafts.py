@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
 
 __all__ = ["draft_of", "image_size", "parse_size"]
 
@@ -44,7 +44,7 @@ def draft_of(model: str, settings: Sequence[str] | None = None, **options: Any) 
         UsageError, RecipeError: no such model, key or value.
     """
     from n6convert.api import make_draft
-    from n6convert.recipe.reader import parse_setting
+    from n6convert.recipe.draft import parse_setting
 
     draft = make_draft(model)
     for option, value in options.items():

@@ -29,7 +29,7 @@ from n6convert.cli.options import (
 if TYPE_CHECKING:
     from n6convert.npu.options import CompilerOptions
     from n6convert.npu.targets import Target
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
 
 __all__ = ["register"]
 

@@ -35,7 +35,8 @@ def _recipe(
     from n6convert.api import effective_recipe
     from n6convert.cli.drafts import draft_of
     from n6convert.errors import UsageError
-    from n6convert.recipe.reader import recipe_files, recipe_schema, to_yaml
+    from n6convert.recipe.reader import recipe_files
+    from n6convert.recipe.writing import recipe_schema, to_yaml
 
     if schema:
         print(json.dumps(recipe_schema(), indent=2))

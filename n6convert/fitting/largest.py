@@ -16,7 +16,7 @@ from n6convert.errors import RecipeError, UsageError
 
 if TYPE_CHECKING:
     from n6convert.pipeline.run import Progress
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
 
 __all__ = ["Trial", "largest_input"]
 
@@ -113,7 +113,7 @@ def _tried(draft: Callable[[], Draft], size: int) -> Trial:
     from n6convert.pipeline.stages.export import Export
     from n6convert.pipeline.stages.rewrite import Rewrite
     from n6convert.pipeline.stages.simplify import Simplify
-    from n6convert.recipe.reader import finish
+    from n6convert.recipe.checking import finish
     from n6convert.store.cache import Cache
 
     made = _sized(draft, size)

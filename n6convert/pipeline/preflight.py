@@ -12,7 +12,7 @@ from n6convert.results.acceptance import refuse_unjudgeable
 from n6convert.store.inputs import exists, user_path
 
 if TYPE_CHECKING:
-    from n6convert.recipe.reader import Draft
+    from n6convert.recipe.draft import Draft
     from n6convert.recipe.schema import Recipe
 
 __all__ = ["refuse_hopeless"]
@@ -109,7 +109,7 @@ def _check_rewrites(recipe: Recipe, draft: Draft) -> None:
 
 
 def _rules_of_plugin(recipe: Recipe, draft: Draft) -> set[str]:
-    from n6convert.recipe.reader import check
+    from n6convert.recipe.checking import check
     from n6convert.registry import load_plugin
 
     plugin = load_plugin(recipe.model)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from n6convert.errors import PluginError
 from n6convert.escaping import file_name
 from n6convert.plugin_errors import guarded
-from n6convert.recipe.reader import Draft, check
+from n6convert.recipe.checking import check
+from n6convert.recipe.draft import Draft
 from n6convert.recipe.schema import Recipe
 from n6convert.registry import fingerprint, load_plugin, sole_entry
 from n6convert.store.cache import Cache, key_of, sha256_of

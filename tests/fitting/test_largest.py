@@ -9,7 +9,7 @@ import pytest
 from n6convert.errors import UsageError
 from n6convert.fitting import largest
 from n6convert.fitting.largest import Trial, largest_input
-from n6convert.recipe.reader import Draft
+from n6convert.recipe.draft import Draft
 
 ROOM = 2_883_584
 

@@ -202,7 +202,7 @@ def test_every_option_is_a_key_of_recipes(tmp_path: Path) -> None:
 
 def test_the_largest_input_is_searched_with_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     from n6convert.fitting import largest
-    from n6convert.recipe.reader import finish
+    from n6convert.recipe.checking import finish
 
     pytest.importorskip("n6convert_yolov8")
     seen = []

@@ -19,8 +19,9 @@ from n6convert.npu.targets import load_target
 from n6convert.package import PackageRequest, write_package
 from n6convert.package.ports import read_ports
 from n6convert.plugin.model_info import interface_of
-from n6convert.recipe.reader import finish, recipe_schema
+from n6convert.recipe.checking import finish
 from n6convert.recipe.schema import PackageConfig, Recipe
+from n6convert.recipe.writing import recipe_schema
 from n6convert.registry import load_plugin
 from n6convert.results import Report
 from n6convert.runtime.session import run_model

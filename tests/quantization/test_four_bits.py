@@ -159,7 +159,7 @@ def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
 def test_older_cores_have_none(tmp_path, capsys) -> None:
     from n6convert.api import make_draft
     from n6convert.pipeline.preflight import refuse_hopeless
-    from n6convert.recipe.reader import finish
+    from n6convert.recipe.checking import finish
 
     draft = make_draft("onnx")
     draft.set(("quantization", "weights"), "int4", "--set quantization.weights=int4")

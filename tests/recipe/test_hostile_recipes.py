@@ -13,7 +13,9 @@ from n6convert.cli import run
 from n6convert.errors import N6ConvertError, RecipeError, UsageError
 from n6convert.npu.targets import load_target
 from n6convert.pipeline.preflight import refuse_hopeless
-from n6convert.recipe.reader import draft_of_file, draft_of_model, finish, parse_setting
+from n6convert.recipe.checking import finish
+from n6convert.recipe.draft import draft_of_model, parse_setting
+from n6convert.recipe.reader import draft_of_file
 from n6convert.store.yaml_text import read_value
 from n6convert.sweeps.grid import parse_axis
 

@@ -9,8 +9,8 @@ import pytest
 from n6convert.api import make_draft
 from n6convert.cli.entry import run
 from n6convert.errors import RecipeError
+from n6convert.recipe.checking import finish
 from n6convert.recipe.project import default_target, project_file, read_project
-from n6convert.recipe.reader import finish
 
 OWN = """
 target = "stm32n6570-dk@3.0"

@@ -11,17 +11,11 @@ import yaml
 
 from n6convert.api import effective_recipe, make_draft
 from n6convert.errors import RecipeError, SourceError, UsageError
-from n6convert.recipe.reader import (
-    Draft,
-    draft_of_file,
-    draft_of_model,
-    finish,
-    parse_setting,
-    recipe_files,
-    recipe_schema,
-    to_yaml,
-)
+from n6convert.recipe.checking import finish
+from n6convert.recipe.draft import Draft, draft_of_model, parse_setting
+from n6convert.recipe.reader import draft_of_file, recipe_files
 from n6convert.recipe.schema import Recipe
+from n6convert.recipe.writing import recipe_schema, to_yaml
 from n6convert.registry import list_models
 
 ROOT = Path(__file__).resolve().parents[2]
