@@ -13,6 +13,8 @@ from n6convert.rewrites.rules.activation.elu_to_exp import EluToExp
 from n6convert.rewrites.rules.activation.gelu_normal_form import GeluNormalForm
 from n6convert.rewrites.rules.activation.max_min_to_relu import MaxMin
 from n6convert.rewrites.rules.activation.prelu_to_relu import PReluToRelu
+from n6convert.rewrites.rules.activation.softplus_forms import SoftplusForms
+from n6convert.rewrites.rules.activation.trilu_to_product import TriluToProduct
 from n6convert.rewrites.rules.activation.where_to_product import WhereToProduct
 from n6convert.rewrites.rules.attention.centre_keys import CentreKeys
 from n6convert.rewrites.rules.attention.hidden_rows import HiddenRows
@@ -131,6 +133,8 @@ def all_rules() -> list[Rewrite[Any]]:
         ExpandToBroadcast(),
         MaxMin(),
         EluToExp(),
+        SoftplusForms(),
+        TriluToProduct(),
         GeluNormalForm(),
         ScalarBeforeMatMul(),
         LinearToConv(),
