@@ -23,9 +23,7 @@ class Edges(ModelPlugin):
         edges = helper.make_tensor_value_info("edges", TensorProto.FLOAT, [1, 2, size, size])
         conv = helper.make_node("Conv", ["image", "kernels"], ["signed"], pads=[1, 1, 1, 1])
         relu = helper.make_node("Relu", ["signed"], ["edges"])
-        graph = helper.make_graph(
-            [conv, relu], "edges", [image], [edges], [numpy_helper.from_array(kernels, "kernels")]
-        )
+        graph = helper.make_graph([conv, relu], "edges", [image], [edges], [numpy_helper.from_array(kernels, "kernels")])
         opset = helper.make_opsetid("", 17)
         return FloatModel(ir.from_proto(helper.make_model(graph, opset_imports=[opset], ir_version=8)))
 
