@@ -69,3 +69,19 @@ def test_completion_lists_what_there_is() -> None:
     assert "stm32n6570-dk@4.0" in completion.targets("stm32n6570-dk@")
     assert completion.settings("nothing") == []
     assert "seed=" in completion.settings("see")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_can_be_read_at_eighty_columns(name: str) -> None:
+    environment = os.environ | {"COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-m", "n6convert", name, "--help"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "…" not in done.stdout
+    for option in (option for p in real(name).params for option in p.opts if option.startswith("--")):
+        assert option in done.stdout
+
+
+def test_without_arguments_there_is_help_and_no_error() -> None:
+    done = subprocess.run([sys.executable, "-m", "n6convert"], capture_output=True, text=True, check=False)
+    assert "Usage" in done.stdout + done.stderr and "error" not in done.stderr

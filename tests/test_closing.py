@@ -12,6 +12,8 @@ import n6convert
 from n6convert.cli import console
 from n6convert.cli.closing import next_command, page_link, time_bar
 from n6convert.cli.terminal import terminal
+from n6convert.doctor import Check
+from n6convert.registry import ModelEntry
 
 RECIPE: dict[str, Any] = {
     "weights": "my weights.pt",
@@ -54,6 +56,45 @@ def test_the_bar_shows_shares_and_names_them() -> None:
 )
 def test_the_next_command_is_what_is_missing(more: dict[str, Any], command: str) -> None:
     assert next_command(report(**more), Path("build/my net")) == command
+
+
+def test_the_next_command_keeps_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = RECIPE | {"options": {"imgsz": 256, "head": "full"}, "target": "stm32n6570-dk@3.0"}
+    said = next_command(report(recipe=recipe, calibration={"synthetic": True}), Path("out"))
+    assert "--imgsz 256 --set options.head=full --target stm32n6570-dk@3.0 --calibration" in said
+    assert "--target" not in next_command(report(recipe=RECIPE | {"target": "stm32n6570-dk@4.0"}), Path("out"))
+
+
+def test_a_program_that_is_not_on_the_path_is_called_by_its_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "my env" / "python"))
+    assert next_command(report(), Path("out")) == f"'{tmp_path}/my env/python' -m n6convert compile out"
+    monkeypatch.chdir(tmp_path)
+    assert next_command(report(), Path("out")) == "'my env/python' -m n6convert compile out"
+
+
+def test_models_are_listed_by_distribution_and_broken_ones_with_their_cause(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_stdout", lambda: terminal(width=200, highlight=False))
+    names = [f"yolo{i}-very-long-name" for i in range(12)]
+    entries = [ModelEntry(name, "n6-yolo", "1.0", "m:C") for name in names]
+    console.print_models([*entries, ModelEntry("odd", "n6-odd", "2.0", "m:C", "broken", "no such class")])
+    said = capsys.readouterr().out
+    assert said.splitlines()[0] == "n6-yolo 1.0: ready" and all(name in said.split() for name in names)
+    assert "odd" in said and "broken: no such class" in said
+
+
+def test_checks_of_models_that_are_fine_share_a_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_stdout", lambda: terminal(width=200, highlight=False))
+    checks = [Check(f"model m{i}", True, "dist 1.0") for i in range(3)]
+    console.print_checks([*checks, Check("model bad", False, "dist 1.0: cause", "mend it")])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["ok models 3 of dist 1.0", "missing model bad dist 1.0: cause mend it"]
 
 
 def test_a_conversion_ends_with_page_and_command(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

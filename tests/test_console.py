@@ -46,6 +46,11 @@ def test_what_is_left_comes_from_the_steps_own_pace(clock: Clock) -> None:
     clock.now += 20
     steps.tell("quantize: calibration", 20, 50)
     assert steps.left == 60 and steps.line() == "quantize: calibration, 20 of 50, 0:20, about 1:00 left"
+    clock.now += 5
+    assert steps.left == 55, "time passes while a step is at work; its pace has not changed"
+    clock.now += 95
+    assert steps.left == 0
+    clock.now -= 100
     steps.tell("quantize: calibration", 50, 50)
     assert steps.left is None
     clock.now += 4000

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-__all__ = ["next_command", "page_link", "time_bar"]
+from n6convert.npu.targets import DEFAULT_TARGET
+
+__all__ = ["next_command", "page_link", "program_name", "time_bar"]
 
 #: what an epoch waits for -> color and word
 _PARTS = {
@@ -48,16 +52,41 @@ def page_link(page: Path) -> Text:
 
 
 def next_command(report: Mapping[str, Any], folder: Path) -> str:
-    """The command that a reader most likely wants next: real weights, real samples, labels, or ST's compiler."""
+    """The command that a reader most likely wants next: real weights, real samples, labels, or ST's compiler.
+
+    What was chosen for this run is chosen in it, too.
+    """
     weights, recipe = report["weights"], report["recipe"]
-    model = report["model"]
-    own = f"n6convert {shlex.quote(recipe['weights'])}" if model == "onnx" else f"n6convert {model}"
+    model, program = report["model"], program_name()
+    chosen = "".join(f" {word}" for word in _chosen(recipe))
+    own = f"{program} {shlex.quote(recipe['weights']) if model == 'onnx' else model}"
     if not weights["trained"]:
-        return f"{own} --weights FILE --calibration SAMPLES --evaluate LABELS"
+        return f"{own} --weights FILE{chosen} --calibration SAMPLES --evaluate LABELS"
     given = "" if model == "onnx" else f" --weights {shlex.quote(recipe['weights'])}"
     if (report.get("calibration") or {}).get("synthetic"):
-        return f"{own}{given} --calibration SAMPLES --evaluate LABELS"
+        return f"{own}{given}{chosen} --calibration SAMPLES --evaluate LABELS"
     if not recipe["evaluation"]["source"]:
         source = shlex.quote(str(recipe["calibration"]["source"]))
-        return f"{own}{given} --calibration {source} --evaluate LABELS"
-    return f"n6convert compile {shlex.quote(str(folder))}"
+        return f"{own}{given}{chosen} --calibration {source} --evaluate LABELS"
+    return f"{program} compile {shlex.quote(str(folder))}"
+
+
+def _chosen(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """Options of the model and the target, as the command line takes them."""
+    for key, value in (recipe.get("options") or {}).items():
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            text = shlex.quote(str(value))
+            yield f"--imgsz {text}" if key == "imgsz" else f"--set options.{key}={text}"
+    target = recipe.get("target")
+    if target and target != DEFAULT_TARGET:
+        yield f"--target {shlex.quote(str(target))}"
+
+
+def program_name() -> str:
+    """How a shell finds this program: by its name, or by the interpreter where its folder is not on the path."""
+    if shutil.which("n6convert"):
+        return "n6convert"
+    interpreter = Path(sys.executable)
+    if interpreter.is_relative_to(Path.cwd()):
+        interpreter = interpreter.relative_to(Path.cwd())
+    return f"{shlex.quote(str(interpreter))} -m n6convert"

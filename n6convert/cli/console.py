@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from n6convert.cli.closing import next_command, page_link, time_bar
+from n6convert.cli.closing import next_command, page_link, program_name, time_bar
 from n6convert.cli.terminal import shown, terminal
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["print_checks", "print_models", "print_result"]
 
+_MODEL = "model "
+_LINE = 76
 _COLOURS = {"ready": "green", "broken": "red", "duplicate": "red"}
 
 
@@ -48,22 +52,40 @@ def _close(console: Console, result: ConversionResult, width: int) -> None:
 
 
 def print_models(entries: Sequence[ModelEntry]) -> None:
-    """One row a registered model."""
-    table = Table("model", "distribution", "version", "state", box=None, pad_edge=False)
-    for entry in entries:
-        colour = _COLOURS.get(entry.state, "yellow")
-        state = f"[{colour}]{entry.state}[/]" + (f": {shown(entry.cause)}" if entry.cause else "")
-        table.add_row(*map(shown, (entry.name, entry.distribution, entry.version)), state)
-    _stdout().print(table)
+    """Ready models by the distribution that brings them, then a row for each that cannot run."""
+    console = _stdout()
+    for (distribution, version), group in groupby(
+        (e for e in entries if e.state == "ready"), key=lambda e: (e.distribution, e.version)
+    ):
+        console.print(f"[bold]{shown(distribution)}[/] {shown(version)}: [green]ready[/]", soft_wrap=True)
+        for line in wrap("  ".join(entry.name for entry in group), _LINE, break_on_hyphens=False):
+            console.print(f"  {shown(line)}", soft_wrap=True)
+    broken = [entry for entry in entries if entry.state != "ready"]
+    if broken:
+        table = Table("model", "distribution", "version", "state", box=None, pad_edge=False)
+        for entry in broken:
+            state = f"[{_COLOURS.get(entry.state, 'yellow')}]{entry.state}[/]: {shown(entry.cause)}"
+            table.add_row(*map(shown, (entry.name, entry.distribution, entry.version)), state)
+        console.print(table)
+    console.print(f"next: {program_name()} MODEL --weights seeded", soft_wrap=True)
 
 
 def print_checks(checks: Sequence[Check]) -> None:
-    """One row a check of the environment."""
+    """One row a check of the environment; models of one distribution that are fine share a row."""
     table = Table(show_header=False, box=None, pad_edge=False)
-    for check in checks:
-        mark = "[green]ok[/]" if check.fine else "[red]missing[/]" if check.needed else "[yellow]absent[/]"
-        table.add_row(mark, shown(check.what), shown(check.found), "" if check.fine else shown(check.remedy))
+    for (fine, what, found), group in groupby(checks, key=_alike):
+        rows = list(group)
+        mark = "[green]ok[/]" if fine else "[red]missing[/]" if rows[0].needed else "[yellow]absent[/]"
+        count = f"{len(rows)} of " if len(rows) > 1 else ""
+        name = what if len(rows) > 1 else rows[0].what
+        table.add_row(mark, shown(name), shown(f"{count}{found}"), "" if fine else shown(rows[0].remedy))
     _stdout().print(table)
+
+
+def _alike(check: Check) -> tuple[bool, str, str]:
+    """What rows of one group have in common."""
+    merged = check.fine and check.what.startswith(_MODEL)
+    return check.fine, "models" if merged else check.what, check.found
 
 
 def _stdout() -> Console:

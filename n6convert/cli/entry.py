@@ -105,7 +105,8 @@ def _report_failure(error: Exception, *, as_json: bool) -> int:
     if not isinstance(error, N6ConvertError):
         message = getattr(error, "format_message", None)
         if message is not None:  # the command line itself is wrong
-            say(f"error: {message()}\ntry: n6convert --help", error=True)
+            if text := message():  # empty where the help has been printed
+                say(f"error: {text}\ntry: n6convert --help", error=True)
             return 2
         error = _unexpected(error)
     say(f"error: {error}", error=True)

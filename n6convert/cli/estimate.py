@@ -17,6 +17,7 @@ from n6convert.cli.options import (
     InputChannels,
     InputsElsewhere,
     InputType,
+    NoEpochController,
     OutputChannels,
     OutputsElsewhere,
     OutputType,
@@ -55,7 +56,8 @@ def _estimate(
     output_type: OutputType = None,
     input_channels: InputChannels = None,
     output_channels: OutputChannels = None,
-    epoch_controller: EpochController = None,
+    epoch_controller: EpochController = False,
+    no_epoch_controller: NoEpochController = False,
     clocks: Clocks = None,
     flash: Flash = None,
     no_inputs: InputsElsewhere = False,
@@ -76,7 +78,8 @@ def _estimate(
 
     options = compiler_options(
         pools=pools, input_type=input_type, output_type=output_type, input_channels=input_channels,
-        output_channels=output_channels, epoch_controller=epoch_controller, clocks=clocks, flash=flash,
+        output_channels=output_channels, epoch_controller=epoch_controller,
+        no_epoch_controller=no_epoch_controller, clocks=clocks, flash=flash,
         no_inputs=no_inputs, no_outputs=no_outputs,
     )  # fmt: skip
     if largest:

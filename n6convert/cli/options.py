@@ -31,6 +31,7 @@ __all__ = [
     "InputsElsewhere",
     "ModelName",
     "NoCache",
+    "NoEpochController",
     "OutputChannels",
     "OutputType",
     "OutputsElsewhere",
@@ -85,9 +86,9 @@ OutputChannels = Annotated[
     str | None, typer.Option("--outputs-ch-position", help="Compiled with it: chfirst or chlast.")
 ]
 EpochController = Annotated[
-    bool | None,
-    typer.Option("--epoch-controller/--no-epoch-controller", help="Compiled with it or not; default: with it."),
+    bool, typer.Option("--epoch-controller", help="Compiled with the epoch controller, as boards are by default.")
 ]
+NoEpochController = Annotated[bool, typer.Option("--no-epoch-controller", help="Compiled without it.")]
 Clocks = Annotated[str | None, typer.Option("--clocks", help="MHz of CPU and NPU: 600/800.")]
 Flash = Annotated[float | None, typer.Option("--flash-rate", help="MB/s at which weights stream, as measured.")]
 InputsElsewhere = Annotated[
@@ -124,7 +125,8 @@ def compiler_options(
     output_type: str | None = None,
     input_channels: str | None = None,
     output_channels: str | None = None,
-    epoch_controller: bool | None = None,
+    epoch_controller: bool = False,
+    no_epoch_controller: bool = False,
     clocks: str | None = None,
     flash: float | None = None,
     no_inputs: bool = False,
@@ -138,7 +140,8 @@ def compiler_options(
         output_type: element type of the outputs.
         input_channels: ``chfirst`` or ``chlast``.
         output_channels: ``chfirst`` or ``chlast``.
-        epoch_controller: whether blobs are started by the controller.
+        epoch_controller: blobs are started by the controller.
+        no_epoch_controller: they are not; neither: as the target has it.
         clocks: CPU and NPU in MHz.
         flash: MB/s.
         no_inputs: inputs lie outside the activations.
@@ -146,12 +149,17 @@ def compiler_options(
 
     Raises:
         RecipeError: a value that an option does not take.
+        UsageError: with the epoch controller and without.
     """
+    from n6convert.errors import UsageError
     from n6convert.npu.ends import Ends
     from n6convert.npu.options import CompilerOptions
 
+    if epoch_controller and no_epoch_controller:
+        raise UsageError("--epoch-controller and --no-epoch-controller exclude each other", remedy="give one of them")
+    controller = epoch_controller if epoch_controller or no_epoch_controller else None
     ends = Ends(input_type, output_type, input_channels, output_channels)
-    return CompilerOptions(ends, not no_inputs, not no_outputs, epoch_controller, pools, clocks, flash)
+    return CompilerOptions(ends, not no_inputs, not no_outputs, controller, pools, clocks, flash)
 
 
 def examples(*lines: str) -> str:

@@ -36,7 +36,7 @@ class Steps:
         self._clock = clock
         self.stage, self.position, self.count = "", 0, 0
         self.step, self.done, self.total = "", 0, 0
-        self._stage_since = self._step_since = clock()
+        self._stage_since = self._step_since = self._moved_at = clock()
         self._first = 0
 
     def tell(self, what: str, done: int, total: int | None) -> bool:
@@ -56,6 +56,8 @@ class Steps:
         if inside:
             if step != self.step:
                 self._step_since, self._first = self._clock(), done
+            if step != self.step or done != self.done:
+                self._moved_at = self._clock()
             self.step, self.done, self.total = step, done, total or 0
         return begins
 
@@ -70,7 +72,8 @@ class Steps:
         moved, ahead = self.done - self._first, self.total - self.done
         if ahead <= 0 or moved <= 0 or moved < _LEAST_SHARE * self.total:
             return None
-        return (self._clock() - self._step_since) * ahead / moved
+        whole = (self._moved_at - self._step_since) * ahead / moved
+        return max(whole - (self._clock() - self._moved_at), 0.0)
 
     @property
     def place(self) -> str:

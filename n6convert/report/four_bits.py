@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from n6convert.report.svg import Point, scatter
+from n6convert.report.scatter import Point, scatter
 from n6convert.report.words import kib
 from n6convert.results.sections import FourBits, TradePoint
 

@@ -128,3 +128,19 @@ for (const frame of document.querySelectorAll(".graph")) {
   frame.addEventListener("dragstart", (event) => event.preventDefault());
   frame.scrollTo((frame.scrollWidth - frame.clientWidth) / 2, 0);
 }
+// the best point of a sweep within limits, as the command line chooses it
+for (const form of document.querySelectorAll("[data-best]")) {
+  const rows = [...document.querySelectorAll(`#${form.dataset.best} tbody tr`)].filter((row) => row.dataset.quality);
+  const within = (limit, value) => !limit || (value !== "" && Number(value) <= Number(limit));
+  const choose = () => {
+    const { milliseconds, drop } = Object.fromEntries(new FormData(form));
+    const kept = rows.filter((row) => within(milliseconds, row.dataset.ms) && within(drop, row.dataset.drop));
+    const best = kept.sort((a, b) => b.dataset.quality - a.dataset.quality)[0];
+    for (const row of rows) row.classList.toggle("chosen", row === best);
+    form.querySelector("output").textContent = best ? best.cells[0].textContent : "no point keeps these limits";
+  };
+  form.hidden = false;
+  form.addEventListener("input", choose);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  choose();
+}

@@ -13,7 +13,7 @@ import numpy as np
 
 from n6convert.escaping import html_text
 
-__all__ = ["Band", "Block", "Point", "Row", "area", "bars", "histogram", "occupancy", "ribbon", "scale", "scatter"]
+__all__ = ["Band", "Block", "Row", "area", "bars", "css_class", "frame", "histogram", "occupancy", "ribbon", "scale"]
 
 _WIDTH = 960
 _LAST = 97.0
@@ -51,16 +51,6 @@ class Band:
     turns: Sequence[Sequence[Block]]
 
 
-@dataclass(frozen=True)
-class Point:
-    """One point of a scatter plot."""
-
-    x: float
-    y: float
-    label: str
-    kind: str = "hw"
-
-
 def ribbon(blocks: Sequence[Block], label: str, *, whole: float | None = None, height: int = 44) -> str:
     """Blocks side by side, in order; ``whole`` is the width that the picture stands for, default that of the blocks.
 
@@ -75,11 +65,11 @@ def ribbon(blocks: Sequence[Block], label: str, *, whole: float | None = None, h
     for block in blocks:
         width = _WIDTH * block.width / total
         parts.append(
-            f'<rect class="{_class(block.kind)}" x="{x:.2f}" y="0" width="{max(width, 0.6):.2f}" height="{height}"'
+            f'<rect class="{css_class(block.kind)}" x="{x:.2f}" y="0" width="{max(width, 0.6):.2f}" height="{height}"'
             f"{_leads(block)}><title>{html_text(block.title)}</title></rect>"
         )
         x += width
-    return _frame(_WIDTH, height, label, parts, kind="stretch")
+    return frame(_WIDTH, height, label, parts, kind="stretch")
 
 
 def _leads(block: Block) -> str:
@@ -118,14 +108,14 @@ def bars(rows: Sequence[Row], label: str) -> str:
 
 
 def _bar(row: Row, scale: float) -> str:
-    parts = [f'<rect class="{_class(row.kind)}" x="0" y="2" width="{_visible(scale * row.value):.2f}" height="18"/>']
+    parts = [f'<rect class="{css_class(row.kind)}" x="0" y="2" width="{_visible(scale * row.value):.2f}" height="18"/>']
     if row.limit:
         x = scale * row.limit
         parts.append(f'<line class="limit" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="22"/>')
     return _stretched(22, parts)
 
 
-def _class(kind: str) -> str:
+def css_class(kind: str) -> str:
     """A CSS class as it may stand in an attribute."""
     return kind if re.fullmatch(r"[a-z0-9 -]*", kind) else "none"
 
@@ -161,8 +151,8 @@ def _pile(blocks: Sequence[Block], x: float, width: float, floor: float, scale: 
         tall = scale * block.width
         floor -= tall
         parts.append(
-            f'<rect class="{_class(block.kind)}" x="{x:.2f}" y="{floor:.2f}" width="{width:.2f}" height="{tall:.2f}">'
-            f"<title>{html_text(block.title)}</title></rect>"
+            f'<rect class="{css_class(block.kind)}" x="{x:.2f}" y="{floor:.2f}" width="{width:.2f}" '
+            f'height="{tall:.2f}"><title>{html_text(block.title)}</title></rect>'
         )
     return parts
 
@@ -200,10 +190,10 @@ def area(series: Sequence[tuple[str, str, Sequence[float]]], label: str, unit: s
     parts, floor = [], np.zeros(count)
     for (name, kind, _), level in zip(series, stacked, strict=True):
         path = _steps(xs, level, floor, top, height - bottom)
-        parts.append(f'<path class="{_class(kind)}" d="{path}"><title>{html_text(name)}</title></path>')
+        parts.append(f'<path class="{css_class(kind)}" d="{path}"><title>{html_text(name)}</title></path>')
         floor = level
     parts += _axis(top, unit, left, height - bottom, count)
-    return _frame(_WIDTH, height, label, parts, kind="plot")
+    return frame(_WIDTH, height, label, parts, kind="plot")
 
 
 def histogram(counts: Sequence[float], low: float, high: float, grid: tuple[float, float], label: str) -> str:
@@ -233,64 +223,7 @@ def histogram(counts: Sequence[float], low: float, high: float, grid: tuple[floa
         f'<text class="small" x="0" y="{height - 2}">{low:.3g}</text>',
         f'<text class="small" x="{width}" y="{height - 2}" text-anchor="end">{high:.3g}</text>',
     ]
-    return _frame(width, height, label, parts)
-
-
-def scatter(points: Sequence[Point], front: Sequence[Point], label: str, x_name: str, y_name: str) -> str:
-    """Points with their labels and a line through those of the Pareto front, in order of x.
-
-    Args:
-        points: all.
-        front: those of the Pareto front.
-        label: what screen readers say.
-        x_name: of the axis.
-        y_name: of the axis.
-    """
-    width, height, pad = 640, 380, 56
-    if not points:
-        return ""
-    x, y = _Scale([p.x for p in points], pad, width - pad), _Scale([p.y for p in points], height - pad, pad / 2)
-    parts = [
-        f'<line class="axis" x1="{pad}" x2="{width - pad / 2}" y1="{height - pad}" y2="{height - pad}"/>',
-        f'<line class="axis" x1="{pad}" x2="{pad}" y1="{pad / 2}" y2="{height - pad}"/>',
-        f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">{html_text(x_name)}</text>',
-        f'<text transform="translate(14 {height / 2}) rotate(-90)" text-anchor="middle">{html_text(y_name)}</text>',
-    ]
-    for scale, horizontal in ((x, True), (y, False)):
-        parts += [_tick(v, scale.at(v), horizontal, pad, height) for v in scale.ticks()]
-    line = " ".join(f"{x.at(p.x):.1f},{y.at(p.y):.1f}" for p in sorted(front, key=lambda p: p.x))
-    parts.append(f'<polyline class="front" points="{line}"/>')
-    for p in points:
-        across, up, name = x.at(p.x), y.at(p.y), html_text(p.label)
-        parts += [
-            f'<circle class="{_class(p.kind)}" cx="{across:.1f}" cy="{up:.1f}" r="5"><title>{name}</title></circle>',
-            f'<text class="small" x="{across + 8:.1f}" y="{up + 16:.1f}">{name}</text>',  # the front rises to the right
-        ]
-    return _frame(width, height, label, parts, kind="plot")
-
-
-class _Scale:
-    """A linear map from values, with a margin, to pixels."""
-
-    def __init__(self, values: Sequence[float], start: float, stop: float) -> None:
-        low, high = min(values), max(values)
-        margin = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
-        self.low, self.high, self.start, self.stop = low - margin, high + margin, start, stop
-
-    def at(self, value: float) -> float:
-        return self.start + (self.stop - self.start) * (value - self.low) / (self.high - self.low)
-
-    def ticks(self) -> list[float]:
-        raw = (self.high - self.low) / 4
-        unit = 10.0 ** np.floor(np.log10(raw))
-        step = unit * min((m for m in (1, 2, 5, 10) if m * unit >= raw), default=10)
-        return [float(v) for v in np.arange(np.ceil(self.low / step) * step, self.high, step)]
-
-
-def _tick(value: float, position: float, horizontal: bool, pad: int, height: int) -> str:
-    if horizontal:
-        return f'<text class="small" x="{position:.1f}" y="{height - pad + 16}" text-anchor="middle">{value:.4g}</text>'
-    return f'<text class="small" x="{pad - 6}" y="{position + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+    return frame(width, height, label, parts)
 
 
 def _steps(xs: np.ndarray, level: np.ndarray, floor: np.ndarray, top: float, height: int) -> str:
@@ -315,8 +248,17 @@ def _axis(top: float, unit: str, left: int, height: int, count: int) -> list[str
     return [*marks, f'<text class="small" x="{left}" y="{height + 18}">epoch</text>', *ticks]
 
 
-def _frame(width: int, height: int, label: str, parts: Sequence[str], *, kind: str = "") -> str:
+def frame(width: int, height: int, label: str, parts: Sequence[str], *, kind: str = "") -> str:
+    """A picture around its parts.
+
+    Args:
+        width: in its own units.
+        height: likewise.
+        label: what screen readers say.
+        parts: SVG elements.
+        kind: CSS class; ``stretch`` takes the width there is without keeping the aspect ratio.
+    """
     ratio = ' preserveAspectRatio="none"' if kind == "stretch" else ""
     name = html_text(label)
-    head = f'<svg class="{_class(kind)}" viewBox="0 0 {width} {height}" role="img" aria-label="{name}"{ratio}>'
+    head = f'<svg class="{css_class(kind)}" viewBox="0 0 {width} {height}" role="img" aria-label="{name}"{ratio}>'
     return head + "".join(parts) + "</svg>"

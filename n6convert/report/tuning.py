@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from n6convert.report.svg import Point, scatter
+from n6convert.report.scatter import Point, scatter
 from n6convert.results import Accuracy, Report
 from n6convert.results.sections import TunedFigures, TunedStep
 
@@ -28,7 +28,10 @@ def tuning(report: Report) -> dict[str, Any]:
 
 
 def _drawn(curve: Sequence[TunedStep]) -> str:
-    points = [Point(float(p.step), p.closeness_db, "", "hw" if p.phase else "none") for p in curve]
+    points = [
+        Point(float(p.step), p.closeness_db, "", "hw" if p.phase else "none", f"step {p.step}: {p.closeness_db:.2f} dB")
+        for p in curve
+    ]
     return scatter(points, points, "Closeness to float over steps of training", "step", "closeness, dB")
 
 

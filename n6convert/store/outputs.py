@@ -16,12 +16,13 @@ from n6convert.errors import OutputError, UsageError
 from n6convert.store.cache import write_atomically
 from n6convert.store.inputs import occupied
 
-__all__ = ["MODEL", "PAGE", "RANGES", "listed", "refuse_loss", "write_record"]
+__all__ = ["MODEL", "PAGE", "RANGES", "TABLE", "listed", "refuse_loss", "write_record"]
 
-#: marks by which files of ours are known: a footer, ONNX's producer_name (field 2), a format
+#: marks by which files of ours are known: a footer, ONNX's producer_name (field 2), a format, a line of names
 PAGE = b"Written by n6convert"
 MODEL = b"\x12\x09n6convert"
 RANGES = b'"format": "n6convert ranges'
+TABLE = b",interval_low,interval_high,front"
 
 
 def refuse_loss(path: Path, mark: bytes, *, inputs: Iterable[Path] = (), force: bool = False) -> None:

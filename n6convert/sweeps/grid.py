@@ -43,7 +43,7 @@ class GridPoint:
     @property
     def key(self) -> str:
         """A stable name for files: the same point has the same key in every run, wherever its output goes."""
-        common = {key: value for key, value in self.common.items() if key != "output"}
+        common = {key: value for key, value in self.common.items() if key not in ("output", "cache")}
         text = json.dumps([self.model, dict(self.settings), common, self.state], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

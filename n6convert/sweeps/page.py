@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from n6convert.report.notebook import framed
 from n6convert.report.render import render_page, render_text
-from n6convert.report.svg import Point, Row, bars, scatter
+from n6convert.report.scatter import Point, scatter
+from n6convert.report.svg import Row, bars
 from n6convert.sweeps.results import PointResult, SweepResults, pareto
 
 __all__ = ["cell", "write_page"]
@@ -45,18 +46,38 @@ def _values(model: str, results: Sequence[PointResult], folder: Path | None) -> 
         "title": f"{model}: {len(results)} point{'s' * (len(results) != 1)}",
         "front": ", ".join(r.label for r in front),
         "scatter": scatter(
-            points, [_point(r, True) for r in front], f"{quality} over predicted time", "predicted ms", quality
+            points,
+            [_point(r, True) for r in front],
+            f"{quality} over predicted time",
+            "predicted ms",
+            quality,
+            steps=True,
         ),
         "time": bars(time, "predicted time by point"),
         "memory": bars(memory, "predicted activation memory by point"),
         "rows": [_row(r, r in front, folder) for r in results],
         "quality": quality,
+        "counts": _counts(done),
+        "table": "" if folder is None else "sweep.csv",
         "failed": [r for r in results if r.error is not None],
     }
 
 
 def _point(result: PointResult, best: bool) -> Point:
-    return Point(result.milliseconds or 0.0, result.quality or 0.0, result.label, "hw" if best else "none")
+    quality, time = result.quality or 0.0, result.milliseconds or 0.0
+    lost = f", loses {result.spread} points" if result.spread else ""
+    title = f"{result.label}: {quality:.2f}{lost}, {time:.2f} ms"
+    across = (result.low, result.high) if result.low and result.high else None
+    return Point(time, quality, result.label, "hw" if best else "none", title, across, _scores(result))
+
+
+def _scores(result: PointResult) -> tuple[float, float] | None:
+    """The 95 % interval of the loss, below the score of float."""
+    if result.interval is None or result.score is None or result.drop is None:
+        return None
+    sign = 1.0 if (result.float_score or 0.0) - result.score == result.drop else -1.0
+    ends = [result.score + sign * (result.drop - end) for end in result.interval]
+    return min(ends), max(ends)
 
 
 def _time(result: PointResult) -> str:
@@ -65,6 +86,14 @@ def _time(result: PointResult) -> str:
         if result.low
         else f"{result.milliseconds:.2f} ms"
     )
+
+
+def _counts(results: Sequence[PointResult]) -> str:
+    """On how many labelled samples the accuracy rests; empty without labels."""
+    counts = sorted({r.samples for r in results if r.samples})
+    if not counts:
+        return ""
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _bytes(value: int | None) -> str:
@@ -78,6 +107,9 @@ def _row(result: PointResult, best: bool, folder: Path | None) -> dict[str, str]
         "front": "yes" if best else "",
         "quality": _number(result.quality),
         "float_score": _number(result.float_score),
+        "spread": result.spread,
+        "drop": _number(result.drop),
+        "samples": "" if result.samples is None else str(result.samples),
         "milliseconds": _number(result.milliseconds),
         "offload": "" if result.offload is None else f"{100 * result.offload:.1f} %",
         "activations": _bytes(result.activations),

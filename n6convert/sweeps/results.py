@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from n6convert.store.hashing import jsonable, read_sealed, sealed
 __all__ = ["PointResult", "SweepResults", "load_results", "pareto", "save_result", "summarise"]
 
 _cell = late("n6convert.sweeps.page.cell")
+_COLUMNS = (
+    "metric", "score", "float_score", "drop", "samples", "sqnr_db", "milliseconds", "low", "high", "activations",
+    "weights", "offload", "folder", "error",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,6 +32,7 @@ class PointResult:
         milliseconds, low, high: predicted time.
         activations, weights: predicted bytes.
         score, float_score, metric: measured accuracy of INT8 and float; None without labels.
+        lost, interval, samples: points that INT8 loses, their 95 % interval, and the labelled samples they rest on.
         sqnr_db: least SQNR of the outputs, when there is no metric.
         error: the message of a point that failed; everything else is None then.
     """
@@ -45,6 +52,9 @@ class PointResult:
     sqnr_db: float | None = None
     folder: str | None = None
     error: str | None = None
+    lost: float | None = None
+    interval: Sequence[float] | None = None
+    samples: int | None = None
 
     @property
     def quality(self) -> float | None:
@@ -52,8 +62,18 @@ class PointResult:
         return self.score if self.score is not None else self.sqnr_db
 
     @property
+    def spread(self) -> str:
+        """What INT8 loses with half its 95 % interval: ``0.3 ± 1.9``; empty without labels."""
+        if self.drop is None:
+            return ""
+        half = f" ± {(self.interval[1] - self.interval[0]) / 2:.1f}" if self.interval else ""
+        return f"{self.drop:.1f}{half}"
+
+    @property
     def drop(self) -> float | None:
         """Points of the metric that INT8 loses; None without labels."""
+        if self.lost is not None:
+            return self.lost
         return None if self.score is None or self.float_score is None else self.float_score - self.score
 
     def __repr__(self) -> str:
@@ -90,6 +110,9 @@ def summarise(key: str, label: str, settings: Mapping[str, Any], folder: str, re
         float_score=accuracy.float_value if accuracy else None,
         sqnr_db=_least_sqnr(report.sqnr_db),
         folder=folder,
+        lost=accuracy.drop if accuracy else None,
+        interval=accuracy.interval if accuracy else None,
+        samples=accuracy.samples if accuracy else None,
     )
 
 
@@ -159,6 +182,19 @@ class SweepResults(list[PointResult]):
         """Plain data: every point, and the keys of those on the front."""
         return {"name": self.name, "points": [jsonable(asdict(r)) for r in self], "front": [r.key for r in self.front]}
 
+    def to_csv(self) -> str:
+        """A line a point, as spreadsheets read it: settings, then figures, then whether the front goes through it."""
+        keys = list(dict.fromkeys(key for r in self for key in r.settings))
+        text = StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["point", *keys, *_COLUMNS, "interval_low", "interval_high", "front"])
+        front = self.front
+        for r in self:
+            interval = r.interval or ("", "")
+            figures = [getattr(r, name) for name in _COLUMNS]
+            rows.writerow([r.label, *(r.settings.get(k, "") for k in keys), *figures, *interval, int(r in front)])
+        return text.getvalue()
+
     def summary(self) -> str:
         """A line a point; those on the front are marked."""
         front = self.front
@@ -179,5 +215,6 @@ def _told(result: PointResult) -> str:
     if result.error is not None:
         return f"failed: {result.error.splitlines()[0]}"
     quality = f"{result.metric or 'dB'} {result.quality:.2f}" if result.quality is not None else "not judged"
+    lost = f", lost {result.spread} points on {result.samples} samples" if result.samples else ""
     time = "" if result.milliseconds is None else f", {result.milliseconds:.2f} ms"
-    return quality + time
+    return quality + lost + time

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.runtime.threads import available_cores
-from n6convert.store.cache import key_of, writing
+from n6convert.store.cache import key_of, write_atomically, writing
 from n6convert.store.inputs import is_file, is_folder
-from n6convert.store.outputs import PAGE, refuse_loss
+from n6convert.store.outputs import PAGE, TABLE, refuse_loss
 from n6convert.sweeps.grid import GridPoint, expand
 from n6convert.sweeps.page import write_page
 from n6convert.sweeps.results import SweepResults, load_results, save_result
@@ -39,9 +39,10 @@ def sweep(
     Args:
         model: model or recipe name, or a file of either kind.
         axes: values by recipe key, e.g. ``{"options.imgsz": [192, 256]}``, over those of the recipe's own ``sweep``.
-        output: gets one folder a point, named by what varies, ``points/*.json`` and ``sweep.html``. Finished points are
-            not run again, unless the recipe, a file it names or the version of n6convert changed.
-        common: further arguments of :func:`n6convert.convert`, such as ``weights`` or ``calibration``.
+        output: gets one folder a point, named by what varies, ``points/*.json``, ``sweep.html`` and ``sweep.csv``.
+            Finished points are not run again, unless the recipe, a file it names or the version of n6convert changed.
+        common: further arguments of :func:`n6convert.convert`, such as ``weights``, ``calibration`` or ``cache``;
+            without a cache finished points run again, too.
         workers: processes at a time; default one a core.
         dask: address of a Dask scheduler to use instead of processes.
         progress: called as ``progress(what, done, total)`` when a point is finished.
@@ -59,9 +60,11 @@ def sweep(
     axes = _own_axes(model) | dict(axes or {})
     points = [_placed(_checked(point), output) for point in expand(model, axes, common or {})]
     refuse_loss(output / "sweep.html", PAGE)
+    refuse_loss(output / "sweep.csv", TABLE)
     with writing(output):
         (output / "points").mkdir(parents=True, exist_ok=True)
-    results = load_results(output / "points", [p.key for p in points])
+    kept = [p.key for p in points] if (common or {}).get("cache", True) else []
+    results = load_results(output / "points", kept)
     results = {key: result for key, result in results.items() if result.error is None}
     todo = [point for point in points if point.key not in results]
     count = min(workers or available_cores(), max(len(todo), 1))
@@ -73,6 +76,7 @@ def sweep(
             progress(result.label, len(results), len(points))
     ordered = SweepResults([results[point.key] for point in points], Path(model).stem)
     write_page(output / "sweep.html", Path(model).stem, ordered)
+    write_atomically(output / "sweep.csv", ordered.to_csv().encode())
     return ordered
 
 

@@ -116,6 +116,29 @@ def test_differences_name_what_changed(report):
     assert differences(*map(PartialReport.model_validate, (before, before))) == []
 
 
+def test_differences_say_by_how_much_and_whether_for_the_better(report):
+    after = copy.deepcopy(report)
+    after["latency"]["milliseconds"], after["placement"]["after"]["offload"] = 0.6, 0.5
+    after["accuracy"]["drop"] = 0.7
+    found = {c.what: c for c in differences(*map(PartialReport.model_validate, (report, after)))}
+    assert found["predicted time"].percent == pytest.approx(-25.0)
+    verdicts = {what: found[what].verdict for what in ("predicted time", "offload", "drop")}
+    assert verdicts == {"predicted time": "better", "offload": "worse", "drop": "worse"}
+    assert found["drop"].percent is None, "a difference of points in percent says nothing"
+
+
+def test_at_eighty_columns_both_ends_of_long_paths_are_there(report, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    sources = ["/data/of/a/project/with/a/very/long/path/to/its/images/and/labels/" * 2 + name for name in ("a", "b")]
+    for folder, source in zip(("one", "two"), sources, strict=True):
+        (tmp_path / folder).mkdir()
+        content = report | {"recipe": {"calibration": {"source": source}}}
+        (tmp_path / folder / "report.json").write_text(json.dumps(content))
+    assert run(["diff", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
+    said = capsys.readouterr().out
+    assert all(source in said for source in sources)
+
+
 @pytest.fixture
 def browser():
     """Headless Chromium, where it is installed."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
+from dataclasses import replace
+from itertools import pairwise
 
+from n6convert.report.render import render_text
+from n6convert.report.scatter import Point, scatter
 from n6convert.sweeps import PointResult, SweepResults
+from n6convert.sweeps.page import _scores, _values
 
 POINTS = [
     PointResult("a", "imgsz 192", milliseconds=6.0, score=30.0, float_score=31.5, metric="box AP"),
@@ -34,6 +41,38 @@ def test_the_best_within_limits() -> None:
     assert found.best(max_milliseconds=10) is POINTS[0]
     assert found.best(max_milliseconds=10, max_drop=1) is None
     assert found.best(max_drop=1.5) is POINTS[1]
+
+
+def test_a_loss_is_told_with_its_interval_and_samples() -> None:
+    judged = replace(POINTS[0], lost=1.5, interval=[-0.5, 3.5], samples=32)
+    assert judged.spread == "1.5 ± 2.0"
+    assert SweepResults([judged]).summary() == "* imgsz 192  box AP 30.00, lost 1.5 ± 2.0 points on 32 samples, 6.00 ms"
+    page = render_text("sweep.html.j2", **_values("net", [judged, POINTS[1]], None))
+    assert "1.5 ± 2.0" in page and "on 32 labelled samples" in page
+    assert _scores(judged) == (28.0, 32.0), "float 31.5 less the ends of the interval"
+
+
+def test_a_metric_whose_errors_grow_is_drawn_the_right_way_round() -> None:
+    judged = PointResult("e", "e", milliseconds=1.0, score=5.0, float_score=4.0, lost=1.0, interval=[0.5, 2.0])
+    assert _scores(judged) == (4.5, 6.0)
+
+
+def test_the_table_for_spreadsheets_says_every_figure() -> None:
+    points = [replace(POINTS[0], settings={"options.imgsz": 192}, lost=1.5, interval=[-0.5, 3.5]), POINTS[3]]
+    rows = list(csv.DictReader(SweepResults(points).to_csv().splitlines()))
+    assert rows[0]["options.imgsz"] == "192" and rows[0]["drop"] == "1.5" and rows[0]["interval_high"] == "3.5"
+    assert [row["front"] for row in rows] == ["1", "0"] and rows[1]["score"] == ""
+
+
+def test_the_front_keeps_its_height_between_points() -> None:
+    """Three points: up only where a point is, so two corners more."""
+    a, b, c = Point(1, 1, "a"), Point(2, 3, "b"), Point(4, 4, "c")
+    drawn = scatter([a, b, c], [c, a, b], "front", "x", "y", steps=True)
+    line = re.search(r'points="([^"]+)"', drawn)
+    assert line
+    places = [tuple(map(float, pair.split(","))) for pair in line[1].split()]
+    assert len(places) == 5
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(places))
 
 
 def test_plain_data_and_a_page_in_a_frame() -> None:

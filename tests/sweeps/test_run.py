@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from n6convert.cli import run
 from n6convert.errors import OutputError, RecipeError, ToolError, UsageError
 from n6convert.sweeps import sweep
 
@@ -32,6 +33,31 @@ def test_a_grid_runs_in_processes_and_a_second_run_does_nothing(toy, tmp_path):
     again = sweep("toy", AXES, tmp_path / "out", common={"weights": "seeded"}, progress=lambda *args: seen.append(args))
     assert again == results
     assert seen == []
+
+
+def test_without_a_cache_finished_points_run_again_under_their_names(toy, tmp_path):
+    seen = []
+    arguments = {"workers": 1, "progress": lambda *args: seen.append(args)}
+    first = sweep("toy", {"seed": [0]}, tmp_path / "out", common={"weights": "seeded"}, **arguments)
+    again = sweep("toy", {"seed": [0]}, tmp_path / "out", common={"weights": "seeded", "cache": False}, **arguments)
+    assert len(seen) == 2 and again[0].key == first[0].key
+
+
+def test_the_table_beside_the_page_is_not_written_over_somebody_elses(toy, tmp_path):
+    sweep("toy", {"seed": [0]}, tmp_path, common={"weights": "seeded"}, workers=1)
+    assert "interval_low" in (tmp_path / "sweep.csv").read_text()
+    (tmp_path / "sweep.csv").write_text("mine")
+    with pytest.raises(OutputError, match="in the way"):
+        sweep("toy", {"seed": [0]}, tmp_path, common={"weights": "seeded"}, workers=1)
+
+
+def test_the_command_names_the_best_within_limits(toy, tmp_path, capsys):
+    words = ["sweep", "toy", "--weights", "seeded", "--set", "seed=0,1", "--samples", "2", "--workers", "1"]
+    assert run([*words, "--target", "stm32n6570-dk@3.0", "--max-milliseconds", "1000", "-o", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "best under 1000 ms: seed" in said and "least SQNR, dB" in said
+    reports = [json.loads(path.read_text()) for path in tmp_path.glob("*/report.json")]
+    assert {(r["target"], r["recipe"]["calibration"]["samples"]) for r in reports} == {("stm32n6570-dk@3.0", 2)}
 
 
 def test_a_changed_file_makes_its_points_run_again(toy, tmp_path):
