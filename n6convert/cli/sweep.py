@@ -116,7 +116,7 @@ def _pointwise(report: Reporter) -> Progress:
     return tell
 
 
-def _print_errors(results: list[PointResult]) -> None:
+def _print_errors(results: SweepResults) -> None:
     """What went wrong, on stderr, where no table says it."""
     from n6convert.cli.terminal import shown
 

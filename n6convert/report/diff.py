@@ -47,7 +47,7 @@ class Change:
         """By how much a number changed; None where that says nothing."""
         if self.unit in _DIFFERENCES or not _number(self.before) or not _number(self.after) or not self.before:
             return None
-        return 100 * float(self.after - self.before) / abs(self.before)
+        return float(100 * (self.after - self.before) / abs(self.before))
 
     @property
     def verdict(self) -> str:
