@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError, RecipeError
+from n6convert.graph.canonical import infer_shapes
 from n6convert.graph.ends import ending_at
 from n6convert.graph.opset import drop_counts_of_parts
 from n6convert.graph.port_shapes import leads_with_time
 from n6convert.graph.same_pads import write_pads_of_dilated
-from n6convert.linter.prepare import infer_shapes
 
 __all__ = [
     "cut",

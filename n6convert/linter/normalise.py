@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
+from n6convert.graph.canonical import lift_constants
 from n6convert.linter.constants import IR_WRITTEN
 from n6convert.linter.rules_operators import slice_parts
 from n6convert.linter.view import constant, dims
@@ -41,7 +42,7 @@ def _constants(model: ir.Model) -> int:
     """Constant nodes made initializers."""
     before = sum(node.op_type == "Constant" for node in model.graph)
     if before:
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        lift_constants(model)
     return before - sum(node.op_type == "Constant" for node in model.graph)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
+from n6convert.graph.canonical import lift_constants
 from n6convert.requantization.grids import note_grids
 
 __all__ = ["MOVES", "Given", "Grid", "dequantize", "float_input", "is_codes"]
@@ -100,7 +101,7 @@ def dequantize(model: ir.Model, place: object) -> Given:
             a scale is not constant.
     """
     given = Given()
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    lift_constants(model)
     common.ShapeInferencePass()(model)
     for node in list(model.graph):
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and _constant(node.inputs[0]) is not None:

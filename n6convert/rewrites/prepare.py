@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
+from n6convert.graph.canonical import lift_constants
 from n6convert.graph.folding import fold_constants
 from n6convert.graph.query import shape_of
 
@@ -28,10 +29,10 @@ def prepare(model: ir.Model) -> ir.Model:
                 "rewrites need static shapes",
                 place=f"input {value.name}",
                 found=str(value.shape),
-                remedy="fix the shape, e.g. with `n6convert onnx --shape`",
+                remedy="`n6convert FILE.onnx --set 'options.shapes={NAME: [1, 3, 224, 224]}'` fixes it and converts",
             )
     common.RemoveInitializersFromInputsPass()(copy)
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    lift_constants(copy)
     _fold(copy)
     common.RemoveUnusedNodesPass()(copy)
     _name_nodes(copy)
@@ -58,7 +59,7 @@ def _fold(model: ir.Model) -> None:
     common.ShapeInferencePass()(model)
     if any(n.op_type in ("Shape", "ConstantOfShape", "Range") or _constant(n) for n in model.graph):
         fold_constants(model, onnx_shape_inference=True, input_size_limit=_MASK)
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        lift_constants(model)
         common.ShapeInferencePass()(model)
 
 

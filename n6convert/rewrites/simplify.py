@@ -212,8 +212,8 @@ def _passes(model: ir.Model) -> list[str]:
     from onnxscript.rewriter import RewriteRuleSet
     from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 
+    from n6convert.graph.canonical import infer_shapes
     from n6convert.linter.normalise import normalise
-    from n6convert.linter.prepare import infer_shapes
 
     mended = normalise(model)
     _drop_stale_shapes(model)

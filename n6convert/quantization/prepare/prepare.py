@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.errors import QuantizationError
+from n6convert.graph.canonical import lift_constants
 from n6convert.graph.folding import fold_constants
 from n6convert.graph.opset import drop_newer_attributes
 from n6convert.graph.states import KEY
@@ -172,7 +173,7 @@ def _fold(model: ir.Model) -> None:
     passes.RemoveInitializersFromInputsPass()(model)
     _forget_shapes(model)
     fold_constants(model, input_size_limit=1 << 28, output_size_limit=1 << 28)
-    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    lift_constants(model)
     passes.IdentityEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.NameFixPass()(model)

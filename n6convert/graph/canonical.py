@@ -1,0 +1,52 @@
+"""Bringing a graph into the form that its readers expect: shapes known, constants as initializers."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+__all__ = ["infer_shapes", "lift_constants"]
+
+
+def lift_constants(model: ir.Model) -> None:
+    """Make every Constant node an initializer, in place, so that a constant has one form only."""
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+
+
+def infer_shapes(model: ir.Model) -> str | None:
+    """Fill in shapes in place; the reason as a sentence when ONNX refuses, else None. Large weights stay outside."""
+    import onnx
+    from onnx_ir.passes.common import _c_api_utils
+
+    reason: list[str] = []
+
+    def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
+        try:
+            return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+        except Exception as error:  # the C++ code raises several types
+            reason.append(_reason(error))
+            return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+    try:
+        inferred = _c_api_utils.call_onnx_api(infer, model)
+    except Exception as error:
+        return reason[0] if reason else _reason(error)
+    _merge(model, {info.name: info for info in [*inferred.graph.value_info, *inferred.graph.output]})
+    return reason[0] if reason else None
+
+
+def _merge(model: ir.Model, known: dict[str, object]) -> None:
+    for node in model.graph:
+        for value in node.outputs:
+            info = known.get(value.name or "")
+            if info is None:
+                continue
+            fresh = ir.serde.deserialize_value_info_proto(info, None)  # type: ignore[arg-type]
+            value.type = value.type or fresh.type
+            if fresh.shape is not None and (value.shape is None or not value.shape.is_static()):
+                value.shape = fresh.shape
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
