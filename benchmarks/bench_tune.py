@@ -1,11 +1,13 @@
-"""What training brings on real models: before and after, with the time of the processor and the peak of memory.
+"""Four-bit weights and training on real models: accuracy, flash and time before and after.
 
     N6_DATA=../shared/data python benchmarks/bench_tune.py [CASE[:BITS] ...] [--samples 200] [--minutes 10]
 
-A case is a model of ``bench_accuracy.py``; ``BITS`` is ``int8`` (default), ``int4`` or ``mixed``. Both INT8 models come
-from one run of ``n6convert tune``, so that they differ in their numbers alone, and are judged by the task's own metric
-on labeled samples that neither calibration nor training saw. "closeness" is that of the outputs to float on held-back
-samples, in dB. Seconds of the processor count all threads of training, not of quantization.
+A case is a model of ``bench_accuracy.py``; ``BITS`` is ``int8`` (default), ``int4`` or ``mixed``. Both models come from
+one run of ``n6convert tune``, so that they differ in their numbers alone, and are judged by the task's own metric on
+labeled samples that neither calibration nor training saw. "closeness" is that of the outputs to float on held-back
+samples, in dB, with the 95 % interval of the gain by a paired bootstrap: training is kept only where that lies above
+zero. Flash (constants) and predicted time are those of eight bits and of the bits asked for. Seconds of the processor
+count the whole conversion, and training alone. ``--minutes 0`` does not train.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 
 from bench_accuracy import CASES
 
-DEFAULT = ("tinybert:int4", "movenet:mixed", "efficientvit", "yolov8n-pose", "minilm")
+DEFAULT = ("tinybert:int4", "movenet:mixed", "mobilenetv2:int4", "yolov8n-256:mixed", "efficientvit")
 
 
 def main() -> None:
@@ -28,10 +30,12 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=list(DEFAULT), help=", ".join(CASES))
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--set", action="append", default=[], help="further settings, such as acceptance.max_drop=1")
     options = parser.parse_args()
-    scores = f"{'float':>7} {'before':>7} {'after':>7} {'closeness dB':>16}"
-    costs = f"{'steps':>6} {'wall s':>7} {'CPU s':>7} {'peak MB':>8}"
-    print(f"{'model':<16} {scores} {costs}")
+    scores = f"{'float':>6} {'before':>6} {'after':>6} {'lost, 95 %':>22}"
+    costs = f"{'steps':>6} {'CPU s':>6} {'train':>6} {'peak MB':>8}"
+    head = f"{'model':<18} {scores} {'closeness dB':>14} {'gain dB, 95 %':>22} {'kept':>5} {'flash KiB':>12} {'ms':>14}"
+    print(f"{head} {costs}", flush=True)
     for case in options.cases:
         name, _, bits = case.partition(":")
         if not CASES[name][1].exists():
@@ -39,37 +43,58 @@ def main() -> None:
             continue
         # a process of its own for each, so that peaks of memory do not mix
         if os.fork() == 0:
-            print(row(name, bits or "int8", options.samples, options.minutes), flush=True)
+            print(row(name, bits or "int8", options.samples, options.minutes, options.set), flush=True)
             os._exit(0)
         os.wait()
 
 
-def row(name: str, bits: str, samples: int, minutes: float) -> str:
+def row(name: str, bits: str, samples: int, minutes: float, more: list[str]) -> str:
     """One line of the table."""
     from n6convert import tune
 
     clock = _Clock()
     model, weights, calibration, evaluation, settings = CASES[name]
+    budget = {"tune.time_budget": 60 * minutes} if minutes else {"tune.steps": 0}
     with TemporaryDirectory() as folder:
         report = tune(
             model,
             weights=weights,
-            calibration={"source": str(calibration), "samples": samples},
+            calibration={"source": str(calibration), "samples": samples, "held_back": 64},
             evaluation=evaluation,
             output=Path(folder) / "out",
-            settings=settings | {"quantization.weights": bits, "tune.time_budget": 60 * minutes},
+            settings=settings | {"quantization.weights": bits} | budget | dict(s.split("=", 1) for s in more),
             progress=clock,
         ).report
-    tuned, accuracy = report.tuning, report.accuracy
-    closeness = f"{tuned['before']['closeness_db']:.1f} -> {tuned['after']['closeness_db']:.1f}"
-    scores = ["", "", ""]
-    if accuracy is not None:
-        before = accuracy.int8 if accuracy.untuned is None else accuracy.untuned
-        scores = [f"{v:.2f}" for v in (accuracy.float_value, before, accuracy.int8)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     title = name if bits == "int8" else f"{name} {bits}"
-    figures = f"{tuned['steps']:6d} {tuned['seconds']:7.0f} {clock.seconds:7.0f} {peak:8.0f}"
-    return f"{title:<16} {scores[0]:>7} {scores[1]:>7} {scores[2]:>7} {closeness:>16} {figures}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    costs = f"{report.tuning.steps:6d} {time.process_time():6.0f} {clock.seconds:6.0f} {peak:8.0f}"
+    return f"{title:<18} {_scores(report.accuracy)} {_gain(report.tuning)} {_sizes(report)} {costs}"
+
+
+def _scores(accuracy: Any) -> str:
+    if accuracy is None:
+        return f"{'':>6} {'':>6} {'':>6} {'':>22}"
+    before = accuracy.int8 if accuracy.untuned is None else accuracy.untuned
+    low, high = accuracy.interval
+    lost = f"{accuracy.drop:.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{accuracy.float_value:6.2f} {before:6.2f} {accuracy.int8:6.2f} {lost:>22}"
+
+
+def _gain(tuned: Any) -> str:
+    closeness = f"{tuned.before.closeness_db:.2f} > {tuned.after.closeness_db:.2f}"
+    interval = f"{tuned.gain.db:+.2f} ({tuned.gain.low:+.2f} to {tuned.gain.high:+.2f})"
+    return f"{closeness:>14} {interval:>22} {'yes' if tuned.kept else 'no':>5}"
+
+
+def _sizes(report: Any) -> str:
+    """Flash and predicted time with eight bits, and now."""
+    narrow = report.quantization.four_bits
+    if narrow is None:
+        return f"{'':>12} {report.latency.milliseconds:14.2f}"
+    first = next(p for p in narrow.curve if p.layers == 0)
+    last = next(p for p in narrow.curve if p.layers == len(narrow.layers))
+    flash = f"{first.weight_bytes / 1024:.0f} > {last.weight_bytes / 1024:.0f}"
+    return f"{flash:>12} {first.milliseconds or 0:6.2f} > {last.milliseconds or 0:5.2f}"
 
 
 class _Clock:

@@ -16,16 +16,23 @@ class TuneConfig(BaseModel):
 
     enabled: bool = Field(default=False, description="train after quantization; needs n6convert[tune]")
     block_steps: int = Field(
-        default=150, ge=0, description="steps in which every block learns to give the float model's result of its own"
+        default=0, ge=0, description="steps in which every block learns to give the float model's result of its own"
     )
     steps: int = Field(default=350, ge=0, description="steps on the outputs of the whole network after that")
     batch: int = Field(default=4, ge=1, description="samples of one step")
-    weight_rate: float = Field(default=0.1, ge=0, le=10, description="steps of its grid that a weight moves at most")
-    scale_rate: float = Field(
-        default=0.02, ge=0, le=0.5, description="share by which the scale of a channel of 4-bit weights moves at most"
+    bias_rate: float = Field(
+        default=0.01, ge=0, le=10, description="steps of its layer's output grid that a bias moves at most"
     )
+    scale_rate: float = Field(
+        default=0.001, ge=0, le=0.5, description="share by which a scale of activations or of a weight's channel moves "
+        "at most"
+    )  # fmt: skip
+    weight_rate: float = Field(
+        default=0.0, ge=0, le=10, description="steps of its grid that a weight moves at most; 0: weights keep the "
+        "codes that the quantizer chose, which some hundreds of samples do not better"
+    )  # fmt: skip
     feature_weight: float = Field(
-        default=0.3, ge=0, description="weight of the blocks' own errors beside those of the outputs"
+        default=1.0, ge=0, description="weight of the blocks' own errors beside those of the outputs"
     )
     task_weight: float = Field(
         default=0.0, ge=0, description="weight of the plugin's training loss on labeled samples; 0: no labels are read"

@@ -18,7 +18,8 @@ def tuning(report: Report) -> dict[str, Any]:
     if section.before is None or section.after is None:
         return {}
     minutes = section.seconds / 60
-    verdict = "The result is kept" if section.kept else "The result is not kept: held-back samples are no closer"
+    sure = "" if section.gain is None else f" (95 %: {section.gain.low:+.2f} to {section.gain.high:+.2f} dB)"
+    verdict = f"The result is kept{sure}" if section.kept else f"The result is not kept: no gain is certain{sure}"
     return {
         "summary": f"{section.steps} steps in {minutes:.1f} minutes, judged on samples that were not trained on. "
         f"{verdict}.",

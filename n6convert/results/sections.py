@@ -331,12 +331,21 @@ class TunedFigures(Section):
     sqnr_db: Number
 
 
+class TunedGain(Section):
+    """By how much training brought the outputs closer to float, and the 95 % interval over the held-back samples."""
+
+    db: Number
+    low: Number
+    high: Number
+
+
 class Tuning(Section):
     """What training brought; empty where nothing was trained."""
 
     kept: bool = False
     before: TunedFigures | None = None
     after: TunedFigures | None = None
+    gain: TunedGain | None = None
     steps: Count = 0
     seconds: Number = 0.0
     curve: list[TunedStep] = []

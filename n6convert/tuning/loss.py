@@ -1,4 +1,4 @@
-"""What training makes smaller: the distance of outputs by the quantizer's own measure, and that of tensors inside."""
+"""What training makes smaller: the distance of the outputs, and that of tensors inside, from the float model's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from n6convert.tuning.tensor import Tensor
 __all__ = ["Reference", "feature_loss", "output_loss"]
 
 _LEAST = 1e-12
+#: how far a sum of probabilities may be from 1
+_WHOLE = 1e-3
 
 
 class Reference:
@@ -58,7 +60,11 @@ def output_loss(
     spread: Mapping[str, float],
     tokens: NDArray[np.bool_] | None = None,
 ) -> dict[str, Tensor]:
-    """Mean bounded error ``e^2 / (1 + e^2)`` of each output, ``e`` relative to its spread.
+    """The distance of each output from float.
+
+    Of probabilities it is the divergence that classifiers are trained by (Kullback and Leibler), whose gradient does
+    not vanish where another class has won; of anything else the mean of ``log(1 + e^2)``, with ``e`` relative to the
+    output's spread: small errors count as in closeness, and large ones still pull.
 
     Args:
         outputs: of the quantized graph, by name.
@@ -69,10 +75,27 @@ def output_loss(
     found = {}
     for name, values in outputs.items():
         if name in spread:
-            target = torch.from_numpy(np.asarray(exact[name], np.float32)).to(values.device)
-            gaps = torch.square((_rows(values, tokens) - _rows(target, tokens)) / spread[name])
-            found[name] = (gaps / (1 + gaps)).mean()
+            target = _rows(torch.from_numpy(np.asarray(exact[name], np.float32)).to(values.device), tokens)
+            made = _rows(values, tokens)
+            if are_probabilities(target):
+                found[name] = _divergence(made, target)
+            else:
+                found[name] = torch.log1p(torch.square((made - target) / spread[name])).mean()
     return found
+
+
+def are_probabilities(target: Tensor) -> bool:
+    """Whether an output's rows are shares of one whole: as a softmax in front gives them."""
+    shares = target.dim() > 1 and target.shape[-1] > 1 and bool((target >= 0).all())
+    return shares and bool((target.sum(-1) - 1).abs().max() < _WHOLE)
+
+
+def _divergence(made: Tensor, target: Tensor) -> Tensor:
+    """Mean over the rows; no probability counts as less than a thousandth of the mean one."""
+    least = 1e-3 / target.shape[-1]
+    shares = made.clamp_min(least)
+    shares = shares / shares.sum(-1, keepdim=True)
+    return (target * (target.clamp_min(least).log() - shares.log())).sum(-1).clamp_min(0).mean()
 
 
 def feature_loss(

@@ -44,7 +44,7 @@ _FIRST = 0.1
 _ROLLBACKS = 3
 #: share of the rates with which it does
 _SLOWER = 0.3
-#: steps of a four-bit grid are sixteen times as large, and so is what scales of it may move
+#: steps of a four-bit grid are sixteen times as large
 _NARROW = 1 / 16
 
 
@@ -213,12 +213,10 @@ class Training:
     def _rates(self) -> dict[str, float]:
         config = self._config
         by_kind = {
-            "weight": config.weight_rate, "narrow": config.weight_rate * _NARROW, "bias": config.weight_rate / 4,
-            "spread": config.scale_rate * _NARROW, "scale": config.scale_rate / 4,
+            "weight": config.weight_rate, "narrow": config.weight_rate * _NARROW, "bias": config.bias_rate,
+            "spread": config.scale_rate, "scale": config.scale_rate,
         }  # fmt: skip
-        rates = {name: by_kind[name.partition("/")[0]] for name in self._parameters.leaves}
-        narrow = [name.partition("/")[2] for name in rates if name.startswith("narrow/")]
-        return rates | {f"spread/{name}": config.scale_rate for name in narrow}
+        return {name: by_kind[name.partition("/")[0]] for name in self._parameters.leaves}
 
     def _save(self) -> None:
         if self._place is None:

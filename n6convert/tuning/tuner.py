@@ -30,7 +30,7 @@ from n6convert.types import Feeds, Progress
 __all__ = ["Example", "TuneResult", "tune"]
 
 #: one training sample in so many is kept apart and decides which numbers are best, and at most how many
-_APART, _MOST_APART = 8, 16
+_APART, _MOST_APART = 8, 32
 _FEWEST = 8
 #: samples by which sizes of tensors are measured, and those on which torch is held against the file
 _MEASURED, _PROVEN = 8, 2

@@ -20,7 +20,7 @@ from n6convert.tuning.samples import batches, mixed  # noqa: E402
 
 from .nets import deep, smooth  # noqa: E402
 
-CONFIG = TuneConfig(block_steps=12, steps=36, batch=4, time_budget=None, scale_rate=0.3)
+CONFIG = TuneConfig(block_steps=12, steps=36, batch=4, time_budget=None, scale_rate=0.03, weight_rate=0.1)
 HELD = smooth(8, seed=99)
 
 
@@ -156,7 +156,9 @@ def test_the_time_budget_ends_training(narrow: QuantizationResult) -> None:
 
 
 def test_training_ends_early_without_progress(narrow: QuantizationResult) -> None:
-    still = CONFIG.model_copy(update={"weight_rate": 0.0, "scale_rate": 0.0, "steps": 60, "patience": 2})
+    still = CONFIG.model_copy(
+        update={"weight_rate": 0.0, "bias_rate": 0.0, "scale_rate": 0.0, "steps": 60, "patience": 2}
+    )
     assert tuned(narrow, still).facts["steps"] < 60
 
 
@@ -178,3 +180,12 @@ def test_order_differs_by_epoch_and_holds_few_samples() -> None:
     first, second = ([int(e.feeds["x"][0]) for _ in range(2) for e in next(stream)] for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(8)) and first != second
     assert [int(e.feeds["x"][0]) for e in next(batches(lambda epoch: iter(small), 4, 3, skip=2))] == second[:4]
+
+
+def test_weights_keep_their_codes_by_default(narrow: QuantizationResult) -> None:
+    """Scales and biases are few: what they learn from some samples holds for others."""
+    result = tuned(narrow, TuneConfig(steps=48, time_budget=None, scale_rate=0.03))
+    before, after = codes(narrow.model), codes(result.model)
+    layers = [n for n, a in before.items() if a.dtype.name in ("int4", "int8") and a.ndim > 1]
+    assert layers and all(np.array_equal(before[n], after[n]) for n in layers)
+    assert result.facts["kept"] and result.facts["gain"]["low"] > 0.5
