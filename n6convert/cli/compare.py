@@ -120,7 +120,8 @@ def show(comparison: Comparison, report: StReport, console: Console) -> None:
     ):
         if lines:
             console.print(_table(RichTable(title=title, title_justify="left"), lines))
-    console.print(f"{comparison.common} epochs agree in order")
+    if comparison.named:
+        console.print(f"{comparison.common} epochs agree in order")
     for difference in comparison.differences[:_SHOWN]:
         left, right = shown(_run(difference.predicted)), shown(_run(difference.truth))
         console.print(

@@ -11,6 +11,7 @@ from typing import Any
 from n6convert.npu.costs import Costs
 from n6convert.npu.ir import Epoch, EpochCounts, Schedule, Where
 from n6convert.npu.st.facts import StEpoch, StReport
+from n6convert.npu.streams import is_idle
 from n6convert.operators.versions import has
 
 __all__ = ["Comparison", "Difference", "Line", "compare"]
@@ -101,7 +102,8 @@ def compare(
         costs: predicted cycles, memory and time.
         report: of ST's compiler.
     """
-    counts = EpochCounts.of(schedule.epochs)
+    logged = report.counts is None and report.board is not None
+    counts = EpochCounts.of([epoch for epoch in schedule.epochs if not (logged and is_idle(epoch))])
     common, differences = _align(schedule.epochs, report.epochs)
     named = bool(report.epochs)
     off, copied = _off_the_npu(report)
@@ -112,7 +114,7 @@ def compare(
         pools=_pools(costs, report),
         common=common,
         differences=differences,
-        notes=_notes(report),
+        notes=_notes(report, logged),
         named=named,
     )
 
@@ -168,8 +170,10 @@ def _pools(costs: Costs, report: StReport) -> list[Line]:
     return [Line(name, predicted.get(name, 0), truth.get(name, 0)) for name in names] if truth else []
 
 
-def _notes(report: StReport) -> list[str]:
+def _notes(report: StReport, logged: bool) -> list[str]:
     notes: list[str] = []
+    if logged:
+        notes.append("a log of the board lists only epochs that do something: others are not counted here")
     if not report.epochs:
         notes.append("these files name no operator: placement is not compared (give the report of generate, too)")
     if report.counts is not None and report.counts.hybrid is None:

@@ -77,6 +77,17 @@ def test_a_log_without_controller_is_compared_without_it(neuralart_dir: Path) ->
     assert time.error is not None and abs(time.error) < 0.05
 
 
+def test_a_log_alone_counts_the_epochs_that_do_something(app: typer.Typer, neuralart_dir: Path) -> None:
+    """r13's log starts at EpochBlock_2: the first epoch is a view, which no log lists."""
+    folder = neuralart_dir / "reports/r13_magnus_single_layers/conv2d_3x3"
+    arguments = ["compare", str(folder / "model.tflite"), str(folder / "v2.2.0_validate_report.txt")]
+    facts = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
+    totals = {line["name"]: line for line in facts["totals"]}
+    assert (totals["epochs"]["predicted"], totals["epochs"]["truth"]) == (1, 1)
+    assert facts["placement_equal"] is None and any("only epochs that do something" in note for note in facts["notes"])
+    assert "agree in order" not in CliRunner().invoke(app, arguments).output, "nothing was aligned"
+
+
 def test_target_follows_the_report(neuralart_dir: Path) -> None:
     slow = target_of(read_report(neuralart_dir / R11 / "v4.0.1_aistudio.txt.gz"))
     assert (slow.name, slow.epoch_controller) == ("nucleo-n657x0-q-aistudio@4.0", True)

@@ -60,7 +60,12 @@ def geometry_of(lowerer: Lowerer, node: Node, kernel: tuple[int, int], out_chann
     """
     shape, result = lowerer.shape(node.inputs[0]), lowerer.shape(node.outputs[0])
     if len(shape) not in (3, 4) or len(result) != len(shape):
-        raise GraphError("only 1-D and 2-D convolutions and pools are supported", place=node.name, found=list(shape))
+        raise GraphError(
+            "only 1-D and 2-D convolutions and pools are supported, by ST's import too",
+            place=node.name,
+            found=list(shape),
+            remedy="`n6convert rewrite` writes 3-D ones as 2-D",
+        )
     geometry = ConvGeometry(
         out_channels=out_channels,
         in_channels=shape[1],
