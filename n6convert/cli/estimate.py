@@ -27,6 +27,8 @@ from n6convert.cli.options import (
     examples,
 )
 
+from n6convert.errors import RecipeError
+
 if TYPE_CHECKING:
     from n6convert.npu.options import CompilerOptions
     from n6convert.npu.targets import Target
@@ -105,6 +107,13 @@ def _print_largest(model: str, target: str | None, options: CompilerOptions, as_
     from n6convert.cli.drafts import draft_of
     from n6convert.cli.terminal import say, terminal
     from n6convert.fitting.largest import largest_input
+
+    if Path(model).suffix.lower() in {".onnx", ".tflite"}:
+        raise RecipeError(
+            "--largest converts a registered model at several sizes, and a file has only one",
+            found=model,
+            remedy="give a name (`n6convert models`); without --largest, `estimate` says what half the pixels would save",
+        )
 
     def tell(what: str, done: int, total: int | None) -> None:
         say(f"trying {what}", error=True)

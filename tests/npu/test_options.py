@@ -200,6 +200,11 @@ def test_every_option_is_a_key_of_recipes(tmp_path: Path) -> None:
     assert STOCK.settings() == {}
 
 
+def test_a_file_has_one_size_and_no_largest() -> None:
+    result = CliRunner().invoke(app, ["estimate", "model.tflite", "--largest"])
+    assert isinstance(result.exception, RecipeError) and "a file has only one" in str(result.exception)
+
+
 def test_the_largest_input_is_searched_with_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     from n6convert.fitting import largest
     from n6convert.recipe.checking import finish
