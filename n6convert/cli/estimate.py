@@ -26,7 +26,6 @@ from n6convert.cli.options import (
     compiler_options,
     examples,
 )
-
 from n6convert.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def _print_largest(model: str, target: str | None, options: CompilerOptions, as_
         raise RecipeError(
             "--largest converts a registered model at several sizes, and a file has only one",
             found=model,
-            remedy="give a name (`n6convert models`); without --largest, `estimate` says what half the pixels would save",
+            remedy="give a name (`n6convert models`); `estimate` alone says what half the pixels would save",
         )
 
     def tell(what: str, done: int, total: int | None) -> None:
