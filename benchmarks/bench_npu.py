@@ -184,6 +184,11 @@ def show_times(rows: Sequence[Forecast], skipped: Sequence[str]) -> None:
     known = [row for row in rows if row.case.internal_kib]
     exact = [row for row in known if abs((ratio(_onchip(row), row.case.internal_kib) or 0) - 1) < 0.001]
     CONSOLE.print(f"memory on the chip as published: {len(exact)}/{len(known)}")
+    flash = np.array([abs(row.found.costs.memory.weights / 1024 / row.case.flash_kib - 1) for row in known])
+    CONSOLE.print(
+        f"flash (rows of four bits are cut to the published size): median {np.median(flash):.1%}, "
+        f"worst {flash.max():.1%}, within 1% on {(flash <= 0.01).sum()}/{len(flash)}"
+    )
     CONSOLE.print(f"no network: the definition is not published or its package not installed: {'; '.join(skipped)}\n")
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from n6convert.npu.cycles import plan_of
 from n6convert.npu.ir import Lowered, Op, Schedule, Where
 from n6convert.npu.st.mpool import MemoryPool
-from n6convert.npu.streams import constant_pools, stored_weights, vector_bytes
+from n6convert.npu.streams import constant_pools
 from n6convert.npu.targets import Target
-from n6convert.operators.versions import has
+from n6convert.npu.weights import aligned, weight_bytes
 
 __all__ = [
     "Buffer",
@@ -32,10 +32,8 @@ __all__ = [
     "plan_memory",
     "side_by_side",
     "views",
-    "weight_bytes",
 ]
 
-_ALIGNMENT = 16
 _RESERVED = 8
 """Bytes at the end of a region that no buffer gets ([#allocation]; SEEN r39: 393,216 + 65,536 do not fill a pool)."""
 _IN_PLACE = frozenset({"Tanh"})
@@ -237,7 +235,7 @@ class _Occupancy:
         return found if found + buffer.size <= region.end - _RESERVED else None
 
     def add(self, buffer: Buffer) -> None:
-        row = np.array([[buffer.address], [_aligned(buffer.end)], [buffer.first], [buffer.last]])
+        row = np.array([[buffer.address], [aligned(buffer.end)], [buffer.first], [buffer.last]])
         at = int(np.searchsorted(self._rows[0], buffer.address))
         self._rows = np.concatenate((self._rows[:, :at], row, self._rows[:, at:]), axis=1)
 
@@ -258,10 +256,6 @@ def _settle(buffer: Buffer, address: int, pools: Sequence[MemoryPool]) -> None:
     for part in buffer.parts:
         _settle(part, address, pools)
         address += part.size
-
-
-def _aligned(address: int) -> int:
-    return -(-address // _ALIGNMENT) * _ALIGNMENT
 
 
 def plan_memory(
@@ -325,47 +319,3 @@ def _peak(buffers: Iterable[Buffer]) -> tuple[int, int]:
         level += change[position]
         best = max(best, (level, position), key=lambda pair: pair[0])
     return best
-
-
-def weight_bytes(ops: Iterable[Op], lowered: Lowered, target: Target) -> int:
-    """Bytes of parameters in flash: inflated weights, vectors, operands, constant outputs, each aligned
-    ([#allocation]).
-
-    A weight that several convolutions read is stored once ([#depthwise-weights]).
-
-    Args:
-        ops: that stay.
-        lowered: operators of the graph.
-        target: board and compiler version.
-    """
-    ops = list(ops)
-    named = {name for op in ops if op.kind != "Conv" for name in op.inputs} | set(lowered.outputs)
-    tensors = (lowered.tensors[name] for name in named if name in lowered.tensors)
-    others = sum(_aligned(tensor.nbytes) for tensor in tensors if tensor.constant)
-    convolutions = [op for op in ops if op.kind == "Conv" and op.conv is not None]
-    # convolutions of one operator read parts of its weights, others the same again
-    owners = {op.inputs[1:2]: op.sources for op in reversed(convolutions)}
-    stored = ((op, not op.inputs[1:2] or owners[op.inputs[1:2]] == op.sources) for op in convolutions)
-    return others + sum(_aligned(_conv_bytes(op, lowered, target, first)) for op, first in stored)
-
-
-def _conv_bytes(op: Op, lowered: Lowered, target: Target, first: bool) -> int:
-    """Weights as they are stored, and bias (4 bytes, 2 when zero: r13) and scale (2 bytes where there is one per
-    channel), which are part of the controller's program when there is one (SEEN r01, r25, r32, r33, r41).
-
-    ``first``: no operator before its own reads the same weights.
-    """
-    assert op.conv is not None
-    weights = lowered.tensors.get(op.inputs[1]) if len(op.inputs) > 1 else None
-    if weights is not None and not weights.constant:
-        return 0
-    if op.where is not Where.HW:
-        return math.prod(op.conv.weight_shape) * (4 if op.float else 1) * first
-    per_channel = weights is not None and weights.per_channel
-    bias = lowered.tensors.get(op.inputs[2]) if len(op.inputs) > 2 else None
-    width = 0 if bias is None else 2 if bias.zero else 4
-    vectors = (width + 2 * per_channel) * op.conv.out_channels
-    in_program = target.epoch_controller and not has(target.version, "vectors_in_flash")
-    return stored_weights(op, lowered.tensors, target) * first + (
-        vector_bytes(op, lowered.tensors, target) or (0 if in_program else vectors)
-    )

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from n6convert.npu.ir import ConvGeometry, Epoch, Lowered, Op, Schedule, Tensor, Where
-from n6convert.npu.memory import Buffer, lifetimes, place, plan_memory, weight_bytes
+from n6convert.npu.memory import Buffer, lifetimes, place, plan_memory
 from n6convert.npu.st.text import read_json
+from n6convert.npu.streams import stored_weights
 from n6convert.npu.targets import Target, load_target
+from n6convert.npu.weights import aligned, weight_bytes
 
 KB = 1024
 
@@ -166,3 +168,22 @@ def test_weights_on_chip_when_there_is_no_flash(target: Target) -> None:
     huge = replace(lowered.ops[0].conv, kernel=(1000, 1000)) if lowered.ops[0].conv else None
     lowered.ops[0].conv = huge
     assert plan_memory(lowered, schedule, onchip).missing > 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "groups", "counted"),
+    [
+        ("3.0", 14, 8, True), ("3.0", 12, 8, False), ("3.0", 14, 1, False), ("2.0", 12, 1, True), ("4.0", 14, 8, False),
+    ],
+)  # fmt: skip
+def test_of_which_layers_biases_and_scales_are_weights(version: str, size: int, groups: int, counted: bool) -> None:
+    """Published flash on 3.0: MobileNetV1 (14 rows, not 7), YOLOX at 192 (24, not 12), none in ResNet18, SqueezeNet."""
+    geometry = ConvGeometry(8, 8, (3, 3), groups=groups, in_hw=(size, size), out_hw=(size, size))
+    tensors = {name: Tensor(name, (1, 8, size, size), "int8", zero_point=-128) for name in "xy"}
+    tensors["w"] = Tensor("w", geometry.weight_shape, "int8", constant=True, per_channel=True)
+    tensors["b"] = Tensor("b", (8,), "int32", constant=True)
+    op = Op("c", "Conv", ("x", "w", "b"), ("y",), conv=geometry)
+    target = load_target(f"stm32n6570-dk@{version}")
+    own = stored_weights(op, tensors, target)
+    found = weight_bytes([op], Lowered([op], tensors, ("x",), ("y",)), target)
+    assert found == aligned(own + 48 * counted)
