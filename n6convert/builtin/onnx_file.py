@@ -35,7 +35,7 @@ from n6convert.plugin import (
     TensorInfo,
     Weights,
 )
-from n6convert.requantization import Given, dequantize, quantized_style, refuse_other_styles, with_float_ends
+from n6convert.requantization import Given, as_qdq, dequantize, quantized_style, refuse_other_styles, with_float_ends
 from n6convert.rewrites.loops import write_out_loops
 
 __all__ = ["OnnxFile", "OnnxOptions"]
@@ -64,7 +64,8 @@ class OnnxOptions(PluginOptions):
     resize: Literal["stretch", "crop", "letterbox"] | None = Field(None, description="how images are made to fit")
     crop: float = Field(0.875, gt=0, le=1, description="share of the short side that `resize: crop` keeps")
     dequantize: bool = Field(
-        False, description="take a quantized file (QDQ ONNX, INT8 TFLite): its weights and grids are kept"
+        False,
+        description="take a quantized file (QDQ or QOperator ONNX, INT8 TFLite): its weights and grids are kept",
     )
     vocab: str | None = Field(None, description="vocab.txt of a BERT-like model, for calibration with text")
     samples: Literal["auto", "image", "arrays"] = Field(
@@ -110,6 +111,8 @@ class OnnxFile(ModelPlugin):
         model, given = _read(path, request.scratch), None
         grids: dict[str, tuple[float, float]] = {}
         notes: list[str] = []
+        if quantized_style(model) == "qoperator":
+            as_qdq(model, path)
         if quantized_style(model) is not None:
             model, given, taken = self._taken_back(model, path)
             spans = {v.name or "": taken.grids[v.name].span for v in model.graph.inputs if v.name in taken.grids}

@@ -15,7 +15,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Convert": {
         "convert": "Convert a model: the default command, `n6convert MODEL`.",
         "models": "List the installed models.",
-        "requantize": "Convert a file that is quantized already (QDQ ONNX, INT8 TFLite).",
+        "requantize": "Convert a file that is quantized already (ONNX, INT8 TFLite).",
         "recipe": "Print every choice of a conversion as YAML.",
         "tune": "Convert a model and train its INT8 numbers against the float model.",
         "sweep": "Convert a model over a grid of choices and draw the Pareto front.",

@@ -12,6 +12,7 @@ from n6convert.cli.options import (
     Calibration,
     Debug,
     Evaluate,
+    Fast,
     Force,
     NoCache,
     Quiet,
@@ -24,7 +25,9 @@ from n6convert.cli.options import (
 
 __all__ = ["register"]
 
-_File = Annotated[Path, typer.Argument(help="A QDQ ONNX or INT8 TFLite file.", show_default=False)]
+_File = Annotated[
+    Path, typer.Argument(help="An ONNX file in QDQ or QOperator form, or an INT8 TFLite file.", show_default=False)
+]
 _Output = Annotated[Path | None, output("build/NAME")]
 _EXAMPLES = examples(
     "n6convert requantize mobilenet_int8.tflite --calibration images/",
@@ -44,6 +47,7 @@ def _requantize(
     evaluate: Evaluate = None,
     output: _Output = None,
     target: TargetName = None,
+    fast: Fast = False,
     settings: Settings = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -61,6 +65,6 @@ def _requantize(
 
     draft = draft_of(
         str(file), ["options.dequantize=true", *(settings or [])], calibration=calibration, samples=samples,
-        evaluate=evaluate, output=output, target=target,
+        evaluate=evaluate, output=output, target=target, effort="fast" if fast else None,
     )  # fmt: skip
     run_conversion(draft, as_json=as_json, quiet=quiet, no_cache=no_cache, force=force)

@@ -31,20 +31,12 @@ def _is_qoperator(kind: str) -> bool:
 
 
 def refuse_other_styles(model: ir.Model, place: object) -> None:
-    """Raise SourceError, with the way out, for quantized models that are not in QDQ form."""
+    """Raise SourceError, with the way out, for models whose activations are quantized as they run."""
     style = quantized_style(model)
-    kinds = sorted({n.op_type for n in model.graph if n.op_type in _DYNAMIC or _is_qoperator(n.op_type)})
+    kinds = sorted({n.op_type for n in model.graph if n.op_type in _DYNAMIC})
     if style == "dynamic":
         raise SourceError(
             "the model is quantized dynamically: its activations have no grids until it runs",
             place=place, limit="QuantizeLinear and DequantizeLinear around float operators (QDQ), or a float model",
             found=", ".join(kinds), remedy="convert the float model it was made from: `n6convert FLOAT.onnx`",
-        )  # fmt: skip
-    if style == "qoperator":
-        raise SourceError(
-            "the model is in QOperator form",
-            place=place, limit="QuantizeLinear and DequantizeLinear around float operators (QDQ), or a float model",
-            found=", ".join(kinds),
-            remedy="quantize it in QDQ form (onnxruntime: quantize_static(..., quant_format=QuantFormat.QDQ)), or "
-            "convert the float model it was made from",
         )  # fmt: skip
