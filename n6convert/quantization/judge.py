@@ -8,7 +8,7 @@ saturates there: ``e^2 / (1 + e^2)``. Small errors count as in SQNR. Rows that s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,9 +84,13 @@ class Judge:
 
     def verdict(self, model: ir.Model) -> Verdict:
         """Run the INT8 model on the samples."""
+        return self.compared(self._outputs(model))
+
+    def compared(self, outputs: Iterable[Mapping[str, NDArray[Any]]]) -> Verdict:
+        """What something else than an INT8 file gives for the samples, one after the other."""
         sums = {name: np.zeros(2) for name in self._spread}
         bounded = np.zeros((len(self._samples), len(sums), 2))
-        for sample, (found, reference) in enumerate(zip(self._outputs(model), self._reference, strict=True)):
+        for sample, (found, reference) in enumerate(zip(outputs, self._reference, strict=True)):
             for output, (name, spread) in enumerate(self._spread.items()):
                 exact = reference[name]
                 gaps = squared_gaps(exact, without_padding(found[name], self._tokens[sample]))

@@ -7,7 +7,7 @@ from typing import Any
 
 from n6convert.report.scatter import Point, scatter
 from n6convert.results import Accuracy, Report
-from n6convert.results.sections import TunedFigures, TunedStep
+from n6convert.results.sections import ExactWeights, TunedFigures, TunedStep
 
 __all__ = ["tuning"]
 
@@ -25,7 +25,18 @@ def tuning(report: Report) -> dict[str, Any]:
         f"{verdict}.",
         "svg": _drawn(section.curve),
         "rows": list(_rows(section.before, section.after, report.accuracy)),
+        "note": _note(section.exact_weights),
     }
+
+
+def _note(exact: ExactWeights | None) -> str:
+    """What is the weights' doing, and what the activations'."""
+    if exact is None:
+        return ""
+    return (
+        f"Before training, on samples kept apart from it: {exact.rounded_db:.2f} dB, and {exact.exact_db:.2f} dB if no "
+        "weight were rounded. What is missing then, rounding of activations has taken."
+    )
 
 
 def _drawn(curve: Sequence[TunedStep]) -> str:

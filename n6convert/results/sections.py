@@ -339,6 +339,13 @@ class TunedGain(Section):
     high: Number
 
 
+class ExactWeights(Section):
+    """Closeness to float as quantized, and if no weight were rounded: what is left then is the activations' doing."""
+
+    rounded_db: Number
+    exact_db: Number
+
+
 class Tuning(Section):
     """What training brought; empty where nothing was trained."""
 
@@ -346,6 +353,7 @@ class Tuning(Section):
     before: TunedFigures | None = None
     after: TunedFigures | None = None
     gain: TunedGain | None = None
+    exact_weights: ExactWeights | None = None
     steps: Count = 0
     seconds: Number = 0.0
     curve: list[TunedStep] = []

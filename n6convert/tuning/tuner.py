@@ -19,8 +19,9 @@ from n6convert.store.hashing import key_of
 from n6convert.tuning.agreement import Agreement, agreement
 from n6convert.tuning.blocks import block_ends
 from n6convert.tuning.evidence import gain
+from n6convert.tuning.exact_weights import exact_weights
 from n6convert.tuning.parameters import Parameters
-from n6convert.tuning.program import Program
+from n6convert.tuning.program import Program, State
 from n6convert.tuning.quantization import Judge, Verdict
 from n6convert.tuning.samples import Example, ExampleSource
 from n6convert.tuning.teacher import Teacher
@@ -45,7 +46,8 @@ class TuneResult:
     Attributes:
         model: the tuned model where the held-back samples say that it is closer to float, else the given one.
         facts: ready for JSON: ``kept``, ``before``, ``after`` (closeness and SQNR in dB), ``curve``, ``steps``,
-            ``seconds``, ``agreement`` (torch against the file), ``warnings``.
+            ``seconds``, ``agreement`` (torch against the file), ``exact_weights`` (closeness on samples that are not
+            trained on, as quantized and with weights that are not rounded), ``warnings``.
     """
 
     model: ir.Model
@@ -92,6 +94,7 @@ def tune(
         teacher = Teacher(prepared, ends, threads)
         teacher.measure(validation[:_MEASURED])
         judge = Judge(prepared, validation, threads)
+        exact = judge.compared(_outputs(program, exact_weights(model, prepared, parameters.state()), validation))
         key = key_of({"config": config.model_dump(mode="json"), "seed": seed, **(identity or {})})
         training = Training(
             program, parameters, teacher, ends, _without(samples), lambda m: judge.verdict(m).closeness_db, config,
@@ -101,7 +104,17 @@ def tune(
         parameters.load(training.best)
         tuned = parameters.written()
         after = agreement(program, parameters.state(), tuned, validation[:_PROVEN])
-    return _decided(model, tuned, Judge(prepared, held_back, threads), training, (agreed, after), device)
+    result = _decided(model, tuned, Judge(prepared, held_back, threads), training, (agreed, after), device)
+    result.facts["exact_weights"] = {
+        "rounded_db": training.standing.curve[0]["closeness_db"], "exact_db": round(exact.closeness_db, 3),
+    }  # fmt: skip
+    return result
+
+
+def _outputs(program: Program, state: State, samples: Sequence[Feeds]) -> Iterator[dict[str, Any]]:
+    with torch.no_grad():
+        for feeds in samples:
+            yield {name: values.cpu().numpy() for name, values in program.run(feeds, state).outputs.items()}
 
 
 def _decided(
