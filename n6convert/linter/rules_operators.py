@@ -310,9 +310,15 @@ def _too_large(node: ir.Node, shape: tuple[int | None, ...], kernel: tuple[int, 
     dilations = node.attributes.get_ints("dilations", (1,) * size)
     if node.attributes.get_string("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
         return
+    strides = node.attributes.get_ints("strides", (1,) * size)
     for axis, width in enumerate(kernel):
-        room = shape[axis + 2]
-        reach = (width - 1) * dilations[axis] + 1
-        if room is not None and reach > room + pads[axis] + pads[axis + size]:
+        before = shape[axis + 2]
+        if before is None:
+            continue
+        room = before + pads[axis] + pads[axis + size]
+        if (width - 1) * dilations[axis] + 1 > room:
             yield Break(f"kernel {list(kernel)} over {list(shape[2:])}", label(node))
+            return
+        if strides[axis] > room:
+            yield Break(f"strides {list(strides)} over {list(shape[2:])}", label(node))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,8 @@ def read_mpool(path: str | Path) -> tuple[MemoryPool, ...]:
         SourceError: not JSON, no pools, or a pool with a missing or impossible field.
     """
     data = read_json(path)
-    entries = data.get("memory", {}).get("mempools") if isinstance(data, dict) else None
+    memory = data.get("memory") if isinstance(data, dict) else None
+    entries = memory.get("mempools") if isinstance(memory, dict) else None
     if not isinstance(entries, list) or not entries:
         raise SourceError("this is not a memory pool description", place=path, limit="memory.mempools[] (*.mpool)")
     pools = [_pool(entry, f"{path}, mempools[{index}]") for index, entry in enumerate(entries)]
@@ -92,7 +94,8 @@ def _pool(entry: Any, place: str) -> MemoryPool:
             limit="name, offset, size {value, magnitude}, prop {rights, byteWidth, freqRatio}",
             found=f"{type(error).__name__}: {error}",
         ) from error
-    if pool.size < 0 or pool.byte_width <= 0 or pool.freq_ratio <= 0:
+    speeds = (pool.byte_width, pool.freq_ratio)
+    if pool.size < 0 or not all(math.isfinite(speed) and speed > 0 for speed in speeds):
         raise SourceError("a memory pool has an impossible size or speed", place=place, found=pool)
     return pool
 
