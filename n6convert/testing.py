@@ -73,7 +73,7 @@ class CheckedPlugin:
     def build_is_deterministic(self) -> None:
         """Two builds with one seed are equal to the byte."""
         from n6convert.graph.io import save
-        from n6convert.pipeline.stages.base import MODEL_FILE
+        from n6convert.pipeline.artifact import MODEL_FILE
         from n6convert.plugin import BuildRequest
 
         with TemporaryDirectory() as scratch:

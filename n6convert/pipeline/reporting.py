@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n6convert import __version__
 from n6convert.recipe.schema import OLD_TYPE_KEY, OLD_TYPE_REMARK
 from n6convert.results import FileEntry, Report, StageReport, WeightsReport
 from n6convert.results.acceptance import judge
 from n6convert.results.losses import loss_warnings
+from n6convert.version import __version__
 
 if TYPE_CHECKING:
     from n6convert.pipeline.run import Run

@@ -19,8 +19,8 @@ from n6convert.store.inputs import user_path
 from n6convert.types import Progress
 
 if TYPE_CHECKING:
+    from n6convert.pipeline.artifact import Artifact
     from n6convert.pipeline.sampling import Sampling
-    from n6convert.pipeline.stages.base import Artifact
     from n6convert.plugin import Feeds, ModelInfo, ModelPlugin, Sample, Weights
 
 __all__ = ["COMPUTING_LIBRARIES", "Progress", "Run"]
@@ -82,7 +82,7 @@ class Run:
     def ready_plugin(self) -> ModelPlugin:
         """The plugin after ``info`` was set from the exported model and ``restore`` was called."""
         if not self._settled:
-            from n6convert.plugin.model_info import interface_of
+            from n6convert.graph.interface import interface_of
 
             self.settle(interface_of(self.artifacts["export"].load()))
         return self.plugin

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from n6convert.errors import N6ConvertError
 from n6convert.logs import logger
-from n6convert.pipeline.stages.base import MODEL_FILE, Artifact, Inputs, Stage, StageResult
+from n6convert.pipeline.artifact import MODEL_FILE, Artifact, Inputs, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.estimate import Estimate
 from n6convert.pipeline.stages.evaluate import Evaluate
 from n6convert.pipeline.stages.export import Export

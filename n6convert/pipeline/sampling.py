@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from n6convert.errors import SourceError
 from n6convert.plugin_errors import guarded
@@ -14,10 +14,26 @@ from n6convert.samples.base import Sample, SampleSource
 from n6convert.samples.listed import ListedSource
 
 if TYPE_CHECKING:
-    from n6convert.pipeline.run import Run
-    from n6convert.plugin import Feeds
+    from importlib.metadata import EntryPoint
 
-__all__ = ["Sampling", "blaming", "open_source"]
+    from n6convert.plugin import Feeds, ModelPlugin
+    from n6convert.recipe.schema import Recipe
+
+__all__ = ["Asking", "Sampling", "blaming", "open_source"]
+
+
+class Asking(Protocol):
+    """What samples need to know of the run that asks for them."""
+
+    recipe: Recipe
+    entry: EntryPoint
+
+    @property
+    def ready_plugin(self) -> ModelPlugin:
+        """The plugin, knowing the model."""
+
+    def encode(self, sample: Sample) -> Feeds:
+        """A sample as the graph takes it."""
 
 
 @contextmanager
@@ -30,7 +46,7 @@ def blaming(samples: str) -> Iterator[None]:
         raise
 
 
-def open_source(run: Run, path: str, limit: int | None) -> SampleSource:
+def open_source(run: Asking, path: str, limit: int | None) -> SampleSource:
     """Samples a user gave, as the model looks at them.
 
     Args:
@@ -44,7 +60,7 @@ def open_source(run: Run, path: str, limit: int | None) -> SampleSource:
     return _prepared(run, _opened(run, path, limit))
 
 
-def _opened(run: Run, path: str, limit: int | None) -> SampleSource:
+def _opened(run: Asking, path: str, limit: int | None) -> SampleSource:
     from n6convert.samples import open_samples
 
     plugin, tolerated = run.ready_plugin, run.recipe.calibration.max_unreadable
@@ -53,12 +69,12 @@ def _opened(run: Run, path: str, limit: int | None) -> SampleSource:
     )
 
 
-def _prepared(run: Run, source: SampleSource) -> SampleSource:
+def _prepared(run: Asking, source: SampleSource) -> SampleSource:
     with guarded(run.entry, "prepare"):
         return run.ready_plugin.prepare(source)
 
 
-def _apart(run: Run, path: str, limit: int) -> SampleSource:
+def _apart(run: Asking, path: str, limit: int) -> SampleSource:
     """Calibration samples that leave labelled images to be judged on, where both sources name the same files.
 
     Other files are preferred; when they are too few, every second shared one calibrates.
@@ -82,7 +98,7 @@ class Sampling:
     them. Where there are fewer, a quarter of them at most is held back.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Asking) -> None:
         self._run = run
         self._config = run.recipe.calibration
         self.hashes: dict[str, dict[str, str]] = {"calibration": {}, "held_back": {}}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from n6convert.errors import PluginError, SourceError
 from n6convert.samples.base import Sample, SampleSource
-from n6convert.types import Feeds, Outputs, Progress
+from n6convert.types import Feeds, ModelInfo, Outputs, Progress, TensorInfo
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -120,24 +120,6 @@ class FloatModel:
     model: ir.Model
     metadata: Mapping[str, str] = field(default_factory=dict)
     given: ir.Model | None = None
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Name, static shape and numpy dtype of a graph input or output."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """The built model as a plugin sees it again: its interface and the metadata its ``build`` returned."""
-
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True)

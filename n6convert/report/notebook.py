@@ -21,7 +21,7 @@ _FRAME = '<iframe srcdoc="{page}" style="width: 100%; height: {height}rem; borde
 
 def as_report(facts: Mapping[str, Any]) -> Report:
     """An estimate's facts in the form of a report, with the parts that an estimate has."""
-    from n6convert import __version__
+    from n6convert.version import __version__
 
     return PartialReport.model_validate(
         {

@@ -18,7 +18,7 @@ def render_text(template: str, **values: Any) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    from n6convert import __version__
+    from n6convert.version import __version__
 
     folder = files(__package__)
     environment = Environment(

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import GraphError, RewriteError
-from n6convert.graph.folding import fold_constants
 from n6convert.runtime.child_process import run_python
 from n6convert.store.cache import Cache
 from n6convert.types import Feeds, Progress
@@ -213,6 +212,7 @@ def _passes(model: ir.Model) -> list[str]:
     from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 
     from n6convert.graph.canonical import infer_shapes
+    from n6convert.graph.folding import fold_constants
     from n6convert.linter.normalise import normalise
 
     mended = normalise(model)

@@ -14,7 +14,7 @@ from n6convert.samples.base import Sample
 from n6convert.samples.listed import FEW, ListedSource, Unreadable
 
 if TYPE_CHECKING:
-    from n6convert.plugin import ModelInfo
+    from n6convert.types import ModelInfo
 
 __all__ = ["ArrayFile", "ArrayFolder", "ImageArray", "ReadyInputs", "are_ready_inputs"]
 

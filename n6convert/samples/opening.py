@@ -17,7 +17,7 @@ from n6convert.samples.text import TextFile
 from n6convert.store.inputs import exists, user_path
 
 if TYPE_CHECKING:
-    from n6convert.plugin import ModelInfo
+    from n6convert.types import ModelInfo
 
 __all__ = ["fingerprint_samples", "open_samples"]
 

@@ -22,7 +22,7 @@ from n6convert.samples.sentences import sentence
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-    from n6convert.plugin import ModelInfo
+    from n6convert.types import ModelInfo
 
 __all__ = ["dead_leaves", "synthetic_samples"]
 

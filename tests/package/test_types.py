@@ -13,12 +13,12 @@ import pytest
 from n6convert import convert
 from n6convert.api import make_draft
 from n6convert.fitting.resident import Resident
+from n6convert.graph.interface import interface_of
 from n6convert.npu import estimate
 from n6convert.npu.options import of_recipe
 from n6convert.npu.targets import load_target
 from n6convert.package import PackageRequest, write_package
 from n6convert.package.ports import read_ports
-from n6convert.plugin.model_info import interface_of
 from n6convert.recipe.checking import finish
 from n6convert.recipe.schema import PackageConfig, Recipe
 from n6convert.recipe.writing import recipe_schema

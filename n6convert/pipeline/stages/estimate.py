@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import N6ConvertError
-from n6convert.pipeline.stages.base import Artifact, Inputs, Stage, StageResult
+from n6convert.pipeline.artifact import Artifact, Inputs, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.quantize import PLAIN
 
 if TYPE_CHECKING:

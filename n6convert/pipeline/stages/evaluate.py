@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
-from n6convert.pipeline.stages.base import Inputs, Stage, StageResult
+from n6convert.pipeline.artifact import Inputs, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.export import GIVEN
 from n6convert.plugin_errors import guarded
 from n6convert.runtime.comparison import Noise

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import GraphError, PluginError
-from n6convert.pipeline.stages.base import Inputs, Stage, StageResult
-from n6convert.plugin.model_info import interface_of
+from n6convert.graph.interface import interface_of
+from n6convert.pipeline.artifact import Inputs, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.plugin_errors import guarded
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n6convert.pipeline.stages.base import Inputs, Stage, StageResult
+from n6convert.pipeline.artifact import Inputs, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.plugin_errors import guarded
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.accepting import Accepting
-from n6convert.pipeline.stages.base import Inputs, Stage, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.evaluate import refuse_unjudgeable_samples
 from n6convert.pipeline.stages.lint import refuse_lost
 from n6convert.store.cache import sha256_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from n6convert.pipeline.stages.base import Inputs, Stage, StageResult
+from n6convert.pipeline.artifact import Inputs, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.plugin_errors import guarded
 from n6convert.rewrites.simplify import refuse_nothing
 

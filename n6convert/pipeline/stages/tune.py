@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import GraphError
-from n6convert.pipeline.stages.base import Artifact, Inputs, Stage, StageResult
+from n6convert.pipeline.artifact import Artifact, Inputs, StageResult
+from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.quantize import FLOAT_FILE
 from n6convert.plugin_errors import guarded
 from n6convert.store.cache import key_of

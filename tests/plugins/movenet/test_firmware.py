@@ -14,11 +14,11 @@ from n6convert_movenet.firmware import pose_firmware
 from n6convert_movenet.plugin import MoveNet, MoveNetOptions
 from n6convert_movenet.pose import decode_four_heads, decode_heatmaps
 
+from n6convert.graph.interface import interface_of
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.ports import Port
 from n6convert.package.runtime import runtime_sources
 from n6convert.plugin import BuildRequest, Sample, Weights
-from n6convert.plugin.model_info import interface_of
 from n6convert.runtime.session import Session
 
 STEM = "n6_movenet"

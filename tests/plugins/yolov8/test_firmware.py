@@ -11,6 +11,7 @@ import pytest
 from board_compilers import COMPILERS, compile_objects, shared_object, stai_header
 from PIL import Image
 
+from n6convert.graph.interface import interface_of
 from n6convert.package.application import app_config
 from n6convert.package.camera import Camera
 from n6convert.package.csource import interface_header, interface_source
@@ -18,7 +19,6 @@ from n6convert.package.normalisation import PixelMap
 from n6convert.package.ports import Port
 from n6convert.package.runtime import runtime_sources
 from n6convert.plugin import BuildRequest, Sample, Weights
-from n6convert.plugin.model_info import interface_of
 from n6convert.runtime.session import Session
 from n6convert.samples.synthetic import dead_leaves
 

@@ -1,11 +1,11 @@
-"""A graph's inputs and outputs as plugins see them."""
+"""A graph's inputs and outputs as plugins and samples see them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError
-from n6convert.plugin.interface import ModelInfo, TensorInfo
+from n6convert.types import ModelInfo, TensorInfo
 
 if TYPE_CHECKING:
     import onnx_ir as ir
