@@ -25,7 +25,8 @@ from n6convert.types import Feeds
 __all__ = ["Judge", "Verdict", "closeness_of"]
 
 _PERFECT = 80.0
-#: fewer samples than these do not show what others reach; dB that a range of twice the width costs
+#: fewer samples than these, and any that ranges were found on, do not show what others reach; dB that a range of
+#: twice the width costs
 _FEW, _BLIND_DB = 8, 6.0
 
 
@@ -80,7 +81,7 @@ class Judge:
     @property
     def blind_db(self) -> float:
         """By how much ranges that hold more than these samples reach may look worse and be right."""
-        return _BLIND_DB if self._held_back and len(self._samples) < _FEW else 0.0
+        return _BLIND_DB if not self._held_back or len(self._samples) < _FEW else 0.0
 
     def verdict(self, model: ir.Model) -> Verdict:
         """Run the INT8 model on the samples."""

@@ -190,18 +190,20 @@ class _Job:
             return best
         self._note_floor(method.name, trial)
         kept = self._is_better(trial, best, method.slack_db - trial.owed_db)
+        if kept and trial.owed_db < 0:  # what it is built on may look worse and be right
+            self.least = min(self.least, trial.verdict.sqnr_db - _TOLERANCE)
         self._record(method.name, trial, kept)
         return replace(trial, owed_db=0.0) if kept else best
 
     def _note_floor(self, method: str, candidate: Candidate) -> None:
         if method == _UNCLIPPED:
-            self.least = candidate.verdict.sqnr_db - _TOLERANCE - self.judge.blind_db
+            self.least = candidate.verdict.sqnr_db - _TOLERANCE
 
     def _is_better(self, trial: Candidate, best: Candidate, slack_db: float) -> bool:
         """Closer to float is better, but nothing that min-max ranges beat in plain SQNR."""
         if trial.provisional:
             return False
-        allowed, before = (c.verdict.sqnr_db >= self.least for c in (trial, best))
+        allowed, before = (c.verdict.sqnr_db >= self.least + min(c.owed_db, 0.0) for c in (trial, best))
         closer = exceeds(trial.verdict.closeness_db + slack_db, best.verdict.closeness_db)
         return closer if allowed == before else allowed
 
