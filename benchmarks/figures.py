@@ -3,6 +3,7 @@
 A documented figure holds while a run gives the same counts, a loss in whose 95 % interval the documented one lies,
 times and memory within 2 %, and dB within 1. ``python benchmarks/figures.py`` writes what it found in place of what it
 read; ``--check`` writes nothing and fails where something does not hold; names of recipes choose some of the columns.
+``--turn N`` takes one of the others besides, another one for every N, until all had their turn.
 Real weights and samples come from ``N6_DATA``.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from model_pages import HEAD, PAGES, ROWS, TARGETS, lines, report_of
+from model_pages import HEAD, PAGES, ROWS, TARGETS, Page, lines, report_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "models" / "figures.md"
@@ -47,6 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="recipes of figures.md, README.md, quantization.md; default all")
     parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--turn", type=int, help="check one of those that are not named as well, by this number")
     asked = parser.parse_args()
     if not DATA.is_dir():
         print(f"the material is not at {DATA}; set N6_DATA: nothing made, nothing checked")
@@ -56,6 +58,8 @@ def main() -> int:
         broken += _readme(asked.check)
     if not asked.names or SIGNALS.name in asked.names:
         broken += _signals(asked.check)
+    if asked.turn is not None:
+        broken += in_turn(asked.turn, asked.names)
     print("\n".join(broken) or "every figure holds")
     return int(asked.check and bool(broken))
 
@@ -76,6 +80,34 @@ def _page(names: Sequence[str], check: bool) -> Iterator[str]:
         write_gallery()
 
 
+def others(names: Sequence[str]) -> list[tuple[Page, int] | str]:
+    """What is left to compare beside the named recipes: columns of figures.md, and runs that README shows.
+
+    Args:
+        names: of recipes.
+    """
+    columns = [(p, i) for p in PAGES if p.recipe not in names for i in range(len(TARGETS))]
+    return [*columns, *(SHOWN if "README.md" not in names else ())]
+
+
+def in_turn(turn: int, names: Sequence[str]) -> Iterator[str]:
+    """What one of :func:`others` says and a run does not.
+
+    Args:
+        turn: which one, counted round and round.
+        names: of recipes that are compared anyway.
+    """
+    left = others(names)
+    chosen = left[turn % len(left)]
+    if isinstance(chosen, str):
+        yield from _readme(True, [chosen])
+        return
+    page, column = chosen
+    print(page.recipe, TARGETS[column], flush=True)
+    section = PAGE.read_text(encoding="utf-8").partition(f"## {page.title}\n")[2].partition("\n## ")[0]
+    yield from disagreements(page.title, section, [report_of(page, TARGETS[column], DATA)], column)
+
+
 def write_gallery() -> None:
     """The table of docs/models/index.md: a row a section of figures.md, its last column."""
     rows = ["| model | epochs | time | activations | weights | accuracy |", "|---|---|---|---|---|---|"]
@@ -88,9 +120,11 @@ def write_gallery() -> None:
     GALLERY.write_text(f"{before}{_MARK}\n\n" + "\n".join(rows) + "\n", encoding="utf-8")
 
 
-def disagreements(title: str, section: str, reports: Sequence[Any]) -> Iterator[str]:
-    """What a section of figures.md says and these reports, one a column, do not."""
-    documented = {r[0]: r[1:] for r in (line.strip("| ").split(" | ") for line in section.splitlines()) if len(r) > 1}
+def disagreements(title: str, section: str, reports: Sequence[Any], first: int = 0) -> Iterator[str]:
+    """What a section of figures.md says and these reports, one a column from the first on, do not."""
+    documented = {
+        r[0]: r[1 + first :] for r in (line.strip("| ").split(" | ") for line in section.splitlines()) if len(r) > 1
+    }
     for name, cell in ROWS:
         for report, old in zip(reports, documented.get(name, ["nothing"] * len(reports)), strict=False):
             new = cell(report)
@@ -122,9 +156,9 @@ def _limit(value: float, unit: str) -> float:
     return abs(value) * _RELATIVE if measured else 1e-9
 
 
-def _readme(check: bool) -> Iterator[str]:
+def _readme(check: bool, runs: Sequence[str] = tuple(SHOWN)) -> Iterator[str]:
     text = README.read_text(encoding="utf-8")
-    for shown, command in SHOWN.items():
+    for shown, command in ((s, SHOWN[s]) for s in runs):
         before, _, rest = text.partition(shown)
         head, _, tail = rest.partition("\nmodel  ")
         block, end, after = f"model  {tail}".partition("\n```")

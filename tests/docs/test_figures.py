@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,28 @@ def test_a_loss_holds_inside_the_interval_of_a_new_run(figures: ModuleType) -> N
     (found,) = figures.disagreements(page.title, section, [report(1.09)])
     assert "0.03 points" in found and "1.09 points" in found
     assert len(list(figures.disagreements(page.title, "", [report(0.03)]))) == len(figures.ROWS), "no such section"
+
+
+def test_in_turn_each_column_and_run_comes_once(figures: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = ["yolov8n-256", "movenet", "tinybert-64"]
+    count = len(figures.others(quick))
+    assert count == 2 * (len(figures.PAGES) - len(quick)) + len(figures.SHOWN)
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        figures, "report_of", lambda page, target, data: seen.append((page.recipe, target)) or report(0)
+    )
+    monkeypatch.setattr(figures, "_readme", lambda check, runs: seen.extend(runs) or iter(()))
+    told = [list(figures.in_turn(turn, quick)) for turn in range(7, 7 + count)]
+    columns = {(p.recipe, t) for p in figures.PAGES if p.recipe not in quick for t in figures.TARGETS}
+    assert len(seen) == count and set(seen) == columns | set(figures.SHOWN)
+    assert sum(bool(lines) for lines in told) == len(columns), "none of them is what a report of nothing says"
+
+
+def test_a_later_column_is_compared_with_its_own_figures(figures: ModuleType) -> None:
+    page = figures.PAGES[0]
+    section = "\n".join(figures.lines(page, [report(0.03), report(1.20)]))
+    assert list(figures.disagreements(page.title, section, [report(1.20)], 1)) == []
+    assert list(figures.disagreements(page.title, section, [report(0.03)], 1)) != []
 
 
 def test_lines_of_a_shown_run_are_replaced_by_their_first_words(figures: ModuleType) -> None:

@@ -65,3 +65,13 @@ def test_no_figure_stands_without_its_source(path: Path) -> None:
 )
 def test_what_counts_as_a_source(text: str, good: bool) -> None:
     assert all(has_source(s) for s in sections(text) if _FIGURE.search(_MARK.sub("", s))) == good
+
+
+def test_the_guide_says_of_every_command_whether_ci_compares_it() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Which figures CI compares")[2]
+    table = guide.partition("\n## ")[0]
+    named = {
+        c for path in documents() for m in _COMMAND.finditer(path.read_text(encoding="utf-8")) for c in m.groups() if c
+    }
+    told = {c for m in _COMMAND.finditer(table) for c in m.groups() if c}
+    assert {c for c in named if c.startswith("bench")} <= told
