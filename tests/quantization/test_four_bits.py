@@ -14,6 +14,7 @@ from n6convert.linter import lint
 from n6convert.npu import estimate
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.weights import mixed_precision
 from n6convert.quantization.weights.four_bits import best_scales
 from n6convert.quantization.weights.mixed_precision import Goals
 from n6convert.rewrites.by_latency import predicted_milliseconds
@@ -144,6 +145,22 @@ def test_mixed_takes_as_many_layers_as_the_loss_allows(network: ir.Model) -> Non
         assert chosen["closeness_db"] >= base - loss - 1e-3
         counts.append(len(facts["layers"]))
     assert counts == sorted(counts) and counts[-1] == facts["of"]
+
+
+def test_what_refining_takes_back_lets_more_layers_in(network: ir.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    four = narrow(network, "int4").facts["four_bits"]
+    base, whole = (p["closeness_db"] for p in (four["curve"][0], four["curve"][-1]))
+    assert four["curve"][-1]["refined"] and not four["curve"][0]["refined"]
+    allowed = base - whole + 0.05
+    assert len(narrow(network, "mixed", weights_loss_db=allowed).facts["four_bits"]["layers"]) == four["of"]
+    monkeypatch.setattr(mixed_precision, "refine", lambda exact, model, *samples, **more: (model, []))
+    plain = narrow(network, "mixed", weights_loss_db=allowed).facts["four_bits"]
+    assert len(plain["layers"]) < plain["of"] == four["of"]
+
+
+def test_a_limit_on_labels_decides_instead_of_closeness(network: ir.Model) -> None:
+    found = narrow(network, "mixed", Goals(keeps=lambda model, sqnr: True), weights_loss_db=0.0).facts["four_bits"]
+    assert len(found["layers"]) == found["of"]
 
 
 def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:

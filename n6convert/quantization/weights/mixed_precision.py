@@ -47,25 +47,49 @@ class Point:
     milliseconds: float | None
     closeness_db: float
     sqnr_db: float
+    refined: bool = False
 
 
 class _Curve:
-    """Models by number of layers, each made and judged once."""
+    """Models by number of layers, each made and judged once: as rounded layer by layer, and a few of them refined."""
 
     def __init__(self, shop: Workshop, best: Candidate, order: Sequence[Narrow]) -> None:
         self._shop, self._best, self._order = shop, best, order
         self.points: dict[int, Point] = {}
+        self._refined: dict[int, Candidate] = {}
+
+    def refined(self, count: int) -> Candidate:
+        """The model with so many layers, rounded and corrected for them."""
+        if count not in self._refined:
+            self._refined[count] = _refined(self._shop, self._best, self._order[:count])
+        return self._refined[count]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """All points, refined ones as they then are."""
+        counts = sorted({0, *self.points, *self._refined, len(self._order)})
+        return [asdict(self._final(count)) for count in counts]
+
+    def _final(self, count: int) -> Point:
+        point, made = self.at(count), self._refined.get(count)
+        if made is None:
+            return point
+        closeness, sqnr = round(made.verdict.closeness_db, 3), round(made.verdict.sqnr_db, 3)
+        return replace(point, closeness_db=closeness, sqnr_db=sqnr, refined=True)
 
     def at(self, count: int) -> Point:
         if count not in self.points:
             chosen = self._order[:count]
-            model = replaced(self._best.model, chosen)
+            model = self.plain(count)
             verdict = self._shop.judge.verdict(model) if count else self._best.verdict
             self.points[count] = Point(
                 count, stored_bytes(self._best.model) - saved_bytes(chosen), self._time(model, chosen),
                 round(verdict.closeness_db, 3), round(verdict.sqnr_db, 3),
             )  # fmt: skip
         return self.points[count]
+
+    def plain(self, count: int) -> ir.Model:
+        """The model with so many layers, each rounded by itself."""
+        return replaced(self._best.model, self._order[:count])
 
     def _time(self, model: ir.Model, chosen: Sequence[Narrow]) -> float | None:
         predict = self._shop.milliseconds
@@ -102,30 +126,52 @@ def narrowed(shop: Workshop, best: Candidate, goals: Goals) -> Candidate:
     found = narrow_layers(best.prepared, best.model, shop.samples, config.threads, shop.clock, shop.progress)
     order = _by_price(shop, best, found)
     curve = _Curve(shop, best, order)
-    chosen = order[: _count(curve, order, best, shop, goals)]
-    trial = _refined(shop, best, chosen)
+    count = _count(curve, len(order), best, shop, goals)
+    chosen, trial = order[:count], curve.refined(count)
     facts = {
         "layers": [n.layer for n in chosen],
         "of": len(order),
         "bytes_saved": saved_bytes(chosen),
         "weight_bytes": stored_bytes(best.model) - saved_bytes(chosen),
-        "curve": [asdict(curve.at(n)) for n in sorted({0, *curve.points, len(order)})],
+        "curve": curve.facts(),
     }
     return replace(trial, notes={"four_bits": facts})
 
 
-def _count(curve: _Curve, order: Sequence[Narrow], best: Candidate, shop: Workshop, goals: Goals) -> int:
+def _count(curve: _Curve, whole: int, best: Candidate, shop: Workshop, goals: Goals) -> int:
     if shop.config.weights == "int4":
-        return len(order)
+        return whole
     if goals.milliseconds is not None or goals.flash_bytes is not None:
         return curve.first(lambda point: _reaches(point, goals))
-    least = best.verdict.closeness_db - shop.config.weights_loss_db
+    return _most(curve, whole, best, shop, goals)
 
-    def holds(point: Point) -> bool:
-        near = not exceeds(least, point.closeness_db)
-        return near and _keeps(goals, shop, replaced(best.model, order[: point.layers]))
 
-    return curve.last(holds)
+def _most(curve: _Curve, whole: int, best: Candidate, shop: Workshop, goals: Goals) -> int:
+    """As many layers as the loss allows. Refining takes a part of it back, so more may do than the curve says: all of
+    them, or as many as that part of their noise leaves, are tried."""
+    least, labels = best.verdict.closeness_db - shop.config.weights_loss_db, goals.keeps is not None
+
+    def near(closeness_db: float) -> bool:
+        return labels or not exceeds(least, closeness_db)
+
+    def good(count: int) -> bool:
+        made = curve.refined(count)
+        return near(made.verdict.closeness_db) and _keeps(goals, shop, made.model)
+
+    certain = curve.last(
+        lambda point: near(point.closeness_db) and _keeps(goals, shop, curve.plain(point.layers))
+    )  # fmt: skip
+    if certain == whole or good(whole):
+        return whole
+    base, all_plain = (_noise(curve.at(n).closeness_db) for n in (0, whole))
+    left = (_noise(curve.refined(whole).verdict.closeness_db) - base) / max(all_plain - base, 1e-12)
+    expected = curve.last(lambda point: base + left * (_noise(point.closeness_db) - base) <= _noise(least))
+    further = (certain + whole) // 2 if labels else min(expected, whole - 1)
+    return further if further > certain and good(further) else certain
+
+
+def _noise(closeness_db: float) -> float:
+    return float(10 ** (-closeness_db / 10))
 
 
 def _keeps(goals: Goals, shop: Workshop, model: ir.Model) -> bool:
