@@ -133,7 +133,7 @@ def _print_largest(model: str, target: str | None, options: CompilerOptions, as_
     table = Table("size", "ms (predicted)", "activations", "in external RAM", "", box=None, pad_edge=False)
     for trial in sorted(trials, key=lambda trial: trial.size):
         time = f"{trial.milliseconds:.1f} ({trial.low:.1f} to {trial.high:.1f})"
-        verdict = "stays on the chip" if trial.fits else "does not fit"
+        verdict = "stays on the chip" if trial.fits else "leaves the chip" if trial.external else "does not fit"
         table.add_row(str(trial.size), time, f"{trial.activations:,} B", f"{trial.external:,} B", verdict)
     console = terminal()
     console.print(table)

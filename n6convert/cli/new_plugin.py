@@ -26,4 +26,5 @@ def _new_plugin(
     from n6convert.scaffold.new_plugin import new_plugin
 
     made = new_plugin(name, folder)
-    say(f"wrote {made}\nnext:\n  pip install -e {made}\n  n6convert {name} --weights seeded\n  pytest {made}")
+    steps = (f'pip install -e "{made}[dev]"', f"n6convert {name} --weights seeded", f"python -m pytest {made}")
+    say("\n  ".join((f"wrote {made}\nnext:", *steps)))

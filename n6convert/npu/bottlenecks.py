@@ -171,13 +171,20 @@ def _smaller_input(lowered: Lowered, costs: Costs) -> Lever:
     gain = _HALF * max(0.0, costs.latency.milliseconds - stays - starts)
     shapes = [lowered.tensors[name].shape for name in lowered.inputs if name in lowered.tensors]
     largest = max(shapes, key=math.prod, default=())
-    if len(largest) == _PICTURE and min(largest[2:]) > 1:
-        height, width = largest[2:]
+    height, width = _sides(largest)
+    if min(height, width) > 1:
         smaller = f"{round(height * _HALF**0.5)}x{round(width * _HALF**0.5)}"
         return Lever(
             "an input of half the pixels", gain, f"about {smaller} instead of {height}x{width}; a rough figure"
         )
     return Lever("an input of half the length", gain, "where the task allows it; a rough figure")
+
+
+def _sides(shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width of a batch of pictures, channels first or last; ones for any other shape."""
+    if len(shape) != _PICTURE:
+        return 1, 1
+    return (shape[1], shape[2]) if shape[3] < min(shape[1:3]) else (shape[2], shape[3])
 
 
 def _of(line: Advice, plan: Schedule) -> list[int]:

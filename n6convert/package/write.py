@@ -115,7 +115,7 @@ def _artifact_sentence(name: str, content: bytes) -> str:
 
 def _source_sentence(name: str) -> str:
     adapter = name.startswith("app_postprocess")
-    return "post-processing for ST's camera applications" if adapter else "decodes the outputs on the board"
+    return "post-processing for ST's camera applications" if adapter else "the model's own C: decoding, look-ups"
 
 
 def _channel_first(request: PackageRequest) -> list[str]:

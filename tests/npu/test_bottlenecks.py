@@ -122,3 +122,9 @@ def test_edges_join_epochs_that_share_a_tensor() -> None:
     assert all(a < b for a, b in edges)
     bounds = {operator.epoch: operator.bound for operator in found.placement.operators}
     assert bounds == {cost.id: cost.waits_for or None for cost in found.costs.epochs}
+
+
+def test_a_picture_with_channels_last_is_a_picture(data_dir: Path) -> None:
+    found = estimate(data_dir / "weights/st_movenet_lightning_heatmaps_192_int8_pc.tflite", "stm32n6570-dk@2.1")
+    lever = next(lever for lever in found.bottlenecks().levers if lever.name.startswith("an input of half"))
+    assert "136x136 instead of 192x192" in lever.how

@@ -34,6 +34,23 @@ def test_a_row_beyond_the_block_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert "one row's products" in reasons(result, "matmul-to-mul-mean")
 
 
+@pytest.mark.parametrize(("rows", "counts"), [(40, [40]), (64, [64]), (100, [100]), (130, [])])
+def test_as_many_blocks_as_it_takes_up_to_a_limit(
+    rows: int, counts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row a block: 8 products of 8 bytes, so that there are as many blocks as rows, and no finer division."""
+    monkeypatch.setattr(matmul_to_mul_mean, "_BLOCK_BYTES", 64)
+    assert matmul_to_mul_mean._Size(1, rows, 8, 8).counts == counts
+    monkeypatch.setattr(matmul_to_mul_mean, "_BLOCK_BYTES", 8 * 64)
+    assert len(matmul_to_mul_mean._Size(1, rows, 8, 8).counts) > 1, "small products are tried in more blocks"
+
+
+def test_values_of_a_large_attention_leave_the_cpu() -> None:
+    """Two heads of 64 channels at 400 positions, as in YOLO11 at 640 pixels: 80 blocks of five rows."""
+    result = apply(product([1, 2, 64, 400], [1, 2, 400, 400]), "matmul-to-mul-mean")
+    assert "MatMul" not in ops(result.model) and ops(result.model)["Mul"] >= 80
+
+
 @pytest.mark.parametrize("target", [OLD, NEW])
 def test_an_attention_block_keeps_no_cpu_epoch(target: str) -> None:
     g = GraphWriter()

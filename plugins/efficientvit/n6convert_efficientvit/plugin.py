@@ -36,7 +36,8 @@ class EfficientVitOptions(PluginOptions):
     def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         for side in value if isinstance(value, tuple) else (value,):
             if side < _STRIDE or side % _STRIDE:
-                raise ValueError(f"{side} is not a positive multiple of {_STRIDE}")
+                above = _STRIDE * max(-(-side // _STRIDE), 1)
+                raise ValueError(f"{side} is not a positive multiple of {_STRIDE}; the next one is {above}")
         return value
 
     @property

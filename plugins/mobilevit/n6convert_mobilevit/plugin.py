@@ -28,7 +28,8 @@ class MobileVitOptions(PluginOptions):
     def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         for side in value if isinstance(value, tuple) else (value,):
             if side < STRIDE or side % STRIDE:
-                raise ValueError(f"{side} is not a positive multiple of {STRIDE}")
+                above = STRIDE * max(-(-side // STRIDE), 1)
+                raise ValueError(f"{side} is not a positive multiple of {STRIDE}; the next one is {above}")
         return value
 
     @property

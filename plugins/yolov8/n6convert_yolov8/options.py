@@ -30,7 +30,8 @@ class SizedOptions(PluginOptions):
     def _check_size(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         for side in value if isinstance(value, tuple) else (value,):
             if side < 32 or side % 32:
-                raise ValueError(f"{side} is not a positive multiple of 32")
+                above = 32 * max(-(-side // 32), 1)
+                raise ValueError(f"{side} is not a positive multiple of 32; the next one is {above}")
             if side > _LARGEST_SIDE:
                 raise ValueError(f"{side} is more than {_LARGEST_SIDE}: such an image fits no board's memory")
         return value

@@ -28,7 +28,8 @@ from n6convert.rewrites.rule import Context, Rewrite
 __all__ = ["MatMulToMulMean"]
 
 _BLOCK_BYTES = 1 << 18
-_MAX_BLOCKS = 64
+_MAX_BLOCKS, _MOST_BLOCKS = 64, 128
+"""Blocks that are tried for speed, and those that are taken where no fewer hold the product."""
 _ROWS, _COLUMNS, _SOFTWARE = "rows", "columns", "software Conv"
 _FEW, _MANY = _AMOUNTS = "few", "many"
 _NEARLY = 1.15  # every block more is more layout work around the product, which its time alone does not hold
@@ -52,8 +53,8 @@ class _Size:
         """Numbers of blocks that keep every product within the limits, the fewest and then twice as many each."""
         pieces = self.heads * self.n
         most = min(_BLOCK_BYTES // (pieces * self.k), (AXIS_LIMIT - 1) // pieces, self.m)
-        least = -(-self.m // most) if most else _MAX_BLOCKS + 1
-        doubled = [least << i for i in range(7)] if least <= _MAX_BLOCKS else []
+        least = -(-self.m // most) if most else _MOST_BLOCKS + 1
+        doubled = [least << i for i in range(7)] if least <= _MOST_BLOCKS else []
         return [count for count in doubled if count == least or count <= min(self.m, _MAX_BLOCKS)]
 
     def blocks(self, count: int) -> list[int]:
@@ -97,7 +98,7 @@ class MatMulToMulMean(Rewrite[_Product]):
         size = found.size
         if not (size.counts or size.turned.counts):
             row = size.heads * min(size.m, size.n) * size.k
-            return f"one row's products of {row:,} bytes need more than {_MAX_BLOCKS} blocks of {_BLOCK_BYTES:,} bytes"
+            return f"one row's products of {row:,} bytes need more than {_MOST_BLOCKS} blocks of {_BLOCK_BYTES:,} bytes"
         times = self._times_of(size, context)
         best = min((t for name, t in times.items() if name != _SOFTWARE), default=0.0)
         if times.get(_SOFTWARE, math.inf) < best:
