@@ -74,6 +74,39 @@ def _square(b: Builder, op: TFLiteOperator) -> None:
     b.put(op.outputs[0], b.op("Mul", [x, x]))
 
 
+@reads("GELU")
+def _gelu(b: Builder, op: TFLiteOperator) -> None:
+    """x/2 (1 + erf(x / sqrt 2)), or with the tanh that stands for it where the file says ``approximate``."""
+    x = b.value(op.inputs[0])
+    if op.options is not None and op.options.flag(0):
+        cube = b.op("Mul", [b.op("Mul", [x, x]), x])
+        inner = b.op("Add", [x, b.op("Mul", [cube, b.constant(np.float32(0.044715))])])
+        step = b.op("Tanh", [b.op("Mul", [inner, b.constant(np.float32(np.sqrt(2 / np.pi)))])])
+    else:
+        step = b.op("Erf", [b.op("Div", [x, b.constant(np.float32(np.sqrt(2)))])])
+    product = b.op("Mul", [x, b.op("Add", [step, b.constant(np.float32(1))])])
+    b.put(op.outputs[0], b.op("Mul", [product, b.constant(np.float32(0.5))]))
+
+
+@reads("LOG_SOFTMAX")
+def _log_softmax(b: Builder, op: TFLiteOperator) -> None:
+    rank = b.rank(op.outputs[0])
+    b.put(op.outputs[0], b.op("LogSoftmax", [b.value(op.inputs[0])], axis=b.axis(-1, rank)))
+
+
+@reads("CUMSUM")
+def _cumsum(b: Builder, op: TFLiteOperator) -> None:
+    x, rank = op.inputs[0], b.rank(op.outputs[0])
+    flags = [int(op.options.flag(i)) if op.options is not None else 0 for i in range(2)]
+    axis = b.integers([b.axis(b.ints(op.inputs[1])[0], rank)])
+    b.put(op.outputs[0], b.op("CumSum", [b.value(x), axis], exclusive=flags[0], reverse=flags[1]))
+
+
+@reads("ADD_N")
+def _add_all(b: Builder, op: TFLiteOperator) -> None:
+    b.put(op.outputs[0], b.op("Sum", [b.value(x) for x in op.inputs]))
+
+
 @reads(*_BINARY)
 def _binary(b: Builder, op: TFLiteOperator) -> None:
     value = b.op(_BINARY[op.kind], _operands(b, op))

@@ -99,6 +99,10 @@ def functions(x):
     yield tf.cast(n // 4 + n % -5, tf.float32)
     yield tf.nn.softmax(x * 2.5) + tf.nn.l2_normalize(x, -1)
     yield x + tf.reduce_mean(x, [0, 1, 2])
+    yield tf.nn.gelu(x) + tf.nn.gelu(y, approximate=True)
+    yield tf.nn.log_softmax(x * 2.5)
+    yield tf.cumsum(x, 2) + tf.cumsum(y, 3, exclusive=True) - tf.cumsum(x, 1, reverse=True)
+    yield tf.add_n([x, y, x * y])
 
 
 def moves(x):
