@@ -169,10 +169,16 @@ def _by_input(arrays: dict[str, NDArray[Any]], info: ModelInfo | None, file: Pat
         return arrays
     if len(arrays) == 1 and len(info.inputs) == 1:
         arrays = {info.inputs[0].name: next(iter(arrays.values()))}
+    arrays = {**{t.name: arrays[plain] for t in info.inputs if (plain := _plain(t.name)) in arrays}, **arrays}
     missing = [t.name for t in info.inputs if t.name not in arrays]
     if missing:
         raise SourceError("the array file lacks an input", place=file, limit=missing[0], found=", ".join(arrays))
     return {t.name: _fit(arrays[t.name], t.shape, t.dtype, f"{file}: {t.name}") for t in info.inputs}
+
+
+def _plain(name: str) -> str:
+    """What TensorFlow's exporters call ``serving_default_cam:0`` is ``cam`` to its author."""
+    return name.removeprefix("serving_default_").removesuffix(":0")
 
 
 def _fit(array: NDArray[Any], shape: tuple[int, ...], dtype: str, place: str) -> NDArray[Any]:

@@ -337,3 +337,13 @@ def test_a_folder_of_arrays_feeds_an_image_input(tmp_path: Path) -> None:
     found = [s.data["image"][0, 0, 0, 0] for s in open_samples(tmp_path, "image", IMAGE_INPUT, ready=True)]
     assert found == [0, 1, 2]
     assert "holds no images" in refusal(tmp_path, info=IMAGE_INPUT)
+
+
+def test_names_that_tensorflow_decorates_are_found_by_their_plain_ones(tmp_path: Path) -> None:
+    names = ("serving_default_cam:0", "serving_default_imu:0")
+    info = ModelInfo(tuple(TensorInfo(name, (1, 4), "float32") for name in names), (), {})
+    np.savez(tmp_path / "a.npz", imu=np.ones((3, 4)), cam=np.zeros((3, 4)))
+    np.savez(tmp_path / "b.npz", **{names[0]: np.zeros((3, 4)), "imu": np.ones((3, 4))})
+    for name in "ab":
+        found = next(iter(open_samples(tmp_path / f"{name}.npz", "arrays", info))).data
+        assert found[names[0]].max() == 0 and found[names[1]].min() == 1
