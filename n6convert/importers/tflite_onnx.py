@@ -14,6 +14,7 @@ import onnx_ir as ir
 from n6convert.errors import GraphError, SourceError
 from n6convert.importers import tflite_elementwise, tflite_layers, tflite_shaping  # noqa: F401  # they register
 from n6convert.importers.tflite_builder import HANDLERS, Builder, Unknown
+from n6convert.importers.tflite_sizes import settle_sizes
 from n6convert.npu.tflite_file import TFLiteFile, read_tables
 
 __all__ = ["tflite_model"]
@@ -30,6 +31,7 @@ def tflite_model(path: Path) -> ir.Model:
         SourceError, GraphError: no TFLite file, or a damaged one.
     """
     file = read_tables(path, all_values=True)
+    settle_sizes(file)
     _refuse(file, path)
     try:
         return Builder(file, path).model()

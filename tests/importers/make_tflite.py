@@ -149,8 +149,16 @@ def without_layers(x):
     yield tf.transpose(x, (0, 1, 3, 2))[:, ::2]
 
 
+def open_batch(x):
+    """The file computes sizes, as for layers of Keras on more than two axes."""
+    y = tf.nn.relu(tf.tensordot(x, weights(6, 5), [[3], [0]]) + weights(5))
+    yield y
+    yield tf.nn.gelu(tf.tensordot(y, weights(5, 4), [[3], [0]]))
+    yield tf.reshape(y, [tf.shape(y)[0], -1])
+
+
 GROUPS: dict[str, Callable[[tf.Tensor], object]] = {
-    f.__name__: f for f in (convolutions, pools, resizes, functions, moves, products, without_layers)
+    f.__name__: f for f in (convolutions, pools, resizes, functions, moves, products, without_layers, open_batch)
 }
 
 
@@ -161,9 +169,10 @@ def main(folder: Path) -> None:
 
 
 def write(path: Path, group: Callable[[tf.Tensor], object], half: bool) -> None:
-    spatial = path.name != "without_layers"
+    spatial = path.name not in ("without_layers", "open_batch")
+    shape = [None, *IMAGE[1:]] if path.name == "open_batch" else IMAGE
 
-    @tf.function(input_signature=[tf.TensorSpec(IMAGE, tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])
     def run(x):
         found = list(group(x))
         return [*found, tf.nn.conv2d(x, weights(1, 1, 6, 1), 1, "SAME")] if spatial else found

@@ -23,6 +23,7 @@ from n6convert.runtime.session import run_model
 
 GROUPS = (
     "convolutions", "convolutions_float16", "pools", "resizes", "functions", "moves", "products", "without_layers",
+    "open_batch",
 )  # fmt: skip
 REAL = ("st_movenet_lightning_heatmaps_192_int8_pc", "yolov8n_192_quant_pc_uf_pose_coco-st")
 
