@@ -19,8 +19,8 @@ def four_bits(section: FourBits | None) -> dict[str, Any]:
     curve, count = section.curve, len(section.layers)
     return {
         "summary": f"{count} of {section.of} layers have weights of four bits, which saves "
-        f"{kib(section.bytes_saved)} of flash. The more layers, the faster and the further from float; before the "
-        "last rounding:",
+        f"{kib(section.bytes_saved)} of flash. The more layers, the faster and the further from float. Layers are "
+        "rounded each by itself, and in refined models so that they make up for each other:",
         "svg": _drawn(curve, count),
         "rows": [_row(point, count) for point in curve],
     }
@@ -43,5 +43,5 @@ def _row(point: TradePoint, chosen: int) -> dict[str, str]:
         "layers": f"{point.layers}{' (chosen)' if point.layers == chosen else ''}",
         "weights": kib(point.weight_bytes),
         "milliseconds": "" if time is None else f"{time:.2f}",
-        "closeness": f"{point.closeness_db:.1f} dB",
+        "closeness": f"{point.closeness_db:.1f} dB{', refined' if point.refined else ''}",
     }

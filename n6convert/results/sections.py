@@ -290,12 +290,13 @@ class TriedMethod(Section):
 
 
 class TradePoint(Section):
-    """What a number of four-bit layers saves and costs."""
+    """What a number of four-bit layers saves and costs; ``refined``: once they make up for each other."""
 
     layers: Count
     weight_bytes: Number
     milliseconds: Number | None = None
     closeness_db: Number
+    refined: bool = False
 
 
 class FourBits(Section):
