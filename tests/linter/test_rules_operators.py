@@ -167,6 +167,14 @@ def test_both_operands_decide(broken: Lint) -> None:
         assert len(hits) == (left == right == "x")
 
 
+@pytest.mark.parametrize(
+    ("bias", "found"), [("", []), (", c", []), (", x", ["an activation as bias"]), (", r", ["an activation as bias"])]
+)
+def test_the_bias_of_a_gemm(bias: str, found: list[str], broken: Lint) -> None:
+    body = f"<float[2,2] w = {{1,2,3,4}}, float[2] c = {{1,2}}> {{ r = Relu (x) s = Gemm (x, w{bias}) y = Add (s, r) }}"
+    assert [hit.found for hit in broken("gemm-bias", body, "float[1,2] x")] == found
+
+
 # Resize ---------------------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +240,8 @@ def test_a_transpose_without_perm_reverses(broken: Lint) -> None:
 def test_the_batch_by_either_name(axis: int, broken: Lint) -> None:
     assert [hit.found for hit in broken("concat-batch", f"{{ y = Concat <axis={axis}> (x, x) }}")] == [f"axis {axis}"]
     assert broken("concat-batch", "{ y = Concat <axis=-3> (x, x) }") == []
+    assert len(broken("concat-batch", "{ y = Concat <axis=0> (x, x) }", "float[1,4] x")) == 1
+    assert broken("concat-batch", "{ y = Concat <axis=0> (x, x) }", "float[4] x") == [], "a row has no batch"
 
 
 def test_a_bound_from_a_constant_node_is_only_a_warning(broken: Lint) -> None:
