@@ -147,7 +147,8 @@ class _Scheduler:
             return None
         if sum(1 for index, _ in sources if index == last) > 1 or self.slots[last].kind is not Where.HW:
             return None
-        return last if self._can_follow(op, name, len(sources)) else None
+        operands = sum(not self.tensors[name].constant for name in dict.fromkeys(op.inputs))
+        return last if self._can_follow(op, name, operands) else None
 
     def _can_follow(self, op: Op, name: str, operands: int) -> bool:
         before = self._seen_through(op, self.writer[name])

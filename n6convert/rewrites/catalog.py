@@ -24,6 +24,7 @@ from n6convert.rewrites.rules.cleanup.drop_no_ops import DropNoOps
 from n6convert.rewrites.rules.cleanup.merge_constants import MergeConstants
 from n6convert.rewrites.rules.convolution.channel_pad_to_conv import ChannelPadToConv
 from n6convert.rewrites.rules.convolution.channel_shuffle_to_conv import ChannelShuffleToConv
+from n6convert.rewrites.rules.convolution.channels_in_parallel import ChannelsInParallel
 from n6convert.rewrites.rules.convolution.concat_conv_split import ConcatConvSplit
 from n6convert.rewrites.rules.convolution.conv_transpose_to_conv import ConvTransposeToConv
 from n6convert.rewrites.rules.convolution.depth_to_channels import DepthToChannels
@@ -176,4 +177,5 @@ def all_rules() -> list[Rewrite[Any]]:
         SoftmaxDecompose(),
         ChannelShuffleToConv(),
         TransposeBySlices(),
+        ChannelsInParallel(),
     ]
