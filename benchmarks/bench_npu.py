@@ -325,6 +325,9 @@ def documented(reports: Sequence[dict[str, Any]], held: Sequence[Held], newer: S
     fit = [abs(one.row.error) for one in networks]
     spread = f"median {np.median(fit):.1%}, nine in ten within {np.quantile(fit, 0.9):.1%}".replace("%", " %")
     yield f"{len(fit)} networks, {spread}."
+    predicted = [(one.row.found.costs.latency, one.row.case.milliseconds) for one in networks]
+    inside = sum(latency.low <= measured <= latency.high for latency, measured in predicted)
+    yield f"{inside} of {len(predicted)} networks lie inside"
 
 
 def _within(reports: Sequence[dict[str, Any]], key: str, limit: float) -> str:
