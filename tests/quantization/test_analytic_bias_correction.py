@@ -143,7 +143,7 @@ def test_equalization_keeps_the_statistics_right() -> None:
     from n6convert.quantization.equalization.equalize import equalize
 
     model = prepare(normalized_net())
-    even, records = equalize(model, list(SAMPLES()), strength=1.0)
+    even, records, _ = equalize(model, list(SAMPLES()), strength=1.0)
     assert records
     session = Session(with_outputs(even, ["r"]))
     measured = np.mean([session.run(s)["r"].mean(axis=(0, 2, 3)) for s in feeds((1, 3, 16, 16), 32)()], axis=0)

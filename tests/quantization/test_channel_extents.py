@@ -43,6 +43,6 @@ def test_channels_seen_during_calibration_are_those_of_a_pass_of_their_own() -> 
     calibrate(model, source, list(axes), channels=known)
     for name, extent in extents(model, axes, source()).items():
         assert np.array_equal(known[name].low, extent.low) and np.array_equal(known[name].square, extent.square)
-    even, records = equalize(model, source())
-    _, from_known = equalize(model, [], known=known)
+    even, records, _ = equalize(model, source())
+    _, from_known, _ = equalize(model, [], known=known)
     assert records == from_known and even.graph.num_nodes()

@@ -162,7 +162,7 @@ CASES = {
 def test_exact_in_float_and_worth_it(case: str) -> None:
     model = prepare(CASES[case]())
     make = sources(model)
-    even, records = equalize(model, list(make()))
+    even, records, _ = equalize(model, list(make()))
     assert records and max(r["largest_factor"] for r in records) > 3
     for sample in make(seed=5):
         before, after = run_model(model, sample), run_model(even, sample)
@@ -202,7 +202,7 @@ def test_what_mixes_channels_is_left_alone() -> None:
       y = Conv(m, w2)
     }"""
     model = prepare(parse(body, w1=uneven(1, 8, 3, 1, 1), w2=w(2, 4, 8, 1, 1)))
-    even, records = equalize(model, list(feeds((1, 3, 8, 8))()))
+    even, records, _ = equalize(model, list(feeds((1, 3, 8, 8))()))
     assert records == []
     assert all(
         np.array_equal(v.const_value.numpy(), even.graph.initializers[n].const_value.numpy())
@@ -274,7 +274,7 @@ def test_a_reader_of_two_branches_judges_them_together() -> None:
       y = Conv(c, w3)
     }"""
     model = prepare(parse(body, w1=uneven(1, 8, 3, 1, 1), w2=w(2, 4, 3, 1, 1), w3=w(3, 4, 12, 1, 1)))
-    even, records = equalize(model, list(feeds((1, 3, 8, 8))()), strength=1.0)
+    even, records, _ = equalize(model, list(feeds((1, 3, 8, 8))()), strength=1.0)
     assert [(r["tensors"], r["channels"]) for r in records] == [(2, 12)]
     sample = next(feeds((1, 3, 8, 8), seed=4)())
     assert max_relative_difference(run_model(model, sample)["y"], run_model(even, sample)["y"]) < 1e-5
@@ -301,7 +301,7 @@ def test_factors_of_places_pass_through_pointwise_convolutions_without_bias() ->
     arrays = {n: w.astype(np.float32) for n, w in weights.items()} | {"wide": np.array([1, 8, 4, 6], np.int64)}
     model = prepare(parse(body, **arrays))
     samples = [{"x": rng.standard_normal((1, 3, 4, 4)).astype(np.float32)} for _ in range(4)]
-    even, records = equalize(model, samples)
+    even, records, _ = equalize(model, samples)
     assert [r["channels"] for r in records] == [8]
     before, after = (run_model(m, samples[0])["y"] for m in (model, even))
     assert max_relative_difference(before, after) < 1e-5

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -31,7 +31,7 @@ from n6convert.runtime.comparison import least_sizes, relative_differences
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["difference", "equalize", "judged_axes"]
+__all__ = ["Evened", "difference", "equalize", "judged_axes"]
 
 Vector = NDArray[np.float64]
 #: beyond this the smaller weights of a row are left without codes
@@ -82,6 +82,19 @@ class Group:
     readers: list[Absorber] = field(default_factory=list)
 
 
+class Evened(NamedTuple):
+    """What :func:`equalize` made.
+
+    Attributes:
+        records: of every group of tensors that was scaled.
+        factors: what the channels of tensors were divided by, by name; tensors that stay are left out.
+    """
+
+    model: ir.Model
+    records: list[dict[str, Any]]
+    factors: dict[str, Vector]
+
+
 def equalize(
     model: ir.Model,
     samples: Iterable[Feeds],
@@ -90,8 +103,8 @@ def equalize(
     threads: int | None = None,
     fixed: Collection[str] = (),
     known: Extents | None = None,
-) -> tuple[ir.Model, list[dict[str, Any]]]:
-    """A copy of the model with even channels, and a record of every group of tensors that was scaled.
+) -> Evened:
+    """A copy of the model with even channels.
 
     Args:
         samples: gone through once for the tensors that are not known yet.
@@ -112,8 +125,7 @@ def equalize(
             name = next(iter(group.tensors))
             record = {"tensor": name, "tensors": len(group.tensors), "channels": len(group.labels)}
             records.append(record | {"strength": chosen, "largest_factor": float(max(found.max(), 1 / found.min()))})
-    _absorb(model.graph, channels, factors)
-    return model, records
+    return Evened(model, records, _absorb(model.graph, channels, factors))
 
 
 def difference(model: ir.Model, other: ir.Model, sample: Feeds, threads: int | None = None) -> float:
@@ -331,8 +343,8 @@ class _Noise:
         return float((steps[1] * scale**2 * b + steps[-1] * a / scale**2).sum()) / energy if energy else 0.0
 
 
-def _absorb(graph: ir.Graph, channels: ChannelMap, factors: Vector) -> None:
-    """Divide tensors by their factors, by scaling the constants around them."""
+def _absorb(graph: ir.Graph, channels: ChannelMap, factors: Vector) -> dict[str, Vector]:
+    """Divide tensors by their factors, by scaling the constants around them; the factors by tensor."""
 
     def scale(labels: LabelArray) -> Vector:
         root = thin(channels.labels.find(labels))
@@ -346,10 +358,12 @@ def _absorb(graph: ir.Graph, channels: ChannelMap, factors: Vector) -> None:
             set_constant(absorber.value, scaled.astype(np.float32))
     by_name = {v.name: labels for v, labels in channels.tensors.items()}
     rescale(graph, lambda name: scale(by_name[name]).reshape(-1))
+    found = {name or "": scale(labels) for name, labels in by_name.items()}  # before outputs of clips change theirs
     for node in channels.clips:
         factor = scale(channels.tensors[node.outputs[0]])
         if (factor != 1).any():
             _move_bound(graph, node, constant(node.inputs[2]) / factor)
+    return {name: factor for name, factor in found.items() if (factor != 1).any()}
 
 
 def _move_bound(graph: ir.Graph, node: ir.Node, bounds: Vector) -> None:

@@ -8,7 +8,9 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from n6convert.quantization.equalization.equalize import judged_axes
 from n6convert.quantization.grid.from_ranges import make_plan
@@ -21,6 +23,7 @@ from n6convert.quantization.layerwise.analytic_bias_correction import correct_an
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
+from n6convert.quantization.ranges.carried import carried
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.ranges.find import Found, find_ranges
@@ -42,6 +45,7 @@ __all__ = [
     "enforced",
     "evens",
     "foresees",
+    "is_undecided",
     "rounds",
     "times_of",
     "unclipped",
@@ -52,7 +56,7 @@ __all__ = [
 TWICE = 1.0
 #: samples on which refining is tried before it is done on all
 SCREEN = 16
-#: dB that a trial refined on some samples may lie behind and be worth all of them
+#: dB between a trial on some samples and the best model within which all samples are to decide
 BEHIND = 0.5
 #: an equalized model must be the same function to this share of its output's range
 EXACT = 1e-3
@@ -109,7 +113,7 @@ class Workshop:
     cycles: CheapZeroPoints | None
     milliseconds: Milliseconds | None
     progress: Progress | None
-    _extents: tuple[list[ir.Model], Extents] = field(default_factory=lambda: ([], Extents()), init=False)
+    _looked: bool = field(default=False, init=False)
     _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
 
@@ -159,6 +163,24 @@ class Workshop:
             made = other if closeness(other) >= closeness(made) - WORSE_DB[policy] else made
         return replace(made, provisional=screen and self.enough < self.config.refine_samples)
 
+    def reshaped(
+        self, prepared: ir.Model, before: Found, factors: Mapping[str, NDArray[np.float64]], *, screen: bool
+    ) -> Candidate:
+        """The INT8 model, by ranges and nearest rounding, of another form of the network.
+
+        Args:
+            prepared: the float model.
+            before: what is known of its tensors by name, before their channels were divided.
+            factors: what these were divided by.
+            screen: tensors that nothing is known of are looked at on a share of the samples.
+        """
+        if self.config.effort == "thorough" or self.config.ranges in ("minmax", "moving-average"):
+            return self.quantized(prepared, screen=screen)
+        feeds = partial(self.first, self.enough) if screen else self.feeds
+        found, looked = carried(prepared, before, factors, feeds, self.few, self.config, self.progress)
+        made = self.quantized(prepared, found)
+        return replace(made, provisional=looked and screen and self.enough < self.config.refine_samples)
+
     def _written(self, prepared: ir.Model, found: Found, zero_points: list[dict[str, Any]]) -> Candidate:
         """The INT8 model by these ranges and nearest rounding."""
         plan = make_plan(prepared.graph, found.ranges)
@@ -173,25 +195,13 @@ class Workshop:
             self._cycles = prepared, dict(self.cycles(prepared))
         return self._cycles[1]
 
-    def known(self, prepared: ir.Model) -> Extents:
-        """How far the channels of a float model's tensors reach, as far as it was seen."""
-        models, extents = self._extents
-        return extents if any(prepared is m for m in models) else Extents()
-
-    def same_values(self, prepared: ir.Model, other: ir.Model) -> None:
-        """Tell that two float models compute the same values under the same names."""
-        models, _ = self._extents
-        if any(other is m for m in models):
-            models.append(prepared)
-
     def _unseen(self, prepared: ir.Model) -> Extents | None:
         """Channels to look at while the first ranges are found, for what will even them out."""
-        if self._extents[0] or self.config.effort == "fast" or not evens(self.config):
+        if self._looked or self.config.effort == "fast" or not evens(self.config):
             return None
-        axes = {**gate_axes(prepared.graph), **judged_axes(prepared.graph)}
-        extents = Extents((n, Extent.empty(alike)) for n, alike in axes.items())
-        self._extents = [prepared], extents
-        return extents
+        self._looked, judged = True, judged_axes(prepared.graph)
+        axes, keeps = {**gate_axes(prepared.graph), **judged}, self.config.effort == "default"
+        return Extents((n, Extent.empty(alike, keeps=keeps and n in judged)) for n, alike in axes.items())
 
     def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
         """What the layers of a float model should give on some samples; kept for the last that were asked for."""
@@ -253,7 +263,7 @@ def unclipped_ranges(found: Found, within: Mapping[str, Range] | None = None) ->
         ranges[name] = min(low, span[0]), max(high, span[1])
     if not ranges or ranges | found.kept == found.ranges:
         return None
-    return Found(ranges | found.kept, found.statistics, found.effects, {}, kept=found.kept)
+    return Found(ranges | found.kept, found.statistics, found.effects, {}, kept=found.kept, channels=found.channels)
 
 
 def unclipped(shop: Workshop, trial: Candidate) -> Candidate | None:
@@ -264,6 +274,11 @@ def unclipped(shop: Workshop, trial: Candidate) -> Candidate | None:
     ranges = without_hidden(trial.prepared.graph, whole.ranges, trial.found.statistics)
     made = shop.quantized(trial.prepared, replace(whole, ranges=ranges))
     return made if enforced(made) <= enforced(trial) else None
+
+
+def is_undecided(few: Candidate, best: Candidate) -> bool:
+    """Whether a trial refined on some samples is so near the best model that all of them are to decide."""
+    return few.partly and abs(closeness(few) - closeness(best)) < BEHIND
 
 
 def enforced(candidate: Candidate) -> frozenset[str]:

@@ -11,7 +11,6 @@ from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import PRICE
 from n6convert.quantization.methods.base import (
-    BEHIND,
     EXACT,
     Candidate,
     Method,
@@ -19,6 +18,7 @@ from n6convert.quantization.methods.base import (
     closeness,
     evens,
     foresees,
+    is_undecided,
     rounds,
     times_of,
 )
@@ -48,7 +48,6 @@ def merged_convolutions(shop: Workshop, best: Candidate) -> Candidate | None:
     prepared, pairs = merge_pairs(best.prepared, shop.milliseconds, int8)
     if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > EXACT:
         return None
-    shop.same_values(prepared, best.prepared)
     trial = shop.quantized(prepared, _of_what_is_left(prepared, best.found))
     for better in (equalization if evens(shop.config) else None, unseen_values if foresees(shop.config) else None):
         other = better(shop, trial) if better is not None else None
@@ -56,7 +55,7 @@ def merged_convolutions(shop: Workshop, best: Candidate) -> Candidate | None:
             trial = other
     rounding, bias = rounds(shop.config), best.bias
     tried = shop.refined(trial, rounding=rounding, bias=bias, screen=True)
-    if tried.partly and closeness(tried) > closeness(best) - BEHIND:
+    if is_undecided(tried, best):
         tried = shop.refined(trial, rounding=rounding, bias=bias)
     times = times_of(shop, best, tried)
     slower = max(times["ms"] / times["ms_before"] - 1, 0.0)

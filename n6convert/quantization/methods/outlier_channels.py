@@ -12,6 +12,7 @@ from n6convert.quantization.methods.base import (
     unclipped,
 )
 from n6convert.quantization.methods.equalization import equalization
+from n6convert.quantization.ranges.carried import still_true
 from n6convert.quantization.reparameterization.gate_input import loosen_gates
 from n6convert.quantization.reparameterization.outlier_norm import widen_norms
 
@@ -22,10 +23,11 @@ def outlier_channels(shop: Workshop, best: Candidate) -> Candidate | None:
     """Norms and gates that one huge channel spoils get other forms, whose channels are then evened out."""
     threads = shop.config.threads
     prepared, norms = widen_norms(best.prepared, shop.samples, threads)
-    prepared, gates = loosen_gates(prepared, shop.samples, threads, None if norms else shop.known(best.prepared))
+    prepared, gates = loosen_gates(prepared, shop.samples, threads, None if norms else best.found.channels)
     if not norms and not gates:
         return None
-    trial = equalization(shop, replace(best, prepared=prepared))
+    found = still_true(best.found, best.prepared, prepared, shop.few[0])
+    trial = equalization(shop, replace(best, prepared=prepared, found=found))
     if trial is None:
         return None
     whole = unclipped(shop, trial) or trial

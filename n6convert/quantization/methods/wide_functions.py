@@ -17,6 +17,8 @@ from n6convert.quantization.methods.base import (
     times_of,
     unclipped,
 )
+from n6convert.quantization.ranges.carried import still_true
+from n6convert.quantization.ranges.find import Found
 from n6convert.quantization.reparameterization.wide_range_functions import operand_values, split_functions
 from n6convert.quantization.stable import best_of, exceeds
 
@@ -34,18 +36,19 @@ def wide_functions(shop: Workshop, best: Candidate) -> Candidate | None:
         prepared, functions = split_functions(best.prepared, operands, parts)
         if not functions or (kept is not None and functions == kept.notes["functions"]):
             continue
-        closest = _closest(shop, prepared, screen=True)
+        found = still_true(best.found, best.prepared, prepared, shop.few[0])
+        closest = _closest(shop, prepared, found, screen=True)
         if closest.provisional and closeness(closest) > closeness(best) + TWICE - BEHIND:
-            closest = _closest(shop, prepared, screen=False)
+            closest = _closest(shop, prepared, found, screen=False)
         if kept is None or exceeds(closeness(closest), closeness(kept) + TWICE):
             notes = {"functions": functions, **times_of(shop, best, closest)}
             kept = replace(closest, owed_db=TWICE, notes=notes)
     return kept
 
 
-def _closest(shop: Workshop, prepared: ir.Model, *, screen: bool) -> Candidate:
+def _closest(shop: Workshop, prepared: ir.Model, before: Found, *, screen: bool) -> Candidate:
     """The INT8 model with or without clipping, whichever is closer to float."""
-    trial = shop.quantized(prepared, screen=screen)
+    trial = shop.reshaped(prepared, before, {}, screen=screen)
     whole = unclipped(shop, trial)
     return replace(best_of([t for t in (trial, whole) if t is not None], closeness), provisional=trial.provisional)
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
 from n6convert.graph.extract import with_outputs
-from n6convert.quantization.ranges.channel_extents import Extents
+from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.histogram import Histogram
 from n6convert.quantization.ranges.unseen import Extremes, Tail
 from n6convert.quantization.stable import rounded
@@ -68,6 +69,13 @@ class Statistics:
         low, high = float(values.min()), float(values.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             return False
+        self._reach(low, high, values.size)
+        if self.histogram is not None:
+            self.histogram.add(_some(values.reshape(-1), self.samples), max(-low, high, 0.0))
+        return True
+
+    def _reach(self, low: float, high: float, size: int) -> None:
+        """Take how far one sample reaches."""
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.quietest = min(self.quietest, max(-low, high) or np.inf)
         weight = _MOVING if self.samples else 1.0
@@ -75,11 +83,20 @@ class Statistics:
         self.moving_high += weight * (high - self.moving_high)
         self._lowest.add(-low)
         self._highest.add(high)
-        self._values += values.size
+        self._values += size
         self.samples += 1
-        if self.histogram is not None:
-            self.histogram.add(_some(values.reshape(-1), self.samples), max(-low, high, 0.0))
-        return True
+
+    @classmethod
+    def of(cls, extent: Extent) -> Statistics:
+        """What is known of a tensor all of whose samples were kept; histograms hold the values that were."""
+        found = cls(histogram=Histogram())
+        for sample in extent.samples:
+            found._reach(float(sample.low.min()), float(sample.high.max()), prod(extent.shape))
+        if found.histogram is not None:
+            some = np.concatenate([sample.some for sample in extent.samples])
+            found.histogram.add(some, max(-found.low, found.high, 0.0))
+        found.settle()
+        return found
 
     @property
     def values_per_sample(self) -> float:

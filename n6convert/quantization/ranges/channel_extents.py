@@ -1,9 +1,14 @@
-"""How far the channels of tensors reach over the samples, and how much energy they have."""
+"""How far the channels of tensors reach over the samples, how much energy they have, and some of their values.
+
+What is kept of a tensor tells its statistics for any factors by which its channels are divided later: a network with
+even channels needs no further pass over the samples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import onnx_ir as ir
@@ -14,9 +19,33 @@ from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
 
-__all__ = ["Extent", "Extents", "extents"]
+__all__ = ["Extent", "Extents", "Sample", "extents"]
 
 Array = NDArray[np.float64]
+#: values of one tensor that are kept of one sample, and samples of which they are
+_KEPT, _SAMPLES = 1024, 64
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of a tensor.
+
+    Attributes:
+        low, high: smallest and largest value of each channel.
+        some: an even share of the values.
+        places: where in the flat tensor these are.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    some: NDArray[np.float32]
+    places: NDArray[np.intp]
+
+    def divided(self, factors: Array, at_places: Array) -> Sample:
+        """The sample of the tensor whose channels are divided by factors."""
+        low, high = ((a / factors).astype(np.float32) for a in (self.low, self.high))
+        return Sample(low, high, (self.some / at_places).astype(np.float32), self.places)
 
 
 @dataclass
@@ -28,6 +57,9 @@ class Extent:
         low, high: smallest (at most 0) and largest (at least 0) value.
         square: mean square.
         count: samples that were seen.
+        keeps: whether samples are kept.
+        samples: those that were kept, the first ones.
+        shape: of the tensor.
     """
 
     alike: tuple[int, ...]
@@ -35,20 +67,55 @@ class Extent:
     high: Array
     square: Array
     count: int = 0
+    keeps: bool = False
+    samples: list[Sample] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
 
     @classmethod
-    def empty(cls, alike: tuple[int, ...]) -> Extent:
+    def empty(cls, alike: tuple[int, ...], *, keeps: bool = False) -> Extent:
         """Before the first sample."""
-        return cls(alike, *np.zeros((3, 1)))
+        low, high, square = np.zeros((3, 1))
+        return cls(alike, low, high, square, keeps=keeps)
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Take one sample's values."""
         if not values.size:
             return
-        self.low = np.minimum(self.low, values.min(axis=self.alike, keepdims=True))
-        self.high = np.maximum(self.high, values.max(axis=self.alike, keepdims=True))
+        low, high = values.min(axis=self.alike, keepdims=True), values.max(axis=self.alike, keepdims=True)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         self.count += 1
         self.square = self.square + (_mean_square(values, self.alike) - self.square) / self.count
+        self.shape = values.shape
+        if self.keeps and self.count <= _SAMPLES:
+            places = _places(values.size, self.count)
+            self.samples.append(Sample(low, high, values.reshape(-1).take(places), places))
+
+    def takes(self, factors: Array) -> bool:
+        """Whether its samples tell what the tensor is behind these factors: all were kept, by channels as fine."""
+        fits = factors.ndim == self.low.ndim
+        finer = fits and all(f in (1, d) for f, d in zip(factors.shape, self.low.shape, strict=True))
+        return 0 < self.count == len(self.samples) and finer
+
+    def divided(self, factors: Array) -> Extent:
+        """The extent of the tensor whose channels are divided by factors, which broadcast to it."""
+        low, high, square = self.low / factors, self.high / factors, self.square / factors**2
+        samples = [s.divided(factors, self._at(factors, s.places)) for s in self.samples]
+        return Extent(self.alike, low, high, square, self.count, self.keeps, samples, self.shape)
+
+    def _at(self, factors: Array, places: NDArray[np.intp]) -> Array:
+        """The factors of the values at some places of the flat tensor."""
+        whole = np.broadcast_to(factors, [1 if i in self.alike else d for i, d in enumerate(self.shape)])
+        index = np.unravel_index(places, self.shape)
+        return np.asarray(whole[tuple(0 if i in self.alike else axis for i, axis in enumerate(index))], np.float64)
+
+
+@lru_cache(maxsize=64)
+def _places(size: int, turn: int) -> NDArray[np.intp]:
+    """All places of a flat tensor, or as many as are kept: others every turn, by multiples of the golden ratio."""
+    if size <= _KEPT:
+        return np.arange(size)
+    shares = np.arange(turn * _KEPT, (turn + 1) * _KEPT) * _GOLDEN % 1.0
+    return np.asarray(shares * size, np.intp)
 
 
 def _mean_square(values: NDArray[np.float32], alike: tuple[int, ...]) -> Array:

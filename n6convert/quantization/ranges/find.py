@@ -24,7 +24,7 @@ from n6convert.quantization.topology.sharing import clip_bounds, fixed_range
 from n6convert.recipe.quantization import QuantizationConfig
 from n6convert.requantization.grids import noted_grids
 
-__all__ = ["Found", "find_ranges", "kept_ranges", "ranges_beyond"]
+__all__ = ["Found", "chosen_ranges", "find_ranges", "kept_ranges", "ranges_beyond"]
 
 #: samples on which candidates of one tensor are tried
 _TRIALS = 2
@@ -37,6 +37,7 @@ class Found:
     Attributes:
         stray: tensors of a ranges file that need no range in this model.
         kept: ranges that the model brought with it from a quantized file, which no method changes.
+        channels: what was seen of single channels.
     """
 
     ranges: dict[str, Range]
@@ -45,6 +46,7 @@ class Found:
     chosen: dict[str, int]
     stray: list[str] = field(default_factory=list)
     kept: dict[str, Range] = field(default_factory=dict)
+    channels: Extents = field(default_factory=Extents)
 
 
 def find_ranges(
@@ -107,6 +109,26 @@ def _calibrated(
     statistics = calibrate(
         model, feeds, names, histograms=histograms, channels=channels, threads=config.threads, progress=progress
     )
+    return replace(chosen_ranges(model, statistics, few, config, progress), channels=channels or Extents())
+
+
+def chosen_ranges(
+    model: ir.Model,
+    statistics: dict[str, Statistics],
+    few: Sequence[Feeds],
+    config: QuantizationConfig,
+    progress: Progress | None = None,
+) -> Found:
+    """Ranges by the recipe's method from statistics of the tensors.
+
+    Args:
+        model: float, prepared.
+        statistics: of every tensor that the grids need.
+        few: samples that the automatic choice is judged on.
+        config: of the recipe.
+        progress: called as ``progress(what, done, total)``.
+    """
+    histograms = config.ranges not in ("minmax", "moving-average")
     _bound(model.graph, statistics)
     effects = {
         v.name or "": effect_of(model, v) for v in activations(model.graph) if histograms and v.name in statistics

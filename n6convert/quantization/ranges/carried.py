@@ -1,0 +1,92 @@
+"""Ranges of a network in another form, from what the samples showed of the first one.
+
+Forms that compute the same hold the same tensors, or the same ones with their channels divided by factors. Only what is
+new in them has to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from n6convert.graph.extract import with_outputs
+from n6convert.quantization.grid.from_ranges import observed
+from n6convert.quantization.ranges.calibrate import FeedSource, Progress, Statistics, calibrate
+from n6convert.quantization.ranges.channel_extents import Extents
+from n6convert.quantization.ranges.find import Found, chosen_ranges
+from n6convert.recipe.quantization import QuantizationConfig
+from n6convert.runtime.comparison import max_relative_difference
+from n6convert.runtime.session import Session
+from n6convert.types import Feeds
+
+__all__ = ["carried", "still_true"]
+
+#: largest difference of a tensor that is the same, as a share of its largest value
+_SAME = 1e-3
+Factors = Mapping[str, NDArray[np.float64]]
+
+
+def still_true(found: Found, before: ir.Model, after: ir.Model, sample: Feeds) -> Found:
+    """What was found of the tensors that another float model computes under the same names.
+
+    Args:
+        found: of the model before.
+        before: float, prepared.
+        after: float, prepared; of the same network.
+        sample: on which both are run.
+    """
+    made = [{v.name for n in m.graph for v in n.outputs} for m in (before, after)]
+    names = [n for n in (*found.statistics, *found.channels) if n in made[0] and n in made[1]]
+    names = list(dict.fromkeys(names))
+    inputs = {v.name for v in after.graph.inputs}
+    sessions = [Session(with_outputs(m, names), threads=1) for m in (before, after)] if names else []
+    values = [s.run({n: sample[n] for n in s.inputs}) for s in sessions]
+    same = inputs | {n for n in names if max_relative_difference(values[0][n], values[1][n]) <= _SAME}
+    statistics = {n: s for n, s in found.statistics.items() if n in same}
+    channels = Extents((n, e) for n, e in found.channels.items() if n in same)
+    ranges = {n: span for n, span in found.ranges.items() if n in same}
+    return replace(found, ranges=ranges, statistics=statistics, channels=channels)
+
+
+def carried(
+    model: ir.Model,
+    before: Found,
+    factors: Factors,
+    feeds: FeedSource,
+    few: Sequence[Feeds],
+    config: QuantizationConfig,
+    progress: Progress | None = None,
+) -> tuple[Found, bool]:
+    """Ranges of a float model, and whether samples had to be looked at for them.
+
+    Args:
+        model: float, prepared.
+        before: what is known of tensors under the same names, before their channels were divided.
+        factors: by which these were divided, by name; of the others nothing.
+        feeds: samples for the tensors that nothing is known of.
+        few: samples that an automatic choice is judged on.
+        config: of the recipe.
+        progress: called as ``progress(what, done, total)``.
+    """
+    channels = Extents(before.channels)
+    for name, factor in factors.items():
+        known = channels.pop(name, None)
+        if known is not None and known.takes(factor):
+            channels[name] = known.divided(factor)
+    statistics = {n: _statistics(n, before, factors, channels) for n in observed(model.graph)}
+    told = {n: s for n, s in statistics.items() if s is not None}
+    new = [n for n in statistics if n not in told]
+    if new:
+        told |= calibrate(model, feeds, new, histograms=True, threads=config.threads, progress=progress)
+    found = chosen_ranges(model, {n: told[n] for n in statistics}, few, config, progress)
+    return replace(found, channels=channels), bool(new)
+
+
+def _statistics(name: str, before: Found, factors: Factors, channels: Extents) -> Statistics | None:
+    if name not in factors:
+        return replace(before.statistics[name]) if name in before.statistics else None
+    return Statistics.of(channels[name]) if name in channels else None
