@@ -64,6 +64,11 @@ def test_a_map_is_read_again_where_its_tile_exceeds_4096_bytes(side: int, zero: 
     assert (found["octoFlash"].reads, found["octoFlash"].writes) == (48 * 24, 0)
 
 
+@pytest.mark.parametrize(("channels", "side", "times"), [(16, 16, 1), (17, 16, 2)])
+def test_a_tile_of_exactly_4096_bytes_stays(channels: int, side: int, times: int) -> None:
+    assert _traffic(_conv(48, channels, side))["npuRAM5"].reads == times * channels * side * side
+
+
 def test_passes_exchange_sums_of_16_bits() -> None:
     """256 channels of 16-bit features: 4 units of 16 channels, so 4 passes; p reads and p + 1/2 writes."""
     found = _traffic(_conv(48, 256, 8, zero=5))["npuRAM5"]

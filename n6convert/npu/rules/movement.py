@@ -94,11 +94,6 @@ def transpose_inner_hybrid(s: Subject) -> bool:
     return True
 
 
-def _innermost(s: Subject, axis: int) -> bool:
-    shape = s.data[0].shape
-    return axis == len(shape) - 1 and math.prod(shape[1:axis]) > 1
-
-
 @rule("Concat", where=Where.HW, evidence="seen 2/2 (r02), 12/12 (r15)")
 def concat_outermost(s: Subject) -> bool:
     """A Concat on the outermost axis of contiguous tensors needs no copy by the M55, whatever the sizes."""

@@ -101,6 +101,13 @@ def test_strides_of_pools(op: str, strides: list[int], where: Where, placed: Pla
     assert placed(op, [(1, 16, 64, 64)], (1, 16, 4, 4), kernel_shape=[3, 3], strides=strides).where is where
 
 
+def test_a_single_attribute_is_horizontal(placed: Placed) -> None:
+    for strides, where in (([3, 1], Where.HW), ([1, 3], Where.SW), ([3], Where.SW)):
+        kernel = [5] * len(strides)
+        rule = placed("Conv", [MAP], MAP, [(16, 16, *kernel)], kernel_shape=kernel, strides=strides)
+        assert rule.where is where
+
+
 def test_one_dimension_is_a_row(placed: Placed) -> None:
     """The only stride of a 1-D convolution is the horizontal one."""
     found = [

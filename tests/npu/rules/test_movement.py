@@ -60,6 +60,13 @@ def test_maps_of_one_row_lose_it(shape: tuple[int, ...], perm: tuple[int, ...], 
     assert squeezed(shape, perm) == left
 
 
+def test_a_map_of_one_row_is_turned_like_a_sequence(placed: Placed) -> None:
+    """(0,3,2,1) of [1, 8, 1, 5] is (0,2,1) of [1, 8, 5]; of two rows it is software."""
+    for rows, where in ((1, Where.HW), (2, Where.SW)):
+        rule = placed("Transpose", [(1, 8, rows, 5)], (1, 5, rows, 8), perm=[0, 3, 2, 1], version=(2, 1))
+        assert rule.where is where
+
+
 def test_float_networks_turn_on_the_cpu(placed: Placed) -> None:
     rule = placed("Transpose", [(1, 3, 4, 5)], (1, 4, 5, 3), perm=[0, 2, 3, 1], style="float")
     assert rule.where is Where.SW and rule.float
@@ -127,7 +134,7 @@ def test_the_outermost_axis_is_free_of_the_cpu(
         ((1, 8, 4, 4), (1, 8, 4, 4), "nothing"), ((1, 8, 4, 4), (1, 4, 4, 4), "npu"),
         ((1, 8, 4, 4), (1, 8, 2, 4), "inner"),
         ((1, 8, 4, 4), (1, 8, 4, 2), "inner"), ((8, 4), (2, 4), "npu"), ((1, 1, 8, 4), (1, 1, 2, 4), "npu"),
-        ((2, 8), (2, 4), "inner"), ((1, 8), (1, 4), "npu"),
+        ((2, 8), (2, 4), "inner"), ((2, 8, 4, 4), (2, 4, 4, 4), "npu"), ((1, 8), (1, 4), "npu"),
     ],
 )  # fmt: skip
 def test_slices(op: str, before: tuple[int, ...], after: tuple[int, ...], fate: str, placed: Placed) -> None:
