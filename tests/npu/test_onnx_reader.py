@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from n6convert.errors import GraphError
 from n6convert.npu.graph import Graph
+from n6convert.npu.ir import FOUR_BIT, ITEM_BYTES
 from n6convert.npu.onnx_reader import DTYPES, VALUE_LIMIT, input_tensor, read_proto
 
 
@@ -25,6 +26,20 @@ def _model(
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_every_type_whose_bytes_are_known_is_read() -> None:
+    codes = {code for name, code in TensorProto.DataType.items() if code}
+    names = {code: helper.tensor_dtype_to_np_dtype(code).name for code in codes if code != TensorProto.STRING}
+    assert {code for code, name in names.items() if name in ITEM_BYTES or name in FOUR_BIT} <= set(DTYPES)
+
+
+def test_attributes_of_every_kind() -> None:
+    table = numpy_helper.from_array(np.ones(3, np.float32))
+    attributes = {"alpha": 0.5, "axis": -1, "mode": "edge", "scales": [0.5, 2.0], "pads": [1, 2], "table": table}
+    node = helper.make_node("Relu", ["x"], ["y"], **attributes)
+    (read,) = read_proto(_model([node], {"x": [1, 4]}, ["y"], {})).nodes
+    assert read.attributes == {name: value for name, value in attributes.items() if name != "table"}
 
 
 @pytest.mark.parametrize("code", sorted(DTYPES))
