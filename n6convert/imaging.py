@@ -32,8 +32,8 @@ Image = NDArray[np.uint8]
 _FILL = 114
 #: how much of a mask's colour covers the picture
 _TINT = 0.45
-#: pixels of the smallest letters, and how many lines of text a picture would hold
-_SMALLEST_FONT, _LINES = 11, 24
+#: pixels of the smallest letters, and how many of them side by side a picture would hold
+_SMALLEST_FONT, _LETTERS = 11, 28
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ def colour(index: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _font(height: int) -> tuple[FreeTypeFont | ImageFont, int]:
-    """A font that stays readable when a picture of this height is shown a third as large, and its size in pixels."""
+def _font(width: int) -> tuple[FreeTypeFont | ImageFont, int]:
+    """A font that stays readable when a picture of this width is shown a third as large, and its size in pixels."""
     from PIL import ImageFont as Fonts
 
-    font = Fonts.load_default(size := max(_SMALLEST_FONT, height // _LINES))
+    font = Fonts.load_default(size := max(_SMALLEST_FONT, width // _LETTERS))
     return font, size
 
 
@@ -141,7 +141,7 @@ def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colo
     """
     from PIL import ImageDraw
 
-    pen, font = ImageDraw.Draw(image), _font(image.height)[0]
+    pen, font = ImageDraw.Draw(image), _font(image.width)[0]
     width = max(2, min(image.size) // 200)
     for box, label, index in zip(boxes, labels, colours, strict=True):
         x1, y1, x2, y2 = (float(v) for v in box)
@@ -160,7 +160,7 @@ def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str]
     """
     from PIL import ImageDraw
 
-    pen, font = ImageDraw.Draw(image), _font(image.height)[0]
+    pen, font = ImageDraw.Draw(image), _font(image.width)[0]
     width = max(2, min(image.size) // 200)
     for polygon, label, index in zip(polygons, labels, colours, strict=True):
         corners = [(float(x), float(y)) for x, y in polygon]
@@ -208,7 +208,7 @@ def side_by_side(pictures: Sequence[PilImage], titles: Sequence[str]) -> PilImag
     from PIL import Image as Pil
     from PIL import ImageDraw
 
-    font, size = _font(max((p.height for p in pictures), default=0))
+    font, size = _font(max((p.width for p in pictures), default=0))
     gap, head = 8, round(1.5 * size)
     width = sum(p.width for p in pictures) + gap * (len(pictures) - 1)
     sheet = Pil.new("RGB", (width, max(p.height for p in pictures) + head), (255, 255, 255))

@@ -86,7 +86,8 @@ def ribbons(placement: Placement | None) -> tuple[list[dict[str, str]], str]:
     """One ribbon a side, both on the time scale of the longer one, and their axis."""
     if placement is None:
         return [], ""
-    sides = [("Before rewrites", placement.before), ("As converted", placement.after)]
+    after = "As converted" if placement.before else "As it is"
+    sides = [("Before rewrites", placement.before), (after, placement.after)]
     drawn = [(name, side, epoch_blocks(side, linked=side is placement.after)) for name, side in sides if side]
     whole = max((sum(block.width for block in blocks) for _, _, blocks in drawn), default=0.0)
     axis = scale(whole / 1000, "ms", f"Time from 0 to {whole / 1000:.1f} ms") if whole > 0 else ""

@@ -73,7 +73,7 @@ const point = (event) => {
 for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, point);
 for (const picture of document.querySelectorAll("svg")) {
   const shapes = [...picture.querySelectorAll("[data-tip]")];
-  if (!shapes.length) continue;
+  if (!shapes.length || picture.ariaHidden === "true") continue;
   let at = -1;
   picture.tabIndex = 0;
   const mark = (next) => {
