@@ -21,6 +21,7 @@ from n6convert.rewrites.rules.attention.hidden_rows import HiddenRows
 from n6convert.rewrites.rules.attention.normalized_attention import NormalizedAttention
 from n6convert.rewrites.rules.attention.softmax_decompose import SoftmaxDecompose
 from n6convert.rewrites.rules.cleanup.drop_no_ops import DropNoOps
+from n6convert.rewrites.rules.cleanup.drop_unread_parts import DropUnreadParts
 from n6convert.rewrites.rules.cleanup.merge_constants import MergeConstants
 from n6convert.rewrites.rules.convolution.channel_pad_to_conv import ChannelPadToConv
 from n6convert.rewrites.rules.convolution.channel_shuffle_to_conv import ChannelShuffleToConv
@@ -103,6 +104,7 @@ def all_rules() -> list[Rewrite[Any]]:
     return [
         ViewToReshape(),
         DropNoOps(),
+        DropUnreadParts(),
         UnrollRecurrent(),
         EinsumToMatMul(),
         StftToConv(),

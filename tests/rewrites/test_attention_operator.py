@@ -142,3 +142,27 @@ def test_lengths_that_only_a_run_knows_are_refused_by_the_operators_name(body: s
     model = model_of(body, "float[1,2,6,8] x, int64[1] n", "float[1,2,6,8] y", 24)
     with pytest.raises(GraphError, match=operator):
         upgrade_opset(model, "here")
+
+
+@pytest.mark.parametrize("interleaved", [0, 1])
+@pytest.mark.parametrize("turned", [8, 4])
+def test_rotary_embeddings_turn_pairs_of_channels(interleaved: int, turned: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 2, 5, 8)).astype(np.float32)
+    angles = rng.standard_normal((1, 5, turned // 2)).astype(np.float32)
+    options = f"interleaved={interleaved}" + (f", rotary_embedding_dim={turned}, num_heads=2" if turned < 8 else "")
+    model = model_of(
+        f"n = Neg(x) r = RotaryEmbedding<{options}>(n, c, s) y = Swish(r)", "float[1,2,5,8] x", "float[1,2,5,8] y", 24,
+        {"c": np.cos(angles), "s": np.sin(angles)},
+    )  # fmt: skip
+    pairs = (
+        [slice(0, turned, 2), slice(1, turned, 2)] if interleaved else [slice(turned // 2), slice(turned // 2, turned)]
+    )
+    real, imaginary = (-x[..., p] for p in pairs)
+    wanted = -x
+    wanted[..., pairs[0]] = real * np.cos(angles) - imaginary * np.sin(angles)
+    wanted[..., pairs[1]] = real * np.sin(angles) + imaginary * np.cos(angles)
+    made = converted(model, {"x": x})
+    np.testing.assert_allclose(run_model(made, {"x": x})["y"], wanted / (1 + np.exp(-wanted)), atol=1e-5)
+    assert all(v.uses() or v.is_graph_output() for n in made.graph for v in n.outputs), "nothing is left unread"
+    assert not software(made, NEW)
