@@ -199,9 +199,10 @@ def _sums(
     others = _missing(layer, exact) if joined else None
     for index, (codes, wanted) in enumerate(zip(layer.codes(), exact, strict=True)):
         found = patches(layer.node, codes, zero, size, groups, share)[:, :, span].astype(np.float64) - zero
-        gaps = wanted.inputs[:, :, span] / step - found
+        gaps = (wanted.inputs[:, :, span] / step - found).transpose(0, 2, 1)
         inner[index % 2] += found.transpose(0, 2, 1) @ found
-        pull[index % 2] += rows @ (gaps.transpose(0, 2, 1) @ found)
+        # the order with fewer multiplications: outputs may be few beside inputs
+        pull[index % 2] += (rows @ gaps) @ found if 2 * outputs < width else rows @ (gaps @ found)
         if others is not None:
             pull[index % 2] += next(others).transpose(0, 2, 1) @ found / step
     return inner, pull
