@@ -23,7 +23,7 @@ def report(folder: str = "build/toy-untrained") -> dict:
 def test_it_converts_and_trains(toy: Path) -> None:
     assert run(["tune", "toy", *SHORT]) == 0
     found = report()
-    assert found["tuning"]["steps"] == 6 and found["tuning"]["agreement"][0]["differing"] == 0
+    assert found["tuning"]["steps"] == 4 and found["tuning"]["agreement"][0]["differing"] == 0
     assert [stage["name"] for stage in found["stages"]][3:6] == ["quantize", "tune", "lint"]
     assert "<h2>Tuning</h2>" in Path("build/toy-untrained/report.html").read_text()
     assert run(["toy", "--weights", "seeded", "--samples", "12", "-o", "plain"]) == 0
