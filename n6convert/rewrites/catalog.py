@@ -51,6 +51,7 @@ from n6convert.rewrites.rules.layout.pixel_shuffle_forms import PixelShuffleForm
 from n6convert.rewrites.rules.layout.sink_layout import SinkLayout
 from n6convert.rewrites.rules.layout.sink_moves import SinkMoves
 from n6convert.rewrites.rules.layout.transpose_by_slices import TransposeBySlices
+from n6convert.rewrites.rules.layout.transpose_off_batch import TransposeOffBatch
 from n6convert.rewrites.rules.layout.two_sided_broadcast import TwoSidedBroadcast
 from n6convert.rewrites.rules.layout.view_to_reshape import ViewToReshape
 from n6convert.rewrites.rules.matmul.column_to_mean import ColumnToMean
@@ -61,6 +62,7 @@ from n6convert.rewrites.rules.matmul.gemm_bias_apart import GemmBiasApart
 from n6convert.rewrites.rules.matmul.linear_to_conv import LinearToConv
 from n6convert.rewrites.rules.matmul.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.rules.matmul.scalar_before_matmul import ScalarBeforeMatMul
+from n6convert.rewrites.rules.matmul.stack_to_grouped_conv import StackToGroupedConv
 from n6convert.rewrites.rules.normalization.batchnorm_to_affine import BatchNormToAffine
 from n6convert.rewrites.rules.normalization.centring_into_weights import CentringIntoWeights
 from n6convert.rewrites.rules.normalization.instancenorm_decompose import InstanceNormDecompose
@@ -117,6 +119,7 @@ def all_rules() -> list[Rewrite[Any]]:
         FlipBySlices(),
         LongConvByRows(),
         ExpandToResize(),
+        TransposeOffBatch(),
         FourAxes(),
         CutOnFourAxes(),
         CentreKeys(),
@@ -140,6 +143,7 @@ def all_rules() -> list[Rewrite[Any]]:
         TriluToProduct(),
         GeluNormalForm(),
         ScalarBeforeMatMul(),
+        StackToGroupedConv(),
         LinearToConv(),
         MatMulToMulMean(),
         MergeConstants(),
