@@ -21,6 +21,7 @@ from n6convert.graph.idle_ports import drop_copied_outputs, drop_unread_inputs
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.graph.opset import lower_opset, upgrade_opset
 from n6convert.graph.port_shapes import fit_ports, same_bytes
+from n6convert.graph.refusals import refuse_training
 from n6convert.operators.host import refuse_host_operators
 from n6convert.plugin import (
     BuildRequest,
@@ -126,6 +127,7 @@ class OnnxFile(ModelPlugin):
             cut(model, outputs)
             given = None if given is None else _cut_alike(given, outputs)
         refuse_unknown(model)
+        refuse_training(model)
         refuse_host_operators(model)
         to_float32(model)
         unread, copied = drop_unread_inputs(model), drop_copied_outputs(model)

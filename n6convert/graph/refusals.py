@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-__all__ = ["refuse_large_inputs", "refuse_loops", "refuse_sizes"]
+__all__ = ["refuse_large_inputs", "refuse_loops", "refuse_sizes", "refuse_training"]
 
 _LOOPS = frozenset({"Loop", "Scan"})
 
@@ -25,6 +25,23 @@ def refuse_loops(model: ir.Model) -> None:
             raise GraphError(
                 "the model has a loop, which the NPU has not", place=f"node {place} ({node.op_type})",
                 limit="operators that run once", remedy="unroll the loop at export, or cut the graph before it",
+            )  # fmt: skip
+
+
+def refuse_training(model: ir.Model) -> None:
+    """Raise GraphError for a network exported as it is trained: its answers depend on the batch, or on chance."""
+    from n6convert.graph.query import attribute, constant_of
+
+    for node in model.graph.all_nodes():
+        mode = node.inputs[2] if node.op_type == "Dropout" and len(node.inputs) > 2 else None
+        drops = mode is not None and (value := constant_of(mode)) is not None and bool(value.any())
+        if drops or (node.op_type == "BatchNormalization" and attribute(node, "training_mode", 0)):
+            place = shortened(node.name or node.outputs[0].name or "")
+            raise GraphError(
+                "the network was exported in training mode", place=f"node {place} ({node.op_type})",
+                limit="running means and variances, and no dropout",
+                found="values are dropped by chance" if drops else "statistics of the batch at hand",
+                remedy="export it in evaluation mode: model.eval(), training=TrainingMode.EVAL in torch.onnx.export",
             )  # fmt: skip
 
 

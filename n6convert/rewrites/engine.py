@@ -261,6 +261,8 @@ class _Sweep:
         if values is not None and list(values) == list(node.outputs):
             return None
         reason = batch_cut(build.nodes) if values is not None and not cuts_batch(node) else None
+        if values is not None and any(v.uses() or v.is_graph_output() for v in node.outputs[len(values) :]):
+            reason = "a further result of it is read, beside the one that the rule gives"
         if reason is not None:
             build.discard()
             self._refuse(rule, place, reason)
@@ -333,7 +335,7 @@ def _around(node: ir.Node) -> dict[ir.Node, None]:
 
 
 def _swap_outputs(graph: ir.Graph, node: ir.Node, values: Sequence[ir.Value]) -> None:
-    for old, new in zip(node.outputs, values, strict=True):
+    for old, new in zip(node.outputs[: len(values)], values, strict=True):
         if old.is_graph_output():
             new = _own_value(graph, node, new)
         carry(old, new)

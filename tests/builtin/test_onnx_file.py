@@ -269,3 +269,15 @@ def test_sequences_of_equal_parts_are_a_split(tmp_path: Path, opset: int) -> Non
     built = build(save(tmp_path, body, opset=opset), tmp_path, range="0..1")[1]
     x = np.random.default_rng(0).standard_normal((1, 3, 16, 12)).astype(np.float32)
     np.testing.assert_array_equal(run_model(built.model, {"x": x})["y"], -x[:, :, :2])
+
+
+_BATCH_NORM = """<float[3] s = {1, 2, 3}, float[3] t = {0, 1, 2}> {
+    y, m, v = BatchNormalization <training_mode = 1> (x, s, t, t, s) }"""
+_DROPOUT = "<float r = {0.5}, bool mode = {1}> { h = Relu (x) y = Dropout (h, r, mode) }"
+
+
+@pytest.mark.parametrize(("body", "operator"), [(_BATCH_NORM, "BatchNormalization"), (_DROPOUT, "Dropout")])
+def test_a_network_in_training_mode_is_refused_with_the_way_out(tmp_path: Path, body: str, operator: str) -> None:
+    with pytest.raises(GraphError, match="training mode") as caught:
+        build(save(tmp_path, body), tmp_path, range="0..1")
+    assert operator in str(caught.value.place) and "model.eval()" in str(caught.value.remedy)

@@ -187,3 +187,29 @@ def test_a_bounded_output_that_vanishes_on_all_samples_is_judged_by_its_int8_ste
     config = RewriteConfig(rules=["scale-into-next-conv"])
     result = rewrite(model, lambda: [sample(model)], config, target=OLD, estimator=lambda _: 1.0, threads=1)
     assert "Mul" not in ops(result.model)
+
+
+class _First(Rewrite[ir.Node]):
+    """Gives the first part of a Split, and nothing for the others."""
+
+    name = "first"
+    roots = frozenset({"Split"})
+
+    def pattern(self, node: ir.Node) -> ir.Node | None:
+        return node
+
+    def replace(self, found: ir.Node, build: Builder, context: Context) -> Sequence[ir.Value]:
+        assert found.inputs[0] is not None
+        return [build.slice(found.inputs[0], 1, 0, 2)]
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_rule_without_a_value_for_every_output(read: bool) -> None:
+    """Optional results (indices, masks, statistics) that nothing reads may go; those that are read stay."""
+    g = GraphWriter()
+    a, b = g.node("Split", g.input("x", [1, 6, 4]), g.constant([2, 4], np.int64), axis=1, outputs=2)
+    outputs = [g.node("Relu", a), *([g.node("Neg", b)] if read else [])]
+    model = g.model(*outputs)
+    result = rewrite(model, lambda: [sample(model)], RewriteConfig(rules=["first"]), extra=[_First()], target=OLD)
+    assert ("Split" in ops(result.model)) == read
+    assert not read or "further result" in result.refused[0].reason

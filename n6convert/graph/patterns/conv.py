@@ -54,7 +54,7 @@ def channel_affine(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:
         return None
     channels = full[1]
     if node.op_type == "BatchNormalization":
-        return _batchnorm(node)
+        return None if attribute(node, "training_mode", 0) else _batchnorm(node)
     pair = operand(node, constant=True)
     if pair is None or shape_of(pair[0]) != full:
         return None
