@@ -60,8 +60,8 @@ CAUSES = {
 }
 #: what stands for the SQNR of a tensor without error
 _EQUAL_DB = 120.0
-#: values of one tensor and sample on which the median is looked for
-_MEDIAN_OF = 1 << 16
+#: values of one tensor and sample that are compared; of larger tensors an even share
+_COMPARED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class _Sums:
     median: float = 0.0
 
     def add(self, exact: NDArray[np.float32], rounded: NDArray[np.float32], samples: int) -> None:
+        exact, rounded = _some(exact), _some(rounded)
         ends = np.clip(exact, np.float32(self.grid.low), np.float32(self.grid.high))
         for a, b, c in zip(*(self.functions(v) for v in (exact, rounded, ends)), strict=True):
             self.rounded.add(a, b)
@@ -155,9 +156,14 @@ def _portion_errors(
     return {name: total.error() for name, total in sums.items()}
 
 
+def _some(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The flat values at an odd step, which meets every column and row of a map of even width."""
+    return values.reshape(-1)[:: -(-values.size // _COMPARED) | 1]
+
+
 def _median(values: NDArray[Any]) -> float:
     """Median distance from zero of the values that are not zero; 0 without any."""
-    flat = np.abs(values.reshape(-1)[:: -(-values.size // _MEDIAN_OF) or 1])
+    flat = np.abs(values)
     counted = flat[(flat > 0) & np.isfinite(flat)]
     return float(np.median(counted)) if counted.size else 0.0
 

@@ -90,11 +90,11 @@ def _fix_batch(model: ir.Model) -> None:
 
 
 def _set_opset(model: ir.Model) -> None:
-    from onnxscript import version_converter
-
     version = model.graph.opset_imports.get("", 0)
     target = min(max(version, OPSETS[0]), OPSETS[1])
     if version != target:
+        from onnxscript import version_converter  # a third of a second
+
         _fold(model)  # older opsets lack forms of operators that only made constants
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
         hidden = [*_without_count(model), *_pads_of_all_axes(model)] if version > target else []
