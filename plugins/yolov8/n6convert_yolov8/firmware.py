@@ -95,7 +95,8 @@ def classifier(stem: str, output: Port, *, names: Sequence[str], logits: bool) -
     defines = [f"#define {prefix}_CLASSES ({output.graph_shape[-1]})", f"#define {prefix}_LOGITS ({int(logits)})"]
     defines += [_class_table(prefix, names)] if names else []
     words = {"STEM": stem, "PREFIX": prefix}
-    return Firmware({f"{stem}_classify{end}": _filled(f"classify{end}", words) for end in (".h", ".c")}, defines)
+    sources = {f"{stem}_classify{end}": _filled(f"classify{end}", words) for end in (".h", ".c")}
+    return Firmware(sources, defines, application=class_table(names) if names else [])
 
 
 def _display(keypoints: Keypoints, limit: int) -> list[str]:

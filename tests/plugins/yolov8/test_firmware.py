@@ -26,6 +26,7 @@ pytest.importorskip("n6convert_yolov8")
 from n6convert_yolov8.classify import YoloClassify
 from n6convert_yolov8.decode import decode_head
 from n6convert_yolov8.detections import placed, suppress
+from n6convert_yolov8.firmware import classifier
 from n6convert_yolov8.options import ClassifyOptions, YoloOptions
 from n6convert_yolov8.plugin import YoloDetect, YoloOriented, YoloPose, YoloSegment
 
@@ -155,6 +156,13 @@ def test_c_ranks_classes_as_python_does(head, dtype, tmp_path, compile_c, int8_p
     np.testing.assert_allclose([b.probability for b in best], expected[order], rtol=1e-4, atol=1e-6)
     assert list(plugin.decode({ports[0].name: ports[0].from_board(buffer)}).indices) == order[:5].tolist()
     assert getattr(library, f"{STEM}_classify")(pointers, best, 0) == 0
+
+
+@pytest.mark.parametrize("names", [["cat", 'a "dog"'], []])
+def test_a_classifier_gives_st_application_its_class_table(names):
+    firmware = classifier(STEM, Port("logits", (1, 2), 0.1, 0, channel_last=False), names=names, logits=True)
+    table = '#define CLASSES_TABLE const char* classes_table[NB_CLASSES] = {"cat", "a \\042dog\\042"}'
+    assert firmware.application == (["#define NB_CLASSES (2)", table] if names else [])
 
 
 def detection_fields(points, masks, oriented):
