@@ -49,7 +49,7 @@ class Builder:
     def __init__(self, file: TFLiteFile, path: Path) -> None:
         self.file, self.path = file, path
         self.writer = NetworkWriter(path.stem)
-        spatial = ("CONV", "POOL_2D", "RESIZE_")
+        spatial = ("CONV", "POOL_2D", "RESIZE_", "DEPTH")
         self._first = any(part in op.kind for op in file.operators for part in spatial)
         self._values: dict[str, ir.Value] = {}
         self._plain: dict[str, ir.Value] = {}
