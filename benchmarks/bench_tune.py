@@ -6,8 +6,9 @@ A case is a model of ``bench_accuracy.py``; ``BITS`` is ``int8`` (default), ``in
 one run of ``n6convert tune``, so that they differ in their numbers alone, and are judged by the task's own metric on
 labeled samples that neither calibration nor training saw. "closeness" is that of the outputs to float on held-back
 samples, in dB, with the 95 % interval of the gain by a paired bootstrap: training is kept only where that lies above
-zero. Flash (constants) and predicted time are those of eight bits and of the bits asked for. Seconds of the processor
-count the whole conversion, and training alone. ``--minutes 0`` does not train.
+zero. "exact" is what closeness would gain if no weight were rounded. Flash (constants) and predicted time are those of
+eight bits and of the bits asked for. Seconds of the processor count the whole conversion, and training alone.
+``--minutes 0`` does not train.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def main() -> None:
     options = parser.parse_args()
     scores = f"{'float':>6} {'before':>6} {'after':>6} {'lost, 95 %':>22}"
     costs = f"{'steps':>6} {'CPU s':>6} {'train':>6} {'peak MB':>8}"
-    head = f"{'model':<18} {scores} {'closeness dB':>14} {'gain dB, 95 %':>22} {'kept':>5} {'flash KiB':>12} {'ms':>14}"
-    print(f"{head} {costs}", flush=True)
+    gains = f"{'closeness dB':>14} {'exact':>6} {'gain dB, 95 %':>22} {'kept':>5}"
+    print(f"{'model':<18} {scores} {gains} {'flash KiB':>12} {'ms':>14} {costs}", flush=True)
     for case in options.cases:
         name, _, bits = case.partition(":")
         if not CASES[name][1].exists():
@@ -83,7 +84,8 @@ def _scores(accuracy: Any) -> str:
 def _gain(tuned: Any) -> str:
     closeness = f"{tuned.before.closeness_db:.2f} > {tuned.after.closeness_db:.2f}"
     interval = f"{tuned.gain.db:+.2f} ({tuned.gain.low:+.2f} to {tuned.gain.high:+.2f})"
-    return f"{closeness:>14} {interval:>22} {'yes' if tuned.kept else 'no':>5}"
+    exact = tuned.exact_weights.exact_db - tuned.exact_weights.rounded_db
+    return f"{closeness:>14} {exact:+6.2f} {interval:>22} {'yes' if tuned.kept else 'no':>5}"
 
 
 def _sizes(report: Any) -> str:
