@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
+import numpy as np
 import pytest
 from nets.qdq import QdqBuilder
+from tflite_writer import LiteWriter
 
 from n6convert.errors import RecipeError
 from n6convert.npu.ends import CHANNEL_POSITIONS, DATA_TYPES, Ends, shape_ends
 from n6convert.npu.graph import Graph
 from n6convert.npu.onnx_reader import read_proto
+from n6convert.npu.tflite_reader import read_tflite
 
 
 def _graph(last: bool = False) -> Graph:
@@ -92,3 +96,59 @@ def test_other_values_name_their_option(field: str, option: str, known: tuple[st
     assert caught.value.found == value and caught.value.limit == ", ".join(known)
     for allowed in known:
         assert getattr(Ends(**{field: allowed}), field) == allowed
+
+
+# files with conversions of their own ---------------------------------------------------------------------------------
+
+
+def _lite(folder: Path, first: bool) -> Graph:
+    """A TFLite file from float to float; ``first``: with a layer that is read channel-first."""
+    w = LiteWriter()
+    grid = {"scales": [0.5], "zeros": [3]}
+    x, q = w.tensor("x", (1, 4, 5, 3)), w.tensor("q", (1, 4, 5, 3), "int8", **grid)
+    w.op("QUANTIZE", [x], [q])
+    r, y = w.tensor("r", (1, 4, 5, 3), "int8", **grid), w.tensor("y", (1, 4, 5, 3))
+    if first:
+        weights = w.constant("w", np.ones((3, 1, 1, 3), np.int8), scales=[0.5])
+        w.op("CONV_2D", [q, weights], [r], {1: ("i32", 1), 2: ("i32", 1)})
+    else:
+        w.op("RELU", [q], [r])
+    w.op("DEQUANTIZE", [r], [y])
+    w.inputs, w.outputs = [x], [y]
+    return read_tflite(w.write(folder / "a.tflite"))
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("wanted", [None, *DATA_TYPES])
+def test_conversions_of_the_file_go_where_integers_are_asked_for(
+    wanted: str | None, first: bool, tmp_path: Path
+) -> None:
+    """int8 is what lies behind them; uint8 at the input is converted on the NPU, at the output it is not made."""
+    graph = _lite(tmp_path, first)
+    shape_ends(graph, Ends(wanted, wanted))
+    graph.prune()
+    kinds = [node.op for node in graph.nodes]
+    source, result = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+    assert source.shape == result.shape == (1, 4, 5, 3)
+    assert source.dtype == (wanted or "float32")
+    assert result.dtype == ("int8" if wanted == "int8" else "float32")
+    assert ("DequantizeLinear" in kinds) is (wanted != "int8")
+    assert ("QuantizeLinear" in kinds) is (wanted != "int8")
+    if wanted == "int8":
+        assert (source.scale, source.zero_point) == (result.scale, result.zero_point) == (0.5, 3)
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_the_type_that_is_there_changes_nothing(kind: str, tmp_path: Path) -> None:
+    graph = _graph() if kind == "int8" else _lite(tmp_path, True)
+    before = [(node.op, node.inputs, node.outputs) for node in graph.nodes]
+    shape_ends(graph, Ends(kind, kind))
+    assert [(node.op, node.inputs, node.outputs) for node in graph.nodes] == before
+
+
+def test_a_channel_last_output_may_be_handed_out_in_planes(tmp_path: Path) -> None:
+    last, planes = _lite(tmp_path, True), _lite(tmp_path, True)
+    shape_ends(last, Ends(output_channels="chlast"))
+    shape_ends(planes, Ends(output_channels="chfirst"))
+    assert last.tensors[last.outputs[0]].shape == (1, 4, 5, 3)
+    assert planes.tensors[planes.outputs[0]].shape == (1, 3, 4, 5)
