@@ -14,6 +14,8 @@ __all__ = ["Placed", "layered"]
 
 _SWEEPS = 4
 _PULLS = 32
+#: how far from straight a line looks bent, in vertices
+_NEARLY = 0.3
 #: width of an edge that passes a layer, in vertices
 _PASSING = 0.25
 
@@ -122,7 +124,21 @@ def _positions(net: _Net, rows: Sequence[Sequence[int]]) -> list[float]:
             kept = list(_rising([w - o for w, o in zip(wished, offsets, strict=True)]))
             for vertex, offset, base in zip(row, offsets, kept, strict=True):
                 x[vertex] = base + offset
+    for row in rows:
+        _straighten(net, row, x)
     return x
+
+
+def _straighten(net: _Net, row: Sequence[int], x: list[float]) -> None:
+    """Vertices nearly below the one that they read alone stand right below it, where their neighbors leave room."""
+    for place, vertex in enumerate(row):
+        above = net.above[vertex]
+        if len(above) != 1 or abs(x[above[0]] - x[vertex]) > _NEARLY:
+            continue
+        wished = x[above[0]]
+        beside = [row[i] for i in (place - 1, place + 1) if 0 <= i < len(row)]
+        if all(abs(wished - x[n]) >= (net.width[n] + net.width[vertex]) / 2 for n in beside):
+            x[vertex] = wished
 
 
 def _offsets(net: _Net, row: Sequence[int]) -> list[float]:
