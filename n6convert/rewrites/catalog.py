@@ -67,6 +67,7 @@ from n6convert.rewrites.rules.normalization.batchnorm_to_affine import BatchNorm
 from n6convert.rewrites.rules.normalization.centring_into_weights import CentringIntoWeights
 from n6convert.rewrites.rules.normalization.instancenorm_decompose import InstanceNormDecompose
 from n6convert.rewrites.rules.normalization.layernorm_decompose import LayerNormDecompose
+from n6convert.rewrites.rules.normalization.lrn_decompose import LrnDecompose
 from n6convert.rewrites.rules.pooling.dilated_average_to_conv import DilatedAverageToConv
 from n6convert.rewrites.rules.pooling.pool_forms import PoolForms
 from n6convert.rewrites.rules.pooling.reduce_to_pool import ReduceToPool
@@ -168,6 +169,7 @@ def all_rules() -> list[Rewrite[Any]]:
         CentringIntoWeights(),
         BatchNormToAffine(),
         InstanceNormDecompose(),
+        LrnDecompose(),
         ChannelPadToConv(),
         BorderPadToConcat(),
         ConvTransposeToConv(),
