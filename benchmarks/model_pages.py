@@ -51,6 +51,7 @@ PAGES = (
         {"options": {"dequantize": True}},
     ),  # fmt: skip
     Page("yolo11n-256", "YOLO11n, 256x256"),
+    Page("yolo26n-256", "YOLO26n, 256x256"),
     Page(
         "movenet",
         "MoveNet Lightning heat maps, 192x192",
