@@ -13,6 +13,7 @@ from n6convert.rewrites.rules.activation.elu_to_exp import EluToExp
 from n6convert.rewrites.rules.activation.gelu_normal_form import GeluNormalForm
 from n6convert.rewrites.rules.activation.max_min_to_relu import MaxMin
 from n6convert.rewrites.rules.activation.prelu_to_relu import PReluToRelu
+from n6convert.rewrites.rules.activation.shrink_forms import ShrinkForms
 from n6convert.rewrites.rules.activation.softplus_forms import SoftplusForms
 from n6convert.rewrites.rules.activation.trilu_to_product import TriluToProduct
 from n6convert.rewrites.rules.activation.where_to_product import WhereToProduct
@@ -141,6 +142,7 @@ def all_rules() -> list[Rewrite[Any]]:
         MaxMin(),
         EluToExp(),
         SoftplusForms(),
+        ShrinkForms(),
         TriluToProduct(),
         GeluNormalForm(),
         ScalarBeforeMatMul(),
