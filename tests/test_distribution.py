@@ -15,7 +15,7 @@ import pytest
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 5 << 18
 
 
 @pytest.fixture(scope="module")
