@@ -45,8 +45,11 @@ class _Scheduler:
         self.slots: list[_Slot] = []
         self.written: dict[str, int] = {}
         self.writer: dict[str, Op] = {}
+        self.reserved: dict[int, Units] = {}
+        """Units of the pool that closes an operator's chain in the same epoch."""
 
     def run(self, ops: list[Op]) -> list[_Slot]:
+        self.reserved = {id(op): pool.units for op, pool in _closing_pools(ops)}
         for op in _pools_behind_sources(ops):
             for part in self._parts(op):
                 index = self._place(part)
@@ -127,8 +130,9 @@ class _Scheduler:
         return max(op.units.conv, outside) + 1
 
     def _fits(self, slot: _Slot, op: Op, chained: bool) -> bool:
+        units = slot.units + op.units + self.reserved.get(id(op), Units())
         return (
-            (slot.units + op.units).within(EPOCH_UNITS)
+            units.within(EPOCH_UNITS)
             and slot.chains + self._chains(op, chained) <= EPOCH_CHAINS
             and slot.streams + self._streams(op, chained) <= EPOCH_STREAMS
         )
@@ -184,23 +188,39 @@ class _Scheduler:
 def _pools_behind_sources(ops: list[Op]) -> Iterator[Op]:
     """The operators in order, but global pools of sums and products right behind them, before other chains take the
     units: the chain is closed in the epoch that it starts in (SEEN 24 of 24 r15)."""
-    readers: dict[str, list[Op]] = defaultdict(list)
-    for op in ops:
-        for name in dict.fromkeys(op.inputs):
-            readers[name].append(op)
+    readers = _readers(ops)
     early: set[int] = set()
     for op in ops:
         if id(op) in early:
             continue
         yield op
-        followers = _chain_to_pool(op, readers) if op.kind in _ARITHMETIC and op.where is Where.HW else []
+        followers = _chain_to_pool(op, readers)
         early.update(map(id, followers))
         yield from followers
 
 
+def _closing_pools(ops: list[Op]) -> Iterator[tuple[Op, Op]]:
+    """Sums and products with the pool that closes their chain."""
+    readers = _readers(ops)
+    for op in ops:
+        chain = _chain_to_pool(op, readers)
+        if chain:
+            yield op, chain[-1]
+
+
+def _readers(ops: list[Op]) -> Mapping[str, Sequence[Op]]:
+    readers: dict[str, list[Op]] = defaultdict(list)
+    for op in ops:
+        for name in dict.fromkeys(op.inputs):
+            readers[name].append(op)
+    return readers
+
+
 def _chain_to_pool(op: Op, readers: Mapping[str, Sequence[Op]]) -> list[Op]:
-    """Views and the global pool that alone read an operator's result; empty where something else does."""
+    """Views and the global pool that alone read a sum or product; empty where something else does."""
     found: list[Op] = []
+    if op.kind not in _ARITHMETIC or op.where is not Where.HW:
+        return found
     while len(op.outputs) == 1 and len(reading := readers.get(op.outputs[0], ())) == 1:
         op = reading[0]
         found.append(op)
