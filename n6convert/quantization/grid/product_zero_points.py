@@ -26,7 +26,7 @@ from n6convert.quantization.ranges.histogram import Histogram
 __all__ = ["WORSE_DB", "center_products"]
 
 #: dB by which all of them together may put the outputs further from float, by policy for zero points
-WORSE_DB = {"speed": np.inf, "balanced": 1.0, "accuracy": 0.5}
+WORSE_DB = {"speed": np.inf, "balanced": 2.0, "accuracy": 1.0}
 #: how far a grid around zero may reach, of what it covered
 _REACHES = (1.0, 0.93, 0.86, 0.8, 0.74, 0.68, 0.6, 0.5)
 _VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})

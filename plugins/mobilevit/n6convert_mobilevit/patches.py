@@ -4,8 +4,9 @@
 A pixel at (2y + a, 2x + b) belongs to group p = 2a + b; attention runs within each group. The exporter writes the way
 there as ``[C h/2, 2, w/2, 2]`` with a (0,2,1,3) transpose, computes on ``[4, n, C]``, and goes back the same way. Here:
 
-* there: the 1x1 convolution before it becomes one of 2x2 with stride 2 and 4 C outputs ``(p, C)``, the weights of group
-  p at its own tap, zeros elsewhere; each group ``[1, C, n]`` is turned to ``[1, n, C]``, and all are joined;
+* there: in front of the 1x1 convolution one depthwise convolution of 2x2 with stride 2 a group, a one at the group's
+  tap and zeros elsewhere; the 1x1 convolution for each of them, with one set of weights; each group ``[1, C, n]`` is
+  turned to ``[1, n, C]``, and all are joined;
 * the transformer computes on ``[1, 4 n, C]``; attention takes the groups apart, one after the other;
 * back: each group is turned again, joined on the channels ``(p, C)``, which is DepthToSpace in mode DCR.
 
@@ -77,18 +78,17 @@ def _folding(conv: ir.Node) -> tuple[ir.Node, ir.Value] | None:
 
 def _unfold(edit: Editor, conv: ir.Node, tokens: ir.Value) -> None:
     _, channels, height, width = shape_of(conv.outputs[0])
-    weight = edit.numbers(conv.inputs[1])
-    if weight.shape[2:] != (1, 1):
-        raise GraphError("patches are expected behind a 1x1 convolution", place=conv.name)
-    taps = np.zeros((_GROUPS, channels, weight.shape[1], 2, 2), np.float32)
-    for p in range(_GROUPS):
-        taps[p, :, :, p // 2, p % 2] = weight[:, :, 0, 0]
-    inputs = [conv.inputs[0], edit.constant("taps", taps.reshape(-1, *taps.shape[2:]))]
-    if len(conv.inputs) > 2 and conv.inputs[2] is not None:
-        inputs.append(edit.constant("biases", np.tile(edit.numbers(conv.inputs[2]), _GROUPS)))
-    maps = edit.node("Conv", inputs, "groups", kernel_shape=[2, 2], strides=[2, 2])
+    assert conv.inputs[0] is not None
+    inputs = shape_of(conv.inputs[0])[1]
     rows = []
-    for p, part in enumerate(edit.split(maps, [channels] * _GROUPS, "group")):
+    for p in range(_GROUPS):
+        taps = np.zeros((inputs, 1, 2, 2), np.float32)
+        taps[:, 0, p // 2, p % 2] = 1
+        picked = edit.node(
+            "Conv", [conv.inputs[0], edit.constant(f"taps{p}", taps)], f"picked{p}",
+            kernel_shape=[2, 2], strides=[2, 2], group=inputs,
+        )  # fmt: skip
+        part = edit.node("Conv", [picked, *conv.inputs[1:]], f"group{p}", kernel_shape=[1, 1])
         flat = edit.reshape(part, [1, channels, height * width // _GROUPS], f"flat{p}")
         rows.append(edit.node("Transpose", [flat], f"rows{p}", perm=[0, 2, 1]))
     tokens.replace_all_uses_with(edit.node("Concat", rows, "tokens", axis=1))
