@@ -111,7 +111,8 @@ def measure(
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise RuntimeError(f"{method} failed: {done.stderr.strip()[-500:]}")
-    figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]  # NNCF draws its progress around them
+    figures: dict[str, float] = json.loads(lines[-1])
     return figures
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from n6convert.quantization.equalization.equalize import Evened, difference, equalize
 from n6convert.quantization.methods.base import (
-    BEHIND,
     EXACT,
     Candidate,
     Method,
@@ -24,13 +23,13 @@ __all__ = ["METHOD", "equalization"]
 def equalization(shop: Workshop, best: Candidate) -> Candidate | None:
     """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
 
-    Tensors that nothing is known of are first looked at on a share of the samples; where the result falls behind, it is
-    provisional.
+    Tensors that nothing is known of are first looked at on a share of the samples; where the result is no closer, it
+    stays provisional.
     """
     screen, fixed = True, enforced(best)
     while (even := _even_channels(shop, best, fixed)) is not None:
         trial = _evened(shop, best, even, screen)
-        if trial.provisional and closeness(trial) > closeness(best) - BEHIND:
+        if trial.provisional and closeness(trial) > closeness(best):
             screen = bool(enforced(trial) - fixed)
             trial = trial if screen else _evened(shop, best, even, False)
         if enforced(trial) <= fixed:

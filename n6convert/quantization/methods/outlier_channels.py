@@ -30,8 +30,8 @@ def outlier_channels(shop: Workshop, best: Candidate) -> Candidate | None:
     trial = equalization(shop, replace(best, prepared=prepared, found=found))
     if trial is None:
         return None
-    whole = unclipped(shop, trial) or trial
-    return replace(whole, provisional=trial.provisional, notes={"norms": norms, "gates": gates, **trial.notes})
+    whole = (None if trial.provisional else unclipped(shop, trial)) or trial
+    return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
 METHOD = Method("outlier channels", 2, evens, outlier_channels)
