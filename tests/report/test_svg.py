@@ -90,13 +90,16 @@ def test_every_text_is_text() -> None:
 
 
 def test_memories_stand_as_high_as_they_are_large() -> None:
-    bands = [Band("a", 300, "", [[Block(150, "hw", "x"), Block(75, "sw", "y")], []]), Band("b", 100, "", [[], []])]
+    bands = [
+        Band("a", 300, "", [[Block(150, "hw", "x"), Block(75, "sw", "y")], [Block(300, "p1", "z")]]),
+        Band("b", 100, "", [[], []]),
+    ]
     svg = occupancy(bands, [1, 3], "memory")
     rooms = [r for r in _rects(svg) if r["class"] == "room"]
     assert [float(r["height"]) for r in rooms] == [225, 75]
     blocks = [r for r in _rects(svg) if r["class"] != "room"]
-    assert [(float(b["x"]), float(b["width"])) for b in blocks] == [(0, 25), (0, 25)]
-    assert [(float(b["y"]), float(b["height"])) for b in blocks] == [(112.5, 112.5), (56.25, 56.25)]
+    assert [(float(b["x"]), float(b["width"])) for b in blocks] == [(0, 25), (0, 25), (25, 75)]
+    assert [(float(b["y"]), float(b["height"])) for b in blocks] == [(112.5, 112.5), (56.25, 56.25), (0, 225)]
 
 
 def test_a_small_memory_is_still_seen() -> None:
