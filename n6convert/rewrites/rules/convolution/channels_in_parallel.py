@@ -29,9 +29,9 @@ __all__ = ["ChannelsInParallel"]
 _GROUPS = (2, 4)
 _LEAST_CHANNELS = 4
 """Channels of a group; fewer would leave most of every memory beat empty."""
-_LEAST_OUTPUTS = 1 << 15
+_LEAST_OUTPUTS = 1 << 14
 """Results of the first convolution; every epoch more costs a start of 2,000 cycles ([#epoch-time])."""
-_WORTH, _LEAST_SAVED = 0.95, 0.04
+_WORTH, _LEAST_SAVED = 0.95, 0.03
 """Share of the chain's time, and milliseconds, that groups, and twice as many, must save: each is one more layer to
 quantize."""
 _FUNCTIONS = frozenset(
