@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nets.qdq import QdqBuilder
 
 from n6convert.errors import GraphError
-from n6convert.npu.ir import Lowered, Op, Where
+from n6convert.npu.ir import Lowered, Op, Units, Where
 from n6convert.npu.placement import place, read
 
 Build = Callable[[QdqBuilder], str]
@@ -112,6 +112,7 @@ def test_a_transposed_convolution_stuffs_zeros_where_it_strides(stride: int, nam
     lowered = _lowered(build)
     made = [op for op in lowered.ops if op.attributes.get("operator") == "ConvTranspose"]
     assert [op.kind for op in made] == names
+    assert stride == 1 or made[2].units == Units(conv=1, arith=1), "cutting the rest off is a copy"
     shape = lowered.tensors[made[-1].outputs[0]].shape
     assert shape == (1, 8, 4 * stride + 3, 5 * stride + 3)
     assert made[-1].macs == 4 * 8 * 9 * math.prod(shape[2:])
@@ -127,7 +128,7 @@ def test_large_windows_are_chains_of_native_ones(window: int, pools: int) -> Non
         return b.op("Exp", b.op("MaxPool", x, kernel_shape=[window] * 2, pads=pads, strides=[1, 1]))
 
     found = [op for op in _lowered(build).ops if op.kind == "MaxPool"]
-    assert len(found) == pools
+    assert len(found) == pools and {op.units for op in found} == {Units(pool=1)}
     if pools > 1:
         assert {op.attributes["window"] for op in found} == {(3, 3)}
         assert 2 * pools + 1 >= window > 2 * (pools - 1) + 1
@@ -162,4 +163,5 @@ def test_pads_of_channels_go_around_by_rows() -> None:
     made = [op for op in _lowered(build).ops if op.attributes.get("operator") == "Pad"]
     assert [op.kind for op in made] == ["Transpose", "Conv", "Transpose"]
     assert made[1].conv is not None and (made[1].conv.in_hw, made[1].conv.out_hw) == ((6, 5), (9, 5))
+    assert made[1].units == Units(conv=1, arith=1)
     assert made[1].where is Where.HW and made[1].macs == 1, "a copy is no multiplication of the network"

@@ -100,3 +100,13 @@ def test_a_float_layer_counts_the_same_multiplications() -> None:
     plain = _lowered("MatMul", (4, 5), (5, 7), quantized=False)
     assert sum(op.macs for op in _convs(plain)) == sum(op.macs for op in _convs(whole)) == 140
     assert all(op.where is Where.SW and op.float for op in _convs(plain))
+
+
+def test_only_the_operand_that_has_heads_is_split() -> None:
+    """[1, 1, 3, 4] x [1, 5, 4, 6]: the left matrix serves all five."""
+    both, right = (_lowered("MatMul", (1, n, 3, 4), (1, 5, 4, 6), None) for n in (5, 1))
+    assert [sum(op.kind == "Split" for op in lowered.ops) for lowered in (both, right)] == [2, 1]
+    assert sum(op.macs for op in _convs(right)) == sum(op.macs for op in _convs(both)) == 5 * 3 * 4 * 6
+    for lowered in (both, right):
+        views = [op for op in lowered.ops if op.kind == "Reshape" and op.attributes == {} and "/part" in op.inputs[0]]
+        assert {lowered.tensors[op.outputs[0]].shape for op in views} <= {(3, 4), (4, 6)}
