@@ -88,9 +88,12 @@ def count_faults(model: onnx.ModelProto) -> Iterator[Fault]:
     elif total > _WHOLE * MAX_NODES:
         expanded = " after its functions are expanded" if calls else ""
         yield Fault(
-            "too-many-nodes", f"the model has too many operators{expanded}", limit=f"{MAX_NODES:,}", found=f"{total // _WHOLE:,}",
+            "too-many-nodes",
+            f"the model has too many operators{expanded}",
+            limit=f"{MAX_NODES:,}",
+            found=f"{total // _WHOLE:,}",
             remedy="the NPU has no room for such a network: use a smaller one",
-        )  # fmt: skip
+        )
 
 
 def _depth(model: onnx.ModelProto) -> int:
