@@ -54,6 +54,10 @@ class GraphWriter(NodeWriter):
         inner = self.node("Mul", x, self.node("Add", erf, self.constant(1.0)))
         return str(self.node("Mul", inner, self.constant(0.5)))
 
+    def every(self, x: str, axis: int, first: int, step: int = 2) -> str:
+        bounds = (self.constant([v], np.int64) for v in (first, 2**31 - 1, axis, step))
+        return str(self.node("Slice", x, *bounds))
+
     def heads(self, x: str, rows: int, heads: int, size: int, perm: Sequence[int]) -> str:
         return str(self.node("Transpose", self.reshape(x, [1, rows, heads, size]), perm=list(perm)))
 
@@ -96,3 +100,13 @@ def vit(layers: int = 1, rows: int = 16, width: int = 32, heads: int = 4, hidden
         inner = g.gelu(g.linear(g.layernorm(x, width), width, hidden))
         x = g.node("Add", g.linear(inner, hidden, width), x)
     return g.model(g.layernorm(x, width))
+
+
+def neck(sizes: Sequence[int], other_reader: bool = False) -> ir.Model:
+    """Parts of the given numbers of channels, joined for a convolution, and, if asked, for a Relu as well."""
+    g = GraphWriter()
+    x = g.input("x", [1, 8, 8, 8])
+    parts = [g.node("Conv", x, g.weight(n, 8, 1, 1)) for n in sizes]
+    joined = g.node("Concat", *parts, axis=1)
+    y = g.node("Conv", joined, g.weight(8, sum(sizes), 3, 3), g.vector(8), pads=[1, 1, 1, 1])
+    return g.model(y, g.node("Relu", joined)) if other_reader else g.model(y)

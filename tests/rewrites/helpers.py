@@ -10,7 +10,10 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.query import shape_of
-from n6convert.rewrites import RewriteConfig, RewriteResult, rewrite
+from n6convert.npu.targets import load_target
+from n6convert.rewrites import Context, RewriteConfig, RewriteResult, all_rules, rewrite
+from n6convert.rewrites.engine import Run, run_rules
+from n6convert.rewrites.proof import Proof
 from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import run_model
 
@@ -29,6 +32,31 @@ def apply(model: ir.Model, *rules: str, target: str = OLD, **config: Any) -> Rew
         assert max(max_relative_difference(before[k], after[k]) for k in before) < 1e-4
     assert [v.name for v in result.model.graph.inputs] == [v.name for v in model.graph.inputs]
     return result
+
+
+def alone(model: ir.Model, rule: str, target: str = OLD) -> Run:
+    """Run one rule without any other; the outputs stay the same within 1e-5, and a second run finds nothing to do."""
+    rules = [r for r in all_rules() if r.name == rule]
+    context = Context(load_target(target).version)
+    run = run_rules(model, rules, context, Proof(model, lambda: [sample(model)], threads=1), 1e-5)
+    again = run_rules(run.model, rules, context, Proof(run.model, lambda: [sample(model)], threads=1), 1e-5)
+    assert not again.applied
+    others = sample(model, seed=1)
+    before, after = run_model(model, others, threads=1), run_model(run.model, others, threads=1)
+    assert before.keys() == after.keys()
+    for name, array in before.items():
+        assert array.shape == after[name].shape
+        assert max_relative_difference(array, after[name]) < 1e-5
+    held = {v.name: v.shape for v in model.graph.outputs}
+    assert all(v.shape == held[v.name] for v in run.model.graph.outputs)
+    return run
+
+
+def stays(model: ir.Model, rule: str, target: str = OLD) -> str:
+    """Assert that a rule leaves a graph as it is; the reason that it gives, empty where it sees no place."""
+    run = alone(model, rule, target)
+    assert not run.applied and ops(run.model) == ops(model)
+    return "; ".join(r.reason for r in run.refused.values())
 
 
 def ops(model: ir.Model) -> Counter[str]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,8 +8,8 @@ from n6convert.graph.layout import Step, align, layout_of_steps
 from n6convert.graph.query import shape_of
 from n6convert.rewrites import RewriteConfig, rewrite
 
-from .graphs import GraphWriter, vit
-from .helpers import NEW, apply, ops
+from .graphs import vit
+from .helpers import NEW
 
 
 @st.composite
@@ -57,34 +56,6 @@ def test_a_partly_repeated_axis_has_no_aligned_shape() -> None:
     assert align((4, 1), (4, 6), (4, 6)) == (4, 1)
     assert align((4, 1), (4, 6), (2, 2, 6)) == (2, 2, 1)
     assert align((4, 1), (4, 6), (24,)) is None
-
-
-@pytest.mark.parametrize(
-    "perms", [[(0, 2, 3, 1), (0, 3, 1, 2)], [(0, 2, 1, 3), (0, 2, 1, 3)], [(0, 3, 1, 2), (0, 3, 1, 2), (0, 3, 1, 2)]]
-)
-def test_transposes_that_undo_each_other_vanish(perms: list[tuple[int, ...]]) -> None:
-    g = GraphWriter()
-    y = g.node("Relu", g.input("x", [1, 3, 4, 5]))
-    for perm in perms:
-        y = g.node("Transpose", y, perm=list(perm))
-    assert ops(apply(g.model(g.node("Exp", y))).model) == {"Relu": 1, "Exp": 1}
-
-
-def test_activation_meets_its_convolution_again() -> None:
-    g = GraphWriter()
-    y = g.node("Conv", g.input("x", [1, 3, 4, 5]), g.weight(6, 3, 1, 1))
-    y = g.node("Sigmoid", g.node("Mul", g.reshape(y, [1, 6, 20]), g.constant(g.random.random((1, 6, 1)))))
-    names = [n.op_type for n in apply(g.model(y)).model.graph]
-    assert names == ["Conv", "Sigmoid", "Reshape"]
-
-
-def test_a_small_operand_moves_along() -> None:
-    g = GraphWriter()
-    x = g.node("Relu", g.input("x", [1, 6, 8]))
-    turned = g.node("Transpose", x, perm=[0, 2, 1])
-    scaled = g.node("Mul", turned, g.node("GlobalAveragePool", turned))
-    y = g.node("Transpose", scaled, perm=[0, 2, 1])
-    assert ops(apply(g.model(y)).model)["Transpose"] <= 2
 
 
 def test_no_axis_grows_beyond_the_compilers_limit() -> None:

@@ -52,13 +52,3 @@ def test_a_softplus_that_others_read_as_well_is_written_out_beside_its_mish() ->
     softplus = g.node("Softplus", x)
     model = g.model(g.node("Mul", x, g.node("Tanh", softplus)), g.node("Neg", softplus))
     assert "Softplus" not in ops(apply(model, "softplus-forms").model)
-
-
-@pytest.mark.parametrize("upper", [0, 1])
-@pytest.mark.parametrize("shift", [None, -1, 2])
-def test_a_triangle_is_a_product(upper: int, shift: int | None) -> None:
-    g = GraphWriter()
-    more = [] if shift is None else [g.constant(shift, np.int64)]
-    model = g.model(g.node("Trilu", g.input("x", [1, 5, 7]), *more, upper=upper))
-    result = apply(model, "trilu-to-product")
-    assert ops(result.model) == {"Mul": 1}
