@@ -43,8 +43,25 @@ def converted(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
+def full_head(tmp_path_factory: pytest.TempPathFactory):
+    return convert(
+        "yolov8n", weights="seeded", imgsz=SIZE, head="full", calibration={"samples": 4},
+        settings={"quantization.effort": "fast"}, output=tmp_path_factory.mktemp("types") / "full",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
 def request_for(converted):
-    """``request_for(types)``: the request that the package stage made, for other types."""
+    return requests_of(converted)
+
+
+@pytest.fixture(scope="module")
+def full_head_request(full_head):
+    return requests_of(full_head)
+
+
+def requests_of(converted):
+    """``requests_of(converted)(types)``: the request that the package stage made, for other types."""
     model = ir.load(next(converted.folder.glob("*.onnx")))
     kind = load_plugin("yolov8n")
     plugin = kind("yolov8n", kind.Options(imgsz=SIZE))
@@ -93,6 +110,41 @@ def test_from_codes_to_boxes(types, request_for, tmp_path, compile_c):
     assert [d.label for d in c] == python.classes.tolist()
     np.testing.assert_allclose([d.score for d in c], python.scores, atol=1e-6)
     np.testing.assert_allclose([list(d.box) for d in c], python.boxes, atol=1e-3)
+
+
+READER = """
+#include "n6_yolov8n.h"
+#include "postprocess_conf.h"
+void read_output(const n6_yolov8n_output_t *q, float *real)
+{
+  for (int i = 0; i < (AI_OD_YOLOV8_PP_NB_CLASSES + 4) * AI_OD_YOLOV8_PP_TOTAL_BOXES; i++)
+    real[i] = AI_OD_YOLOV8_PP_SCALE * ((float)q[i] - (float)AI_OD_YOLOV8_PP_ZERO_POINT);
+}
+"""
+
+
+@pytest.mark.parametrize("types", COMBINATIONS, ids="-".join)
+def test_the_full_head_from_codes_to_boxes(types, full_head_request, tmp_path, compile_c):
+    """C that reads the buffer by the grid of ``postprocess_conf.h`` has the boxes that Python has."""
+    request = full_head_request(types)
+    write_package(tmp_path, request)
+    names = ("n6_yolov8n.h", "n6_yolov8n.c", "n6_yolov8n_selftest.h", "n6_yolov8n_selftest.c", "postprocess_conf.h")
+    library = compile_c(tmp_path, {name: (tmp_path / name).read_text() for name in names} | {"reader.c": READER})
+    plain, port = (read_ports(request.model)[1][0].compiled_as(t) for t in ("int8", types[1]))
+    codes, real = stored(library, "output", 0, port), np.zeros(port.graph_shape, np.float32)
+    library.read_output(codes.ctypes.data_as(ctypes.c_void_p), real.ctypes.data_as(ctypes.c_void_p))
+    expected = plain.from_board(plain.to_board(request.expected[port.name]))
+    np.testing.assert_allclose(real, expected, atol=1e-6)
+    c, python = (boxes_of({port.name: values}) for values in (real, expected))
+    assert len(c) == len(python) >= 5
+    np.testing.assert_array_equal(c.classes, python.classes)
+    np.testing.assert_allclose(c.boxes, python.boxes, atol=1e-3)
+
+
+def boxes_of(outputs):
+    candidates = decode_head(outputs, (SIZE, SIZE))
+    confidence = float(np.sort(candidates.scores.max(1))[-20])
+    return placed(candidates, suppress(candidates, confidence=confidence, iou=IOU, limit=CAPACITY), (SIZE, SIZE))
 
 
 def check_words(folder, model, types):

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from n6convert.plugin import Firmware
-from n6convert.plugin.firmware import CUSTOM, c_string, class_table, postprocess_type
+from n6convert.plugin.firmware import CUSTOM, c_float, c_string, class_table, postprocess_type
 from n6convert_yolov8.architecture import STRIDES
 from n6convert_yolov8.head import KINDS, PROTOTYPES
 
@@ -19,6 +19,10 @@ __all__ = ["classifier", "cut_head", "full_head"]
 Keypoints = tuple[int, int] | None
 #: boxes on a display at most
 _SHOWN = 20
+_NO_POST_PROCESSING = """\
+/* ST has no post-processing of this model for {dtype} outputs. Convert with one of
+   --set package.output_type=int8 or float32 (ST decodes them), --set options.head=cut (the package decodes every type),
+   or decode yourself: real = SCALE * (code - ZERO_POINT). */"""
 
 
 def cut_head(
@@ -137,10 +141,10 @@ def full_head(
         f"#define {prefix}_IOU_THRESHOLD ({iou}f)",
         f"#define {prefix}_MAX_BOXES_LIMIT ({limit})",
         f"#define {prefix}_ZERO_POINT ({output.zero_point})",
-        f"#define {prefix}_SCALE ({output.scale:.9g}f)",
+        f"#define {prefix}_SCALE ({c_float(output.scale)})",
     ]
     if postprocess_type("", output) == CUSTOM:
-        rows.insert(0, f"/* ST has no post-processing of this model for {output.dtype} outputs: write one. */")
+        rows.insert(0, _NO_POST_PROCESSING.format(dtype=output.dtype))
     text = "\n".join(["#ifndef POSTPROCESS_CONF_H", "#define POSTPROCESS_CONF_H", "", *rows, "", "#endif", ""])
     application = [*class_table(classes), '#include "postprocess_conf.h"']
     return Firmware(configuration={"postprocess_conf.h": text}, application=application)

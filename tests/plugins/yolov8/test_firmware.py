@@ -127,6 +127,7 @@ def test_full_head_gets_st_post_processing(tmp_path):
         text = plugin.firmware(STEM, [], [port.compiled_as(dtype)]).configuration["postprocess_conf.h"]
         assert f"POSTPROCESS_TYPE POSTPROCESS_{kind}\n" in text
         assert f"ZERO_POINT ({zero_point})" in text
+        assert ("--set package.output_type=int8" in text) == ("--set options.head=cut" in text) == (dtype == "uint8")
 
 
 @pytest.mark.parametrize(("head", "dtype"), [("cut", "int8"), ("full", "uint8"), ("cut", "float32")])
