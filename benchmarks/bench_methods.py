@@ -25,8 +25,8 @@ from nets.signals import SIGNALS
 from nets.trained_like import CASES, images
 
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
-from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.calibrate import calibrate
 from n6convert.quantization.ranges.estimators import mse_range
@@ -45,7 +45,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "rounding": {"rounding": "second-order"},
 }
 _DEFAULT = "default recipe"
-#: samples of the quantizer's judge, and others that stand for all to come: fewer would be few enough for one to decide
+#: samples of the quantizer's evaluator, and others that stand for all to come: of fewer a single one could decide
 _HELD_BACK, _JUDGED = 16, 64
 PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[str, Any]]]:
-    """A case's float model and samples: ``count`` to calibrate on, some for the quantizer's judge, more for ours."""
+    """A case's float model and samples: ``count`` to calibrate on, some for its evaluator, more for ours."""
     wanted = count + _HELD_BACK + _JUDGED
     if name in SIGNALS:
         make, signals = SIGNALS[name]
@@ -81,7 +81,7 @@ def built(name: str, small: bool, count: int) -> tuple[ir.Model, list[Mapping[st
 
 
 def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count: int, rows: list[str]) -> None:
-    judge = Judge(prepare(model), samples[count + _HELD_BACK :])
+    evaluator = Evaluator(prepare(model), samples[count + _HELD_BACK :])
     base = None
     bound = input_alone(model, samples[:count], samples[count + _HELD_BACK :])
     print(f"{name:<18} {'input alone':<16} {bound:8.2f}", flush=True)
@@ -94,7 +94,7 @@ def compare(name: str, model: ir.Model, samples: list[Mapping[str, Any]], count:
         except Exception as error:  # a method may not apply to a model; the row says why
             print(f"{name:<18} {row:<16} {str(error).splitlines()[0]}")
             continue
-        score, seconds = judge.score(result.model), time.perf_counter() - start
+        score, seconds = evaluator.score(result.model), time.perf_counter() - start
         base = score if base is None else base
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{name:<18} {row:<16} {score:8.2f} {score - base:7.2f} {seconds:8.1f} {peak:8.0f}", flush=True)

@@ -8,11 +8,11 @@ from importlib.metadata import EntryPoint
 
 from n6convert.errors import N6ConvertError, PluginError
 
-__all__ = ["guarded"]
+__all__ = ["plugin_errors"]
 
 
 @contextmanager
-def guarded(entry: EntryPoint, what: str) -> Iterator[None]:
+def plugin_errors(entry: EntryPoint, what: str) -> Iterator[None]:
     """Turn whatever a plugin raises into a PluginError that says which plugin, in which method."""
     try:
         yield

@@ -161,12 +161,12 @@ def convert_draft(
         progress: called as ``progress(what, done, total)``; total may be None.
         force: replace files in the output folder that n6convert did not write.
     """
-    from n6convert.pipeline.preflight import refuse_hopeless
+    from n6convert.pipeline.preflight import check_recipe
     from n6convert.pipeline.publish import EVERY_PACKAGE, holding
     from n6convert.pipeline.run import Run
 
     recipe = finish(draft)
-    refuse_hopeless(recipe, draft)
+    check_recipe(recipe, draft)
     say = progress or (lambda what, done, total: None)
     run = Run(recipe, draft, Cache(reuse=cache) if isinstance(cache, bool) else cache, say)
     folder = Path(recipe.output or Path("build") / run.name)

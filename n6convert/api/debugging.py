@@ -70,16 +70,16 @@ def debug_draft(draft: Draft, count: int, *, cache: bool = True, progress: Progr
         cache: False makes every stage run again.
         progress: called as ``progress(what, done, total)``.
     """
-    from n6convert.quantization.judge import Judge
+    from n6convert.quantization.fidelity import Evaluator
     from n6convert.quantization.prepare.prepare import prepare
     from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
 
     run = prepared_run(draft, ("export", "simplify", "rewrite"), progress, cache=cache)
     result = quantized(run, "rewrite")
-    judge = Judge(prepare(run.artifacts["rewrite"].load()), list(run.sampling.held_back()))
+    evaluator = Evaluator(prepare(run.artifacts["rewrite"].load()), list(run.sampling.held_back()))
     records = [dict(record) for record in result.facts["worst"][:count]]
     names = [r["name"] for r in records]
-    alone, left_out = one_at_a_time(result.model, judge, names), leave_one_out(result.model, judge, names)
+    alone, left_out = one_at_a_time(result.model, evaluator, names), leave_one_out(result.model, evaluator, names)
     for record in records:
         record |= {"alone_db": alone[record["name"]], "left_out_gain_db": left_out[record["name"]]}
     return Diagnosis(result.facts["outputs_sqnr_db"], records)

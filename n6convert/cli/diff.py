@@ -31,10 +31,10 @@ def register(app: typer.Typer) -> None:
 def _diff(before: RunFolder, after: RunFolder, as_json: AsJson = False) -> None:
     """Show the differences between two runs: time, placement, memory, accuracy, recipe."""
     from n6convert.report.diff import differences
-    from n6convert.report.html import damage_named, read_report
+    from n6convert.report.html import read_report, report_errors
 
     old, new = read_report(before), read_report(after)
-    with damage_named(before, after):
+    with report_errors(before, after):
         changes = differences(old, new)
     if as_json:
         rows = [asdict(c) | {"percent": c.percent, "verdict": c.verdict} for c in changes]

@@ -27,10 +27,10 @@ def _report(
 ) -> None:
     """Render report.html again from a run's report.json, of any version."""
     from n6convert.cli.terminal import say
-    from n6convert.report.html import damage_named, read_report, write_report
+    from n6convert.report.html import read_report, report_errors, write_report
 
     place = folder if is_folder(folder) else folder.parent
     report = read_report(folder)
-    with damage_named(folder):
+    with report_errors(folder):
         drawn = write_report(report, place, path=output)
     say(drawn)

@@ -5,6 +5,6 @@ from __future__ import annotations
 from n6convert.fitting.advice import advise
 from n6convert.fitting.cascade import Fit, fit
 from n6convert.fitting.plan import Together, plan
-from n6convert.fitting.resident import Resident, told_apart
+from n6convert.fitting.resident import Resident, with_unique_names
 
-__all__ = ["Fit", "Resident", "Together", "advise", "fit", "plan", "told_apart"]
+__all__ = ["Fit", "Resident", "Together", "advise", "fit", "plan", "with_unique_names"]

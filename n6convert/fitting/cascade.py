@@ -13,12 +13,12 @@ from n6convert.fitting.advice import advise
 from n6convert.fitting.firmware import write_firmware
 from n6convert.fitting.page import write_page
 from n6convert.fitting.plan import Together, plan
-from n6convert.fitting.resident import Resident, told_apart
+from n6convert.fitting.resident import Resident, with_unique_names
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
-from n6convert.report.html import damage_named, read_report
+from n6convert.report.html import read_report, report_errors
 from n6convert.results import ConversionResult
-from n6convert.store.cache import writing
+from n6convert.store.cache import os_errors
 from n6convert.store.inputs import is_folder
 from n6convert.store.outputs import PAGE, refuse_loss
 from n6convert.types import Progress
@@ -82,10 +82,10 @@ def fit(
         names, target, weights, say, None if pools is None else Path(pools).resolve(), folders
     )
     memories = _memories(names, board, pools)
-    together = plan(told_apart(residents), memories)
+    together = plan(with_unique_names(residents), memories)
     advice = advise(together, memories)
     if page is not None:
-        with writing(page.parent):
+        with os_errors(page.parent):
             page.parent.mkdir(parents=True, exist_ok=True)
         write_page(page, together, board, advice)
     if write is not None:
@@ -110,7 +110,7 @@ def _residents(
     """Every model's needs on one board: that of the runs given, which must agree, or the one asked for."""
     finished: dict[str, Resident] = {}
     for name in filter(_is_run, models):
-        with damage_named(Path(name)):
+        with report_errors(Path(name)):
             finished[name] = Resident.of(read_report(Path(name)))
     board = target or next((r.target for r in finished.values()), DEFAULT_TARGET)
     for name, resident in finished.items():

@@ -22,7 +22,7 @@ from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import load_target
 from n6convert.package.board_files import board_files, network_of
 from n6convert.package.flash import flash_pool
-from n6convert.store.cache import writing
+from n6convert.store.cache import os_errors
 
 if TYPE_CHECKING:
     from n6convert.fitting.resident import Resident
@@ -79,7 +79,7 @@ def write_firmware(
     for index, package in enumerate(read):
         turns.append(_turn(package, index, together, pools, turns))
     made = []
-    with writing(folder):
+    with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for package, turn, region, resident in zip(read, turns, together.flash, together.residents, strict=True):
             made.append(folder / package.network)

@@ -10,7 +10,7 @@ from n6convert.errors import SourceError
 from n6convert.recipe.schema import OLD_TYPE_KEY
 from n6convert.results import Report
 
-__all__ = ["Resident", "told_apart"]
+__all__ = ["Resident", "with_unique_names"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Resident:
         )
 
 
-def told_apart(residents: Sequence[Resident]) -> list[Resident]:
+def with_unique_names(residents: Sequence[Resident]) -> list[Resident]:
     """The same models with a number behind every name that occurs more than once."""
     names = [resident.name for resident in residents]
     return [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError, SourceError
 from n6convert.graph.fault import Fault, shortened
-from n6convert.store.cache import writing
+from n6convert.store.cache import os_errors
 from n6convert.store.inputs import exists, no_such_file
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def save(model: ir.Model, path: Path) -> None:
     """
     import onnx_ir as ir
 
-    with writing(path):
+    with os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = f"{path.name}.data" if _bytes(model) > BESIDE_FROM else None
         with _as_arrays(model):

@@ -269,15 +269,15 @@ def plan_memory(
     """
     buffers = lifetimes(lowered, schedule, allocate=allocate)
     buffers += accumulators(lowered, schedule, target.version)
-    homeless = place(side_by_side(buffers, schedule), target.pools)
+    unplaced = place(side_by_side(buffers, schedule), target.pools)
     uses = {pool.name: PoolUse(pool.name, pool.size, external=pool.external) for pool in target.pools}
     for pool in target.pools:
         uses[pool.name].activations = _high_water(pool, buffers)
     weights = weight_bytes(lowered.ops, lowered, target)
-    lacking = _place_weights(weights, target, uses)
+    unplaced_weights = _place_weights(weights, target, uses)
     for use in uses.values():
         use.used = use.weights + use.activations
-    missing = sum(buffer.size for buffer in homeless) + lacking
+    missing = sum(buffer.size for buffer in unplaced) + unplaced_weights
     peak, epoch = _peak(buffers)
     return MemoryPlan(
         pools=list(uses.values()),

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from n6convert.errors import RecipeError, SourceError, ToolError
 from n6convert.naming import nearest
 from n6convert.recipe.messages import KeyPath
-from n6convert.results.acceptance import refuse_unjudgeable
+from n6convert.results.acceptance import check_measurable
 from n6convert.store.inputs import exists, user_path
 
 if TYPE_CHECKING:
     from n6convert.recipe.draft import Draft
     from n6convert.recipe.schema import Recipe
 
-__all__ = ["refuse_hopeless"]
+__all__ = ["check_recipe"]
 
 
-def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
+def check_recipe(recipe: Recipe, draft: Draft) -> None:
     """Raise for what can only fail later on.
 
     Raises:
@@ -30,7 +30,7 @@ def refuse_hopeless(recipe: Recipe, draft: Draft) -> None:
     _check_rewrites(recipe, draft)
     _check_weights(recipe, draft)
     _check_torch(recipe, draft)
-    refuse_unjudgeable(recipe)
+    check_measurable(recipe)
     named = {
         ("calibration", "source"): recipe.calibration.source,
         ("evaluation", "source"): recipe.evaluation.source,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.errors import OutputError
-from n6convert.store.cache import sha256_of, write_atomically, writing
+from n6convert.store.cache import os_errors, sha256_of, write_atomically
 from n6convert.store.inputs import leads_outside, occupied
 from n6convert.store.locks import lock_at
 from n6convert.store.outputs import listed, write_record
@@ -61,7 +61,7 @@ def holding(folder: Path, progress: Progress, *, expected: Collection[str] = (),
     folder = Path(os.path.realpath(folder))
     name = unicodedata.normalize("NFC", folder.name).casefold()  # some file systems hold OUT and out for one
     path = folder.parent / f".{name}.lock"
-    with writing(folder):
+    with os_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if occupied(folder) and not folder.is_dir():
             raise NotADirectoryError(f"{folder} is no folder")
@@ -74,7 +74,7 @@ def holding(folder: Path, progress: Progress, *, expected: Collection[str] = (),
                 progress(f"waiting for another run that writes to {folder} (it holds {lock.lock_file})", waiting, None)
                 waiting += 1
     try:
-        _refuse_foreign(folder, expected, _files_of(folder, force), force)
+        _reject_foreign(folder, expected, _files_of(folder, force), force)
         yield
     finally:
         with suppress(OSError):  # Windows keeps an open file
@@ -105,11 +105,11 @@ def publish(
     Raises:
         OutputError: disk full, no permission, or a file in the way that is not ours.
     """
-    with writing(folder):
+    with os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         before = _files_of(folder, force)
         if not _up_to_date(folder, files, manifest):
-            _refuse_foreign(folder, [*files, REPORT, PAGE], before, force)
+            _reject_foreign(folder, [*files, REPORT, PAGE], before, force)
             write_record(folder / _UNFINISHED, {*files, *before})
             (folder / MANIFEST).unlink(missing_ok=True)
             _sweep(folder, {*files, *before})
@@ -139,7 +139,7 @@ def _up_to_date(folder: Path, files: Mapping[str, str], manifest: bytes) -> bool
         return False
 
 
-def _refuse_foreign(folder: Path, names: Collection[str], ours: Collection[str], force: bool) -> None:
+def _reject_foreign(folder: Path, names: Collection[str], ours: Collection[str], force: bool) -> None:
     """Raise OutputError for the files in the way that are not ours, and for links that lead out of the folder."""
     for name in names:
         within = Path(name).parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import PluginError
 from n6convert.escaping import file_name
-from n6convert.plugin_errors import guarded
+from n6convert.plugin_errors import plugin_errors
 from n6convert.recipe.checking import check
 from n6convert.recipe.draft import Draft
 from n6convert.recipe.schema import Recipe
@@ -75,7 +75,7 @@ class Run:
         """The plugin with checked options; loading it may import a framework."""
         plugin = load_plugin(self.recipe.model)
         options = check(plugin.Options, self.recipe.options, self.draft, ("options",))
-        with guarded(self.entry, "__init__"):
+        with plugin_errors(self.entry, "__init__"):
             return plugin(self.recipe.model, options)
 
     @property
@@ -90,7 +90,7 @@ class Run:
     def settle(self, info: ModelInfo) -> None:
         """Tell the plugin the interface of the built model, once."""
         self.plugin.info = info
-        with guarded(self.entry, "restore"):
+        with plugin_errors(self.entry, "restore"):
             self.plugin.restore(self.weights, self.recipe.seed)
         self._settled = True
 
@@ -104,7 +104,7 @@ class Run:
         if remembered is not None:
             return remembered
         cache = self.cache.root / "weights"
-        with guarded(self.entry, "resolve_weights"), trusting(self.recipe.trust):
+        with plugin_errors(self.entry, "resolve_weights"), trusting(self.recipe.trust):
             asked, seed = self.recipe.weights, self.recipe.seed
             found = resolve(asked, lambda: self.plugin, seed=seed, cache=cache, progress=self.progress)
         if found.kind == "pretrained":
@@ -130,7 +130,7 @@ class Run:
 
     def encode(self, sample: Sample) -> Feeds:
         """Encode a sample and check that it is what the graph takes."""
-        with guarded(self.entry, f"encode of sample {sample.id}"):
+        with plugin_errors(self.entry, f"encode of sample {sample.id}"):
             feeds = self.ready_plugin.encode(sample)
         _check_feeds(feeds, self.ready_plugin.info, f"{self.recipe.model}, sample {sample.id}")
         return feeds

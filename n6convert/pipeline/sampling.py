@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from n6convert.errors import SourceError
-from n6convert.plugin_errors import guarded
+from n6convert.plugin_errors import plugin_errors
 from n6convert.samples.base import Sample, SampleSource
 from n6convert.samples.listed import ListedSource
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from n6convert.plugin import Feeds, ModelPlugin
     from n6convert.recipe.schema import Recipe
 
-__all__ = ["Asking", "Sampling", "blaming", "open_source"]
+__all__ = ["Asking", "Sampling", "attributing_to", "open_source"]
 
 
 class Asking(Protocol):
@@ -37,7 +37,7 @@ class Asking(Protocol):
 
 
 @contextmanager
-def blaming(samples: str) -> Iterator[None]:
+def attributing_to(samples: str) -> Iterator[None]:
     """Say which samples are at fault, not which stage happened to read them first."""
     try:
         yield
@@ -70,7 +70,7 @@ def _opened(run: Asking, path: str, limit: int | None) -> SampleSource:
 
 
 def _prepared(run: Asking, source: SampleSource) -> SampleSource:
-    with guarded(run.entry, "prepare"):
+    with plugin_errors(run.entry, "prepare"):
         return run.ready_plugin.prepare(source)
 
 
@@ -79,7 +79,7 @@ def _apart(run: Asking, path: str, limit: int) -> SampleSource:
 
     Other files are preferred; when they are too few, every second shared one calibrates.
     """
-    with blaming("evaluation samples"):
+    with attributing_to("evaluation samples"):
         labelled = _opened(run, str(run.recipe.evaluation.source), None)
     source = _opened(run, path, None)
     if not isinstance(source, ListedSource) or not isinstance(labelled, ListedSource) or not source.paths():
@@ -106,13 +106,13 @@ class Sampling:
     @cached_property
     def source(self) -> SampleSource:
         """Opened source; raises SourceError when there is nothing to calibrate on."""
-        with blaming("calibration samples"):
+        with attributing_to("calibration samples"):
             return self._open()
 
     def _open(self) -> SampleSource:
         config = self._config
         if config.source is None:
-            with guarded(self._run.entry, "samples"):
+            with plugin_errors(self._run.entry, "samples"):
                 source = self._run.ready_plugin.samples()
         else:
             source = self._opened(config.source, config.samples + config.held_back)
@@ -160,7 +160,7 @@ class Sampling:
     def samples(self, part: str) -> Iterator[Sample]:
         """Samples of ``calibration`` or ``held_back``, in order."""
         held = self._held_back_positions
-        with blaming("calibration samples"):
+        with attributing_to("calibration samples"):
             for position, sample in enumerate(self.source):
                 if position >= self._used:
                     return

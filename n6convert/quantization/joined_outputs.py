@@ -11,14 +11,14 @@ from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.topology.roles import float_operands
 from n6convert.quantization.topology.sharing import fixed_range, passes_through
 
-__all__ = ["mixed_outputs"]
+__all__ = ["warn_mixed_outputs"]
 
 #: a part whose own range is this many times narrower than the output's has lost three bits
 _NARROW = 8
 _LEVELS = 255
 
 
-def mixed_outputs(graph: ir.Graph, ranges: Mapping[str, Range]) -> list[str]:
+def warn_mixed_outputs(graph: ir.Graph, ranges: Mapping[str, Range]) -> list[str]:
     """A sentence for every graph output of which a joined part has too few levels left on the common grid.
 
     Args:

@@ -11,26 +11,26 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.garbage import rare_collections
-from n6convert.quantization.grid.zero_points import CheapZeroPoints
-from n6convert.quantization.joined_outputs import mixed_outputs
-from n6convert.quantization.judge import Judge
-from n6convert.quantization.methods import METHODS, Candidate, Method, Workshop
+from n6convert.quantization.grid.zero_points import ZeroPointSavings
+from n6convert.quantization.joined_outputs import warn_mixed_outputs
+from n6convert.quantization.methods import METHODS, Candidate, Method, MethodContext
 from n6convert.quantization.prepare.attention_masks import clamp_masks
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.ranges.estimators import Range
-from n6convert.quantization.remarks import given_grids, stray_ranges, unfinished, unlike_samples
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
 from n6convert.quantization.sensitivity import measured, tensor_errors, worst
 from n6convert.quantization.stable import exceeds
-from n6convert.quantization.time_budget import OutOfTime
+from n6convert.quantization.time_budget import BudgetExceeded
+from n6convert.quantization.warnings import given_grids, unfinished, warn_sample_scale, warn_unused_ranges
 from n6convert.quantization.weights.four_bits import written
 from n6convert.quantization.weights.mixed_precision import Goals, facts_of, narrowed
 from n6convert.quantization.weights.shared_weights import store_once, together
 from n6convert.recipe.quantization import QuantizationConfig
 
-__all__ = ["Accepted", "CheapZeroPoints", "QuantizationResult", "quantize"]
+__all__ = ["Accepted", "ZeroPointSavings", "QuantizationResult", "quantize"]
 
 #: samples on which single decisions (range of one tensor, spread of scores) are tried
 _FEW = 4
@@ -69,7 +69,7 @@ def quantize(
     config: QuantizationConfig | None = None,
     *,
     held_back: FeedSource | None = None,
-    cheap_zero_points: CheapZeroPoints | None = None,
+    cheap_zero_points: ZeroPointSavings | None = None,
     milliseconds: Milliseconds | None = None,
     accepted: Accepted | None = None,
     goals: Goals | None = None,
@@ -126,7 +126,7 @@ class _Job:
         feeds: FeedSource,
         config: QuantizationConfig,
         held_back: FeedSource | None,
-        cycles: CheapZeroPoints | None,
+        cycles: ZeroPointSavings | None,
         milliseconds: Milliseconds | None,
         accepted: Accepted | None,
         goals: Goals | None,
@@ -140,15 +140,15 @@ class _Job:
         _check_inputs(self.prepared, few)
         self.masks = clamp_masks(self.prepared, few, config.threads)
         self.held_back = list(held_back()) if held_back is not None else []
-        self.judge = Judge(self.prepared, self.held_back or few, config.threads, held_back=bool(self.held_back))
-        self.shop = Workshop(feeds, few, config, self.judge, cycles, milliseconds, progress)
+        self.evaluator = Evaluator(self.prepared, self.held_back or few, config.threads, held_back=bool(self.held_back))
+        self.context = MethodContext(feeds, few, config, self.evaluator, cycles, milliseconds, progress)
         self.methods: list[dict[str, Any]] = []
         self.not_needed: list[str] = []
         self.out_of_time: list[str] = []
         self.least = -np.inf
 
     def run(self) -> QuantizationResult:
-        best, first = self.shop.quantized(self.prepared), f"ranges: {self.config.ranges}"
+        best, first = self.context.quantized(self.prepared), f"ranges: {self.config.ranges}"
         self._note_floor(first, best)
         self._record(first, best, True)
         wanted = [m for m in METHODS if m.wanted(self.config) and (m.cost <= _FAST or self.config.effort != "fast")]
@@ -156,10 +156,10 @@ class _Job:
             if self._accepts(best):
                 self.not_needed = [m.name for m in wanted[index:]]
                 break
-            if self.shop.progress is not None:
-                self.shop.progress(f"method {method.name}", index, len(wanted))
+            if self.context.progress is not None:
+                self.context.progress(f"method {method.name}", index, len(wanted))
             if method.cost:
-                self.shop.clock.start()
+                self.context.budget.start()
             best = self._better(method, best)
         if self.config.weights != "int8":
             best = self._narrowed(best)
@@ -169,50 +169,50 @@ class _Job:
     def _narrowed(self, best: Candidate) -> Candidate:
         """Weights in four bits, since the recipe asks for them: kept although they are further from float."""
         try:
-            trial = narrowed(self.shop, best, self.goals)
-        except OutOfTime:
+            trial = narrowed(self.context, best, self.goals)
+        except BudgetExceeded:
             self.out_of_time.append(_FOUR_BITS)
             return best
         self._record(_FOUR_BITS, replace(trial, notes={}), bool(trial.narrow))
         return trial
 
     def _accepts(self, best: Candidate) -> bool:
-        return self.accepted is not None and self.accepted(best.model, best.verdict.outputs_sqnr_db)
+        return self.accepted is not None and self.accepted(best.model, best.fidelity.outputs_sqnr_db)
 
     def _better(self, method: Method, best: Candidate) -> Candidate:
         try:
-            self.shop.clock.check()
-            trial = method.attempt(self.shop, best)
-        except OutOfTime:
+            self.context.budget.check()
+            trial = method.attempt(self.context, best)
+        except BudgetExceeded:
             self.out_of_time.append(method.name)
             return best
         if trial is None:
             return best
         self._note_floor(method.name, trial)
-        kept = self._is_better(trial, best, method.slack_db - trial.owed_db)
-        if kept and trial.owed_db < 0:  # what it is built on may look worse and be right
-            self.least = min(self.least, trial.verdict.sqnr_db - _TOLERANCE)
+        kept = self._is_better(trial, best, method.tolerance_db - trial.required_gain_db)
+        if kept and trial.required_gain_db < 0:  # what it is built on may look worse and be right
+            self.least = min(self.least, trial.fidelity.sqnr_db - _TOLERANCE)
         self._record(method.name, trial, kept)
-        return replace(trial, owed_db=0.0) if kept else best
+        return replace(trial, required_gain_db=0.0) if kept else best
 
     def _note_floor(self, method: str, candidate: Candidate) -> None:
         if method == _UNCLIPPED:
-            self.least = candidate.verdict.sqnr_db - _TOLERANCE
+            self.least = candidate.fidelity.sqnr_db - _TOLERANCE
 
-    def _is_better(self, trial: Candidate, best: Candidate, slack_db: float) -> bool:
+    def _is_better(self, trial: Candidate, best: Candidate, tolerance_db: float) -> bool:
         """Closer to float is better, but nothing that min-max ranges beat in plain SQNR."""
         if trial.provisional:
             return False
-        allowed, before = (c.verdict.sqnr_db >= self.least + min(c.owed_db, 0.0) for c in (trial, best))
-        closer = exceeds(trial.verdict.closeness_db + slack_db, best.verdict.closeness_db)
+        allowed, before = (c.fidelity.sqnr_db >= self.least + min(c.required_gain_db, 0.0) for c in (trial, best))
+        closer = exceeds(trial.fidelity.closeness_db + tolerance_db, best.fidelity.closeness_db)
         return closer if allowed == before else allowed
 
     def _record(self, method: str, trial: Candidate, kept: bool) -> None:
-        found = {"sqnr_db": round(trial.verdict.sqnr_db, 3), "closeness_db": round(trial.verdict.closeness_db, 3)}
+        found = {"sqnr_db": round(trial.fidelity.sqnr_db, 3), "closeness_db": round(trial.fidelity.closeness_db, 3)}
         self.methods.append({"method": method, **found, "kept": kept, **trial.notes})
 
     def _facts(self, best: Candidate) -> dict[str, Any]:
-        samples = (self.held_back or self.shop.few)[:2]
+        samples = (self.held_back or self.context.probe_samples)[:2]
         errors, unmeasured = measured(lambda: tensor_errors(best.prepared, best.model, best.plan, samples))
         tensors = [
             {"name": n, "scale": g.scale, "zero_point": g.zero_point, "sqnr_db": errors[n].sqnr_db}
@@ -227,16 +227,16 @@ class _Job:
             "methods_out_of_time": self.out_of_time,
             "ranges": best.found.chosen,
             "worst": worst(errors, best.found.statistics, best.plan, best.prepared.graph),
-            "outputs_sqnr_db": best.verdict.outputs_sqnr_db,
+            "outputs_sqnr_db": best.fidelity.outputs_sqnr_db,
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
             "four_bits": facts_of(best),
             "given_grids": given,
             "held_back": len(self.held_back),
             "warnings": [
-                *mixed_outputs(best.prepared.graph, best.found.ranges),
-                *unlike_samples(best.prepared.graph, best.found.statistics),
-                *stray_ranges(best.found.stray),
+                *warn_mixed_outputs(best.prepared.graph, best.found.ranges),
+                *warn_sample_scale(best.prepared.graph, best.found.statistics),
+                *warn_unused_ranges(best.found.stray),
                 *remarks,
                 *unmeasured,
                 *unfinished(self.config.time_budget, self.methods, self.out_of_time),

@@ -13,11 +13,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import CODE_MAX, CODE_MIN, Grid
 from n6convert.quantization.grid.plan import Plan
-from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, static_dims
-from n6convert.quantization.ranges.consumers import Functions, functions_of
+from n6convert.quantization.ranges.consumers import Functions, consumer_functions
 from n6convert.runtime.comparison import Noise
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
@@ -144,7 +144,7 @@ def _portion_errors(
 ) -> dict[str, TensorError]:
     inputs = {v.name for v in float_model.graph.inputs}
     values = {v.name: v for v in (*float_model.graph.inputs, *(v for n in float_model.graph for v in n.outputs))}
-    sums = {n: _Sums(functions_of(float_model, values[n]), plan.grids[n]) for n in pairs}
+    sums = {n: _Sums(consumer_functions(float_model, values[n]), plan.grids[n]) for n in pairs}
     inner = [n for n in pairs if n not in inputs]
     exact = Session(with_outputs(float_model, inner)) if inner else None
     rounded = Session(with_outputs(model, list(pairs.values())), optimize=False)
@@ -181,27 +181,27 @@ def measured(errors: Callable[[], dict[str, TensorError]]) -> tuple[dict[str, Te
         return {}, [f"the errors of single tensors could not be measured, so none are shown: {text}"]
 
 
-def one_at_a_time(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
+def one_at_a_time(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -> dict[str, float]:
     """Mean output SQNR in dB when only the named tensor (and every constant) is INT8.
 
     Args:
         model: INT8.
-        judge: holds the float answers.
+        evaluator: holds the float answers.
         names: of tensors.
     """
-    return {name: judge.score(_with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
+    return {name: evaluator.score(_with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
 
 
-def leave_one_out(model: ir.Model, judge: Judge, names: Sequence[str]) -> dict[str, float]:
+def leave_one_out(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -> dict[str, float]:
     """dB of output SQNR gained when the named tensor alone is left in float.
 
     Args:
         model: INT8.
-        judge: holds the float answers.
+        evaluator: holds the float answers.
         names: of tensors.
     """
-    base = judge.score(model)
-    return {name: judge.score(_with_pairs(model, lambda n, out=name: n != out)) - base for name in names}
+    base = evaluator.score(model)
+    return {name: evaluator.score(_with_pairs(model, lambda n, out=name: n != out)) - base for name in names}
 
 
 def worst(

@@ -6,30 +6,30 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["Clock", "OutOfTime"]
+__all__ = ["TimeBudget", "BudgetExceeded"]
 
 T = TypeVar("T")
 
 
-class OutOfTime(Exception):
+class BudgetExceeded(Exception):
     """The time budget is spent; whoever started the work keeps what there was before."""
 
 
-class Clock:
+class TimeBudget:
     """Counts down from the first :meth:`start`.
 
     Args:
-        budget: seconds; None: no end.
+        seconds: how long; None: no end.
     """
 
-    def __init__(self, budget: float | None = None) -> None:
-        self.budget = budget
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = seconds
         self._end: float | None = None
 
     def start(self) -> None:
         """From now on time is counted; until then there is no end. Starting again changes nothing."""
-        if self.budget is not None and self._end is None:
-            self._end = time.monotonic() + self.budget
+        if self.seconds is not None and self._end is None:
+            self._end = time.monotonic() + self.seconds
 
     @property
     def ended(self) -> bool:
@@ -40,7 +40,7 @@ class Clock:
         """The items one by one as long as there is time.
 
         Raises:
-            OutOfTime: instead of an item, or of the end, once the budget is spent.
+            BudgetExceeded: instead of an item, or of the end, once the budget is spent.
         """
         for item in items:
             self.check()
@@ -48,6 +48,6 @@ class Clock:
         self.check()
 
     def check(self) -> None:
-        """Raise OutOfTime once the budget is spent."""
+        """Raise BudgetExceeded once the budget is spent."""
         if self.ended:
-            raise OutOfTime
+            raise BudgetExceeded

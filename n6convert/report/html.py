@@ -14,7 +14,7 @@ from n6convert.report.view import page_values
 from n6convert.results import Report
 from n6convert.store.inputs import is_folder, read_json
 
-__all__ = ["damage_named", "read_report", "write_report"]
+__all__ = ["report_errors", "read_report", "write_report"]
 
 _MAJOR = "1"
 
@@ -64,7 +64,7 @@ def read_report(folder: Path) -> PartialReport:
 
 
 @contextmanager
-def damage_named(*places: Path) -> Iterator[None]:
+def report_errors(*places: Path) -> Iterator[None]:
     """Tell a report that is damaged inside from a mistake of ours: around whatever uses reports that users give.
 
     Raises:

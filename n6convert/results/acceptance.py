@@ -8,12 +8,12 @@ from n6convert.errors import AcceptanceError, RecipeError
 from n6convert.recipe.schema import Recipe
 from n6convert.results import LimitReport, Report
 
-__all__ = ["judge", "refuse_unjudgeable", "rejection"]
+__all__ = ["judge", "check_measurable", "rejection"]
 
 Finder = Callable[[Report], "float | bool | None"]
 
 
-def refuse_unjudgeable(recipe: Recipe) -> None:
+def check_measurable(recipe: Recipe) -> None:
     """Raise RecipeError, before any work, for a limit that this recipe cannot measure."""
     if recipe.acceptance.max_drop is not None and recipe.evaluation.source is None:
         raise RecipeError(

@@ -10,12 +10,12 @@ import onnx_ir as ir
 from n6convert.graph.builder import Builder
 from n6convert.rewrites.rule import Context
 
-__all__ = ["time_alone"]
+__all__ = ["isolated_latency"]
 
 _OPSET, _IR_VERSION = 17, 8
 
 
-def time_alone(
+def isolated_latency(
     context: Context, shapes: Sequence[Sequence[int]], write: Callable[..., ir.Value], opset: int = _OPSET
 ) -> float:
     """Predicted milliseconds of what ``write(build, *inputs)`` makes of float inputs of the given shapes.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import grid, shape_of
 from n6convert.operators.versions import has
-from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context
 
 __all__ = ["UNKNOWN_SPREAD", "Choice", "Inverse", "forms", "int8_error"]
@@ -129,7 +129,7 @@ class Inverse:
     def _time(self, form: Form, context: Context, shape: tuple[int, ...]) -> float:
         key = form.name, sum(len(step.knots) for step in form.steps), shape
         if key not in self._times:
-            self._times[key] = time_alone(context, [shape], form.write)
+            self._times[key] = isolated_latency(context, [shape], form.write)
         return self._times[key]
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from n6convert.recipe.schema import SimplifyConfig
 
-__all__ = ["ABSENT", "SimplifyResult", "refuse_nothing", "simplify"]
+__all__ = ["ABSENT", "SimplifyResult", "require_operators", "simplify"]
 
 
 #: results of folding larger than this stay computed: they would bloat the weights for nothing
@@ -95,7 +95,7 @@ def simplify(
             say(warnings[-1], 0, None)
     say("onnx-ir passes", 0, None)
     mended = _passes(current)
-    refuse_nothing(current)
+    require_operators(current)
     difference = gate.check(current)
     facts = {
         "nodes": {"before": len(model.graph), "after": len(current.graph)},
@@ -107,7 +107,7 @@ def simplify(
     return SimplifyResult(current, facts)
 
 
-def refuse_nothing(model: ir.Model) -> None:
+def require_operators(model: ir.Model) -> None:
     """Raise GraphError for a graph in which nothing is computed: outputs are inputs or constants."""
     if all(node.op_type in ("Identity", "Constant") for node in model.graph):
         raise GraphError(

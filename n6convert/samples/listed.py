@@ -47,7 +47,7 @@ class ListedSource(SampleSource, Generic[Item]):
         self.items = spread(items, limit)
         self.unreadable: dict[str, str] = {}
         self._max_unreadable = max_unreadable
-        self._seen = _Seen()
+        self._seen = _SampleAudit()
 
     @abstractmethod
     def read(self, item: Item) -> Sample:
@@ -104,7 +104,7 @@ class ListedSource(SampleSource, Generic[Item]):
             )
 
 
-class _Seen:
+class _SampleAudit:
     """What repeated walks over a source show about its samples; each is looked at once."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ __all__ = [
     "key_of",
     "sha256_of",
     "write_atomically",
-    "writing",
+    "os_errors",
 ]
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Cache:
         record = {"entry": f"{stage}/{key}", "facts": facts, "files": hashes, "seconds": seconds}
         final = self.root / "stages" / stage / key
         self.users.use(f"stages/{stage}/{key}")
-        with writing(final):
+        with os_errors(final):
             (made / RECORD).write_bytes(sealed(record))
             for path in [*files.values(), made / RECORD, made]:
                 _flush(path)
@@ -131,7 +131,7 @@ class Cache:
         """An empty folder on the cache's disk, removed afterwards."""
         folder = self.root / "scratch" / uuid.uuid4().hex
         self.users.use(f"scratch/{folder.name}")
-        with writing(folder):
+        with os_errors(folder):
             self._make_folder(folder)
             identity = folder.stat().st_ino
         try:
@@ -213,7 +213,7 @@ def write_atomically(path: Path, content: bytes | Path) -> None:
     Raises:
         OutputError: no space, no permission.
     """
-    with writing(path):
+    with os_errors(path):
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -228,7 +228,7 @@ def write_atomically(path: Path, content: bytes | Path) -> None:
 
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
+def os_errors(place: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write into an OutputError that says what to do."""
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.runtime.threads import available_cores
-from n6convert.store.cache import key_of, write_atomically, writing
+from n6convert.store.cache import key_of, os_errors, write_atomically
 from n6convert.store.inputs import is_file, is_folder
 from n6convert.store.outputs import PAGE, TABLE, refuse_loss
 from n6convert.sweeps.grid import GridPoint, expand
@@ -61,7 +61,7 @@ def sweep(
     points = [_placed(_checked(point), output) for point in expand(model, axes, common or {})]
     refuse_loss(output / "sweep.html", PAGE)
     refuse_loss(output / "sweep.csv", TABLE)
-    with writing(output):
+    with os_errors(output):
         (output / "points").mkdir(parents=True, exist_ok=True)
     kept = [p.key for p in points] if (common or {}).get("cache", True) else []
     results = load_results(output / "points", kept)

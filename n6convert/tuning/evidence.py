@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from n6convert.tuning.quantization import Verdict, closeness_of, exceeds
+from n6convert.tuning.quantization import Fidelity, closeness_of, exceeds
 
 __all__ = ["Gain", "gain"]
 
@@ -38,7 +38,7 @@ class Gain:
         return {"db": round(self.db, 3), "low": round(self.low, 3), "high": round(self.high, 3)}
 
 
-def gain(before: Verdict, after: Verdict) -> Gain:
+def gain(before: Fidelity, after: Fidelity) -> Gain:
     """What changed between two verdicts on the same samples."""
     count = len(before.bounded)
     if not count:
@@ -49,6 +49,6 @@ def gain(before: Verdict, after: Verdict) -> Gain:
     return Gain(after.closeness_db - before.closeness_db, float(low), float(high))
 
 
-def _drawn(before: Verdict, after: Verdict, picked: NDArray[np.int64]) -> NDArray[np.float64]:
+def _drawn(before: Fidelity, after: Fidelity, picked: NDArray[np.int64]) -> NDArray[np.float64]:
     """Differences when the samples had been these, ``[draw, sample]``."""
     return closeness_of(after.bounded[picked].sum(1)) - closeness_of(before.bounded[picked].sum(1))

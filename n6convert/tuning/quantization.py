@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from n6convert.graph.extract import with_outputs
-from n6convert.quantization.judge import Judge, Verdict, closeness_of
+from n6convert.quantization.fidelity import Evaluator, Fidelity, closeness_of
 from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.stable import exceeds
 from n6convert.quantization.topology.sharing import fixed_range, passes_through
 
-__all__ = ["Judge", "Verdict", "closeness_of", "exceeds", "fixed_range", "passes_through", "tokens_of", "with_outputs"]
+__all__ = [
+    "Evaluator",
+    "Fidelity",
+    "closeness_of",
+    "exceeds",
+    "fixed_range",
+    "passes_through",
+    "tokens_of",
+    "with_outputs",
+]

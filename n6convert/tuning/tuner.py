@@ -22,7 +22,7 @@ from n6convert.tuning.evidence import gain
 from n6convert.tuning.exact_weights import exact_weights
 from n6convert.tuning.parameters import Parameters
 from n6convert.tuning.program import Program, State
-from n6convert.tuning.quantization import Judge, Verdict
+from n6convert.tuning.quantization import Evaluator, Fidelity
 from n6convert.tuning.samples import Example, ExampleSource
 from n6convert.tuning.teacher import Teacher
 from n6convert.tuning.training import TaskLoss, Training
@@ -93,18 +93,18 @@ def tune(
         ends = block_ends(model, prepared)
         teacher = Teacher(prepared, ends, threads)
         teacher.measure(validation[:_MEASURED])
-        judge = Judge(prepared, validation, threads)
-        exact = judge.compared(_outputs(program, exact_weights(model, prepared, parameters.state()), validation))
+        evaluator = Evaluator(prepared, validation, threads)
+        exact = evaluator.compared(_outputs(program, exact_weights(model, prepared, parameters.state()), validation))
         key = key_of({"config": config.model_dump(mode="json"), "seed": seed, **(identity or {})})
         training = Training(
-            program, parameters, teacher, ends, _without(samples), lambda m: judge.verdict(m).closeness_db, config,
+            program, parameters, teacher, ends, _without(samples), lambda m: evaluator.fidelity(m).closeness_db, config,
             seed=seed, task=task, checkpoint=None if checkpoint is None else (checkpoint, key), progress=progress,
         )  # fmt: skip
         training.run()
         parameters.load(training.best)
         tuned = parameters.written()
         after = agreement(program, parameters.state(), tuned, validation[:_PROVEN])
-    result = _decided(model, tuned, Judge(prepared, held_back, threads), training, (agreed, after), device)
+    result = _decided(model, tuned, Evaluator(prepared, held_back, threads), training, (agreed, after), device)
     result.facts["exact_weights"] = {
         "rounded_db": training.standing.curve[0]["closeness_db"], "exact_db": round(exact.closeness_db, 3),
     }  # fmt: skip
@@ -120,13 +120,13 @@ def _outputs(program: Program, state: State, samples: Sequence[Feeds]) -> Iterat
 def _decided(
     model: ir.Model,
     tuned: ir.Model,
-    judge: Judge,
+    evaluator: Evaluator,
     training: Training,
     agreed: tuple[Agreement, Agreement],
     device: str,
 ) -> TuneResult:
     """The closer of the two models on the held-back samples."""
-    before, after = judge.verdict(model), judge.verdict(tuned)
+    before, after = evaluator.fidelity(model), evaluator.fidelity(tuned)
     found = gain(before, after)
     kept = found.certain
     standing, warnings = training.standing, []
@@ -151,10 +151,10 @@ def _decided(
     return TuneResult(tuned if kept else model, facts)
 
 
-def _figures(verdict: Verdict) -> dict[str, Any]:
+def _figures(fidelity: Fidelity) -> dict[str, Any]:
     return {
-        "closeness_db": round(verdict.closeness_db, 3), "sqnr_db": round(verdict.sqnr_db, 3),
-        "outputs_sqnr_db": dict(verdict.outputs_sqnr_db),
+        "closeness_db": round(fidelity.closeness_db, 3), "sqnr_db": round(fidelity.sqnr_db, 3),
+        "outputs_sqnr_db": dict(fidelity.outputs_sqnr_db),
     }  # fmt: skip
 
 

@@ -2,4 +2,6 @@
 
 from n6convert.lazy import first_use
 
-__getattr__ = first_use("n6convert.weights", dict.fromkeys(("fetch", "refuse_foreign", "resolve"), "resolution"))
+__getattr__ = first_use(
+    "n6convert.weights", dict.fromkeys(("fetch", "reject_non_weight_file", "resolve"), "resolution")
+)

@@ -17,7 +17,7 @@ from n6convert.types import Progress
 if TYPE_CHECKING:
     from n6convert.plugin import ModelPlugin, Weights
 
-__all__ = ["fetch", "refuse_foreign", "resolve"]
+__all__ = ["fetch", "reject_non_weight_file", "resolve"]
 
 #: bytes from which hashing takes so long that a reader wonders
 _WORTH_TELLING = 1 << 28
@@ -49,7 +49,7 @@ def resolve(
     path = user_path(value)
     if exists(path):
         try:
-            refuse_foreign(path)
+            reject_non_weight_file(path)
             if path.is_dir():
                 _check_folder(path, plugin())
             return _trusted(Weights("file", path.resolve(), _identity(path, progress), str(path)))
@@ -105,7 +105,7 @@ def _hashing(path: Path, progress: Progress | None) -> Callable[[int], None]:
     return tell
 
 
-def refuse_foreign(path: Path) -> None:
+def reject_non_weight_file(path: Path) -> None:
     """Raise SourceError for a file that is empty, a web page, a Git LFS pointer or no regular file; folders pass.
 
     These stand in for weights whatever the format; what else a file may be, the reader of its format judges.

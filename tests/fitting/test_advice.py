@@ -9,7 +9,7 @@ import pytest
 
 from n6convert.fitting.advice import advise
 from n6convert.fitting.plan import plan
-from n6convert.fitting.resident import Resident, told_apart
+from n6convert.fitting.resident import Resident, with_unique_names
 from n6convert.npu.st.mpool import MemoryPool
 
 KB = 1024
@@ -106,7 +106,7 @@ def test_no_single_model_may_be_large_enough() -> None:
 
 def test_names_that_occur_twice_are_numbered() -> None:
     residents = [_resident(name, 1) for name in ("a", "b", "a", "c", "a")]
-    assert [r.name for r in told_apart(residents)] == ["a #1", "b", "a #2", "c", "a #3"]
+    assert [r.name for r in with_unique_names(residents)] == ["a #1", "b", "a #2", "c", "a #3"]
 
 
 def test_activations_are_all_of_them() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from n6convert import convert
 from n6convert.cli import run
 from n6convert.errors import SourceError
-from n6convert.fitting import Resident, advise, plan, told_apart
+from n6convert.fitting import Resident, advise, plan, with_unique_names
 from n6convert.fitting.page import write_page
 from n6convert.npu.targets import load_target
 from n6convert.package.flash import ERASE_BLOCK, blocks
@@ -120,7 +120,7 @@ def test_too_many_weights_say_how_many_and_what_could_go():
 
 
 def test_one_name_twice_is_told_apart():
-    assert [r.name for r in told_apart([ONE, TWO, ONE])] == ["detector #1", "text", "detector #2"]
+    assert [r.name for r in with_unique_names([ONE, TWO, ONE])] == ["detector #1", "text", "detector #2"]
 
 
 def test_page_and_facts(tmp_path):

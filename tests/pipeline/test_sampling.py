@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from n6convert.errors import SourceError
-from n6convert.pipeline.sampling import Sampling, blaming
+from n6convert.pipeline.sampling import Sampling, attributing_to
 from n6convert.recipe.schema import Calibration
 from n6convert.samples.base import Sample, SampleSource
 
@@ -111,7 +111,7 @@ def test_nothing_to_calibrate_on_is_refused() -> None:
 
 
 def test_the_first_to_blame_is_named() -> None:
-    with pytest.raises(SourceError) as caught, blaming("outer"), blaming("inner"):
+    with pytest.raises(SourceError) as caught, attributing_to("outer"), attributing_to("inner"):
         raise SourceError("broken")
     assert caught.value.stage == "inner"
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.layerwise import compensation
 from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
 from n6convert.quantization.layerwise.refine import refine
@@ -114,7 +114,7 @@ def test_four_bits_come_closer_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def closeness() -> float:
         result = quantize(chain(), lambda: iter(seen), config)
-        return Judge(result.prepared, unseen, 1).verdict(result.model).closeness_db
+        return Evaluator(result.prepared, unseen, 1).fidelity(result.model).closeness_db
 
     with_it = closeness()
     monkeypatch.setattr(FloatInputs, "of", lambda self, layer: None)

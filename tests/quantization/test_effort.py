@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.methods import SCREEN, base
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.recipe.quantization import Effort
@@ -42,8 +42,8 @@ def test_more_effort_than_fast_reads_more_samples_and_comes_no_less_close() -> N
     found = {effort: quantized(effort) for effort in ("fast", "default", "thorough")}
     fast_reads, *others = (read for _, read in found.values())
     assert fast_reads < min(others), "methods that walk the layers read samples of their own"
-    judge = Judge(prepare(cnn()), list(feeds((1, 3, 16, 16), 8, seed=9)()))
-    fast, default, thorough = (judge.verdict(r.model).closeness_db for r, _ in found.values())
+    evaluator = Evaluator(prepare(cnn()), list(feeds((1, 3, 16, 16), 8, seed=9)()))
+    fast, default, thorough = (evaluator.fidelity(r.model).closeness_db for r, _ in found.values())
     assert min(default, thorough) > fast - 0.2, "methods that tie are kept"
     tried = {m["method"] for m in found["fast"][0].facts["methods"]}
     assert tried <= {"ranges: mse", "ranges: minmax"}
@@ -64,13 +64,13 @@ def test_rounding_that_some_samples_decide_is_not_tried_on_all(monkeypatch: pyte
 def test_fast_is_never_further_than_minmax_ranges(tails: float) -> None:
     rng = np.random.default_rng(4)
     samples = [{"x": rng.standard_t(tails, (1, 3, 16, 16)).astype(np.float32)} for _ in range(12)]
-    judge = Judge(prepare(cnn()), samples[8:])
+    evaluator = Evaluator(prepare(cnn()), samples[8:])
     plain = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
     minmax, fast = (
         quantize(cnn(), lambda: iter(samples[:8]), config, held_back=lambda: iter(samples[8:]))
         for config in (plain, QuantizationConfig(effort="fast"))
     )
-    assert judge.verdict(fast.model).closeness_db >= judge.verdict(minmax.model).closeness_db
+    assert evaluator.fidelity(fast.model).closeness_db >= evaluator.fidelity(minmax.model).closeness_db
 
 
 @pytest.mark.parametrize("effort", ["fast", "default", "thorough"])

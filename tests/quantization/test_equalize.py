@@ -9,9 +9,9 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.equalization.channels import map_channels
+from n6convert.quantization.equalization.channel_map import map_channels
 from n6convert.quantization.equalization.equalize import equalize
-from n6convert.quantization.equalization.labels import Labels
+from n6convert.quantization.equalization.scale_variables import ScaleVariables
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import run_model
@@ -253,13 +253,13 @@ def test_bounds_that_a_residual_sum_spreads_stay_where_they_are() -> None:
 
 
 def test_labels_join_invert_and_pin() -> None:
-    labels = Labels()
-    a, b, c = labels.fresh(3), labels.fresh(3), labels.fresh(2)
-    labels.tie(a, -b)
+    labels = ScaleVariables()
+    a, b, c = labels.new(3), labels.new(3), labels.new(2)
+    labels.unify(a, -b)
     np.testing.assert_array_equal(labels.find(b), -labels.find(a))
-    labels.tie(a[:1], b[:1])  # its own inverse
+    labels.unify(a[:1], b[:1])  # its own inverse
     np.testing.assert_array_equal(labels.find(np.array([a[0], b[0]])), [0, 0])
-    labels.pin(c[:1])
+    labels.fix(c[:1])
     np.testing.assert_array_equal(labels.find(c), [0, c[1]])
     wide = np.broadcast_to(c.reshape(2, 1), (2, 1000))
     assert labels.find(wide).strides[1] == 0

@@ -175,14 +175,14 @@ def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
 
 def test_older_cores_have_none(tmp_path, capsys) -> None:
     from n6convert.api import make_draft
-    from n6convert.pipeline.preflight import refuse_hopeless
+    from n6convert.pipeline.preflight import check_recipe
     from n6convert.recipe.checking import finish
 
     draft = make_draft("onnx")
     draft.set(("quantization", "weights"), "int4", "--set quantization.weights=int4")
     draft.set(("target",), "stm32n6570-dk@2.2", "--target")
     with pytest.raises(RecipeError, match="no four-bit weights"):
-        refuse_hopeless(finish(draft), draft)
+        check_recipe(finish(draft), draft)
     assert run(["recipe", "onnx", "--set", "quantization.weights=five"]) == 2
     assert "int4" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.rewrites import RewriteConfig, rewrite
 
@@ -41,13 +41,13 @@ def test_the_default_recipe_is_never_worse_than_min_max(hard: ModuleType, case: 
     pictures = hard.images(64, hard.CASES[case][2]["size"], seed=1)
     samples = [{"image": p} for p in pictures]
     seen, held_back, unseen = samples[:24], samples[24:40], samples[40:]
-    judge = Judge(prepare(model), unseen)
+    evaluator = Evaluator(prepare(model), unseen)
     plain, ours = (
         quantize(model, lambda: iter(seen), config, held_back=lambda: iter(held_back))
         for config in (MINMAX, QuantizationConfig())
     )
     assert float_islands(ours.model) == []
-    assert judge.verdict(ours.model).sqnr_db >= judge.verdict(plain.model).sqnr_db - 0.1
+    assert evaluator.fidelity(ours.model).sqnr_db >= evaluator.fidelity(plain.model).sqnr_db - 0.1
     assert any(m["kept"] for m in ours.facts["methods"][1:]), "a hard case that no method helps is none"
 
 
@@ -80,4 +80,4 @@ def test_signals_reach_what_eight_bits_at_the_input_allow(hard: ModuleType, name
     model = rewrite(ir.from_proto(build()), lambda: iter(samples[:2]), RewriteConfig()).model
     ours = quantize(model, lambda: iter(samples[:32]), held_back=lambda: iter(samples[32:48]))
     assert float_islands(ours.model) == []
-    assert Judge(prepare(model), samples[48:]).score(ours.model) > least
+    assert Evaluator(prepare(model), samples[48:]).score(ours.model) > least

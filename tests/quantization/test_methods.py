@@ -10,7 +10,7 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.equalization.equalize import equalize
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.methods import METHODS
 from n6convert.quantization.prepare.attention_masks import clamp_masks
 from n6convert.quantization.prepare.prepare import prepare
@@ -125,7 +125,7 @@ def test_rounding_is_never_worse_than_nearest_on_held_back_samples() -> None:
     held_back = feeds((1, 3, 16, 16), 6, seed=8)
     for seed in range(3):
         scores = [
-            Judge(prepare(cnn(seed)), list(held_back())).score(
+            Evaluator(prepare(cnn(seed)), list(held_back())).score(
                 quantize(
                     cnn(seed), feeds((1, 3, 16, 16), 4), PLAIN.model_copy(update={"rounding": kind}),
                     held_back=held_back,
@@ -330,7 +330,7 @@ def test_linear_layers_get_an_int32_bias() -> None:
 
 def test_functions_are_found_behind_operators_that_only_move() -> None:
     """A convolution cut in parts is looked at where the whole one is: behind the Concat's Swish."""
-    from n6convert.quantization.ranges.consumers import effect_of, functions_of
+    from n6convert.quantization.ranges.consumers import consumer_error_map, consumer_functions
 
     model = prepare(
         parse(
@@ -342,6 +342,6 @@ def test_functions_are_found_behind_operators_that_only_move() -> None:
     )
     part = next(v for n in model.graph for v in n.outputs if v.name == "a")
     values = np.linspace(-6, 6, 64, dtype=np.float32).reshape(1, 4, 4, 4)
-    (found,) = functions_of(model, part)(values)
+    (found,) = consumer_functions(model, part)(values)
     np.testing.assert_allclose(found, values / (1 + np.exp(-values)), atol=1e-5)
-    assert effect_of(model, part) is not None
+    assert consumer_error_map(model, part) is not None

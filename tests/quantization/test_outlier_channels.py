@@ -10,8 +10,8 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
-from n6convert.quantization.reparameterization.gate_input import loosen_gates
-from n6convert.quantization.reparameterization.outlier_norm import widen_norms
+from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
+from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms
 from n6convert.runtime.comparison import max_relative_difference, sqnr_db
 from n6convert.runtime.session import run_model
 
@@ -67,7 +67,7 @@ RMS = """
 @pytest.mark.parametrize("norm", ["y = LayerNormalization <axis = -1> (s, gamma, beta)", RMS])
 def test_a_wide_norm_is_the_same_within_the_error_it_states(norm: str) -> None:
     model = prepare(sentence_net(norm))
-    wide, records = widen_norms(model, samples())
+    wide, records = rewrite_outlier_norms(model, samples())
     (record,) = records
     assert record["variance_spread"] > 50 and 0 < record["largest_error"] < 0.01
     assert record["hinges"] < WIDTH
@@ -85,7 +85,7 @@ def test_a_norm_of_one_vector() -> None:
     gamma, beta = (rng(3).standard_normal((2, WIDTH))).astype(np.float32)
     model = prepare(parse(body, opset=17, gamma=gamma, beta=beta))
     vectors = [{"x": s["x"][0, i % 2 : i % 2 + 1]} for i, s in enumerate(samples())]
-    wide, records = widen_norms(model, vectors)
+    wide, records = rewrite_outlier_norms(model, vectors)
     assert records[0]["variance_spread"] > 10
     for sample in vectors:
         exact, found = (run_model(m, sample, threads=1)["y"] for m in (model, wide))
@@ -98,14 +98,14 @@ def test_rows_of_usual_size_leave_a_norm_alone() -> None:
     for sample in quiet:
         sample["x"][..., 0] = 0
         sample["x"] *= 6 / np.linalg.norm(sample["x"], axis=-1, keepdims=True)
-    same, records = widen_norms(model, quiet)
+    same, records = rewrite_outlier_norms(model, quiet)
     assert not records and [n.op_type for n in same.graph] == [n.op_type for n in model.graph]
 
 
 def test_something_else_than_a_norm_is_left_alone() -> None:
     """``c * sqrt(mean(c*c))`` has the shape of a norm but is none."""
     model = prepare(sentence_net(RMS.replace("Div", "Mul")))
-    assert not widen_norms(model, samples())[1]
+    assert not rewrite_outlier_norms(model, samples())[1]
 
 
 def test_int8_gains_where_one_value_took_the_whole_grid() -> None:
@@ -147,7 +147,7 @@ def gate_net(function: str) -> ir.Model:
 @pytest.mark.parametrize("function", ["Sigmoid", "Erf"])
 def test_a_gate_with_a_huge_channel_reads_a_copy_of_its_own(function: str) -> None:
     model = prepare(gate_net(function))
-    loose, records = loosen_gates(model, samples(sink=0.02))
+    loose, records = decouple_gate_inputs(model, samples(sink=0.02))
     assert len(records) == 1 and records[0]["largest_to_usual_channel"] > 4
     for sample in samples(seed=5, sink=0.02):
         exact, found = (run_model(m, sample, threads=1)["z"] for m in (model, loose))
@@ -158,4 +158,4 @@ def test_even_gates_stay() -> None:
     model = gate_net("Erf")
     weight = next(v for n, v in model.graph.initializers.items() if n == "w1")
     weight.const_value = ir.tensor((rng(1).standard_normal((WIDTH, WIDTH)) / 7).astype(np.float32), name="w1")
-    assert not loosen_gates(prepare(model), samples(sink=0.02))[1]
+    assert not decouple_gate_inputs(prepare(model), samples(sink=0.02))[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.padding import tokens_of, without_padding
 
 from .nets import parse
@@ -65,12 +65,12 @@ def test_only_outputs_with_a_row_a_place_lose_rows() -> None:
 
 def test_padding_does_not_count_against_a_model() -> None:
     model = parse(BODY)
-    judge = Judge(model, [sample()], threads=1)
-    assert judge.verdict(model).closeness_db == pytest.approx(80.0)
+    evaluator = Evaluator(model, [sample()], threads=1)
+    assert evaluator.fidelity(model).closeness_db == pytest.approx(80.0)
     worse = parse(BODY.replace("z = MatMul(p, x)", "q = MatMul(p, x)\n z = Add(q, wrong)"), wrong=_last_row())
-    assert judge.verdict(worse).closeness_db == pytest.approx(80.0)
+    assert evaluator.fidelity(worse).closeness_db == pytest.approx(80.0)
     everywhere = parse(BODY.replace("z = MatMul(p, x)", "q = MatMul(p, x)\n z = Add(q, wrong)"), wrong=_last_row() + 1)
-    assert judge.verdict(everywhere).closeness_db < 10
+    assert evaluator.fidelity(everywhere).closeness_db < 10
 
 
 def _last_row() -> np.ndarray:

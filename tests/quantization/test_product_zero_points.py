@@ -13,7 +13,7 @@ from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.product_zero_points import center_products
 from n6convert.quantization.prepare.prepare import prepare
-from n6convert.quantization.ranges.find import Found, find_ranges
+from n6convert.quantization.ranges.find import RangeResult, find_ranges
 
 from .nets import parse
 
@@ -35,7 +35,7 @@ def _samples() -> Iterator[dict[str, NDArray[np.float32]]]:
 SIZES = {"x": (1, 64, 32), "w": (1, 1, 32)}
 
 
-def _found(model: ir.Model) -> Found:
+def _found(model: ir.Model) -> RangeResult:
     return find_ranges(model, _samples, list(_samples()), CONFIG, None)
 
 

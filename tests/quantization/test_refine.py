@@ -11,7 +11,7 @@ from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.layerwise.walk import layers_of, rows_of, walk_layers
 from n6convert.quantization.methods import METHODS
 from n6convert.quantization.prepare.prepare import prepare
-from n6convert.quantization.time_budget import Clock, OutOfTime
+from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
 
 from .nets import cnn, feeds
 
@@ -19,7 +19,7 @@ PLAIN = QuantizationConfig(ranges="minmax", equalization=False, bias_correction=
 SOURCE = feeds((1, 3, 16, 16), 6)
 
 
-class Ticking(Clock):
+class Ticking(TimeBudget):
     """Ends at the given look at it, and counts the looks."""
 
     def __init__(self, looks: int = 1 << 30) -> None:
@@ -40,10 +40,10 @@ def equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def refined(clock: Clock, otherwise: ir.Model | None = None) -> tuple[ir.Model, ir.Model, list[str]]:
+def refined(clock: TimeBudget, otherwise: ir.Model | None = None) -> tuple[ir.Model, ir.Model, list[str]]:
     int8 = quantize(cnn(), SOURCE, PLAIN).model
     return int8, *refine(
-        prepare(cnn()), int8, list(SOURCE()), rounding=True, bias=True, otherwise=otherwise, clock=clock
+        prepare(cnn()), int8, list(SOURCE()), rounding=True, bias=True, otherwise=otherwise, budget=clock
     )
 
 
@@ -56,7 +56,7 @@ def test_wherever_the_clock_ends_layers_are_refined_whole_or_not_at_all() -> Non
     for looks in range(0, clock.looks, 7):
         try:
             _, found, left = refined(Ticking(looks))
-        except OutOfTime:
+        except BudgetExceeded:
             continue
         assert list(before)[-len(left) :] == left or not left, "layers are refined in order"
         for name, numbers in integers(found).items():
@@ -92,7 +92,7 @@ def test_a_budget_that_ends_inside_rounding_is_reported_with_the_layers_left(mon
     layers = len(integers(quantize(cnn(), SOURCE, PLAIN).model))
     config = QuantizationConfig(equalization=False, bias_correction="off", time_budget=1000)
     clock = Ticking()
-    monkeypatch.setattr(base, "Clock", lambda budget: clock)
+    monkeypatch.setattr(base, "TimeBudget", lambda budget: clock)
     quantize(cnn(), SOURCE, config)
     clock.end, clock.looks = clock.looks * 3 // 4, 0
     facts = quantize(cnn(), SOURCE, config).facts

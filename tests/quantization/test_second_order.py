@@ -7,7 +7,7 @@ import pytest
 
 from n6convert.quantization.layerwise import second_order
 from n6convert.quantization.layerwise.second_order import round_groups, round_rows
-from n6convert.quantization.time_budget import Clock, OutOfTime
+from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -130,7 +130,7 @@ def test_the_moments_are_left_as_they_are_and_inputs_that_never_speak_do_no_harm
     np.testing.assert_array_equal(round_rows(rows, scales, np.zeros((8, 8))), nearest)
 
 
-class Ticking(Clock):
+class Ticking(TimeBudget):
     """Ends at the given look at it."""
 
     def __init__(self, looks: int) -> None:
@@ -148,6 +148,6 @@ def test_the_clock_ends_it_between_portions_and_turns(looks: int, monkeypatch: p
     monkeypatch.setattr(second_order, "_PRODUCT", 1)
     rows, x = weights(3, 100, 40), correlated(40, 8)
     scales = (np.abs(rows).max(axis=1) / 31).astype(np.float32)
-    with pytest.raises(OutOfTime):
+    with pytest.raises(BudgetExceeded):
         round_rows(rows, scales, x.T @ x, Ticking(looks))
     round_rows(rows, scales, x.T @ x, Ticking(10_000))

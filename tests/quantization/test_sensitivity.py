@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from n6convert.cli import app as command_line
 from n6convert.quantization import QuantizationConfig, quantize, quantizer
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
-from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.sensitivity import TensorError, _Sums, leave_one_out, one_at_a_time
 from n6convert.runtime.comparison import LIMIT_DB
@@ -39,10 +39,10 @@ def spoiled() -> ir.Model:
 def test_the_spoiled_tensor_is_found_alone_and_left_out() -> None:
     source = feeds((1, 8, 8, 8))
     result = quantize(spoiled(), source, PLAIN)
-    judge = Judge(prepare(spoiled()), list(source()))
-    alone = one_at_a_time(result.model, judge, ["x", "a"])
+    evaluator = Evaluator(prepare(spoiled()), list(source()))
+    alone = one_at_a_time(result.model, evaluator, ["x", "a"])
     assert alone["a"] < alone["x"] - 10
-    gain = leave_one_out(result.model, judge, ["x", "a"])
+    gain = leave_one_out(result.model, evaluator, ["x", "a"])
     assert gain["a"] > gain["x"] + 3
 
 
@@ -50,10 +50,10 @@ def test_a_tensor_left_in_float_keeps_the_relu_that_its_grid_replaced() -> None:
     source = feeds((1, 3, 16, 16))
     result = quantize(cnn(), source, PLAIN)
     assert "Relu" not in {n.op_type for n in result.model.graph}
-    judge = Judge(prepare(cnn()), list(source()))
-    base = judge.score(result.model)
-    assert one_at_a_time(result.model, judge, ["nothing"])["nothing"] > base
-    assert all(gain > -1 for gain in leave_one_out(result.model, judge, ["ar", "dr"]).values())
+    evaluator = Evaluator(prepare(cnn()), list(source()))
+    base = evaluator.score(result.model)
+    assert one_at_a_time(result.model, evaluator, ["nothing"])["nothing"] > base
+    assert all(gain > -1 for gain in leave_one_out(result.model, evaluator, ["ar", "dr"]).values())
 
 
 def test_sqnr_is_the_same_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_methods_are_kept_only_when_they_help_on_held_back_samples() -> None:
     for method in result.facts["methods"]:
         assert method["kept"] == (method["sqnr_db"] > best)
         best = max(best, method["sqnr_db"])
-    judged = Judge(prepare(cnn()), list(held_back())).score(result.model)
+    judged = Evaluator(prepare(cnn()), list(held_back())).score(result.model)
     assert judged == pytest.approx(best, abs=0.01)
 
 

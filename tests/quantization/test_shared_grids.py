@@ -12,9 +12,9 @@ import pytest
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.grid.from_ranges import make_plan
 from n6convert.quantization.grid.plan import Plan
-from n6convert.quantization.grid.zero_points import CHEAP, PRICE, cheapen
+from n6convert.quantization.grid.zero_points import FAST_ZERO_POINTS, MAX_LOSS_DB, prefer_fast_zero_points
 from n6convert.quantization.prepare.prepare import prepare
-from n6convert.quantization.ranges.find import Found, find_ranges
+from n6convert.quantization.ranges.find import RangeResult, find_ranges
 
 from .nets import feeds, parse
 from .shared_grids import SIZE, least_loss, shared_net, tensor_losses, tensor_values
@@ -28,7 +28,7 @@ SEEDS = range(10)
 
 
 @pytest.fixture(scope="module", params=SEEDS)
-def calibrated(request: pytest.FixtureRequest) -> Iterator[tuple[ir.Model, Found, Plan]]:
+def calibrated(request: pytest.FixtureRequest) -> Iterator[tuple[ir.Model, RangeResult, Plan]]:
     model = prepare(shared_net(request.param))
     found = find_ranges(model, SOURCE, list(SOURCE())[:4], CONFIG, None)
     yield model, found, make_plan(model.graph, dict(found.ranges))
@@ -40,7 +40,7 @@ def _written(model: ir.Model, plan: Plan) -> list[str]:
     return [n for n in names if n in plan.grids and n not in plan.absorbed_inputs]
 
 
-def test_no_grid_costs_its_tensors_much_more_than_the_best_one(calibrated: tuple[ir.Model, Found, Plan]) -> None:
+def test_no_grid_costs_its_tensors_much_more_than_the_best_one(calibrated: tuple[ir.Model, RangeResult, Plan]) -> None:
     model, found, plan = calibrated
     plainly_read = [n for n in _written(model, plan) if found.effects.get(n) is None]
     values = tensor_values(model, list(SOURCE()), plainly_read)
@@ -53,18 +53,18 @@ def test_no_grid_costs_its_tensors_much_more_than_the_best_one(calibrated: tuple
         assert sum(lost.values()) < 2 * least_loss([values[n] for n in names]) + 1e-5, names
 
 
-@pytest.mark.parametrize("policy", list(PRICE))
-def test_what_cheap_zero_points_cost_every_tensor(calibrated: tuple[ir.Model, Found, Plan], policy: str) -> None:
+@pytest.mark.parametrize("policy", list(MAX_LOSS_DB))
+def test_what_cheap_zero_points_cost_every_tensor(calibrated: tuple[ir.Model, RangeResult, Plan], policy: str) -> None:
     """One bit at most, and nothing where accuracy comes first."""
     model, found, plan = calibrated
     ranges = dict(found.ranges)
-    records = cheapen(model, ranges, found.statistics, found.effects, policy, None)
+    records = prefer_fast_zero_points(model, ranges, found.statistics, found.effects, policy, None)
     after = make_plan(model.graph, ranges)
     values = tensor_values(model, list(SOURCE()), _written(model, plan))
     old, new = (tensor_losses(values, p.grids) for p in (plan, after))
     lost = {n: 10 * np.log10(new[n] / old[n]) for n in old if old[n] > 0}
     assert max(lost.values()) < (0.2 if policy == "accuracy" else 7.5), lost
-    assert all(after.grids[r["name"]].zero_point in CHEAP for r in records if r["taken"])
+    assert all(after.grids[r["name"]].zero_point in FAST_ZERO_POINTS for r in records if r["taken"])
     assert policy != "speed" or all(r["taken"] for r in records)
 
 

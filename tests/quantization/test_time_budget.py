@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from n6convert.quantization import time_budget as clock
-from n6convert.quantization.time_budget import Clock, OutOfTime
+from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
 
 
 def test_there_is_no_end_before_the_start_nor_without_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
-    timed, endless = Clock(5.0), Clock()
+    timed, endless = TimeBudget(5.0), TimeBudget()
     now[0] = 1000.0
     endless.start()
     assert not timed.ended and not endless.ended
@@ -26,11 +26,11 @@ def test_there_is_no_end_before_the_start_nor_without_a_budget(monkeypatch: pyte
 def test_what_is_watched_ends_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
-    timed, seen = Clock(2.5), []
+    timed, seen = TimeBudget(2.5), []
     timed.start()
-    with pytest.raises(OutOfTime):
+    with pytest.raises(BudgetExceeded):
         for item in timed.watch(range(10)):
             seen.append(item)
             now[0] += 1.0
     assert seen == [0, 1, 2]
-    assert list(Clock().watch(range(3))) == [0, 1, 2]
+    assert list(TimeBudget().watch(range(3))) == [0, 1, 2]

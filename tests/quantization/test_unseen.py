@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
-from n6convert.quantization.judge import Judge
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.quantization.ranges.estimators import Range, reaching_range
@@ -78,10 +78,10 @@ def test_few_samples_do_not_saturate_what_is_pooled_for_the_last_layer(judged: i
     rng = np.random.default_rng(5)
     sizes = rng.lognormal(0, 0.5, (400, 1, 8, 1, 1)) * rng.lognormal(0, 0.7, (1, 1, 8, 1, 1))
     samples = [{"x": s} for s in (sizes * rng.normal(1, 0.3, (400, 1, 8, 4, 4))).astype(np.float32)]
-    judge = Judge(prepare(model), samples[24:])
+    evaluator = Evaluator(prepare(model), samples[24:])
     held_back = (lambda: iter(samples[16 : 16 + judged])) if judged else None
     scores = [
-        judge.score(quantize(model, lambda: iter(samples[:16]), c, held_back=held_back).model)
+        evaluator.score(quantize(model, lambda: iter(samples[:16]), c, held_back=held_back).model)
         for c in (QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off"), QuantizationConfig())
     ]
     assert scores[1] > scores[0] + 3, scores

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from n6convert.errors import SourceError
-from n6convert.report.html import damage_named
+from n6convert.report.html import report_errors
 from n6convert.report.schema import check_report
 
 PATH = Path("report.json")
@@ -97,8 +97,8 @@ def test_a_placement_of_nothing_is_absent(report) -> None:
     "error", [KeyError("a"), TypeError("b"), ValueError("c"), ZeroDivisionError(), AttributeError()]
 )
 def test_damage_inside_is_told_from_our_mistakes(error: Exception) -> None:
-    with pytest.raises(SourceError, match="damaged") as caught, damage_named(Path("a"), Path("b")):
+    with pytest.raises(SourceError, match="damaged") as caught, report_errors(Path("a"), Path("b")):
         raise error
     assert caught.value.place == "a, b" and type(error).__name__ in str(caught.value.found)
-    with pytest.raises(OSError), damage_named(Path("a")):
+    with pytest.raises(OSError), report_errors(Path("a")):
         raise OSError("the disk, not the report")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.rewrites import RewriteConfig, rewrite
 from n6convert.runtime.session import run_model
 
@@ -52,4 +52,4 @@ def test_it_is_quantized(options: str) -> None:
     samples = [{"x": rng.standard_normal((1, 3, 9, 10)).astype(np.float32)} for _ in range(4)]
     made = rewrite(ir.from_proto(pooled(options)), lambda: samples, RewriteConfig(), threads=1).model
     result = quantize(made, lambda: iter(samples), QuantizationConfig(effort="fast"))
-    assert Judge(made, samples).score(result.model) > 35
+    assert Evaluator(made, samples).score(result.model) > 35

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.judge import Judge
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
@@ -42,8 +42,8 @@ def test_it_holds_far_from_zero_and_in_eight_bits(form: str, scale: float) -> No
     np.testing.assert_allclose(found, exact, atol=1e-6 * max(scale, 1) * 4)
     config = QuantizationConfig(effort="fast")
     spelled, whole = (quantize(m, lambda: iter(samples), config).model for m in (made, model))
-    judge = Judge(model, samples)
-    assert judge.score(spelled) > min(judge.score(whole) - 3, 38)
+    evaluator = Evaluator(model, samples)
+    assert evaluator.score(spelled) > min(evaluator.score(whole) - 3, 38)
 
 
 def test_a_softplus_that_others_read_as_well_is_written_out_beside_its_mish() -> None:

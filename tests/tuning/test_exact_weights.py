@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from n6convert.quantization import QuantizationConfig, quantize  # noqa: E402
-from n6convert.quantization.judge import Judge  # noqa: E402
+from n6convert.quantization.fidelity import Evaluator  # noqa: E402
 from n6convert.tuning import Example, TuneConfig, tune  # noqa: E402
 
 from .nets import parse, weights_of  # noqa: E402
@@ -39,7 +39,7 @@ def test_what_rounding_of_weights_costs_is_what_eight_bits_do_not_lose() -> None
         )  # fmt: skip
         found[weights] = result.facts["exact_weights"]
         kept_apart = SAMPLES[7::8]
-        judged[weights] = Judge(made.prepared, kept_apart, 1).verdict(made.model).closeness_db
+        judged[weights] = Evaluator(made.prepared, kept_apart, 1).fidelity(made.model).closeness_db
     assert all(found[w]["rounded_db"] == pytest.approx(judged[w], abs=1e-3) for w in found)
     assert found["int4"]["exact_db"] > found["int4"]["rounded_db"] + 3
     assert found["int4"]["exact_db"] == pytest.approx(found["int8"]["exact_db"], abs=0.3), "of the same ranges"

@@ -13,7 +13,7 @@ from n6convert.errors import SourceError
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.export import GIVEN
-from n6convert.plugin_errors import guarded
+from n6convert.plugin_errors import plugin_errors
 from n6convert.runtime.comparison import Noise
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from n6convert.runtime.session import Session
     from n6convert.samples.base import SampleSource
 
-__all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labelled", "metric_of", "refuse_unjudgeable_samples"]
+__all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labelled", "metric_of", "check_measurable_samples"]
 
 PICTURES = "pictures"
 #: a picture's file name keeps this much of its sample's
@@ -109,14 +109,14 @@ class Pair:
     def decoded(self, outputs: tuple[Outputs, Outputs], sample: Sample) -> tuple[Any, Any]:
         """Both models' outputs as answers of the plugin."""
         plugin = self.run.ready_plugin
-        with guarded(self.run.entry, f"decode of sample {sample.id}"):
+        with plugin_errors(self.run.entry, f"decode of sample {sample.id}"):
             return plugin.decode(outputs[0], sample), plugin.decode(outputs[1], sample)
 
     def draw(self, sample: Sample, *predictions: Any) -> None:
         """Keep a picture of both predictions while fewer than the recipe asks for were drawn."""
         if len(self.pictures) >= self.run.recipe.evaluation.pictures:
             return
-        with guarded(self.run.entry, f"draw of sample {sample.id}"):
+        with plugin_errors(self.run.entry, f"draw of sample {sample.id}"):
             image = self.run.ready_plugin.draw(sample, *predictions)
         if image is not None:
             stream = BytesIO()
@@ -158,7 +158,7 @@ def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str,
         predictions = pair.predictions(sample)
         known = replace(sample, label=predictions[0]) if metrics[0].against_float else sample
         for metric, prediction in zip(metrics, predictions, strict=True):
-            with guarded(run.entry, f"metric on sample {sample.id}"):
+            with plugin_errors(run.entry, f"metric on sample {sample.id}"):
                 metric.add(known, prediction)
         pair.draw(sample, *predictions)
         used.append({"id": sample.id, "sha256": sample.sha256})
@@ -202,7 +202,7 @@ def drop_in_points(reference: Score, quantized: Score) -> float:
     return (100 if reference.higher_is_better else -1) * (reference.value - quantized.value)
 
 
-def refuse_unjudgeable_samples(run: Run) -> None:
+def check_measurable_samples(run: Run) -> None:
     """Raise SourceError for labelled samples that cannot be opened or judged, before minutes go into anything else."""
     if run.recipe.evaluation.source is not None:
         metric_of(run)
@@ -211,27 +211,27 @@ def refuse_unjudgeable_samples(run: Run) -> None:
 
 def labelled(run: Run) -> Iterator[Sample]:
     """The recipe's labelled samples, opened at once; raises SourceError that blames them."""
-    from n6convert.pipeline.sampling import blaming, open_source
+    from n6convert.pipeline.sampling import attributing_to, open_source
 
     section = run.recipe.evaluation
 
     def read(source: SampleSource) -> Iterator[Sample]:
-        with blaming("evaluation samples"):
+        with attributing_to("evaluation samples"):
             yield from source
 
-    with blaming("evaluation samples"):
+    with attributing_to("evaluation samples"):
         return read(open_source(run, str(section.source), section.samples))
 
 
 def _needs_no_labels(run: Run) -> bool:
-    with guarded(run.entry, "metric"):
+    with plugin_errors(run.entry, "metric"):
         metric = run.ready_plugin.metric()
     return metric is not None and metric.against_float and run.weights.trained
 
 
 def metric_of(run: Run) -> Metric:
     """A fresh metric of the model's task; raises SourceError where it has none."""
-    with guarded(run.entry, "metric"):
+    with plugin_errors(run.entry, "metric"):
         metric = run.ready_plugin.metric()
     if metric is None:
         raise SourceError(

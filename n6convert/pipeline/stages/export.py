@@ -10,7 +10,7 @@ from n6convert.errors import GraphError, PluginError
 from n6convert.graph.interface import interface_of
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
-from n6convert.plugin_errors import guarded
+from n6convert.plugin_errors import plugin_errors
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -39,7 +39,7 @@ class Export(Stage):
         from n6convert.plugin import BuildRequest
 
         plugin = run.plugin
-        with guarded(run.entry, "build"):
+        with plugin_errors(run.entry, "build"):
             built = plugin.build(BuildRequest(run.weights, run.recipe.seed, run.workspace, run.progress))
             model = _named_outputs(built.model)
         model.metadata_props.update(built.metadata)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from n6convert.errors import LintError
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
-from n6convert.plugin_errors import guarded
+from n6convert.plugin_errors import plugin_errors
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from n6convert.linter import Finding
     from n6convert.pipeline.run import Run
 
-__all__ = ["Lint", "refuse_lost"]
+__all__ = ["Lint", "reject_collapsed_outputs"]
 
 _MEASURED_SAMPLES = 2
 _SHOWN = 5
@@ -50,13 +50,13 @@ def _camera(run: Run, model: ir.Model) -> list[Finding]:
     from n6convert.package.camera import probe_camera
     from n6convert.package.ports import read_ports
 
-    with guarded(run.entry, "encode"):
+    with plugin_errors(run.entry, "encode"):
         ports = [port.compiled_as(run.recipe.package.input_type) for port in read_ports(model)[0]]
         camera = probe_camera(run.ready_plugin, ports)
     return camera.findings() if camera else []
 
 
-def refuse_lost(model: ir.Model, target: str) -> None:
+def reject_collapsed_outputs(model: ir.Model, target: str) -> None:
     """Refuse an INT8 model, quantized by ranges alone, for what no accuracy method can change.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
-from n6convert.plugin_errors import guarded
+from n6convert.plugin_errors import plugin_errors
 
 if TYPE_CHECKING:
     from n6convert.npu.targets import Target
@@ -34,7 +34,7 @@ class Package(Stage):
         from n6convert.package import flash_tables, write_package
 
         model = f"{run.name}_int8.onnx"
-        with guarded(run.entry, "firmware or artifacts"):
+        with plugin_errors(run.entry, "firmware or artifacts"):
             artifacts = {name: bytes(content) for name, content in run.ready_plugin.artifacts().items()}
             contents = write_package(run.workspace, _request(run, inputs, model, artifacts))
         written = {p.relative_to(run.workspace).as_posix(): p for p in run.workspace.rglob("*") if p.is_file()}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.accepting import Accepting
 from n6convert.pipeline.stages.base import Stage
-from n6convert.pipeline.stages.evaluate import refuse_unjudgeable_samples
-from n6convert.pipeline.stages.lint import refuse_lost
+from n6convert.pipeline.stages.evaluate import check_measurable_samples
+from n6convert.pipeline.stages.lint import reject_collapsed_outputs
 from n6convert.store.cache import sha256_of
 from n6convert.store.inputs import is_file
 
@@ -57,7 +57,7 @@ class Quantize(Stage):
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.quantization.quantizer import quantize
 
-        refuse_unjudgeable_samples(run)
+        check_measurable_samples(run)
         model = inputs["rewrite"].load()
         accepting = Accepting(run, model)
         result = quantize(
@@ -127,7 +127,7 @@ class _Accepted:
 
     def __call__(self, model: ir.Model, sqnr_db: Mapping[str, float]) -> bool:
         if not self._asked:
-            refuse_lost(model, self._target)
+            reject_collapsed_outputs(model, self._target)
             self._asked = True
         return self._limits.limited and self._limits(model, sqnr_db)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
-from n6convert.plugin_errors import guarded
-from n6convert.rewrites.simplify import refuse_nothing
+from n6convert.plugin_errors import plugin_errors
+from n6convert.rewrites.simplify import require_operators
 
 if TYPE_CHECKING:
     from n6convert.operators.versions import Version
@@ -34,7 +34,7 @@ class Rewrite(Stage):
         from n6convert.npu.targets import load_target
         from n6convert.rewrites import rewrite
 
-        with guarded(run.entry, "rewrites"):
+        with plugin_errors(run.entry, "rewrites"):
             extra = tuple(run.ready_plugin.rewrites())
         result = rewrite(
             inputs["simplify"].load(),
@@ -44,7 +44,7 @@ class Rewrite(Stage):
             extra=extra,
             progress=run.progress,
         )
-        refuse_nothing(result.model)
+        require_operators(result.model)
         _refuse_left(result, load_target(run.recipe.target).version)
         return StageResult({"rewrites": result.facts()}, result.model)
 

@@ -10,7 +10,7 @@ from n6convert.errors import GraphError
 from n6convert.pipeline.artifact import Artifact, Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.quantize import FLOAT_FILE
-from n6convert.plugin_errors import guarded
+from n6convert.plugin_errors import plugin_errors
 from n6convert.store.cache import key_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _examples(run: Run, epoch: int) -> Iterator[Example]:
     vary = run.recipe.tune.augment and epoch >= 0
     for index, sample in enumerate(run.sampling.samples("calibration")):
         if vary:
-            with guarded(run.entry, f"augment of sample {sample.id}"):
+            with plugin_errors(run.entry, f"augment of sample {sample.id}"):
                 sample = run.ready_plugin.augment(sample, np.random.default_rng((run.recipe.seed, epoch, index)))
         yield Example(run.encode(sample), sample)
 
@@ -93,7 +93,7 @@ def _task(run: Run) -> TaskLoss | None:
     def loss(outputs: Mapping[str, Any], sample: Any) -> Any:
         if sample.label is None:
             return None
-        with guarded(run.entry, f"training_loss on sample {sample.id}"):
+        with plugin_errors(run.entry, f"training_loss on sample {sample.id}"):
             return run.ready_plugin.training_loss(outputs, sample)
 
     return loss

@@ -17,8 +17,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.quantization.equalization.channels import Absorber, ChannelMap, map_channels
-from n6convert.quantization.equalization.labels import LabelArray, Labels, thin
+from n6convert.quantization.equalization.channel_map import Absorber, ChannelMap, map_channels
+from n6convert.quantization.equalization.scale_variables import LabelArray, ScaleVariables, squeeze_constant_axes
 from n6convert.quantization.grid.from_ranges import observed
 from n6convert.quantization.grid.plan import quantize_weight
 from n6convert.quantization.grid.shared_grids import shared_grids, shared_groups
@@ -46,7 +46,7 @@ _LOOKED_AT = 1 << 22
 
 
 @dataclass
-class Seen:
+class ChannelStatistics:
     """What the samples showed of one tensor, by label.
 
     Attributes:
@@ -63,7 +63,7 @@ class Seen:
     grid: str
 
     @classmethod
-    def empty(cls, labels: LabelArray, grid: str) -> Seen:
+    def empty(cls, labels: LabelArray, grid: str) -> ChannelStatistics:
         """Before the first sample."""
         return cls(labels, *np.zeros((3, labels.size)), grid=grid)  # type: ignore[misc]
 
@@ -78,7 +78,7 @@ class Group:
 
     fixed: Mapping[str, Range]
     labels: LabelArray = field(default_factory=lambda: np.array([], np.int64))
-    tensors: dict[str, Seen] = field(default_factory=dict)
+    tensors: dict[str, ChannelStatistics] = field(default_factory=dict)
     readers: list[Absorber] = field(default_factory=list)
 
 
@@ -144,7 +144,7 @@ def difference(model: ir.Model, other: ir.Model, sample: Feeds, threads: int | N
 
 def _observe(
     model: ir.Model, channels: ChannelMap, samples: Iterable[Feeds], threads: int | None, known: Extents
-) -> tuple[dict[str, Seen], dict[str, Range]]:
+) -> tuple[dict[str, ChannelStatistics], dict[str, Range]]:
     """Statistics by label of every tensor that has labels that are free, and the ranges of what shares their grids."""
     groups = shared_groups(model.graph)
     labels = _judged(model.graph, channels, groups)
@@ -176,32 +176,32 @@ def _alike(labels: LabelArray) -> tuple[int, ...]:
     return tuple(i for i, stride in enumerate(labels.strides) if stride == 0)
 
 
-def _by_label(extent: Extent, labels: LabelArray, grid: str) -> Seen:
+def _by_label(extent: Extent, labels: LabelArray, grid: str) -> ChannelStatistics:
     """What is known of a tensor's channels, by their labels."""
-    own, places = np.unique(thin(labels), return_inverse=True)
+    own, places = np.unique(squeeze_constant_axes(labels), return_inverse=True)
     places = places.ravel()
     if own.size == places.size:
         order = np.argsort(places)
         low, high, square = (a.ravel()[order] for a in (extent.low, extent.high, extent.square))
-        return Seen(own, low, high, square, grid)
-    seen = Seen.empty(own, grid)
+        return ChannelStatistics(own, low, high, square, grid)
+    seen = ChannelStatistics.empty(own, grid)
     np.minimum.at(seen.low, places, extent.low.ravel())
     np.maximum.at(seen.high, places, extent.high.ravel())
     seen.square = np.bincount(places, extent.square.ravel(), own.size) / np.bincount(places)
     return seen
 
 
-def _groups(channels: ChannelMap, seen: Mapping[str, Seen], fixed: Mapping[str, Range]) -> list[Group]:
+def _groups(channels: ChannelMap, seen: Mapping[str, ChannelStatistics], fixed: Mapping[str, Range]) -> list[Group]:
     """Sets of labels that may be judged apart: those that meet in a tensor, a grid or a reader belong together."""
     readers = [replace(a, labels=channels.labels.find(a.labels)) for a in channels.absorbers if a.rows is not None]
-    sets = Labels()
-    sets.fresh(channels.labels.size)
-    parts: list[Seen | Absorber] = [*seen.values(), *readers]
+    sets = ScaleVariables()
+    sets.new(channels.labels.size)
+    parts: list[ChannelStatistics | Absorber] = [*seen.values(), *readers]
     for part in parts:
-        sets.tie(_free(part), _free(part)[:1])
-    first: dict[str, Seen] = {}
+        sets.unify(_free(part), _free(part)[:1])
+    first: dict[str, ChannelStatistics] = {}
     for tensor in seen.values():
-        sets.tie(_free(tensor)[:1], _free(first.setdefault(tensor.grid, tensor))[:1])
+        sets.unify(_free(tensor)[:1], _free(first.setdefault(tensor.grid, tensor))[:1])
     groups: dict[int, Group] = {}
     for name, tensor in seen.items():
         group = groups.setdefault(int(sets.find(_free(tensor)[:1])[0]), Group(fixed))
@@ -215,9 +215,9 @@ def _groups(channels: ChannelMap, seen: Mapping[str, Seen], fixed: Mapping[str, 
     return list(groups.values())
 
 
-def _free(part: Seen | Absorber) -> LabelArray:
+def _free(part: ChannelStatistics | Absorber) -> LabelArray:
     """The labels that may get a factor, without their sign."""
-    labels = thin(part.labels).ravel()
+    labels = squeeze_constant_axes(part.labels).ravel()
     free: LabelArray = np.abs(labels[labels != 0])
     return free
 
@@ -308,7 +308,7 @@ class _Noise:
         weight = np.moveaxis(constant(reader.value), reader.rows, 0)
         labels = np.moveaxis(np.broadcast_to(reader.labels, constant(reader.value).shape), reader.rows, 0)
         some = slice(None, None, max(weight.size // _LOOKED_AT, 1))
-        numbers, labels = weight[some].astype(np.float64), thin(labels[some])
+        numbers, labels = weight[some].astype(np.float64), squeeze_constant_axes(labels[some])
         place, sign = self._place(labels), np.sign(labels)
         square = np.where(sign < 0, self.square[-1][place], self.square[1][place])
         return _Reader(numbers, place, sign, square, max(float((numbers**2 * square).sum()), 1e-30))
@@ -347,7 +347,7 @@ def _absorb(graph: ir.Graph, channels: ChannelMap, factors: Vector) -> dict[str,
     """Divide tensors by their factors, by scaling the constants around them; the factors by tensor."""
 
     def scale(labels: LabelArray) -> Vector:
-        root = thin(channels.labels.find(labels))
+        root = squeeze_constant_axes(channels.labels.find(labels))
         result: Vector = factors[np.abs(root)] ** np.sign(root)
         return result
 

@@ -66,7 +66,7 @@ def center_products(
 ) -> list[dict[str, Any]]:
     """Give summed products and their factors ranges around zero, in place.
 
-    Each loses a bit at most; what that does to the outputs is for the caller to judge.
+    Each loses a bit at most; what that does to the outputs is for the caller to evaluate.
 
     Args:
         model: prepared.

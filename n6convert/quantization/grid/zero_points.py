@@ -20,22 +20,22 @@ from n6convert.quantization.grid.shared_grids import SharedGrid, shared_grids, s
 from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.quantization.ranges.estimators import Effect, Range, range_error
 
-__all__ = ["CHEAP", "PRICE", "CheapZeroPoints", "cheapen", "give_ranges"]
+__all__ = ["FAST_ZERO_POINTS", "MAX_LOSS_DB", "ZeroPointSavings", "prefer_fast_zero_points", "give_ranges"]
 
 #: zero points with which a convolution's input costs nothing extra
-CHEAP = (-128, 0)
-#: Cycles saved by tensor name when that tensor, which feeds convolutions, gets a zero point of :data:`CHEAP`. It is
+FAST_ZERO_POINTS = (-128, 0)
+#: Cycles saved by tensor name when that tensor, which feeds convolutions, gets one of :data:`FAST_ZERO_POINTS`. It is
 #: called with the float model that is being quantized, whose node names and shapes are those of the INT8 model.
-CheapZeroPoints = Callable[[ir.Model], Mapping[str, float]]
+ZeroPointSavings = Callable[[ir.Model], Mapping[str, float]]
 
 #: dB of a tensor's own SQNR that may be given for the whole network's cycles, by policy
-PRICE = {"speed": np.inf, "balanced": 20.0, "accuracy": 0.0}
+MAX_LOSS_DB = {"speed": np.inf, "balanced": 20.0, "accuracy": 0.0}
 _FREE = 0.05
 #: of figures in dB; further ones are noise
 _DIGITS = 3
 
 
-def cheapen(
+def prefer_fast_zero_points(
     model: ir.Model,
     ranges: dict[str, Range],
     statistics: Mapping[str, Statistics],
@@ -76,7 +76,7 @@ def cheapen(
         if choice is None:
             continue
         gain = sum(saved[name] for name in names)
-        if choice.lost_db <= max(PRICE[policy] * gain / total, _FREE):
+        if choice.lost_db <= max(MAX_LOSS_DB[policy] * gain / total, _FREE):
             found[root] = choice.span
         sqnr = {"sqnr_db": choice.sqnr_db, "cheap_sqnr_db": choice.cheap_sqnr_db}
         records[root] = {"name": max(names, key=lambda n: saved[n]), **sqnr, "saved": gain}
@@ -130,7 +130,7 @@ def _cheap(
     low, high = grid.span
     tensors = [*grid.members, *grid.guests]
     histograms = [statistics[name].histogram if name in statistics else None for name in tensors]
-    if Grid.from_range(low, high).zero_point in CHEAP or not grid.members or None in histograms:
+    if Grid.from_range(low, high).zero_point in FAST_ZERO_POINTS or not grid.members or None in histograms:
         return None
     options: list[Range] = [(low, high), (-max(-low, high), max(-low, high))]
     if grid.needed[0] == 0:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from n6convert.graph.extract import with_outputs
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, Rows, rows_of
 from n6convert.quantization.padding import tokens_of
-from n6convert.quantization.ranges.consumers import Functions, functions_of
+from n6convert.quantization.ranges.consumers import Functions, consumer_functions
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
@@ -72,7 +72,7 @@ def channel_means(
     layers = {n.outputs[0].name or "": n for n in model.graph if n.op_type in LAYERS}
     if not layers:
         return {}
-    functions = {name: functions_of(model, node.outputs[0]) for name, node in layers.items()}
+    functions = {name: consumer_functions(model, node.outputs[0]) for name, node in layers.items()}
     steps = {name: _step(node) for name, node in layers.items()}
     session = Session(with_outputs(model, list(layers)), threads=1)
     means: dict[str, list[Floats]] = {name: [] for name in layers}

@@ -23,7 +23,7 @@ from n6convert.graph.extract import with_outputs
 from n6convert.quantization.layerwise.rounding import Moments, as_rows, patches, results, rows_per_sample, spans_of
 from n6convert.quantization.layerwise.walk import LAYERS, Layer
 from n6convert.quantization.prepare.operator_forms import constant
-from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.time_budget import TimeBudget
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
@@ -58,10 +58,10 @@ class FloatInputs:
         model: float.
         samples: read anew for every such portion of layers.
         names: layers in the order in which they will be asked for.
-        clock: ends the reading.
+        budget: ends the reading.
 
     Raises:
-        OutOfTime: from :meth:`of`, when the clock ended.
+        BudgetExceeded: from :meth:`of`, when the budget ended.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class FloatInputs:
         samples: Iterable[Mapping[str, NDArray[Any]]],
         names: Iterable[str],
         threads: int | None = None,
-        clock: Clock | None = None,
+        budget: TimeBudget | None = None,
     ) -> None:
-        self._model, self._samples, self._threads, self._clock = model, samples, threads, clock or Clock()
+        self._model, self._samples, self._threads, self._clock = model, samples, threads, budget or TimeBudget()
         nodes = {n.name: n for n in model.graph if n.op_type in LAYERS}
         self._left = [nodes[name] for name in names if name in nodes]
         self._held: dict[str, list[FloatSample]] = {}

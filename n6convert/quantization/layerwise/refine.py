@@ -15,7 +15,7 @@ from n6convert.quantization.layerwise.rounding import round_layer
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.calibrate import Progress
-from n6convert.quantization.time_budget import Clock, OutOfTime
+from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
 from n6convert.quantization.weights.shared_weights import round_together, together
 
 __all__ = ["refine"]
@@ -32,7 +32,7 @@ def refine(
     otherwise: ir.Model | None = None,
     narrow: Collection[str] = (),
     compensating: Collection[str] = (),
-    clock: Clock | None = None,
+    budget: TimeBudget | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[ir.Model, list[str]]:
@@ -42,19 +42,19 @@ def refine(
         samples: gone through once for the layers, once for the means that biases need, once where layers share weights;
             none but their int8 codes is kept.
         means: what :func:`channel_means` found of the float model before; default: found here.
-        otherwise: the same model, refined otherwise before: layers that the clock leaves no time for become as they
+        otherwise: the same model, refined otherwise before: layers that the budget leaves no time for become as they
             are there. Default: they stay as they are.
         narrow: layers whose codes are those of four bits.
         compensating: layers whose weights also take back what the layers before did to their inputs.
-        clock: looked at between layers, between samples and inside the rounding of a layer.
+        budget: looked at between layers, between samples and inside the rounding of a layer.
 
     Returns:
         The model, and the names of the layers that were left.
 
     Raises:
-        OutOfTime: all layers would have been left.
+        BudgetExceeded: all layers would have been left.
     """
-    clock = clock or Clock()
+    budget = budget or TimeBudget()
     refined, otherwise = model.clone(), otherwise or model
     left = {layer.name: layer for layer in layers_of(refined)}
     count = len(left)
@@ -63,34 +63,34 @@ def refine(
     apart = set(weights) - {name for names in shared for name in names}
     try:
         if shared:
-            round_together(refined, weights, shared, samples, threads, clock)
+            round_together(refined, weights, shared, samples, threads, budget)
         if bias and means is None:
-            means = channel_means(float_model, clock.watch(samples), threads)
+            means = channel_means(float_model, budget.watch(samples), threads)
         wanted = means if bias and means is not None else {}
         taking_back = [name for name in left if name in compensating and name in apart]
-        exact = FloatInputs(float_model, samples, taking_back, threads, clock)
-        for layer in walk_layers(refined, samples, threads, clock):
+        exact = FloatInputs(float_model, samples, taking_back, threads, budget)
+        for layer in walk_layers(refined, samples, threads, budget):
             if rounding and layer.name in apart:
                 largest = NARROW_MAX if layer.name in narrow else CODE_MAX
-                _round(layer, constant(weights[layer.name]), exact, clock, largest)
+                _round(layer, constant(weights[layer.name]), exact, budget, largest)
             if layer.name in wanted:
                 correct_bias(layer, wanted[layer.name])
             del left[layer.name]
             if progress is not None:
                 progress("refining layers", count - len(left), count)
-    except OutOfTime:
+    except BudgetExceeded:
         if len(left) == count:
             raise
         _copy_integers(otherwise, left)
     return refined, list(left)
 
 
-def _round(layer: Layer, weight: NDArray[Any], exact: FloatInputs, clock: Clock, largest: int) -> None:
+def _round(layer: Layer, weight: NDArray[Any], exact: FloatInputs, budget: TimeBudget, largest: int) -> None:
     inputs = exact.of(layer)
     moments = None
     if inputs is not None:
         weight, moments = compensated(layer, weight, inputs)
-    round_layer(layer, weight, clock, moments, largest)
+    round_layer(layer, weight, budget, moments, largest)
 
 
 def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:

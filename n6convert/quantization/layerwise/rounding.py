@@ -15,7 +15,7 @@ from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.layerwise.second_order import SMALL, round_groups, round_rows
 from n6convert.quantization.layerwise.walk import LAYERS, Layer
 from n6convert.quantization.prepare.operator_forms import constant
-from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.time_budget import TimeBudget
 
 __all__ = [
     "Moments",
@@ -59,7 +59,7 @@ class Portion:
 def round_layer(
     layer: Layer,
     weight: NDArray[np.float32],
-    clock: Clock | None = None,
+    budget: TimeBudget | None = None,
     moments: Moments | None = None,
     largest: int = CODE_MAX,
 ) -> None:
@@ -70,7 +70,7 @@ def round_layer(
         largest: the largest code, 127 with 8 bits.
 
     Raises:
-        OutOfTime: the clock ended; the layer is as it was.
+        BudgetExceeded: the budget ended; the layer is as it was.
     """
     moments = moments or layer_moments(layer, weight)
     rows = as_rows(layer.node, weight)
@@ -79,11 +79,11 @@ def round_layer(
     codes, scales = layer.initializer(1), layer.initializer(1, 1)
     assert scales.const_value is not None
     steps = scales.const_value.numpy()
-    rounded = round_groups(rows, steps, np.stack(moments), clock, largest) if _are_small(rows, moments) else None
+    rounded = round_groups(rows, steps, np.stack(moments), budget, largest) if _are_small(rows, moments) else None
     if rounded is None:
         rounded = np.empty(rows.shape, np.int8)
         for part in portions(layer.node, rows, moments):
-            chosen = round_rows(part.rows, steps[part.outputs], part.moments, clock, largest)
+            chosen = round_rows(part.rows, steps[part.outputs], part.moments, budget, largest)
             rounded[part.outputs, part.inputs] = chosen
     codes.const_value = ir.Tensor(from_rows(layer.node, rounded, weight.shape), name=codes.name)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.grid.affine import CODE_MAX
 from n6convert.quantization.stable import SHARE
-from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.time_budget import TimeBudget
 
 __all__ = ["SMALL", "round_groups", "round_rows"]
 
@@ -30,7 +30,7 @@ SMALL = 64
 _BLOCK = 64
 #: turns of settling at most, and the share of the error that a turn must take away for another one to follow
 _TURNS, _ENOUGH = 8, 0.02
-#: multiplications of one product of matrices at most; between products the clock is looked at
+#: multiplications of one product of matrices at most; between products the budget is looked at
 _PRODUCT = 1 << 33
 
 
@@ -38,7 +38,7 @@ def round_rows(
     rows: NDArray[np.float32],
     scales: NDArray[np.float32],
     moments: NDArray[np.float64],
-    clock: Clock | None = None,
+    budget: TimeBudget | None = None,
     largest: int = CODE_MAX,
 ) -> NDArray[np.int8]:
     """Integer weights ``[outputs, inputs]`` for one scale an output and the inputs' second moments.
@@ -47,9 +47,9 @@ def round_rows(
         largest: codes are ``-largest..largest``: 127 with 8 bits, 7 with 4.
 
     Raises:
-        OutOfTime: the clock ended.
+        BudgetExceeded: the budget ended.
     """
-    clock = clock or Clock()
+    budget = budget or TimeBudget()
     target = rows.astype(np.float64) / scales[:, None]
     codes = _clip(target, largest).astype(np.int8)
     order = np.argsort(-np.diag(moments), kind="stable")
@@ -57,10 +57,10 @@ def round_rows(
     factor = _factor(exact)
     if factor is None:
         return codes
-    for part in clock.watch(_chunks(*rows.shape)):
+    for part in budget.watch(_chunks(*rows.shape)):
         columns = np.ascontiguousarray(target[part][:, order].T)
         chosen = np.empty_like(codes[part])
-        chosen[:, order] = _rounded(columns, factor, exact, clock, largest).T
+        chosen[:, order] = _rounded(columns, factor, exact, budget, largest).T
         codes[part] = chosen
     return codes
 
@@ -69,7 +69,7 @@ def round_groups(
     rows: NDArray[np.float32],
     scales: NDArray[np.float32],
     moments: NDArray[np.float64],
-    clock: Clock | None = None,
+    budget: TimeBudget | None = None,
     largest: int = CODE_MAX,
 ) -> NDArray[np.int8] | None:
     """:func:`round_rows` for many small groups at once; None where the moments of any allow no order.
@@ -78,13 +78,13 @@ def round_groups(
         rows: ``[groups * outputs, inputs]``.
         scales: of the rows.
         moments: ``[groups, inputs, inputs]``.
-        clock: looked at between turns.
+        budget: looked at between turns.
         largest: the largest code.
 
     Raises:
-        OutOfTime: the clock ended.
+        BudgetExceeded: the budget ended.
     """
-    clock = clock or Clock()
+    budget = budget or TimeBudget()
     groups, inputs = len(moments), rows.shape[1]
     exact = np.stack([_damped(m.copy()) for m in moments])
     order = np.argsort(-np.diagonal(exact, axis1=1, axis2=2), axis=1, kind="stable")
@@ -95,13 +95,13 @@ def round_groups(
         return None
     target = (rows.astype(np.float64) / scales[:, None]).reshape(groups, -1, inputs)
     columns = np.take_along_axis(target, order[:, None, :], 2).transpose(2, 0, 1)  # [inputs, groups, outputs]
-    chosen = _chosen(columns, lower[:, ::-1, ::-1], exact, clock, largest).transpose(1, 2, 0)
+    chosen = _chosen(columns, lower[:, ::-1, ::-1], exact, budget, largest).transpose(1, 2, 0)
     codes = np.empty(target.shape, np.int8)
     np.put_along_axis(codes, order[:, None, :], chosen.astype(np.int8), 2)
     return codes.reshape(rows.shape)
 
 
-def _chosen(target: Columns, factor: Columns, moments: Columns, clock: Clock, largest: int) -> Columns:
+def _chosen(target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, largest: int) -> Columns:
     """:func:`_rounded` with groups along the second axis, and the first of the matrices."""
     codes, errors = np.empty_like(target), np.empty_like(target)
     for i in range(len(target)):
@@ -114,7 +114,7 @@ def _chosen(target: Columns, factor: Columns, moments: Columns, clock: Clock, la
 
     pull, nearest = pulled(target - codes), _clip(target, largest)
     cost, active = _group_cost(target - codes, pull), np.ones((target.shape[1], 1))
-    for _ in clock.watch(range(_TURNS)):
+    for _ in budget.watch(range(_TURNS)):
         for i in range(len(target)):
             step = (_clip(codes[i] + np.rint(pull[i] / moments[:, i, i, None]), largest) - codes[i]) * active
             codes[i] += step
@@ -153,9 +153,9 @@ def _chunks(outputs: int, inputs: int) -> Iterator[slice]:
     return (slice(i, i + step) for i in range(0, outputs, step))
 
 
-def _rounded(target: Columns, factor: Columns, moments: Columns, clock: Clock, largest: int) -> Columns:
+def _rounded(target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, largest: int) -> Columns:
     nearest = _clip(target, largest)
-    codes, cost = _settle(target, _sweep(target, factor, largest), moments, clock, largest)
+    codes, cost = _settle(target, _sweep(target, factor, largest), moments, budget, largest)
     return np.where(cost < (1 - SHARE) * _cost(target - nearest, moments @ (target - nearest)), codes, nearest)
 
 
@@ -173,12 +173,12 @@ def _sweep(target: Columns, factor: Columns, largest: int) -> Columns:
 
 
 def _settle(
-    target: Columns, codes: Columns, moments: Columns, clock: Clock, largest: int
+    target: Columns, codes: Columns, moments: Columns, budget: TimeBudget, largest: int
 ) -> tuple[Columns, NDArray[np.float64]]:
     """Coordinate descent over the codes, and each output's error after it; no turn makes an output worse."""
     pull = moments @ (target - codes)
     cost = _cost(target - codes, pull)
-    for _ in clock.watch(range(_TURNS)):
+    for _ in budget.watch(range(_TURNS)):
         _turn(codes, pull, moments, largest)
         before, cost = cost, _cost(target - codes, pull)
         if cost.sum() > (1 - _ENOUGH) * before.sum():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from n6convert.graph.extract import cut
 from n6convert.quantization.grid.plan import along
-from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.time_budget import TimeBudget
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
@@ -36,13 +36,13 @@ class Layer:
     """A node with integer weights and bias, and the codes that reach it in each sample."""
 
     def __init__(
-        self, model: ir.Model, node: ir.Node, states: Sequence[Codes], threads: int | None, clock: Clock
+        self, model: ir.Model, node: ir.Node, states: Sequence[Codes], threads: int | None, budget: TimeBudget
     ) -> None:
         self.model = model
         self.node = node
         self._states = states
         self._threads = threads
-        self._clock = clock
+        self._clock = budget
 
     @property
     def samples(self) -> int:
@@ -163,14 +163,16 @@ def _stride_wider(node: ir.Node, step: int) -> bool:
 
 def layers_of(model: ir.Model) -> Iterator[Layer]:
     """The layers of an INT8 model in order, without samples."""
-    yield from (Layer(model, n, [], None, Clock()) for n in model.graph if n.op_type in LAYERS and _has_integers(n))
+    yield from (
+        Layer(model, n, [], None, TimeBudget()) for n in model.graph if n.op_type in LAYERS and _has_integers(n)
+    )
 
 
 def walk_layers(
     model: ir.Model,
     samples: Iterable[Mapping[str, NDArray[Any]]],
     threads: int | None = None,
-    clock: Clock | None = None,
+    budget: TimeBudget | None = None,
 ) -> Iterator[Layer]:
     """Yield the layers of an INT8 model in order; changes made to a layer take effect for all that follow.
 
@@ -178,21 +180,21 @@ def walk_layers(
         model: INT8; changed where layers are.
         samples: arrays by input name, read anew for each layer.
         threads: None: as many as there are cores.
-        clock: ends the walk.
+        budget: ends the walk.
 
     Raises:
-        OutOfTime: the clock ended; so do a layer's inputs and outputs.
+        BudgetExceeded: the budget ended; so do a layer's inputs and outputs.
     """
-    clock = clock or Clock()
+    budget = budget or TimeBudget()
     compute = [n for n in model.graph if n.op_type not in _PAIR]
-    states = list(_entered(model, clock.watch(samples), set(compute), threads))
+    states = list(_entered(model, budget.watch(samples), set(compute), threads))
     pending: list[ir.Node] = []
     for index, node in enumerate(compute):
         if node.op_type in LAYERS and _has_integers(node):
             advance = _Advance(model, pending, set(compute[index:]))
-            deque(mapped(advance, clock.watch(states), threads), maxlen=0)
+            deque(mapped(advance, budget.watch(states), threads), maxlen=0)
             pending = []
-            yield Layer(model, node, states, threads, clock)
+            yield Layer(model, node, states, threads, budget)
         pending.append(node)
 
 

@@ -19,9 +19,9 @@ from n6convert.quantization.methods import (
     unseen_values,
     wide_functions,
 )
-from n6convert.quantization.methods.base import SCREEN, Candidate, Method, Workshop
+from n6convert.quantization.methods.base import SCREEN, Candidate, Method, MethodContext
 
-__all__ = ["METHODS", "SCREEN", "Candidate", "Method", "Workshop"]
+__all__ = ["METHODS", "SCREEN", "Candidate", "Method", "MethodContext"]
 
 METHODS = (
     minmax_ranges.METHOD,

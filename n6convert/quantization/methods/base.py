@@ -13,12 +13,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.quantization.equalization.equalize import judged_axes
+from n6convert.quantization.fidelity import Evaluator, Fidelity
 from n6convert.quantization.grid.from_ranges import make_plan
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.grid.product_zero_points import WORSE_DB, center_products
 from n6convert.quantization.grid.qdq import write_qdq
-from n6convert.quantization.grid.zero_points import CheapZeroPoints, cheapen
-from n6convert.quantization.judge import Judge, Verdict
+from n6convert.quantization.grid.zero_points import ZeroPointSavings, prefer_fast_zero_points
 from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
 from n6convert.quantization.layerwise.refine import refine
@@ -26,11 +26,11 @@ from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.ranges.carried import carried
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.estimators import Range
-from n6convert.quantization.ranges.find import Found, find_ranges
+from n6convert.quantization.ranges.find import RangeResult, find_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.reparameterization.gate_input import gate_axes
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
-from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.time_budget import TimeBudget
 from n6convert.recipe.quantization import Bias, QuantizationConfig
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     "Method",
     "SCREEN",
     "TWICE",
-    "Workshop",
+    "MethodContext",
     "closeness",
     "enforced",
     "evens",
@@ -68,25 +68,25 @@ class Candidate:
 
     Attributes:
         prepared: the float model it stands for.
-        verdict: how close it is to float on the held-back samples.
+        fidelity: how close it is to float on the held-back samples.
         bias: how its biases were corrected.
         partly: its layers were refined on fewer samples than there are.
         provisional: its ranges are of fewer samples than there are, so it is never kept.
         narrow: layers whose weights have four bits.
-        owed_db: by how much it must be closer than the one that it replaces, for the NPU time that it costs more.
+        required_gain_db: by how much it must be closer than the one that it replaces, for the NPU time it costs more.
         notes: what the method that made it adds to its record.
     """
 
     prepared: ir.Model
-    found: Found
+    found: RangeResult
     plan: Plan
     model: ir.Model
-    verdict: Verdict
+    fidelity: Fidelity
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
     partly: bool = False
     provisional: bool = False
-    owed_db: float = 0.0
+    required_gain_db: float = 0.0
     narrow: frozenset[str] = frozenset()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,14 +103,14 @@ class _First:
 
 
 @dataclass
-class Workshop:
-    """What the methods work with: the samples, the choices of the recipe, the judge, the time there is."""
+class MethodContext:
+    """What the methods work with: the samples, the choices of the recipe, the evaluator, the time there is."""
 
     source: FeedSource
-    few: Sequence[Feeds]
+    probe_samples: Sequence[Feeds]
     config: QuantizationConfig
-    judge: Judge
-    cycles: CheapZeroPoints | None
+    evaluator: Evaluator
+    cycles: ZeroPointSavings | None
     milliseconds: Milliseconds | None
     progress: Progress | None
     _looked: bool = field(default=False, init=False)
@@ -118,13 +118,13 @@ class Workshop:
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
 
     @cached_property
-    def clock(self) -> Clock:
+    def budget(self) -> TimeBudget:
         """The time for the methods; it runs once it is started."""
-        return Clock(self.config.time_budget)
+        return TimeBudget(self.config.time_budget)
 
     def feeds(self) -> Iterator[Feeds]:
-        """The calibration samples, as long as there is time. Raises OutOfTime."""
-        return self.clock.watch(self.source())
+        """The calibration samples, as long as there is time. Raises BudgetExceeded."""
+        return self.budget.watch(self.source())
 
     @property
     def samples(self) -> Iterable[Feeds]:
@@ -141,7 +141,7 @@ class Workshop:
         whole = self.config.refine_samples
         return whole if self.config.effort == "thorough" else min(SCREEN, whole)
 
-    def quantized(self, prepared: ir.Model, found: Found | None = None, *, screen: bool = False) -> Candidate:
+    def quantized(self, prepared: ir.Model, found: RangeResult | None = None, *, screen: bool = False) -> Candidate:
         """The INT8 model by ranges and nearest rounding alone.
 
         Args:
@@ -151,10 +151,12 @@ class Workshop:
         """
         feeds = partial(self.first, self.enough) if screen else self.feeds
         found = found or find_ranges(
-            prepared, feeds, self.few, self.config, self.progress, None if screen else self._unseen(prepared)
+            prepared, feeds, self.probe_samples, self.config, self.progress, None if screen else self._unseen(prepared)
         )
         policy = self.config.zero_points
-        zero_points = cheapen(prepared, found.ranges, found.statistics, found.effects, policy, self._saved(prepared))
+        zero_points = prefer_fast_zero_points(
+            prepared, found.ranges, found.statistics, found.effects, policy, self._saved(prepared)
+        )
         around = replace(found, ranges=dict(found.ranges))
         factors = center_products(prepared, around.ranges, around.statistics)
         made = self._written(prepared, found, zero_points + [record | {"taken": False} for record in factors])
@@ -164,7 +166,7 @@ class Workshop:
         return replace(made, provisional=screen and self.enough < self.config.refine_samples)
 
     def reshaped(
-        self, prepared: ir.Model, before: Found, factors: Mapping[str, NDArray[np.float64]], *, screen: bool
+        self, prepared: ir.Model, before: RangeResult, factors: Mapping[str, NDArray[np.float64]], *, screen: bool
     ) -> Candidate:
         """The INT8 model, by ranges and nearest rounding, of another form of the network.
 
@@ -177,15 +179,15 @@ class Workshop:
         if self.config.effort == "thorough" or self.config.ranges in ("minmax", "moving-average"):
             return self.quantized(prepared, screen=screen)
         feeds = partial(self.first, self.enough) if screen else self.feeds
-        found, looked = carried(prepared, before, factors, feeds, self.few, self.config, self.progress)
+        found, looked = carried(prepared, before, factors, feeds, self.probe_samples, self.config, self.progress)
         made = self.quantized(prepared, found)
         return replace(made, provisional=looked and screen and self.enough < self.config.refine_samples)
 
-    def _written(self, prepared: ir.Model, found: Found, zero_points: list[dict[str, Any]]) -> Candidate:
+    def _written(self, prepared: ir.Model, found: RangeResult, zero_points: list[dict[str, Any]]) -> Candidate:
         """The INT8 model by these ranges and nearest rounding."""
         plan = make_plan(prepared.graph, found.ranges)
         model = write_qdq(prepared, plan)
-        return Candidate(prepared, found, plan, model, self.judge.verdict(model), zero_points)
+        return Candidate(prepared, found, plan, model, self.evaluator.fidelity(model), zero_points)
 
     def _saved(self, prepared: ir.Model) -> Mapping[str, float] | None:
         """Cycles that cheap zero points save in a float model; kept for the last one asked for."""
@@ -227,14 +229,14 @@ class Workshop:
                 best.prepared, model, self.first(count), rounding=rounding, bias=sequential,
                 means=self.means(best.prepared, count) if sequential else None,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
-                clock=self.clock, threads=self.config.threads, progress=self.progress,
+                budget=self.budget, threads=self.config.threads, progress=self.progress,
             )  # fmt: skip
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
         notes = {"layers_left": left} if left else {}
         partly = count < self.config.refine_samples and (rounding or sequential)
-        verdict = self.judge.verdict(model)
-        return replace(best, model=model, verdict=verdict, bias=bias, partly=partly, notes=notes)
+        fidelity = self.evaluator.fidelity(model)
+        return replace(best, model=model, fidelity=fidelity, bias=bias, partly=partly, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -245,17 +247,17 @@ class Method:
         cost: about how many times it runs the model over the samples; the list is sorted by it.
         wanted: whether the recipe asks for it.
         attempt: makes a candidate from the best one so far; None when there is nothing to do.
-        slack_db: by how much held-back samples may say that it is worse and it is kept all the same.
+        tolerance_db: by how much held-back samples may say that it is worse and it is kept all the same.
     """
 
     name: str
     cost: float
     wanted: Callable[[QuantizationConfig], bool]
-    attempt: Callable[[Workshop, Candidate], Candidate | None]
-    slack_db: float = 0.0
+    attempt: Callable[[MethodContext, Candidate], Candidate | None]
+    tolerance_db: float = 0.0
 
 
-def unclipped_ranges(found: Found, within: Mapping[str, Range] | None = None) -> Found | None:
+def unclipped_ranges(found: RangeResult, within: Mapping[str, Range] | None = None) -> RangeResult | None:
     """The same statistics with min-max ranges, that hold others where given; None when they are those already."""
     ranges = {name: (s.low, s.high) for name, s in found.statistics.items()}
     for name, span in (within or {}).items():
@@ -263,22 +265,24 @@ def unclipped_ranges(found: Found, within: Mapping[str, Range] | None = None) ->
         ranges[name] = min(low, span[0]), max(high, span[1])
     if not ranges or ranges | found.kept == found.ranges:
         return None
-    return Found(ranges | found.kept, found.statistics, found.effects, {}, kept=found.kept, channels=found.channels)
+    return RangeResult(
+        ranges | found.kept, found.statistics, found.effects, {}, kept=found.kept, channels=found.channels
+    )
 
 
-def unclipped(shop: Workshop, trial: Candidate) -> Candidate | None:
+def unclipped(context: MethodContext, trial: Candidate) -> Candidate | None:
     """The same model without clipping, which even channels do not need."""
     whole = unclipped_ranges(trial.found)
     if whole is None:
         return None
     ranges = without_hidden(trial.prepared.graph, whole.ranges, trial.found.statistics)
-    made = shop.quantized(trial.prepared, replace(whole, ranges=ranges))
+    made = context.quantized(trial.prepared, replace(whole, ranges=ranges))
     return made if enforced(made) <= enforced(trial) else None
 
 
-def is_undecided(few: Candidate, best: Candidate) -> bool:
+def is_undecided(trial: Candidate, best: Candidate) -> bool:
     """Whether a trial refined on some samples is so near the best model that all of them are to decide."""
-    return few.partly and abs(closeness(few) - closeness(best)) < BEHIND
+    return trial.partly and abs(closeness(trial) - closeness(best)) < BEHIND
 
 
 def enforced(candidate: Candidate) -> frozenset[str]:
@@ -287,22 +291,25 @@ def enforced(candidate: Candidate) -> frozenset[str]:
     return frozenset(names) - candidate.plan.absorbed
 
 
-def times_of(shop: Workshop, before: Candidate, after: Candidate) -> dict[str, float]:
+def times_of(context: MethodContext, before: Candidate, after: Candidate) -> dict[str, float]:
     """Predicted milliseconds of two candidates, where there is a predictor.
 
     Args:
-        shop: holds the predictor.
+        context: holds the predictor.
         before: without the method.
         after: with it.
     """
-    if shop.milliseconds is None:
+    if context.milliseconds is None:
         return {}
-    return {"ms_before": round(shop.milliseconds(before.model), 4), "ms": round(shop.milliseconds(after.model), 4)}
+    return {
+        "ms_before": round(context.milliseconds(before.model), 4),
+        "ms": round(context.milliseconds(after.model), 4),
+    }
 
 
 def closeness(candidate: Candidate) -> float:
     """How close its outputs are to float on held-back samples, in dB."""
-    return candidate.verdict.closeness_db
+    return candidate.fidelity.closeness_db
 
 
 def evens(config: QuantizationConfig) -> bool:

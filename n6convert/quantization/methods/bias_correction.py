@@ -7,7 +7,7 @@ from dataclasses import replace
 from n6convert.quantization.methods.base import (
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     closeness,
     enforced,
     unclipped_ranges,
@@ -22,18 +22,18 @@ _TIE = 0.1
 _HOPELESS = 1.0
 
 
-def bias_correction(shop: Workshop, best: Candidate) -> Candidate | None:
+def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None:
     """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them.
 
     Without clipping as well: what clipping saves is often a shift of means, which this takes away at no cost.
     """
-    kind = shop.config.bias_correction
+    kind = context.config.bias_correction
     whole = unclipped_ranges(best.found, best.found.ranges)
-    other = shop.quantized(best.prepared, whole) if whole is not None else None
+    other = context.quantized(best.prepared, whole) if whole is not None else None
     starts = [s for s in (best, other) if s is not None and enforced(s) <= enforced(best)]
-    if shop.config.effort != "thorough":
+    if context.config.effort != "thorough":
         starts = [s for s in starts if closeness(s) > closeness(best) - _HOPELESS]
-    trials = [shop.refined(s, rounding=False, bias=kind, screen=True) for s in starts]
+    trials = [context.refined(s, rounding=False, bias=kind, screen=True) for s in starts]
     trial = best_of(trials, closeness)
     ranges = {"ranges": "minmax"} if trial is not trials[0] else {}
     return replace(trial, notes={"kind": kind, **ranges, **trial.notes})

@@ -9,7 +9,7 @@ from n6convert.quantization.methods.base import (
     EXACT,
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     closeness,
     enforced,
     evens,
@@ -20,44 +20,44 @@ from n6convert.quantization.methods.base import (
 __all__ = ["METHOD", "equalization"]
 
 
-def equalization(shop: Workshop, best: Candidate) -> Candidate | None:
+def equalization(context: MethodContext, best: Candidate) -> Candidate | None:
     """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
 
     Tensors that nothing is known of are first looked at on a share of the samples; where the result is no closer, it
     stays provisional.
     """
     screen, fixed = True, enforced(best)
-    while (even := _even_channels(shop, best, fixed)) is not None:
-        trial = _evened(shop, best, even, screen)
+    while (even := _even_channels(context, best, fixed)) is not None:
+        trial = _evened(context, best, even, screen)
         if trial.provisional and closeness(trial) > closeness(best):
             screen = bool(enforced(trial) - fixed)
-            trial = trial if screen else _evened(shop, best, even, False)
+            trial = trial if screen else _evened(context, best, even, False)
         if enforced(trial) <= fixed:
             return trial
         fixed |= enforced(trial)
     return None
 
 
-def _even_channels(shop: Workshop, best: Candidate, fixed: frozenset[str]) -> Evened | None:
+def _even_channels(context: MethodContext, best: Candidate, fixed: frozenset[str]) -> Evened | None:
     """The float model with even channels, which must compute the same; None where nothing is scaled."""
-    config = shop.config
+    config = context.config
     even = equalize(
         best.prepared,
-        shop.samples,
+        context.samples,
         strength=config.equalization_strength,
         threads=config.threads,
         fixed=fixed,
         known=best.found.channels,
     )
-    if not even.records or difference(best.prepared, even.model, shop.few[0], config.threads) > EXACT:
+    if not even.records or difference(best.prepared, even.model, context.probe_samples[0], config.threads) > EXACT:
         return None
     return even
 
 
-def _evened(shop: Workshop, best: Candidate, even: Evened, screen: bool) -> Candidate:
+def _evened(context: MethodContext, best: Candidate, even: Evened, screen: bool) -> Candidate:
     """The INT8 model of a float model with even channels."""
-    trial = shop.reshaped(even.model, best.found, even.factors, screen=screen)
-    whole = unclipped(shop, trial) if unclipped_ranges(best.found) is None else None
+    trial = context.reshaped(even.model, best.found, even.factors, screen=screen)
+    whole = unclipped(context, trial) if unclipped_ranges(best.found) is None else None
     return replace(whole or trial, provisional=trial.provisional, notes={"groups": even.records})
 
 

@@ -9,12 +9,12 @@ import onnx_ir as ir
 from n6convert.quantization.equalization.equalize import difference
 from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.qdq import write_qdq
-from n6convert.quantization.grid.zero_points import PRICE
+from n6convert.quantization.grid.zero_points import MAX_LOSS_DB
 from n6convert.quantization.methods.base import (
     EXACT,
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     closeness,
     evens,
     foresees,
@@ -24,7 +24,7 @@ from n6convert.quantization.methods.base import (
 )
 from n6convert.quantization.methods.equalization import equalization
 from n6convert.quantization.methods.unseen_values import unseen_values
-from n6convert.quantization.ranges.find import Found
+from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.merge_convolutions import merge_pairs
 from n6convert.quantization.stable import exceeds
 
@@ -34,35 +34,38 @@ __all__ = ["METHOD", "merged_convolutions"]
 _TIE = 0.1
 
 
-def merged_convolutions(shop: Workshop, best: Candidate) -> Candidate | None:
+def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | None:
     """Two convolutions with nothing between them as one, where that is faster or hardly slower.
 
     Ranges, even channels, biases and rounding are made anew for such weights. A slower result must be closer by as
     much as the balanced policy for zero points would ask for the time.
     """
-    assert shop.milliseconds is not None
+    assert context.milliseconds is not None
 
     def int8(prepared: ir.Model) -> ir.Model:
         return write_qdq(prepared, make_plan(prepared.graph, best.found.ranges))
 
-    prepared, pairs = merge_pairs(best.prepared, shop.milliseconds, int8)
-    if not pairs or difference(best.prepared, prepared, shop.few[0], shop.config.threads) > EXACT:
+    prepared, pairs = merge_pairs(best.prepared, context.milliseconds, int8)
+    if not pairs or difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
         return None
-    trial = shop.quantized(prepared, _of_what_is_left(prepared, best.found))
-    for better in (equalization if evens(shop.config) else None, unseen_values if foresees(shop.config) else None):
-        other = better(shop, trial) if better is not None else None
+    trial = context.quantized(prepared, _of_what_is_left(prepared, best.found))
+    for better in (
+        equalization if evens(context.config) else None,
+        unseen_values if foresees(context.config) else None,
+    ):
+        other = better(context, trial) if better is not None else None
         if other is not None and exceeds(closeness(other), closeness(trial)):
             trial = other
-    rounding, bias = rounds(shop.config), best.bias
-    tried = shop.refined(trial, rounding=rounding, bias=bias, screen=True)
+    rounding, bias = rounds(context.config), best.bias
+    tried = context.refined(trial, rounding=rounding, bias=bias, screen=True)
     if is_undecided(tried, best):
-        tried = shop.refined(trial, rounding=rounding, bias=bias)
-    times = times_of(shop, best, tried)
+        tried = context.refined(trial, rounding=rounding, bias=bias)
+    times = times_of(context, best, tried)
     slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
-    return replace(tried, owed_db=PRICE["balanced"] * slower, notes={"pairs": pairs, **times})
+    return replace(tried, required_gain_db=MAX_LOSS_DB["balanced"] * slower, notes={"pairs": pairs, **times})
 
 
-def _of_what_is_left(prepared: ir.Model, found: Found) -> Found:
+def _of_what_is_left(prepared: ir.Model, found: RangeResult) -> RangeResult:
     """What was found of the tensors that a model with the same values still has."""
     names = set(observed(prepared.graph))
     return replace(found, ranges={name: span for name, span in found.ranges.items() if name in names})

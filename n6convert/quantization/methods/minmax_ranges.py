@@ -5,17 +5,17 @@ from __future__ import annotations
 from n6convert.quantization.methods.base import (
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     unclipped_ranges,
 )
 
 __all__ = ["METHOD", "minmax_ranges"]
 
 
-def minmax_ranges(shop: Workshop, best: Candidate) -> Candidate | None:
+def minmax_ranges(context: MethodContext, best: Candidate) -> Candidate | None:
     """Ranges without clipping, where those happen to be better."""
     found = unclipped_ranges(best.found)
-    return shop.quantized(best.prepared, found) if found is not None else None
+    return context.quantized(best.prepared, found) if found is not None else None
 
 
 METHOD = Method("ranges: minmax", 0, lambda c: True, minmax_ranges)

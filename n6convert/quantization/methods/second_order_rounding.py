@@ -6,7 +6,7 @@ from n6convert.quantization.layerwise.rounding import anything_to_round
 from n6convert.quantization.methods.base import (
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     closeness,
     is_undecided,
     rounds,
@@ -17,20 +17,20 @@ from n6convert.recipe.quantization import Bias
 __all__ = ["METHOD", "second_order_rounding"]
 
 
-def second_order_rounding(shop: Workshop, best: Candidate) -> Candidate | None:
+def second_order_rounding(context: MethodContext, best: Candidate) -> Candidate | None:
     """Weights rounded so that their errors cancel on the samples, with bias correction where that helps both."""
     if not anything_to_round(best.prepared, best.plan):
         return None
-    trial = _rounded(shop, best, best.bias)
+    trial = _rounded(context, best, best.bias)
     if best.bias == "off" or exceeds(closeness(trial), closeness(best)):
         return trial
-    return best_of((trial, _rounded(shop, best, "off")), closeness)
+    return best_of((trial, _rounded(context, best, "off")), closeness)
 
 
-def _rounded(shop: Workshop, best: Candidate, bias: Bias) -> Candidate:
+def _rounded(context: MethodContext, best: Candidate, bias: Bias) -> Candidate:
     """Weights rounded on some samples, and on all where these leave it open whether that is better."""
-    some = shop.refined(best, rounding=True, bias=bias, screen=True)
-    return shop.refined(best, rounding=True, bias=bias) if is_undecided(some, best) else some
+    some = context.refined(best, rounding=True, bias=bias, screen=True)
+    return context.refined(best, rounding=True, bias=bias) if is_undecided(some, best) else some
 
 
 METHOD = Method("second-order rounding", 5, rounds, second_order_rounding)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from n6convert.quantization.methods.base import (
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     closeness,
     unclipped,
 )
@@ -20,13 +20,13 @@ __all__ = ["METHOD", "split_attention_sums"]
 _UNSEEN = 0.2
 
 
-def split_attention_sums(shop: Workshop, best: Candidate) -> Candidate | None:
+def split_attention_sums(context: MethodContext, best: Candidate) -> Candidate | None:
     """Attention sums in two parts, which cost the NPU time."""
-    prepared, products = split_products(best.prepared, shop.samples, shop.config.threads)
+    prepared, products = split_products(best.prepared, context.samples, context.config.threads)
     if not products:
         return None
-    trial = shop.quantized(prepared)
-    trials = [t for t in (trial, unclipped(shop, trial)) if t is not None]
+    trial = context.quantized(prepared)
+    trials = [t for t in (trial, unclipped(context, trial)) if t is not None]
     return replace(best_of(trials, closeness), notes={"products": products})
 
 

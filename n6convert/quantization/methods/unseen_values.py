@@ -9,7 +9,7 @@ import numpy as np
 from n6convert.quantization.methods.base import (
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     closeness,
     enforced,
     foresees,
@@ -24,7 +24,7 @@ __all__ = ["METHOD", "unseen_values"]
 _SMALL = 1024
 
 
-def unseen_values(shop: Workshop, best: Candidate) -> Candidate | None:
+def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     """Ranges that hold what other samples will reach: of all tensors, or of small ones, where that clips a large share.
 
     With and without clipping of what was seen.
@@ -32,12 +32,12 @@ def unseen_values(shop: Workshop, best: Candidate) -> Candidate | None:
     whole = unclipped_ranges(best.found)
     starts = [(best.found, whole is not None), *([(whole, False)] if whole is not None else [])]
     wider = (
-        ranges_beyond(best.prepared, found, shop.few, clip=clip, most=most)
+        ranges_beyond(best.prepared, found, context.probe_samples, clip=clip, most=most)
         for found, clip in starts for most in (np.inf, _SMALL)
     )  # fmt: skip
-    trials = [shop.quantized(best.prepared, f) for f in wider if f is not None]
+    trials = [context.quantized(best.prepared, f) for f in wider if f is not None]
     trials = [replace(t, provisional=best.provisional) for t in trials if enforced(t) <= enforced(best)]
-    return replace(best_of(trials, closeness), owed_db=-shop.judge.blind_db) if trials else None
+    return replace(best_of(trials, closeness), required_gain_db=-context.evaluator.blind_db) if trials else None
 
 
 METHOD = Method("unseen values", 2, foresees, unseen_values)

@@ -11,14 +11,14 @@ from n6convert.quantization.methods.base import (
     TWICE,
     Candidate,
     Method,
-    Workshop,
+    MethodContext,
     closeness,
     evens,
     times_of,
     unclipped,
 )
 from n6convert.quantization.ranges.carried import still_true
-from n6convert.quantization.ranges.find import Found
+from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.wide_range_functions import operand_values, split_functions
 from n6convert.quantization.stable import best_of, exceeds
 
@@ -28,28 +28,28 @@ __all__ = ["METHOD", "wide_functions"]
 _PARTS = (2, 3, 4)
 
 
-def wide_functions(shop: Workshop, best: Candidate) -> Candidate | None:
+def wide_functions(context: MethodContext, best: Candidate) -> Candidate | None:
     """Logarithms, roots and power laws as sums of parts, each with a grid of its own; as many as pay their time."""
     kept: Candidate | None = None
-    operands = operand_values(best.prepared, shop.samples, shop.config.threads)
+    operands = operand_values(best.prepared, context.samples, context.config.threads)
     for parts in (None, *_PARTS):
         prepared, functions = split_functions(best.prepared, operands, parts)
         if not functions or (kept is not None and functions == kept.notes["functions"]):
             continue
-        found = still_true(best.found, best.prepared, prepared, shop.few[0])
-        closest = _closest(shop, prepared, found, screen=True)
+        found = still_true(best.found, best.prepared, prepared, context.probe_samples[0])
+        closest = _closest(context, prepared, found, screen=True)
         if closest.provisional and closeness(closest) > closeness(best) + TWICE - BEHIND:
-            closest = _closest(shop, prepared, found, screen=False)
+            closest = _closest(context, prepared, found, screen=False)
         if kept is None or exceeds(closeness(closest), closeness(kept) + TWICE):
-            notes = {"functions": functions, **times_of(shop, best, closest)}
-            kept = replace(closest, owed_db=TWICE, notes=notes)
+            notes = {"functions": functions, **times_of(context, best, closest)}
+            kept = replace(closest, required_gain_db=TWICE, notes=notes)
     return kept
 
 
-def _closest(shop: Workshop, prepared: ir.Model, before: Found, *, screen: bool) -> Candidate:
+def _closest(context: MethodContext, prepared: ir.Model, before: RangeResult, *, screen: bool) -> Candidate:
     """The INT8 model with or without clipping, whichever is closer to float."""
-    trial = shop.reshaped(prepared, before, {}, screen=screen)
-    whole = unclipped(shop, trial)
+    trial = context.reshaped(prepared, before, {}, screen=screen)
+    whole = unclipped(context, trial)
     return replace(best_of([t for t in (trial, whole) if t is not None], closeness), provisional=trial.provisional)
 
 

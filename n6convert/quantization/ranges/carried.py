@@ -17,7 +17,7 @@ from n6convert.graph.extract import with_outputs
 from n6convert.quantization.grid.from_ranges import observed
 from n6convert.quantization.ranges.calibrate import FeedSource, Progress, Statistics, calibrate
 from n6convert.quantization.ranges.channel_extents import Extents
-from n6convert.quantization.ranges.find import Found, chosen_ranges
+from n6convert.quantization.ranges.find import RangeResult, chosen_ranges
 from n6convert.recipe.quantization import QuantizationConfig
 from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import Session
@@ -30,7 +30,7 @@ _SAME = 1e-3
 Factors = Mapping[str, NDArray[np.float64]]
 
 
-def still_true(found: Found, before: ir.Model, after: ir.Model, sample: Feeds) -> Found:
+def still_true(found: RangeResult, before: ir.Model, after: ir.Model, sample: Feeds) -> RangeResult:
     """What was found of the tensors that another float model computes under the same names.
 
     Args:
@@ -54,13 +54,13 @@ def still_true(found: Found, before: ir.Model, after: ir.Model, sample: Feeds) -
 
 def carried(
     model: ir.Model,
-    before: Found,
+    before: RangeResult,
     factors: Factors,
     feeds: FeedSource,
     few: Sequence[Feeds],
     config: QuantizationConfig,
     progress: Progress | None = None,
-) -> tuple[Found, bool]:
+) -> tuple[RangeResult, bool]:
     """Ranges of a float model, and whether samples had to be looked at for them.
 
     Args:
@@ -86,7 +86,7 @@ def carried(
     return replace(found, channels=channels), bool(new)
 
 
-def _statistics(name: str, before: Found, factors: Factors, channels: Extents) -> Statistics | None:
+def _statistics(name: str, before: RangeResult, factors: Factors, channels: Extents) -> Statistics | None:
     if name not in factors:
         return replace(before.statistics[name]) if name in before.statistics else None
     return Statistics.of(channels[name]) if name in channels else None

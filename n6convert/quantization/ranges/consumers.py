@@ -22,7 +22,7 @@ from n6convert.quantization.ranges.estimators import Effect
 from n6convert.quantization.topology.sharing import passes_through
 from n6convert.runtime.session import Session
 
-__all__ = ["Functions", "effect_of", "functions_of"]
+__all__ = ["Functions", "consumer_error_map", "consumer_functions"]
 
 Array = NDArray[np.float64]
 #: values of a tensor in; the same shape after each function that reads them out
@@ -50,7 +50,7 @@ _UNARY = frozenset(
 _LONGEST = 64
 
 
-def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
+def consumer_error_map(model: ir.Model, value: ir.Value) -> Effect | None:
     """The function that the tensor's consumers apply value by value; None when they do not."""
     value = _moved(value)
     nodes, sinks = _functions(value)
@@ -71,7 +71,7 @@ def effect_of(model: ir.Model, value: ir.Value) -> Effect | None:
     return apply
 
 
-def functions_of(model: ir.Model, value: ir.Value) -> Functions:
+def consumer_functions(model: ir.Model, value: ir.Value) -> Functions:
     """The functions of each value that the tensor's consumers apply, the tensor itself where one reads it as it is."""
     value = _moved(value)
     nodes, sinks = _functions(value)

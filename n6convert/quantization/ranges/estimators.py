@@ -142,7 +142,7 @@ def range_error(histogram: Histogram, spans: list[Range], effect: Effect | None 
 
     Args:
         histogram: of the tensor.
-        spans: ranges to judge.
+        spans: ranges to evaluate.
         effect: what the consumers make of the tensor.
     """
     values, counts = _occupied(histogram)

@@ -15,7 +15,7 @@ from n6convert.quantization.grid.shared_grids import shared_groups
 from n6convert.quantization.ranges.auto import choose_ranges
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress, Statistics, calibrate
 from n6convert.quantization.ranges.channel_extents import Extents
-from n6convert.quantization.ranges.consumers import effect_of
+from n6convert.quantization.ranges.consumers import consumer_error_map
 from n6convert.quantization.ranges.estimators import Effect, Range, candidates, reaching_range, tensor_range
 from n6convert.quantization.ranges.file import check_known, load_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
@@ -24,14 +24,14 @@ from n6convert.quantization.topology.sharing import clip_bounds, fixed_range
 from n6convert.recipe.quantization import QuantizationConfig
 from n6convert.requantization.grids import noted_grids
 
-__all__ = ["Found", "chosen_ranges", "find_ranges", "kept_ranges", "ranges_beyond"]
+__all__ = ["RangeResult", "chosen_ranges", "find_ranges", "kept_ranges", "ranges_beyond"]
 
 #: samples on which candidates of one tensor are tried
 _TRIALS = 2
 
 
 @dataclass
-class Found:
+class RangeResult:
     """Ranges by tensor name, what they were found from, and how often each method was chosen.
 
     Attributes:
@@ -56,7 +56,7 @@ def find_ranges(
     config: QuantizationConfig,
     progress: Progress | None,
     channels: Extents | None = None,
-) -> Found:
+) -> RangeResult:
     """Ranges of every tensor the grids need.
 
     Args:
@@ -75,10 +75,10 @@ def find_ranges(
     if config.ranges_file is not None:
         loaded = load_ranges(Path(config.ranges_file))
         stray = sorted(set(loaded) - set(names))
-        return Found(check_known(loaded, names), {}, {}, {"file": len(names)}, stray)
+        return RangeResult(check_known(loaded, names), {}, {}, {"file": len(names)}, stray)
     kept = {} if config.equalization else kept_ranges(model, names)
     names = [name for name in names if name not in kept]
-    found = _calibrated(model, names, feeds, few, config, progress, channels) if names else Found({}, {}, {}, {})
+    found = _calibrated(model, names, feeds, few, config, progress, channels) if names else RangeResult({}, {}, {}, {})
     chosen = found.chosen | ({"given": len(kept)} if kept else {})
     return replace(found, ranges=found.ranges | kept, kept=kept, chosen=chosen)
 
@@ -104,7 +104,7 @@ def _calibrated(
     config: QuantizationConfig,
     progress: Progress | None,
     channels: Extents | None,
-) -> Found:
+) -> RangeResult:
     histograms = config.ranges not in ("minmax", "moving-average")
     statistics = calibrate(
         model, feeds, names, histograms=histograms, channels=channels, threads=config.threads, progress=progress
@@ -118,7 +118,7 @@ def chosen_ranges(
     few: Sequence[Feeds],
     config: QuantizationConfig,
     progress: Progress | None = None,
-) -> Found:
+) -> RangeResult:
     """Ranges by the recipe's method from statistics of the tensors.
 
     Args:
@@ -131,7 +131,9 @@ def chosen_ranges(
     histograms = config.ranges not in ("minmax", "moving-average")
     _bound(model.graph, statistics)
     effects = {
-        v.name or "": effect_of(model, v) for v in activations(model.graph) if histograms and v.name in statistics
+        v.name or "": consumer_error_map(model, v)
+        for v in activations(model.graph)
+        if histograms and v.name in statistics
     }
     fixed = {n: s for n, s in exact_inputs(model.graph, few).items() if n in statistics}
     if config.ranges != "minmax":
@@ -140,11 +142,11 @@ def chosen_ranges(
     if config.ranges != "auto":
         ranges = {n: tensor_range(s, config.ranges, config.percentile, effects.get(n)) for n, s in open_.items()}
         ranges = without_hidden(model.graph, ranges, statistics) if histograms else ranges
-        return Found(ranges | fixed, statistics, effects, {config.ranges: len(ranges), "fixed": len(fixed)})
+        return RangeResult(ranges | fixed, statistics, effects, {config.ranges: len(ranges), "fixed": len(fixed)})
     options = {n: _options(s, config, effects[n]) for n, s in open_.items()}
     choice = choose_ranges(model, few[:_TRIALS], options, threads=config.threads, progress=progress)
     ranges = without_hidden(model.graph, {name: options[name][method] for name, method in choice.items()}, statistics)
-    return Found(ranges | fixed, statistics, effects, dict(Counter(choice.values())) | {"fixed": len(fixed)})
+    return RangeResult(ranges | fixed, statistics, effects, dict(Counter(choice.values())) | {"fixed": len(fixed)})
 
 
 def _bound(graph: ir.Graph, statistics: Mapping[str, Statistics]) -> None:
@@ -164,8 +166,8 @@ def _whole_outputs(graph: ir.Graph, statistics: dict[str, Statistics]) -> dict[s
 
 
 def ranges_beyond(
-    model: ir.Model, found: Found, few: Sequence[Feeds], *, clip: bool, most: float = np.inf
-) -> Found | None:
+    model: ir.Model, found: RangeResult, few: Sequence[Feeds], *, clip: bool, most: float = np.inf
+) -> RangeResult | None:
     """The same statistics with ranges that mind values to be expected of other samples; None where none are.
 
     Args:

@@ -25,7 +25,7 @@ from n6convert.quantization.prepare.operator_forms import constant, static_dims
 from n6convert.quantization.ranges.channel_extents import Extents, extents
 from n6convert.types import Feeds
 
-__all__ = ["gate_axes", "loosen_gates"]
+__all__ = ["gate_axes", "decouple_gate_inputs"]
 
 #: where each function is flat
 _FLAT = {"Erf": 2.7, "Sigmoid": 8.0, "Tanh": 4.0}
@@ -43,7 +43,7 @@ class _Gate:
     axis: int
 
 
-def loosen_gates(
+def decouple_gate_inputs(
     model: ir.Model, samples: Iterable[Feeds], threads: int | None = None, known: Extents | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy whose uneven gates have a copy of their input to themselves, and a record of each.

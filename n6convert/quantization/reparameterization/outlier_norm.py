@@ -34,7 +34,7 @@ from n6convert.quantization.stable import rounded
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["widen_norms"]
+__all__ = ["rewrite_outlier_norms"]
 
 Array = NDArray[np.float64]
 #: standard deviations of the quietest row up to which squares are taken as they are
@@ -73,7 +73,7 @@ class _Norm:
 
 
 @dataclass
-class _Seen:
+class _RowStatistics:
     """Rows of the centred values over the samples, in figures."""
 
     variances: Array
@@ -82,7 +82,7 @@ class _Seen:
     """r * sqrt(v), the same for all rows"""
 
 
-def widen_norms(
+def rewrite_outlier_norms(
     model: ir.Model, samples: Iterable[Feeds], threads: int | None = None
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy whose wide normalizations have int8 forms, and a record of each: spread, hinges, knots, largest error.
@@ -209,13 +209,13 @@ def _vector(norm: _Norm, value: ir.Value | None) -> Array | None:
 
 def _observe(
     model: ir.Model, norms: Sequence[_Norm], samples: Iterable[Feeds], threads: int | None
-) -> dict[str, _Seen | None]:
+) -> dict[str, _RowStatistics | None]:
     """Figures of each normalization by the name of c; None where the graph computes something else."""
     if not norms:
         return {}
     names = [v.name or "" for n in norms for v in {n.x, n.c, n.n.outputs[0]} if v.producer() is not None]
     session = Session(with_outputs(model, list(dict.fromkeys(names))), threads=threads)
-    rows: dict[str, list[_Seen | None]] = {n.c.name or "": [] for n in norms}
+    rows: dict[str, list[_RowStatistics | None]] = {n.c.name or "": [] for n in norms}
     for sample in samples:
         values = dict(sample) | session.run({n: sample[n] for n in session.inputs})
         for norm in norms:
@@ -223,7 +223,7 @@ def _observe(
     return {name: _joined(found) for name, found in rows.items()}
 
 
-def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]]) -> _Seen | None:
+def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]]) -> _RowStatistics | None:
     def rows(value: ir.Value) -> Array:
         array = np.moveaxis(values[value.name or ""].astype(np.float64), norm.axis, -1)
         return array.reshape(-1, array.shape[-1])
@@ -236,23 +236,23 @@ def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]]) -> _Seen | None:
     factor = float(np.median(factors))
     if factor == 0 or np.abs(factors / factor - 1).max() > 1e-2:
         return None
-    return _Seen(variances, np.stack([c.max(0), -c.min(0)]), factor)
+    return _RowStatistics(variances, np.stack([c.max(0), -c.min(0)]), factor)
 
 
-def _joined(found: Sequence[_Seen | None]) -> _Seen | None:
+def _joined(found: Sequence[_RowStatistics | None]) -> _RowStatistics | None:
     known = [f for f in found if f is not None]
     if len(known) < len(found) or not known:
         return None
     variances, peaks = np.concatenate([f.variances for f in known]), np.max([f.peaks for f in known], axis=0)
-    return _Seen(rounded(variances), rounded(peaks), float(rounded(known[0].factor, _FACTOR_BITS)))
+    return _RowStatistics(rounded(variances), rounded(peaks), float(rounded(known[0].factor, _FACTOR_BITS)))
 
 
-def _is_wide(seen: _Seen) -> bool:
+def _is_wide(seen: _RowStatistics) -> bool:
     low, high = float(seen.variances.min()), float(seen.variances.max())
     return low > 0 and (high > _SPREAD * low or float(seen.peaks.max()) > _USUAL * math.sqrt(low) * 1.5)
 
 
-def _replace(graph: ir.Graph, norm: _Norm, seen: _Seen) -> dict[str, Any]:
+def _replace(graph: ir.Graph, norm: _Norm, seen: _RowStatistics) -> dict[str, Any]:
     build = Builder(graph, f"{norm.c.name}/wide", graph.opset_imports.get("", 17))
     channels = norm.shape[norm.axis]
     c = x = build.as_map(norm.x, norm.axis)
@@ -282,7 +282,7 @@ def _readers(value: ir.Value) -> list[list[tuple[ir.Node, int]]]:
     return [sums, others] if sums and others and not value.is_graph_output() else [sums + others]
 
 
-def _inverse(build: Builder, c: ir.Value, seen: _Seen) -> tuple[ir.Value, dict[str, Any]]:
+def _inverse(build: Builder, c: ir.Value, seen: _RowStatistics) -> tuple[ir.Value, dict[str, Any]]:
     """``factor / sqrt(mean(c*c))`` for rows [1, C, h, w], as [1, 1, h, w]."""
     channels = static_dims(c.shape or ir.Shape([]))[1]
     low, high = float(seen.variances.min()) / _MARGIN, float(seen.variances.max()) * _MARGIN
@@ -302,7 +302,7 @@ def _inverse(build: Builder, c: ir.Value, seen: _Seen) -> tuple[ir.Value, dict[s
     return inverse, record | {"largest_error": round(error, 4)}
 
 
-def _limit(seen: _Seen, deviation: float) -> float:
+def _limit(seen: _RowStatistics, deviation: float) -> float:
     """Where squares saturate: a few deviations of the quietest row, higher where too many channels would exceed it."""
     usual = _USUAL * deviation
     return max(usual, float(np.quantile(seen.peaks.max(0), 1 - _FEW_CHANNELS)))

@@ -22,7 +22,7 @@ from n6convert.quantization.layerwise.rounding import as_rows, from_rows, layer_
 from n6convert.quantization.layerwise.second_order import round_rows
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
-from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.time_budget import TimeBudget
 from n6convert.quantization.weights.shared_weights import together
 from n6convert.types import Progress
 
@@ -74,7 +74,7 @@ def narrow_layers(
     model: ir.Model,
     samples: Iterable[Mapping[str, NDArray[Any]]],
     threads: int | None = None,
-    clock: Clock | None = None,
+    budget: TimeBudget | None = None,
     progress: Progress | None = None,
 ) -> list[Narrow]:
     """Four-bit weights of every eligible layer, each on the inputs that the INT8 model gives it.
@@ -84,19 +84,19 @@ def narrow_layers(
         samples: on whose inputs errors are made to cancel (second-order rounding).
 
     Raises:
-        OutOfTime: the clock ended.
+        BudgetExceeded: the budget ended.
     """
-    clock, nodes = clock or Clock(), eligible(float_model)
+    budget, nodes = budget or TimeBudget(), eligible(float_model)
     found: list[Narrow] = []
-    for layer in walk_layers(model.clone(), samples, threads, clock):
+    for layer in walk_layers(model.clone(), samples, threads, budget):
         if layer.name in nodes:
-            found.append(_narrow(layer, constant(nodes[layer.name].inputs[1]), clock))
+            found.append(_narrow(layer, constant(nodes[layer.name].inputs[1]), budget))
             if progress is not None:
                 progress("four-bit weights", len(found), len(nodes))
     return found
 
 
-def _narrow(layer: Layer, weight: NDArray[np.float32], clock: Clock) -> Narrow:
+def _narrow(layer: Layer, weight: NDArray[np.float32], budget: TimeBudget) -> Narrow:
     axis = _axis(layer)
     rows = as_rows(layer.node, weight)
     if rows is None:  # transposed convolutions: each weight by itself
@@ -108,7 +108,7 @@ def _narrow(layer: Layer, weight: NDArray[np.float32], clock: Clock) -> Narrow:
     assert moments is not None
     parts = list(portions(layer.node, rows, moments))
     steps = [scales[part.outputs] for part in parts]
-    made = [round_rows(p.rows, s, p.moments.copy(), clock, NARROW_MAX) for p, s in zip(parts, steps, strict=True)]
+    made = [round_rows(p.rows, s, p.moments.copy(), budget, NARROW_MAX) for p, s in zip(parts, steps, strict=True)]
     codes = np.zeros(rows.shape, np.int8)
     error = signal = 0.0
     for part, step, code in zip(parts, steps, made, strict=True):

@@ -14,7 +14,7 @@ from n6convert.quantization.stable import exceeds, rounded
 from n6convert.quantization.weights.four_bits import Narrow, narrow_layers, replaced, saved_bytes, written
 
 if TYPE_CHECKING:
-    from n6convert.quantization.methods import Candidate, Workshop
+    from n6convert.quantization.methods import Candidate, MethodContext
 
 __all__ = ["Goals", "facts_of", "narrowed"]
 
@@ -53,15 +53,15 @@ class Point:
 class _Curve:
     """Models by number of layers, each made and judged once: as rounded layer by layer, and a few of them refined."""
 
-    def __init__(self, shop: Workshop, best: Candidate, order: Sequence[Narrow]) -> None:
-        self._shop, self._best, self._order = shop, best, order
+    def __init__(self, context: MethodContext, best: Candidate, order: Sequence[Narrow]) -> None:
+        self._context, self._best, self._order = context, best, order
         self.points: dict[int, Point] = {}
         self._refined: dict[int, Candidate] = {}
 
     def refined(self, count: int) -> Candidate:
         """The model with so many layers, rounded and corrected for them."""
         if count not in self._refined:
-            self._refined[count] = _refined(self._shop, self._best, self._order[:count])
+            self._refined[count] = _refined(self._context, self._best, self._order[:count])
         return self._refined[count]
 
     def facts(self) -> list[dict[str, Any]]:
@@ -73,17 +73,17 @@ class _Curve:
         point, made = self.at(count), self._refined.get(count)
         if made is None:
             return point
-        closeness, sqnr = round(made.verdict.closeness_db, 3), round(made.verdict.sqnr_db, 3)
+        closeness, sqnr = round(made.fidelity.closeness_db, 3), round(made.fidelity.sqnr_db, 3)
         return replace(point, closeness_db=closeness, sqnr_db=sqnr, refined=True)
 
     def at(self, count: int) -> Point:
         if count not in self.points:
             chosen = self._order[:count]
             model = self.plain(count)
-            verdict = self._shop.judge.verdict(model) if count else self._best.verdict
+            fidelity = self._context.evaluator.fidelity(model) if count else self._best.fidelity
             self.points[count] = Point(
                 count, stored_bytes(self._best.model) - saved_bytes(chosen), self._time(model, chosen),
-                round(verdict.closeness_db, 3), round(verdict.sqnr_db, 3),
+                round(fidelity.closeness_db, 3), round(fidelity.sqnr_db, 3),
             )  # fmt: skip
         return self.points[count]
 
@@ -92,7 +92,7 @@ class _Curve:
         return replaced(self._best.model, self._order[:count])
 
     def _time(self, model: ir.Model, chosen: Sequence[Narrow]) -> float | None:
-        predict = self._shop.milliseconds
+        predict = self._context.milliseconds
         return None if predict is None else round(predict(written(model, {n.layer for n in chosen})), 4)
 
     def last(self, holds: Callable[[Point], bool]) -> int:
@@ -112,7 +112,7 @@ class _Curve:
         return min(short + (not holds(self.at(short))), len(self._order))
 
 
-def narrowed(shop: Workshop, best: Candidate, goals: Goals) -> Candidate:
+def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate:
     """The best model with some or all of its weights in four bits, rounded and corrected for them.
 
     Args:
@@ -120,13 +120,13 @@ def narrowed(shop: Workshop, best: Candidate, goals: Goals) -> Candidate:
             than ``weights_loss_db`` and keep the recipe's limits.
 
     Raises:
-        OutOfTime: the time budget ended.
+        BudgetExceeded: the time budget ended.
     """
-    config = shop.config
-    found = narrow_layers(best.prepared, best.model, shop.samples, config.threads, shop.clock, shop.progress)
-    order = _by_price(shop, best, found)
-    curve = _Curve(shop, best, order)
-    count = _count(curve, len(order), best, shop, goals)
+    config = context.config
+    found = narrow_layers(best.prepared, best.model, context.samples, config.threads, context.budget, context.progress)
+    order = _by_price(context, best, found)
+    curve = _Curve(context, best, order)
+    count = _count(curve, len(order), best, context, goals)
     chosen, trial = order[:count], curve.refined(count)
     facts = {
         "layers": [n.layer for n in chosen],
@@ -138,33 +138,33 @@ def narrowed(shop: Workshop, best: Candidate, goals: Goals) -> Candidate:
     return replace(trial, notes={"four_bits": facts})
 
 
-def _count(curve: _Curve, whole: int, best: Candidate, shop: Workshop, goals: Goals) -> int:
-    if shop.config.weights == "int4":
+def _count(curve: _Curve, whole: int, best: Candidate, context: MethodContext, goals: Goals) -> int:
+    if context.config.weights == "int4":
         return whole
     if goals.milliseconds is not None or goals.flash_bytes is not None:
         return curve.first(lambda point: _reaches(point, goals))
-    return _most(curve, whole, best, shop, goals)
+    return _most(curve, whole, best, context, goals)
 
 
-def _most(curve: _Curve, whole: int, best: Candidate, shop: Workshop, goals: Goals) -> int:
+def _most(curve: _Curve, whole: int, best: Candidate, context: MethodContext, goals: Goals) -> int:
     """As many layers as the loss allows. Refining takes a part of it back, so more may do than the curve says: all of
     them, or as many as that part of their noise leaves, are tried."""
-    least, labels = best.verdict.closeness_db - shop.config.weights_loss_db, goals.keeps is not None
+    least, labels = best.fidelity.closeness_db - context.config.weights_loss_db, goals.keeps is not None
 
     def near(closeness_db: float) -> bool:
         return labels or not exceeds(least, closeness_db)
 
     def good(count: int) -> bool:
         made = curve.refined(count)
-        return near(made.verdict.closeness_db) and _keeps(goals, shop, made.model)
+        return near(made.fidelity.closeness_db) and _keeps(goals, context, made.model)
 
     certain = curve.last(
-        lambda point: near(point.closeness_db) and _keeps(goals, shop, curve.plain(point.layers))
+        lambda point: near(point.closeness_db) and _keeps(goals, context, curve.plain(point.layers))
     )  # fmt: skip
     if certain == whole or good(whole):
         return whole
     base, all_plain = (_noise(curve.at(n).closeness_db) for n in (0, whole))
-    left = (_noise(curve.refined(whole).verdict.closeness_db) - base) / max(all_plain - base, 1e-12)
+    left = (_noise(curve.refined(whole).fidelity.closeness_db) - base) / max(all_plain - base, 1e-12)
     expected = curve.last(lambda point: base + left * (_noise(point.closeness_db) - base) <= _noise(least))
     further = (certain + whole) // 2 if labels else min(expected, whole - 1)
     return further if further > certain and good(further) else certain
@@ -174,8 +174,8 @@ def _noise(closeness_db: float) -> float:
     return float(10 ** (-closeness_db / 10))
 
 
-def _keeps(goals: Goals, shop: Workshop, model: ir.Model) -> bool:
-    return goals.keeps is None or goals.keeps(model, shop.judge.verdict(model).outputs_sqnr_db)
+def _keeps(goals: Goals, context: MethodContext, model: ir.Model) -> bool:
+    return goals.keeps is None or goals.keeps(model, context.evaluator.fidelity(model).outputs_sqnr_db)
 
 
 def _reaches(point: Point, goals: Goals) -> bool:
@@ -183,9 +183,9 @@ def _reaches(point: Point, goals: Goals) -> bool:
     return fast and (goals.flash_bytes is None or point.weight_bytes <= goals.flash_bytes)
 
 
-def _by_price(shop: Workshop, best: Candidate, found: Sequence[Narrow]) -> list[Narrow]:
+def _by_price(context: MethodContext, best: Candidate, found: Sequence[Narrow]) -> list[Narrow]:
     """Most saved per noise first; layers of equal price in the graph's order."""
-    predict = shop.milliseconds
+    predict = context.milliseconds
     if predict is None or len(found) > _TIMED:
         return sorted(found, key=lambda n: -float(rounded(n.saved / max(n.noise, 1e-12))))
     whole = predict(best.model)
@@ -195,7 +195,7 @@ def _by_price(shop: Workshop, best: Candidate, found: Sequence[Narrow]) -> list[
     return sorted(found, key=lambda n: -float(rounded(worth[n.layer] / max(n.noise, 1e-12))))
 
 
-def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
+def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
     """Every layer rounded and corrected on what reaches it now; kept where that is closer.
 
     Layers first take back what four bits in front of them did to their inputs, and where that brings nothing they do
@@ -203,17 +203,17 @@ def _refined(shop: Workshop, best: Candidate, chosen: Sequence[Narrow]) -> Candi
     """
     names = frozenset(n.layer for n in chosen)
     plain = replace(best, model=replaced(best.model, chosen), narrow=names)
-    plain = replace(plain, verdict=shop.judge.verdict(plain.model))
+    plain = replace(plain, fidelity=context.evaluator.fidelity(plain.model))
     corrects = best.bias != "off"
-    means = shop.means(best.prepared, shop.config.refine_samples) if corrects else None
+    means = context.means(best.prepared, context.config.refine_samples) if corrects else None
     for compensating in [[layer.name for layer in layers_of(plain.model)], []] if names else [[]]:
         made, _ = refine(
-            best.prepared, plain.model, shop.samples, rounding=True, bias=corrects, means=means, narrow=names,
-            compensating=compensating, clock=shop.clock, threads=shop.config.threads, progress=shop.progress,
+            best.prepared, plain.model, context.samples, rounding=True, bias=corrects, means=means, narrow=names,
+            compensating=compensating, budget=context.budget, threads=context.config.threads, progress=context.progress,
         )  # fmt: skip
-        after = shop.judge.verdict(made)
-        if exceeds(after.closeness_db, plain.verdict.closeness_db):
-            return replace(plain, model=made, verdict=after)
+        after = context.evaluator.fidelity(made)
+        if exceeds(after.closeness_db, plain.fidelity.closeness_db):
+            return replace(plain, model=made, fidelity=after)
     return plain
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from n6convert.quantization.layerwise.rounding import Moments, layer_moments, round_layer
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
-from n6convert.quantization.time_budget import Clock
+from n6convert.quantization.time_budget import TimeBudget
 
 __all__ = ["round_together", "store_once", "together"]
 
@@ -38,7 +38,7 @@ def round_together(
     groups: Iterable[list[str]],
     samples: Iterable[Mapping[str, NDArray[Any]]],
     threads: int | None = None,
-    clock: Clock | None = None,
+    budget: TimeBudget | None = None,
 ) -> None:
     """Round the weights of each group on the inputs of all its layers, in place.
 
@@ -48,15 +48,15 @@ def round_together(
         groups: names of layers with one weight.
         samples: arrays by input name.
         threads: None: as many as there are cores.
-        clock: ends the work.
+        budget: ends the work.
 
     Raises:
-        OutOfTime: the clock ended; some groups may be rounded, others not.
+        BudgetExceeded: the budget ended; some groups may be rounded, others not.
     """
     owner = {name: names[0] for names in groups for name in names}
     layers: dict[str, list[Layer]] = defaultdict(list)
     moments: dict[str, Moments] = {}
-    for layer in walk_layers(model, samples, threads, clock):
+    for layer in walk_layers(model, samples, threads, budget):
         first = owner.get(layer.name)
         found = None if first is None else layer_moments(layer, constant(weights[layer.name]))
         if first is None or found is None:
@@ -65,7 +65,7 @@ def round_together(
         moments[first] = [a + b for a, b in zip(moments[first], found, strict=True)] if first in moments else found
     for first, members in layers.items():
         if all(_equal(members[0], other, 1, 1) for other in members):
-            round_layer(members[0], constant(weights[first]), clock, moments[first])
+            round_layer(members[0], constant(weights[first]), budget, moments[first])
             for other in members[1:]:
                 other.initializer(1).const_value = members[0].initializer(1).const_value
 

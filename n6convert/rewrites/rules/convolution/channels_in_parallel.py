@@ -21,7 +21,7 @@ import onnx_ir as ir
 from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.conv import conv_parameters
 from n6convert.graph.query import attribute, constant_of, elements, is_float, producer, shape_of, users
-from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["ChannelsInParallel"]
@@ -111,7 +111,7 @@ class ChannelsInParallel(Rewrite[_Chain]):
             counts = [n for n in _GROUPS if found.channels % n == 0 and found.channels // n >= _LEAST_CHANNELS]
             shape = shape_of(found.source) or ()
             self._times[found.key] = {
-                n: time_alone(context, [shape], lambda build, x, n=n: _written(build, found, x, n))
+                n: isolated_latency(context, [shape], lambda build, x, n=n: _written(build, found, x, n))
                 for n in (1, *counts)
             }
         return self._times[found.key]

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.conv import PlainConv, read_conv
 from n6convert.graph.query import producer, shape_of, single_use
-from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["MergeConvs"]
@@ -68,7 +68,7 @@ class MergeConvs(Rewrite[_Pair]):
         first, second = read_conv(inner), read_conv(node)
         if first is None or second is None or (any(second.pads) and (first.bias.any() or any(first.pads))):
             return None
-        if not (_picks(first) or _picks(second)):
+        if not (_is_selection(first) or _is_selection(second)):
             return None
         pair = _Pair(x, first, second)
         return pair if max(pair.one.weight.shape[2:]) <= _MAX_KERNEL else None
@@ -89,11 +89,11 @@ class MergeConvs(Rewrite[_Pair]):
         parts = [(c.weight.shape, *c.strides, *c.pads) for c in (found.first, found.second)]
         key = (full, *parts)
         if key not in self._times:
-            two = time_alone(context, [full], lambda b, x: found.second.write(b, found.first.write(b, x)))
-            self._times[key] = two, time_alone(context, [full], lambda b, x: found.one.write(b, x))
+            two = isolated_latency(context, [full], lambda b, x: found.second.write(b, found.first.write(b, x)))
+            self._times[key] = two, isolated_latency(context, [full], lambda b, x: found.one.write(b, x))
         return self._times[key]
 
 
-def _picks(conv: PlainConv) -> bool:
+def _is_selection(conv: PlainConv) -> bool:
     """True when every output is one input, times a number."""
     return bool((np.count_nonzero(conv.weight, axis=(1, 2, 3)) <= 1).all())

@@ -16,7 +16,7 @@ from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.channels import GROUPS, FollowedChannels, followed_channels
 from n6convert.graph.patterns.conv import conv_parameters
 from n6convert.graph.query import Array, attribute, constant_of, shape_of
-from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["PadChannels"]
@@ -79,7 +79,7 @@ class PadChannels(Rewrite[FollowedChannels]):
             key = (full[2:], rows, columns, weight.shape[2:], *(tuple(v or ()) for v in kept.values()))
             if key not in self._times:
                 kernel = np.ones((rows, columns, *weight.shape[2:]), np.float32)
-                self._times[key] = time_alone(
+                self._times[key] = isolated_latency(
                     context, [(1, columns, *full[2:])], lambda build, x, w=kernel, k=kept: build.conv(x, w, **k)
                 )
             total += self._times[key]

@@ -16,7 +16,7 @@ from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.channels import GROUPS, followed_channels
 from n6convert.graph.patterns.conv import PlainConv, read_conv
 from n6convert.graph.query import shape_of
-from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["PadOutputChannels"]
@@ -74,7 +74,7 @@ class PadOutputChannels(Rewrite[_Head]):
         if key not in self._times:
             counts = [found.count, *(-(-found.count // g) * g for g in GROUPS)]
             self._times[key] = {
-                n: time_alone(context, [full], lambda build, x, n=n: _write(build, x, found, n)) for n in counts
+                n: isolated_latency(context, [full], lambda build, x, n=n: _write(build, x, found, n)) for n in counts
             }
         return self._times[key]
 

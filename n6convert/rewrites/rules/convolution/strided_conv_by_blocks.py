@@ -19,7 +19,7 @@ import onnx_ir as ir
 from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.conv import conv_parameters
 from n6convert.graph.query import Array, attribute, constant_of, shape_of
-from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["StridedConvByBlocks"]
@@ -83,7 +83,7 @@ class StridedConvByBlocks(Rewrite[_Strided]):
         key = (found.shape, found.weight.shape, found.stride, found.pads)
         if context.timer is not None and key not in self._times:
             self._times[key] = {
-                b: time_alone(context, [found.shape], lambda build, x, b=b: _write(build, x, found, b))
+                b: isolated_latency(context, [found.shape], lambda build, x, b=b: _write(build, x, found, b))
                 for b in (1, *_blocks(found))
             }
         return self._times.get(key, {})

@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import AXIS_LIMIT, Builder
 from n6convert.graph.query import constant_of, is_float, producer, shape_of
-from n6convert.rewrites.isolated import time_alone
+from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["MatMulToMulMean"]
@@ -167,11 +167,11 @@ def _named(way: str, count: int) -> str:
 def _time(size: _Size, count: int, context: Context) -> float:
     h, m, k, n = size.heads, size.m, size.k, size.n
     if count == 0:
-        return time_alone(
+        return isolated_latency(
             context, [(1, h, m, k), (1, h, k, n)], lambda build, x, y: build.node("MatMul", [x, y], [(1, h, m, n)])[0]
         )
     shapes = [(1, m, h, k), (1, h, n, k)]
-    return time_alone(context, shapes, lambda build, a, b: _multiply(build, a, b, size, count))
+    return isolated_latency(context, shapes, lambda build, a, b: _multiply(build, a, b, size, count))
 
 
 def _multiply(build: Builder, a: ir.Value, b: ir.Value, size: _Size, count: int) -> ir.Value:

@@ -1,9 +1,10 @@
-"""Judging an INT8 model on held-back samples, without labels.
+"""Fidelity of an INT8 model to float on held-back samples, without labels.
 
-Methods are compared by *closeness*, not by SQNR. An output's squared errors are ruled by a few elements that are far
-off: one uncertain sample whose answer flips, the background of a detector. How far such an element is off makes no
-difference to the answers, that it is off does. So each element's error counts relative to the spread of its output and
-saturates there: ``e^2 / (1 + e^2)``. Small errors count as in SQNR. Rows that stand for padding do not count.
+Methods are compared by *closeness*, an SQNR of saturating errors, not by SQNR itself. An output's squared errors are
+ruled by a few elements that are far off: one uncertain sample whose answer flips, the background of a detector. How far
+such an element is off makes no difference to the answers, that it is off does. So each element's error counts relative
+to the spread of its output and saturates there: ``e^2 / (1 + e^2)``. Small errors count as in SQNR. Rows that stand for
+padding do not count.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
 
-__all__ = ["Judge", "Verdict", "closeness_of"]
+__all__ = ["Evaluator", "Fidelity", "closeness_of"]
 
 _PERFECT = 80.0
 #: fewer samples than these, and any that ranges were found on, do not show what others reach; dB that a range of
@@ -31,7 +32,7 @@ _FEW, _BLIND_DB = 8, 6.0
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Fidelity:
     """How close an INT8 model is to float.
 
     Attributes:
@@ -50,7 +51,7 @@ class Verdict:
         return _mean([min(v, _PERFECT) for v in self.outputs_sqnr_db.values()])
 
 
-class Judge:
+class Evaluator:
     """Compares INT8 models with one float model on fixed samples.
 
     Args:
@@ -83,11 +84,11 @@ class Judge:
         """By how much ranges that hold more than these samples reach may look worse and be right."""
         return _BLIND_DB if not self._held_back or len(self._samples) < _FEW else 0.0
 
-    def verdict(self, model: ir.Model) -> Verdict:
+    def fidelity(self, model: ir.Model) -> Fidelity:
         """Run the INT8 model on the samples."""
         return self.compared(self._outputs(model))
 
-    def compared(self, outputs: Iterable[Mapping[str, NDArray[Any]]]) -> Verdict:
+    def compared(self, outputs: Iterable[Mapping[str, NDArray[Any]]]) -> Fidelity:
         """What something else than an INT8 file gives for the samples, one after the other."""
         sums = {name: np.zeros(2) for name in self._spread}
         bounded = np.zeros((len(self._samples), len(sums), 2))
@@ -98,11 +99,11 @@ class Judge:
                 sums[name] += energy(exact), np.sum(gaps)
                 bounded[sample, output] = exact.size, np.sum(_bounded(gaps, spread))
         sqnr = {name: _decibel(signal, noise) for name, (signal, noise) in sums.items()}
-        return Verdict(float(closeness_of(bounded.sum(0))), sqnr, bounded)
+        return Fidelity(float(closeness_of(bounded.sum(0))), sqnr, bounded)
 
     def score(self, model: ir.Model) -> float:
         """Mean SQNR of the outputs in dB, for comparing tensors with each other."""
-        return self.verdict(model).sqnr_db
+        return self.fidelity(model).sqnr_db
 
 
 def closeness_of(bounded: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, methods, quantize, quantizer
-from n6convert.quantization.judge import Judge, Verdict
+from n6convert.quantization.fidelity import Evaluator, Fidelity
 from n6convert.runtime.comparison import LIMIT_DB
 
 from .nets import cnn, feeds, parse
@@ -29,43 +29,43 @@ def samples() -> Samples:
 
 
 def test_small_errors_count_as_in_sqnr() -> None:
-    judge = Judge(shifted(np.zeros(100)), samples())
-    verdict = judge.verdict(shifted(np.full(100, 0.01)))
-    assert verdict.closeness_db == pytest.approx(40, abs=0.5)
-    assert verdict.sqnr_db == pytest.approx(40, abs=0.5)
-    assert judge.score(shifted(np.full(100, 0.01))) == verdict.sqnr_db
+    evaluator = Evaluator(shifted(np.zeros(100)), samples())
+    fidelity = evaluator.fidelity(shifted(np.full(100, 0.01)))
+    assert fidelity.closeness_db == pytest.approx(40, abs=0.5)
+    assert fidelity.sqnr_db == pytest.approx(40, abs=0.5)
+    assert evaluator.score(shifted(np.full(100, 0.01))) == fidelity.sqnr_db
 
 
 def test_one_element_far_off_does_not_rule() -> None:
     """One element of a hundred is wrong by 30 spreads: worse for SQNR than noise that spoils every answer a little."""
-    judge, lonely = Judge(shifted(np.zeros(100)), samples()), np.zeros(100)
+    evaluator, lonely = Evaluator(shifted(np.zeros(100)), samples()), np.zeros(100)
     lonely[7] = 30
-    one, noisy = judge.verdict(shifted(lonely)), judge.verdict(shifted(np.full(100, 1.0)))
+    one, noisy = evaluator.fidelity(shifted(lonely)), evaluator.fidelity(shifted(np.full(100, 1.0)))
     assert one.sqnr_db < noisy.sqnr_db
     assert one.closeness_db > noisy.closeness_db + 10
 
 
 def test_exact_and_constant_outputs() -> None:
-    assert Judge(shifted(np.zeros(100)), samples()).verdict(shifted(np.zeros(100))).closeness_db == 80
+    assert Evaluator(shifted(np.zeros(100)), samples()).fidelity(shifted(np.zeros(100))).closeness_db == 80
     constant = parse("net (float[1,4] x) => (float[1,4] y) { y = Mul(x, by) }", by=np.zeros(4, np.float32))
-    judge = Judge(constant, list(feeds((1, 4), 2)()))
-    assert judge.verdict(constant) == Verdict(80.0, {"y": 80.0})
+    evaluator = Evaluator(constant, list(feeds((1, 4), 2)()))
+    assert evaluator.fidelity(constant) == Fidelity(80.0, {"y": 80.0})
 
 
 def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is closest, plain min-max ranges stay the floor."""
     figures = {"ranges: mse": (5.0, 10.0), "ranges: minmax": (1.0, 20.0), "bad": (9.0, 19.5), "good": (2.0, 19.95)}
 
-    def verdict(name: str) -> Verdict:
+    def fidelity(name: str) -> Fidelity:
         closeness, sqnr = figures[name]
-        return Verdict(closeness, {"y": sqnr})
+        return Fidelity(closeness, {"y": sqnr})
 
     def method(name: str) -> methods.Method:
         return methods.Method(
-            name, 0, lambda c: True, lambda shop, best: replace(best, verdict=verdict(name), notes={})
+            name, 0, lambda c: True, lambda context, best: replace(best, fidelity=fidelity(name), notes={})
         )
 
-    monkeypatch.setattr(Judge, "verdict", lambda self, model: verdict("ranges: mse"))
+    monkeypatch.setattr(Evaluator, "fidelity", lambda self, model: fidelity("ranges: mse"))
     monkeypatch.setattr(quantizer, "METHODS", [method(n) for n in ("ranges: minmax", "bad", "good")])
     result = quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(ranges="mse"))
     kept = {m["method"]: m["kept"] for m in result.facts["methods"]}
@@ -76,10 +76,10 @@ def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPat
 def test_what_costs_time_must_be_closer_by_what_it_owes(
     closer: float, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def attempt(shop: methods.Workshop, best: methods.Candidate) -> methods.Candidate:
-        return replace(best, verdict=Verdict(10.0 + closer, {"y": 10.0}), owed_db=1.0)
+    def attempt(context: methods.MethodContext, best: methods.Candidate) -> methods.Candidate:
+        return replace(best, fidelity=Fidelity(10.0 + closer, {"y": 10.0}), required_gain_db=1.0)
 
-    monkeypatch.setattr(Judge, "verdict", lambda self, model: Verdict(10.0, {"y": 10.0}))
+    monkeypatch.setattr(Evaluator, "fidelity", lambda self, model: Fidelity(10.0, {"y": 10.0}))
     monkeypatch.setattr(quantizer, "METHODS", [methods.Method("slower", 0, lambda c: True, attempt)])
     result = quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(ranges="mse"))
     assert [m["kept"] for m in result.facts["methods"]] == [True, kept]
@@ -90,10 +90,10 @@ def test_outputs_that_are_not_finite_are_judged() -> None:
     body = "net (float[1,100] x) => (float[1,100] y) { d = Add(x, by) y = Div(one, d) }"
     far, near = np.full(100, 10, np.float32), np.full(100, 10.001, np.float32)
     samples = [{"x": np.zeros((1, 100), np.float32)}]
-    judge = Judge(parse(body, by=far, one=np.ones(1, np.float32)), samples)
+    evaluator = Evaluator(parse(body, by=far, one=np.ones(1, np.float32)), samples)
     near[3] = 0
-    verdict = judge.verdict(parse(body, by=near, one=np.ones(1, np.float32)))
-    assert verdict.closeness_db == pytest.approx(20, abs=0.1)
-    assert verdict.sqnr_db == -LIMIT_DB
+    fidelity = evaluator.fidelity(parse(body, by=near, one=np.ones(1, np.float32)))
+    assert fidelity.closeness_db == pytest.approx(20, abs=0.1)
+    assert fidelity.sqnr_db == -LIMIT_DB
     mask = parse("net (float[1,100] x) => (float[1,100] y) { y = Add(x, by) }", by=np.full(100, -np.inf, np.float32))
-    assert Judge(mask, samples).verdict(mask) == Verdict(80.0, {"y": 80.0})
+    assert Evaluator(mask, samples).fidelity(mask) == Fidelity(80.0, {"y": 80.0})

@@ -1,4 +1,4 @@
-"""What the user should know about a run besides its figures, in sentences."""
+"""Warnings of the quantizer: ranges that nothing reads, samples of unlike scale, work that was not finished."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.requantization.grids import given_count, noted_grids, origins
 
-__all__ = ["given_grids", "stray_ranges", "unfinished", "unlike_samples"]
+__all__ = ["given_grids", "warn_unused_ranges", "unfinished", "warn_sample_scale"]
 
 #: a sample this many times smaller than the largest one is all zero on their common grid
 _LEVELS = 255
@@ -32,7 +32,7 @@ def unfinished(budget: float | None, methods: Sequence[Mapping[str, Any]], out_o
     return texts
 
 
-def stray_ranges(names: Sequence[str]) -> list[str]:
+def warn_unused_ranges(names: Sequence[str]) -> list[str]:
     """Ranges of a file that change nothing: a misspelt tensor, or one whose range follows from others."""
     if not names:
         return []
@@ -58,7 +58,7 @@ def given_grids(plan: Plan, props: Mapping[str, str]) -> tuple[dict[str, Any], l
     return facts, [text + (f"; {gone} tensors do not exist any more" if gone else "")]
 
 
-def unlike_samples(graph: ir.Graph, statistics: Mapping[str, Statistics]) -> list[str]:
+def warn_sample_scale(graph: ir.Graph, statistics: Mapping[str, Statistics]) -> list[str]:
     """Inputs on whose grid whole samples vanish, because others are hundreds of times larger."""
     texts = []
     for name in (v.name or "" for v in graph.inputs):

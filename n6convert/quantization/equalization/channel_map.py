@@ -1,6 +1,6 @@
 """Which tensors may be scaled channel by channel without changing what the network computes.
 
-The graph is walked once with :class:`~.labels.Labels` in place of numbers. Operators that
+The graph is walked once with :class:`~.scale_variables.ScaleVariables` in place of numbers. Operators that
 commute with positive factors (Add, Relu, pooling, moves of values) tie or pass labels on; the constants of
 convolutions, matrix products, ``x * v``, ``x + v`` and embedding tables absorb them; a product of two activations lets
 one operand's factor cancel the other's (``q_c / s * k_c s``, as MatMul or element by element). Every other operator
@@ -17,7 +17,13 @@ import onnx_ir as ir
 
 from n6convert.graph.dag import reach
 from n6convert.graph.query import is_constant, may_be_float
-from n6convert.quantization.equalization.labels import LabelArray, Labels, broadcast, joined, thin
+from n6convert.quantization.equalization.scale_variables import (
+    LabelArray,
+    ScaleVariables,
+    broadcast,
+    joined,
+    squeeze_constant_axes,
+)
 from n6convert.quantization.prepare.operator_forms import constant, static_dims
 from n6convert.quantization.topology.sharing import absorbed_by_grid, passes_through
 
@@ -49,7 +55,7 @@ class ChannelMap:
         saturating: names of Relu and Clip outputs whose operator the grid replaces.
     """
 
-    labels: Labels = field(default_factory=Labels)
+    labels: ScaleVariables = field(default_factory=ScaleVariables)
     tensors: dict[ir.Value, LabelArray] = field(default_factory=dict)
     absorbers: list[Absorber] = field(default_factory=list)
     clips: list[ir.Node] = field(default_factory=list)
@@ -75,7 +81,7 @@ def map_channels(graph: ir.Graph, fixed: Collection[str] = ()) -> ChannelMap:
         found.tensors.update(zip(node.outputs, outputs, strict=False))
     for value in graph.outputs:
         if value in found.tensors:
-            found.labels.pin(found.tensors[value])
+            found.labels.fix(found.tensors[value])
     return found
 
 
@@ -88,7 +94,7 @@ def _labels_after(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray]:
             return outputs
     for value in node.inputs:
         if value in found.tensors:
-            found.labels.pin(found.tensors[value])
+            found.labels.fix(found.tensors[value])
     return [_fixed(v) for v in node.outputs]
 
 
@@ -110,7 +116,7 @@ def _along(vector: LabelArray, shape: Sequence[int], axis: int) -> LabelArray:
 def _evened(found: ChannelMap, labels: LabelArray, axes: Sequence[int]) -> LabelArray:
     """Labels tied along some axes, of which one element is left."""
     first = labels[tuple(slice(0, 1) if i in axes else slice(None) for i in range(labels.ndim))]
-    found.labels.tie(labels, first)
+    found.labels.unify(labels, first)
     return first
 
 
@@ -131,10 +137,10 @@ def _convolution(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | Non
     output = _dims(node.outputs[0])
     if _keeps_places(node, shape, output) and (bias is None or not constant(bias).any()):
         by_place = found.of(node.inputs[0])[:, :1]
-        if thin(by_place).size > 1:
-            found.labels.tie(found.of(node.inputs[0]), by_place)
+        if squeeze_constant_axes(by_place).size > 1:
+            found.labels.unify(found.of(node.inputs[0]), by_place)
             return [broadcast(by_place, output)]
-    read, made = _vector(found, node.inputs[0], 1), found.labels.fresh(output[1])
+    read, made = _vector(found, node.inputs[0], 1), found.labels.new(output[1])
     tail = [1] * (len(shape) - 2)
     transposed = node.op_type == "ConvTranspose"
     many, few = (made, read) if not transposed else (read, made)
@@ -162,7 +168,7 @@ def _linear(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
     if len(_dims(weight)) != 2 or node.attributes.get_int("transA", 0) != 0 or is_constant(node.inputs[0]):
         return None
     output = _dims(node.outputs[0])
-    read, made = _vector(found, node.inputs[0], -1), found.labels.fresh(output[-1])
+    read, made = _vector(found, node.inputs[0], -1), found.labels.new(output[-1])
     by_row = node.attributes.get_int("transB", 0)
     across, down = (read[None], made[:, None]) if by_row else (read[:, None], made[None])
     found.absorbers += [Absorber(weight, across, 1, rows=0 if by_row else 1), Absorber(weight, down, -1)]
@@ -184,7 +190,7 @@ def _matmul(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
         return [broadcast(_evened(found, left, [left.ndim - 1]), output)]
     row = _evened(found, left, [left.ndim - 2])
     column = _evened(found, right, [right.ndim - 1])
-    found.labels.tie(row, -np.swapaxes(column, -1, -2))
+    found.labels.unify(row, -np.swapaxes(column, -1, -2))
     return [_fixed(node.outputs[0])]
 
 
@@ -195,7 +201,7 @@ def _add(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
         return None
     labels = broadcast(found.of(active[0]), output)
     for other in active[1:]:
-        found.labels.tie(labels, found.of(other))
+        found.labels.unify(labels, found.of(other))
     for value in node.inputs:
         if value is not None and is_constant(value):
             at = _at_constant(found, labels, value)
@@ -230,12 +236,12 @@ def _product(found: ChannelMap, a: LabelArray, b: LabelArray) -> LabelArray:
     A gate without channels (1/deviation of a normalization) stays as it is: one factor for all of it gains nothing.
     """
     for gate, other in ((a, b), (b, a)):
-        if thin(gate).size == 1 and thin(other).size > 1:
-            found.labels.pin(gate)
+        if squeeze_constant_axes(gate).size == 1 and squeeze_constant_axes(other).size > 1:
+            found.labels.fix(gate)
             return other
     if not a.any() or not b.any():
         return b if not a.any() else a
-    found.labels.tie(a, -b)
+    found.labels.unify(a, -b)
     return broadcast(np.zeros((), np.int64), a.shape)
 
 
@@ -247,7 +253,7 @@ def _by_vector(found: ChannelMap, labels: LabelArray, vector: ir.Value) -> Label
     flat = labels[tuple(slice(0, 1) if i in others else slice(None) for i in range(labels.ndim))]
     if len(wide) != 1 or not np.array_equal(broadcast(flat, labels.shape), labels):
         return labels  # the product with any constant commutes with a factor
-    made = _along(found.labels.fresh(dims[wide[0]]), labels.shape, wide[0])
+    made = _along(found.labels.new(dims[wide[0]]), labels.shape, wide[0])
     for part, power in ((labels, 1), (made, -1)):
         found.absorbers.append(Absorber(vector, _at_constant(found, part, vector), power))
     return made
@@ -345,7 +351,7 @@ def _table(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
     table, output = node.inputs[0], _dims(node.outputs[0])
     if table is None or not is_constant(table) or len(_dims(table)) != 2 or node.attributes.get_int("axis", 0) != 0:
         return None
-    made = found.labels.fresh(output[-1])
+    made = found.labels.new(output[-1])
     found.absorbers.append(Absorber(table, made[None], -1))
     return [_along(made, output, len(output) - 1)]
 

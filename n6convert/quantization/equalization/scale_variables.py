@@ -1,4 +1,4 @@
-"""Labels: which elements of which tensors must share one scale factor for a network to stay the same function.
+"""Scale variables: which elements of which tensors must share a scale factor for the network to stay the same function.
 
 A label stands for an unknown factor ``s``. Elements with label ``i`` are divided by ``s_i``, those with ``-i`` are
 multiplied by it, and those with label 0 stay as they are. Labels that turn out to be equal are joined; a label that
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LabelArray", "Labels", "broadcast", "joined", "thin"]
+__all__ = ["LabelArray", "ScaleVariables", "broadcast", "joined", "squeeze_constant_axes"]
 
 LabelArray = NDArray[np.int64]
 #: two labels in one number
 _PACK = 1 << 31
 
 
-class Labels:
+class ScaleVariables:
     """Labels that can be made, joined and pinned to 0."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Labels:
         """One more than the largest label."""
         return self._count
 
-    def fresh(self, count: int) -> LabelArray:
+    def new(self, count: int) -> LabelArray:
         """New labels, each a factor of its own."""
         while self._count + count > self._parent.size:
             self._parent = np.concatenate([self._parent, np.zeros_like(self._parent)])
@@ -44,20 +44,22 @@ class Labels:
 
     def find(self, labels: LabelArray) -> LabelArray:
         """The label that now stands for each label; axes without variation stay thin."""
-        return np.broadcast_to(self._roots(thin(labels)), labels.shape)
+        return np.broadcast_to(self._roots(squeeze_constant_axes(labels)), labels.shape)
 
-    def tie(self, a: LabelArray, b: LabelArray) -> None:
+    def unify(self, a: LabelArray, b: LabelArray) -> None:
         """Make two arrays of labels (one may broadcast to the other) equal, element by element."""
-        first, second = np.broadcast_arrays(self._roots(thin(a)), self._roots(thin(b)))
+        first, second = np.broadcast_arrays(
+            self._roots(squeeze_constant_axes(a)), self._roots(squeeze_constant_axes(b))
+        )
         pairs = np.unique(first.ravel() * _PACK + second.ravel() + _PACK // 2)
         x, y = pairs // _PACK, pairs % _PACK - _PACK // 2
         while (apart := x != y).any():
             self._join(x[apart], y[apart])
             x, y = self._roots(x[apart]), self._roots(y[apart])
 
-    def pin(self, labels: LabelArray) -> None:
+    def fix(self, labels: LabelArray) -> None:
         """Leave these elements as they are."""
-        self.tie(labels, np.zeros((), np.int64))
+        self.unify(labels, np.zeros((), np.int64))
 
     def _roots(self, labels: LabelArray) -> LabelArray:
         found = labels
@@ -78,7 +80,7 @@ class Labels:
         self._parent[np.abs(high)] = np.where(low == -high, 0, low * np.sign(high))
 
 
-def thin(labels: LabelArray) -> LabelArray:
+def squeeze_constant_axes(labels: LabelArray) -> LabelArray:
     """The array with one element along each axis on which it cannot vary."""
     return labels[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in labels.strides)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.quantization.equalization.labels import Labels
+from n6convert.quantization.equalization.scale_variables import ScaleVariables
 
 
 def joined_one_by_one(count: int, pairs: list[tuple[int, int]]) -> dict[int, int]:
@@ -30,15 +30,15 @@ def joined_one_by_one(count: int, pairs: list[tuple[int, int]]) -> dict[int, int
 def test_arrays_of_pairs_are_joined_as_single_ones(seed: int) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(3, 30))
-    labels, pairs = Labels(), []
-    labels.fresh(count)
+    labels, pairs = ScaleVariables(), []
+    labels.new(count)
     for _ in range(int(rng.integers(1, 6))):
         size = int(rng.integers(1, 12))
         a = rng.integers(-count, count + 1, size)
         b = rng.integers(-count, count + 1, size if rng.random() < 0.6 else 1)
         if rng.random() < 0.7:
             a, b = np.abs(a), np.abs(b)
-        labels.tie(a, b)
+        labels.unify(a, b)
         pairs += [(int(x), int(y)) for x, y in zip(a, np.broadcast_to(b, a.shape), strict=True)]
     expected = joined_one_by_one(count, pairs)
     np.testing.assert_array_equal(labels.find(np.arange(count + 1)), [expected[i] for i in range(count + 1)])
