@@ -5,7 +5,7 @@ import pytest
 from n6convert.rewrites import RewriteConfig, rewrite
 
 from .graphs import GraphWriter
-from .helpers import NEW, OLD, apply, ops, reasons, sample, software
+from .helpers import NEW, OLD, alone, apply, ops, reasons, sample, software, stays
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,18 @@ def test_automatic_padding_is_refused() -> None:
     g = GraphWriter()
     y = g.node("ConvTranspose", g.input("x", [1, 4, 5, 5]), g.weight(4, 6, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER")
     assert "by a rule" in reasons(apply(g.model(y), "conv-transpose-to-conv"), "conv-transpose-to-conv")
+
+
+@pytest.mark.parametrize("form", ["weights", "bias"])
+def test_computed_parameters_stay(form: str) -> None:
+    g = GraphWriter()
+    weight = g.input("w", [4, 6, 2, 2]) if form == "weights" else g.weight(4, 6, 2, 2)
+    bias = g.input("b", [6]) if form == "bias" else g.vector(6)
+    model = g.model(g.node("ConvTranspose", g.input("x", [1, 4, 5, 6]), weight, bias, strides=[2, 2]))
+    stays(model, "conv-transpose-to-conv")
+
+
+def test_a_map_of_one_pixel() -> None:
+    g = GraphWriter()
+    model = g.model(g.node("ConvTranspose", g.input("x", [1, 4, 1, 1]), g.weight(4, 6, 4, 4), strides=[1, 1]))
+    assert "ConvTranspose" not in ops(alone(model, "conv-transpose-to-conv").model)

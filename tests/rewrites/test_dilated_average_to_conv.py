@@ -15,7 +15,7 @@ from n6convert.quantization.fidelity import Evaluator
 from n6convert.rewrites import RewriteConfig, rewrite
 from n6convert.runtime.session import run_model
 
-from .helpers import ops
+from .helpers import ops, stays
 
 
 def pooled(options: str, size: tuple[int, ...] = (9, 10)) -> onnx.ModelProto:
@@ -53,3 +53,7 @@ def test_it_is_quantized(options: str) -> None:
     made = rewrite(ir.from_proto(pooled(options)), lambda: samples, RewriteConfig(), threads=1).model
     result = quantize(made, lambda: iter(samples), QuantizationConfig(effort="fast"))
     assert Evaluator(made, samples).score(result.model) > 35
+
+
+def test_a_pool_without_dilations_stays() -> None:
+    assert not stays(ir.from_proto(pooled("kernel_shape=[3,3], dilations=[1,1]")), "dilated-average-to-conv")

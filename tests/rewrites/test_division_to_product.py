@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from .graphs import GraphWriter
-from .helpers import NEW, OLD, apply, ops, reasons, software
+from .helpers import NEW, OLD, alone, apply, ops, reasons, software, stays
 
 
 def positive(sign: float = 1.0):
@@ -27,3 +28,17 @@ def test_a_divisor_around_zero_is_refused() -> None:
     g = GraphWriter()
     model = g.model(g.node("Div", g.input("x", [1, 6, 4]), g.input("b", [1, 6, 4])))
     assert "has no range" in reasons(apply(model, "division-to-product"), "division-to-product")
+
+
+@pytest.mark.parametrize("divisor", [[1, 6, 4], [1, 6, 1], [6, 1], [1]])
+def test_a_divisor_that_repeats(divisor: list[int]) -> None:
+    g = GraphWriter()
+    b = g.node("Add", g.node("Abs", g.input("b", divisor)), g.constant(0.5))
+    twos = g.constant(np.full((1, 6, 4), 2.0))
+    run = alone(g.model(g.node("Div", g.input("x", [1, 6, 4]), b), g.node("Div", twos, b)), "division-to-product")
+    assert len(run.applied) == 2 and "Div" not in ops(run.model)
+
+
+def test_a_constant_divisor_is_for_another_rule() -> None:
+    g = GraphWriter()
+    assert not stays(g.model(g.node("Div", g.input("x", [1, 6, 4]), g.constant(3.0))), "division-to-product")

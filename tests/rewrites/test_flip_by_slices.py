@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from n6convert.rewrites import RewriteConfig, rewrite
+from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter
-from .helpers import OLD, apply, ops, reasons, software
+from .helpers import OLD, alone, apply, ops, reasons, software, stays
 
 
 def reversed_rows(g: GraphWriter, x: str, how: str, axis: int = 0) -> str:
@@ -36,3 +37,23 @@ def test_sequences_of_unequal_length_are_refused() -> None:
     g = GraphWriter()
     y = g.node("ReverseSequence", g.input("x", [5, 1, 4]), g.constant([3], np.int64), time_axis=0, batch_axis=1)
     assert "shorter than the axis" in reasons(apply(g.model(y), "flip-by-slices"), "flip-by-slices")
+
+
+@pytest.mark.parametrize(("axis", "start", "end", "step"), [(0, -1, -99, -1), (1, 3, 0, -2), (-1, 99, -99, -3)])
+def test_positions_are_those_of_python(axis: int, start: int, end: int, step: int) -> None:
+    g = GraphWriter()
+    bounds = (g.constant([v], np.int64) for v in (start, end, axis, step))
+    run = alone(g.model(g.node("Slice", g.input("x", [3, 5, 4]), *bounds)), "flip-by-slices")
+    x = np.arange(60, dtype=np.float32).reshape(3, 5, 4)
+    (found,) = run_model(run.model, {"x": x}).values()
+    along = [slice(None)] * 3
+    along[axis] = slice(start, None if end == -99 else end, step)
+    np.testing.assert_array_equal(found, x[tuple(along)])
+    assert len(run.applied) == 1
+
+
+def test_forward_slices_stay_and_long_axes_are_refused() -> None:
+    g = GraphWriter()
+    x = g.input("x", [1, 700])
+    assert not stays(g.model(g.every(x, 1, 0)), "flip-by-slices")
+    assert "an axis of 700 elements" in stays(g.model(reversed_rows(g, x, "slice", axis=1)), "flip-by-slices")

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from .graphs import GraphWriter
-from .helpers import apply, ops
+from .helpers import alone, apply, ops, stays
 
 
 @pytest.mark.parametrize("op", ["Mul", "Add", "Sub", "Div"])
@@ -32,3 +33,25 @@ def test_batch_normalization_folds() -> None:
     y = g.node("Conv", g.input("x", [1, 3, 4, 4]), g.weight(6, 3, 1, 1))
     parameters = [g.vector(6, 1.0), g.vector(6), g.vector(6), g.vector(6, 1.0)]
     assert ops(apply(g.model(g.node("BatchNormalization", y, *parameters))).model) == {"Conv": 1}
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_scale_and_shift_by_themselves(groups: int) -> None:
+    g = GraphWriter()
+    y = g.node("Conv", g.input("x", [1, 3, 4, 4]), g.weight(6, 3 // groups, 3, 3), group=groups)
+    y = g.node("Sub", g.constant(g.random.random((6, 1, 1))), g.node("Mul", y, g.constant(g.random.random((6, 1, 1)))))
+    assert ops(alone(g.model(y), "fold-into-conv").model) == {"Conv": 1}
+
+
+@pytest.mark.parametrize("form", ["columns", "whole map", "divided", "by next to nothing", "weights", "bias", "output"])
+def test_what_is_not_per_channel_or_not_constant_stays(form: str) -> None:
+    g = GraphWriter()
+    weight = g.input("w", [6, 3, 1, 1]) if form == "weights" else g.weight(6, 3, 1, 1)
+    bias = g.input("b", [6]) if form == "bias" else g.vector(6, 5.0)
+    y = g.node("Conv", g.input("x", [1, 3, 4, 4]), weight, bias)
+    factor = g.constant(1 + g.random.random({"columns": (4,), "whole map": (6, 4, 4)}.get(form, (6, 1, 1))))
+    if form == "by next to nothing":
+        factor = g.constant(np.full((6, 1, 1), 1e-40))
+    scaled = g.node("Div", factor, y) if form == "divided" else g.node("Div" if form[:2] == "by" else "Mul", y, factor)
+    scaled = g.node("Clip", scaled, g.constant(-9.0), g.constant(9.0))
+    assert not stays(g.model(scaled, *([y] if form == "output" else [])), "fold-into-conv")

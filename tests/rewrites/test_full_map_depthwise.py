@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from .graphs import GraphWriter
-from .helpers import NEW, OLD, apply, ops, reasons, software
+from .helpers import NEW, OLD, alone, apply, ops, reasons, software, stays
 
 
 @pytest.mark.parametrize("target", [OLD, NEW])
@@ -22,3 +22,23 @@ def test_a_narrow_kernel_stays() -> None:
     g = GraphWriter()
     model = g.model(g.node("Conv", g.input("x", [1, 8, 5, 5]), g.weight(8, 1, 5, 5), group=8))
     assert "5 wide" in reasons(apply(model, "full-map-depthwise"), "full-map-depthwise")
+
+
+@pytest.mark.parametrize("form", ["pads", "groups", "smaller", "weights"])
+def test_other_wide_kernels_stay(form: str) -> None:
+    g = GraphWriter()
+    x, width = g.input("x", [1, 8, 7, 9]), 8 if form == "smaller" else 9
+    shape = (8, 2 if form == "groups" else 1, 7, width)
+    weight = g.input("w", shape) if form == "weights" else g.weight(*shape)
+    pads = [1, 1, 1, 1] if form == "pads" else [0, 0, 0, 0]
+    model = g.model(g.node("Conv", x, weight, group=4 if form == "groups" else 8, pads=pads))
+    assert not stays(model, "full-map-depthwise")
+
+
+@pytest.mark.parametrize("width", [7, 13])
+def test_channels_of_zeros(width: int) -> None:
+    g = GraphWriter()
+    weight = g.random.standard_normal((8, 1, 7, width))
+    weight[2:4] = 0
+    model = g.model(g.node("Conv", g.input("x", [1, 8, 7, width]), g.constant(weight), g.vector(8), group=8))
+    assert alone(model, "full-map-depthwise").applied

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from .graphs import GraphWriter
-from .helpers import apply, ops
+from .helpers import alone, apply, ops, stays
 
 
 def test_activation_meets_its_convolution_again() -> None:
@@ -19,3 +21,22 @@ def test_a_small_operand_moves_along() -> None:
     scaled = g.node("Mul", turned, g.node("GlobalAveragePool", turned))
     y = g.node("Transpose", scaled, perm=[0, 2, 1])
     assert ops(apply(g.model(y)).model)["Transpose"] <= 2
+
+
+@pytest.mark.parametrize("form", ["Relu", "Mul", "Softmax"])
+def test_the_layout_comes_last(form: str) -> None:
+    g = GraphWriter()
+    turned = g.node("Transpose", g.input("x", [1, 3, 4, 5]), perm=[0, 2, 1, 3])
+    y = g.node(form, turned, *([g.constant(g.random.random((4, 1, 5)))] if form == "Mul" else []))
+    run = alone(g.model(y), "sink-layout")
+    assert [n.op_type for n in run.model.graph] == [form, "Transpose"]
+
+
+@pytest.mark.parametrize("form", ["moved softmax", "conv"])
+def test_layouts_that_are_needed_as_they_are_stay(form: str) -> None:
+    g = GraphWriter()
+    turned = g.node("Transpose", g.input("x", [1, 3, 4, 5]), perm=[0, 1, 3, 2])
+    softmax = form == "moved softmax"
+    y = g.node("Softmax", turned, axis=3) if softmax else g.node("Relu", turned)
+    readers = [] if softmax else [g.node("Conv", turned, g.weight(2, 3, 1, 1))]
+    assert not stays(g.model(y, *readers), "sink-layout")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from .graphs import GraphWriter
-from .helpers import apply, ops
+from .helpers import alone, apply, ops, stays
 
 
 def sliced(*parts: list[int]):
@@ -41,3 +41,14 @@ def test_backward_slices_in_steps(start: int, stop: int, step: int, taken: int) 
     result = apply(sliced([start], [stop], [2], [step]))
     assert {a.rule for a in result.applied} == {"flip-by-slices"}
     assert ops(result.model)["Slice"] == taken
+
+
+@pytest.mark.parametrize("ends", [(-4, -1), (-100, 3), (2, 2**63 - 1)])
+def test_the_rule_by_itself(ends: tuple[int, int]) -> None:
+    run = alone(sliced([1, ends[0]], [4, ends[1]], [1, 2]), "slice-normal-form")
+    assert len(run.applied) == 1 and ops(run.model) == {"Slice": 2}
+
+
+def test_plain_and_backward_slices_stay() -> None:
+    assert not stays(sliced([2], [5], [2]), "slice-normal-form")
+    assert not stays(sliced([-1], [-9], [1], [-1]), "slice-normal-form")

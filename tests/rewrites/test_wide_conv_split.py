@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import onnx_ir as ir
+import pytest
 
 from n6convert.rewrites import RewriteConfig, rewrite
 
 from .graphs import GraphWriter
-from .helpers import OLD, apply, ops, reasons
+from .helpers import OLD, alone, apply, ops, reasons, stays
 
 
 def test_wide_convolutions_split_into_equal_parts() -> None:
@@ -38,3 +39,17 @@ def test_prime_channel_counts_have_no_parts() -> None:
     g = GraphWriter()
     y = g.node("Conv", g.input("x", [1, 8, 4, 4]), g.weight(523, 8, 1, 1))
     assert "no equal parts" in reasons(apply(g.model(y), "wide-conv-split"), "wide-conv-split")
+
+
+@pytest.mark.parametrize(("outputs", "groups"), [(512, 1), (1024, 2)])
+def test_narrow_and_grouped_convolutions_stay(outputs: int, groups: int) -> None:
+    g = GraphWriter()
+    x, weight = g.input("x", [1, 8, 4, 4]), g.weight(outputs, 8 // groups, 1, 1)
+    y = g.node("Conv", x, weight, g.vector(outputs), group=groups)
+    assert not stays(g.model(y), "wide-conv-split")
+
+
+def test_no_part_is_wide() -> None:
+    g = GraphWriter()
+    run = alone(g.model(g.node("Conv", g.input("x", [1, 8, 2, 2]), g.weight(1536, 8, 1, 1))), "wide-conv-split")
+    assert [n.outputs[0].shape[1] for n in run.model.graph if n.op_type == "Conv"] == [512] * 3
