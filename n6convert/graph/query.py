@@ -14,6 +14,7 @@ __all__ = [
     "attribute",
     "constant_of",
     "grid",
+    "inverse_of",
     "is_constant",
     "is_float",
     "may_be_float",
@@ -62,6 +63,13 @@ def scalar_of(value: ir.Value | None) -> float | None:
     """The number of a one-element constant."""
     array = constant_of(value)
     return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+
+
+def inverse_of(values: Array) -> Array | None:
+    """1 / values in float32; None where that is infinite for one of them."""
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.asarray(1 / values, np.float32)
+    return inverse if np.isfinite(inverse).all() else None
 
 
 def producer(value: ir.Value | None, *kinds: str) -> ir.Node | None:

@@ -12,6 +12,7 @@ from n6convert.graph.query import (
     Array,
     attribute,
     constant_of,
+    inverse_of,
     operand,
     shape_of,
 )
@@ -64,11 +65,12 @@ def channel_affine(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:
         return None
     one, zero = np.ones_like(values), np.zeros_like(values)
     first = x is node.inputs[0]
+    inverse = inverse_of(values) if first else None
     forms = {
         "Mul": (values, zero),
         "Add": (one, values),
         "Sub": (one, -values) if first else (-one, values),
-        "Div": (1 / values, zero) if first and values.all() else None,
+        "Div": None if inverse is None else (inverse, zero),
     }
     form = forms[node.op_type]
     return None if form is None else (x, *form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +34,23 @@ def axis_of(node: ir.Node) -> int | None:
 
 
 def slice_bounds(node: ir.Node) -> list[Array]:
-    """starts, ends, axes and steps of a Slice."""
+    """starts, ends, axes and steps of a Slice; of forward cuts the first two are positions on the axis."""
     given = [constant_of(v) for v in node.inputs[1:]]
     size = 0 if given[0] is None else len(given[0])
     defaults = [np.arange(size), np.ones(size, np.int64)]
     held = [g for g in given if g is not None]
-    return held + defaults[len(held) - 2 :] if len(held) < 4 else held
+    bounds = held + defaults[len(held) - 2 :] if len(held) < 4 else held
+    full = shape_of(node.inputs[0])
+    return bounds if full is None else _positions(bounds, full)
+
+
+def _positions(bounds: Sequence[Array], full: Sequence[int]) -> list[Array]:
+    """Bounds counted from the end, or beyond it, as the positions that they stand for."""
+    starts, ends, axes, steps = (np.array(given, np.int64) for given in bounds)
+    for i, (start, end, axis, step) in enumerate(zip(starts, ends, axes, steps, strict=True)):
+        if step > 0:
+            starts[i], ends[i], _ = slice(int(start), int(end), int(step)).indices(full[int(axis)])
+    return [starts, ends, axes, steps]
 
 
 @dataclass(frozen=True)

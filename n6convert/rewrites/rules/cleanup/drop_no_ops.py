@@ -65,8 +65,9 @@ def _same_shape(node: ir.Node) -> ir.Value | None:
     before, after = shape_of(node.inputs[0]), shape_of(node.outputs[0])
     if before is None or before != after:
         return None
-    steps = constant_of(node.inputs[4]) if node.op_type == "Slice" and len(node.inputs) > 4 else None
-    return None if steps is not None and np.any(steps != 1) else node.inputs[0]
+    given = node.inputs[4] if node.op_type == "Slice" and len(node.inputs) > 4 else None
+    steps = np.ones(()) if given is None else constant_of(given)
+    return node.inputs[0] if steps is not None and np.all(steps == 1) else None
 
 
 def _neutral(node: ir.Node) -> ir.Value | None:

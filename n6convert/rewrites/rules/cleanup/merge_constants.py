@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import Array, constant_of, is_float, operand, producer, shape_of, single_use
+from n6convert.graph.query import Array, constant_of, inverse_of, is_float, operand, producer, shape_of, single_use
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["MergeConstants"]
@@ -60,4 +59,5 @@ def _step(node: ir.Node) -> _Step | None:
         return _Step(x, node.op_type, values)
     if node.op_type == "Sub":
         return _Step(x, "Add", -values) if first else _Step(x, "Add", values, minus=True)
-    return _Step(x, "Mul", (1 / values).astype(np.float32)) if first and values.all() else None
+    inverse = inverse_of(values) if first else None
+    return None if inverse is None else _Step(x, "Mul", inverse)

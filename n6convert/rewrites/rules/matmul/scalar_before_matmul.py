@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import constant_of, operand, producer, scalar_of, shape_of, single_use
+from n6convert.graph.query import constant_of, inverse_of, operand, producer, scalar_of, shape_of, single_use
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["ScalarBeforeMatMul"]
@@ -30,14 +31,15 @@ class ScalarBeforeMatMul(Rewrite[_Scaled]):
     def pattern(self, node: ir.Node) -> _Scaled | None:
         pair = operand(node, constant=True)
         number = None if pair is None else scalar_of(pair[1])
-        if pair is None or number is None:
+        if pair is None or number is None or shape_of(pair[0]) != shape_of(node.outputs[0]):
             return None
-        if node.op_type == "Div" and (pair[0] is not node.inputs[0] or not number):
+        if node.op_type == "Div" and pair[0] is not node.inputs[0]:
             return None
+        factor = np.asarray(number, np.float32) if node.op_type == "Mul" else inverse_of(np.asarray(number, np.float32))
         matmul = producer(pair[0], "MatMul")
-        if matmul is None or constant_of(matmul.inputs[1]) is not None or not single_use(pair[0]):
+        if matmul is None or factor is None or constant_of(matmul.inputs[1]) is not None or not single_use(pair[0]):
             return None
-        return _Scaled(matmul, number if node.op_type == "Mul" else 1 / number)
+        return _Scaled(matmul, float(factor))
 
     def replace(self, found: _Scaled, build: Builder, context: Context) -> Sequence[ir.Value]:
         x, y = found.matmul.inputs
