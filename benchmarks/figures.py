@@ -109,15 +109,20 @@ def in_turn(turn: int, names: Sequence[str]) -> Iterator[str]:
 
 
 def write_gallery() -> None:
-    """The table of docs/models/index.md: a row a section of figures.md, its last column."""
+    """The table of docs/models/index.md, from figures.md."""
+    before = GALLERY.read_text(encoding="utf-8").partition(_MARK)[0]
+    GALLERY.write_text(f"{before}{_MARK}\n\n{gallery(PAGE.read_text(encoding='utf-8'))}", encoding="utf-8")
+
+
+def gallery(page: str) -> str:
+    """A table with a row for each section of figures.md, of its last column."""
     rows = ["| model | epochs | time | activations | weights | accuracy |", "|---|---|---|---|---|---|"]
-    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
+    for section in page.split("\n## ")[1:]:
         title = section.partition("\n")[0]
         cells = {r[0]: r[-1] for r in (line.strip("| ").split(" | ") for line in section.splitlines()) if len(r) > 1}
         shown = (cells[row] for row in ("epochs as converted", "time as converted", "activations", "weights"))
         rows.append(f"| {title} | {' | '.join(shown)} | {cells['accuracy (measured)']} |")
-    before = GALLERY.read_text(encoding="utf-8").partition(_MARK)[0]
-    GALLERY.write_text(f"{before}{_MARK}\n\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return "\n".join(rows) + "\n"
 
 
 def disagreements(title: str, section: str, reports: Sequence[Any], first: int = 0) -> Iterator[str]:

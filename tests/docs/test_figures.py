@@ -103,6 +103,12 @@ def test_the_page_has_a_section_for_each_model_and_the_readme_each_run(figures: 
     assert all(f"{shown}" in figures.README.read_text(encoding="utf-8") for shown in figures.SHOWN)
 
 
+def test_the_gallery_says_what_the_page_says(figures: ModuleType) -> None:
+    made = figures.gallery(figures.PAGE.read_text(encoding="utf-8"))
+    assert made.count("\n") == len(figures.PAGES) + 2
+    assert figures.GALLERY.read_text(encoding="utf-8").endswith(f"\n\n{made}")
+
+
 def test_the_documented_loss_of_bert_tiny_holds(figures: ModuleType, data_dir: Path) -> None:
     """Its predictions are compared by ``make figures`` alone: they change with the predictor, not with the CPU."""
     pytest.importorskip("n6convert_tinybert")
