@@ -27,6 +27,21 @@ _POSITIVE = frozenset({"blocksize", "dilations", "group", "kernel_shape", "strid
 #: larger numbers than this mean no size, axis or step; ends of old Slices may have them
 _LARGEST = 1 << 31
 _UNBOUNDED = frozenset({"ends", "starts", "value_int", "value_ints"})
+#: texts that an operator's attribute may hold, by operator where its name alone does not say
+_WORDS: dict[str, tuple[str, ...]] = {
+    "auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
+    "coordinate_transformation_mode": (
+        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+        "tf_half_pixel_for_nn", "tf_crop_and_resize", "output_half_pixel",
+    ),
+    "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+    "padding_mode": ("zeros", "border", "reflection"),
+    "direction": ("forward", "reverse", "bidirectional", "LEFT", "RIGHT"),
+    "DepthToSpace mode": ("DCR", "CRD"),
+    "Pad mode": ("constant", "reflect", "edge", "wrap"),
+    "Resize mode": ("nearest", "linear", "cubic"),
+    "GridSample mode": ("linear", "bilinear", "nearest", "cubic", "bicubic"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,7 @@ def signature_faults(model: onnx.ModelProto) -> Iterator[Fault]:
         yield Fault("opset", "the model names no version of the standard operators", limit="opset 1 or newer",
                     found=f"opset {opset}" if opset else None)  # fmt: skip
         return
+    shapes = {t.name: list(t.dims) for t in model.graph.initializer}
     stack = list(model.graph.node)
     while stack:
         node = stack.pop()
@@ -62,6 +78,7 @@ def signature_faults(model: onnx.ModelProto) -> Iterator[Fault]:
         signature = _signature(node.op_type, opset) if node.domain in ("", "ai.onnx") else None
         if signature is not None:
             yield from _against(node, signature)
+            yield from _kernel_faults(node, shapes)
         elif not any(node.output):
             yield Fault("operators", "a node writes no tensor", label(node))
 
@@ -112,6 +129,19 @@ def _range_faults(node: onnx.NodeProto, a: onnx.AttributeProto) -> Iterator[Faul
         yield Fault("attributes", f"attribute {shortened(a.name)} is out of range", label(node), None, limit, found)
 
 
+def _words(node: onnx.NodeProto, name: str) -> tuple[str, ...]:
+    return _WORDS.get(name) or _WORDS.get(f"{node.op_type} {name}", ())
+
+
+def _kernel_faults(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> Iterator[Fault]:
+    """A kernel size that is not the weight's, which shape inference believes and nothing can run."""
+    kernel = next((list(a.ints) for a in node.attribute if a.name == "kernel_shape"), None)
+    weight = shapes.get(node.input[1]) if node.op_type in ("Conv", "ConvTranspose") and len(node.input) > 1 else None
+    if kernel and weight and kernel != weight[2:]:
+        problem = "attribute kernel_shape is not the size of the weight"
+        yield Fault("attributes", problem, label(node), shortened(node.input[1]), str(weight[2:]), shortened(str(kernel)))
+
+
 def _is_text(content: bytes) -> bool:
     try:
         content.decode()
@@ -130,6 +160,9 @@ def _against(node: onnx.NodeProto, signature: _Signature) -> Iterator[Fault]:
                 "attributes", f"attribute {a.name} is of another type than the operator takes", label(node), None,
                 _NAMES[wanted], _NAMES.get(a.type),
             )  # fmt: skip
+        elif a.type == 3 and a.s and (words := _words(node, a.name)) and a.s.decode(errors="replace") not in words:
+            yield Fault("attributes", f"attribute {a.name} has an unknown value", label(node), None,
+                        ", ".join(words), shortened(a.s.decode(errors="replace")))  # fmt: skip
         elif a.name in ("to", "dtype") and wanted == 2 and a.i not in TYPES and a.i != 8:
             yield Fault("weight-types", "a type that is not computed with", label(node), None,
                         "float16, float32 and integers", type_name(a.i))  # fmt: skip

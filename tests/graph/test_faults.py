@@ -52,6 +52,11 @@ def functions(m: onnx.ModelProto, last: str) -> None:
     m.opset_import.append(opset[0])
 
 
+def operator(m: onnx.ModelProto, kind: str, **attributes: object) -> None:
+    m.graph.node[1].op_type = kind
+    m.graph.node[1].attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+
+
 def doubled(m: onnx.ModelProto, start: str, **attributes: int) -> None:
     name = start
     for index in range(40):
@@ -117,6 +122,9 @@ FAULTS: dict[str, tuple[Damage, str, str]] = {
     "pads of 2^62": (lambda m: attribute(m, [1 << 62] * 4), "out of range", "conv"),
     "group 0": (lambda m: attribute(m, 0, "group"), "out of range", "conv"),
     "not text": (lambda m: attribute(m, b"\xff", "auto_pad"), "no text", "conv"),
+    "unknown padding": (lambda m: attribute(m, b"SAME", "auto_pad"), "unknown value", "conv"),
+    "unknown mode": (lambda m: operator(m, "DepthToSpace", blocksize=2, mode="RDC"), "unknown value", "relu"),
+    "kernel of another size": (lambda m: attribute(m, [9, 9], "kernel_shape"), "not the size of the weight", "conv"),
     "unknown attribute": (lambda m: attribute(m, 1, "foo"), "no such attribute", "conv"),
     "no attribute": (lambda m: setattr(m.graph.node[1], "op_type", "Cast"), "attribute to is missing", "relu"),
     "one input": (lambda m: m.graph.node[0].input.pop(), "wrong number of inputs", "conv"),
