@@ -15,7 +15,7 @@ from n6convert.errors import UsageError
 from n6convert.graph.io import load, save
 from n6convert.graph.opset import upgrade_opset
 from n6convert.graph.query import shape_of
-from n6convert.graph.refusals import refuse_large_inputs, refuse_sizes
+from n6convert.graph.refusals import refuse_large_inputs, refuse_sizes, refuse_unknown
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
 from n6convert.plugin import ModelInfo, TensorInfo
 from n6convert.recipe.project import default_target
@@ -69,7 +69,9 @@ def rewrite(
     if output is not None:
         inputs = [path, *([Path(calibration)] if calibration else [])]
         refuse_loss(Path(output), MODEL, inputs=inputs, force=force)
-    graph = batch_of_one(upgrade_opset(load(path), path))
+    given = load(path)
+    refuse_unknown(given)
+    graph = batch_of_one(upgrade_opset(given, path))
     refuse_sizes(graph)
     refuse_large_inputs(graph, sum(pool.size for pool in load_target(board).pools if pool.writable), board)
     result = rewrite_graph(graph, _feeds(graph, path, calibration), config, target=board)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range, range_of
-from n6convert.builtin.static import cut, fix_shapes, refuse_unknown, settle_shapes, to_float32
+from n6convert.builtin.static import cut, fix_shapes, settle_shapes, to_float32
 from n6convert.builtin.words import WordPiece
 from n6convert.builtin.yolo_head import YoloHead, find_yolo_head
 from n6convert.errors import N6ConvertError, RecipeError, SourceError
@@ -21,7 +21,7 @@ from n6convert.graph.idle_ports import drop_copied_outputs, drop_unread_inputs
 from n6convert.graph.integer_ports import float_inputs, refuse_integers
 from n6convert.graph.opset import lower_opset, upgrade_opset
 from n6convert.graph.port_shapes import fit_ports, same_bytes
-from n6convert.graph.refusals import refuse_training
+from n6convert.graph.refusals import refuse_training, refuse_unknown
 from n6convert.operators.host import refuse_host_operators
 from n6convert.plugin import (
     BuildRequest,

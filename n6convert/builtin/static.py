@@ -10,9 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from n6convert.errors import GraphError, RecipeError
+from n6convert.errors import RecipeError
 from n6convert.graph.canonical import infer_shapes
-from n6convert.graph.ends import ending_at
 from n6convert.graph.opset import drop_counts_of_parts
 from n6convert.graph.port_shapes import leads_with_time
 from n6convert.graph.same_pads import write_pads_of_dilated
@@ -20,28 +19,12 @@ from n6convert.graph.same_pads import write_pads_of_dilated
 __all__ = [
     "cut",
     "fix_shapes",
-    "refuse_unknown",
     "settle_shapes",
     "to_float32",
     "zeros",
 ]
 
 _WIDE = {ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
-
-
-def refuse_unknown(model: ir.Model) -> None:
-    """Raise GraphError for operators that neither ONNX nor the model itself defines, such as TFLite's custom ones."""
-    from onnx import defs
-
-    unknown = [n for n in model.graph if not n.domain and not defs.has(n.op_type)]
-    if unknown:
-        reads = [v.name for v in unknown[0].inputs if v is not None and v.name and not v.is_initializer()]
-        raise GraphError(
-            "the model calls operators that ONNX does not have",
-            place=unknown[0].name or unknown[0].op_type,
-            found=", ".join(sorted({n.op_type for n in unknown})),
-            remedy=f"end the network in front of them and do the rest on the host: {ending_at(reads)}",
-        )
 
 
 def cut(model: ir.Model, outputs: Sequence[str]) -> None:

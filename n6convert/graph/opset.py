@@ -66,7 +66,11 @@ def _without_newer(model: ir.Model) -> ir.Model:
 
 
 def _newer(model: ir.Model, wanted: int) -> set[str]:
-    return {n.op_type for n in model.graph if not n.domain and not _exists(n.op_type, wanted)}
+    """Kinds that the model's own opset has and the wanted one has not."""
+    from onnx import defs
+
+    kinds = {n.op_type for n in model.graph if not n.domain}
+    return {op for op in kinds if not _exists(op, wanted) and defs.has(op, model.opset_imports.get("", 0), "")}
 
 
 def convert_opset(model: ir.Model, wanted: int) -> ir.Model:
@@ -79,7 +83,7 @@ def _converted(model: ir.Model, wanted: int, place: object) -> ir.Model:
 
     opset, folder = model.opset_imports.get("", 0), _folder(model)
     try:
-        converted = onnx.version_converter.convert_version(_written_out(ir.to_proto(model), wanted), wanted)
+        converted = onnx.version_converter.convert_version(_written_out(model, wanted), wanted)
         if folder is None:  # the checker would look for weights in the working folder
             onnx.checker.check_model(converted)
     except Exception as error:  # the C++ converter raises RuntimeError, ConvertError, protobuf errors
@@ -154,9 +158,9 @@ def _folder(model: ir.Model) -> str | os.PathLike[str] | None:
     return next((t.base_dir for t in tensors if isinstance(t, ir.ExternalTensor)), None)
 
 
-def _written_out(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
+def _written_out(model: ir.Model, wanted: int) -> onnx.ModelProto:
     """The model with operators that came after the wanted opset written out as ONNX itself defines them."""
-    newer = {n.op_type for n in proto.graph.node if n.domain == "" and not _exists(n.op_type, wanted)}
+    proto, newer = ir.to_proto(model), _newer(model, wanted)
     return _inlined(proto, newer) if newer else proto
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-__all__ = ["refuse_large_inputs", "refuse_loops", "refuse_sizes", "refuse_training"]
+__all__ = ["refuse_large_inputs", "refuse_loops", "refuse_sizes", "refuse_training", "refuse_unknown"]
 
 _LOOPS = frozenset({"Loop", "Scan"})
 
@@ -43,6 +43,23 @@ def refuse_training(model: ir.Model) -> None:
                 found="values are dropped by chance" if drops else "statistics of the batch at hand",
                 remedy="export it in evaluation mode: model.eval(), training=TrainingMode.EVAL in torch.onnx.export",
             )  # fmt: skip
+
+
+def refuse_unknown(model: ir.Model) -> None:
+    """Raise GraphError for operators that neither ONNX nor the model itself defines, such as TFLite's custom ones."""
+    from onnx import defs
+
+    from n6convert.graph.ends import ending_at
+
+    unknown = [n for n in model.graph if not n.domain and not defs.has(n.op_type)]
+    if unknown:
+        reads = [v.name for v in unknown[0].inputs if v is not None and v.name and not v.is_initializer()]
+        raise GraphError(
+            "the model calls operators that ONNX does not have",
+            place=unknown[0].name or unknown[0].op_type,
+            found=", ".join(sorted({n.op_type for n in unknown})),
+            remedy=f"end the network in front of them and do the rest on the host: {ending_at(reads)}",
+        )
 
 
 def refuse_sizes(model: ir.Model) -> None:

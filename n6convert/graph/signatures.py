@@ -138,8 +138,8 @@ def _kernel_faults(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> Iterat
     kernel = next((list(a.ints) for a in node.attribute if a.name == "kernel_shape"), None)
     weight = shapes.get(node.input[1]) if node.op_type in ("Conv", "ConvTranspose") and len(node.input) > 1 else None
     if kernel and weight and kernel != weight[2:]:
-        problem = "attribute kernel_shape is not the size of the weight"
-        yield Fault("attributes", problem, label(node), shortened(node.input[1]), str(weight[2:]), shortened(str(kernel)))
+        problem, found = "attribute kernel_shape is not the size of the weight", shortened(str(kernel))
+        yield Fault("attributes", problem, label(node), shortened(node.input[1]), str(weight[2:]), found)
 
 
 def _is_text(content: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.graph.fault import Fault, shortened
 from n6convert.graph.signatures import opset_of
+from n6convert.graph.structure import label
 from n6convert.graph.tensors import MAX_ELEMENTS
 
 if TYPE_CHECKING:
@@ -74,12 +75,32 @@ def inferred_faults(model: onnx.ModelProto) -> Iterator[Fault]:
     except Exception as error:  # InferenceError and the C++ exceptions beside it
         yield _refusal(str(error))
         return
+    yield from _channel_faults(inferred.graph)
     stack = [inferred.graph]
     while stack:
         graph = stack.pop()
         for info in (*graph.value_info, *graph.output):
             yield from _impossible(info)
         stack.extend(a.g for node in graph.node for a in node.attribute if a.type == 5)
+
+
+def _channel_faults(graph: onnx.GraphProto) -> Iterator[Fault]:
+    """Convolutions whose weight is of other channels than their input, which shape inference does not look at."""
+    given = (*graph.input, *graph.value_info)
+    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in given}
+    shapes |= {t.name: list(t.dims) for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose") or node.domain or len(node.input) < 2:
+            continue
+        sizes, weight = (shapes.get(name, []) for name in node.input[:2])
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        if len(sizes) < 2 or len(weight) < 2 or not sizes[1]:
+            continue
+        wanted = weight[1] * groups if node.op_type == "Conv" else weight[0]
+        if wanted and sizes[1] != wanted:
+            problem = "channels and weights of a convolution do not fit"
+            yield Fault("shape-inference", problem, label(node), node.input[1], f"{wanted} input channels",
+                        f"{sizes[1]}", "export the model again")  # fmt: skip
 
 
 def _impossible(info: onnx.ValueInfoProto) -> Iterator[Fault]:

@@ -125,6 +125,7 @@ FAULTS: dict[str, tuple[Damage, str, str]] = {
     "unknown padding": (lambda m: attribute(m, b"SAME", "auto_pad"), "unknown value", "conv"),
     "unknown mode": (lambda m: operator(m, "DepthToSpace", blocksize=2, mode="RDC"), "unknown value", "relu"),
     "kernel of another size": (lambda m: attribute(m, [9, 9], "kernel_shape"), "not the size of the weight", "conv"),
+    "channels of a weight": (lambda m: weight(m).dims.__setitem__(slice(2), [3, 4]), "do not fit", "conv"),
     "unknown attribute": (lambda m: attribute(m, 1, "foo"), "no such attribute", "conv"),
     "no attribute": (lambda m: setattr(m.graph.node[1], "op_type", "Cast"), "attribute to is missing", "relu"),
     "one input": (lambda m: m.graph.node[0].input.pop(), "wrong number of inputs", "conv"),
@@ -209,6 +210,18 @@ def test_every_command_says_the_same_and_no_more(name: str, command: str, capfd:
     assert "Traceback" not in err and "unexpected" not in err
     assert command == "lint" or (err.startswith("error: ") and not out)
     assert not Path("out").exists() and not Path("out.onnx").exists()
+
+
+@pytest.mark.parametrize("command", ["rewrite", "quantize", "convert"])
+@pytest.mark.parametrize("opset", [11, 17, 21])
+def test_operators_of_nobody_are_named(command: str, opset: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def unknown(m: onnx.ModelProto) -> None:
+        m.graph.node[1].op_type, m.opset_import[0].version = "Relo", opset
+
+    write(unknown)
+    assert run(COMMANDS[command]) == 1
+    text = capsys.readouterr().err
+    assert "operators that ONNX does not have" in text and "Relo" in text and "unexpected" not in text
 
 
 def test_what_is_no_file_of_a_model_is_named(tmp_path: Path) -> None:
