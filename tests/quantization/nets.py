@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.parser
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from n6convert.quantization import QuantizationResult
 
 
 def parse(body: str, opset: int = 13, **weights: NDArray[np.float32]) -> ir.Model:
@@ -66,3 +69,26 @@ def cnn(seed: int = 0) -> ir.Model:
     weights = {"w1": w(8, 3, 3, 3), "w2": w(8, 1, 3, 3), "w3": w(8, 8, 1, 1), "w4": w(8, 4, 2, 2), "w5": w(5, 16)}
     weights |= {f"b{i + 1}": w(n, 1)[:, 0] for i, n in enumerate((8, 8, 8, 4, 5))}
     return parse(body, **weights)
+
+
+def pointwise() -> ir.Model:
+    """One layer, 64 channels to 8."""
+    weight = np.random.default_rng(1).standard_normal((8, 64, 1, 1)).astype(np.float32) / 8
+    body = "net (float[1,64,8,8] x) => (float[1,8,8,8] y) { y = Conv(x, w, b) }"
+    return parse(body, w=weight, b=np.zeros(8, np.float32))
+
+
+def around_one(count: int = 8, seed: int = 0) -> Callable[[], Iterator[dict]]:
+    """Samples for :func:`pointwise` whose values are nearly alike: what rounding does to weights is the same in all."""
+
+    def make() -> Iterator[dict]:
+        rng = np.random.default_rng(seed)
+        for _ in range(count):
+            yield {"x": rng.uniform(0.9, 1.1, (1, 64, 8, 8)).astype(np.float32)}
+
+    return make
+
+
+def record(result: QuantizationResult, method: str) -> dict[str, Any] | None:
+    """What the report says of a method; None where it was not tried or had nothing to do."""
+    return next((m for m in result.facts["methods"][1:] if m["method"] == method), None)

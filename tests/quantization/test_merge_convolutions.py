@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.reparameterization import merge_convolutions as module
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
 from n6convert.rewrites.by_latency import predicted_milliseconds
-from n6convert.runtime.comparison import max_relative_difference, sqnr_db
+from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import run_model
 
 from .nets import feeds, parse
-from .walk import float_islands
 
 PADS = "pads=[1,1,1,1]"
 DEPTHWISE = f"{PADS}, group=8"
@@ -144,60 +140,3 @@ def test_three_in_a_row_become_one_after_the_other() -> None:
     sample = next(feeds((1, 8, 16, 16))())
     assert max_relative_difference(run_model(model, sample)["y"], run_model(merged, sample)["y"]) < 1e-5
     assert len(records) == 2 and merged.graph.num_nodes() == 1
-
-
-def uneven(first: np.ndarray, second: np.ndarray) -> ir.Model:
-    """A factor for each channel, then sums of channels."""
-    body = """
-    net (float[1,8,16,16] x) => (float[1,4,16,16] y) {
-      d = Conv<group=8>(x, w1)
-      y = Conv(d, w2)
-    }"""
-    return parse(body, w1=first.reshape(8, 1, 1, 1).astype(np.float32), w2=second.astype(np.float32))
-
-
-def test_the_method_is_kept_where_it_costs_no_accuracy() -> None:
-    """Large sums that cancel in the second convolution: what lies between them needs a coarse grid."""
-    factors = np.tile([50.0, 50.5], 4)
-    second = np.kron(np.eye(4), [1.0, -1.0]).reshape(4, 8, 1, 1)
-
-    def source() -> Iterator[dict[str, np.ndarray]]:
-        """Every other channel nearly that before it."""
-        for sample in feeds((1, 8, 16, 16), 8)():
-            values = sample["x"]
-            values[:, 1::2] = values[:, ::2] + 0.1 * values[:, 1::2]
-            yield sample
-
-    model = uneven(factors, second)
-    result = quantize(model, source, milliseconds=operators)
-    record = result.facts["methods"][-1]
-    assert record["method"] == "merged convolutions" and record["kept"] and len(record["pairs"]) == 1
-    assert [n.op_type for n in result.model.graph].count("Conv") == 1
-    assert float_islands(result.model) == []
-    two = quantize(model, source, QuantizationConfig(merge_convolutions=False)).model
-    sample = next(source())
-    reference = run_model(model, sample)["y"]
-    one, other = (sqnr_db(reference, run_model(m, sample)["y"]) for m in (result.model, two))
-    assert one > other + 1
-
-
-def test_the_method_is_dropped_where_it_costs_accuracy() -> None:
-    """Channels of very unlike size that the first evens out: the one would need weights as unlike."""
-    sizes = np.geomspace(0.01, 1, 8)
-
-    def source() -> Iterator[dict[str, np.ndarray]]:
-        for sample in feeds((1, 8, 16, 16), 8)():
-            yield {"x": sample["x"] * sizes.reshape(1, 8, 1, 1).astype(np.float32)}
-
-    result = quantize(uneven(1 / sizes, weights(2, 4, 8, 1, 1)), source, milliseconds=operators)
-    record = result.facts["methods"][-1]
-    assert record["method"] == "merged convolutions" and not record["kept"]
-    assert [n.op_type for n in result.model.graph].count("Conv") == 2
-
-
-@pytest.mark.parametrize("wanted", [True, False], ids=["no predictor", "not wanted"])
-def test_the_method_needs_a_predictor_and_the_recipe(wanted: bool) -> None:
-    model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))
-    config = QuantizationConfig(merge_convolutions=wanted)
-    result = quantize(model, feeds((1, 8, 16, 16)), config, milliseconds=None if wanted else operators)
-    assert "merged convolutions" not in [m["method"] for m in result.facts["methods"]]

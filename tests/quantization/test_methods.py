@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.equalization.equalize import equalize
-from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.methods import METHODS
 from n6convert.quantization.prepare.attention_masks import clamp_masks
 from n6convert.quantization.prepare.prepare import prepare
-from n6convert.quantization.ranges.file import save_ranges
 from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import run_model
 
@@ -30,110 +25,6 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def weights(seed: int, *shape: int) -> np.ndarray:
     return (rng(seed).standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-
-
-def uneven_net() -> ir.Model:
-    """Channels of very different size between layers: Conv-PRelu-depthwise-Relu-Conv, a residual sum, ConvTranspose."""
-    size = np.geomspace(0.05, 20, 8).astype(np.float32)
-    body = """
-    net (float[1,3,12,12] x) => (float[1,4,24,24] y) {
-      a = Conv<pads=[1,1,1,1]>(x, w1, b1)
-      p = PRelu(a, slope)
-      d = Conv<pads=[1,1,1,1], group=8>(p, w2, b2)
-      r = Relu(d)
-      e = Conv(r, w3, b3)
-      f = Conv(e, w4, b4)
-      s = Add(e, f)
-      y = ConvTranspose<strides=[2,2]>(s, w5, b5)
-    }"""
-    w1 = weights(1, 8, 3, 3, 3) * size[:, None, None, None]
-    w3 = weights(3, 8, 8, 1, 1) * size[:, None, None, None] / size[None, :, None, None]
-    w4 = weights(4, 8, 8, 1, 1) * size[:, None, None, None] / size[None, :, None, None]
-    w5 = weights(5, 8, 4, 2, 2) / size[:, None, None, None]
-    slope = np.full((8, 1, 1), 0.25, np.float32)
-    values = {"w1": w1, "w2": weights(2, 8, 1, 3, 3), "w3": w3, "w4": w4, "w5": w5, "slope": slope}
-    biases = {f"b{i + 1}": weights(10 + i, n, 1)[:, 0] * 0.01 for i, n in enumerate((8, 8, 8, 8, 4))}
-    return parse(body, **values, **biases)
-
-
-def test_equalization_is_exact_in_float_and_evens_channels_out() -> None:
-    model, source = prepare(uneven_net()), feeds((1, 3, 12, 12))
-    even, records, _ = equalize(model, list(source()))
-    assert len(records) >= 3
-    sample = next(iter(feeds((1, 3, 12, 12), seed=5)()))
-    before, after = run_model(model, sample)["y"], run_model(even, sample)["y"]
-    assert max_relative_difference(before, after) < 1e-5
-
-
-def test_equalization_helps_where_channels_are_uneven() -> None:
-    source, held_back = feeds((1, 3, 12, 12), 8), feeds((1, 3, 12, 12), 4, seed=7)
-    result = quantize(uneven_net(), source, PLAIN.model_copy(update={"equalization": True}), held_back=held_back)
-    plain, even = (m for m in result.facts["methods"] if m["method"] in ("ranges: minmax", "equalization"))
-    assert even["method"] == "equalization" and even["kept"]
-    assert even["sqnr_db"] > plain["sqnr_db"] + 3
-
-
-def test_grouped_and_linear_layers_equalize_exactly() -> None:
-    body = """
-    net (float[1,4,6,6] x) => (float[1,5] y) {
-      a = Conv<group=2>(x, w1, b1)
-      r = Relu(a)
-      c = Conv<group=2>(r, w2, b2)
-      q = Relu(c)
-      g = GlobalAveragePool(q)
-      f = Flatten(g)
-      y = Gemm<transB=1>(f, w3, b3)
-    }"""
-    size = np.geomspace(0.1, 10, 8).astype(np.float32)
-    values = {
-        "w1": weights(1, 8, 2, 1, 1) * size[:, None, None, None],
-        "w2": weights(2, 8, 4, 1, 1),
-        "w3": weights(3, 5, 8),
-    }
-    values["w2"] *= size[:, None, None, None]
-    model = prepare(parse(body, **values, b1=np.zeros(8, "f4"), b2=np.zeros(8, "f4"), b3=np.zeros(5, "f4")))
-    even, records, _ = equalize(model, list(feeds((1, 4, 6, 6))()))
-    assert len(records) == 2
-    sample = next(iter(feeds((1, 4, 6, 6), seed=3)()))
-    assert max_relative_difference(run_model(model, sample)["y"], run_model(even, sample)["y"]) < 1e-5
-
-
-@pytest.mark.parametrize("attributes", ["pads=[1,1,1,1]", "strides=[2,2], pads=[0,1,1,0]", "dilations=[2,2], group=2"])
-def test_second_moments_reproduce_the_layers_energy(attributes: str) -> None:
-    """``sum(y^2) = w H w^T`` for a convolution without bias, whatever its geometry."""
-    from n6convert.quantization.layerwise.rounding import second_moments
-    from n6convert.quantization.layerwise.walk import walk_layers
-
-    groups = 2 if "group" in attributes else 1
-    body = f"net (float[1,4,9,9] x) => (float[1,6,n,m] y) {{ y = Conv<{attributes}>(x, w) }}"
-    model = parse(body, w=weights(1, 6, 4 // groups, 3, 3))
-    samples = list(feeds((1, 4, 9, 9), 3)())
-    int8 = quantize(model, feeds((1, 4, 9, 9), 3), PLAIN).model
-    layer = next(walk_layers(int8, samples))
-    codes, scales = (layer.initializer(1, part).const_value.numpy() for part in (0, 1))
-    rows = (codes * scales[:, None, None, None]).reshape(6, -1)
-    step = float(layer.initializer(0, 1).const_value.numpy())
-    moments = [m * step**2 for m in second_moments(layer, rows.shape[1], groups)]
-    energy = np.concatenate(
-        [np.einsum("oi,ij,oj->o", r, h, r) for r, h in zip(np.split(rows, groups), moments, strict=True)]
-    )
-    expected = sum((y.astype(np.float64) ** 2).sum(axis=(0, 2, 3)) for y in layer.outputs())
-    np.testing.assert_allclose(energy, expected, rtol=1e-4)
-
-
-def test_rounding_is_never_worse_than_nearest_on_held_back_samples() -> None:
-    held_back = feeds((1, 3, 16, 16), 6, seed=8)
-    for seed in range(3):
-        scores = [
-            Evaluator(prepare(cnn(seed)), list(held_back())).score(
-                quantize(
-                    cnn(seed), feeds((1, 3, 16, 16), 4), PLAIN.model_copy(update={"rounding": kind}),
-                    held_back=held_back,
-                ).model
-            )
-            for kind in ("nearest", "second-order")
-        ]  # fmt: skip
-        assert scores[1] >= scores[0]
 
 
 def test_methods_stop_once_the_model_is_good_enough() -> None:
@@ -157,65 +48,6 @@ def test_methods_stop_once_the_model_is_good_enough() -> None:
 def test_the_list_of_methods_is_in_order_of_cost() -> None:
     assert [m.cost for m in METHODS] == sorted(m.cost for m in METHODS)
     assert len({m.name for m in METHODS}) == len(METHODS)
-
-
-def test_bias_correction_brings_means_behind_the_functions_back() -> None:
-    from n6convert.quantization.layerwise.bias_correction import channel_means
-    from n6convert.quantization.layerwise.refine import refine
-    from n6convert.quantization.layerwise.walk import walk_layers
-
-    model, samples = prepare(cnn()), list(feeds((1, 3, 16, 16), 32)())
-    int8 = quantize(cnn(), feeds((1, 3, 16, 16), 32), PLAIN).model
-    wanted = channel_means(model, samples)
-
-    def shift(candidate: ir.Model) -> float:
-        total = 0.0
-        for layer in walk_layers(candidate, samples):
-            target = wanted[layer.name]
-            values = [target.functions(v)[0] for v in layer.outputs()]
-            axis = 1 if values[0].ndim == 4 else values[0].ndim - 1
-            others = tuple(i for i in range(values[0].ndim) if i != axis)
-            means = np.mean([v.mean(axis=others) for v in values], axis=0)
-            total += float(np.abs(means - target.means[:, 0].mean(axis=0)).sum())
-        return total
-
-    corrected = refine(model, int8, samples, rounding=False, bias=True)[0]
-    assert shift(corrected) < 0.25 * shift(int8)
-    assert float_islands(corrected) == []
-
-
-def test_bias_correction_leaves_alone_what_a_clip_forgets(tmp_path: Path) -> None:
-    """A saturated background moves the mean before the Clip by 19, and nothing behind it."""
-    from n6convert.quantization.layerwise.refine import refine
-
-    model = parse(
-        """net (float[1,1,32,32] x) => (float[1,1,32,32] y) {
-          low = Constant<value_float=-7.0>() high = Constant<value_float=5.0>()
-          a = Conv(x, w, b) y = Clip(a, low, high) }""",
-        w=np.ones((1, 1, 1, 1), np.float32),
-        b=np.zeros(1, np.float32),
-    )
-    samples = []
-    for seed in range(8):
-        logits = np.full((1, 1, 32, 32), -30, np.float32)
-        logits[..., :3, :] = rng(seed).uniform(-6, 4, (3, 32))
-        samples.append({"x": logits})
-    save_ranges({"x": (-11.0, 5.0)}, tmp_path / "ranges.json")
-    config = PLAIN.model_copy(update={"ranges_file": str(tmp_path / "ranges.json")})
-    int8 = quantize(model, lambda: iter(samples), config).model
-    corrected = refine(prepare(model), int8, samples, rounding=False, bias=True)[0]
-    for sample in samples:
-        found = run_model(corrected, sample)["y"]
-        assert np.abs(found - sample["x"].clip(-7, 5)).max() < 0.1
-
-
-def test_bias_correction_does_not_learn_accidents() -> None:
-    from n6convert.quantization.layerwise.bias_correction import _shrunk
-
-    gaps = rng(0).standard_normal((8, 1, 500))
-    assert np.abs(_shrunk(gaps)).sum() < 0.5 * np.abs(gaps.mean(axis=0)).sum()
-    assert np.allclose(_shrunk(gaps * 0.01 + 1.0), 1.0, atol=0.02)
-    assert np.array_equal(_shrunk(gaps[:1]), gaps[0])
 
 
 def test_speed_policy_gives_every_convolution_a_cheap_zero_point() -> None:

@@ -96,14 +96,6 @@ def test_an_operand_that_is_an_input_has_no_finer_grid() -> None:
     assert not split_functions(model, operand_values(model, feeds(4, 1)()))[1]
 
 
-def test_the_quantizer_tries_and_keeps_it() -> None:
-    facts = quantize(
-        net("power law", 1.5), feeds(8, 1), QuantizationConfig(ranges="minmax"), held_back=feeds(4, 3)
-    ).facts
-    (record,) = [m for m in facts["methods"] if m["method"] == "wide functions"]
-    assert record["kept"] and record["functions"][0]["thresholds"]
-
-
 @pytest.mark.parametrize("parts", [None, 2, 3])
 def test_an_operand_too_narrow_for_any_threshold_is_left_whole(parts: int | None) -> None:
     """A root of numbers between 0.86 and 1.72: none of the shares lies above the least one, so the search ends."""
