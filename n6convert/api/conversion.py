@@ -115,7 +115,8 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
         return Draft(model_or_recipe.model_dump(mode="json"), name=model_or_recipe.model)
     if isinstance(model_or_recipe, Mapping):
         return Draft(dict(model_or_recipe), name=str(model_or_recipe.get("model", "recipe")))
-    return over_project(_named_draft(model_or_recipe))
+    draft = _named_draft(model_or_recipe)
+    return over_project(draft, of_model=str(model_or_recipe) == draft.values.get("model"))
 
 
 def _named_draft(model_or_recipe: str | Path) -> Draft:

@@ -54,17 +54,25 @@ def recipe_files() -> dict[str, Path]:
     return found
 
 
-def over_project(draft: Draft) -> Draft:
+def over_project(draft: Draft, *, of_model: bool = False) -> Draft:
     """The draft over the project's defaults (:mod:`n6convert.recipe.project`).
+
+    Args:
+        draft: of a recipe or a model.
+        of_model: a model was named and no recipe: the ready recipe of that name is the model's default, so that the
+            project's are laid over it.
 
     Raises:
         RecipeError: the project file is damaged or says what a project cannot say.
     """
     project = read_project(str(draft.values.get("model", "")))
     _anchor_paths(project.values, project.folder)
+    for axis in draft.axes:
+        _forget(project.values, tuple(axis.split(".")))
+    if of_model:
+        draft.merge(project.values, project.places)
+        return draft
     whole = Draft(project.values, dict(project.places), draft.name, dict(draft.axes))
-    for axis in whole.axes:
-        _forget(whole.values, tuple(axis.split(".")))
     overlay(whole.values, draft.values)
     whole.places.update(draft.places)
     return whole

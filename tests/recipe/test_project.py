@@ -50,6 +50,24 @@ def test_defaults_hold_below_the_file_and_yield_to_the_command(
     assert (by_recipe.target, by_recipe.calibration.samples) == ("stm32n6570-dk@4.0", 5)
 
 
+def test_the_example_of_the_page_counts_over_the_ready_recipe_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("n6convert_yolov8")
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    (tmp_path / "n6convert.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    (tmp_path / "mine.yaml").write_text("model: yolov8n\noptions: {imgsz: 320}\n")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "best.pt").write_bytes(b"12")
+    monkeypatch.chdir(tmp_path)
+    recipe = finish(make_draft("yolov8n"))
+    assert (recipe.weights, recipe.options["imgsz"]) == (str(tmp_path / "runs" / "best.pt"), 256)
+    assert recipe.acceptance.max_drop == 1.0
+    assert finish(make_draft("mine.yaml")).options["imgsz"] == 320, "a recipe of the user's own is stronger"
+    named = finish(make_draft("yolov8n-pose-192"))
+    assert (named.options["imgsz"], named.calibration.source) == (192, str(tmp_path / "images"))
+
+
 def test_the_variable_is_stronger_than_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     assert default_target() == "stm32n6570-dk@3.0"
