@@ -4,7 +4,7 @@
 
 Every quantizer gets the same float model (the plugin's, before rewrites) and the same calibration samples, in a
 process of its own; ``ours, NPU`` is what the pipeline makes of it: the graph after rewrites, which the NPU runs without
-software operators. All results are judged by the plugin's own metric on the same labelled samples, which calibration
+software operators. All results are judged by the plugin's own metric on the same labeled samples, which calibration
 did not see, with the 95 % interval of a paired bootstrap for the drop. Models without a metric are judged by the mean
 cosine of their outputs to float. ``--nncf`` names the Python of an environment in which NNCF is installed (``make
 bench-accuracy`` makes one where it can); without it those rows stay out. NNCF has a row for each of its bias
@@ -12,7 +12,7 @@ corrections, and for text models one with its settings for transformers: its bes
 thorough correction does not work on detectors (see ``quantizers.py``), and its row says so.
 
 YOLO networks have a row ``ultralytics``: the recipe that Ultralytics documents for ``format=stedgeai quantize=8`` (no
-release has it yet): boxes and keypoints normalised to 0..1 inside the graph, one output, the whole graph quantized by
+release has it yet): boxes and keypoints normalized to 0..1 inside the graph, one output, the whole graph quantized by
 onnxruntime with min-max ranges; weights by channel here, which is kinder than onnxruntime's default.
 
 "float nodes" are compute nodes that touch an activation which no quantize/dequantize pair rounds: the NPU needs 0.
@@ -210,7 +210,7 @@ def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run
 
 
 def judge(run: Run, reference: Path, model: Path, seen: Collection[str] | None = None) -> Score:
-    """Score on labelled samples that calibration did not see; without labels the mean cosine to float.
+    """Score on labeled samples that calibration did not see; without labels the mean cosine to float.
 
     Args:
         seen: hashes of the samples that calibration saw; default: all of the run's.

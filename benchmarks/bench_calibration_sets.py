@@ -5,7 +5,7 @@
 One calibration set says little about a change of half a point: which images it holds moves the score as much. Here the
 cases of ``bench_accuracy.py`` are quantized on disjoint sets of samples, by min-max ranges of onnxruntime, by the
 methods asked for, and by the same method of the other checkout; the held-back samples are the same for all. Each result
-is judged on the labelled samples that its set does not hold. Printed are the mean drop against float, the standard
+is judged on the labeled samples that its set does not hold. Printed are the mean drop against float, the standard
 error of that mean over the sets, the drops of the sets, and mean CPU seconds; against the other checkout also the mean
 difference on the same sets, with its standard error.
 """

@@ -75,16 +75,16 @@ def spelled_out(model: ir.Model, steps: Steps) -> ir.Model:
 
 def pytorch(op: Op, x: ir.Value, gamma: ir.Value, beta: ir.Value, epsilon: ir.Value) -> ir.Value:
     """(x - m) / sqrt(v + eps) * gamma + beta."""
-    centred = op("Sub", x, op("ReduceMean", x, axes=[-1]))
-    deviation = op("Sqrt", op("Add", op("ReduceMean", op("Mul", centred, centred), axes=[-1]), epsilon))
-    return op("Add", op("Mul", op("Div", centred, deviation), gamma), beta)
+    centered = op("Sub", x, op("ReduceMean", x, axes=[-1]))
+    deviation = op("Sqrt", op("Add", op("ReduceMean", op("Mul", centered, centered), axes=[-1]), epsilon))
+    return op("Add", op("Mul", op("Div", centered, deviation), gamma), beta)
 
 
 def tensorflow(op: Op, x: ir.Value, gamma: ir.Value, beta: ir.Value, epsilon: ir.Value) -> ir.Value:
     """x * (gamma / sqrt(v + eps)) + (beta - m * (gamma / sqrt(v + eps)))."""
     mean = op("ReduceMean", x, axes=[-1])
-    centred = op("Sub", x, mean)
-    deviation = op("Sqrt", op("Add", op("ReduceMean", op("Mul", centred, centred), axes=[-1]), epsilon))
+    centered = op("Sub", x, mean)
+    deviation = op("Sqrt", op("Add", op("ReduceMean", op("Mul", centered, centered), axes=[-1]), epsilon))
     scale = op("Mul", op("Reciprocal", deviation), gamma)
     return op("Add", op("Mul", x, scale), op("Sub", beta, op("Mul", mean, scale)))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Letterbox",
     "as_rgb",
-    "colour",
+    "color",
     "draw_boxes",
     "draw_points",
     "draw_polygons",
@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 Image = NDArray[np.uint8]
-#: grey that YOLO networks are trained to see around an image
+#: gray that YOLO networks are trained to see around an image
 _FILL = 114
-#: how much of a mask's colour covers the picture
+#: how much of a mask's color covers the picture
 _TINT = 0.45
 #: pixels of the smallest letters, and how many of them side by side a picture would hold
 _SMALLEST_FONT, _LETTERS = 11, 28
@@ -53,7 +53,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, image: tuple[int, int], canvas: tuple[int, int]) -> Letterbox:
-        """Largest centred placement that keeps the aspect ratio; both sizes are height and width."""
+        """Largest centered placement that keeps the aspect ratio; both sizes are height and width."""
         scale = min(canvas[0] / image[0], canvas[1] / image[1])
         inner = (max(round(image[0] * scale), 1), max(round(image[1] * scale), 1))
         top, left = (round((c - i) / 2 - 0.1) for c, i in zip(canvas, inner, strict=True))
@@ -85,12 +85,12 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 
 def letterbox(image: Image, size: tuple[int, int], fill: int = _FILL) -> tuple[Image, Letterbox]:
-    """The image scaled into a canvas of ``size`` (height, width) with its aspect ratio kept, centred on grey.
+    """The image scaled into a canvas of ``size`` (height, width) with its aspect ratio kept, centered on gray.
 
     Args:
         image: uint8 ``[h, w, 3]``.
         size: height and width of the canvas.
-        fill: grey level of the margins, 0 to 255.
+        fill: gray level of the margins, 0 to 255.
 
     Returns:
         the canvas, uint8 ``[h, w, 3]``, and how the image lies in it.
@@ -105,8 +105,8 @@ def letterbox(image: Image, size: tuple[int, int], fill: int = _FILL) -> tuple[I
     return canvas, place
 
 
-def colour(index: int) -> tuple[int, int, int]:
-    """A readable colour for a class or a keypoint; equal numbers give equal colours."""
+def color(index: int) -> tuple[int, int, int]:
+    """A readable color for a class or a keypoint; equal numbers give equal colors."""
     hue = (index * 0.61803398875) % 1.0
     channels = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
     red, green, blue = (int(c) for c in 55 + 200 * channels)
@@ -130,55 +130,55 @@ def _label(
     pen.text(corner, text, fill=(0, 0, 0), font=font)
 
 
-def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colours: Sequence[int]) -> None:
+def draw_boxes(image: PilImage, boxes: NDArray[Any], labels: Sequence[str], colors: Sequence[int]) -> None:
     """Draw boxes (x1, y1, x2, y2 in pixels) with a label each onto the picture.
 
     Args:
         image: drawn on in place.
         boxes: ``[n, 4]``, corners in pixels.
         labels: one a box.
-        colours: index into the palette, one a box.
+        colors: index into the palette, one a box.
     """
     from PIL import ImageDraw
 
     pen, font = ImageDraw.Draw(image), _font(image.width)[0]
     width = max(2, min(image.size) // 200)
-    for box, label, index in zip(boxes, labels, colours, strict=True):
+    for box, label, index in zip(boxes, labels, colors, strict=True):
         x1, y1, x2, y2 = (float(v) for v in box)
-        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour(index), width=width)
-        _label(pen, (x1 + width, y1), label, colour(index), font)
+        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=color(index), width=width)
+        _label(pen, (x1 + width, y1), label, color(index), font)
 
 
-def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str], colours: Sequence[int]) -> None:
+def draw_polygons(image: PilImage, polygons: NDArray[Any], labels: Sequence[str], colors: Sequence[int]) -> None:
     """Draw outlines ``[n, k, 2]`` (x, y in pixels) with a label each, at the first corner, onto the picture.
 
     Args:
         image: drawn on in place.
         polygons: ``[n, k, 2]`` in pixels.
         labels: one a polygon.
-        colours: index into the palette, one a polygon.
+        colors: index into the palette, one a polygon.
     """
     from PIL import ImageDraw
 
     pen, font = ImageDraw.Draw(image), _font(image.width)[0]
     width = max(2, min(image.size) // 200)
-    for polygon, label, index in zip(polygons, labels, colours, strict=True):
+    for polygon, label, index in zip(polygons, labels, colors, strict=True):
         corners = [(float(x), float(y)) for x, y in polygon]
-        pen.line([*corners, corners[0]], fill=colour(index), width=width)
-        _label(pen, corners[0], label, colour(index), font)
+        pen.line([*corners, corners[0]], fill=color(index), width=width)
+        _label(pen, corners[0], label, color(index), font)
 
 
-def tint_masks(image: Image, masks: NDArray[np.bool_], colours: Sequence[int]) -> Image:
-    """A copy of the image ``[h, w, 3]`` with each mask ``[n, h, w]`` tinted in its colour.
+def tint_masks(image: Image, masks: NDArray[np.bool_], colors: Sequence[int]) -> Image:
+    """A copy of the image ``[h, w, 3]`` with each mask ``[n, h, w]`` tinted in its color.
 
     Args:
         image: uint8 ``[h, w, 3]``.
         masks: bool ``[n, h, w]``.
-        colours: index into the palette, one a mask.
+        colors: index into the palette, one a mask.
     """
     tinted = as_rgb(image).astype(np.float32)
-    for mask, index in zip(masks, colours, strict=True):
-        tinted[mask] += _TINT * (np.array(colour(index), np.float32) - tinted[mask])
+    for mask, index in zip(masks, colors, strict=True):
+        tinted[mask] += _TINT * (np.array(color(index), np.float32) - tinted[mask])
     return np.asarray(tinted, np.uint8)
 
 
@@ -197,10 +197,10 @@ def draw_points(image: PilImage, points: NDArray[Any], edges: Sequence[tuple[int
     radius = max(2, min(image.size) // 150)
     for a, b in edges:
         if shown[a] and shown[b]:
-            pen.line([(float(p[0]), float(p[1])) for p in points[[a, b]]], fill=colour(a), width=max(1, radius // 2))
+            pen.line([(float(p[0]), float(p[1])) for p in points[[a, b]]], fill=color(a), width=max(1, radius // 2))
     for index in np.flatnonzero(shown):
         x, y = (float(v) for v in points[index][:2])
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour(int(index)))
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color(int(index)))
 
 
 def side_by_side(pictures: Sequence[PilImage], titles: Sequence[str]) -> PilImage:

@@ -40,6 +40,7 @@ MOVED = {
     "numerics": "runtime",
     "opset": "graph.opset",
     "outputs": "store.outputs",
+    "package.normalisation": "package.normalization",
     "preflight": "pipeline.preflight",
     "project": "recipe.project",
     "publish": "pipeline.publish",

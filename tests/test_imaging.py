@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n6convert.imaging import Letterbox, as_rgb, colour, draw_boxes, draw_points, letterbox, resize, side_by_side
+from n6convert.imaging import Letterbox, as_rgb, color, draw_boxes, draw_points, letterbox, resize, side_by_side
 
 
 def picture(*size: int) -> np.ndarray:
@@ -41,23 +41,23 @@ def test_to_image_takes_points_and_boxes() -> None:
     assert place.to_image(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
-def test_grey_and_alpha_become_rgb() -> None:
-    grey = picture(4, 5)[..., 0]
-    assert np.array_equal(as_rgb(grey)[..., 2], grey) and as_rgb(grey[..., None]).shape == (4, 5, 3)
-    assert as_rgb(np.dstack([picture(4, 5), grey])).shape == (4, 5, 3)
+def test_gray_and_alpha_become_rgb() -> None:
+    gray = picture(4, 5)[..., 0]
+    assert np.array_equal(as_rgb(gray)[..., 2], gray) and as_rgb(gray[..., None]).shape == (4, 5, 3)
+    assert as_rgb(np.dstack([picture(4, 5), gray])).shape == (4, 5, 3)
 
 
 def test_drawing_marks_what_it_should() -> None:
     canvas = Image.new("RGB", (100, 80))
     draw_boxes(canvas, np.array([[10, 20, 60, 70], [50, 50, 40, 40]]), ["cat 0.9", "odd"], [3, 4])
     pixels = np.asarray(canvas)
-    assert tuple(pixels[70, 30]) == colour(3) and tuple(pixels[45, 10]) == colour(3)
+    assert tuple(pixels[70, 30]) == color(3) and tuple(pixels[45, 10]) == color(3)
     points = Image.new("RGB", (100, 80))
     draw_points(
         points, np.array([[20.0, 20.0], [60.0, 60.0], [90.0, 10.0]]), [(0, 1), (1, 2)], np.array([True, True, False])
     )
     pixels = np.asarray(points)
-    assert tuple(pixels[20, 20]) == colour(0) and pixels[40, 40].any() and not pixels[10, 90].any()
+    assert tuple(pixels[20, 20]) == color(0) and pixels[40, 40].any() and not pixels[10, 90].any()
 
 
 def test_side_by_side() -> None:

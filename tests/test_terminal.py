@@ -59,7 +59,7 @@ def test_names_of_a_model_are_shown_as_text(
     assert json.loads((tmp_path / "o\x1b/report.json").read_text())["sqnr_db"]
 
 
-def test_a_console_keeps_its_colours_and_shows_controls_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_console_keeps_its_colors_and_shows_controls_of_others(capsys: pytest.CaptureFixture[str]) -> None:
     console = terminal(force_terminal=True, color_system="standard", width=200, highlight=False)
     table = Table("name")
     table.add_row(shown(EVIL))

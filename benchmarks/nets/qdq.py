@@ -211,8 +211,8 @@ def _attention(b: QdqBuilder, x: str, length: int, width: int, heads: int) -> st
 
 def _layer_norm(b: QdqBuilder, x: str, width: int) -> str:
     mean = b.op("ReduceMean", x, axes=[2], keepdims=1)
-    centred = b.op("Sub", x, mean)
-    square = b.op("Mul", centred, centred, zero=-128)
+    centered = b.op("Sub", x, mean)
+    square = b.op("Mul", centered, centered, zero=-128)
     variance = b.op("ReduceMean", square, axes=[2], keepdims=1, zero=-128)
     root = b.op("Sqrt", b.op("Add", variance, b.weight(1), zero=-128), zero=-128)
     gain = b.op("Mul", b.op("Reciprocal", root, zero=-128), b.weight(width))

@@ -116,9 +116,9 @@ def log_mel(bins: int = 64, bands: int = 20, seed: int = 0) -> onnx.ModelProto:
     """The logarithm of a wave's power in triangular bands, then convolutions."""
     net = _Net(seed)
     energy = [net.op("Mul", part, part) for part in net.spectrum("x", bins)]
-    centres, bin_ = np.linspace(0, 1, bands + 2)[:, None] ** 1.5 * (bins - 1), np.arange(bins)
-    up = (bin_ - centres[:-2]) / np.maximum(centres[1:-1] - centres[:-2], 1)
-    down = (centres[2:] - bin_) / np.maximum(centres[2:] - centres[1:-1], 1)
+    centers, bin_ = np.linspace(0, 1, bands + 2)[:, None] ** 1.5 * (bins - 1), np.arange(bins)
+    up = (bin_ - centers[:-2]) / np.maximum(centers[1:-1] - centers[:-2], 1)
+    down = (centers[2:] - bin_) / np.maximum(centers[2:] - centers[1:-1], 1)
     filters = np.clip(np.minimum(up, down), 1e-6, None)[:, :, None]
     power = net.op("Conv", net.op("Add", *energy), net.constant(filters))
     loud = net.op("Log", net.op("Add", power, net.constant(1e-3)))

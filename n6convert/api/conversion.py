@@ -57,7 +57,7 @@ def convert(
             (``.onnx``, ``.tflite``, ...), or a :class:`~n6convert.recipe.schema.Recipe` or its content.
         weights: ``"pretrained"``, ``"seeded"`` or a path.
         calibration: folder or file of samples, or keys of the recipe's ``calibration`` section.
-        evaluation: labelled samples, or keys of the recipe's ``evaluation`` section.
+        evaluation: labeled samples, or keys of the recipe's ``evaluation`` section.
         output: folder for the result; default ``build/<name>``.
         settings: recipe keys by dotted path: ``{"quantization.ranges": "mse"}``.
         cache: False makes every stage run again.

@@ -44,7 +44,7 @@ class ImageFormat:
         height, width, channels: of the input.
         mean, std: in pixel units, one number or one a channel; None when nobody said so far.
         color: ``rgb`` or ``bgr``; one channel is luminance.
-        fit: ``stretch``, ``crop`` (short side scaled to size / crop, centre cut out) or ``letterbox``.
+        fit: ``stretch``, ``crop`` (short side scaled to size / crop, center cut out) or ``letterbox``.
         crop: share of the short side that is kept by ``crop``.
         smooth: bicubic instead of bilinear scaling.
     """
@@ -145,7 +145,7 @@ def guess_layout(value: ir.Value) -> Layout | None:
 
 
 def guess_range(value: ir.Value, metadata: Mapping[str, str]) -> str | None:
-    """Name of the range when the graph normalises its input itself or its exporter is known; else None."""
+    """Name of the range when the graph normalizes its input itself or its exporter is known; else None."""
     if {"stride", "task", "names"} <= set(metadata):
         return "0..1"
     node = _first_arithmetic(value)

@@ -19,7 +19,7 @@ _MOST_NAMES = 50_000
 
 
 class Record:
-    """What is left of a pickled object: the name of its class, its state, its items. It has no behaviour.
+    """What is left of a pickled object: the name of its class, its state, its items. It has no behavior.
 
     Attributes:
         type_name: full name of the class as the file spells it.

@@ -19,7 +19,7 @@ _WEIGHTS, _NAMED = (".pt", ".safetensors", ".onnx"), 5
 
 _REMEDIES = {
     "html": (
-        "an HTML page, not weights: the download saved a login, licence or error page",
+        "an HTML page, not weights: the download saved a login, license or error page",
         "download the file itself",
     ),
     "lfs": ("a git-LFS pointer, not weights", "run `git lfs pull`, or download the file itself"),

@@ -73,7 +73,7 @@ def rebuild_tensor(storage: Storage, offset: int, size: Sequence[int], stride: S
         storage: the bytes, with their element type.
         offset: of the first element, in elements.
         size: shape.
-        stride: elements between neighbours along each axis.
+        stride: elements between neighbors along each axis.
 
     Raises:
         SourceError: the view leaves its storage or is absurdly large.
@@ -97,7 +97,7 @@ def rebuild_tensor_v3(
         storage: the bytes.
         offset: of the first element, in elements.
         size: shape.
-        stride: elements between neighbours along each axis.
+        stride: elements between neighbors along each axis.
         grad: not used.
         hooks: not used.
         kind: element type.

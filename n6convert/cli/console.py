@@ -24,7 +24,7 @@ __all__ = ["print_checks", "print_models", "print_result"]
 
 _MODEL = "model "
 _LINE = 76
-_COLOURS = {"ready": "green", "broken": "red", "duplicate": "red"}
+_COLORS = {"ready": "green", "broken": "red", "duplicate": "red"}
 
 
 def print_result(result: ConversionResult) -> None:
@@ -64,7 +64,7 @@ def print_models(entries: Sequence[ModelEntry]) -> None:
     if broken:
         table = Table("model", "distribution", "version", "state", box=None, pad_edge=False)
         for entry in broken:
-            state = f"[{_COLOURS.get(entry.state, 'yellow')}]{entry.state}[/]: {shown(entry.cause)}"
+            state = f"[{_COLORS.get(entry.state, 'yellow')}]{entry.state}[/]: {shown(entry.cause)}"
             table.add_row(*map(shown, (entry.name, entry.distribution, entry.version)), state)
         console.print(table)
     console.print(f"next: {program_name()} MODEL --weights seeded", soft_wrap=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _EXAMPLES = examples("n6convert lint network.onnx", "n6convert lint network_int8.onnx --level warning --json")
-_COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
+_COLOR = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +56,8 @@ def _print(selected: list[Finding], findings: list[Finding], file: Path) -> None
     console = terminal()
     for rule in dict.fromkeys((f.rule, f.severity) for f in selected):
         group = [f for f in selected if (f.rule, f.severity) == rule]
-        colour = _COLOUR[str(rule[1])]
-        console.print(f"[{colour}]{rule[1]}[/] [bold]{rule[0]}[/] ({len(group)}): {shown(group[0].limit)}")
+        color = _COLOR[str(rule[1])]
+        console.print(f"[{color}]{rule[1]}[/] [bold]{rule[0]}[/] ({len(group)}): {shown(group[0].limit)}")
         for finding in group[:5]:
             place = finding.node or finding.tensor or "model"
             console.print(f"    {shown(place)}: {shown(finding.found)}", soft_wrap=True)
@@ -66,5 +66,5 @@ def _print(selected: list[Finding], findings: list[Finding], file: Path) -> None
         console.print(f"    remedy: {shown(group[0].remedy)} ({shown(group[0].evidence)})")
     if line := footer(f.evidence for f in selected):
         console.print(shown(line), style="dim")
-    counts = {s: sum(str(f.severity) == s for f in findings) for s in _COLOUR}
+    counts = {s: sum(str(f.severity) == s for f in findings) for s in _COLOR}
     console.print(f"{shown(str(file))}: " + ", ".join(f"{n} {s}{'s' * (n != 1)}" for s, n in counts.items()))

@@ -149,7 +149,7 @@ def _print(results: SweepResults, page: Path) -> None:
     counts = sorted({r.samples for r in results if r.samples})
     if counts:
         many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-        console.print(f"lost: points of float, ± half the 95 % interval on {many} labelled samples", soft_wrap=True)
+        console.print(f"lost: points of float, ± half the 95 % interval on {many} labeled samples", soft_wrap=True)
     for r in results:
         if r.error:
             console.print(f"[red]failed[/] {shown(r.label)}: {shown(r.error)}", markup=True, highlight=False)

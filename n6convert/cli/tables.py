@@ -20,10 +20,10 @@ from n6convert.npu.placement import printed
 from n6convert.reference import footer
 from n6convert.report.time_spent import BOUND_WORDS
 
-__all__ = ["COLOURS", "print_estimate", "print_explanation"]
+__all__ = ["COLORS", "print_estimate", "print_explanation"]
 
-COLOURS = {Where.HW: "green", Where.HYBRID: "yellow", Where.SW: "red", Where.NONE: "bright_black"}
-"""One colour for each place, in the terminal as in the HTML report."""
+COLORS = {Where.HW: "green", Where.HYBRID: "yellow", Where.SW: "red", Where.NONE: "bright_black"}
+"""One color for each place, in the terminal as in the HTML report."""
 _BAR = 30
 _ROWS = 12
 _WORSE = (Where.SW, Where.HYBRID, Where.HW, Where.NONE)
@@ -62,13 +62,13 @@ def _head(found: Estimate) -> RenderableType:
 
 
 def _epoch_bar(kinds: Sequence[Where], width: int) -> Text:
-    """Epochs in order; where several share a cell, the one that costs most decides its colour."""
+    """Epochs in order; where several share a cell, the one that costs most decides its color."""
     bar = Text()
     cells = max(1, min(width, len(kinds)))
     for cell in range(cells):
         part = kinds[cell * len(kinds) // cells : max((cell + 1) * len(kinds) // cells, cell * len(kinds) // cells + 1)]
         worst = next((kind for kind in _WORSE if kind in part), Where.NONE)
-        bar.append("█", COLOURS[worst])
+        bar.append("█", COLORS[worst])
     return bar
 
 
@@ -114,7 +114,7 @@ def _kinds(found: Estimate) -> Table:
     for (where, kind), values in ranked[:_ROWS]:
         share = sum(values) / total
         row = (where.value, shown(kind), str(len(values)), f"{sum(values) / 1000:.3f}", "█" * round(share * _BAR))
-        table.add_row(*row, style=COLOURS[where])
+        table.add_row(*row, style=COLORS[where])
     return table
 
 
@@ -126,9 +126,9 @@ def _pools(found: Estimate) -> Table:
         if not pool.used:
             continue
         share = min(1.0, pool.used / pool.size) if pool.size else 1.0
-        colour = "red" if pool.external and pool.activations else "cyan"
+        color = "red" if pool.external and pool.activations else "cyan"
         filled = round(share * _BAR)
-        bar = f"[{colour}]{'█' * filled}[/][bright_black]{'░' * (_BAR - filled)}[/]"
+        bar = f"[{color}]{'█' * filled}[/][bright_black]{'░' * (_BAR - filled)}[/]"
         table.add_row(shown(pool.name), f"{pool.used:,}", f"{pool.size:,}", bar)
     return table
 
@@ -168,7 +168,7 @@ def print_explanation(found: Explanation, console: Console) -> None:
     console.print(f"[bold]{shown(found.op)}[/], core {version}; the first rule that applies decides:")
     for number, rule in enumerate(found.rules, 1):
         place = rule.where.value + (" in float" if rule.float else "")
-        console.print(f"{number}. [{COLOURS[rule.where]}]{place}[/] ({rule.name}): {shown(rule.sentence)}")
+        console.print(f"{number}. [{COLORS[rule.where]}]{place}[/] ({rule.name}): {shown(rule.sentence)}")
         thin = thin_words(rule.evidence)
         console.print(f"   evidence: {shown(rule.evidence)}{f' [{thin}]' if thin else ''}", style="dim", markup=False)
         if rule.remedy:

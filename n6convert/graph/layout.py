@@ -1,7 +1,7 @@
 """Algebra of layout changes: any chain of Reshape and Transpose is one permutation of a few blocks of axes.
 
 The axes of the source are cut into factors wherever a Reshape cuts or joins them. The chain then only reorders
-factors; factors that stay neighbours are joined again. One block left: the chain is a Reshape. Two: it is
+factors; factors that stay neighbors are joined again. One block left: the chain is a Reshape. Two: it is
 ``[1, a, b] -> [1, b, a]``, the transpose that all cores do in hardware (as ``(0,2,1)``, ``(0,2,3,1)`` or ``(0,3,1,2)``,
 [#layout]). Three or more: a permutation such as ``(0,2,1,3)`` that costs CPU time.
 """

@@ -55,7 +55,7 @@ def fit_ports(model: ir.Model) -> set[str]:
 
 
 def same_bytes(shape: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether one shape is the other with neighbouring axes merged, and axes of 1 in any place."""
+    """Whether one shape is the other with neighboring axes merged, and axes of 1 in any place."""
     short, long = sorted(([n for n in s if n != 1] for s in (shape, other)), key=len)
     for size in short:
         merged = 1

@@ -48,7 +48,7 @@ LEVELS_FULL = 64
 LEVELS_POOR = 24
 LEVELS_LOST = 6
 
-#: operators that only move values: one grid on both sides, else the compiler adds a requantisation
+#: operators that only move values: one grid on both sides, else the compiler adds a requantization
 SAME_GRID = frozenset(
     # fmt: off
     {

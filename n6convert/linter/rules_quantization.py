@@ -157,7 +157,7 @@ def bias_grid(view: View) -> Iterator[Break]:
 
 @limit(Severity.WARNING, remedy="put Q/DQ on every activation", evidence="[#quantization], seen r10")
 def float_island(view: View) -> Iterator[Break]:
-    """In a quantized graph an operator without Q/DQ on all its activations runs in float, and pulls its neighbours
+    """In a quantized graph an operator without Q/DQ on all its activations runs in float, and pulls its neighbors
     along."""
     if not view.quantized:
         return
@@ -175,7 +175,7 @@ def float_island(view: View) -> Iterator[Break]:
 
 @limit(Severity.INFO, remedy="give both sides the same scale and zero point", evidence="[#quantization]")
 def requantized_copies(view: View) -> Iterator[Break]:
-    """Operators that only move values need the same grid on both sides, else the compiler adds a requantisation."""
+    """Operators that only move values need the same grid on both sides, else the compiler adds a requantization."""
     for node in view.of_type(*SAME_GRID):
         after = [_grid(u.node) for v in node.outputs for u in v.uses() if u.node.op_type == "QuantizeLinear"]
         for value in node.inputs:

@@ -28,7 +28,7 @@ Statistic = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Score:
-    """How right a model is on labelled samples.
+    """How right a model is on labeled samples.
 
     Attributes:
         name: what was measured, for people: ``box AP 50:95``.
@@ -62,7 +62,7 @@ class Interval:
 class Metric(ABC):
     """Judges predictions one at a time. One instance judges one model once."""
 
-    #: True where the float model's prediction stands for the label: it is put there, and no labelled samples are needed
+    #: True where the float model's prediction stands for the label: it is put there, and no labeled samples are needed
     against_float: ClassVar[bool] = False
 
     @abstractmethod
@@ -94,7 +94,7 @@ def mean_score(name: str, values: Sequence[float], unit: str, **details: float) 
         SourceError: there are no values.
     """
     if not len(values):
-        raise SourceError("no labelled samples to judge the model on", place=name)
+        raise SourceError("no labeled samples to judge the model on", place=name)
     each = np.asarray(values, np.float64)
 
     def statistic(weights: Floats) -> Floats:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from n6convert.samples.base import Sample, SampleSource
 from n6convert.samples.images import ImageFolder
 
-__all__ = ["LabelledByFolder", "by_folder", "folder_classes"]
+__all__ = ["LabeledByFolder", "by_folder", "folder_classes"]
 
 
 def by_folder(source: SampleSource, names: Sequence[str], total: int) -> SampleSource:
@@ -25,7 +25,7 @@ def by_folder(source: SampleSource, names: Sequence[str], total: int) -> SampleS
     root = Path(source.name)
     folders = {p.relative_to(root).parts[0] for p in source.items if p.is_relative_to(root) and p.parent != root}
     classes = folder_classes(sorted(folders), names, total)
-    return LabelledByFolder(source, classes) if classes else source
+    return LabeledByFolder(source, classes) if classes else source
 
 
 def folder_classes(folders: Sequence[str], names: Sequence[str], total: int) -> dict[str, int]:
@@ -47,8 +47,8 @@ def folder_classes(folders: Sequence[str], names: Sequence[str], total: int) -> 
     return {folder: number for number, folder in enumerate(folders)} if len(folders) == total else {}
 
 
-class LabelledByFolder(SampleSource):
-    """Another source's samples, those without a label labelled by the first folder of their name."""
+class LabeledByFolder(SampleSource):
+    """Another source's samples, those without a label labeled by the first folder of their name."""
 
     def __init__(self, source: SampleSource, classes: Mapping[str, int]) -> None:
         self._source, self._classes = source, classes

@@ -1,4 +1,4 @@
-"""Classification: top-1 and top-5 accuracy on labelled samples."""
+"""Classification: top-1 and top-5 accuracy on labeled samples."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def class_loss(scores: Any, sample: Sample, names: Sequence[str] = ()) -> Any:
 
 
 def class_of(sample: Sample, names: Sequence[str] = ()) -> int:
-    """Class number of a labelled sample; a label is a number, a name, or a row with one of them.
+    """Class number of a labeled sample; a label is a number, a name, or a row with one of them.
 
     Raises:
         SourceError: the sample has no label that names a class.

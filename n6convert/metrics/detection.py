@@ -91,7 +91,7 @@ class CocoAP(Metric):
 
     def score(self) -> Score:
         if not self._images:
-            raise SourceError("no labelled samples to judge the model on", place=f"COCO {self._kind}")
+            raise SourceError("no labeled samples to judge the model on", place=f"COCO {self._kind}")
         curves = self._curves()
         value, *each = _average_precisions(curves, np.ones((1, len(self._images))))[:, 0]
         details = {"AP50": float(each[0]), "AP75": float(each[5])}
@@ -103,10 +103,10 @@ class CocoAP(Metric):
         if self._kind != "keypoints" or prediction.keypoints is None:
             return 0
         count = int(prediction.keypoints.shape[1])
-        labelled = {len(a["keypoints"]) // 3 for a in sample.label.annotations if a.get("keypoints")}
-        if labelled - {count}:
+        labeled = {len(a["keypoints"]) // 3 for a in sample.label.annotations if a.get("keypoints")}
+        if labeled - {count}:
             raise SourceError(
-                "the labels have another number of keypoints", place=sample.id, limit=count, found=labelled
+                "the labels have another number of keypoints", place=sample.id, limit=count, found=labeled
             )
         return count
 
@@ -138,7 +138,7 @@ class CocoAP(Metric):
             if curve is not None:
                 curves.append(curve)
         if not curves:
-            raise SourceError("the labelled images hold no annotations that count", place=f"COCO {self._kind}")
+            raise SourceError("the labeled images hold no annotations that count", place=f"COCO {self._kind}")
         return curves
 
 

@@ -1,7 +1,7 @@
 """Object keypoint similarity (OKS) of single-person pose models.
 
-OKS of one person is the mean over the labelled keypoints of ``exp(-d^2 / (2 k^2 A))`` with d the distance in pixels, A
-the person's labelled area and k twice the keypoint's standard deviation among annotators (COCO's own numbers).
+OKS of one person is the mean over the labeled keypoints of ``exp(-d^2 / (2 k^2 A))`` with d the distance in pixels, A
+the person's labeled area and k twice the keypoint's standard deviation among annotators (COCO's own numbers).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def oks(predicted: Floats, label: Floats, area: float, sigmas: Floats) -> float:
     Args:
         predicted: [K,2 or more], x and y in pixels.
         label: [K,3], x, y and visibility.
-        area: labelled area in square pixels.
+        area: labeled area in square pixels.
         sigmas: [K].
     """
     seen = label[:, 2] > 0

@@ -40,10 +40,10 @@ def with_masks(truth: Records, found: Records, sample: Sample, prediction: Any) 
         elif polygons is not None:
             detection["segmentation"] = _filled(coco, polygons[row], height, width)
         detection["area"] = float(coco.area(detection["segmentation"]))
-    return [_labelled(coco, annotation, sample.id, height, width) for annotation in truth], found
+    return [_labeled(coco, annotation, sample.id, height, width) for annotation in truth], found
 
 
-def _labelled(coco: Any, annotation: dict[str, Any], place: str, height: int, width: int) -> dict[str, Any]:
+def _labeled(coco: Any, annotation: dict[str, Any], place: str, height: int, width: int) -> dict[str, Any]:
     shape = annotation.get("segmentation")
     if not shape:
         raise SourceError(

@@ -85,7 +85,7 @@ def advise(lowered: Lowered, plan: Schedule, costs: Costs, target: Target) -> li
     """
     times = {epoch.id: epoch.microseconds + epoch.overhead for epoch in costs.epochs}
     groups: dict[tuple[str, str], list[tuple[Epoch, Op, float]]] = defaultdict(list)
-    writers, readers = _neighbours(plan)
+    writers, readers = _neighbors(plan)
     extra: dict[int, float] = defaultdict(float)
     for epoch in plan.epochs:
         if epoch.kind in (Where.SW, Where.HYBRID) and epoch.ops[0].kind in _CONVERSIONS:
@@ -100,7 +100,7 @@ def advise(lowered: Lowered, plan: Schedule, costs: Costs, target: Target) -> li
     return sorted(lines, key=lambda line: -line.microseconds)
 
 
-def _neighbours(plan: Schedule) -> tuple[dict[str, Op], dict[str, list[Op]]]:
+def _neighbors(plan: Schedule) -> tuple[dict[str, Op], dict[str, list[Op]]]:
     writers: dict[str, Op] = {}
     readers: dict[str, list[Op]] = defaultdict(list)
     for epoch in plan.epochs:

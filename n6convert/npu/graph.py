@@ -109,7 +109,7 @@ class Graph:
 
 
 def depth_first(graph: Graph) -> list[Node]:
-    """The nodes with every one right behind the last of its sources: long chains before their neighbours."""
+    """The nodes with every one right behind the last of its sources: long chains before their neighbors."""
     makers = graph.producers()
     order: list[Node] = []
     done: set[int] = set()

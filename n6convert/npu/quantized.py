@@ -111,7 +111,7 @@ def absorb(graph: Graph) -> None:
 
 
 def _assume_int8_weights(graph: Graph) -> None:
-    """ST's optimised exports keep float weights and scales of inner tensors in a second file: take all as int8."""
+    """ST's optimized exports keep float weights and scales of inner tensors in a second file: take all as int8."""
     weights = [graph.tensors[node.inputs[1]] for node in graph.nodes if node.op in _WEIGHTED and len(node.inputs) > 1]
     constant = [tensor for tensor in weights if tensor.constant]
     if graph.style != "qdq" or not constant or any(tensor.quantized for tensor in constant):
@@ -120,7 +120,7 @@ def _assume_int8_weights(graph: Graph) -> None:
     for tensor in constant + [tensor for tensor in inner if tensor.dtype == "float32"]:
         tensor.dtype, tensor.scale, tensor.zero_point = "int8", 1.0, 0
         tensor.per_channel = tensor.constant
-    graph.notes.append("no weight is quantized in the file: taken as an optimised export with int8 weights (*_Q.json)")
+    graph.notes.append("no weight is quantized in the file: taken as an optimized export with int8 weights (*_Q.json)")
 
 
 def assume_int8(graph: Graph) -> None:

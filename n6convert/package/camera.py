@@ -15,7 +15,7 @@ import numpy as np
 from n6convert.linter.constants import CAMERA_ROW
 from n6convert.linter.finding import Finding, Severity
 from n6convert.linter.rules_camera import picture_size
-from n6convert.package.normalisation import PixelMap, probe_pixels
+from n6convert.package.normalization import PixelMap, probe_pixels
 from n6convert.package.ports import Port
 from n6convert.plugin import ModelPlugin, Sample
 

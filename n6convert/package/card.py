@@ -27,7 +27,7 @@ def card_text(
     Args:
         report: of the run.
         files: what lies in the package, a sentence each.
-        published: licence of the family's published weights, for weights that state none.
+        published: license of the family's published weights, for weights that state none.
         tables: bytes that the package's tables take in flash beside the weights.
         camera: what the application must know about a camera in front of the model, a sentence each.
     """
@@ -45,7 +45,7 @@ def card_text(
         "## Compile\n\n`./generate.sh` (Linux, macOS) or `generate.bat` (Windows) with ST Edge AI Core installed, or "
         "`n6convert compile .`, which also compares the compiler's report with the prediction.",
         "## Data\n\n" + _data(report),
-        "## Licences\n\n" + _licences(report, published),
+        "## Licenses\n\n" + _licenses(report, published),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -100,10 +100,10 @@ def _data(report: Report) -> str:
     rows += [f"* methods and SQNR judged on {_count(held)} held back"] if held else []
     accuracy, section = report.accuracy, report.recipe.get("evaluation", {})
     if accuracy and section.get("source"):
-        labelled = markdown_text(Path(section["source"]).name)
-        rows.append(f"* {markdown_text(accuracy.metric)} measured on {_count(accuracy.samples)} of {labelled}")
+        labeled = markdown_text(Path(section["source"]).name)
+        rows.append(f"* {markdown_text(accuracy.metric)} measured on {_count(accuracy.samples)} of {labeled}")
     else:
-        rows.append("* accuracy not measured: no labelled samples were given")
+        rows.append("* accuracy not measured: no labeled samples were given")
     return "\n".join(rows)
 
 
@@ -111,18 +111,18 @@ def _count(samples: int) -> str:
     return f"{samples} sample{'s' * (samples != 1)}"
 
 
-def _licences(report: Report, published: str) -> str:
-    rows = [f"* weights: {_weights_licence(report.weights, published)}"]
+def _licenses(report: Report, published: str) -> str:
+    rows = [f"* weights: {_weights_license(report.weights, published)}"]
     if report.calibration.synthetic:
         rows.append("* calibration samples: made by n6convert, free to use")
     else:
-        rows.append("* calibration samples: given by you; n6convert does not know their licence")
+        rows.append("* calibration samples: given by you; n6convert does not know their license")
     if report.accuracy:
-        rows.append("* evaluation samples: given by you; n6convert does not know their licence")
+        rows.append("* evaluation samples: given by you; n6convert does not know their license")
     return "\n".join([*rows, "* generated C: free to use under Apache-2.0"])
 
 
-def _weights_licence(weights: WeightsReport, published: str) -> str:
+def _weights_license(weights: WeightsReport, published: str) -> str:
     if weights.license:
         return markdown_text(weights.license)
     if not weights.trained:
@@ -130,6 +130,6 @@ def _weights_licence(weights: WeightsReport, published: str) -> str:
     origin = markdown_text(weights.origin)
     family = f"; the published weights of this family are {published}, which may bind what was trained from them, too"
     return (
-        f"given by you ({origin}); n6convert does not know their licence{family * bool(published)}. "
+        f"given by you ({origin}); n6convert does not know their license{family * bool(published)}. "
         "Make sure before you distribute them"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.escaping import c_comment, c_string
-from n6convert.package.normalisation import PixelMap
+from n6convert.package.normalization import PixelMap
 from n6convert.package.ports import Port
 
 __all__ = ["C_TYPES", "GENERATED", "c_array", "c_float", "guarded", "interface_header", "interface_source"]

@@ -18,7 +18,7 @@ from n6convert.package.camera import Camera, probe_camera
 from n6convert.package.card import card_text
 from n6convert.package.csource import interface_header, interface_source
 from n6convert.package.front_matter import front_matter
-from n6convert.package.normalisation import probe_pixels
+from n6convert.package.normalization import probe_pixels
 from n6convert.package.ports import Port, read_ports
 from n6convert.package.runtime import runtime_sources
 from n6convert.package.selftest import selftest_header, selftest_source

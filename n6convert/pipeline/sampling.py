@@ -75,16 +75,16 @@ def _prepared(run: Asking, source: SampleSource) -> SampleSource:
 
 
 def _apart(run: Asking, path: str, limit: int) -> SampleSource:
-    """Calibration samples that leave labelled images to be judged on, where both sources name the same files.
+    """Calibration samples that leave labeled images to be judged on, where both sources name the same files.
 
     Other files are preferred; when they are too few, every second shared one calibrates.
     """
     with attributing_to("evaluation samples"):
-        labelled = _opened(run, str(run.recipe.evaluation.source), None)
+        labeled = _opened(run, str(run.recipe.evaluation.source), None)
     source = _opened(run, path, None)
-    if not isinstance(source, ListedSource) or not isinstance(labelled, ListedSource) or not source.paths():
+    if not isinstance(source, ListedSource) or not isinstance(labeled, ListedSource) or not source.paths():
         return _opened(run, path, limit)
-    judged = {file.resolve() for file in labelled.paths()}
+    judged = {file.resolve() for file in labeled.paths()}
     shared = [i for i, file in enumerate(source.paths()) if file.resolve() in judged]
     others = sorted(set(range(len(source.items))) - set(shared))
     source.keep(others if len(others) >= limit else sorted(others + shared[::2]), limit)

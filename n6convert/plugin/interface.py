@@ -156,7 +156,7 @@ class ModelPlugin(ABC):
     takes_ready_inputs: ClassVar[bool] = False
     #: a sentence for ``n6convert models``
     summary: ClassVar[str] = ""
-    #: licence of the weights this family is published with, such as ``Apache-2.0 (Google)``; the model card names it
+    #: license of the weights this family is published with, such as ``Apache-2.0 (Google)``; the model card names it
     #: beside weights of the user's own, which may descend from them
     published_license: ClassVar[str] = ""
 
@@ -234,11 +234,11 @@ class ModelPlugin(ABC):
         return dict(outputs)
 
     def metric(self) -> Metric | None:
-        """How right predictions are on labelled samples; None when only SQNR against float can be reported."""
+        """How right predictions are on labeled samples; None when only SQNR against float can be reported."""
         return None
 
     def prepare(self, source: SampleSource) -> SampleSource:
-        """Turn samples a user gave into what the model looks at: person crops out of labelled images, for instance.
+        """Turn samples a user gave into what the model looks at: person crops out of labeled images, for instance.
 
         Called on every source the pipeline opens, calibration and evaluation alike. Default: the source itself.
         """

@@ -37,9 +37,9 @@ class Calibration(Section):
 
 
 class Evaluation(Section):
-    """Labelled samples for the task's own metric."""
+    """Labeled samples for the task's own metric."""
 
-    source: str | None = Field(None, description="labelled samples: COCO json, labels csv, tsv")
+    source: str | None = Field(None, description="labeled samples: COCO json, labels csv, tsv")
     samples: int | None = Field(None, ge=1, description="how many at most; null: all")
     pictures: int = Field(4, ge=0, description="how many samples are drawn side by side in the report")
 
@@ -58,7 +58,7 @@ class Acceptance(Section):
     max_drop: float | None = Field(
         None,
         ge=0,
-        description="points of the task metric that INT8 may lose; once one labelled sample in four agrees, "
+        description="points of the task metric that INT8 may lose; once one labeled sample in four agrees, "
         "no further accuracy method is tried, and the other three judge the result",
     )
     min_sqnr_db: float | None = Field(

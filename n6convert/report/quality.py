@@ -17,7 +17,7 @@ _WORST = 10
 _WHAT_IS_GOOD = (
     "Closeness is what methods are chosen by: a signal to noise ratio judged behind what reads the outputs, with "
     "errors bounded, so that a few wild values do not rule it. Eight bits reach about 40 dB at best; below 20 dB only "
-    "labelled samples tell what it means for the task. SQNR may be far lower where large errors do not matter."
+    "labeled samples tell what it means for the task. SQNR may be far lower where large errors do not matter."
 )
 #: what is left to try against a cause when the methods meant for it were tried
 _LEFT = {
@@ -41,8 +41,8 @@ def accuracy_section(report: Report) -> dict[str, Any] | None:
         spread = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
         drop = f"{found.drop:.2f} points{spread}"
         rows.insert(0, [found.metric, f"{found.float_value:.2f}", f"{found.int8:.2f}", drop])
-        labelled = f"{found.metric} on {found.samples} labelled samples that calibration did not see"
-        notes.insert(0, f"{labelled}; in brackets a 95 % bootstrap interval.")
+        labeled = f"{found.metric} on {found.samples} labeled samples that calibration did not see"
+        notes.insert(0, f"{labeled}; in brackets a 95 % bootstrap interval.")
     return {"head": ["what", "float", "INT8", "drop"], "rows": rows, "note": " ".join(notes)} if rows else None
 
 

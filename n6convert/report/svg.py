@@ -1,6 +1,6 @@
-"""Small pictures as inline SVG: they scale, print, follow the page's colours and need no script.
+"""Small pictures as inline SVG: they scale, print, follow the page's colors and need no script.
 
-Colours come from CSS classes (``hw``, ``hybrid``, ``sw`` ...), so that light and dark pages and printing work.
+Colors come from CSS classes (``hw``, ``hybrid``, ``sw`` ...), so that light and dark pages and printing work.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ BOUND_WORDS = {
     "hybrid": "CPU and NPU together",
     "overhead": "starts of epochs",
 }
-_COLOURS = {"software": "sw", "hybrid": "hybrid", "external": "sw", "overhead": "none"}
+_COLORS = {"software": "sw", "hybrid": "hybrid", "external": "sw", "overhead": "none"}
 
 
 def time_spent(latency: Latency | None) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def time_spent(latency: Latency | None) -> dict[str, Any]:
     total = sum(known.milliseconds.values()) or 1.0
     ranked = sorted(known.milliseconds.items(), key=lambda item: -item[1])
     rows = [
-        Row(BOUND_WORDS.get(name, name), value, f"{value:.2f} ms, {value / total:.0%}", _COLOURS.get(name, "hw"))
+        Row(BOUND_WORDS.get(name, name), value, f"{value:.2f} ms, {value / total:.0%}", _COLORS.get(name, "hw"))
         for name, value in ranked
     ]
     return {

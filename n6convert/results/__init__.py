@@ -196,7 +196,7 @@ class ConversionResult:
 
     @property
     def accuracy(self) -> Accuracy | None:
-        """Float against INT8 on labelled samples; None when none were given."""
+        """Float against INT8 on labeled samples; None when none were given."""
         return self.report.accuracy
 
     @property

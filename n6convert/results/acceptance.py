@@ -17,7 +17,7 @@ def check_measurable(recipe: Recipe) -> None:
     """Raise RecipeError, before any work, for a limit that this recipe cannot measure."""
     if recipe.acceptance.max_drop is not None and recipe.evaluation.source is None:
         raise RecipeError(
-            "`acceptance.max_drop` needs labelled samples, and the recipe names none",
+            "`acceptance.max_drop` needs labeled samples, and the recipe names none",
             place="acceptance.max_drop",
             remedy="set `evaluation.source` (--evaluate), or remove the limit",
         )

@@ -39,7 +39,7 @@ def _of_labels(accuracy: Accuracy) -> Iterator[str]:
     if accuracy.samples and least > most:
         unit = "points" if shares else accuracy.unit or "more"
         yield (
-            f"INT8 loses {accuracy.drop:.3g} {unit} of {accuracy.metric} on {accuracy.samples} labelled samples "
+            f"INT8 loses {accuracy.drop:.3g} {unit} of {accuracy.metric} on {accuracy.samples} labeled samples "
             f"({accuracy.float_value:.4g} -> {accuracy.int8:.4g}), surely more than {least:.3g}"
         )
 
@@ -51,7 +51,7 @@ def _of_outputs(report: Report) -> Iterator[str]:
         told = ", ".join(f"{name} {value:.1f} dB" for name, value in sorted(poor.items()))
         yield (
             f"INT8 outputs are far from float ({told}; {LEAST_SQNR_DB:g} dB and more are usual): answers may be wrong. "
-            "Labelled samples (--evaluate) would tell how many"
+            "Labeled samples (--evaluate) would tell how many"
         )
 
 

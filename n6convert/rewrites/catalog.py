@@ -65,7 +65,7 @@ from n6convert.rewrites.rules.matmul.matmul_to_mul_mean import MatMulToMulMean
 from n6convert.rewrites.rules.matmul.scalar_before_matmul import ScalarBeforeMatMul
 from n6convert.rewrites.rules.matmul.stack_to_grouped_conv import StackToGroupedConv
 from n6convert.rewrites.rules.normalization.batchnorm_to_affine import BatchNormToAffine
-from n6convert.rewrites.rules.normalization.centring_into_weights import CentringIntoWeights
+from n6convert.rewrites.rules.normalization.centring_into_weights import CenteringIntoWeights
 from n6convert.rewrites.rules.normalization.instancenorm_decompose import InstanceNormDecompose
 from n6convert.rewrites.rules.normalization.layernorm_decompose import LayerNormDecompose
 from n6convert.rewrites.rules.normalization.lrn_decompose import LrnDecompose
@@ -167,7 +167,7 @@ _ORDER: tuple[Callable[[], Rewrite[Any]], ...] = (
     ReduceToPool,
     PoolForms,
     DivisionToProduct,
-    CentringIntoWeights,
+    CenteringIntoWeights,
     BatchNormToAffine,
     InstanceNormDecompose,
     LrnDecompose,

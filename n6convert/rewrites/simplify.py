@@ -206,16 +206,16 @@ def _run_child(source: Path, result: Path, limit: float) -> str | None:
 
 
 def _passes(model: ir.Model) -> list[str]:
-    """The passes written in Python, in place; returns what :func:`normalise` mended."""
+    """The passes written in Python, in place; returns what :func:`normalize` mended."""
     from onnx_ir.passes import common
     from onnxscript.rewriter import RewriteRuleSet
     from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
 
     from n6convert.graph.canonical import infer_shapes
     from n6convert.graph.folding import fold_constants
-    from n6convert.linter.normalise import normalise
+    from n6convert.linter.normalize import normalize
 
-    mended = normalise(model)
+    mended = normalize(model)
     _drop_stale_shapes(model)
     infer_shapes(model)
     fold_constants(model, onnx_shape_inference=True, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES)
@@ -230,7 +230,7 @@ def _passes(model: ir.Model) -> list[str]:
         common.NameFixPass(),
     ):
         step(model)
-    mended += normalise(model)
+    mended += normalize(model)
     infer_shapes(model)
     return sorted(set(mended))
 

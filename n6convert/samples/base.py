@@ -24,7 +24,7 @@ class Sample:
     Attributes:
         id: name within its source (a file name, a line number), for messages and the manifest.
         data: an image as uint8 RGB ``[height, width, 3]``, a text, or ready arrays by input name.
-        label: what is true about the sample, in the form the plugin's metric reads; None when unlabelled.
+        label: what is true about the sample, in the form the plugin's metric reads; None when unlabeled.
     """
 
     id: str

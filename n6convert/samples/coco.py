@@ -1,4 +1,4 @@
-"""Labelled images in COCO json: detection and keypoints."""
+"""Labeled images in COCO json: detection and keypoints."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _LABEL_COLUMNS = ("class_index", "label", "class", "target", "index")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 RGB ``[h, w, 3]``, turned as its EXIF orientation says; 16-bit grey is scaled to 8 bits.
+    """An image file as uint8 RGB ``[h, w, 3]``, turned as its EXIF orientation says; 16-bit gray is scaled to 8 bits.
 
     Raises:
         Unreadable: not an image, damaged, or absurdly large.

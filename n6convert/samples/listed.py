@@ -132,11 +132,11 @@ def _oddity(data: Any) -> str | None:
         return None
     low, high = int(data.min()), int(data.max())
     if (data == data[:1, :1]).all():
-        return "of a single colour"
+        return "of a single color"
     if high <= 1:
         return "nearly black: values reach 1 of 255, as if a 0..1 image had been stored as bytes"
     if high - low < 32:
         return f"of very low contrast (values {low} to {high} of 255)"
     if data.shape[2] == 3 and np.array_equal(data[..., 0], data[..., 1]) and np.array_equal(data[..., 1], data[..., 2]):
-        return "grey: the three channels are equal, a colour network will see a narrower range than in use"
+        return "gray: the three channels are equal, a color network will see a narrower range than in use"
     return None

@@ -78,7 +78,7 @@ def fingerprint_samples(source: str | Path, limit: int | None = None) -> str:
         for file in files:
             line = f"{file.relative_to(path).as_posix()}|{file.stat().st_size}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
-        images = list_images(path) if path.is_dir() else _labelled_images(path)
+        images = list_images(path) if path.is_dir() else _labeled_images(path)
         for file in [*spread(images or files, limit), *([path] if path.is_file() else [])]:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     except OSError as error:
@@ -86,7 +86,7 @@ def fingerprint_samples(source: str | Path, limit: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def _labelled_images(file: Path) -> list[Path]:
+def _labeled_images(file: Path) -> list[Path]:
     """Images that a label file names, so that a changed image changes the fingerprint."""
     openers: dict[str, Callable[[Path], Any]] = {".json": CocoImages, ".csv": LabelTable}
     if file.suffix.lower() not in openers:

@@ -44,6 +44,6 @@ def split_by_hash(source: SampleSource, held_back: float) -> tuple[SampleSource,
 
 
 def without(source: SampleSource, hashes: Collection[str]) -> SampleSource:
-    """The samples whose content is not among these sha256: labelled samples that calibration did not see."""
+    """The samples whose content is not among these sha256: labeled samples that calibration did not see."""
     seen = frozenset(hashes)
     return _Kept(source, lambda sample: sample.sha256 not in seen, source.name)

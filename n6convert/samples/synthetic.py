@@ -1,6 +1,6 @@
 """Samples made up from a seed, for runs without real ones. They exercise a network; they cannot judge it.
 
-Images are "dead leaves": shapes with power-law sizes that cover each other, each with its own colour and texture, under
+Images are "dead leaves": shapes with power-law sizes that cover each other, each with its own color and texture, under
 a light that changes over the picture. Such images share the statistics of photographs that matter for activation
 ranges: power spectrum near 1/f^2, sharp occlusion edges, smooth surfaces, textures on all scales (Lee, Mumford and
 Huang, "Occlusion models for natural images", 2001).
@@ -64,16 +64,16 @@ def dead_leaves(size: tuple[int, int], seed: tuple[int, int]) -> NDArray[np.uint
 
     rng = _generator(seed)
     height, width = size
-    flat = Image.new("RGB", (width, height), _colour(rng))
+    flat = Image.new("RGB", (width, height), _color(rng))
     strength = Image.new("L", (width, height), int(rng.integers(0, 60)))
     pens = ImageDraw.Draw(flat), ImageDraw.Draw(strength)
     for radius in _radii(rng, size):
         _leaf(rng, pens, radius, size)
     blur = ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.0)))
-    colours = np.asarray(flat.filter(blur), np.float32)
+    colors = np.asarray(flat.filter(blur), np.float32)
     texture = np.asarray(strength, np.float32)[..., None] / 255 * _pink_noise(rng, size)[..., None]
     light = 1 + 0.25 * _pink_noise(rng, size, exponent=2.0)[..., None]
-    image = colours * light * (1 + texture) + rng.normal(0, rng.uniform(0.5, 3), (height, width, 1))
+    image = colors * light * (1 + texture) + rng.normal(0, rng.uniform(0.5, 3), (height, width, 1))
     return np.asarray(image.clip(0, 255).astype(np.uint8))
 
 
@@ -102,7 +102,7 @@ def _shape(side: int, index: int) -> tuple[int, int]:
     return int(side * height), int(side * width)
 
 
-def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
+def _color(rng: np.random.Generator) -> tuple[int, int, int]:
     """Mostly muted, of any brightness, warm and cool: brightness varies far more than hue, as in photographs."""
     brightness = 255 * rng.beta(0.9, 1.1)
     warm, green = rng.normal(0, 0.16), rng.normal(0, 0.06)
@@ -118,7 +118,7 @@ def _radii(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float6
 
 
 def _leaf(rng: np.random.Generator, pens: tuple[ImageDraw, ImageDraw], radius: float, size: tuple[int, int]) -> None:
-    """One ellipse, rotated box or irregular polygon, into the colours and into the texture strength."""
+    """One ellipse, rotated box or irregular polygon, into the colors and into the texture strength."""
     corners = int(rng.choice([4, 6, 24]))
     angles = np.arange(corners) * (2 * np.pi / corners) + rng.uniform(0, 2 * np.pi)
     reach = radius * (rng.uniform(0.6, 1.3, corners) if corners == 6 else np.ones(corners))
@@ -127,7 +127,7 @@ def _leaf(rng: np.random.Generator, pens: tuple[ImageDraw, ImageDraw], radius: f
     px = rng.uniform(0, size[1]) + x * np.cos(turn) - y * np.sin(turn)
     py = rng.uniform(0, size[0]) + x * np.sin(turn) + y * np.cos(turn)
     outline = [(float(a), float(b)) for a, b in zip(px, py, strict=True)]
-    pens[0].polygon(outline, fill=_colour(rng))
+    pens[0].polygon(outline, fill=_color(rng))
     pens[1].polygon(outline, fill=int(rng.integers(0, 120)))
 
 

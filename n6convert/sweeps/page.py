@@ -89,7 +89,7 @@ def _time(result: PointResult) -> str:
 
 
 def _counts(results: Sequence[PointResult]) -> str:
-    """On how many labelled samples the accuracy rests; empty without labels."""
+    """On how many labeled samples the accuracy rests; empty without labels."""
     counts = sorted({r.samples for r in results if r.samples})
     if not counts:
         return ""

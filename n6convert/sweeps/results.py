@@ -15,7 +15,7 @@ from n6convert.results import Report
 from n6convert.store.cache import write_atomically
 from n6convert.store.hashing import jsonable, read_sealed, sealed
 
-__all__ = ["PointResult", "SweepResults", "load_results", "pareto", "save_result", "summarise"]
+__all__ = ["PointResult", "SweepResults", "load_results", "pareto", "save_result", "summarize"]
 
 _cell = late("n6convert.sweeps.page.cell")
 _COLUMNS = (
@@ -32,7 +32,7 @@ class PointResult:
         milliseconds, low, high: predicted time.
         activations, weights: predicted bytes.
         score, float_score, metric: measured accuracy of INT8 and float; None without labels.
-        lost, interval, samples: points that INT8 loses, their 95 % interval, and the labelled samples they rest on.
+        lost, interval, samples: points that INT8 loses, their 95 % interval, and the labeled samples they rest on.
         sqnr_db: least SQNR of the outputs, when there is no metric.
         error: the message of a point that failed; everything else is None then.
     """
@@ -84,7 +84,7 @@ class PointResult:
         return f"PointResult({self.label!r}{shown})"
 
 
-def summarise(key: str, label: str, settings: Mapping[str, Any], folder: str, report: Report) -> PointResult:
+def summarize(key: str, label: str, settings: Mapping[str, Any], folder: str, report: Report) -> PointResult:
     """The numbers of a point from its report.
 
     Args:

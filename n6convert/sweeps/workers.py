@@ -15,7 +15,7 @@ from typing import Any
 from n6convert.errors import N6ConvertError, ToolError
 from n6convert.runtime.threads import available_cores, default_threads, limit_threads
 from n6convert.sweeps.grid import GridPoint
-from n6convert.sweeps.results import PointResult, summarise
+from n6convert.sweeps.results import PointResult, summarize
 
 __all__ = ["convert_point", "run_dask", "run_processes"]
 
@@ -32,7 +32,7 @@ def convert_point(point: GridPoint) -> PointResult:
         return _failed(point, str(error))
     except Exception as error:  # a sweep survives whatever one point does
         return _failed(point, f"unexpected {type(error).__name__}: {error}; convert this point alone with --debug")
-    return summarise(point.key, point.label, point.settings, str(result.folder), result.report)
+    return summarize(point.key, point.label, point.settings, str(result.folder), result.report)
 
 
 def run_processes(points: Sequence[GridPoint], workers: int) -> Iterator[PointResult]:
@@ -87,7 +87,7 @@ def _connect(address: str) -> tuple[Any, Callable[[Any], Any]]:
 
 
 def _apart(points: Sequence[GridPoint], workers: int) -> list[GridPoint]:
-    """An order in which neighbours are far apart in the grid, so that workers seldom make the same stage at once."""
+    """An order in which neighbors are far apart in the grid, so that workers seldom make the same stage at once."""
     size = -(-len(points) // workers)
     blocks = [points[start : start + size] for start in range(0, len(points), size)]
     return [point for column in zip_longest(*blocks) for point in column if point is not None]

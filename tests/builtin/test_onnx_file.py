@@ -62,7 +62,7 @@ def test_layout_size_and_batch_are_read_off_the_file(tmp_path: Path) -> None:
     assert run_model(built.model, feeds)["y"].shape == (1, 3, 16, 12)
 
 
-def test_channel_last_and_colour_order(tmp_path: Path) -> None:
+def test_channel_last_and_color_order(tmp_path: Path) -> None:
     path = save(tmp_path, inputs="float[1,16,12,3] x")
     rgb = build(path, tmp_path, range="0..255")[0].encode(picture(16, 12))["x"]
     bgr = build(path, tmp_path, range="0..255", color="bgr")[0].encode(picture(16, 12))["x"]

@@ -37,5 +37,5 @@ def test_what_cannot_be_resampled() -> None:
     plain = Score("x", 0.5, "AP", 10)
     assert bootstrap(plain) is None and bootstrap_drop(plain, plain) is None
     assert bootstrap_drop(mean_score("a", [1.0], "x"), mean_score("a", [1.0, 0.0], "x")) is None
-    with pytest.raises(SourceError, match="no labelled samples"):
+    with pytest.raises(SourceError, match="no labeled samples"):
         mean_score("a", [], "x")

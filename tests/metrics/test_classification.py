@@ -50,7 +50,7 @@ def test_what_is_no_label_is_refused(label: object) -> None:
 def test_label_outside_the_network_and_nothing_at_all() -> None:
     with pytest.raises(SourceError, match="outside"):
         Classification().add(Sample("s", IMAGE, 9), rank(np.zeros((1, 3))))
-    with pytest.raises(SourceError, match="no labelled samples"):
+    with pytest.raises(SourceError, match="no labeled samples"):
         Classification().score()
 
 

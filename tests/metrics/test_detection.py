@@ -159,7 +159,7 @@ def test_categories_by_name_by_order_or_not_at_all() -> None:
         category_numbers(["dog", "cat"], {1: "a", 2: "b", 3: "c"})
 
 
-def relabelled(sample: Sample, **changes: object) -> Sample:
+def relabeled(sample: Sample, **changes: object) -> Sample:
     annotations = tuple({k: v for k, v in {**a, **changes}.items() if v is not None} for a in sample.label.annotations)
     return Sample(sample.id, sample.data, CocoLabel(sample.label.image_id, annotations, CATEGORIES))
 
@@ -167,18 +167,18 @@ def relabelled(sample: Sample, **changes: object) -> Sample:
 def test_labels_of_another_form() -> None:
     sample, found = next(p for p in scenes(9, 0.0) if p[0].label.annotations)
     with pytest.raises(SourceError, match="incomplete"):
-        CocoAP("boxes", CLASSES).add(relabelled(sample, bbox=None), found)
+        CocoAP("boxes", CLASSES).add(relabeled(sample, bbox=None), found)
     with pytest.raises(SourceError, match="another number of keypoints"):
-        CocoAP("keypoints", CLASSES).add(relabelled(sample, keypoints=[1, 2, 2]), found)
+        CocoAP("keypoints", CLASSES).add(relabeled(sample, keypoints=[1, 2, 2]), found)
     metric = CocoAP("keypoints", CLASSES)
-    metric.add(relabelled(sample, keypoints=None, num_keypoints=None), found)
+    metric.add(relabeled(sample, keypoints=None, num_keypoints=None), found)
     with pytest.raises(SourceError, match="no annotations that count"):
         metric.score()
 
 
-def test_unlabelled_and_repeated_samples() -> None:
+def test_unlabeled_and_repeated_samples() -> None:
     metric = CocoAP("boxes", CLASSES)
-    with pytest.raises(SourceError, match="no labelled samples"):
+    with pytest.raises(SourceError, match="no labeled samples"):
         metric.score()
     sample, found = scenes(1, 0.0)[0]
     with pytest.raises(SourceError, match="no COCO label"):

@@ -97,7 +97,7 @@ def test_wrong_labels(label: object) -> None:
 
 
 def test_nothing_judged() -> None:
-    with pytest.raises(SourceError, match="no labelled samples"):
+    with pytest.raises(SourceError, match="no labeled samples"):
         KeypointMetric(COCO_17).score()
     with pytest.raises(SourceError, match="not COCO person keypoints"):
         select_keypoints([1, 2, 3], COCO_17)

@@ -132,7 +132,7 @@ def test_one_quantize_for_every_consumer_of_a_float_operator() -> None:
     assert _off(build) == {"DequantizeLinear": 1, "Log": 1, "QuantizeLinear": 2}
 
 
-def test_neighbouring_float_operators_share_their_island() -> None:
+def test_neighboring_float_operators_share_their_island() -> None:
     assert _off(lambda b: b.op("Ceil", b.op("Log", _image(b)))) == {
         "DequantizeLinear": 1,
         "Log": 1,

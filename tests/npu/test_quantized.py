@@ -146,7 +146,7 @@ def test_dynamic_quantization_is_noted() -> None:
 
 
 def test_an_export_with_its_scales_elsewhere_is_taken_as_int8() -> None:
-    """A graph whose ends are quantized and whose weights are not: ST's optimised exports."""
+    """A graph whose ends are quantized and whose weights are not: ST's optimized exports."""
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),

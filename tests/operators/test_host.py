@@ -114,8 +114,8 @@ def expected(op: str, x: np.ndarray) -> np.ndarray:
     if op == "RMSNormalization":
         return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5)
     groups = x.reshape(1, 2, -1)
-    centred = groups - groups.mean(axis=2, keepdims=True)
-    return (centred / np.sqrt((centred**2).mean(axis=2, keepdims=True) + 1e-5)).reshape(x.shape)
+    centered = groups - groups.mean(axis=2, keepdims=True)
+    return (centered / np.sqrt((centered**2).mean(axis=2, keepdims=True) + 1e-5)).reshape(x.shape)
 
 
 def test_the_cut_names_no_constants_that_nodes_make() -> None:

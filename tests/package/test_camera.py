@@ -16,10 +16,10 @@ MEAN, STD = 0.45, 0.22
 
 
 class Net(ModelPlugin):
-    """Crops, pads or stretches; RGB or BGR; 0..1 or normalised."""
+    """Crops, pads or stretches; RGB or BGR; 0..1 or normalized."""
 
     sample_kind = "image"
-    how, bgr, normalised, size = "stretch", False, False, (64, 64)
+    how, bgr, normalized, size = "stretch", False, False, (64, 64)
 
     def build(self, request):
         raise NotImplementedError
@@ -38,7 +38,7 @@ class Net(ModelPlugin):
             image = Image.new("RGB", (width, height), (114, 114, 114))
             image.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
         x = np.asarray(image.resize((width, height)), np.float64)[..., :: -1 if self.bgr else 1] / 255
-        return {"x": (((x - MEAN) / STD) if self.normalised else x).transpose(2, 0, 1)[None]}
+        return {"x": (((x - MEAN) / STD) if self.normalized else x).transpose(2, 0, 1)[None]}
 
 
 def camera(dtype="uint8", scale=1 / 255, zero=-128, **facts):
@@ -88,7 +88,7 @@ def test_rows_order_and_bytes():
     [
         ({"dtype": "int8"}, "subtracts 128", "package.input_type=uint8"),
         ({"dtype": "float32"}, "float32 input: the CPU applies gain", "package.input_type=uint8"),
-        ({"normalised": True, "scale": 0.02, "zero": 4}, "uint8 input: the CPU applies gain", "normalization inside"),
+        ({"normalized": True, "scale": 0.02, "zero": 4}, "uint8 input: the CPU applies gain", "normalization inside"),
     ],
 )
 def test_what_costs_the_cpu_a_pixel_is_said_with_the_remedy(facts, found, remedy):

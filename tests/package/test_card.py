@@ -57,7 +57,7 @@ def test_buffers_as_firmware_sees_them() -> None:
     [
         ({"kind": "file", "origin": "a.pt", "trained": True, "license": "MIT"}, "weights: MIT"),
         ({"kind": "seeded", "origin": "seed 0", "trained": False}, "random numbers drawn by n6convert"),
-        ({"kind": "file", "origin": "a.pt", "trained": True}, "n6convert does not know their licence"),
+        ({"kind": "file", "origin": "a.pt", "trained": True}, "n6convert does not know their license"),
     ],
 )
 def test_whose_weights_they_are(weights: dict[str, Any], words: str) -> None:

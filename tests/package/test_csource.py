@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from n6convert.package.csource import c_array, c_float, interface_header, interface_source
-from n6convert.package.normalisation import PixelMap
+from n6convert.package.normalization import PixelMap
 from n6convert.package.ports import Port
 from n6convert.package.selftest import selftest_header, selftest_source
 from n6convert.package.tolerance import Tolerance

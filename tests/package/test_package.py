@@ -180,7 +180,7 @@ def test_a_profile_passes_the_switches_that_the_estimate_assumed():
 
 def test_the_card_says_what_a_reader_must_know(package):
     card = (package / "README.md").read_text()
-    for words in ("Untrained", "predicted", "## Licences", "_selftest.h", "uint8 1x64x64x3", "boxes_8", "not measured"):
+    for words in ("Untrained", "predicted", "## Licenses", "_selftest.h", "uint8 1x64x64x3", "boxes_8", "not measured"):
         assert words in card
     assert "calibrated on 8 samples of synthetic" in card
     assert "weights: random numbers drawn by n6convert" in card
@@ -224,14 +224,14 @@ REPORT = {
 }  # fmt: skip
 
 
-def test_the_card_counts_samples_and_does_not_guess_licences():
+def test_the_card_counts_samples_and_does_not_guess_licenses():
     card = card_text(typed(REPORT), [], [], {}, published="AGPL-3.0 (Somebody)")
     for words in (
         "calibrated on 60 samples of images",
         "judged on 1 sample held back",
         "AP measured on 64 samples of labels.json",
-        "weights: given by you (mine.pt); n6convert does not know their licence; the published weights of this family",
-        "calibration samples: given by you; n6convert does not know their licence",
+        "weights: given by you (mine.pt); n6convert does not know their license; the published weights of this family",
+        "calibration samples: given by you; n6convert does not know their license",
         "evaluation samples: given by you",
     ):
         assert words in card

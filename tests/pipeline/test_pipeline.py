@@ -303,7 +303,7 @@ def test_kept_limit_is_reported(toy: Path) -> None:
 
 
 def test_limit_that_cannot_be_measured_is_refused_before_any_work(toy: Path) -> None:
-    with pytest.raises(RecipeError, match="needs labelled samples"):
+    with pytest.raises(RecipeError, match="needs labeled samples"):
         run(acceptance={"max_drop": 1})
     assert not entries("export")
 

@@ -126,18 +126,18 @@ def _pictures(folder: Path, names: list[str]) -> None:
         Image.fromarray(values).save(folder / f"{name}.png")
 
 
-def _labelled(folder: Path, names: list[str]) -> str:
+def _labeled(folder: Path, names: list[str]) -> str:
     table = folder / "labels.csv"
     table.write_text("file,label\n" + "".join(f"{name}.png,1\n" for name in names))
     return str(table)
 
 
 @pytest.mark.parametrize(("others", "shared_used"), [(8, 0), (3, 4)])
-def test_labelled_images_are_left_to_be_judged_on(others: int, shared_used: int, tmp_path: Path) -> None:
-    """Where others are too few, every second labelled one calibrates."""
-    labelled, free = [f"a{i}" for i in range(8)], [f"b{i}" for i in range(others)]
-    _pictures(tmp_path, labelled + free)
-    sampling = _sampling(None, _labelled(tmp_path, labelled), source=str(tmp_path), samples=6, held_back=2)
+def test_labeled_images_are_left_to_be_judged_on(others: int, shared_used: int, tmp_path: Path) -> None:
+    """Where others are too few, every second labeled one calibrates."""
+    labeled, free = [f"a{i}" for i in range(8)], [f"b{i}" for i in range(others)]
+    _pictures(tmp_path, labeled + free)
+    sampling = _sampling(None, _labeled(tmp_path, labeled), source=str(tmp_path), samples=6, held_back=2)
     seen = {*_ids(sampling, "calibration"), *_ids(sampling, "held_back")}
     assert {name for name in seen if name.startswith("b")} == {f"{name}.png" for name in free}
     shared = {name for name in seen if name.startswith("a")}

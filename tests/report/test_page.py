@@ -268,8 +268,8 @@ def test_names_as_long_as_compilers_make_them_stay_on_the_page(report, tmp_path,
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def _luminance(colour):
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def _luminance(color):
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
@@ -278,10 +278,10 @@ def test_text_stands_out_on_light_and_dark_pages(page):
     """WCAG 2 AA: 4.5 to 1 for text, 3 to 1 for graphics."""
     themes = re.findall(r":root \{(.*?)\}", page.read_text(), re.DOTALL)[:2]
     for theme in themes:
-        colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
+        colors = dict(re.findall(r"--(\w+): (#\w{6})", theme))
         for ground in ("paper", "panel"):
             for text in ("ink", "quiet", "hw", "hybrid", "sw", "good", "bad"):
-                high, low = sorted((_luminance(colours[text]), _luminance(colours[ground])), reverse=True)
+                high, low = sorted((_luminance(colors[text]), _luminance(colors[ground])), reverse=True)
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
 
 

@@ -32,7 +32,7 @@ def accuracy(reference: float, int8: float, low: float | None, errors: bool = Fa
 
 def test_a_certain_loss_of_points_names_the_tensors_that_cost_it() -> None:
     (text,) = loss_warnings(report(accuracy=accuracy(61.4, 50.2, 8.9)))
-    assert "11.2 points of top-1 on 1000 labelled samples (61.4 -> 50.2)" in text and "8.9" in text
+    assert "11.2 points of top-1 on 1000 labeled samples (61.4 -> 50.2)" in text and "8.9" in text
     assert "sums (outlier channel), edge (saturation)" in text and "behind" not in text and "debug" in text
 
 

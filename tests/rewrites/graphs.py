@@ -43,10 +43,10 @@ class GraphWriter(NodeWriter):
         return str(self.node("Add", self.vector(outputs), product))
 
     def layernorm(self, x: str, size: int) -> str:
-        centred = self.node("Sub", x, self.node("ReduceMean", x, axes=[-1]))
-        variance = self.node("ReduceMean", self.node("Pow", centred, self.constant(2.0)), axes=[-1])
+        centered = self.node("Sub", x, self.node("ReduceMean", x, axes=[-1]))
+        variance = self.node("ReduceMean", self.node("Pow", centered, self.constant(2.0)), axes=[-1])
         root = self.node("Sqrt", self.node("Add", variance, self.constant(1e-5)))
-        scaled = self.node("Mul", self.node("Div", centred, root), self.vector(size, 1.0))
+        scaled = self.node("Mul", self.node("Div", centered, root), self.vector(size, 1.0))
         return str(self.node("Add", scaled, self.vector(size)))
 
     def gelu(self, x: str) -> str:

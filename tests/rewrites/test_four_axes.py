@@ -56,8 +56,8 @@ def test_group_normalization_on_five_axes(target: str) -> None:
     g = GraphWriter()
     x = g.node("Conv", g.input("x", [1, 8, 6, 6]), g.weight(8, 8, 3, 3))
     groups = g.reshape(x, [1, 2, 4, 4, 4])
-    centred = g.node("Sub", groups, g.node("ReduceMean", groups, axes=[2, 3, 4]))
-    scaled = g.node("Mul", centred, g.constant(g.random.standard_normal((1, 2, 4, 1, 1))))
+    centered = g.node("Sub", groups, g.node("ReduceMean", groups, axes=[2, 3, 4]))
+    scaled = g.node("Mul", centered, g.constant(g.random.standard_normal((1, 2, 4, 1, 1))))
     model = g.model(g.node("Conv", g.reshape(scaled, [1, 8, 4, 4]), g.weight(4, 8, 3, 3)))
     result = rewrite(model, None, RewriteConfig(), target=target).model
     assert not software(result, target) and "Conv" in ops(result)

@@ -6,7 +6,7 @@ from .graphs import GraphWriter
 from .helpers import apply, ops
 
 
-def test_factors_go_into_the_neighbours() -> None:
+def test_factors_go_into_the_neighbors() -> None:
     g = GraphWriter()
     x = g.gelu(g.linear(g.input("x", [1, 6, 8]), 8, 12))
     model = g.model(g.linear(x, 12, 8))

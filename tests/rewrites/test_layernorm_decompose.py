@@ -21,10 +21,10 @@ def fused(beta: bool = True):
 def over_channels():
     g = GraphWriter()
     x = g.input("x", [1, 16, 4, 5])
-    centred = g.node("Sub", x, g.node("ReduceMean", x, axes=[1]))
-    variance = g.node("ReduceMean", g.node("Mul", centred, centred), axes=[1])
+    centered = g.node("Sub", x, g.node("ReduceMean", x, axes=[1]))
+    variance = g.node("ReduceMean", g.node("Mul", centered, centered), axes=[1])
     root = g.node("Sqrt", g.node("Add", variance, g.constant(1e-5)))
-    scaled = g.node("Mul", g.node("Div", centred, root), g.constant(g.random.random((1, 16, 1, 1))))
+    scaled = g.node("Mul", g.node("Div", centered, root), g.constant(g.random.random((1, 16, 1, 1))))
     return g.model(g.node("Add", scaled, g.constant(g.random.random((1, 16, 1, 1)))))
 
 
@@ -41,8 +41,8 @@ def tensorflow(gamma: bool = True):
     g = GraphWriter()
     x = g.input("x", [1, 6, 16])
     mean = g.node("ReduceMean", x, axes=[-1])
-    centred = g.node("Sub", x, mean)
-    variance = g.node("ReduceMean", g.node("Mul", centred, centred), axes=[-1])
+    centered = g.node("Sub", x, mean)
+    variance = g.node("ReduceMean", g.node("Mul", centered, centered), axes=[-1])
     scale = g.node("Reciprocal", g.node("Sqrt", g.node("Add", variance, g.constant(1e-3))))
     scale = g.node("Mul", scale, g.vector(16, 1.0)) if gamma else scale
     rest = g.node("Sub", g.vector(16), g.node("Mul", mean, scale))
@@ -74,9 +74,9 @@ def test_gamma_and_beta_go_into_the_next_linear() -> None:
 def test_a_norm_over_another_axis_is_none_of_these() -> None:
     g = GraphWriter()
     x = g.input("x", [1, 6, 16])
-    centred = g.node("Sub", x, g.node("ReduceMean", x, axes=[1]))
-    variance = g.node("ReduceMean", g.node("Mul", centred, centred), axes=[1])
-    model = g.model(g.node("Div", centred, g.node("Sqrt", g.node("Add", variance, g.constant(1e-5)))))
+    centered = g.node("Sub", x, g.node("ReduceMean", x, axes=[1]))
+    variance = g.node("ReduceMean", g.node("Mul", centered, centered), axes=[1])
+    model = g.model(g.node("Div", centered, g.node("Sqrt", g.node("Add", variance, g.constant(1e-5)))))
     assert not apply(model, "layernorm-decompose").applied
 
 

@@ -23,7 +23,7 @@ def test_reductions_become_pools(op: str, axes: list[int]) -> None:
 def test_axes_with_a_gap_are_refused() -> None:
     g = GraphWriter()
     result = apply(g.model(g.node("ReduceMean", g.input("x", [1, 6, 4, 5]), axes=[1, 3])), "reduce-to-pool")
-    assert "no neighbours" in reasons(result, "reduce-to-pool")
+    assert "no neighbors" in reasons(result, "reduce-to-pool")
 
 
 def test_an_axis_in_the_middle_is_refused() -> None:

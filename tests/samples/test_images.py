@@ -43,10 +43,10 @@ def test_formats_without_loss(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("peak", "wanted"), [(65_535, 255), (256, 1), (255, 255), (7, 7)])
-def test_wide_grey_is_scaled_where_it_is_wide(peak: int, wanted: int, tmp_path: Path) -> None:
-    grey = np.zeros((3, 3), np.uint16)
-    grey[1, 1] = peak
-    found = read_image(_save(tmp_path / "a.png", Image.fromarray(grey)))
+def test_wide_gray_is_scaled_where_it_is_wide(peak: int, wanted: int, tmp_path: Path) -> None:
+    gray = np.zeros((3, 3), np.uint16)
+    gray[1, 1] = peak
+    found = read_image(_save(tmp_path / "a.png", Image.fromarray(gray)))
     assert found.shape == (3, 3, 3) and found.max() == wanted and found[0, 0].tolist() == [0, 0, 0]
 
 
@@ -82,7 +82,7 @@ def test_samples_are_called_by_their_path_below_the_root(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("folder", [".", "labels", "pictures", "../other", "../images/val"])
-def test_places_where_labelled_images_are_looked_for(folder: str, tmp_path: Path) -> None:
+def test_places_where_labeled_images_are_looked_for(folder: str, tmp_path: Path) -> None:
     labels = tmp_path / "set" / "labels.csv"
     labels.parent.mkdir()
     labels.write_text("")

@@ -107,8 +107,8 @@ def test_bytes_that_hold_a_picture_of_0_to_1(high: int, dark: bool) -> None:
 def test_a_kind_is_told_where_more_than_half_of_the_samples_have_it() -> None:
     flat = [np.full((4, 4, 3), v, np.uint8) for v in (10, 20, 30)]
     good = [np.roll(PICTURE, i, 0) for i in range(3)]
-    assert "single colour" not in _warned(flat + good)
-    assert "3 of 5 samples are of a single colour" in _warned(flat + good[:2])
+    assert "single color" not in _warned(flat + good)
+    assert "3 of 5 samples are of a single color" in _warned(flat + good[:2])
 
 
 def test_equal_contents_under_different_names() -> None:
@@ -117,9 +117,9 @@ def test_equal_contents_under_different_names() -> None:
 
 
 def test_one_equal_pair_of_channels_is_color() -> None:
-    """A picture of two equal channels is not grey; one of three is."""
-    color, grey = PICTURE.copy(), PICTURE.copy()
+    """A picture of two equal channels is not gray; one of three is."""
+    color, gray = PICTURE.copy(), PICTURE.copy()
     color[..., 1] = color[..., 0]
-    grey[..., 1] = grey[..., 2] = grey[..., 0]
+    gray[..., 1] = gray[..., 2] = gray[..., 0]
     assert _warned([np.roll(color, i, 0) for i in range(3)]) == ""
-    assert "3 of 3 samples are grey" in _warned([np.roll(grey, i, 0) for i in range(3)])
+    assert "3 of 3 samples are gray" in _warned([np.roll(gray, i, 0) for i in range(3)])

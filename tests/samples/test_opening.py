@@ -68,17 +68,17 @@ def test_one_sample_in_memory_at_a_time(tmp_path: Path) -> None:
         del sample
 
 
-def test_orientation_grey_alpha_and_16_bit(tmp_path: Path) -> None:
+def test_orientation_gray_alpha_and_16_bit(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by 90 degrees
     save(tmp_path / "0.png", exif=exif)
     Image.fromarray(picture()[..., 0]).save(tmp_path / "1.png")
     Image.fromarray(picture(), "RGB").convert("RGBA").save(tmp_path / "2.png")
     Image.fromarray(picture()[..., 0].astype(np.uint16) * 257).save(tmp_path / "3.png")
-    turned, grey, alpha, wide = (s.data for s in open_samples(tmp_path, "image"))
+    turned, gray, alpha, wide = (s.data for s in open_samples(tmp_path, "image"))
     assert np.array_equal(turned, np.rot90(picture(), -1))
     assert np.array_equal(alpha, picture())
-    assert np.array_equal(grey, wide) and np.array_equal(grey[..., 0], picture()[..., 0])
+    assert np.array_equal(gray, wide) and np.array_equal(gray[..., 0], picture()[..., 0])
 
 
 def test_unreadable_images_are_skipped_counted_and_refused(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_warnings_about_what_is_measurable(tmp_path: Path) -> None:
     for i in range(4):
         save(tmp_path / "same" / f"{i}.png")
         Image.fromarray(picture(i) // 128).save(save(tmp_path / "dark" / f"{i}.png"))
-        Image.fromarray(picture(i)[..., 0]).save(save(tmp_path / "grey" / f"{i}.png"))
+        Image.fromarray(picture(i)[..., 0]).save(save(tmp_path / "gray" / f"{i}.png"))
         Image.new("RGB", (9, 9), (i, 200, 0)).save(save(tmp_path / "flat" / f"{i}.png"))
 
     def warnings(name: str) -> str:
@@ -112,7 +112,7 @@ def test_warnings_about_what_is_measurable(tmp_path: Path) -> None:
         return "\n".join(source.warnings())
 
     assert "only 1 of 4 samples differ" in warnings("same") and f"at least {FEW}" in warnings("same")
-    assert "0..1 image" in warnings("dark") and "grey" in warnings("grey") and "single colour" in warnings("flat")
+    assert "0..1 image" in warnings("dark") and "gray" in warnings("gray") and "single color" in warnings("flat")
     good = open_samples(folder_of(tmp_path / "good", FEW), "image")
     assert len(list(good)) == FEW and not good.warnings()
 
@@ -238,7 +238,7 @@ def test_swapped_channels_are_suspected_in_arrays(data_dir: Path, tmp_path: Path
         assert any("BGR" in w for w in source.warnings()) == (name == "bgr")
 
 
-def test_normalised_images_are_refused(tmp_path: Path) -> None:
+def test_normalized_images_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(2, 8, 8, 3)))
     assert "0..1 or 0..255" in refusal(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.full((2, 8, 8, 3), np.nan))
@@ -261,7 +261,7 @@ def test_text_files(tmp_path: Path) -> None:
     assert "no sentences" in refusal(tmp_path / "e.txt", "text")
 
 
-# -- apart and recognised ---------------------------------------------------------------------------------------------
+# -- apart and recognized ---------------------------------------------------------------------------------------------
 
 
 def test_split_by_hash_is_disjoint_and_ignores_names(tmp_path: Path) -> None:

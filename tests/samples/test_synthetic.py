@@ -28,15 +28,15 @@ def test_spectrum_falls_as_that_of_photographs() -> None:
     """Power near 1 / f^2: photographs lie between exponents 1.5 and 2.7."""
     slopes = []
     for index in range(6):
-        grey = dead_leaves((256, 256), (0, index)).mean(2)
-        power = np.abs(np.fft.fft2((grey - grey.mean()) * np.outer(np.hanning(256), np.hanning(256)))) ** 2
+        gray = dead_leaves((256, 256), (0, index)).mean(2)
+        power = np.abs(np.fft.fft2((gray - gray.mean()) * np.outer(np.hanning(256), np.hanning(256)))) ** 2
         frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
         bands = [(f, power[(frequency >= f) & (frequency < 1.3 * f)].mean()) for f in np.geomspace(0.02, 0.3, 10)]
         slopes.append(np.polyfit(*np.log(np.array(bands)).T, 1)[0])
     assert -2.7 < np.mean(slopes) < -1.5
 
 
-def test_images_use_the_whole_range_and_colour() -> None:
+def test_images_use_the_whole_range_and_color() -> None:
     images = [s.data.astype(float) for s in synthetic_samples("image", count=8)]
     assert min(i.min() for i in images) <= 2 and max(i.max() for i in images) >= 253
     assert np.mean([i.std() for i in images]) > 40

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from n6convert.errors import UsageError
 from n6convert.report.schema import PartialReport
 from n6convert.sweeps.grid import expand, parse_axis
-from n6convert.sweeps.results import PointResult, load_results, pareto, save_result, summarise
+from n6convert.sweeps.results import PointResult, load_results, pareto, save_result, summarize
 
 
 def test_every_combination_once_last_axis_fastest():
@@ -73,7 +73,7 @@ def test_results_survive_and_damaged_ones_count_as_missing(tmp_path):
         "placement": {"after": {"offload": 0.9, "epochs": epochs}},
         "accuracy": {"metric": "AP", "float": 40.0, "int8": 39.5, "drop": 0.5, "samples": 1},
     })  # fmt: skip
-    result = summarise("k1", "size 8", {"a": 8}, "out", report)
+    result = summarize("k1", "size 8", {"a": 8}, "out", report)
     save_result(tmp_path, result)
     (tmp_path / "k2.json").write_text('{"key": "k2", "la')
     assert load_results(tmp_path, ["k1", "k2", "k3"]) == {"k1": result}

@@ -48,7 +48,7 @@ def test_a_loss_is_told_with_its_interval_and_samples() -> None:
     assert judged.spread == "1.5 ± 2.0"
     assert SweepResults([judged]).summary() == "* imgsz 192  box AP 30.00, lost 1.5 ± 2.0 points on 32 samples, 6.00 ms"
     page = render_text("sweep.html.j2", **_values("net", [judged, POINTS[1]], None))
-    assert "1.5 ± 2.0" in page and "on 32 labelled samples" in page
+    assert "1.5 ± 2.0" in page and "on 32 labeled samples" in page
     assert _scores(judged) == (28.0, 32.0), "float 31.5 less the ends of the interval"
 
 

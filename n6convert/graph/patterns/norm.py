@@ -21,7 +21,7 @@ class Norm:
     x: ir.Value
     axis: int
     epsilon: float
-    centred: bool = True
+    centered: bool = True
     gamma: Array | float = 1.0
     beta: Array | float | None = None
 
@@ -127,7 +127,7 @@ def _bare(node: ir.Node) -> Norm | None:
     found = None if root is None else _moments(root)
     if found is None or c is None or found[0] is not c:
         return None
-    return _with_centre(*found)
+    return _with_center(*found)
 
 
 def _moments(root: ir.Node) -> tuple[ir.Value, int, float] | None:
@@ -166,9 +166,9 @@ def _scaled_by(x: ir.Value, s: ir.Value, mean: ir.Value | None) -> Norm | None:
     if found is None:
         return None
     c, axis, epsilon = found
-    norm = _with_centre(c, axis, epsilon)
-    centre = producer(c, "Sub")
-    if norm is None or norm.x is not x or centre is None or centre.inputs[1] is not mean:
+    norm = _with_center(c, axis, epsilon)
+    center = producer(c, "Sub")
+    if norm is None or norm.x is not x or center is None or center.inputs[1] is not mean:
         return None
     gamma = None if pair is None else _along(norm, pair[1])
     return None if pair is not None and gamma is None else replace(norm, gamma=1.0 if gamma is None else gamma)
@@ -208,10 +208,10 @@ def _reduced_axis(node: ir.Node) -> int | None:
     return axis if axis == len(full) - 1 or (axis == 1 and len(full) == 4) else None
 
 
-def _with_centre(c: ir.Value, axis: int, epsilon: float) -> Norm | None:
+def _with_center(c: ir.Value, axis: int, epsilon: float) -> Norm | None:
     sub = producer(c, "Sub")
     mean = None if sub is None else producer(sub.inputs[1], "ReduceMean")
     if sub is not None and mean is not None and mean.inputs[0] is sub.inputs[0] and _reduced_axis(mean) == axis:
         x = sub.inputs[0]
         return None if x is None or shape_of(x) is None else Norm(x, axis, epsilon)
-    return None if shape_of(c) is None else Norm(c, axis, epsilon, centred=False)
+    return None if shape_of(c) is None else Norm(c, axis, epsilon, centered=False)

@@ -116,7 +116,7 @@ def division_by_constant(s: Subject) -> bool:
     "Clip",
     where=Where.SW,
     as_float=True,
-    evidence="documented: bounds must be initialisers",
+    evidence="documented: bounds must be initializers",
     remedy="make the bounds constants",
 )
 def clip_bounds_from_activation(s: Subject) -> bool:

@@ -244,7 +244,7 @@ def split_inner_hybrid(s: Subject) -> bool:
 
 
 def is_native_nearest(s: Subject) -> bool:
-    """True for nearest neighbour, asymmetric, floor, by whole factors: the only mode the compiler maps."""
+    """True for nearest neighbor, asymmetric, floor, by whole factors: the only mode the compiler maps."""
     before, after = s.data[0].shape, s.output.shape
     whole = len(before) == 4 and all(a % b == 0 for a, b in zip(after, before, strict=True) if b)
     mode = s.attribute("coordinate_transformation_mode", "half_pixel")
@@ -259,7 +259,7 @@ def is_native_nearest(s: Subject) -> bool:
     rewrite="resize-to-conv",
 )
 def resize_nearest(s: Subject) -> bool:
-    """Nearest neighbour with asymmetric coordinates and floor becomes a Concat of copies and a DepthToSpace."""
+    """Nearest neighbor with asymmetric coordinates and floor becomes a Concat of copies and a DepthToSpace."""
     return is_native_nearest(s)
 
 
@@ -267,7 +267,7 @@ def resize_nearest(s: Subject) -> bool:
     "Resize",
     where=Where.SW,
     evidence="seen 4/4 (r03), 3/3 (r17), 2/2 (r18)",
-    remedy="use nearest neighbour with asymmetric coordinates and floor, or 1x1 convolutions over height and width",
+    remedy="use nearest neighbor with asymmetric coordinates and floor, or 1x1 convolutions over height and width",
     rewrite="resize-to-conv",
 )
 def resize_other(s: Subject) -> bool:

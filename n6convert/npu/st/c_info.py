@@ -42,10 +42,10 @@ def read_c_info(path: str | Path) -> StReport:
 
 
 def parse_c_info(data: Any, source: str) -> StReport:
-    """Normalise a parsed c_info; see :func:`read_c_info`."""
+    """Normalize a parsed c_info; see :func:`read_c_info`."""
     _check_kind(data, source)
     try:
-        return _normalise(data, source)
+        return _normalize(data, source)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise SourceError(
             "the c_info lacks a field that every known version has",
@@ -83,7 +83,7 @@ def _instead(data: Any) -> str:
     return "give network_generate_report.txt, network_c_info.json, network.csv or the log of validate"
 
 
-def _normalise(data: Json, source: str) -> StReport:
+def _normalize(data: Json, source: str) -> StReport:
     """From 3.0 on, a build with the epoch controller hides its hardware epochs in ``ec_blobs_info`` ([#files]): then
     counts and sums stay unknown."""
     core, atonn, options = _tools(data)

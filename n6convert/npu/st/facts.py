@@ -1,4 +1,4 @@
-"""What ST's own files say, in one normalised form ([#files]); readers of every format produce these types."""
+"""What ST's own files say, in one normalized form ([#files]); readers of every format produce these types."""
 
 from __future__ import annotations
 

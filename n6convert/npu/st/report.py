@@ -49,14 +49,14 @@ def read_text_report(path: str | Path) -> StReport:
 
 
 def parse_report(lines: Sequence[str], source: str) -> StReport:
-    """Normalise the lines of a text report; see :func:`read_text_report`."""
+    """Normalize the lines of a text report; see :func:`read_text_report`."""
     try:
-        return _normalise(lines, source)
+        return _normalize(lines, source)
     except ValueError as error:
         raise SourceError("a number in the report is unreadable", place=source, found=str(error)[:120]) from error
 
 
-def _normalise(lines: Sequence[str], source: str) -> StReport:
+def _normalize(lines: Sequence[str], source: str) -> StReport:
     core = _first(lines, _CORE)
     if core is None:
         raise SourceError(
@@ -128,7 +128,7 @@ def _number(text: str) -> int:
 
 
 def parse_options(arguments: str | None) -> tuple[str, ...]:
-    """The optimisation switches among atonn's arguments: those that name no file and no network."""
+    """The optimization switches among atonn's arguments: those that name no file and no network."""
     parts = re.split(r"\s+(?=-)", (arguments or "").strip())
     return tuple(part.strip() for part in parts if part and not _FILES.match(part))
 

@@ -44,7 +44,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Text lines without terminal colours, CubeMX log prefixes and non-breaking spaces."""
+    """Text lines without terminal colors, CubeMX log prefixes and non-breaking spaces."""
     text = read_bytes(path).decode("utf-8", errors="replace").replace("\xa0", " ")
     return [_LOG_PREFIX.sub("", _ANSI.sub("", line)).rstrip() for line in text.splitlines()]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from n6convert.pipeline.stages.evaluate import SEEN, Pair, drop_in_points, labelled, metric_of
+from n6convert.pipeline.stages.evaluate import SEEN, Pair, drop_in_points, labeled, metric_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Accepting"]
 
-#: one labelled sample in so many tells whether the limit on the drop is kept; the others judge the result
+#: one labeled sample in so many tells whether the limit on the drop is kept; the others judge the result
 _SHARE = 4
 
 
@@ -62,9 +62,9 @@ class Accepting:
         return metric.score()
 
     def _samples(self) -> Iterator[Sample]:
-        """Labelled samples that calibration did not see, one in a few."""
+        """Labeled samples that calibration did not see, one in a few."""
         seen = {h for part in SEEN[:2] for h in self._run.sampling.hashes[part].values()}
-        for index, sample in enumerate(labelled(self._run)):
+        for index, sample in enumerate(labeled(self._run)):
             if index % _SHARE == 0 and sample.sha256 not in seen:
                 self.used[sample.id] = sample.sha256
                 yield sample

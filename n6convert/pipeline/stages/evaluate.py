@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from n6convert.runtime.session import Session
     from n6convert.samples.base import SampleSource
 
-__all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labelled", "metric_of", "check_measurable_samples"]
+__all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labeled", "metric_of", "check_measurable_samples"]
 
 PICTURES = "pictures"
 #: a picture's file name keeps this much of its sample's
@@ -151,7 +151,7 @@ def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str,
     metrics = metric_of(run), metric_of(run)
     used: list[dict[str, str]] = []
     overlapping = 0
-    for sample in labelled(run) if given else run.sampling.judging():
+    for sample in labeled(run) if given else run.sampling.judging():
         if sample.sha256 in seen:
             overlapping += 1
             continue
@@ -169,7 +169,7 @@ def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str,
     facts: dict[str, Any] = {"accuracy": _summary(float_score, int8_score, interval), "samples": used}
     facts["accuracy"]["overlapping"] = overlapping
     if overlapping:
-        facts["warnings"] = [f"{overlapping} labelled samples were left out: calibration had seen them"]
+        facts["warnings"] = [f"{overlapping} labeled samples were left out: calibration had seen them"]
     return facts
 
 
@@ -203,14 +203,14 @@ def drop_in_points(reference: Score, quantized: Score) -> float:
 
 
 def check_measurable_samples(run: Run) -> None:
-    """Raise SourceError for labelled samples that cannot be opened or judged, before minutes go into anything else."""
+    """Raise SourceError for labeled samples that cannot be opened or judged, before minutes go into anything else."""
     if run.recipe.evaluation.source is not None:
         metric_of(run)
-        labelled(run)
+        labeled(run)
 
 
-def labelled(run: Run) -> Iterator[Sample]:
-    """The recipe's labelled samples, opened at once; raises SourceError that blames them."""
+def labeled(run: Run) -> Iterator[Sample]:
+    """The recipe's labeled samples, opened at once; raises SourceError that blames them."""
     from n6convert.pipeline.sampling import attributing_to, open_source
 
     section = run.recipe.evaluation
@@ -235,7 +235,7 @@ def metric_of(run: Run) -> Metric:
         metric = run.ready_plugin.metric()
     if metric is None:
         raise SourceError(
-            "labelled samples were given, but this model has no metric",
+            "labeled samples were given, but this model has no metric",
             place=run.recipe.evaluation.source,
             remedy="leave --evaluate out: SQNR against float is reported instead",
         )
@@ -246,7 +246,7 @@ def _refuse_empty(run: Run, used: list[Any], overlapping: int) -> None:
     if used:
         return
     raise SourceError(
-        "no labelled samples are left to judge the model on",
+        "no labeled samples are left to judge the model on",
         place=run.recipe.evaluation.source,
         limit="samples that calibration did not see",
         found=f"{overlapping} samples, all used for calibration",

@@ -23,7 +23,7 @@ class Grid:
     """An asymmetric int8 grid on which zero is exact.
 
     Attributes:
-        scale: distance of two neighbouring values, a float32 number.
+        scale: distance of two neighboring values, a float32 number.
         zero_point: the code of the value 0.
     """
 

@@ -30,7 +30,7 @@ FeedSource = Callable[[], Iterable[Feeds]]
 
 #: values of one tensor in one sample that enter its histogram; larger tensors are sampled
 HISTOGRAM_VALUES = 1 << 13
-#: neighbours that are sampled together: more are quicker to fetch and say less, since neighbours are alike
+#: neighbors that are sampled together: more are quicker to fetch and say less, since neighbors are alike
 _RUN = 4
 _GOLDEN = (5**0.5 - 1) / 2
 _MOVING = 0.01

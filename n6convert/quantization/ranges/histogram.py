@@ -18,7 +18,7 @@ _LEAST = 2.0**-100
 class Histogram:
     """Counts on ``2 * half`` equal bins over [-span, span); the span doubles when a value falls outside.
 
-    Bin edges are always ``span * k / half``; doubling merges neighbouring pairs of bins, so the counts equal those of
+    Bin edges are always ``span * k / half``; doubling merges neighboring pairs of bins, so the counts equal those of
     a histogram made at once over the final span.
 
     Args:

@@ -64,7 +64,7 @@ class _Norm:
     beta: Array | None = None
 
     @property
-    def centred(self) -> bool:
+    def centered(self) -> bool:
         return self.x is not self.c
 
     @property
@@ -74,7 +74,7 @@ class _Norm:
 
 @dataclass
 class _RowStatistics:
-    """Rows of the centred values over the samples, in figures."""
+    """Rows of the centered values over the samples, in figures."""
 
     variances: Array
     peaks: Array
@@ -229,7 +229,7 @@ def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]]) -> _RowStatistics 
         return array.reshape(-1, array.shape[-1])
 
     x, c, n = rows(norm.x), rows(norm.c), rows(norm.n.outputs[0])
-    if norm.centred and np.abs(x - x.mean(1, keepdims=True) - c).max() > 1e-4 * np.abs(x).max():
+    if norm.centered and np.abs(x - x.mean(1, keepdims=True) - c).max() > 1e-4 * np.abs(x).max():
         return None
     variances = np.square(c).mean(1)
     factors = (n * c).mean(1) / np.maximum(np.sqrt(variances), 1e-30)
@@ -256,7 +256,7 @@ def _replace(graph: ir.Graph, norm: _Norm, seen: _RowStatistics) -> dict[str, An
     build = Builder(graph, f"{norm.c.name}/wide", graph.opset_imports.get("", 17))
     channels = norm.shape[norm.axis]
     c = x = build.as_map(norm.x, norm.axis)
-    if norm.centred:
+    if norm.centered:
         mean = build.pointwise(x, np.full((1, channels), 1 / channels))
         c = build.add(x, build.pointwise(mean, np.full((channels, 1), -1.0)))
     inverse, record = _inverse(build, c, seen)

@@ -49,7 +49,7 @@ class EfficientVitOptions(PluginOptions):
 class EfficientVit(ImageClassifier):
     """EfficientViT image classification (MIT Han lab), from checkpoints with timm's parameter names.
 
-    Input: RGB, ImageNet mean and deviation, short side scaled and the centre cut out.
+    Input: RGB, ImageNet mean and deviation, short side scaled and the center cut out.
     """
 
     Options: ClassVar[type[PluginOptions]] = EfficientVitOptions

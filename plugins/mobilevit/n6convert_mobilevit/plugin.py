@@ -41,7 +41,7 @@ class MobileVitOptions(PluginOptions):
 class MobileVit(ImageClassifier):
     """MobileViT image classification, from Hugging Face folders.
 
-    Input ``pixel_values``: 0..1, BGR as Apple's checkpoints were trained, short side scaled and the centre cut out.
+    Input ``pixel_values``: 0..1, BGR as Apple's checkpoints were trained, short side scaled and the center cut out.
     """
 
     Options: ClassVar[type[PluginOptions]] = MobileVitOptions

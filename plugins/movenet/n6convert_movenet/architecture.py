@@ -46,7 +46,7 @@ class _Feature:
 
 
 class _Net:
-    """Records layers with He-initialised weights from one random generator."""
+    """Records layers with He-initialized weights from one random generator."""
 
     def __init__(self, seed: int) -> None:
         self.writer = NetworkWriter("movenet")

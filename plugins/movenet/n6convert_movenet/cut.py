@@ -126,9 +126,9 @@ def _measure(model: ir.Model) -> Front | None:
         seen = [run_model(probe, feeds)[str(value.name)] for feeds in plain]
     except N6ConvertError as error:
         raise _foreign("its pixel arithmetic cannot be run", found=error.found) from error
-    black, grey, white = (np.asarray(x, np.float64)[0].reshape(3, -1)[:, 0] for x in seen)
+    black, gray, white = (np.asarray(x, np.float64)[0].reshape(3, -1)[:, 0] for x in seen)
     scale = (white - black) / 255
-    if not np.allclose(black + 100 * scale, grey, atol=1e-4) or not np.all(scale > 0):
+    if not np.allclose(black + 100 * scale, gray, atol=1e-4) or not np.all(scale > 0):
         raise _foreign("its pixel arithmetic is not linear")
     if dtype.is_floating_point() and np.all(scale == 1) and not black.any():
         return None

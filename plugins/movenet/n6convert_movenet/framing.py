@@ -1,4 +1,4 @@
-"""Squares out of images: whole images padded, and persons cut out of labelled ones."""
+"""Squares out of images: whole images padded, and persons cut out of labeled ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from n6convert.plugin.samples import CocoLabel
 __all__ = ["PersonCrops", "Square", "crop_square"]
 
 _MARGIN = 1.1
-_LEAST_LABELLED = 5
+_LEAST_LABELED = 5
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ def crop_square(pixels: NDArray[Any], square: Square, size: int) -> NDArray[Any]
 
 
 class PersonCrops(SampleSource):
-    """One sample for every labelled person of a source; samples without COCO labels pass unchanged.
+    """One sample for every labeled person of a source; samples without COCO labels pass unchanged.
 
-    A person counts with at least 5 labelled keypoints of the model's, and if not part of a crowd. The sample is the
+    A person counts with at least 5 labeled keypoints of the model's, and if not part of a crowd. The sample is the
     square around the person's box, 10 % larger; its label holds ``keypoints`` [K,3] and ``area`` in its own pixels.
 
     Args:
-        source: images, labelled from a COCO json or not at all.
+        source: images, labeled from a COCO json or not at all.
         names: the model's keypoints.
     """
 
@@ -91,9 +91,9 @@ class PersonCrops(SampleSource):
 
 
 def _persons(label: CocoLabel, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Annotations of persons with enough labelled keypoints."""
+    """Annotations of persons with enough labeled keypoints."""
     found = [a for a in label.annotations if a.get("keypoints") and not a.get("iscrowd")]
-    return [a for a in found if (select_keypoints(a["keypoints"], names)[:, 2] > 0).sum() >= _LEAST_LABELLED]
+    return [a for a in found if (select_keypoints(a["keypoints"], names)[:, 2] > 0).sum() >= _LEAST_LABELED]
 
 
 def _crop(sample: Sample, index: int, person: Mapping[str, Any], names: Sequence[str]) -> Sample:

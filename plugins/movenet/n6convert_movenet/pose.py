@@ -2,7 +2,7 @@
 
 Int8 heat maps tie: in about one map in eight several cells share the highest value, and the first of them lies up and
 left of the true place. So plain heat maps are read finer than ST's post-processing does, which takes the middle of the
-highest cell: the centre of mass around it. The four heads are read as Google's CropAndDecode reads them.
+highest cell: the center of mass around it. The four heads are read as Google's CropAndDecode reads them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 __all__ = ["decode_four_heads", "decode_heatmaps"]
 
 Array = NDArray[Any]
-#: cells on each side of the highest that take part in the centre of mass
+#: cells on each side of the highest that take part in the center of mass
 _REACH = 2
 #: added to distances before dividing by them, in cells (the constant of Google's CropAndDecode)
 _SOFTENING = 1.8
 
 
 def decode_heatmaps(heatmaps: Array) -> Array:
-    """Keypoints at the centre of mass of the 5 x 5 cells around the highest cell of every map.
+    """Keypoints at the center of mass of the 5 x 5 cells around the highest cell of every map.
 
     Args:
         heatmaps: [1,K,H,W]; negative values weigh nothing.
@@ -46,7 +46,7 @@ def decode_heatmaps(heatmaps: Array) -> Array:
 def decode_four_heads(outputs: Mapping[str, Array]) -> Array:
     """Keypoints of the most central person (Google's CropAndDecode).
 
-    The centre with the highest score, divided by its distance from the middle of the image, names the person; the
+    The center with the highest score, divided by its distance from the middle of the image, names the person; the
     regression there says where each keypoint should be; the heat map's best cell near that place (again divided by
     the distance) is it, moved by the offset read there.
 

@@ -102,7 +102,7 @@ def _answers_apart(answers: Array, found: Candidates, size: tuple[int, int], *, 
 
 
 def _upright(boxes: Array, found: Candidates) -> Array:
-    """Corners; answers with angles carry centre and size."""
+    """Corners; answers with angles carry center and size."""
     if found.angles is None:
         return boxes
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)

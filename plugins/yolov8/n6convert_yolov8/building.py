@@ -41,7 +41,7 @@ def build_model(name: str, request: BuildRequest, options: SizedOptions) -> Floa
         shape = parameters.architecture
         parameters = replace(parameters, architecture=replace(shape, end2end=end2end and shape.end2end))
     elif path.suffix.lower() == ".onnx":
-        request.progress("recognising the network in the .onnx file", 0, None)
+        request.progress("recognizing the network in the .onnx file", 0, None)
         foreign = ForeignNetwork(path, task, family, take_back=options.dequantize)
         if foreign.parameters is None:
             return _as_it_is(foreign, options, path)
@@ -82,12 +82,12 @@ def _facts(parameters: Parameters) -> dict[str, str]:
 
 
 def _as_it_is(foreign: ForeignNetwork, options: SizedOptions, path: Path) -> FloatModel:
-    """A file whose layers were not recognised: its own graph, cut where that is possible."""
+    """A file whose layers were not recognized: its own graph, cut where that is possible."""
     if foreign.size != options.size:
         raise SourceError(
-            "the .onnx file has another input size, and its layers were not recognised, so it cannot be rebuilt",
+            "the .onnx file has another input size, and its layers were not recognized, so it cannot be rebuilt",
             place=path, limit=f"{foreign.size[0]} x {foreign.size[1]}", found=f"{options.size[0]} x {options.size[1]}",
-            remedy=f"set options.imgsz to the file's own size; not recognised because: {foreign.reason}",
+            remedy=f"set options.imgsz to the file's own size; not recognized because: {foreign.reason}",
         )  # fmt: skip
     cut = foreign.cut() if options.head == "cut" else None
     if cut is None and foreign.end2end:

@@ -41,7 +41,7 @@ class Candidates:
     """Every anchor's answer in input pixels.
 
     Attributes:
-        boxes: ``[anchors, 4]`` x1, y1, x2, y2; of oriented boxes before they are turned about their centre.
+        boxes: ``[anchors, 4]`` x1, y1, x2, y2; of oriented boxes before they are turned about their center.
         scores: ``[anchors, classes]`` probabilities.
         keypoints: ``[anchors, count, 3]`` x, y, visibility probability; None without keypoints.
         coefficients: ``[anchors, 32]`` of the prototypes; None without masks.
@@ -85,9 +85,9 @@ def _decode_cut(outputs: Mapping[str, NDArray[Any]], size: Size, facts: HeadFact
     if facts.oriented:
         raw = _rows(outputs, "angles", size)[:, 0]
         angles = raw if facts.radians else (_sigmoid(raw) - np.float32(ANGLE_START)) * np.float32(ANGLE_SPAN)
-        centre = points + turn((sides[:, 2:] - sides[:, :2]) / 2, angles)
+        center = points + turn((sides[:, 2:] - sides[:, :2]) / 2, angles)
         half = (sides[:, :2] + sides[:, 2:]) / 2
-        return Candidates(np.concatenate([centre - half, centre + half], 1) * strides, scores, angles=angles)
+        return Candidates(np.concatenate([center - half, center + half], 1) * strides, scores, angles=angles)
     boxes = np.concatenate([points - sides[:, :2], points + sides[:, 2:]], 1) * strides
     if f"masks_{STRIDES[0]}" in outputs:
         prototypes = _channels_first(outputs[PROTOTYPES], size)
@@ -127,7 +127,7 @@ def _channels_first(prototypes: NDArray[Any], size: Size) -> Array:
 
 
 def _decode_full(output: NDArray[Any], prototypes: Array | None, size: Size, facts: HeadFacts) -> Candidates:
-    """From ``[1, values, anchors]`` or ``[1, anchors, values]``; coordinates normalised or in pixels."""
+    """From ``[1, values, anchors]`` or ``[1, anchors, values]``; coordinates normalized or in pixels."""
     rows: Array = np.asarray(output, np.float32)[0]
     anchors = sum((size[0] // s) * (size[1] // s) for s in STRIDES)
     rows = rows.T if rows.shape[1] == anchors else rows
@@ -136,8 +136,8 @@ def _decode_full(output: NDArray[Any], prototypes: Array | None, size: Size, fac
     scale = np.array([size[1], size[0]], np.float32)
     if np.median(rows[:, :2]) > _PIXELS:
         scale = np.ones_like(scale)
-    centre, half = rows[:, :2] * scale, rows[:, 2:4] * scale / 2
-    boxes, scores = np.concatenate([centre - half, centre + half], 1), rows[:, 4 : rows.shape[1] - width]
+    center, half = rows[:, :2] * scale, rows[:, 2:4] * scale / 2
+    boxes, scores = np.concatenate([center - half, center + half], 1), rows[:, 4 : rows.shape[1] - width]
     rest = rows[:, rows.shape[1] - width :]
     if points is None:
         masks, angles = (rest, None) if prototypes is not None else (None, rest[:, 0] if facts.oriented else None)
@@ -147,7 +147,7 @@ def _decode_full(output: NDArray[Any], prototypes: Array | None, size: Size, fac
     return Candidates(boxes, scores, np.concatenate([raw[..., :2] * scale, seen], 2))
 
 
-#: anchors cover the image evenly, so the median centre is near 0.5 when normalised and at least 16 in pixels
+#: anchors cover the image evenly, so the median center is near 0.5 when normalized and at least 16 in pixels
 _PIXELS = 4.0
 
 

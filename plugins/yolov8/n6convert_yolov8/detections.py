@@ -141,7 +141,7 @@ def _masks(
 
 @dataclass(frozen=True)
 class _Samples:
-    """Where pixels lie between the prototypes' along one axis: two neighbours and the share of the second one."""
+    """Where pixels lie between the prototypes' along one axis: two neighbors and the share of the second one."""
 
     first: int
     last: int

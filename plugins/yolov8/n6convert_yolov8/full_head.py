@@ -1,7 +1,7 @@
 """The full head: every anchor's answer decoded inside the graph, the form of ST's own files and post-processing.
 
-``output0 [1, values, anchors]``: boxes as centre and size normalised to 0..1, class probabilities, then what the task
-adds: keypoints as x, y normalised to 0..1 and visibility; 32 mask coefficients; an oriented box's angle in radians.
+``output0 [1, values, anchors]``: boxes as center and size normalized to 0..1, class probabilities, then what the task
+adds: keypoints as x, y normalized to 0..1 and visibility; 32 mask coefficients; an oriented box's angle in radians.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write_full(graph: GraphBuilder, raw: Raw, architecture: Architecture, size: 
 
 
 def anchor_points(size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cell centres in cells ``[2, anchors]`` (x, y) and the stride of each ``[1, anchors]``, stride after stride."""
+    """Cell centers in cells ``[2, anchors]`` (x, y) and the stride of each ``[1, anchors]``, stride after stride."""
     points, strides = [], []
     for stride in STRIDES:
         h, w = size[0] // stride, size[1] // stride
@@ -84,7 +84,7 @@ def _angle(graph: GraphBuilder, x: ir.Value, architecture: Architecture) -> ir.V
 
 
 def _boxes(graph: GraphBuilder, x: ir.Value, bins: int, size: Size, angle: ir.Value | None) -> ir.Value:
-    """Distances to the four sides, then centre and size normalised to 0..1."""
+    """Distances to the four sides, then center and size normalized to 0..1."""
     points, strides = anchor_points(size)
     scale = strides / np.array([[size[1]], [size[0]]], np.float32)
     if bins > 1:
@@ -94,9 +94,9 @@ def _boxes(graph: GraphBuilder, x: ir.Value, bins: int, size: Size, angle: ir.Va
     half, whole = graph.constant("boxes.half_scale", scale[None] / 2), graph.constant("scale", scale[None])
     if angle is None:
         low, high = graph.op("Sub", "boxes.low", anchors, near), graph.op("Add", "boxes.high", anchors, far)
-        centre = graph.op("Mul", "boxes.centre", graph.op("Add", "boxes.sum", low, high), half)
+        center = graph.op("Mul", "boxes.centre", graph.op("Add", "boxes.sum", low, high), half)
         extent = graph.op("Mul", "boxes.extent", graph.op("Sub", "boxes.span", high, low), whole)
-        return graph.op("Concat", "boxes.decoded", centre, extent, axis=1)
+        return graph.op("Concat", "boxes.decoded", center, extent, axis=1)
     shift = graph.op("Mul", "boxes.shift", graph.op("Sub", "boxes.difference", far, near), _half(graph))
     place = graph.op("Add", "boxes.place", _turned(graph, shift, angle), anchors)
     extent = graph.op("Mul", "boxes.extent", graph.op("Add", "boxes.span", near, far), whole)
@@ -129,7 +129,7 @@ def _expected(graph: GraphBuilder, x: ir.Value, bins: int, anchors: int) -> ir.V
 
 
 def _keypoints(graph: GraphBuilder, x: ir.Value, architecture: Architecture, size: Size) -> ir.Value:
-    """x, y = (2 * raw + cell) * stride, in YOLO26 (raw + center) * stride, normalised; visibility through a Sigmoid."""
+    """x, y = (2 * raw + cell) * stride, in YOLO26 (raw + center) * stride, normalized; visibility through a Sigmoid."""
     assert architecture.keypoints is not None
     count, values = architecture.keypoints
     steps, start = (1, 0.0) if architecture.family == "yolo26" else (2, 0.5)

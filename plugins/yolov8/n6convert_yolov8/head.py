@@ -131,7 +131,7 @@ class _HeadWriter:
     def _boxes(self, i: int, x: Feature) -> Feature:
         name, bins = self._name(f"cv2.{i}"), self.architecture.reg_max
         x = self._pair(name, x)
-        return self._last(f"{name}.2", x, lambda conv: _centre(conv, bins)) if bins > 1 else self._last(f"{name}.2", x)
+        return self._last(f"{name}.2", x, lambda conv: _center(conv, bins)) if bins > 1 else self._last(f"{name}.2", x)
 
     def _scores(self, i: int, x: Feature) -> Feature:
         name, writer = self._name(f"cv3.{i}"), self.writer
@@ -148,9 +148,9 @@ class _HeadWriter:
         kind = _EXTRA[self.architecture.task]
         if points is None:
             return {kind: self._last(f"{branch}.2", x)}
-        centred = self.architecture.family == "yolo26"
-        halve = centred and self.apart
-        name = self._name(f"cv4_kpts.{i}") if centred else f"{branch}.2"
+        centered = self.architecture.family == "yolo26"
+        halve = centered and self.apart
+        name = self._name(f"cv4_kpts.{i}") if centered else f"{branch}.2"
         rows = point_rows(points) if self.apart else {kind: np.arange(points[0] * points[1])}
         places = point_rows(points)["keypoints"]
         return {
@@ -186,7 +186,7 @@ def _rows(conv: Conv, part: Any) -> Conv:
     return Conv(conv.weight[part], conv.bias[part])
 
 
-def _centre(conv: Conv, bins: int) -> Conv:
+def _center(conv: Conv, bins: int) -> Conv:
     """Take from each side's logits their mean over the bins.
 
     A Softmax does not see what all its inputs share, so the answer is the same, and the INT8 grid is spent on what
@@ -200,7 +200,7 @@ def _centre(conv: Conv, bins: int) -> Conv:
 
 
 def _halved(conv: Conv, places: Any) -> Conv:
-    """Offsets from a cell's centre in cells as those from its corner in steps of two cells, which are decoded."""
+    """Offsets from a cell's center in cells as those from its corner in steps of two cells, which are decoded."""
     weight, bias = conv.weight.copy(), conv.bias.copy()
     weight[places] = weight[places] / 2
     bias[places] = bias[places] / 2 + np.float32(0.25)

@@ -1,6 +1,6 @@
 """Networks of the family from ONNX files, as Ultralytics (plain and for ST Edge AI), tf2onnx and others export them.
 
-Where the file's layers can be recognised, the network is rebuilt from its weights in our own form, of which any head
+Where the file's layers can be recognized, the network is rebuilt from its weights in our own form, of which any head
 form, input size and layout can be asked. Otherwise the file's graph is used: cut before the decoding where the last
 convolutions of the head can be told, else with its own outputs, and the metadata say why. Whatever is claimed about a
 file is proven by running it: the new graph must give the file's own answers.
@@ -45,7 +45,7 @@ class ForeignNetwork:
         task: what it answers.
         family: as its name says; needed only for what its layers do not tell.
         size: its input height and width.
-        parameters: its weights under our names; None when they were not recognised.
+        parameters: its weights under our names; None when they were not recognized.
         reason: why they were not.
         widths: channels that its head ends in.
         end2end: it answers with the best detections of an end-to-end head.

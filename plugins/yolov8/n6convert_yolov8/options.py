@@ -19,7 +19,7 @@ class SizedOptions(PluginOptions):
 
     imgsz: int | tuple[int, int] = Field(640, description="input size in pixels, or [height, width]; multiples of 32")
     head: HeadForm = Field(
-        "cut", description="`cut`: raw outputs per stride and branch; `full`: one output with normalised boxes"
+        "cut", description="`cut`: raw outputs per stride and branch; `full`: one output with normalized boxes"
     )
     layout: Literal["nchw", "nhwc"] = Field("nchw", description="channel order of the input")
 

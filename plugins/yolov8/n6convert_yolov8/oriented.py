@@ -1,4 +1,4 @@
-"""Boxes that are turned about their centre: corners, and how alike two of them are."""
+"""Boxes that are turned about their center: corners, and how alike two of them are."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def turn(offsets: Floats, angles: Floats) -> Floats:
 
 def corners(boxes: Floats, angles: Floats) -> Floats:
     """``[n, 4, 2]`` corners in order around each box, from ``[n, 4]`` x1, y1, x2, y2 before the turn."""
-    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     signs = ((1, 1), (-1, 1), (-1, -1), (1, -1))
-    return np.stack([centre + turn(half * np.array(s, boxes.dtype), angles) for s in signs], 1)
+    return np.stack([center + turn(half * np.array(s, boxes.dtype), angles) for s in signs], 1)
 
 
 def likeness(box: Floats, angle: Floats, others: Floats, angles: Floats) -> Floats:
     """ProbIoU of one oriented box with others ``[n]``: 1 for equal ones, near 0 for those apart.
 
-    Boxes are taken as the normal distributions with their centre and moments; of two, ``1 - sqrt(1 - exp(-d))`` with
+    Boxes are taken as the normal distributions with their center and moments; of two, ``1 - sqrt(1 - exp(-d))`` with
     Bhattacharyya's distance d (Murrugarra-Llerena et al., 2021). It is what oriented detectors of this family suppress
     by, and needs no clipping of polygons.
 
     Args:
-        box: centre, width and height.
+        box: center, width and height.
         angle: in radians.
         others: ``[n, 4]``.
         angles: ``[n]``.

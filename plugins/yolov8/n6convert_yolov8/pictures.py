@@ -32,14 +32,14 @@ def draw_detections(image: NDArray[Any], predictions: Sequence[Detections], name
 def _picture(image: NDArray[Any], found: Detections, names: Sequence[str]) -> Image:
     from PIL import Image as Pil
 
-    colours = [int(c) for c in found.classes]
-    pixels = image if found.masks is None else tint_masks(image, found.masks, colours)
+    colors = [int(c) for c in found.classes]
+    pixels = image if found.masks is None else tint_masks(image, found.masks, colors)
     picture = Pil.fromarray(pixels).convert("RGB")
-    labels = [f"{names[c] if c < len(names) else c} {s:.2f}" for c, s in zip(colours, found.scores, strict=True)]
+    labels = [f"{names[c] if c < len(names) else c} {s:.2f}" for c, s in zip(colors, found.scores, strict=True)]
     if found.corners is None:
-        draw_boxes(picture, found.boxes, labels, colours)
+        draw_boxes(picture, found.boxes, labels, colors)
     else:
-        draw_polygons(picture, found.corners, labels, colours)
+        draw_polygons(picture, found.corners, labels, colors)
     for points in found.keypoints if found.keypoints is not None else ():
         edges = SKELETON if len(points) == 17 else ()
         draw_points(picture, points, edges, points[:, 2] > 0.5)

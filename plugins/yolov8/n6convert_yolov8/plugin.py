@@ -70,7 +70,7 @@ class YoloDetect(ModelPlugin):
         return build_model(self.name, request, self.choices)
 
     def encode(self, sample: Sample) -> Feeds:
-        """``images``: float32 RGB in 0..1, letterboxed on grey, ``[1, 3, h, w]`` or ``[1, h, w, 3]``."""
+        """``images``: float32 RGB in 0..1, letterboxed on gray, ``[1, 3, h, w]`` or ``[1, h, w, 3]``."""
         tensor = self.info.inputs[0]
         canvas, _ = letterbox(cast("np.ndarray", sample.data), self._input_size())
         image = canvas.astype(np.float32) / np.float32(255)

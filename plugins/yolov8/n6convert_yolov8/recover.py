@@ -1,7 +1,7 @@
 """Finding the layers of a network of the family in somebody else's ONNX file.
 
-Exporters name and order nodes as they like, so layers are recognised by structure: the graph of convolutions (which
-one feeds which through anything that is no convolution) is compared with that of our own network by colour refinement,
+Exporters name and order nodes as they like, so layers are recognized by structure: the graph of convolutions (which
+one feeds which through anything that is no convolution) is compared with that of our own network by color refinement,
 from kernel sizes, strides, groups and the channels of the last convolutions; of all convolutions where the file has a
 published width, which tells branches of equal shape apart. What is found is only a claim; the caller proves it by
 running both graphs.
@@ -183,15 +183,15 @@ def _graph_of(own: Parameters) -> ir.Model:
 
 
 def _match(own: Mapping[str, _Node], other: Mapping[str, _Node], *, exact: bool) -> dict[str, str] | None:
-    """Foreign name by own name, through equal colours; ``exact``: all channels are equal, not only those of ends."""
+    """Foreign name by own name, through equal colors; ``exact``: all channels are equal, not only those of ends."""
     first: dict[Key, object] = {}
     edges: dict[Key, Sequence[Key]] = {}
     for side, convs in (("own", own), ("other", other)):
         ends = set(_ends(convs))
         first |= {(side, n): (c.kind, c.out if exact or n in ends else 0) for n, c in convs.items()}
         edges |= {(side, n): [(side, s) for s in c.sources] for n, c in convs.items()}
-    colours = _refine(first, edges)
-    mine, theirs = ({c: n for (s, n), c in colours.items() if s == side} for side in ("own", "other"))
+    colors = _refine(first, edges)
+    mine, theirs = ({c: n for (s, n), c in colors.items() if s == side} for side in ("own", "other"))
     if len(mine) != len(own) or set(mine) != set(theirs):
         return None
     return {mine[c]: theirs[c] for c in mine}
@@ -201,22 +201,22 @@ Key = tuple[str, str]
 
 
 def _refine(first: Mapping[Key, object], edges: Mapping[Key, Sequence[Key]]) -> dict[Key, int]:
-    """Colour refinement: nodes keep the same colour while they, what feeds them and what they feed look the same."""
+    """Color refinement: nodes keep the same color while they, what feeds them and what they feed look the same."""
     users: dict[Key, list[Key]] = {key: [] for key in edges}
     for key, sources in edges.items():
         for source in sources:
             users[source].append(key)
-    colours = _numbered(dict(first))
+    colors = _numbered(dict(first))
     for _ in range(len(first)):
         views = {
-            key: (colours[key], sorted(colours[s] for s in edges[key]), sorted(colours[u] for u in users[key]))
+            key: (colors[key], sorted(colors[s] for s in edges[key]), sorted(colors[u] for u in users[key]))
             for key in edges
         }
         refined = _numbered(views)
-        if len(set(refined.values())) == len(set(colours.values())):
+        if len(set(refined.values())) == len(set(colors.values())):
             return refined
-        colours = refined
-    return colours
+        colors = refined
+    return colors
 
 
 def _numbered(views: Mapping[Key, object]) -> dict[Key, int]:

@@ -33,7 +33,7 @@ def seeded_parameters(
     """The exact network of a published name with untrained numbers.
 
     Weights are scaled so that activations keep about unit variance through SiLU; the last class layer has the bias that
-    detectors are initialised with (few objects), so that scores are small. Numbers come from raw PCG64 integers
+    detectors are initialized with (few objects), so that scores are small. Numbers come from raw PCG64 integers
     through integer arithmetic alone and are equal on every platform and numpy version.
 
     Args:
@@ -108,7 +108,7 @@ def _seeded_conv(
 
 
 def _normal(name: str, seed: int, count: int) -> Array:
-    """Nearly normal numbers: the sum of the four 16-bit lanes of each raw integer, centred and scaled."""
+    """Nearly normal numbers: the sum of the four 16-bit lanes of each raw integer, centered and scaled."""
     raw = np.asarray(np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw(count))
     lanes = (raw[:, None] >> np.array([0, 16, 32, 48], np.uint64) & np.uint64(0xFFFF)).astype(np.int64)
     return np.asarray((lanes.sum(1) - 2 * 65535).astype(np.float64) / 37837.2, np.float32)

@@ -1,4 +1,4 @@
-"""Our parsers must reproduce the normalised truth of every shared report."""
+"""Our parsers must reproduce the normalized truth of every shared report."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_versions_and_totals(pairs: list[tuple[dict[str, Any], StReport]]) -> No
 
 
 def _booked_under_blob(truth: dict[str, Any], report: StReport) -> list[StEpoch]:
-    """First epochs of nested blobs: their cycles lie under the blob's own id, which the normalised truth leaves out."""
+    """First epochs of nested blobs: their cycles lie under the blob's own id, which the normalized truth leaves out."""
     nested = {entry["id"] for entry in truth.get("per_epoch", ()) if entry["kind"] == "EC" and "nodes" in entry}
     left_out = {e["id"] for e in truth.get("per_epoch", ()) if e["kind"] == "EC" and e.get("max_cycles") is None}
     known = any(entry.get("max_cycles") is not None for entry in truth.get("per_epoch", ()))

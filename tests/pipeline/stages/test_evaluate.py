@@ -76,7 +76,7 @@ def test_the_same_files_are_shared_out(toy: Path) -> None:
     assert len(judged) >= 20 and len(calibrated) >= 12 and not calibrated & judged
 
 
-def test_unlabelled_files_calibrate_first(toy: Path) -> None:
+def test_unlabeled_files_calibrate_first(toy: Path) -> None:
     folder = pictures(toy / "both", 40)
     file = labels(folder, toy / "both.json")
     pictures(toy / "more", 30, seed=2)
@@ -94,7 +94,7 @@ def test_copies_under_other_names_are_left_out_by_content(toy: Path) -> None:
         Image.new("RGB", (8, 8), (i, i, i)).save(toy / "copies" / f"{i:03d}.png")
     result = run(seen, labels(toy / "copies", toy / "copies.json"), settings={"calibration.held_back": 0})
     assert result.accuracy is not None and result.accuracy.samples == 6
-    assert any("24 labelled samples were left out" in w for w in result.warnings)
+    assert any("24 labeled samples were left out" in w for w in result.warnings)
 
 
 def test_nothing_left_to_judge_is_refused(toy: Path) -> None:
@@ -129,7 +129,7 @@ def test_limit_on_the_drop_is_judged(toy: Path) -> None:
 
 
 def test_methods_stop_when_the_limit_on_the_drop_is_kept(toy: Path) -> None:
-    """One labelled sample in four tells so, and does not judge the result."""
+    """One labeled sample in four tells so, and does not judge the result."""
     seen, judged = pictures(toy / "seen", 24), pictures(toy / "judged", 20, seed=1)
     file = labels(judged, toy / "judged.json")
     settings = {"quantization.bias_correction": "sequential", "quantization.ranges": "mse"}

@@ -1,7 +1,7 @@
 """Child process: TensorFlow files built like Google's MoveNet, small, with CropAndDecode in the graph.
 
 Writes into the folder given: ``saved_model`` (int32 pixels in, [1,1,17,3] out), ``movenet.tflite`` (the same with
-float16 weights, as published), ``heatmaps.keras`` (heat maps alone, normalised pixels in), ``int8.tflite`` (that
+float16 weights, as published), ``heatmaps.keras`` (heat maps alone, normalized pixels in), ``int8.tflite`` (that
 quantized) and ``truth.npz`` (pixels and the original's answer).
 """
 

@@ -96,7 +96,7 @@ def test_answers_come_back_in_the_samples_pixels(tmp_path: Path) -> None:
         ({}, 0.5, 0.5),
     ],
 )
-def test_centre_of_mass_around_the_highest_cell(cells: dict[tuple[int, int], float], x: float, y: float) -> None:
+def test_center_of_mass_around_the_highest_cell(cells: dict[tuple[int, int], float], x: float, y: float) -> None:
     heatmaps = np.zeros((1, 2, 8, 10))
     for (row, column), value in cells.items():
         heatmaps[0, 1, row, column] = value

@@ -1,7 +1,7 @@
 """Our networks against the library that defines them, on the same random weights: checkpoints and exports.
 
 Needs ultralytics, which is no dependency: install it beside torch and run this file alone. Networks are made from its
-own definitions, with normalisation statistics drawn at random, saved as it saves them, and read here as arrays.
+own definitions, with normalization statistics drawn at random, saved as it saves them, and read here as arrays.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def facts(name: str) -> HeadFacts:
 
 
 class Anchors(torch.nn.Module):
-    """What a network answers for every anchor, before any selection; optionally normalised as for ST Edge AI."""
+    """What a network answers for every anchor, before any selection; optionally normalized as for ST Edge AI."""
 
-    def __init__(self, name: str, *, normalised: bool = False, end2end: bool = False) -> None:
+    def __init__(self, name: str, *, normalized: bool = False, end2end: bool = False) -> None:
         super().__init__()
-        self.model, self.normalised, self.name = copy.deepcopy(network(name)), normalised, name
+        self.model, self.normalized, self.name = copy.deepcopy(network(name)), normalized, name
         head = self.model.model[-1]
         head.export = True
         if hasattr(head, "reg_max"):
@@ -74,7 +74,7 @@ class Anchors(torch.nn.Module):
     def forward(self, x: Any) -> Any:
         found = self.model(x)
         first, *rest = found if isinstance(found, tuple) else (found,)
-        if self.normalised and first.ndim == 3:
+        if self.normalized and first.ndim == 3:
             scale = torch.ones(first.shape[1])
             scale[:4] = torch.tensor([1 / SIZE[1], 1 / SIZE[0]] * 2)
             if self.name.endswith("pose"):
@@ -126,19 +126,19 @@ def test_checkpoints(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "form"),
     [
-        ("yolov8n", "anchors"), ("yolo11n", "normalised"), ("yolo11n-seg", "normalised"), ("yolo11n-pose", "anchors"),
-        ("yolov8n-obb", "normalised"), ("yolo11n-cls", "anchors"), ("yolo26n", "answers"), ("yolo26n", "normalised"),
+        ("yolov8n", "anchors"), ("yolo11n", "normalized"), ("yolo11n-seg", "normalized"), ("yolo11n-pose", "anchors"),
+        ("yolov8n-obb", "normalized"), ("yolo11n-cls", "anchors"), ("yolo26n", "answers"), ("yolo26n", "normalized"),
         ("yolo26n-pose", "answers"), ("yolo26n-obb", "answers"), ("yolo26n-seg", "answers"),
     ],
 )  # fmt: skip
 def test_exports(name: str, form: str, tmp_path: Path) -> None:
-    """The library's own forms: every anchor, normalised as for ST Edge AI, or an end-to-end head's best answers."""
+    """The library's own forms: every anchor, normalized as for ST Edge AI, or an end-to-end head's best answers."""
     if form == "answers":
         model = copy.deepcopy(network(name))
         head = model.model[-1]
         head.export, head.end2end, head.max_det = True, True, 50
     else:
-        model = Anchors(name, normalised=form == "normalised")
+        model = Anchors(name, normalized=form == "normalized")
     path = tmp_path / "a.onnx"
     torch.onnx.export(model, (torch.tensor(image()),), str(path), opset_version=18, dynamo=False)
     family, _, task = parse_name(name)

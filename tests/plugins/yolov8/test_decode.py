@@ -72,7 +72,7 @@ def cut_outputs(size: tuple[int, int], classes: int, keypoints: tuple[int, int] 
 
 
 def test_one_object_by_hand() -> None:
-    """Row 1, column 2 of the stride-16 map: centre (40, 24); sides 1, 2, 3, 4 cells of 16 pixels."""
+    """Row 1, column 2 of the stride-16 map: center (40, 24); sides 1, 2, 3, 4 cells of 16 pixels."""
     outputs = cut_outputs((64, 96), 2, (2, 3))
     sides = outputs["boxes_16"].reshape(4, 16, 4, 6)
     for side, bin_number in enumerate((1, 2, 3, 4)):

@@ -15,7 +15,7 @@ from n6convert.graph.interface import interface_of
 from n6convert.package.application import app_config
 from n6convert.package.camera import Camera
 from n6convert.package.csource import interface_header, interface_source
-from n6convert.package.normalisation import PixelMap
+from n6convert.package.normalization import PixelMap
 from n6convert.package.ports import Port
 from n6convert.package.runtime import runtime_sources
 from n6convert.plugin import BuildRequest, Sample, Weights

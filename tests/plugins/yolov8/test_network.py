@@ -27,7 +27,7 @@ def image(*size: int) -> np.ndarray:
     return (dead_leaves(size, (0, 1)).transpose(2, 0, 1)[None] / 255).astype(np.float32)
 
 
-#: layers without normalisation
+#: layers without normalization
 PLAIN = re.compile(r"\d+\.(cv[234]\.\d\.2|cv4_kpts\.\d|proto\.upsample|linear)")
 
 
@@ -141,7 +141,7 @@ def test_operators_and_versions_suit_the_npu() -> None:
     assert names == [f"{kind}_{s}" for s in (8, 16, 32) for kind in ("boxes", "scores", "keypoints", "visibility")]
 
 
-def test_box_logits_are_centred() -> None:
+def test_box_logits_are_centered() -> None:
     """Softmax does not see the mean of the bins: it is folded away, so the INT8 range is smaller."""
     outputs = run_model(build_network(seeded_parameters("yolov8n", 0), (64, 64)), {"images": image(64, 64)})
     sides = outputs["boxes_8"].reshape(4, 16, -1)

@@ -1,4 +1,4 @@
-"""ONNX files as other tools write them: recognised by structure, cut, kept, or refused."""
+"""ONNX files as other tools write them: recognized by structure, cut, kept, or refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_every_layer_is_found_again(tmp_path: Path, name: str, keypoints: tuple[
     assert found.parameters.architecture == replace(original.architecture, end2end=False)
     for layer, conv in original.convs.items():
         if re.fullmatch(r"\d+\.cv2\.\d\.2", layer) or (name == "yolo26n-pose" and "cv4_kpts" in layer):
-            continue  # changed while the file was written: centred, or in another unit
+            continue  # changed while the file was written: centered, or in another unit
         assert np.array_equal(found.parameters.convs[layer].weight, conv.weight), layer
         assert np.array_equal(found.parameters.convs[layer].bias, conv.bias), layer
     assert found.parameters.classes == tuple(f"c{i}" for i in range(original.architecture.classes))
@@ -121,7 +121,7 @@ def with_selection(path: Path, count: int = 20) -> None:
 
 
 def test_answers_of_an_end_to_end_head(tmp_path: Path) -> None:
-    """[1, answers, 6] behind TopK: recognised, rebuilt, and marked as needing no suppression."""
+    """[1, answers, 6] behind TopK: recognized, rebuilt, and marked as needing no suppression."""
     original = foreign(tmp_path / "a.onnx", "yolo26n")
     with_selection(tmp_path / "a.onnx")
     found = opened(tmp_path / "a.onnx", "yolo26n")
@@ -163,7 +163,7 @@ def test_channel_last_files(tmp_path: Path) -> None:
     assert found.parameters is not None and found.size == SIZE
 
 
-def unrecognised(path: Path, keypoints: tuple[int, int] | None = None) -> None:
+def unrecognized(path: Path, keypoints: tuple[int, int] | None = None) -> None:
     """One more convolution in the middle: no YOLOv8, but still a head that can be cut."""
     foreign(path, "yolov8n-pose" if keypoints else "yolov8n", keypoints)
     model = ir.load(path)
@@ -181,7 +181,7 @@ def unrecognised(path: Path, keypoints: tuple[int, int] | None = None) -> None:
 
 
 def test_unknown_bodies_are_cut_where_they_are(tmp_path: Path) -> None:
-    unrecognised(tmp_path / "a.onnx")
+    unrecognized(tmp_path / "a.onnx")
     found = opened(tmp_path / "a.onnx", "yolov8n")
     assert found.parameters is None and "64 convolutions" in found.reason
     plugin = YoloDetect("yolov8n", YoloOptions(imgsz=SIZE))
@@ -193,7 +193,7 @@ def test_unknown_bodies_are_cut_where_they_are(tmp_path: Path) -> None:
 
 
 def test_places_and_visibility_of_an_unknown_body_are_told_apart(tmp_path: Path) -> None:
-    unrecognised(tmp_path / "a.onnx", (17, 3))
+    unrecognized(tmp_path / "a.onnx", (17, 3))
     found = opened(tmp_path / "a.onnx", "yolov8n-pose")
     result = YoloPose("yolov8n-pose", YoloOptions(imgsz=SIZE)).build(
         BuildRequest(Weights("file", tmp_path / "a.onnx"), 0, tmp_path)
@@ -209,7 +209,7 @@ def test_places_and_visibility_of_an_unknown_body_are_told_apart(tmp_path: Path)
 
 
 def test_a_head_that_cannot_be_cut_stays_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unrecognised(tmp_path / "a.onnx")
+    unrecognized(tmp_path / "a.onnx")
     monkeypatch.setattr(onnx_source, "_cut_at", lambda *_: None)
     result = YoloDetect("yolov8n", YoloOptions(imgsz=SIZE)).build(
         BuildRequest(Weights("file", tmp_path / "a.onnx"), 0, tmp_path)
@@ -241,7 +241,7 @@ def refusal(path: Path, pose: bool = False) -> str:
 def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"\x08\x08 this is no model")
     assert "damaged" in refusal(tmp_path / "a.onnx")
-    unrecognised(tmp_path / "b.onnx")
+    unrecognized(tmp_path / "b.onnx")
     plugin = YoloDetect("yolov8n", YoloOptions(imgsz=128))
     with pytest.raises(SourceError, match="64 x 96"):
         plugin.build(BuildRequest(Weights("file", tmp_path / "b.onnx"), 0, tmp_path))

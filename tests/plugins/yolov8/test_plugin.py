@@ -164,7 +164,7 @@ def test_detection_quality_on_real_images(tmp_path: Path, data_dir: Path) -> Non
 
 
 def test_pose_from_a_foreign_onnx_file(tmp_path: Path, data_dir: Path) -> None:
-    """Recognised, rebuilt with a cut head, and as good as the file itself (0.246 on all 45 images)."""
+    """Recognized, rebuilt with a cut head, and as good as the file itself (0.246 on all 45 images)."""
     path, labels = (
         data_dir / "weights" / "yolov8n_pose_256_float.onnx",
         data_dir / "images" / "coco_kpt_person_keypoints.json",

@@ -30,7 +30,7 @@ class _Form:
 
 
 class ActivationForms(Rewrite[_Form]):
-    """Recognise HardSigmoid, HardSwish and SiLU that are spelled out."""
+    """Recognize HardSigmoid, HardSwish and SiLU that are spelled out."""
 
     name = "activation-forms"
     roots = frozenset({"Mul", "Div"})

@@ -1,7 +1,7 @@
 """``a / b = a * (1/b)`` with 1/b from functions that the NPU has (:mod:`n6convert.rewrites.reciprocal`).
 
 For b that stays on one side of zero on all samples. The reciprocal is taken of b before it is repeated, and its range
-is centred on the values that b takes.
+is centered on the values that b takes.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Gelu:
 
 
 class GeluNormalForm(Rewrite[Gelu]):
-    """Write GELU as z * (1 + Erf(z)) with its factors in the neighbours."""
+    """Write GELU as z * (1 + Erf(z)) with its factors in the neighbors."""
 
     name = "gelu-normal-form"
     roots = frozenset({"Gelu", "Mul"})

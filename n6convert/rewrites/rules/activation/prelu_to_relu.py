@@ -1,7 +1,7 @@
 """``PRelu(x, a) = Relu(x) - a * Relu(-x)``; with one slope for all channels it is LeakyRelu.
 
 PRelu with a float slope costs one to three CPU epochs ([#onnx-operators]). ``-x`` and ``-a`` are per-channel factors,
-which fold into neighbouring convolutions or run as an affine on ARITH.
+which fold into neighboring convolutions or run as an affine on ARITH.
 """
 
 from __future__ import annotations

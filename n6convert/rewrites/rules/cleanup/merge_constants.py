@@ -27,7 +27,7 @@ class _Step:
 
 
 class MergeConstants(Rewrite[_Step]):
-    """Merge neighbouring constants; write Div and Sub with constants as Mul and Add."""
+    """Merge neighboring constants; write Div and Sub with constants as Mul and Add."""
 
     name = "merge-constants"
     roots = frozenset({"Mul", "Add", "Div", "Sub"})

@@ -1,4 +1,4 @@
-"""A convolution that only picks values and its neighbour are one: ``W2 (W1 x + b1) + b2 = (W2 * W1) x + (W2 b1 + b2)``.
+"""A convolution that only picks values and its neighbor are one: ``W2 (W1 x + b1) + b2 = (W2 * W1) x + (W2 b1 + b2)``.
 
 With kernels k1, k2 and strides s1, s2 the one has a kernel of ``k1 + (k2 - 1) s1`` and stride ``s1 s2``. Pads of the
 second become pads of the first where its bias is zero. Permutations of channels and space-to-depth, written as

@@ -1,6 +1,6 @@
 """Slice, Split, Pad and reductions on more than four axes on at most four: axes that are left alone are one.
 
-Tensors on the NPU have four axes, and five crash ST's import of core 4 ([#import-19]). Neighbouring axes that the
+Tensors on the NPU have four axes, and five crash ST's import of core 4 ([#import-19]). Neighboring axes that the
 operator does not touch are one for it, and axes of length 1 are none; the elementwise operators have a rule of their
 own (:mod:`n6convert.rewrites.rules.layout.four_axes`).
 """
@@ -38,7 +38,7 @@ class _Wide:
 
     @property
     def runs(self) -> list[list[int]]:
-        """Neighbouring axes that may be one, in order; those of length 1 are in none, unless they are touched."""
+        """Neighboring axes that may be one, in order; those of length 1 are in none, unless they are touched."""
         single = self.node.op_type not in _REDUCTIONS
         axes = [i for i, n in enumerate(self.full) if n > 1 or i in self.touched]
 

@@ -1,4 +1,4 @@
-"""Rows and columns that are repeated by ``Expand`` between two Reshapes are a nearest-neighbour ``Resize``::
+"""Rows and columns that are repeated by ``Expand`` between two Reshapes are a nearest-neighbor ``Resize``::
 
     [1, C, H, W] -> [1, C, H, 1, W, 1] -> [1, C, H, k, W, m] -> [1, C, k H, m W]
 
@@ -29,7 +29,7 @@ class _Repeated:
 
 
 class ExpandToResize(Rewrite[_Repeated]):
-    """Write repeated rows and columns as a nearest-neighbour Resize."""
+    """Write repeated rows and columns as a nearest-neighbor Resize."""
 
     name = "expand-to-resize"
     roots = frozenset({"Reshape"})

@@ -1,4 +1,4 @@
-"""Operators on more than four axes on at most four: neighbouring axes that are treated alike are one, ``1`` is none.
+"""Operators on more than four axes on at most four: neighboring axes that are treated alike are one, ``1`` is none.
 
 Tensors on the NPU have four axes, and five crash ST's import of core 4 ([#import-19]). Elementwise operators treat axes
 alike along which the same operands are repeated, Concat all axes in front of and behind its own, Softmax likewise,
@@ -87,7 +87,7 @@ def _padded(value: ir.Value, rank: int) -> tuple[int, ...]:
 
 
 def _runs(node: ir.Node, inputs: Sequence[ir.Value], result: Sequence[int]) -> list[list[int]]:
-    """Neighbouring axes that every operand has or repeats together; axes of 1 belong to none."""
+    """Neighboring axes that every operand has or repeats together; axes of 1 belong to none."""
     full = [_padded(v, len(result)) for v in inputs]
     own = _axis(node, result) if node.op_type in _ALONG else -1
     axes = [i for i, n in enumerate(result) if n > 1 or i == own]

@@ -31,7 +31,7 @@ class _Shuffle:
 
 
 class PixelShuffleForms(Rewrite[_Shuffle]):
-    """Recognise DepthToSpace and SpaceToDepth that are spelled out."""
+    """Recognize DepthToSpace and SpaceToDepth that are spelled out."""
 
     name = "pixel-shuffle-forms"
     roots = frozenset({"Reshape"})

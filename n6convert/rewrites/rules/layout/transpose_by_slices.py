@@ -110,7 +110,7 @@ def _permute(build: Builder, x: ir.Value, start: _Blocks, goal: _Blocks) -> ir.V
 
 
 def _joined(start: _Blocks, goal: _Blocks) -> tuple[_Blocks, _Blocks]:
-    """With blocks that stay neighbours taken as one."""
+    """With blocks that stay neighbors taken as one."""
     follows = dict(zip(goal, goal[1:], strict=False))
     runs: list[list[tuple[int, int]]] = []
     for block in start:

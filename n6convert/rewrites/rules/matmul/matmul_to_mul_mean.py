@@ -8,7 +8,7 @@ keep the product within on-chip memory, should the compiler store it, and B is r
 Exact; heads stay where they are, so no (0,2,1,3) transpose arises.
 
 Whether a product stays with the compiler's software Conv ([#dynamic-matmul]) is decided by the predicted times of both
-for its shape alone; rows or columns, whose layouts meet those of the neighbours, and few or many blocks by the whole
+for its shape alone; rows or columns, whose layouts meet those of the neighbors, and few or many blocks by the whole
 graph's.
 """
 

@@ -22,47 +22,47 @@ from n6convert.graph.patterns.slices import axis_of
 from n6convert.graph.query import Array, attribute, constant_of, producer, shape_of, single_use, users
 from n6convert.rewrites.rule import Context, Rewrite
 
-__all__ = ["CentringIntoWeights"]
+__all__ = ["CenteringIntoWeights"]
 
 _NEAR_ZERO = 1e-5  # of the largest weight: a mean that float32 cannot tell from none
 
 
 @dataclass
-class _Centred:
+class _Centered:
     x: ir.Value
     channels: int
 
 
-class CentringIntoWeights(Rewrite[_Centred]):
+class CenteringIntoWeights(Rewrite[_Centered]):
     """Fold the mean that LayerNorm subtracts into the convolutions and constants that write to its input."""
 
     name = "centring-into-weights"
     roots = frozenset({"Sub"})
     late = True
 
-    def pattern(self, node: ir.Node) -> _Centred | None:
+    def pattern(self, node: ir.Node) -> _Centered | None:
         x, full = node.inputs[0], shape_of(node.inputs[0])
         if x is None or full is None or not _is_mean(node.inputs[1], x):
             return None
-        return _Centred(x, full[1])
+        return _Centered(x, full[1])
 
-    def check(self, found: _Centred, context: Context) -> str | None:
+    def check(self, found: _Centered, context: Context) -> str | None:
         above = _Writers(found.channels)
         above.follow(found.x, 1)
         if above.reason is not None:
             return above.reason
         below = _Readers(found.channels)
         for writer in above.found:
-            if not writer.centred:
+            if not writer.centered:
                 below.follow(writer.output, writer.axis)
         return below.reason
 
-    def replace(self, found: _Centred, build: Builder, context: Context) -> Sequence[ir.Value]:
+    def replace(self, found: _Centered, build: Builder, context: Context) -> Sequence[ir.Value]:
         above = _Writers(found.channels)
         above.follow(found.x, 1)
         for writer in above.found:
-            if not writer.centred:
-                writer.centre(build)
+            if not writer.centered:
+                writer.center(build)
         return [found.x]
 
 
@@ -84,13 +84,13 @@ class _Writer:
     rows: tuple[int, int] | None = None
 
     @property
-    def centred(self) -> bool:
+    def centered(self) -> bool:
         return all(
             np.abs(mean).max(initial=0.0) <= _NEAR_ZERO * np.abs(part).max(initial=0.0)
             for _, _, part, mean in self._parts()
         )
 
-    def centre(self, build: Builder) -> None:
+    def center(self, build: Builder) -> None:
         for index, array, part, mean in self._parts():
             part -= mean
             self.node.replace_input_with(index, build.constant(array))

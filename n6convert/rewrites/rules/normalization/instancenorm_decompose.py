@@ -57,12 +57,12 @@ class InstanceNormDecompose(Rewrite[_Instance]):
         if len(full) != 4:  # groups of channels seen as channels, [1, groups, rest]
             x = build.reshape(x, [1, c, *grid(math.prod(full[2:]))])
         pooled = [[1, c, 1, 1]]
-        centred = build.sub(x, build.node("GlobalAveragePool", [x], pooled)[0])
+        centered = build.sub(x, build.node("GlobalAveragePool", [x], pooled)[0])
         scale, choice = self._chosen(found, context)
-        mean = build.node("GlobalAveragePool", [build.mul(centred, centred)], pooled)[0]
+        mean = build.node("GlobalAveragePool", [build.mul(centered, centered)], pooled)[0]
         inverse = choice.form.write(build, build.add(build.mul(mean, scale), scale * found.epsilon))
         gamma = found.gamma.reshape(1, c, 1, 1) * choice.form.factor * math.sqrt(scale)
-        scaled = build.mul(centred, build.mul(inverse, gamma))
+        scaled = build.mul(centered, build.mul(inverse, gamma))
         shifted = build.add(scaled, found.beta.reshape(1, c, 1, 1)) if found.beta.any() else scaled
         return [build.reshape(shifted, full)]
 

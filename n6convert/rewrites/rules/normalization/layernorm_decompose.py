@@ -47,13 +47,13 @@ class LayerNormDecompose(Rewrite[Norm]):
     def replace(self, found: Norm, build: Builder, context: Context) -> Sequence[ir.Value]:
         d = found.channels
         x = found.to_channel_first(build)
-        centred = build.sub(x, build.pointwise(x, np.full((1, d), 1 / d))) if found.centred else x
+        centered = build.sub(x, build.pointwise(x, np.full((1, d), 1 / d))) if found.centered else x
         scale, choice = self._chosen(found, context)
         ones = np.full((1, d), scale / d)
-        variance = build.pointwise(build.mul(centred, centred), ones, np.array([scale * found.epsilon]))
+        variance = build.pointwise(build.mul(centered, centered), ones, np.array([scale * found.epsilon]))
         inverse = choice.form.write(build, variance)
         gamma = np.broadcast_to(found.gamma, (d,)) * choice.form.factor * math.sqrt(scale)
-        y = build.mul(build.mul(centred, inverse), gamma.reshape(1, d, 1, 1))
+        y = build.mul(build.mul(centered, inverse), gamma.reshape(1, d, 1, 1))
         if found.beta is not None:
             y = build.add(y, np.broadcast_to(found.beta, (d,)).reshape(1, d, 1, 1))
         return [found.from_channel_first(build, y)]
@@ -74,5 +74,5 @@ def _variances(found: Norm, context: Context) -> Array:
     arrays = [a.astype(np.float64) for a in context.values(found.x)]
     if not arrays:
         return np.geomspace(1 / UNKNOWN_SPREAD, UNKNOWN_SPREAD, 64)
-    moments = [np.var(a, axis=found.axis) if found.centred else np.mean(np.square(a), axis=found.axis) for a in arrays]
+    moments = [np.var(a, axis=found.axis) if found.centered else np.mean(np.square(a), axis=found.axis) for a in arrays]
     return np.maximum(np.concatenate([m.reshape(-1) for m in moments]) + found.epsilon, 1e-12)

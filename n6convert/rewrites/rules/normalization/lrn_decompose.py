@@ -2,7 +2,7 @@
 
     LRN(x) = x * (k + a/n * sum_window x^2) ^ -b
 
-The sum over n neighbouring channels is a 1x1 Conv with a band of ones. LRN is float work of the CPU
+The sum over n neighboring channels is a 1x1 Conv with a band of ones. LRN is float work of the CPU
 ([#onnx-operators]); AlexNet, GoogLeNet and what descends from them have it behind their first, largest maps.
 """
 

@@ -3,7 +3,7 @@
     ReduceMean = GlobalAveragePool     ReduceSum = n * GlobalAveragePool     ReduceMax = GlobalMaxPool
     ReduceMin(x) = -GlobalMaxPool(-x)
 
-The reduced axes are brought to the end as one axis: they must be neighbours, at the end already or behind the batch.
+The reduced axes are brought to the end as one axis: they must be neighbors, at the end already or behind the batch.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ReduceToPool(Rewrite[_Reduction]):
     def check(self, found: _Reduction, context: Context) -> str | None:
         gaps = [a for a in range(found.axes[0], found.axes[-1]) if a not in found.axes and found.shape[a] != 1]
         if gaps:
-            return f"axes {found.axes} of {list(found.shape)} are no neighbours"
+            return f"axes {found.axes} of {list(found.shape)} are no neighbors"
         if found.before > 1 and found.after > 1:
             return f"axes {found.axes} of {list(found.shape)} lie between others: no hardware transpose moves them"
         return None

@@ -14,10 +14,10 @@ from n6convert.linter.constants import IR_WRITTEN
 from n6convert.linter.rules_operators import slice_parts
 from n6convert.linter.view import constant, dims
 
-__all__ = ["normalise"]
+__all__ = ["normalize"]
 
 
-def normalise(model: ir.Model) -> list[str]:
+def normalize(model: ir.Model) -> list[str]:
     """Mend a model in place; returns a sentence for each kind of thing that was changed.
 
     Constants become initializers and leave the list of inputs, allowzero and empty optional inputs go, Pad gets pads

@@ -1,7 +1,7 @@
 """How pixels become the input's codes: found by probing a plugin's ``encode`` with plain images.
 
 Firmware has uint8 pixels and needs ``q = round(gain * pixel + offset)`` (not rounded for a float input); the plugin
-knows only real values. Encoding plain red, green, blue, black, white and grey images shows the channel order, gain and
+knows only real values. Encoding plain red, green, blue, black, white and gray images shows the channel order, gain and
 offset of every input channel and that the map is linear, without asking the plugin for anything.
 """
 
@@ -19,7 +19,7 @@ from n6convert.plugin import ModelPlugin, Sample
 
 __all__ = ["PixelMap", "probe_pixels"]
 
-_GREY = 128
+_GRAY = 128
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ def probe_pixels(plugin: ModelPlugin, port: Port) -> PixelMap | None:
     if plugin.sample_kind != "image" or len(port.graph_shape) != 4:
         return None
     try:
-        levels = [_channels(plugin, port, (v, v, v)) for v in (0, 255, _GREY)]
+        levels = [_channels(plugin, port, (v, v, v)) for v in (0, 255, _GRAY)]
     except UnknownRange:
         return None
-    black, white, grey = (level if level is not None else np.empty(0) for level in levels)
+    black, white, gray = (level if level is not None else np.empty(0) for level in levels)
     if black.size == 0:
         return None
     slope = (white - black) / 255
-    if not np.allclose(black + slope * _GREY, grey, atol=1e-3 * max(1e-6, float(np.abs(white - black).max()))):
+    if not np.allclose(black + slope * _GRAY, gray, atol=1e-3 * max(1e-6, float(np.abs(white - black).max()))):
         return None
     order = _order(plugin, port, black)
     if order is None:
@@ -74,11 +74,11 @@ def probe_pixels(plugin: ModelPlugin, port: Port) -> PixelMap | None:
     return PixelMap(order, tuple(gain.tolist()), tuple(offset.tolist()))
 
 
-def _channels(plugin: ModelPlugin, port: Port, colour: tuple[int, int, int]) -> NDArray[Any] | None:
-    """The centre value of every input channel for a plain image of one colour."""
+def _channels(plugin: ModelPlugin, port: Port, color: tuple[int, int, int]) -> NDArray[Any] | None:
+    """The center value of every input channel for a plain image of one color."""
     n, a, b, c = port.graph_shape
     height, width = (b, c) if a <= 4 else (a, b)
-    image = np.full((height, width, 3), colour, np.uint8)
+    image = np.full((height, width, 3), color, np.uint8)
     values = np.asarray(plugin.encode(Sample("probe", image))[port.name], np.float64)
     if values.shape != port.graph_shape:
         return None
@@ -89,8 +89,8 @@ def _channels(plugin: ModelPlugin, port: Port, colour: tuple[int, int, int]) -> 
 
 def _order(plugin: ModelPlugin, port: Port, black: NDArray[Any]) -> str | None:
     found = ["?"] * black.size
-    for letter, colour in zip("RGB", ((255, 0, 0), (0, 255, 0), (0, 0, 255)), strict=True):
-        plain = _channels(plugin, port, colour)
+    for letter, color in zip("RGB", ((255, 0, 0), (0, 255, 0), (0, 0, 255)), strict=True):
+        plain = _channels(plugin, port, color)
         assert plain is not None
         for channel in np.flatnonzero(~np.isclose(plain, black)):
             if found[channel] != "?":

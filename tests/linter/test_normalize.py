@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.linter import lint
-from n6convert.linter.normalise import normalise
+from n6convert.linter.normalize import normalize
 from n6convert.runtime.session import run_model
 
 HEAD = '<ir_version: 10, opset_import: ["" : 18]>'
@@ -34,18 +34,18 @@ def test_fault_is_mended_and_the_answer_stays(rule: str) -> None:
     assert rule in {f.rule for f in lint(model)}
     feeds = {"x": np.random.default_rng(0).normal(size=(1, 1, 8, 8)).astype(np.float32)}
     before = run_model(model, feeds)["y"]
-    done = normalise(model)
+    done = normalize(model)
     assert done
     assert rule not in {f.rule for f in lint(model)}
     np.testing.assert_array_equal(run_model(model, feeds)["y"], before)
-    assert normalise(model) == []
+    assert normalize(model) == []
 
 
 def test_allowzero_stays_where_zero_means_zero() -> None:
     model = ir.from_onnx_text(
         f"{HEAD} g (float[0,4] x) => (float[0,2] y) <int64[2] s = {{0,2}}> {{ y = Reshape <allowzero = 1> (x, s) }}"
     )
-    normalise(model)
+    normalize(model)
     assert model.graph[0].attributes.get_int("allowzero", 0) == 1
 
 
@@ -53,7 +53,7 @@ def test_a_new_initializer_never_takes_a_taken_name() -> None:
     body = """<int64[1] a={0}, int64[1] b={99999999}, int64[1] c={3}, float[1] y_ends = {1.0}>
               { t = Mul (x, y_ends) y = Slice (t, a, b, c) }"""
     model = ir.from_onnx_text(f"{HEAD} g (float[1,1,8,8] x) => (float[1,1,8,8] y) {body}")
-    normalise(model)
+    normalize(model)
     names = [v.name for v in model.graph.initializers.values()]
     assert len(set(names)) == len(names)
     assert run_model(model, {"x": np.ones((1, 1, 8, 8), np.float32)})["y"].shape == (1, 1, 8, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n6convert.package.normalisation import probe_pixels
+from n6convert.package.normalization import probe_pixels
 from n6convert.package.ports import Port
 from n6convert.plugin import ModelPlugin, PluginOptions
 
