@@ -117,7 +117,7 @@ def _choices(node: Schema, root: Schema) -> list[Any]:
 
 
 def _describe(node: Schema, root: Schema) -> str | None:
-    """What a value may be, in words: ``one of minmax, mse``, ``a number > 0``, ``text or null``."""
+    """What a value may be, in words: ``one of minmax, mse``, ``a number > 0``, ``text matching ^a+$ or null``."""
     words = [w for branch in _branches(node, root) if (w := _describe_branch(branch, root))]
     return " or ".join(words) or None
 
@@ -131,6 +131,7 @@ def _describe_branch(branch: Schema, root: Schema) -> str:
     if branch.get("properties"):
         return f"a section with the keys {', '.join(branch['properties'])}"
     limits = [f"{sign} {branch[bound]}" for bound, sign in _BOUNDS.items() if bound in branch]
+    limits += [f"matching {branch['pattern']}"] if "pattern" in branch else []
     return f"{_TYPES.get(branch.get('type', ''), '')} {' and '.join(limits)}".strip()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -104,9 +105,11 @@ def _commit(model: HubModel, records: Records) -> str:
     if known is not None:
         return known
     url = _url(model.repository, "main", model.files[0])
-    found = _head(url).headers.get("X-Repo-Commit", "")
-    if not re.fullmatch("[0-9a-f]{40}", found):
-        raise DownloadError("the hub does not say which commit it serves", place=url, found=found or "no X-Repo-Commit")
+    with _by_hand(url, model.repository, "main", model.files[0]):
+        found = _head(url).headers.get("X-Repo-Commit", "")
+        if not re.fullmatch("[0-9a-f]{40}", found):
+            problem = "the hub does not say which commit it serves"
+            raise DownloadError(problem, place=url, found=found or "no X-Repo-Commit")
     records.keep_commit(model.repository, found)
     return str(found)
 
@@ -140,7 +143,7 @@ class _Fetch:
 
     def _download(self, name: str, path: Path, expected: str | None, own: str | None) -> None:
         url = _url(self.repository, self.commit, name)
-        with remedied(url, self._by_hand(name)):
+        with _by_hand(url, self.repository, self.commit, name):
             declared = _declared(url, self.repository, self.commit, name, own)
             if declared.kind == "sha256" and expected is not None and declared.digest != expected:
                 raise _differs(f"{url}", expected, f"the hub declares sha256 {declared.digest}", self.records.path)
@@ -148,9 +151,12 @@ class _Fetch:
             _LOG.info("%s: the hub declares %s %s", url, declared.kind, declared.digest)
             download(pinned, path, self.progress)
 
-    def _by_hand(self, name: str) -> str:
-        command = f"hf download {self.repository} {name} --revision {self.commit} --local-dir FOLDER"
-        return f"or fetch it elsewhere with `{command}` and give --weights, or --weights seeded"
+
+def _by_hand(url: str, repository: str, revision: str, name: str) -> AbstractContextManager[None]:
+    """Names the way to fetch a file by hand where it does not come."""
+    command = f"hf download {repository} {name} --revision {revision} --local-dir FOLDER"
+    remedy = f"fetch it elsewhere with `{command}` and give --weights, or --weights seeded"
+    return remedied(url, f"or {remedy}", alone=remedy)
 
 
 def _differs(place: str, expected: str, found: str, record: Path) -> DownloadError:

@@ -209,6 +209,14 @@ def test_a_sweep_leaves_keys_open_until_they_are_chosen(tmp_path: Path) -> None:
     assert finish(chosen(draft)).options == {"imgsz": 64}
 
 
+def test_a_text_of_a_wrong_form_is_told_the_form() -> None:
+    draft = draft_of_model("toy")
+    draft.set(("trust",), "sha256:abc", "--trust")
+    with pytest.raises(RecipeError, match="wrong value for `trust`") as caught:
+        finish(draft)
+    assert caught.value.limit == "text matching ^sha256:[0-9a-fA-F]{64}$ or null"
+
+
 @pytest.mark.parametrize("section", ["[1]", "{seed: 1}", "{seed: []}"])
 def test_a_sweep_is_lists_by_key(tmp_path: Path, section: str) -> None:
     with pytest.raises(RecipeError, match=r"wrong value for `sweep`") as caught:

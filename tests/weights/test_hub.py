@@ -164,6 +164,21 @@ def test_offline(local_hub: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -
         fetch_hub(model(), cache)
 
 
+@pytest.mark.parametrize("commit", [COMMIT, None])
+def test_a_hub_that_cannot_be_reached_is_no_fault_of_the_plugin(
+    commit: str | None, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://127.0.0.1:1")
+    with pytest.raises(DownloadError, match="cannot be downloaded") as caught:
+        fetch_hub(model(commit), cache)
+    by_hand = f"fetch it elsewhere with `hf download {REPOSITORY} model.bin --revision {commit or 'main'} "
+    assert caught.value.remedy.startswith(by_hand)
+    monkeypatch.setenv("N6CONVERT_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="switched off") as caught:
+        fetch_hub(model(commit), cache)
+    assert caught.value.remedy.startswith("run once without N6CONVERT_OFFLINE; or fetch it elsewhere")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"files": 3, "commits": {}}'])
 def test_a_damaged_record_is_not_taken_for_an_empty_one(local_hub: Any, cache: Path, text: str) -> None:
     local_hub.publish(REPOSITORY, FILES)
