@@ -19,6 +19,7 @@ __all__ = [
     "is_float",
     "may_be_float",
     "operand",
+    "place_of",
     "producer",
     "scalar_of",
     "shape_of",
@@ -78,6 +79,12 @@ def producer(value: ir.Value | None, *kinds: str) -> ir.Node | None:
     if node is None or node.domain not in ("", "ai.onnx"):
         return None
     return node if not kinds or node.op_type in kinds else None
+
+
+def place_of(node: ir.Node) -> str:
+    """What a message calls a node: its name, where it has one, and what it writes."""
+    written = ", ".join(v.name for v in node.outputs if v.name)
+    return f"node {node.name}, tensor {written}" if node.name else f"tensor {written}"
 
 
 def users(value: ir.Value) -> tuple[ir.Node, ...]:

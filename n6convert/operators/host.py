@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from n6convert.errors import GraphError
 from n6convert.graph.ends import behind, ending_at, names_in_front
+from n6convert.graph.query import place_of
 from n6convert.operators.table import Row, refused_everywhere, row_of
 from n6convert.operators.versions import versions
 
@@ -29,7 +30,7 @@ def refuse_host_operators(model: ir.Model) -> None:
         remedies = dict.fromkeys(text for k in kinds if (text := _remedy(k)) is not None)
         raise GraphError(
             "the NPU has no form of an operator, and no rewrite gives it one",
-            place=f"node {found[0].name}, tensor {', '.join(v.name for v in found[0].outputs if v.name)}",
+            place=place_of(found[0]),
             limit="operators that work element by element, by windows or by matrix products",
             found=", ".join(kinds),
             remedy=way_out(model.graph, found, ", ".join(remedies)),

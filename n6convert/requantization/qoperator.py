@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import SourceError
-from n6convert.graph.query import constant_of
+from n6convert.graph.query import constant_of, place_of
 
 __all__ = ["as_qdq"]
 
@@ -119,7 +119,7 @@ def _bias(node: ir.Node, form: _Form) -> ir.Node:
     """The bias counts in steps of the product of both scales."""
     scales = [constant_of(node.inputs[at + 1]) for at in form.operands]
     if any(s is None for s in scales):
-        raise SourceError("a scale is computed by the network", place=f"node {node.name}", limit="constant grids")
+        raise SourceError("a scale is computed by the network", place=place_of(node), limit="constant grids")
     steps = np.prod(np.broadcast_arrays(*(np.asarray(s).reshape(-1) for s in scales)), axis=0).astype(np.float32)
     steps = steps.reshape(()) if steps.size == 1 else steps
     graph, name = node.graph, f"{node.outputs[0].name}_bias_scale"

@@ -58,6 +58,10 @@ def test_a_tail_is_refused_with_the_output_in_front_of_it(op: str, given: tuple[
         refuse_host_operators(given[0])
     assert caught.value.found == op and "node last" in str(caught.value.place)
     assert "`--set options.outputs=[logits]`" in str(caught.value.remedy)
+    given[0].graph.node("last").name = ""
+    with pytest.raises(GraphError) as caught:
+        refuse_host_operators(given[0])
+    assert str(caught.value.place).startswith("tensor ")
 
 
 def test_other_outputs_are_kept() -> None:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
-from n6convert.graph.query import is_constant
+from n6convert.graph.query import is_constant, place_of
 from n6convert.quantization.prepare.batch_norm import affine, fold_batch_norm, remember
 
 __all__ = ["constant", "new_constant", "normalize", "set_constant", "static_dims", "take_over"]
@@ -73,7 +73,7 @@ def _plain_gemm(graph: ir.Graph, node: ir.Node) -> None:
     if weight is None or not is_constant(weight) or (bias is not None and not is_constant(bias)):
         raise QuantizationError(
             "Gemm needs a constant matrix and a constant bias",
-            place=f"node {node.name}",
+            place=place_of(node),
             limit="B and C are initializers",
             found="an activation",
             remedy="write the product of two activations as MatMul and the sum as Add",

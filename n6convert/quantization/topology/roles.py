@@ -12,7 +12,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from n6convert.errors import QuantizationError
-from n6convert.graph.query import is_constant, may_be_float
+from n6convert.graph.query import is_constant, may_be_float, place_of
 from n6convert.operators.host import remedy_for
 from n6convert.operators.table import Runs, refused_everywhere, runs
 from n6convert.operators.versions import Version
@@ -136,7 +136,7 @@ def without_form(node: ir.Node, version: Version | None = None) -> QuantizationE
         return None
     return QuantizationError(
         "operator has no INT8 form",
-        place=f"node {node.name}, tensor {', '.join(v.name or '' for v in node.outputs)}",
+        place=place_of(node),
         limit="operators of the ONNX standard that work element by element, by windows or by matrix products",
         found=node.op_type if standard else f"{node.domain}.{node.op_type}",
         remedy=(remedy_for(node) if standard else None) or "export with standard ONNX operators",
