@@ -89,3 +89,10 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
     source = "\n".join(p.read_text() for p in (DOCS.parent / "n6convert").rglob("*.py"))
     assert len(table) > 10
     assert [message for message in table if message not in source] == []
+
+
+def test_every_variable_that_is_read_is_on_the_settings_page() -> None:
+    sources = [p for folder in ("n6convert", "plugins") for p in (DOCS.parent / folder).rglob("*.py")]
+    read = {name for p in sources for name in re.findall(r"\bN6CONVERT_[A-Z_]+\b", p.read_text())}
+    table = set(re.findall(r"`(N6CONVERT_[A-Z_]+)`", (DOCS / "settings.md").read_text()))
+    assert read == table and len(read) >= 5
