@@ -47,3 +47,12 @@ def test_other_forms_stay(form: str) -> None:
     number = [g.node("Abs", g.input("v", []))] if form == "computed" else []
     model = g.model(g.node("Pad", x, pads, *number, mode="reflect" if form == "reflect" else "constant"))
     assert not stays(model, "channel-pad-to-conv")
+
+
+@pytest.mark.parametrize(
+    "pads", [[0, 2, 1, 0, 0, 0, 0, 0], [0, -1, 0, 0, 0, 2, 0, 0], [0] * 8, [1, 1, 0, 0, 0, 0, 0, 0]]
+)
+def test_pads_of_other_axes_and_none_by_themselves(pads: list[int]) -> None:
+    g = GraphWriter()
+    model = g.model(g.node("Pad", g.input("x", [1, 4, 5, 5]), g.constant(pads, np.int64)))
+    assert not stays(model, "channel-pad-to-conv")

@@ -79,3 +79,19 @@ def test_a_direction_that_is_computed_is_not_known() -> None:
     node.outputs[0].shape = model.graph.inputs[0].shape
     rule = next(r for r in all_rules() if r.name == "drop-no-ops")
     assert rule.pattern(node) is None
+
+
+@pytest.mark.parametrize("form", ["reshape", "slice", "expand", "mask"])
+def test_another_shape_and_a_mask_that_is_read_are_something(form: str) -> None:
+    g = GraphWriter()
+    x = g.node("Relu", g.input("x", [1, 4, 4]))
+    if form == "mask":
+        kept, mask = g.node("Dropout", x, outputs=2)
+        model = g.model(g.node("Exp", kept), g.node("Cast", mask, to=1))
+    elif form == "slice":
+        model = g.model(g.node("Slice", x, *(g.constant([v], np.int64) for v in (0, 3, 1))))
+    else:
+        model = g.model(
+            g.reshape(x, [4, 4]) if form == "reshape" else g.node("Expand", x, g.constant([2, 1, 1], np.int64))
+        )
+    assert not stays(model, "drop-no-ops")

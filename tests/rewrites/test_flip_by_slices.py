@@ -57,3 +57,9 @@ def test_forward_slices_stay_and_long_axes_are_refused() -> None:
     x = g.input("x", [1, 700])
     assert not stays(g.model(g.every(x, 1, 0)), "flip-by-slices")
     assert "an axis of 700 elements" in stays(g.model(reversed_rows(g, x, "slice", axis=1)), "flip-by-slices")
+
+
+def test_whole_numbers_stay() -> None:
+    g = GraphWriter()
+    turned = reversed_rows(g, g.node("Cast", g.input("x", [1, 5, 4]), to=7), "slice", axis=1)
+    assert not stays(g.model(g.node("Cast", turned, to=1)), "flip-by-slices")

@@ -69,3 +69,10 @@ def test_a_kept_tensor_that_is_repeated_stays() -> None:
     largest = g.node("ReduceMax", masked(g), axes=[-1], keepdims=1)
     hidden = g.node("Equal", largest, g.constant(-np.inf))
     assert not stays(g.model(g.node("Where", hidden, g.constant(0.0), g.input("kept", [1, 1, 1, 4]))), "hidden-rows")
+
+
+def test_views_of_a_finite_bias_are_finite_and_those_of_a_mask_stay() -> None:
+    g = GraphWriter()
+    assert alone(g.model(guard(g.reshape(g.input("bias", [4, 4]), [1, 1, 4, 4]), g)), "hidden-rows").applied
+    g = GraphWriter()
+    assert not stays(g.model(guard(g.reshape(masked(g), [1, 1, 4, 4]), g)), "hidden-rows")

@@ -52,3 +52,11 @@ def test_bounds_from_the_end_and_beyond(start: int, end: int) -> None:
     (found,) = run_model(run.model, {"x": x}).values()
     np.testing.assert_array_equal(found, x[..., start:end])
     assert run.applied
+
+
+def test_channels_of_a_batch_and_whole_numbers_stay() -> None:
+    g = GraphWriter()
+    x = g.input("x", [2, 6, 10])
+    whole = g.node("Cast", x, to=7)
+    joined = g.node("Cast", g.node("Concat", whole, whole, axis=2), to=1)
+    assert not stays(g.model(g.node("Concat", x, x, axis=1), joined), "outermost-axis")

@@ -36,3 +36,10 @@ def test_other_places_stay(form: str) -> None:
     y = g.node("Conv", x, weight, group=group, **around)
     others = {"reader": lambda: [g.node("Exp", x)], "output": lambda: [x]}.get(form, list)()
     assert not stays(g.model(y, *others), "scale-into-next-conv")
+
+
+def test_a_computed_bias_stays() -> None:
+    g = GraphWriter()
+    x = g.node("Mul", g.input("x", [1, 3, 4, 4]), g.constant(1 + g.random.random((3, 1, 1))))
+    model = g.model(g.node("Conv", x, g.weight(6, 3, 1, 1), g.input("b", [6])))
+    assert not stays(model, "scale-into-next-conv")

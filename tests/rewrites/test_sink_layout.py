@@ -40,3 +40,31 @@ def test_layouts_that_are_needed_as_they_are_stay(form: str) -> None:
     y = g.node("Softmax", turned, axis=3) if softmax else g.node("Relu", turned)
     readers = [] if softmax else [g.node("Conv", turned, g.weight(2, 3, 1, 1))]
     assert not stays(g.model(y, *readers), "sink-layout")
+
+
+@pytest.mark.parametrize("other", [[4, 1, 5], [1], [], [1, 4, 3, 5]], ids=str)
+def test_operands_of_every_size_move_along(other: list[int]) -> None:
+    g = GraphWriter()
+    turned = g.node("Transpose", g.input("x", [1, 3, 4, 5]), perm=[0, 2, 1, 3])
+    run = alone(g.model(g.node("Add", turned, g.constant(g.random.random(other)))), "sink-layout")
+    assert [n.op_type for n in run.model.graph] == ["Add", "Transpose"]
+
+
+def test_a_computed_operand_moves_along() -> None:
+    g = GraphWriter()
+    turned = g.node("Transpose", g.input("x", [1, 3, 4, 5]), perm=[0, 2, 1, 3])
+    run = alone(g.model(g.node("Mul", turned, g.input("factor", [4, 1, 1]))), "sink-layout")
+    assert len(run.applied) == 1 and next(n for n in run.model.graph if n.op_type == "Mul").outputs[0].shape == (
+        1,
+        3,
+        4,
+        5,
+    )
+
+
+@pytest.mark.parametrize("form", ["axis", "joined"])
+def test_a_softmax_over_what_the_layout_changes_stays(form: str) -> None:
+    g = GraphWriter()
+    x = g.input("x", [1, 3, 4, 5])
+    moved = g.node("Transpose", x, perm=[0, 2, 1, 3]) if form == "axis" else g.reshape(x, [1, 3, 20])
+    assert not stays(g.model(g.node("Softmax", moved, axis=1 if form == "axis" else -1)), "sink-layout")

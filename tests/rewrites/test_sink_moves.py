@@ -53,3 +53,17 @@ def test_other_moves_stay(form: str) -> None:
         second = g.node("Transpose", b, perm=[0, 2, 1]) if form == "unlike" else b
         y = g.node("Concat", g.reshape(a, [1, 3, 20]), second, axis=1)
     assert not stays(g.model(y), "sink-moves")
+
+
+@pytest.mark.parametrize("form", ["other axes", "other lengths", "copies"])
+def test_joins_of_unlike_or_of_the_same_layouts_stay(form: str) -> None:
+    g = GraphWriter()
+    a, b = g.input("a", [1, 4, 4, 4]), g.input("b", [1, 4, 4, 4])
+    first = g.node("Transpose", a, perm=[0, 2, 3, 1])
+    if form == "copies":
+        second = first
+    elif form == "other axes":
+        second = g.node("Transpose", b, perm=[0, 3, 1, 2])
+    else:
+        second = g.node("Transpose", b, perm=[0, 3, 2, 1])
+    assert not stays(g.model(g.node("Concat", first, second, axis=3)), "sink-moves")
