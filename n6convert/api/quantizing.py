@@ -32,7 +32,7 @@ def quantize(
     progress: Progress | None = None,
     force: bool = False,
 ) -> QuantizationResult:
-    """Turn a float model into INT8 QDQ as the NPU takes it: no operator stays in float.
+    """Quantize a float model to INT8 (QDQ): no operator stays in float.
 
     Args:
         model: a float ONNX file, or a registered model's name.

@@ -54,7 +54,7 @@ def _quantize(
     no_cache: NoCache = False,
     force: Force = False,
 ) -> None:
-    """Turn a float ONNX file into INT8 QDQ as the NPU takes it: no operator stays in float."""
+    """Quantize a float ONNX model to INT8 (QDQ): no operator stays in float."""
     from n6convert.api.quantizing import quantize_draft
     from n6convert.cli.drafts import draft_of
     from n6convert.cli.progress import progress_on_stderr

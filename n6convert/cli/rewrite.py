@@ -85,7 +85,7 @@ def _print(result: RewriteResult, path: Path) -> None:
     for line in result.facts()["applied"]:
         gain = "" if line["gain_ms"] is None else f"{line['gain_ms']:.3f}"
         table.add_row(shown(line["rule"]), str(line["times"]), gain, shown(line["where"][0].split("/~")[0]))
-    console.print(table if table.rows else "nothing to rewrite: no rule found its pattern, or none was let run")
+    console.print(table if table.rows else "no rewrite applied: no rule found its pattern, or none was allowed")
     for line in result.facts()["applied"]:
         for because in line["because"]:
             console.print(f"{line['rule']}: {because}", highlight=False, markup=False)

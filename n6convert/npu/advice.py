@@ -1,4 +1,4 @@
-"""What would it take: operators off the NPU ranked by cost, and what bringing them back would gain.
+"""How to move operators to the NPU: those off it ranked by cost, with the gain of moving each.
 
 A gain is the predicted time of an operator's epochs, with the conversions around it, less the time of the hardware
 epochs that replace it (one element per cycle and a fixed start for each; [#convolution-plan], [#epoch-time],
@@ -75,7 +75,7 @@ def _hardware_microseconds(op: Op, tensors: Mapping[str, Tensor], target: Target
 
 
 def advise(lowered: Lowered, plan: Schedule, costs: Costs, target: Target) -> list[Advice]:
-    """Operators off the NPU, the dearest first; conversions are booked on the operator that causes them.
+    """Operators off the NPU, most expensive first; conversions are attributed to the operator that causes them.
 
     Args:
         lowered: operators of the graph.

@@ -269,7 +269,7 @@ class OperatorReport:
 
 @dataclass(slots=True)
 class PlacementReport:
-    """``report.json``'s ``placement``: counts as ST prints them, and the honest shares beside the offload rate."""
+    """``report.json``'s ``placement``: ST's counts, and the shares of MACs and time beside the offload rate."""
 
     epochs: EpochCounts
     offload: float

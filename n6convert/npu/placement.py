@@ -34,7 +34,7 @@ _SURPRISES = (ArithmeticError, AttributeError, LookupError, RecursionError, Type
 
 @contextmanager
 def _malformed(place: object) -> Iterator[None]:
-    """The last net: a model that confuses the reader or the lowering is reported, never a traceback."""
+    """Safety net: a model that confuses the reader or the lowering is reported, never a traceback."""
     try:
         yield
     except _SURPRISES as error:

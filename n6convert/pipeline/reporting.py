@@ -84,5 +84,5 @@ def _first_warnings(run: Run) -> list[str]:
     old = isinstance(section, dict) and OLD_TYPE_KEY in section
     warnings = [f"package.{OLD_TYPE_KEY}: {OLD_TYPE_REMARK}"] if old else []
     if not run.weights.trained:
-        warnings.insert(0, "the weights are untrained: placement, memory and time hold, answers mean nothing")
+        warnings.insert(0, "untrained weights: placement, memory and time are valid, accuracy is not")
     return warnings

@@ -177,6 +177,7 @@ class ModelPlugin(ABC):
 
     @info.setter
     def info(self, value: ModelInfo) -> None:
+        """Set when the model was built or restored."""
         self._info = value
 
     def resolve_weights(self, weights: str, *, cache: Path) -> Weights | None:

@@ -28,7 +28,7 @@ __all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one
 _VALUES = 1 << 23
 #: codes of the median value below which a few large values are blamed for the step
 _FEW_CODES = 4.0
-#: dB that 8 bits leave a bell-shaped tensor whose grid ends at four deviations
+#: SQNR in dB of an 8-bit grid for a Gaussian clipped at 4 sigma
 _FINE = 40.0
 #: how much wider one operand of a Concat may be than another
 _WIDER = 8.0
@@ -52,7 +52,7 @@ CAUSES = {
         f"more than {_CUT_OFF:.0%} of its noise comes from values beyond the ends of its grid",
         "set a wider range in ranges.json, or `ranges: minmax`",
     ),
-    "inherited": ("a tensor in front has the same error, or few codes", "mend the tensors in front of it first"),
+    "inherited": ("a tensor in front has the same error, or few codes", "repair the tensors in front of it first"),
     "weights": (
         "nothing of the above",
         "rounded weights, or a difference of large numbers: `rounding: second-order` and `bias_correction`",

@@ -104,7 +104,7 @@ def run_rules(
         resume: go on from there instead of the model; ``rules`` are those of that run without some.
 
     Raises:
-        RewriteError: the rules do not come to rest.
+        RewriteError: the rules do not converge.
     """
     run = Run(model.clone()) if resume is None else _copy(resume.run)
     sweep = _Sweep(run, context, proof, tolerance, Counter() if resume is None else Counter(resume.names))
@@ -129,7 +129,7 @@ def run_rules(
         changed |= sweep(rules[position])
         position += 1
     last = run.applied[-1]
-    raise RewriteError("the rewrites do not come to rest", place=last.place, found=f"{last.rule} keeps changing it")
+    raise RewriteError("the rewrites do not converge", place=last.place, found=f"{last.rule} keeps changing it")
 
 
 class _Sweep:

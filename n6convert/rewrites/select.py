@@ -105,7 +105,7 @@ def rewrite(
     Raises:
         RecipeError: the configuration names a rule that does not exist.
         GraphError: a Loop or Scan cannot be written out.
-        RewriteError: the rules do not come to rest, or the result differs although every step was proven.
+        RewriteError: the rules do not converge, or the result differs although every step was proven.
     """
     rules = select_rules(config, extra)
     start = prepare(write_out_loops(model))

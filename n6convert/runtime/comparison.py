@@ -35,7 +35,7 @@ BOUNDED = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.
 _MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 #: the step of such a function's INT8 grid
 _STEP = 1 / 256
-#: what differences of any other output are measured by at the least
+#: lower bound of what differences of any other output are measured by
 _LEAST = 1e-12
 #: dB that no ratio of energies exceeds on either side, so that every figure is finite
 LIMIT_DB = 300.0
@@ -80,15 +80,15 @@ def relative_differences(
 
 
 def max_relative_difference(reference: Array, other: Array, least: float = _LEAST) -> float:
-    """Largest absolute difference divided by the largest absolute value of the reference, which counts as ``least``
-    at the least.
+    """Largest absolute difference divided by the largest absolute value of the reference, lower-bounded by
+    ``least``.
 
     NaN counts as infinite difference unless both have it in the same places.
 
     Args:
         reference: any shape.
         other: the same shape.
-        least: what the reference's largest value counts as at the least.
+        least: lower bound of what the reference's largest value counts as.
     """
     if reference.shape != other.shape:
         return float("inf")

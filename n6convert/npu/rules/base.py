@@ -118,7 +118,7 @@ def rule(
         where: the place that it decides.
         evidence: where it is known from.
         as_float: whether the operator computes in float there.
-        remedy: what brings it back to the NPU.
+        remedy: how to move it to the NPU.
         rewrite: name of the rewrite that does.
         needs: feature of the compiler without which it does not hold.
         without: feature of the compiler with which it no longer holds.

@@ -138,7 +138,14 @@ class Extents(dict[str, Extent]):
 def extents(
     model: ir.Model, axes: Mapping[str, tuple[int, ...]], samples: Iterable[Feeds], threads: int | None = None
 ) -> Extents:
-    """Extents of the named tensors, with the axes that are alike within a channel, over the samples."""
+    """Extents of the named tensors, with the axes that are alike within a channel, over the samples.
+
+    Args:
+        model: gives the tensors.
+        axes: alike within a channel, by name of the tensor.
+        samples: what it is run on.
+        threads: samples at a time; None: as many as there are cores.
+    """
     found = Extents((name, Extent.empty(alike)) for name, alike in axes.items())
     if not found:
         return found

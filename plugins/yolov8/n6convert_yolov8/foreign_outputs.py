@@ -34,6 +34,17 @@ class ForeignOutput:
 
     @classmethod
     def of(cls, model: ir.Model, size: tuple[int, int], task: Task, path: Path) -> ForeignOutput:
+        """The outputs of a file, recognized by their shapes.
+
+        Args:
+            model: the file's graph.
+            size: height and width of its input in pixels.
+            task: what it was trained for.
+            path: the file, for messages.
+
+        Raises:
+            SourceError: they are not those of a YOLO network for the task.
+        """
         shapes = [[d if isinstance(d, int) else 0 for d in v.shape or ()] for v in model.graph.outputs]
         rows = [s for s in shapes if len(s) == (2 if task == "classify" else 3)]
         maps = [s for s in shapes if len(s) == 4]

@@ -122,6 +122,7 @@ class LayerWriter:
         return Feature(self.graph.op("Add", name, x.value, y.value), x.channels, x.size, x.power + y.power)
 
     def concat(self, layer: int | str, *parts: Feature) -> Feature:
+        """The channels of maps of one size, one map after the other."""
         channels = sum(p.channels for p in parts)
         value = self.graph.op("Concat", f"{layer}.concat", *(p.value for p in parts), axis=1)
         return Feature(
@@ -129,6 +130,7 @@ class LayerWriter:
         )
 
     def halves(self, name: str, x: Feature) -> list[Feature]:
+        """The first and the second half of a map's channels."""
         half = x.channels // 2
         return [Feature(part, half, x.size, x.power) for part in self.graph.split(name, x.value, [half, half])]
 

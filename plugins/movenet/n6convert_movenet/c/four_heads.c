@@ -32,12 +32,12 @@ static uint32_t nearest(uint32_t head, const @STEM@_output_t *map, uint32_t chan
 
 void @STEM@_pose(const @STEM@_output_t *const outputs[@PREFIX@_OUTPUTS], @STEM@_keypoint_t found[@PREFIX@_KEYPOINTS])
 {
-  const uint32_t centre = nearest(@PREFIX@_CENTER, outputs[@PREFIX@_CENTER], 1u, ROWS / 2.0, COLUMNS / 2.0);
-  const @STEM@_output_t *regression = outputs[@PREFIX@_REGRESSION] + centre * 2u * KEYPOINTS;
+  const uint32_t center = nearest(@PREFIX@_CENTER, outputs[@PREFIX@_CENTER], 1u, ROWS / 2.0, COLUMNS / 2.0);
+  const @STEM@_output_t *regression = outputs[@PREFIX@_REGRESSION] + center * 2u * KEYPOINTS;
   uint32_t k;
   for (k = 0; k < KEYPOINTS; k++) {
-    const double row = real(@PREFIX@_REGRESSION, regression[2u * k]) + (double)(centre / COLUMNS);
-    const double column = real(@PREFIX@_REGRESSION, regression[2u * k + 1u]) + (double)(centre % COLUMNS);
+    const double row = real(@PREFIX@_REGRESSION, regression[2u * k]) + (double)(center / COLUMNS);
+    const double column = real(@PREFIX@_REGRESSION, regression[2u * k + 1u]) + (double)(center % COLUMNS);
     const @STEM@_output_t *map = outputs[@PREFIX@_HEATMAPS] + k;
     const uint32_t best = nearest(@PREFIX@_HEATMAPS, map, KEYPOINTS, row, column);
     const @STEM@_output_t *offset = outputs[@PREFIX@_OFFSETS] + best * 2u * KEYPOINTS + 2u * k;

@@ -1,4 +1,4 @@
-/* Keypoints at the centre of mass around the highest cell of every heat map. Written by n6convert; Apache-2.0. */
+/* Keypoints at the center of mass around the highest cell of every heat map. Written by n6convert; Apache-2.0. */
 #include "@STEM@_pose.h"
 
 #define ROWS @PREFIX@_MAP_ROWS

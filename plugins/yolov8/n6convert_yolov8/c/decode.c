@@ -14,7 +14,7 @@ typedef struct {
 typedef struct {
   const level_t *level;
   uint32_t cell;     /* within the level, row by row */
-  float x, y;        /* the cell's centre in cells */
+  float x, y;        /* the cell's center in cells */
 } place_t;
 
 static const level_t levels[STRIDES] = {

@@ -10,7 +10,7 @@ extern "C" {
 
 typedef struct {
 #if @PREFIX@_ORIENTED
-  float x1, y1, x2, y2; /* pixels of the network's input, before the box is turned about its centre */
+  float x1, y1, x2, y2; /* pixels of the network's input, before the box is turned about its center */
   float angle;          /* radians, from x towards y */
 #else
   float x1, y1, x2, y2; /* pixels of the network's input */
