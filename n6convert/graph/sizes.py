@@ -76,6 +76,10 @@ def inferred_faults(model: onnx.ModelProto) -> Iterator[Fault]:
         yield _refusal(str(error))
         return
     yield from _channel_faults(inferred.graph)
+    for info in inferred.graph.output:
+        if any(d.HasField("dim_value") and not d.dim_value for d in info.type.tensor_type.shape.dim):
+            yield Fault("tensor-size", "a graph output is empty", tensor=info.name, limit="sizes of 1 or more",
+                        found=f"shape {[d.dim_value for d in info.type.tensor_type.shape.dim]}")  # fmt: skip
     stack = [inferred.graph]
     while stack:
         graph = stack.pop()
@@ -96,11 +100,20 @@ def _channel_faults(graph: onnx.GraphProto) -> Iterator[Fault]:
         groups = next((a.i for a in node.attribute if a.name == "group"), 1)
         if len(sizes) < 2 or len(weight) < 2 or not sizes[1]:
             continue
-        wanted = weight[1] * groups if node.op_type == "Conv" else weight[0]
-        if wanted and sizes[1] != wanted:
-            problem = "channels and weights of a convolution do not fit"
-            yield Fault("shape-inference", problem, label(node), node.input[1], f"{wanted} input channels",
-                        f"{sizes[1]}", "export the model again")  # fmt: skip
+        taken = weight[1] * groups if node.op_type == "Conv" else weight[0]
+        made = weight[0] if node.op_type == "Conv" else weight[1] * groups
+        bias = shapes.get(node.input[2]) if len(node.input) > 2 else None
+        problem, found = "channels and weights of a convolution do not fit", f"{sizes[1]} channels, weight {weight}"
+        if taken and sizes[1] != taken:
+            yield _unfit(node, problem, f"{taken} input channels", found)
+        elif groups > 0 and (weight[0] % groups or sizes[1] % groups):
+            yield _unfit(node, problem, f"numbers of channels that {groups} groups share evenly", found)
+        elif bias and bias != [made]:
+            yield _unfit(node, "a bias does not fit the channels of its convolution", f"shape [{made}]", str(bias))
+
+
+def _unfit(node: onnx.NodeProto, problem: str, limit: str, found: str) -> Fault:
+    return Fault("shape-inference", problem, label(node), node.input[1], limit, found, "export the model again")
 
 
 def _impossible(info: onnx.ValueInfoProto) -> Iterator[Fault]:

@@ -120,7 +120,7 @@ def _explained(child: Child, path: Path) -> GraphError | SourceError | ToolError
         names = ", ".join(sorted(operators)) or text.split("Unsupported ops", 1)[1].splitlines()[0].strip(": ")
         remedy = "cut these operators off the model, or export it to ONNX with the framework it was trained in"
         return GraphError("tf2onnx cannot convert some operators", place=path, found=names, remedy=remedy)
-    if "struct.error" in last or "Unable to open file" in last or "DecodeError" in text:
+    if "struct.error" in last or re.search(r"Unable to (synchronously )?open file", last) or "DecodeError" in text:
         return SourceError("the model file is damaged", place=path, found=last, remedy="download or export it again")
     if "cannot reshape array" in last and path.suffix.lower() in {".tflite", ".lite"}:
         remedy = "give the file from before it was made sparse, or export the model to ONNX"

@@ -90,6 +90,21 @@ def test_sparse_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "before it was made sparse" in str(caught.value.remedy)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "OSError: Unable to open file (truncated file)",
+        "OSError: Unable to synchronously open file (bad byte number in an address)",
+    ],
+)
+def test_a_damaged_keras_file_is_called_so(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    monkeypatch.setattr(tensorflow, "run_module", lambda *_, **__: child.Child(1, said))
+    with pytest.raises(SourceError, match="file is damaged"):
+        import_tensorflow(path, tmp_path)
+
+
 def test_kinds(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     assert tensorflow_kind(tmp_path) == "saved-model"

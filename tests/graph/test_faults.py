@@ -57,6 +57,10 @@ def operator(m: onnx.ModelProto, kind: str, **attributes: object) -> None:
     m.graph.node[1].attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
 
 
+def short(m: onnx.ModelProto, count: int) -> None:
+    m.graph.initializer[0].raw_data = m.graph.initializer[0].raw_data[: 4 * count]
+
+
 def doubled(m: onnx.ModelProto, start: str, **attributes: int) -> None:
     name = start
     for index in range(40):
@@ -126,6 +130,19 @@ FAULTS: dict[str, tuple[Damage, str, str]] = {
     "unknown mode": (lambda m: operator(m, "DepthToSpace", blocksize=2, mode="RDC"), "unknown value", "relu"),
     "kernel of another size": (lambda m: attribute(m, [9, 9], "kernel_shape"), "not the size of the weight", "conv"),
     "channels of a weight": (lambda m: weight(m).dims.__setitem__(slice(2), [3, 4]), "do not fit", "conv"),
+    "groups of a weight": (lambda m: (attribute(m, 3, "group"), weight(m).dims.__setitem__(slice(2), [4, 1]),
+                                      short(m, 36)), "do not fit", "conv"),
+    "long bias": (
+        lambda m: (m.graph.initializer.append(numpy_helper.from_array(np.ones(5, np.float32), "b")),
+                   m.graph.node[0].input.append("b")),
+        "a bias does not fit", "conv",
+    ),
+    "empty output": (
+        lambda m: (m.graph.initializer.append(numpy_helper.from_array(np.array([0, 4]), "parts")),
+                   m.graph.node.add(op_type="Split", input=["y", "parts"], output=["none", "all"]).attribute.append(
+                       helper.make_attribute("axis", 1)), m.graph.output.add(name="none")),
+        "output is empty", "none",
+    ),
     "unknown attribute": (lambda m: attribute(m, 1, "foo"), "no such attribute", "conv"),
     "no attribute": (lambda m: setattr(m.graph.node[1], "op_type", "Cast"), "attribute to is missing", "relu"),
     "one input": (lambda m: m.graph.node[0].input.pop(), "wrong number of inputs", "conv"),

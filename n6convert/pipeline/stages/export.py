@@ -128,7 +128,7 @@ def _first_bad_node(model: ir.Model, feeds: Feeds) -> tuple[str, str]:
     for node in model.graph:
         for out in node.outputs:
             if out.name in values and not _finite(values[out.name]):
-                return f"{node.name} ({node.op_type})", out.name
+                return f"{node.name or out.name} ({node.op_type})", out.name
     return "unknown", "unknown"
 
 
