@@ -28,7 +28,7 @@ class PixelMap:
 
     Attributes:
         order: which of R, G, B feeds each input channel, e.g. ``RGB``.
-        gain, offset: one number a channel, in steps of the input's codes.
+        gain, offset: one number per channel, in steps of the input's codes.
     """
 
     order: str

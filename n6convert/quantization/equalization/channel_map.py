@@ -48,7 +48,7 @@ class Absorber:
 
 @dataclass
 class ChannelMap:
-    """Labels of every float activation, the constants that absorb factors, and the clips that need a bound a channel.
+    """Labels of every float activation, the constants that absorb factors, and the clips that need a bound per channel.
 
     Attributes:
         clips: Clip nodes at 0 and an upper bound, which a factor moves.
@@ -246,7 +246,7 @@ def _product(found: ChannelMap, a: LabelArray, b: LabelArray) -> LabelArray:
 
 
 def _by_vector(found: ChannelMap, labels: LabelArray, vector: ir.Value) -> LabelArray:
-    """A constant with one number a channel takes up the factors before it and those after it."""
+    """A constant with one number per channel takes up the factors before it and those after it."""
     dims = [1] * (labels.ndim - len(_dims(vector))) + _dims(vector)
     wide = [i for i, d in enumerate(dims) if d > 1]
     others = [i for i in range(labels.ndim) if i not in wide]

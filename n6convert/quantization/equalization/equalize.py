@@ -367,7 +367,7 @@ def _absorb(graph: ir.Graph, channels: ChannelMap, factors: Vector) -> dict[str,
 
 
 def _move_bound(graph: ir.Graph, node: ir.Node, bounds: Vector) -> None:
-    """``Clip(x, 0, b)`` with one bound a channel: ``Min(Relu(x), bounds)``, which saturation of a grid replaces."""
+    """``Clip(x, 0, b)`` with one bound per channel: ``Min(Relu(x), bounds)``, which saturation of a grid replaces."""
     name, shape = node.name or node.outputs[0].name, node.outputs[0].shape
     relu = ir.node("Relu", [node.inputs[0]], name=f"{name}_relu")
     positive = relu.outputs[0]

@@ -23,7 +23,7 @@ _AT_ONCE = 1 << 22
 
 @dataclass
 class QuantizedWeight:
-    """Integer weights with one scale a channel.
+    """Integer weights with one scale per channel.
 
     Attributes:
         codes: int8, the weight's own shape.
@@ -73,7 +73,7 @@ def along(vector: NDArray[Any], rank: int, axis: int) -> NDArray[Any]:
 def quantize_weight(
     weight: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0
 ) -> QuantizedWeight:
-    """Round to the nearest code, symmetric, one scale a channel.
+    """Round to the nearest code, symmetric, one scale per channel.
 
     Args:
         least: smallest scale allowed, by channel: a channel of zeros gets it, and so does one whose bias would leave

@@ -1,6 +1,6 @@
 """Writing the INT8 QDQ model: a quantize/dequantize pair on every activation, integers for every constant.
 
-Form ([#quantization]): int8 activations with one scale a tensor, int8 weights with one scale a channel and zero point
+Form ([#quantization]): int8 activations with one scale per tensor, int8 weights with one per channel and zero point
 0, int32 bias with scale ``s_input * s_weight``. The graph keeps float inputs and outputs; the pairs at its boundary
 become the int8 interface when ST Edge AI reads it.
 """

@@ -286,7 +286,7 @@ def is_undecided(trial: Candidate, best: Candidate) -> bool:
 
 
 def enforced(candidate: Candidate) -> frozenset[str]:
-    """Outputs of the operators that enforce one bound a channel because no grid does."""
+    """Outputs of the operators that enforce one bound per channel because no grid does."""
     names = (node.outputs[0].name or "" for node in candidate.prepared.graph if node.op_type == "Min")
     return frozenset(names) - candidate.plan.absorbed
 

@@ -9,7 +9,7 @@ all squares, and the variance of that token the step of all variances; what is l
     v = mean(q) + sum(h * slope) / C        the rest of their squares is a sum of them
     r = r_0 + sum_i w_i * Relu(1 - v / b_i)  the table ([#function-forms], R4): v itself is never rounded
 
-Every product is a 1x1 convolution with one weight scale a row. The mean is spread over the channels by a convolution
+Every product is a 1x1 convolution with one weight scale per row. The mean is spread over the channels by a convolution
 as well, and gamma and beta are a depthwise one, so that equalization can store a huge channel divided by a factor.
 """
 
@@ -198,7 +198,7 @@ def _with_affine(norm: _Norm) -> _Norm:
 
 
 def _vector(norm: _Norm, value: ir.Value | None) -> Array | None:
-    """A constant that varies along the normalized axis only, one number a channel."""
+    """A constant that varies along the normalized axis only, one number per channel."""
     if value is None:
         return None
     numbers, channels = constant(value).astype(np.float64), norm.shape[norm.axis]

@@ -108,7 +108,7 @@ def _gemm(node: Node, operands: Sequence[Any]) -> Value:
 
 def _matmul(node: Node, operands: Sequence[Any]) -> Value:
     left = operands[0]
-    if isinstance(left, Steps) and left.scale.numel() > 1:  # a constant on the left has one scale a row
+    if isinstance(left, Steps) and left.scale.numel() > 1:  # a constant on the left has one scale per row
         return values_of(left) @ values_of(operands[1])
     return _multiplied(operands, lambda a, b, bias: a @ b, -1)
 

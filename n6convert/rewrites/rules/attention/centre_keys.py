@@ -68,7 +68,7 @@ class CentreKeys(Rewrite[_Keys]):
 
 
 def _bias(node: ir.Node, channels: int) -> Array | None:
-    """The constant that the layer adds, one number a channel; None for nodes that are no layer."""
+    """The constant that the layer adds, one number per channel; None for nodes that are no layer."""
     if node.op_type == "Add":
         pair = operand(node, constant=True)
         value = constant_of(pair[1]) if pair is not None else None
