@@ -54,7 +54,10 @@ def test_the_bar_shows_shares_and_names_them() -> None:
         ),
     ],
 )
-def test_the_next_command_is_what_is_missing(more: dict[str, Any], command: str) -> None:
+def test_the_next_command_is_what_is_missing(
+    more: dict[str, Any], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
     assert next_command(report(**more), Path("build/my net")) == command
 
 

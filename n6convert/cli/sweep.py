@@ -118,11 +118,11 @@ def _pointwise(report: Reporter) -> Progress:
 
 def _print_errors(results: SweepResults) -> None:
     """What went wrong, on stderr, where no table says it."""
-    from n6convert.cli.terminal import shown
+    from n6convert.cli.terminal import say
 
     for r in results:
         if r.error:
-            typer.echo(f"error: {shown(r.label)}: {shown(r.error)}", err=True)
+            say(f"error: {r.label}: {r.error}", error=True)
 
 
 def _absolute(path: str | None) -> str | None:

