@@ -261,6 +261,19 @@ class Builder:
         ends = [self.constant([v], np.int64) for v in (start, stop, axis, step)[: 3 + (step != 1)]]
         return self.node("Slice", [x, *ends], [to])[0]
 
+    def reduce(self, op: str, x: ir.Value, axes: Sequence[int]) -> ir.Value:
+        """A reduction whose axes stay, of length 1.
+
+        Args:
+            op: ReduceSum, ReduceMax ...
+            x: any shape.
+            axes: counted from the front.
+        """
+        to = [1 if i in axes else n for i, n in enumerate(shape(x))]
+        if op == "ReduceSum" or self.opset >= 18:  # before, axes were attributes of the others
+            return self.node(op, [x, self.constant(axes, np.int64)], [to], keepdims=1)[0]
+        return self.node(op, [x], [to], axes=list(axes), keepdims=1)[0]
+
     def mean_last(self, x: ir.Value) -> ir.Value:
         """Mean over the last axis, kept: [1, R, n] -> [1, R, 1] as the global pool the compiler would make of it."""
         return self._pool_last("GlobalAveragePool", x)

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from n6convert.graph.builder import AXIS_LIMIT
 from n6convert.graph.states import CELLS, MOVES
 
 __all__ = ["fit_ports", "leads_with_time", "same_bytes"]
 
 _MOST_AXES = 4
-_AXIS_LIMIT = 1 << 16
 
 
 def leads_with_time(value: ir.Value) -> bool:
@@ -74,7 +74,7 @@ def _fitting(value: ir.Value) -> list[int] | None:
         full = [1, *full[:batch], *full[batch + 1 :]]
     if len(full) > _MOST_AXES and full[0] == 1:
         full = [1, math.prod(full[1 : 2 - _MOST_AXES]), *full[2 - _MOST_AXES :]]
-    long = [i for i, size in enumerate(full) if size >= _AXIS_LIMIT]
+    long = [i for i, size in enumerate(full) if size >= AXIS_LIMIT]
     if len(long) == 1 and full[0] == 1:
         full = _folded(full, long[0], _stride(value))
     return None if full == _sizes(value) or not value.shape or not value.shape.is_static() else full
@@ -83,12 +83,12 @@ def _fitting(value: ir.Value) -> list[int] | None:
 def _folded(full: list[int], axis: int, stride: int) -> list[int]:
     """The long axis as rows of as many elements as the stride with which it is read, else of about its root."""
     size = full[axis]
-    even = [stride] if size % stride == 0 and stride > 1 and size // stride < _AXIS_LIMIT else []
+    even = [stride] if size % stride == 0 and stride > 1 and size // stride < AXIS_LIMIT else []
     column = next((d for d in (*even, *range(math.isqrt(size), 1, -1)) if size % d == 0), 1)
     spare = next((i for i in range(axis - 1, 0, -1) if full[i] == 1), None) if len(full) == _MOST_AXES else None
     before = [n for i, n in enumerate(full[:axis]) if i != spare]
     to = [*before, size // column, column, *full[axis + 1 :]]
-    return to if len(to) <= _MOST_AXES and max(to) < _AXIS_LIMIT else full
+    return to if len(to) <= _MOST_AXES and max(to) < AXIS_LIMIT else full
 
 
 def _stride(value: ir.Value, depth: int = 6) -> int:

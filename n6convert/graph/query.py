@@ -21,6 +21,7 @@ __all__ = [
     "operand",
     "place_of",
     "producer",
+    "reduced_axes",
     "scalar_of",
     "shape_of",
     "single_use",
@@ -110,6 +111,16 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
         return default
     value = found.value
     return list(value) if isinstance(value, tuple) else value
+
+
+def reduced_axes(node: ir.Node, rank: int) -> list[int] | None:
+    """The axes that a reduction of so many axes names, counted from the front, in order.
+
+    None where it names none, which may mean all of them, or computes them.
+    """
+    as_input = len(node.inputs) > 1 and node.inputs[1] is not None
+    given = constant_of(node.inputs[1]) if as_input else attribute(node, "axes")
+    return None if given is None else sorted(int(a) % rank for a in np.asarray(given).reshape(-1))
 
 
 def operand(node: ir.Node, *, constant: bool) -> tuple[ir.Value, ir.Value] | None:

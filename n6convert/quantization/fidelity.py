@@ -77,7 +77,7 @@ class Evaluator:
     def _outputs(self, model: ir.Model) -> Iterator[Mapping[str, NDArray[Any]]]:
         """What a model gives for each sample."""
         session = Session(model, threads=1)
-        return mapped(lambda sample: session.run({n: sample[n] for n in session.inputs}), self._samples, self._threads)
+        return mapped(session.run_on, self._samples, self._threads)
 
     @property
     def blind_db(self) -> float:

@@ -149,8 +149,8 @@ def _portion_errors(
     exact = Session(with_outputs(float_model, inner)) if inner else None
     rounded = Session(with_outputs(model, list(pairs.values())), optimize=False)
     for sample in samples:
-        reference = {**sample, **(exact.run({n: sample[n] for n in exact.inputs}) if exact else {})}
-        found = rounded.run({n: sample[n] for n in rounded.inputs})
+        reference = {**sample, **(exact.run_on(sample) if exact else {})}
+        found = rounded.run_on(sample)
         for name, dequantized in pairs.items():
             sums[name].add(reference[name], found.pop(dequantized), len(samples))
     return {name: total.error() for name, total in sums.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from n6convert.escaping import html_text
-from n6convert.report.svg import css_class, frame
+from n6convert.report.svg import css_class, frame, round_step
 
 __all__ = ["Point", "scatter"]
 
@@ -111,7 +111,5 @@ class _Scale:
 
     def ticks(self) -> list[float]:
         """Round values, four at least."""
-        raw = (self.high - self.low) / 5
-        unit = 10.0 ** np.floor(np.log10(raw))
-        step = unit * max((m for m in (1, 2, 5) if m * unit <= raw), default=1)
+        step = round_step(self.high - self.low, 5)
         return [float(v) for v in np.arange(np.ceil(self.low / step) * step, self.high, step)]

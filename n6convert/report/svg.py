@@ -13,7 +13,20 @@ import numpy as np
 
 from n6convert.escaping import html_text
 
-__all__ = ["Band", "Block", "Row", "area", "bars", "css_class", "frame", "histogram", "occupancy", "ribbon", "scale"]
+__all__ = [
+    "Band",
+    "Block",
+    "Row",
+    "area",
+    "bars",
+    "css_class",
+    "frame",
+    "histogram",
+    "occupancy",
+    "ribbon",
+    "round_step",
+    "scale",
+]
 
 _WIDTH = 960
 _LAST = 97.0
@@ -84,7 +97,7 @@ def scale(whole: float, unit: str, label: str) -> str:
         unit: of the numbers.
         label: what screen readers say.
     """
-    step = _round_step(whole)
+    step = round_step(whole)
     marks = [step * n for n in range(int(whole / step) + 1)]
     spans = "".join(_mark(mark, 100 * mark / whole, unit) for mark in marks)
     return f'<div class="scale" role="img" aria-label="{html_text(label)}">{spans}</div>'
@@ -95,10 +108,10 @@ def _mark(value: float, percent: float, unit: str) -> str:
     return f'<span style="left: {percent:.2f}%{side}">{value:g}{f" {html_text(unit)}" if not value else ""}</span>'
 
 
-def _round_step(whole: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that divides a range in 4 parts at least."""
-    power = 10 ** np.floor(np.log10(whole / 4))
-    return float(max(f * power for f in (1, 2, 5) if f * power <= whole / 4))
+def round_step(whole: float, parts: int = 4) -> float:
+    """The largest of 1, 2, 5 times a power of ten that divides a range in so many parts at least."""
+    power = 10 ** np.floor(np.log10(whole / parts))
+    return float(max(f * power for f in (1, 2, 5) if f * power <= whole / parts))
 
 
 def bars(rows: Sequence[Row], label: str) -> str:
@@ -239,7 +252,7 @@ def _axis(top: float, unit: str, left: int, height: int, count: int) -> list[str
         f"{top * f:,.0f} {html_text(unit)}</text>"
         for f in (0, 0.5, 1)
     ]
-    step = max(int(_round_step(max(count, 4))), 1)
+    step = max(int(round_step(max(count, 4))), 1)
     ticks = [
         f'<text class="small" x="{left + (_WIDTH - 8 - left) * (n + 0.5) / count:.1f}" y="{height + 18}" '
         f'text-anchor="middle">{n}</text>'

@@ -1,20 +1,15 @@
 """Running graphs and comparing what they give; threads and child processes."""
 
-from n6convert.lazy import first_use
+from importlib import import_module
+from typing import Any
 
-_MEASURES = (
-    "BOUNDED",
-    "LIMIT_DB",
-    "Noise",
-    "decibel",
-    "energy",
-    "least_sizes",
-    "max_relative_difference",
-    "relative_differences",
-    "sqnr_db",
-    "squared_gaps",
-)
+_HOMES = ("session", "comparison")
 
-__getattr__ = first_use(
-    "n6convert.runtime", dict.fromkeys(_MEASURES, "comparison") | dict.fromkeys(("Session", "run_model"), "session")
-)
+
+def __getattr__(name: str) -> Any:
+    """The names of both, as they stood in one module until n6convert 0.1."""
+    modules = () if name.startswith("_") else (import_module(f"n6convert.runtime.{home}") for home in _HOMES)
+    for module in modules:
+        if name in module.__all__:
+            return getattr(module, name)
+    raise AttributeError(f"module 'n6convert.runtime' has no attribute {name!r}")

@@ -86,6 +86,10 @@ class Session:
             raise GraphError("onnxruntime cannot run the model", found=_first_line(error)) from error
         return dict(zip(self.outputs, values, strict=True))
 
+    def run_on(self, sample: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs for a sample that may hold more than the graph reads; raises as :meth:`run`."""
+        return self.run({name: sample[name] for name in self.inputs})
+
 
 def run_model(
     model: ir.Model | str | Path, feeds: Mapping[str, Array], *, threads: int | None = None

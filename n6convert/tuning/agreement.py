@@ -51,7 +51,7 @@ def agreement(
     codes = differing = largest = 0
     first: str | None = None
     for feeds in samples:
-        exact = session.run({n: feeds[n] for n in session.inputs})
+        exact = session.run_on(feeds)
         with torch.no_grad():
             kept = program.run(feeds, state, keep=set(program.tensors)).kept
         for node in quantizers:

@@ -47,7 +47,7 @@ class Teacher:
     def run(self, feeds: Feeds, *, inside: bool) -> dict[str, NDArray[Any]]:
         """The outputs, and with ``inside`` the ends of blocks as well."""
         session = self._inner if inside else self._whole
-        return session.run({n: feeds[n] for n in session.inputs})
+        return session.run_on(feeds)
 
     def tokens(self, feeds: Feeds) -> NDArray[np.bool_] | None:
         """Places of a text that are no padding."""

@@ -14,7 +14,7 @@ from n6convert.graph.query import (
     users,
 )
 
-__all__ = ["FollowedChannels", "GROUPS", "followed_channels"]
+__all__ = ["FollowedChannels", "GROUPS", "followed_channels", "is_depthwise"]
 
 
 GROUPS = (8, 24)
@@ -60,13 +60,13 @@ class FollowedChannels:
 
     def _maker(self, value: ir.Value) -> list[ir.Value] | None:
         node = producer(value)
-        if node is not None and node.op_type == "Conv" and not _depthwise(node):
+        if node is not None and node.op_type == "Conv" and not is_depthwise(node):
             self.makers[node] = None
             return [] if _dense(node) else None
         return None if node is None else self._passing(node)
 
     def _reader(self, node: ir.Node, value: ir.Value) -> list[ir.Value] | None:
-        if node.op_type == "Conv" and not _depthwise(node):
+        if node.op_type == "Conv" and not is_depthwise(node):
             self.readers[node] = None
             return [] if _dense(node) and node.inputs[0] is value else None
         return self._passing(node)
@@ -95,7 +95,8 @@ def followed_channels(conv: ir.Node) -> FollowedChannels | None:
     return found if found.include(conv.outputs[0]) else None
 
 
-def _depthwise(conv: ir.Node) -> bool:
+def is_depthwise(conv: ir.Node) -> bool:
+    """Whether a convolution with constant weights has a kernel of its own for every one of several channels."""
     weight = constant_of(conv.inputs[1])
     return weight is not None and weight.shape[1] == 1 and attribute(conv, "group", 1) == weight.shape[0] > 1
 

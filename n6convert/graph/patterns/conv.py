@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -29,7 +30,7 @@ def conv_parameters(conv: ir.Node) -> tuple[Array, Array]:
 
 
 def rebuild_conv(
-    build: Builder, conv: ir.Node, weight: Array, bias: Array | None, x: ir.Value | None = None
+    build: Builder, conv: ir.Node, weight: Array, bias: Array | None, x: ir.Value | None = None, **changed: Any
 ) -> ir.Value:
     """The same convolution with other parameters (and another input of the same height and width).
 
@@ -39,13 +40,14 @@ def rebuild_conv(
         weight: [O, I/groups, kh, kw].
         bias: [O]; None: no bias.
         x: another input of the same height and width; None: the same one.
+        changed: attributes that are others.
     """
     source = conv.inputs[0] if x is None else x
     assert source is not None
     inputs = [source, build.constant(weight)] + ([] if bias is None or not bias.any() else [build.constant(bias)])
     full = list(shape_of(conv.outputs[0]) or ())
     full[1] = weight.shape[0]
-    return build.node("Conv", inputs, [full], **{k: attribute(conv, k) for k in conv.attributes})[0]
+    return build.node("Conv", inputs, [full], **{k: attribute(conv, k) for k in conv.attributes} | changed)[0]
 
 
 def channel_affine(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import Array, attribute, constant_of, grid, operand, producer, scalar_of, shape_of
+from n6convert.graph.query import (
+    Array,
+    attribute,
+    constant_of,
+    grid,
+    operand,
+    producer,
+    reduced_axes,
+    scalar_of,
+    shape_of,
+)
 
 __all__ = ["Norm", "find_norm"]
 
@@ -201,10 +210,10 @@ def _squared(value: ir.Value | None) -> ir.Value | None:
 
 def _reduced_axis(node: ir.Node) -> int | None:
     full = shape_of(node.inputs[0])
-    axes = attribute(node, "axes") if len(node.inputs) < 2 else constant_of(node.inputs[1])
+    axes = None if full is None else reduced_axes(node, len(full))
     if full is None or axes is None or len(axes) != 1 or not attribute(node, "keepdims", 1):
         return None
-    axis = int(np.asarray(axes).reshape(-1)[0]) % len(full)
+    axis = axes[0]
     return axis if axis == len(full) - 1 or (axis == 1 and len(full) == 4) else None
 
 

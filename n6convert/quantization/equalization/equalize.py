@@ -138,7 +138,7 @@ def difference(model: ir.Model, other: ir.Model, sample: Feeds, threads: int | N
         threads: None: as many as there are cores.
     """
     a, b = (Session(m, threads=threads) for m in (model, other))
-    x, y = (s.run({n: sample[n] for n in s.inputs}) for s in (a, b))
+    x, y = (s.run_on(sample) for s in (a, b))
     return max(relative_differences(x, y, least_sizes(model)).values(), default=0.0)
 
 

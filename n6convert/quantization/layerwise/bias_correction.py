@@ -81,7 +81,7 @@ def channel_means(
     def of_sample(sample: Mapping[str, NDArray[Any]]) -> tuple[Tokens, dict[str, Floats]]:
         places = tokens_of(model.graph, sample)
         found = {}
-        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+        for name, values in session.run_on(sample).items():
             rows = rows_of(layers[name], values, steps[name])
             found[name] = _means(functions[name](rows), _thinned([places], steps[name]))
         return places, found

@@ -110,7 +110,7 @@ class FloatInputs:
         def read(sample: Mapping[str, NDArray[Any]]) -> dict[str, FloatSample]:
             values = dict(sample)
             if session is not None:
-                values |= session.run({n: sample[n] for n in session.inputs})
+                values |= session.run_on(sample)
             return {
                 n.name or "": _seen(n, values[x], values[y] if y else None, samples) for n, (x, y) in wanted.items()
             }

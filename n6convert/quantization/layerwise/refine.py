@@ -64,17 +64,15 @@ def refine(
     try:
         if shared:
             round_together(refined, weights, shared, samples, threads, budget)
-        if bias and means is None:
-            means = channel_means(float_model, budget.watch(samples), threads)
-        wanted = means if bias and means is not None else {}
+        if means is None:
+            means = channel_means(float_model, budget.watch(samples), threads) if bias else {}
         taking_back = [name for name in left if name in compensating and name in apart]
         exact = FloatInputs(float_model, samples, taking_back, threads, budget)
         for layer in walk_layers(refined, samples, threads, budget):
             if rounding and layer.name in apart:
-                largest = NARROW_MAX if layer.name in narrow else CODE_MAX
-                _round(layer, constant(weights[layer.name]), exact, budget, largest)
-            if layer.name in wanted:
-                correct_bias(layer, wanted[layer.name])
+                _round(layer, constant(weights[layer.name]), exact, budget, narrow=layer.name in narrow)
+            if bias and layer.name in means:
+                correct_bias(layer, means[layer.name])
             del left[layer.name]
             if progress is not None:
                 progress("refining layers", count - len(left), count)
@@ -85,12 +83,12 @@ def refine(
     return refined, list(left)
 
 
-def _round(layer: Layer, weight: NDArray[Any], exact: FloatInputs, budget: TimeBudget, largest: int) -> None:
+def _round(layer: Layer, weight: NDArray[Any], exact: FloatInputs, budget: TimeBudget, *, narrow: bool) -> None:
     inputs = exact.of(layer)
     moments = None
     if inputs is not None:
         weight, moments = compensated(layer, weight, inputs)
-    round_layer(layer, weight, budget, moments, largest)
+    round_layer(layer, weight, budget, moments, NARROW_MAX if narrow else CODE_MAX)
 
 
 def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:

@@ -239,7 +239,7 @@ class _Advance:
 
     def __call__(self, state: Codes) -> None:
         if self._session is not None:
-            state.update(self._session.run({n: state[n] for n in self._session.inputs}))
+            state.update(self._session.run_on(state))
         for name in [n for n in state if n not in self._kept]:
             del state[name]
 

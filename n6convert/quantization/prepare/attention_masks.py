@@ -98,7 +98,7 @@ def _spreads(
     low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     session = Session(with_outputs(model, sorted(names)), threads=threads)
     for sample in samples:
-        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+        for name, values in session.run_on(sample).items():
             low[name] = min(low[name], float(values.min()))
             high[name] = max(high[name], float(values.max()))
     return {name: 2 * float(rounded(high[name] - low[name])) for name in names}

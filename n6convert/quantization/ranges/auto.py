@@ -51,7 +51,7 @@ def choose_ranges(
     for index, sample in enumerate(samples):
         values = dict(sample)
         if reference is not None:
-            values |= reference.run({n: sample[n] for n in reference.inputs})
+            values |= reference.run_on(sample)
         for name, trial in trials.items():
             errors[name] += trial.errors(values, list(candidates[name].values()))
         if progress is not None:

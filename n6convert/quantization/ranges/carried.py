@@ -44,7 +44,7 @@ def still_true(found: RangeResult, before: ir.Model, after: ir.Model, sample: Fe
     names = list(dict.fromkeys(names))
     inputs = {v.name for v in after.graph.inputs}
     sessions = [Session(with_outputs(m, names), threads=1) for m in (before, after)] if names else []
-    values = [s.run({n: sample[n] for n in s.inputs}) for s in sessions]
+    values = [s.run_on(sample) for s in sessions]
     same = inputs | {n for n in names if max_relative_difference(values[0][n], values[1][n]) <= _SAME}
     statistics = {n: s for n, s in found.statistics.items() if n in same}
     channels = Extents((n, e) for n, e in found.channels.items() if n in same)

@@ -150,7 +150,7 @@ def extents(
     if not found:
         return found
     session = Session(with_outputs(model, list(found)), threads=1)
-    for outputs in mapped(lambda sample: session.run({n: sample[n] for n in session.inputs}), samples, threads):
+    for outputs in mapped(session.run_on, samples, threads):
         for name, values in outputs.items():
             found[name].add(values)
     return found

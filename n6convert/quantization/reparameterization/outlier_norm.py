@@ -217,7 +217,7 @@ def _observe(
     session = Session(with_outputs(model, list(dict.fromkeys(names))), threads=threads)
     rows: dict[str, list[_RowStatistics | None]] = {n.c.name or "": [] for n in norms}
     for sample in samples:
-        values = dict(sample) | session.run({n: sample[n] for n in session.inputs})
+        values = dict(sample) | session.run_on(sample)
         for norm in norms:
             rows[norm.c.name or ""].append(_figures(norm, values))
     return {name: _joined(found) for name, found in rows.items()}

@@ -135,7 +135,7 @@ def _observe(model: ir.Model, cones: Sequence[_Cone], samples: Iterable[Feeds], 
     session = Session(with_outputs(model, names), threads=threads)
     seen: dict[str, list[NDArray[Any]]] = {n: [] for n in names}
     for sample in samples:
-        for name, values in session.run({n: sample[n] for n in session.inputs}).items():
+        for name, values in session.run_on(sample).items():
             flat = values.ravel()
             some = flat[:: -(-flat.size // _LOOKED_AT) or 1]
             seen[name].append(np.concatenate([some, [flat.min(initial=0.0), flat.max(initial=0.0)]]))

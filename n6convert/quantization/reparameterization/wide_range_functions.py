@@ -112,7 +112,7 @@ def operand_values(model: ir.Model, samples: Iterable[Feeds], threads: int | Non
     inputs = {v.name for v in model.graph.inputs}
     session = Session(with_outputs(model, [n for n in seen if n not in inputs]), threads=threads)
     for sample in samples:
-        for name, values in {**sample, **session.run({n: sample[n] for n in session.inputs})}.items():
+        for name, values in {**sample, **session.run_on(sample)}.items():
             if name in seen:
                 flat = values.ravel()
                 seen[name].append(np.append(flat[:: -(-flat.size // _LOOKED_AT) or 1], flat.max(initial=0.0)))

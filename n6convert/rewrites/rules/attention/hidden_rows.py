@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.builder import shape as dims
-from n6convert.graph.query import Array, attribute, constant_of, is_float, producer, shape_of
+from n6convert.graph.query import Array, attribute, constant_of, is_float, producer, reduced_axes, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["HiddenRows"]
@@ -57,9 +57,7 @@ class HiddenRows(Rewrite[_Guard]):
     def replace(self, found: _Guard, build: Builder, context: Context) -> Sequence[ir.Value]:
         seen = _product(build, found.masks, found.known)
         if isinstance(seen, ir.Value):
-            full = dims(seen)
-            shape = [*full[:-1], 1]
-            return [build.mul(found.kept, build.node("ReduceMax", [seen], [shape], axes=[len(full) - 1])[0])]
+            return [build.mul(found.kept, build.reduce("ReduceMax", seen, [len(dims(seen)) - 1]))]
         rows = seen.max(axis=-1, keepdims=True) if seen.ndim else seen
         return [found.kept if rows.all() else build.mul(found.kept, rows)]
 
@@ -67,9 +65,8 @@ class HiddenRows(Rewrite[_Guard]):
 def _last(node: ir.Node) -> bool:
     """Whether a reduction is over the last axis, which it keeps."""
     full = shape_of(node.inputs[0])
-    given = constant_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "axes")
-    axes = [] if given is None or full is None else [int(a) % len(full) for a in np.asarray(given).reshape(-1)]
-    return full is not None and axes == [len(full) - 1] and attribute(node, "keepdims", 1) == 1
+    last = full is not None and reduced_axes(node, len(full)) == [len(full) - 1]
+    return last and attribute(node, "keepdims", 1) == 1
 
 
 def _seen(bias: ir.Value | None) -> tuple[list[ir.Value], Array] | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.graph.builder import Builder
+from n6convert.graph.builder import AXIS_LIMIT, Builder
 from n6convert.graph.query import attribute, is_float, shape_of
 from n6convert.rewrites.reciprocal import Choice, Inverse
 from n6convert.rewrites.rule import Context, Rewrite
@@ -65,7 +65,7 @@ class SoftmaxDecompose(Rewrite[_Softmax]):
         before, after = math.prod(found.shape[: found.axis]), math.prod(found.shape[found.axis + 1 :])
         if before > _MAX_SLICES and after > 1:
             return f"axis {found.axis} of {list(found.shape)} lies between two others: it cannot become the last one"
-        if max(size, before * after) >= 1 << 16:
+        if max(size, before * after) >= AXIS_LIMIT:
             return f"an axis of {max(size, before * after)} exceeds the compiler's limit of 65,535"
         return None
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.patterns.conv import conv_parameters
+from n6convert.graph.patterns.channels import is_depthwise
+from n6convert.graph.patterns.conv import conv_parameters, rebuild_conv
 from n6convert.graph.query import attribute, constant_of, elements, is_float, producer, shape_of, users
 from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.rule import Context, Rewrite
@@ -152,7 +153,7 @@ def _source(node: ir.Node) -> ir.Value | None:
     """What a node of a chain reads, None for other nodes."""
     if node.op_type == "Mul":
         return next((v for v in node.inputs if v is not None and _gates(node, v)), None)
-    chained = node.op_type in _FUNCTIONS or (node.op_type == "Conv" and _is_plain(node) and _is_depthwise(node))
+    chained = node.op_type in _FUNCTIONS or (node.op_type == "Conv" and _is_plain(node) and is_depthwise(node))
     return node.inputs[0] if chained else None
 
 
@@ -175,7 +176,7 @@ def _next(value: ir.Value) -> ir.Node | None:
     if node.op_type in _FUNCTIONS:
         alone = node.op_type != "Sigmoid" and all(v is None or constant_of(v) is not None for v in node.inputs[1:])
         return node if alone else None
-    return node if node.op_type == "Conv" and _is_plain(node) and _is_depthwise(node) else None
+    return node if node.op_type == "Conv" and _is_plain(node) and is_depthwise(node) else None
 
 
 def _gates(mul: ir.Node, value: ir.Value) -> bool:
@@ -185,15 +186,10 @@ def _gates(mul: ir.Node, value: ir.Value) -> bool:
     return gate is not None and other is not None and gate.inputs[0] is value and len(users(other)) == 1
 
 
-def _is_depthwise(node: ir.Node) -> bool:
-    weights, groups = shape_of(node.inputs[1]), attribute(node, "group", 1)
-    return weights is not None and weights[:2] == (groups, 1)
-
-
 def _written(build: Builder, chain: _Chain, x: ir.Value, groups: int) -> ir.Value:
     """The chain's result for an input, in so many groups of channels."""
     size = chain.channels // groups
-    sources = build.split(x, groups, axis=1) if _is_depthwise(chain.nodes[0]) else [x] * groups
+    sources = build.split(x, groups, axis=1) if is_depthwise(chain.nodes[0]) else [x] * groups
     cuts = [slice(i * size, (i + 1) * size) for i in range(groups)]
     return build.concat([_group(build, chain, *pair) for pair in zip(sources, cuts, strict=True)], axis=1)
 
@@ -212,11 +208,6 @@ def _group(build: Builder, chain: _Chain, x: ir.Value, cut: slice) -> ir.Value:
 
 
 def _conv(build: Builder, node: ir.Node, x: ir.Value, cut: slice) -> ir.Value:
-    weight, bias = conv_parameters(node)
-    inputs = [x, build.constant(weight[cut])] + ([build.constant(bias[cut])] if bias.any() else [])
-    full = list(shape_of(node.outputs[0]) or ())
-    full[1] = len(weight[cut])
-    attributes = {k: attribute(node, k) for k in node.attributes}
-    if attributes.get("group", 1) != 1:
-        attributes["group"] = full[1]
-    return build.node("Conv", inputs, [full], **attributes)[0]
+    weight, bias = (values[cut] for values in conv_parameters(node))
+    groups = {"group": len(weight)} if is_depthwise(node) else {}
+    return rebuild_conv(build, node, weight, bias, x, **groups)

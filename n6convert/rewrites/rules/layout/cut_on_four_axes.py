@@ -18,14 +18,13 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.slices import axis_of, slice_bounds
-from n6convert.graph.query import attribute, constant_of, is_float, shape_of
+from n6convert.graph.query import attribute, constant_of, is_float, reduced_axes, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["CutOnFourAxes"]
 
 _MOST = 4
 _REDUCTIONS = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"})
-_AXES_ARE_INPUT_SINCE = 18  # of every reduction but ReduceSum
 
 
 @dataclass
@@ -93,8 +92,7 @@ def _touched(node: ir.Node, rank: int, full: Sequence[int]) -> list[int]:
     if node.op_type == "Pad":
         pads = _pads(node, rank)
         return [i for i in range(rank) if pads is not None and (pads[i] or pads[rank + i])]
-    given = constant_of(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else attribute(node, "axes")
-    return [] if given is None else sorted(int(a) % rank for a in np.asarray(given).reshape(-1))
+    return reduced_axes(node, rank) or []
 
 
 def _pads(node: ir.Node, rank: int) -> list[int] | None:
@@ -122,9 +120,7 @@ def _written(found: _Wide, build: Builder, x: ir.Value, to: list[list[int]]) -> 
         return build.split(x, [shape[places[0]] for shape in to], places[0])
     if op == "Pad":
         return build.node(op, [x, build.constant(_merged_pads(found), np.int64), *node.inputs[2:3]], to, **_mode(node))
-    if op == "ReduceSum" or build.opset >= _AXES_ARE_INPUT_SINCE:
-        return build.node(op, [x, build.constant(places, np.int64)], to, keepdims=1)
-    return build.node(op, [x], to, axes=places, keepdims=1)
+    return [build.reduce(op, x, places)]
 
 
 def _merged_pads(found: _Wide) -> list[int]:

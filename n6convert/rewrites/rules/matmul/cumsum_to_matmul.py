@@ -5,7 +5,6 @@ The NPU has no running sum ([#onnx-operators]). ``exclusive`` leaves the diagona
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import attribute, constant_of, is_float, shape_of
+from n6convert.rewrites.pointwise_forms import product_along
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["CumSumToMatMul"]
@@ -49,12 +49,6 @@ class CumSumToMatMul(Rewrite[_Sums]):
         return None if size <= _LONGEST else f"an axis of {size} elements is summed, more than {_LONGEST}"
 
     def replace(self, found: _Sums, build: Builder, context: Context) -> Sequence[ir.Value]:
-        full, axis = found.full, found.axis
-        size = full[axis]
-        perm = [*(i for i in range(len(full)) if i != axis), axis]
-        rows = [full[i] for i in perm[:-1]]
+        size = found.full[found.axis]
         matrix = np.triu(np.ones((size, size)), 1 if found.exclusive else 0)
-        weight = build.constant(matrix.T if found.reverse else matrix)
-        x = build.reshape(build.transpose(found.x, perm), [1, math.prod(rows), size])
-        sums = build.node("MatMul", [x, weight], [[1, math.prod(rows), size]])[0]
-        return [build.transpose(build.reshape(sums, [*rows, size]), np.argsort(perm).tolist())]
+        return [product_along(build, found.x, [found.axis], matrix.T if found.reverse else matrix, [size])]

@@ -6,16 +6,15 @@ ST's import knows no DFT ([#onnx-operators]).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.patterns.spectrum import fourier_matrix
 from n6convert.graph.query import attribute, constant_of, is_float, shape_of
+from n6convert.rewrites.pointwise_forms import product_along
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["DftToMatMul"]
@@ -61,17 +60,11 @@ class DftToMatMul(Rewrite[_Dft]):
 
     def replace(self, found: _Dft, build: Builder, context: Context) -> Sequence[ir.Value]:
         full = shape_of(found.x) or ()
-        rank, axis, parts, bins = len(full), found.axis, full[-1], found.result[found.axis]
+        axis, parts, bins = found.axis, full[-1], found.result[found.axis]
         used = min(full[axis], found.length)  # a longer signal is cut, a shorter one goes on with zeros
-        perm = [i for i in range(rank - 1) if i != axis] + [axis, rank - 1]
-        x = build.transpose(found.x, perm)
-        x = x if used == full[axis] else build.slice(x, rank - 2, 0, used)
-        rows = [full[i] for i in perm[:-2]]
+        x = found.x if used == full[axis] else build.slice(found.x, axis, 0, used)
         matrix = fourier_matrix(found.length, parts, bins, inverse=found.inverse)[:used]
-        weight = build.constant(matrix.reshape(used * parts, bins * 2))
-        flat = build.reshape(x, [1, math.prod(rows), used * parts])
-        spectra = build.node("MatMul", [flat, weight], [[1, math.prod(rows), bins * 2]])[0]
-        return [build.transpose(build.reshape(spectra, [*rows, bins, 2]), np.argsort(perm).tolist())]
+        return [product_along(build, x, [axis, len(full) - 1], matrix.reshape(used * parts, bins * 2), [bins, 2])]
 
 
 def _number(value: ir.Value | None, default: int) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.graph.builder import Builder
+from n6convert.graph.builder import AXIS_LIMIT, Builder
 from n6convert.graph.patterns.norm import Norm, find_norm
 from n6convert.graph.query import Array, grid, is_float
 from n6convert.rewrites.reciprocal import UNKNOWN_SPREAD, Choice, Inverse
@@ -40,7 +40,7 @@ class LayerNormDecompose(Rewrite[Norm]):
     def check(self, found: Norm, context: Context) -> str | None:
         if not is_float(found.x):
             return "its input is not float32"
-        if max(found.rows, found.channels) >= 1 << 16:
+        if max(found.rows, found.channels) >= AXIS_LIMIT:
             return f"an axis of {max(found.rows, found.channels)} exceeds the compiler's limit of 65,535"
         return None
 

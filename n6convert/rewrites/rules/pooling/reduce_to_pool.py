@@ -12,11 +12,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import attribute, constant_of, is_float, shape_of
+from n6convert.graph.query import attribute, is_float, reduced_axes, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["ReduceToPool"]
@@ -53,11 +52,10 @@ class ReduceToPool(Rewrite[_Reduction]):
         x, full, result = node.inputs[0], shape_of(node.inputs[0]), shape_of(node.outputs[0])
         if x is None or full is None or result is None or not is_float(x):
             return None
-        given = constant_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "axes")
-        if given is None and attribute(node, "noop_with_empty_axes", 0):
+        axes = reduced_axes(node, len(full))
+        if axes is None and attribute(node, "noop_with_empty_axes", 0):
             return None
-        axes = range(len(full)) if given is None else np.asarray(given).reshape(-1) % len(full)
-        kept = sorted(int(a) for a in axes if full[int(a)] != 1)
+        kept = [a for a in (range(len(full)) if axes is None else axes) if full[a] != 1]
         return _Reduction(node.op_type, x, kept, full, result) if kept else None
 
     def check(self, found: _Reduction, context: Context) -> str | None:

@@ -14,16 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import attribute, constant_of, is_float, shape_of
+from n6convert.graph.query import attribute, is_float, reduced_axes, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["ReductionForms"]
-
-_AXES_ARE_INPUT_SINCE = 18  # of every reduction but ReduceSum
 
 
 @dataclass
@@ -48,32 +45,24 @@ class ReductionForms(Rewrite[_Reduction]):
         if node.op_type == "LpNormalization":
             op = "ReduceL1" if attribute(node, "p", 2) == 1 else "ReduceL2"
             return _Reduction(f"{op} below", x, [attribute(node, "axis", -1) % len(full)], result)
-        given = constant_of(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else attribute(node, "axes")
-        if given is None and (attribute(node, "noop_with_empty_axes", 0) or (len(node.inputs) > 1 and node.inputs[1])):
+        axes = reduced_axes(node, len(full))
+        if axes is None and (attribute(node, "noop_with_empty_axes", 0) or (len(node.inputs) > 1 and node.inputs[1])):
             return None
-        axes = range(len(full)) if given is None else np.asarray(given).reshape(-1) % len(full)
-        return _Reduction(node.op_type, x, sorted(int(a) for a in axes), result)
+        return _Reduction(node.op_type, x, list(range(len(full))) if axes is None else axes, result)
 
     def replace(self, found: _Reduction, build: Builder, context: Context) -> Sequence[ir.Value]:
         op, x = found.op.split()[0], found.x
-        kept = [1 if i in found.axes else n for i, n in enumerate(shape_of(x) or ())]
-        y = _reduced(build, op, x, found.axes, kept)
+        y = _reduced(build, op, x, found.axes)
         return [build.binary("Div", x, y) if found.op != op else build.reshape(y, found.result)]
 
 
-def _reduced(build: Builder, op: str, x: ir.Value, axes: Sequence[int], to: Sequence[int]) -> ir.Value:
+def _reduced(build: Builder, op: str, x: ir.Value, axes: Sequence[int]) -> ir.Value:
     """The reduction with its axes kept, of length 1."""
     if op == "ReduceLogSumExp":
-        greatest = _over(build, "ReduceMax", x, axes, to)
-        total = _over(build, "ReduceSum", build.unary("Exp", build.binary("Sub", x, greatest)), axes, to)
+        greatest = build.reduce("ReduceMax", x, axes)
+        total = build.reduce("ReduceSum", build.unary("Exp", build.binary("Sub", x, greatest)), axes)
         return build.binary("Add", build.unary("Log", total), greatest)
     part = x if op == "ReduceLogSum" else build.unary("Abs", x) if op == "ReduceL1" else build.binary("Mul", x, x)
-    total = _over(build, "ReduceSum", part, axes, to)
+    total = build.reduce("ReduceSum", part, axes)
     function = {"ReduceL2": "Sqrt", "ReduceLogSum": "Log"}.get(op)
     return total if function is None else build.unary(function, total)
-
-
-def _over(build: Builder, op: str, x: ir.Value, axes: Sequence[int], to: Sequence[int]) -> ir.Value:
-    if op == "ReduceSum" or build.opset >= _AXES_ARE_INPUT_SINCE:
-        return build.node(op, [x, build.constant(axes, np.int64)], [to], keepdims=1)[0]
-    return build.node(op, [x], [to], axes=list(axes), keepdims=1)[0]

@@ -17,7 +17,7 @@ from n6convert.graph.builder import Builder
 from n6convert.graph.layout import axis_in_front
 from n6convert.graph.operators import UNARY
 from n6convert.graph.patterns.slices import axis_of, slice_bounds
-from n6convert.graph.query import attribute, constant_of, producer, shape_of, users
+from n6convert.graph.query import attribute, constant_of, producer, reduced_axes, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["CutBeforeWork"]
@@ -159,8 +159,8 @@ def _works_along_others(node: ir.Node, axis: int, rank: int) -> bool:
     if node.op_type == "LayerNormalization":
         return bool(axis < attribute(node, "axis", -1) % rank)
     if node.op_type in _REDUCING:
-        given = constant_of(node.inputs[1]) if len(node.inputs) > 1 else attribute(node, "axes")
-        return given is not None and bool(attribute(node, "keepdims", 1)) and axis not in {int(a) % rank for a in given}
+        axes = reduced_axes(node, rank)
+        return axes is not None and bool(attribute(node, "keepdims", 1)) and axis not in axes
     pads = any(attribute(node, "pads") or []) or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     weight = shape_of(node.inputs[1]) if node.op_type == "Conv" else None
     strides = set(attribute(node, "strides") or [1])
