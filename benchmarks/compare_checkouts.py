@@ -27,7 +27,7 @@ MODELS = {
     "mobilevit": ["--imgsz", "64"],
 }
 #: what may differ: the code, times, the machine and moments
-_VOLATILE = {"code", "created", "date", "environment", "n6convert_code", "seconds", "stages", "times"}
+_VOLATILE = {"code", "created", "date", "environment", "made", "n6convert_code", "seconds", "stages", "times"}
 _AS_DATA = {"manifest.json", "report.json"}
 _OF_BOTH = {"report.html", "README.md"}  # drawn from the report, with times in them
 
