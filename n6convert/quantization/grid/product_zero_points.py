@@ -77,11 +77,14 @@ def center_products(
         One record a grid: its first tensor, saved cycles, the products' SQNR before and after, and whether it was
         taken.
     """
+    products = list(_summed(model.graph))
+    if not products:
+        return []
     groups = shared_groups(model.graph, ranges)
     grids = shared_grids(model.graph, groups, ranges)
     known = _Known(groups, grids, statistics)
     losses: dict[str, list[_Loss]] = {}
-    for product in _summed(model.graph):
+    for product in products:
         loss = known.loss(product)
         if loss is not None:
             for root in dict.fromkeys(groups[tensor] for tensor in product.tensors):
