@@ -140,3 +140,34 @@ def test_three_in_a_row_become_one_after_the_other() -> None:
     sample = next(feeds((1, 8, 16, 16))())
     assert max_relative_difference(run_model(model, sample)["y"], run_model(merged, sample)["y"]) < 1e-5
     assert len(records) == 2 and merged.graph.num_nodes() == 1
+
+
+def groups(more: str = "") -> ir.Model:
+    """A depthwise convolution that two groups of channels side by side read."""
+    body = f"""
+    net (float[1,8,16,16] x) => (float[1,12,16,16] y{", float[1,8,16,16] z" if more else ""}) {{
+      d = Conv<{DEPTHWISE}>(x, w1, b1)
+      a = Conv(d, w2, b2)
+      b = Conv(d, w3)
+      ra = Relu(a)
+      rb = Relu(b)
+      y = Concat<axis=1>(ra, rb)
+      {more}
+    }}"""
+    values = {"w1": weights(1, 8, 1, 3, 3), "b1": weights(2, 8, 1)[:, 0], "w2": weights(3, 6, 8, 1, 1)}
+    return prepare(parse(body, **values, b2=weights(4, 6, 1)[:, 0], w3=weights(5, 6, 8, 1, 1)))
+
+
+def test_each_group_of_channels_is_merged_with_the_one_that_all_read() -> None:
+    model = groups()
+    merged, records = merge_pairs(model, operators)
+    sample = next(feeds((1, 8, 16, 16))())
+    assert max_relative_difference(run_model(model, sample)["y"], run_model(merged, sample)["y"]) < 1e-5
+    names = [n.name for n in model.graph if n.op_type == "Conv"]
+    assert [n.name for n in merged.graph if n.op_type == "Conv"] == names[1:]
+    assert records == [{"convolution": ", ".join(names[1:]), "saved_ms": 1.0}]
+
+
+def test_what_something_else_reads_as_well_stays() -> None:
+    model = groups("z = Relu(d)")
+    assert merge_pairs(model, operators) == (model, [])

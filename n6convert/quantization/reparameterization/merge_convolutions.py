@@ -1,5 +1,7 @@
 """Two convolutions with nothing between them as one: ``P (D x + d) + p = (P D) x + (P d + p)``.
 
+Groups of channels side by side read one convolution each; then each of them is merged with it.
+
 A separable convolution without an activation after its depthwise part has its worst tensor between the two: rounded to
 8 bits, with the long tails of an edge filter. On large maps with few channels, which the NPU reads slower than it
 multiplies, the one is predicted faster as well; with many channels it is far slower. Its weights are products that
@@ -53,17 +55,17 @@ def merge_pairs(
         first = next(node for node in trial.graph if node.outputs[0].name == name)
         if before + _slower_alone(trial, first, milliseconds) > max(before, limit):
             continue
-        one = _merge(trial.graph, first)
+        merged = ", ".join(str(one.name) for one in _merge(trial.graph, first))
         after = milliseconds(quantized(trial))
         if after <= max(before, limit):
-            records.append({"convolution": one.name, "saved_ms": round(before - after, 4)})
+            records.append({"convolution": merged, "saved_ms": round(before - after, 4)})
             model, before = trial, after
     return model, records
 
 
 def _promising(model: ir.Model, milliseconds: Milliseconds) -> list[str | None]:
     """What lies between the convolutions of pairs, in graph order; of very many only those that alone save most."""
-    firsts = [node for node in model.graph if _reader(node)]
+    firsts = [node for node in model.graph if _readers(node)]
     if len(firsts) > _TRIED:
         costs = [_slower_alone(model, first, milliseconds) for first in firsts]
         firsts = [firsts[index] for index in sorted(sorted(range(len(firsts)), key=costs.__getitem__)[:_TRIED])]
@@ -71,37 +73,48 @@ def _promising(model: ir.Model, milliseconds: Milliseconds) -> list[str | None]:
 
 
 def _slower_alone(model: ir.Model, first: ir.Node, milliseconds: Milliseconds) -> float:
-    """By how many milliseconds the one is slower than the two, with nothing around them."""
-    second = _reader(first)
-    assert second is not None
-    pair = cut(model, [first, second], first.inputs[:1], second.outputs)  # type: ignore[arg-type]
-    two = milliseconds(pair)
-    _merge(pair.graph, pair.graph[0])
-    return milliseconds(pair) - two
+    """By how many milliseconds the merged are slower than a convolution and its readers, with nothing around them."""
+    readers = _readers(first)
+    outputs = [reader.outputs[0] for reader in readers]
+    apart = cut(model, [first, *readers], first.inputs[:1], outputs)  # type: ignore[arg-type]
+    before = milliseconds(apart)
+    _merge(apart.graph, apart.graph[0])
+    return milliseconds(apart) - before
 
 
-def _reader(first: ir.Node) -> ir.Node | None:
-    """The dense 1x1 convolution that alone reads a convolution; None without one."""
-    if first.op_type != "Conv" or not is_constant(first.inputs[1]):
-        return None
+def _readers(first: ir.Node) -> list[ir.Node]:
+    """The dense 1x1 convolutions that read a convolution where nothing else does; else none."""
     middle = first.outputs[0]
+    if first.op_type != "Conv" or not is_constant(first.inputs[1]) or middle.is_graph_output():
+        return []
     uses = list(middle.uses())
-    if len(uses) != 1 or middle.is_graph_output():
-        return None
-    second, index = uses[0]
-    if second.op_type != "Conv" or index != 0 or not is_constant(second.inputs[1]):
-        return None
-    weight, points = constant(first.inputs[1]), constant(second.inputs[1])
-    plain = set(points.shape[2:]) == {1} and second.attributes.get_int("group", 1) == 1
-    moves = set(second.attributes.get_ints("strides", [1])) != {1} or any(second.attributes.get_ints("pads", []))
-    size = points.shape[0] * weight[0].size * first.attributes.get_int("group", 1)
-    return second if plain and not moves and size <= min(_LARGEST, _MORE * (weight.size + points.size)) else None
+    if not all(index == 0 and _is_pointwise(node) for node, index in uses):
+        return []
+    readers = [node for node, _ in uses]
+    weight, points = constant(first.inputs[1]), [constant(reader.inputs[1]) for reader in readers]
+    outputs = sum(p.shape[0] for p in points)
+    size = outputs * weight[0].size * first.attributes.get_int("group", 1)
+    return readers if size <= min(_LARGEST, _MORE * (weight.size + sum(p.size for p in points))) else []
 
 
-def _merge(graph: ir.Graph, first: ir.Node) -> ir.Node:
-    """Put the one, under the name of the second, in place of a convolution and its reader; the one."""
-    second = _reader(first)
-    assert second is not None
+def _is_pointwise(node: ir.Node) -> bool:
+    """Whether it is a dense 1x1 convolution at every position, with constant weights."""
+    if node.op_type != "Conv" or not is_constant(node.inputs[1]):
+        return False
+    plain = set(constant(node.inputs[1]).shape[2:]) == {1} and node.attributes.get_int("group", 1) == 1
+    moves = set(node.attributes.get_ints("strides", [1])) != {1} or any(node.attributes.get_ints("pads", []))
+    return plain and not moves
+
+
+def _merge(graph: ir.Graph, first: ir.Node) -> list[ir.Node]:
+    """Put one convolution, under the name of the reader, in place of a convolution and each of its readers."""
+    merged = [_merged(graph, first, reader) for reader in _readers(first)]
+    graph.remove(first, safe=True)
+    return merged
+
+
+def _merged(graph: ir.Graph, first: ir.Node, second: ir.Node) -> ir.Node:
+    """Put the one in place of the second."""
     groups = first.attributes.get_int("group", 1)
     points = constant(second.inputs[1]).reshape(constant(second.inputs[1]).shape[:2])
     kernels = np.split(constant(first.inputs[1]), groups)
@@ -114,7 +127,6 @@ def _merge(graph: ir.Graph, first: ir.Node) -> ir.Node:
     attributes = [a for name, a in first.attributes.items() if name != "group"]
     one = ir.Node("", "Conv", [first.inputs[0], *constants], attributes, name=second.name)
     take_over(graph, second, [one])
-    graph.remove(first, safe=True)
     return one
 
 
