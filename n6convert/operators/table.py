@@ -11,9 +11,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from n6convert.operators.versions import Version, feature, has, versions
+from n6convert.operators.versions import Version, feature, has, holds, version_of, versions
 
-__all__ = ["Row", "Runs", "refused_everywhere", "row_of", "rows", "runs"]
+__all__ = ["Row", "Runs", "refusal_of", "row_of", "rows", "runs"]
 
 
 class Runs(StrEnum):
@@ -50,6 +50,7 @@ class Row:
     rewrite: str | None = None
     needs: str | None = None
     without: str | None = None
+    since: Version | None = None
     host: bool = False
     """A float model with it is refused: neither folding nor a rewrite removes it."""
     behind: frozenset[str] = frozenset()
@@ -61,7 +62,7 @@ class Row:
             switch = feature(self.needs).switch
             if not has(version, self.needs) or not (switch is None or switch in switches):
                 return False
-        return _exists(version, None, self.without)
+        return holds(version, needs=None, without=self.without, since=self.since)
 
 
 @cache
@@ -89,17 +90,21 @@ def runs(op: str, version: Version, switches: frozenset[str] = frozenset()) -> R
         version: of the compiler.
         switches: of the compiler that are on.
     """
-    if any(_exists(version, *features) for name, *features in _depending() if name == op):
+    if any(holds(version, **wanted) for wanted in _depending().get(op, ())):
         return Runs.DEPENDS
     row = row_of(op, version, switches)
     return Runs.UNLISTED if row is None else row.runs
 
 
-def refused_everywhere(op: str) -> Row | None:
-    """The row of an operator that no version of the compiler takes; None for all others."""
-    if any(runs(op, version) is not Runs.REFUSED for version in versions()):
-        return None
-    return row_of(op, versions()[-1])
+def refusal_of(op: str, version: Version | None = None) -> Row | None:
+    """The row of an operator that the compiler does not take; None for all others.
+
+    Args:
+        op: ONNX operator.
+        version: of the compiler; None: only what no version takes.
+    """
+    asked = versions() if version is None else (version,)
+    return row_of(op, asked[-1]) if all(runs(op, v) is Runs.REFUSED for v in asked) else None
 
 
 @cache
@@ -109,17 +114,20 @@ def _rows_of() -> Mapping[str, tuple[Row, ...]]:
 
 
 @cache
-def _depending() -> tuple[tuple[str, str | None, str | None], ...]:
-    """Operator, and the features with and without which its form decides."""
-    found = [
-        (op, entry.get("needs"), entry.get("without")) for entry in _data()["depends"] for op in entry["operators"]
-    ]
-    return tuple(found)
+def _depending() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
+    """Of each operator whose form decides, for which compilers it does."""
+    found: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    for entry in _data()["depends"]:
+        for op in entry["operators"]:
+            found[op] = (*found.get(op, ()), _compilers(entry))
+    return found
 
 
-def _exists(version: Version, needs: str | None, without: str | None) -> bool:
-    wanted = needs is None or has(version, needs)
-    return wanted and not (without is not None and has(version, without))
+def _compilers(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """For which compilers an entry of the file holds, as :func:`~n6convert.operators.versions.holds` takes it."""
+    since = entry.get("since")
+    first = None if since is None else version_of(since)
+    return {"needs": entry.get("needs"), "without": entry.get("without"), "since": first}
 
 
 def _row(entry: Mapping[str, Any]) -> Row:
@@ -133,8 +141,7 @@ def _row(entry: Mapping[str, Any]) -> Row:
         evidence=entry["evidence"],
         remedies={op: text for op, text in given.items() if text},
         rewrite=entry.get("rewrite"),
-        needs=entry.get("needs"),
-        without=entry.get("without"),
+        **_compilers(entry),
         host=bool(entry.get("host", False)),
         behind=frozenset(entry.get("behind", ())),
     )

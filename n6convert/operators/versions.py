@@ -12,7 +12,19 @@ from typing import Any
 
 from n6convert.errors import SourceError
 
-__all__ = ["Feature", "Version", "default_version", "feature", "features", "has", "spelled", "unknown_of", "versions"]
+__all__ = [
+    "Feature",
+    "Version",
+    "default_version",
+    "feature",
+    "features",
+    "has",
+    "holds",
+    "spelled",
+    "unknown_of",
+    "version_of",
+    "versions",
+]
 
 Version = tuple[int, int]
 """(major, minor) of the ST Edge AI core."""
@@ -46,12 +58,18 @@ def versions() -> tuple[Version, ...]:
 
 def default_version() -> Version:
     """The newest version with evidence."""
-    return _read(str(data()["default"]))
+    return version_of(str(data()["default"]))
 
 
 def spelled(version: Version) -> str:
     """``4.0``."""
     return f"{version[0]}.{version[1]}"
+
+
+def version_of(name: str) -> Version:
+    """The version that ``4.0`` spells."""
+    major, minor = name.split(".")
+    return int(major), int(minor)
 
 
 @cache
@@ -80,6 +98,23 @@ def has(version: Version, name: str) -> bool:
     return feature(name).name in _having(version)
 
 
+def holds(version: Version, *, needs: str | None, without: str | None, since: Version | None) -> bool:
+    """Whether something that is so for some compilers is so for a version.
+
+    Args:
+        version: of the compiler.
+        needs: feature that the version must have.
+        without: feature that it must not have.
+        since: version that it must be or extend.
+
+    Raises:
+        KeyError: no such feature: a mistake in the code that asks.
+    """
+    if since is not None and since not in _extended(version):
+        return False
+    return (needs is None or has(version, needs)) and not (without is not None and has(version, without))
+
+
 def unknown_of(version: Version) -> str | None:
     """What nobody has measured or published about a version."""
     found = _rows()[version].get("unknown")
@@ -88,25 +123,27 @@ def unknown_of(version: Version) -> str | None:
 
 @cache
 def _having(version: Version) -> frozenset[str]:
+    found: frozenset[str] = frozenset()
+    for row in (_rows()[step] for step in reversed(_extended(version))):
+        found = (found - set(row.get("drops", ()))) | set(row.get("adds", ()))
+    return found
+
+
+def _extended(version: Version) -> tuple[Version, ...]:
+    """A version, or where it has no row the one before it, and all that it extends, newest first."""
     rows = _rows()
     known = [v for v in rows if v <= version]
-    return _features(rows, max(known) if known else min(rows), ())
-
-
-def _features(rows: Mapping[Version, Row], version: Version, below: tuple[Version, ...]) -> frozenset[str]:
-    row = rows.get(version)
-    if row is None or version in below:
-        raise SourceError("the table of compiler versions is damaged", place="compiler.yaml", found=spelled(version))
-    parent = row.get("extends")
-    base = _features(rows, _read(parent), (*below, version)) if parent else frozenset()
-    return (base - set(row.get("drops", ()))) | set(row.get("adds", ()))
+    found: list[Version] = []
+    step: Version | None = max(known) if known else min(rows)
+    while step is not None:
+        if step not in rows or step in found:
+            raise SourceError("the table of compiler versions is damaged", place="compiler.yaml", found=spelled(step))
+        found.append(step)
+        parent = rows[step].get("extends")
+        step = version_of(parent) if parent else None
+    return tuple(found)
 
 
 @cache
 def _rows() -> Mapping[Version, Row]:
-    return {_read(name): row for name, row in data()["versions"].items()}
-
-
-def _read(name: str) -> Version:
-    major, minor = name.split(".")
-    return int(major), int(minor)
+    return {version_of(name): row for name, row in data()["versions"].items()}

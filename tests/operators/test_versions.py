@@ -11,7 +11,7 @@ import pytest
 
 from n6convert.operators import versions as table
 from n6convert.operators.table import rows
-from n6convert.operators.versions import feature, features, has, versions
+from n6convert.operators.versions import feature, features, has, holds, spelled, versions
 from n6convert.reference import citations
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,19 @@ def test_every_feature_is_sourced_asked_for_and_held_by_a_version() -> None:
     for name, known in features().items():
         assert known.sentence and known.evidence and any(has(v, name) for v in versions()), name
         assert citations(known.evidence) or "documented" in known.evidence or "release notes" in known.evidence, name
+
+
+def test_what_holds_since_a_version_holds_for_those_that_extend_it() -> None:
+    def since(version: str) -> list[str]:
+        first = table.version_of(version)
+        return [spelled(v) for v in versions() if holds(v, needs=None, without=None, since=first)]
+
+    assert since("3.0") == ["3.0", "4.0", "4.1"] and since("2.0") == [spelled(v) for v in versions()]
+    assert holds((9, 9), needs=None, without=None, since=(4, 1)) and not holds(
+        (2, 9), needs=None, without=None, since=(3, 0)
+    )
+    assert not holds((4, 0), needs="pow", without="hybrid", since=(4, 0))
+    assert {row.since for row in rows()} <= {None, *versions()}
 
 
 def test_a_version_without_a_row_has_what_the_one_before_has() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Tensor, Where
 from n6convert.npu.rules.limits import values
-from n6convert.operators.versions import Version, feature, has
+from n6convert.operators.versions import Version, feature, holds
 
 __all__ = ["ANY", "COPY", "DEPTHWISE_REST", "Rule", "Subject", "add", "registered", "rule", "rules_for"]
 
@@ -95,11 +95,12 @@ class Rule:
     """Feature of the compiler without which the rule does not exist."""
     without: str | None = None
     """Feature of the compiler with which the rule no longer exists."""
+    since: Version | None = None
+    """Version of the compiler from which on the rule exists."""
 
     def covers(self, version: Version) -> bool:
         """True when the rule belongs to this compiler version."""
-        wanted = self.needs is None or has(version, self.needs)
-        return wanted and not (self.without is not None and has(version, self.without))
+        return holds(version, needs=self.needs, without=self.without, since=self.since)
 
 
 def rule(

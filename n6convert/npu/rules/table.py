@@ -44,6 +44,7 @@ def _rule(row: Row, op: str) -> Rule:
         rewrite=row.rewrite,
         needs=row.needs,
         without=row.without,
+        since=row.since,
     )
 
 
