@@ -25,7 +25,7 @@ def refused_operators(view: View) -> Iterator[Break]:
     """This operator is rejected or crashes the import."""
     for node, row in view.decided:
         if row.runs is Runs.REFUSED and node.op_type not in DYNAMIC:
-            yield Break(node.op_type, label(node), remedy=remedy_for(node, named), evidence=row.evidence)
+            yield Break(node.op_type, label(node), remedy=remedy_for(node, view.version, named), evidence=row.evidence)
     for node in view.of_type("ScatterND"):
         if (shape := dims(node.inputs[0])) and len(shape) > SCATTER_RANK:
             yield Break(f"ScatterND of rank {len(shape)}", label(node), remedy="cut the graph before it")

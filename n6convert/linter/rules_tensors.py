@@ -51,7 +51,7 @@ def integer_activations(view: View) -> Iterator[Break]:
                 v is not None and v.dtype in _INTEGERS and view.depends_on_input(v) for v in node.inputs
             ):
                 found = f"type {value.dtype.name.lower()}"
-                yield Break(found, label(node), value.name, severity, remedy_for(node, named))
+                yield Break(found, label(node), value.name, severity, remedy_for(node, view.version, named))
 
 
 @limit(

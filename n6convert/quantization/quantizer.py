@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
+from n6convert.operators.versions import Version
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.garbage import rare_collections
 from n6convert.quantization.grid.zero_points import ZeroPointSavings
@@ -73,6 +74,7 @@ def quantize(
     milliseconds: Milliseconds | None = None,
     accepted: Accepted | None = None,
     goals: Goals | None = None,
+    version: Version | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> QuantizationResult:
@@ -92,6 +94,7 @@ def quantize(
         accepted: called as ``accepted(model, sqnr_db_by_output)`` before each method; once it holds, no further one is
             tried. None: all are tried.
         goals: what four-bit weights must reach; default: as many as cost little.
+        version: of the compiler, whose operators decide what has an INT8 form; None: any version's do.
         seed: reserved for methods that draw random numbers; all present ones are deterministic.
         progress: called as ``progress(what, done, total)``.
 
@@ -103,7 +106,10 @@ def quantize(
     if milliseconds is None:
         config = config.model_copy(update={"merge_convolutions": False})
     with rare_collections():
-        return _Job(model, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, goals, progress).run()
+        prepared = prepare(model, version)
+        return _Job(
+            prepared, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, goals, progress
+        ).run()
 
 
 def _check_inputs(model: ir.Model, samples: Sequence[Feeds]) -> None:
@@ -122,7 +128,7 @@ def _check_inputs(model: ir.Model, samples: Sequence[Feeds]) -> None:
 class _Job:
     def __init__(
         self,
-        model: ir.Model,
+        prepared: ir.Model,
         feeds: FeedSource,
         config: QuantizationConfig,
         held_back: FeedSource | None,
@@ -135,7 +141,7 @@ class _Job:
         self.config = config
         self.accepted = accepted
         self.goals = goals or Goals()
-        self.prepared = prepare(model)
+        self.prepared = prepared
         few = list(islice(feeds(), _FEW))
         _check_inputs(self.prepared, few)
         self.masks = clamp_masks(self.prepared, few, config.threads)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
-from n6convert.operators.table import refused_everywhere
+from n6convert.operators.table import refusal_of
+from n6convert.operators.versions import Version
 from n6convert.rewrites.engine import Checkpoint, Refused, Run
 from n6convert.rewrites.rule import Rewrite
 from n6convert.types import Progress
@@ -62,6 +63,7 @@ def weigh(
     trial: Trial,
     timer: Estimator,
     progress: Progress | None = None,
+    version: Version | None = None,
 ) -> Weighed:
     """Drop rules without which the rewritten graph would be faster, the most harmful first.
 
@@ -73,8 +75,9 @@ def weigh(
         trial: runs rules on the graph, or on from a checkpoint, with forms chosen, without proof.
         timer: predicted milliseconds.
         progress: called for every rule.
+        version: of the compiler; None: any.
     """
-    before = _time_before(start, timer)
+    before = _time_before(start, timer, version)
     run = trial(rules, None, {})
     best = _time_after(run, timer)
     if run.model.graph.num_nodes() > _WEIGHED_NODES:
@@ -91,9 +94,9 @@ def weigh(
     return result
 
 
-def _time_before(start: ir.Model, timer: Estimator) -> float | None:
+def _time_before(start: ir.Model, timer: Estimator, version: Version | None) -> float | None:
     """None for a graph that the compiler would not take as it is."""
-    if any(refused_everywhere(n.op_type) for n in start.graph):
+    if any(refusal_of(n.op_type, version) for n in start.graph):
         return None
     try:
         return timer(start)

@@ -127,7 +127,8 @@ def rewrite(
     def trial(chosen: Sequence[Rewrite[Any]], resume: Checkpoint | None, forms: Choices) -> Run:
         return run_rules(start, chosen, replace(context, choices=forms), proof, None, resume=resume)
 
-    weighed = weigh(start, rules, trial, timer, progress) if timer is not None else Weighed(list(rules))
+    version = board.version if board else None
+    weighed = weigh(start, rules, trial, timer, progress, version) if timer is not None else Weighed(list(rules))
     original, after = proof.reference, weighed.after
     run = weighed.run
     if run is None or not _proves(run, weighed.rules, proof, config.tolerance):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ import n6convert
 from n6convert.errors import GraphError
 from n6convert.graph.ends import names_in_front
 from n6convert.graph.opset import lower_opset
-from n6convert.operators.host import refuse_host_operators
+from n6convert.operators import table
+from n6convert.operators.host import refuse_host_operators, remedy_for
+from n6convert.operators.table import Row, Runs, row_of
+from n6convert.operators.versions import spelled, versions
 from n6convert.runtime.session import run_model
+from tests.operators.hosted import HOSTED, WITHIN
 
 CONV = helper.make_node("Conv", ["x", "w"], ["c"], name="conv")
 LOGITS = [CONV, helper.make_node("GlobalAveragePool", ["c"], ["p"]), helper.make_node("Flatten", ["p"], ["logits"])]
 CONSTANTS = {
     "w": np.random.default_rng(0).standard_normal((8, 3, 3, 3)).astype(np.float32),
-    "grid": np.zeros((1, 4, 4, 2), np.float32),
     "three": np.array([3], np.int64),
     "ones": np.ones(8, np.float32),
     "zeros": np.zeros(8, np.float32),
@@ -45,14 +49,15 @@ def tail(op: str, *outputs: str, kind: int = TensorProto.INT64, **attributes: An
     return (model([*LOGITS, last], dict.fromkeys(outputs, kind)),)
 
 
-@pytest.mark.parametrize(
-    ("op", "given"),
-    [
-        ("ArgMax", tail("ArgMax", "y", axis=1)),
-        ("TopK", tail("TopK", "v", "i")),
-        ("Multinomial", tail("Multinomial", "y", kind=TensorProto.INT32, sample_size=1)),
-    ],
-)
+TAILS = {
+    "ArgMax": tail("ArgMax", "y", axis=1),
+    "TopK": tail("TopK", "v", "i"),
+    "Multinomial": tail("Multinomial", "y", kind=TensorProto.INT32, sample_size=1),
+    "Bernoulli": tail("Bernoulli", "y", kind=TensorProto.FLOAT),
+}
+
+
+@pytest.mark.parametrize(("op", "given"), [(op, given) for op, given in TAILS.items() if op in HOSTED])
 def test_a_tail_is_refused_with_the_output_in_front_of_it(op: str, given: tuple[ir.Model]) -> None:
     with pytest.raises(GraphError) as caught:
         refuse_host_operators(given[0])
@@ -65,22 +70,21 @@ def test_a_tail_is_refused_with_the_output_in_front_of_it(op: str, given: tuple[
 
 
 def test_other_outputs_are_kept() -> None:
-    ends = [helper.make_node("ArgMax", ["logits"], ["y"], axis=1), helper.make_node("Softmax", ["logits"], ["s"])]
-    m = model([*LOGITS, *ends], {"y": TensorProto.INT64, "s": TensorProto.FLOAT})
-    picked = [n for n in m.graph if n.op_type == "ArgMax"]
+    ends = [helper.make_node("Exp", ["logits"], ["y"]), helper.make_node("Softmax", ["logits"], ["s"])]
+    m = model([*LOGITS, *ends], {"y": TensorProto.FLOAT, "s": TensorProto.FLOAT})
+    picked = [n for n in m.graph if n.op_type == "Exp"]
     assert names_in_front(m.graph, picked) == ["s", "logits"]
 
 
 def test_a_network_that_goes_on_behind_it_is_two_networks() -> None:
-    sample = helper.make_node("GridSample", ["c", "grid"], ["g"], mode="bilinear")
-    nodes = [CONV, sample, helper.make_node("MatMul", ["g", "g"], ["y"])]
+    nodes = [CONV, helper.make_node(WITHIN, ["c"], ["g"]), helper.make_node("MatMul", ["g", "g"], ["y"])]
     with pytest.raises(GraphError, match="no form") as caught:
         refuse_host_operators(model(nodes, {"y": TensorProto.FLOAT}))
     assert "convert two networks" in str(caught.value.remedy) and "outputs=[c]" in str(caught.value.remedy)
 
 
 def test_an_operator_on_the_input_itself_leaves_no_network_in_front_of_it() -> None:
-    nodes = [helper.make_node("GridSample", ["x", "grid"], ["g"]), helper.make_node("Conv", ["g", "w"], ["y"])]
+    nodes = [helper.make_node(WITHIN, ["x"], ["g"]), helper.make_node("Conv", ["g", "w"], ["y"])]
     with pytest.raises(GraphError) as caught:
         refuse_host_operators(model(nodes, {"y": TensorProto.FLOAT}))
     assert "options.outputs" not in str(caught.value.remedy)
@@ -88,11 +92,10 @@ def test_an_operator_on_the_input_itself_leaves_no_network_in_front_of_it() -> N
 
 @pytest.mark.parametrize("opset", [16, 20, 22])
 def test_a_conversion_names_the_operator_and_not_the_opset(opset: int, tmp_path: Path) -> None:
-    sample = helper.make_node("GridSample", ["c", "grid"], ["y"], mode="bilinear" if opset < 20 else "linear")
-    ir.save(model([CONV, sample], {"y": TensorProto.FLOAT}, opset), tmp_path / "m.onnx")
+    ir.save(model([CONV, helper.make_node(WITHIN, ["c"], ["y"])], {"y": TensorProto.FLOAT}, opset), tmp_path / "m.onnx")
     with pytest.raises(GraphError) as caught:
         n6convert.convert(tmp_path / "m.onnx", output=tmp_path / "out", cache=False)
-    assert caught.value.found == "GridSample" and "outputs=[c]" in str(caught.value.remedy)
+    assert caught.value.found == WITHIN and "outputs=[c]" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +127,44 @@ def expected(op: str, x: np.ndarray) -> np.ndarray:
 
 def test_the_cut_names_no_constants_that_nodes_make() -> None:
     """Exporters leave constants and what is computed of them alone as nodes: no end of a network."""
-    made = helper.make_node("Constant", [], ["k"], value_ints=[3])
+    made = helper.make_node("Constant", [], ["k"], value_floats=[3.0])
     doubled = helper.make_node("Add", ["k", "k"], ["kk"])
-    halved = helper.make_node("Sub", ["kk", "k"], ["count"])
-    last = helper.make_node("TopK", ["logits", "count"], ["v", "i"], name="last")
-    given = model([*LOGITS, made, doubled, halved, last], {"v": TensorProto.FLOAT, "i": TensorProto.INT64})
-    with pytest.raises(GraphError) as caught:
-        refuse_host_operators(given)
-    assert "`--set options.outputs=[logits]`" in str(caught.value.remedy)
+    halved = helper.make_node("Sub", ["kk", "k"], ["halved"])
+    last = helper.make_node("Add", ["logits", "halved"], ["y"], name="last")
+    given = model([*LOGITS, made, doubled, halved, last], {"y": TensorProto.FLOAT})
+    assert names_in_front(given.graph, [given.graph.node("last")]) == ["logits"]
+
+
+def as_if(monkeypatch: pytest.MonkeyPatch, op: str, row: Row) -> None:
+    """A table in which a row decides an operator before those that it has."""
+    known = table._rows_of()
+    monkeypatch.setattr(table, "_rows_of", lambda: {**known, op: (row, *known[op])})
+
+
+def test_the_version_at_hand_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the newest version ran an operator that older ones leave to the host, and the other way around."""
+    newest, oldest = versions()[-1], versions()[0]
+    m = model([CONV, helper.make_node(WITHIN, ["c"], ["y"])], {"y": TensorProto.FLOAT})
+    node, refused = m.graph[1], row_of(WITHIN, newest)
+    assert refused is not None and remedy_for(node, newest) == remedy_for(node)
+    as_if(monkeypatch, WITHIN, replace(refused, runs=Runs.NPU, host=False, remedies={}, since=newest))
+    refuse_host_operators(m)
+    refuse_host_operators(m, newest)
+    assert remedy_for(node, newest) is None and remedy_for(node) is None
+    with pytest.raises(GraphError, match="no form"):
+        refuse_host_operators(m, oldest)
+    assert "outputs=[c]" in str(remedy_for(node, oldest))
+
+
+def test_a_conversion_asks_its_own_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest, oldest = versions()[-1], versions()[0]
+    refused = row_of(WITHIN, newest)
+    assert refused is not None
+    as_if(monkeypatch, WITHIN, replace(refused, runs=Runs.NPU, host=False, remedies={}, since=newest))
+    ir.save(model([CONV, helper.make_node(WITHIN, ["c"], ["y"])], {"y": TensorProto.FLOAT}), tmp_path / "m.onnx")
+    target = f"stm32n6570-dk@{spelled(oldest)}"
+    with pytest.raises(GraphError, match="no form") as caught:
+        n6convert.convert(
+            tmp_path / "m.onnx", output=tmp_path / "out", target=target, options={"range": "0..1"}, cache=False
+        )
+    assert "outputs=[c]" in str(caught.value.remedy)

@@ -10,6 +10,7 @@ import onnx.defs
 import onnx_ir as ir
 import pytest
 
+from n6convert.errors import GraphError, QuantizationError
 from n6convert.linter import Severity, limits
 from n6convert.linter.view import View
 from n6convert.npu.graph import Graph, Node
@@ -17,10 +18,12 @@ from n6convert.npu.ir import Tensor, Where
 from n6convert.npu.quantized import _TRIPLE_LAYOUT as QLINEAR
 from n6convert.npu.rules import Rule, Subject, decide, rules_for
 from n6convert.npu.rules.base import ANY
-from n6convert.operators.table import Runs, refused_everywhere, rows, runs
+from n6convert.operators.host import refuse_host_operators, remedy_for
+from n6convert.operators.table import Runs, refusal_of, row_of, rows, runs
 from n6convert.operators.versions import Version, features, versions
-from n6convert.quantization.topology.roles import without_form
+from n6convert.quantization.topology.roles import check_supported, without_form
 from n6convert.reference import citations, paragraphs
+from tests.operators.hosted import REFUSED
 
 SCHEMAS = {s.name: s for s in onnx.defs.get_all_schemas() if s.domain == "" and not s.deprecated}
 FOREIGN = sorted({(s.domain, s.name) for s in onnx.defs.get_all_schemas() if s.domain})
@@ -112,7 +115,7 @@ def test_what_only_knows_sequences_and_text_is_refused() -> None:
         foreign = any(
             kind and all("seq(" in t or "optional(" in t or t == "tensor(string)" for t in kind) for kind in kinds
         )
-        assert not foreign or refused_everywhere(name) is not None, name
+        assert not foreign or refusal_of(name) is not None, name
 
 
 def test_rows_are_sourced_and_say_what_to_do() -> None:
@@ -128,19 +131,41 @@ def test_rows_are_sourced_and_say_what_to_do() -> None:
 
 
 def test_the_quantizer_refuses_where_the_version_at_hand_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if one version ran GridSample: a row that needs a feature, before the one that refuses."""
+    """As if the newest version ran an operator: a row with ``since``, before the one that refuses."""
     from n6convert.operators import table
 
-    known = table._rows_of()
-    refused = known["GridSample"][0]
-    npu = replace(refused, name="grid-sample", runs=Runs.NPU, needs="pow")
-    monkeypatch.setattr(table, "_rows_of", lambda: {**known, "GridSample": (npu, refused)})
-    assert refused_everywhere("GridSample") is None and without_form(node_of("GridSample")) is None
-    assert (
-        without_form(node_of("GridSample"), (3, 0)) is not None and without_form(node_of("GridSample"), (4, 0)) is None
-    )
-    assert "refused-operators" in linted(node_of("GridSample"), (3, 0), frozenset(), ASKED)
-    assert linted(node_of("GridSample"), (4, 0), frozenset(), ASKED) == {}
+    known, newest = table._rows_of(), versions()[-1]
+    refused = known[REFUSED][0]
+    npu = replace(refused, name="taken", runs=Runs.NPU, host=False, remedies={}, since=newest)
+    monkeypatch.setattr(table, "_rows_of", lambda: {**known, REFUSED: (npu, refused)})
+    assert refusal_of(REFUSED) is None and without_form(node_of(REFUSED)) is None
+    for version in versions():
+        taken = version == newest
+        assert (without_form(node_of(REFUSED), version) is None) is taken
+        found = linted(node_of(REFUSED), version, frozenset(), ASKED)
+        assert found == {} if taken else set(found) <= LINTED[Runs.REFUSED] and Severity.ERROR in found.values()
+    with pytest.raises(QuantizationError, match="no INT8 form"):
+        check_supported([node_of(REFUSED)], versions()[0])
+
+
+@pytest.mark.parametrize("version", [*versions(), None], ids=str)
+def test_what_the_host_does_is_asked_of_the_same_row(version: Version | None) -> None:
+    """What is left to the host is refused in float, with the remedy of the row that placement and linter follow."""
+    for op in SCHEMAS:
+        decided = [row_of(op, v) for v in (versions() if version is None else (version,))]
+        hosted = all(row is not None and row.host for row in decided)
+        remedy = remedy_for(node_of(op), version)
+        assert (remedy is not None) is (hosted or refusal_of(op, version) is not None), op
+        if remedy is not None:
+            assert decided[-1] is not None and remedy.startswith(decided[-1].remedies[op]), op
+        x = ir.Value(name="x", shape=ir.Shape([1, 4]), type=ir.TensorType(ir.DataType.FLOAT))
+        node = ir.Node("", op, [x], name="n", outputs=[ir.Value(name="y")])
+        model = ir.Model(ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 17}, name="g"), ir_version=8)
+        if hosted:
+            with pytest.raises(GraphError, match="no form"):
+                refuse_host_operators(model, version)
+        else:
+            refuse_host_operators(model, version)
 
 
 def test_known_contradictions_are_gone() -> None:

@@ -108,13 +108,15 @@ def goals_of(run: Run, limits: Accepting) -> Goals:
 
 
 def predictors(target: str) -> dict[str, Any]:
-    """What the quantizer may ask about the NPU: cycles that zero points save, and the time of a graph."""
+    """What the quantizer may ask about the NPU: its version, cycles that zero points save, and the time of a graph."""
+    from n6convert.npu.targets import load_target
     from n6convert.npu.zero_points import zero_point_cycles
     from n6convert.rewrites.by_latency import predicted_milliseconds
 
     return {
         "cheap_zero_points": partial(zero_point_cycles, target=target),
         "milliseconds": predicted_milliseconds(target),
+        "version": load_target(target).version,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from n6convert.operators.host import refuse_host_operators
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
 from n6convert.plugin_errors import plugin_errors
@@ -45,7 +46,9 @@ class Rewrite(Stage):
             progress=run.progress,
         )
         require_operators(result.model)
-        _refuse_left(result, load_target(run.recipe.target).version)
+        version = load_target(run.recipe.target).version
+        _refuse_left(result, version)
+        refuse_host_operators(result.model, version)
         return StageResult({"rewrites": result.facts()}, result.model)
 
 

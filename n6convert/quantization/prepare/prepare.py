@@ -17,6 +17,7 @@ from n6convert.graph.canonical import lift_constants
 from n6convert.graph.folding import fold_constants
 from n6convert.graph.opset import drop_newer_attributes
 from n6convert.graph.states import KEY
+from n6convert.operators.versions import Version
 from n6convert.quantization.prepare.linear import fuse_linear
 from n6convert.quantization.prepare.operator_forms import new_constant, normalize
 from n6convert.quantization.topology.roles import check_supported, float_operands
@@ -32,8 +33,12 @@ _QUANTIZED = frozenset(
 )
 
 
-def prepare(model: ir.Model) -> ir.Model:
+def prepare(model: ir.Model, version: Version | None = None) -> ir.Model:
     """A copy of the model, ready to be quantized; the model itself stays as it is.
+
+    Args:
+        model: float.
+        version: of the compiler; None: only operators that no version takes are refused.
 
     Raises:
         QuantizationError: already quantized, dynamic shapes, another batch than 1, operators without INT8 form,
@@ -42,10 +47,10 @@ def prepare(model: ir.Model) -> ir.Model:
     _refuse_quantized(model)
     model = model.clone()
     _fix_batch(model)
-    check_supported(model.graph)
+    check_supported(model.graph, version)
     _set_opset(model)
     _fold(model)
-    check_supported(model.graph)
+    check_supported(model.graph, version)
     _check_shapes(model)
     _own_initializers(model)
     normalize(model.graph)

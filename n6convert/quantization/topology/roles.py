@@ -14,7 +14,7 @@ import onnx_ir as ir
 from n6convert.errors import QuantizationError
 from n6convert.graph.query import is_constant, may_be_float, place_of
 from n6convert.operators.host import remedy_for
-from n6convert.operators.table import Runs, refused_everywhere, runs
+from n6convert.operators.table import refusal_of
 from n6convert.operators.versions import Version
 
 __all__ = [
@@ -113,14 +113,18 @@ def activations(graph: ir.Graph) -> list[ir.Value]:
     return values
 
 
-def check_supported(graph: ir.Graph) -> None:
+def check_supported(graph: ir.Graph, version: Version | None = None) -> None:
     """Refuse operators that have no INT8 form.
+
+    Args:
+        graph: float.
+        version: of the compiler; None: only what no version takes is refused.
 
     Raises:
         QuantizationError: naming the node and what to do about it.
     """
     for node in graph:
-        if (error := without_form(node)) is not None:
+        if (error := without_form(node, version)) is not None:
             raise error
 
 
@@ -132,16 +136,12 @@ def without_form(node: ir.Node, version: Version | None = None) -> QuantizationE
         version: of the compiler; None asks whether any takes it.
     """
     standard = node.domain in ("", "ai.onnx")
-    if standard and not _refused(node.op_type, version):
+    if standard and refusal_of(node.op_type, version) is None:
         return None
     return QuantizationError(
         "operator has no INT8 form",
         place=place_of(node),
         limit="operators of the ONNX standard that work element by element, by windows or by matrix products",
         found=node.op_type if standard else f"{node.domain}.{node.op_type}",
-        remedy=(remedy_for(node) if standard else None) or "export with standard ONNX operators",
+        remedy=(remedy_for(node, version) if standard else None) or "export with standard ONNX operators",
     )
-
-
-def _refused(op: str, version: Version | None) -> bool:
-    return refused_everywhere(op) is not None if version is None else runs(op, version) is Runs.REFUSED
