@@ -118,7 +118,7 @@ def _scaled(node: ir.Node) -> Norm | None:
 def _along(norm: Norm, other: ir.Value) -> Array | None:
     """A constant that varies along the normalized axis only, as [D] or one number."""
     values = constant_of(other)
-    if values is None or values.ndim > len(norm.shape):
+    if values is None or values.ndim > len(norm.shape) or values.size not in (1, norm.channels):
         return None
     padded = values.reshape(*[1] * (len(norm.shape) - values.ndim), *values.shape)
     return values.reshape(-1) if padded.shape[norm.axis] == values.size else None
