@@ -76,12 +76,19 @@ def products(source: Operand, weight: Operand) -> NDArray[Any]:
 
 
 def make_unsigned(graph: ir.Graph) -> None:
-    """Give all activations uint8 codes, in place; where codes enter or leave the graph, they stay int8 there."""
+    """Give all activations uint8 codes, in place; where codes enter or leave the graph, they stay int8 there.
+
+    So they do where another operator than a DequantizeLinear reads or makes them.
+    """
     for node in list(graph):
-        if node.op_type == "QuantizeLinear" and dtype(node.inputs, 2) == INT8:
+        if node.op_type == "QuantizeLinear" and dtype(node.inputs, 2) == INT8 and _read_as_values(node.outputs[0]):
             _quantize_unsigned(graph, node)
         elif node.op_type == "DequantizeLinear" and dtype(node.inputs, 2) == INT8:
             _dequantize_unsigned(graph, node)
+
+
+def _read_as_values(codes: ir.Value) -> bool:
+    return all(n.op_type == "DequantizeLinear" and dtype(n.inputs, 2) == INT8 for n in codes.consumers())
 
 
 def _quantize_unsigned(graph: ir.Graph, node: ir.Node) -> None:
@@ -103,7 +110,8 @@ def _dequantize_unsigned(graph: ir.Graph, node: ir.Node) -> None:
     if code is None or code.const_value is not None:
         return
     node.replace_input_with(2, _shifted(graph, zero))
-    if code.is_graph_input():
+    maker = code.producer()
+    if maker is None or maker.op_type != "QuantizeLinear" or dtype(maker.inputs, 2) != UINT8:
         pair = _recoding(code, (scale, zero), (scale, node.inputs[2]), UINT8)
         pair[1].outputs[0].name = f"{node.outputs[0].name}_unsigned"
         pair[0].outputs[0].name = f"{node.outputs[0].name}_signed"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from nets.operators import CODES, INPUTS, OPERATORS, network
@@ -87,6 +88,33 @@ def test_codes_enter_and_leave_as_int8() -> None:
     assert found["r"].dtype == np.int8
     assert found["r"].tolist() == [114, -7, -14, -128]
     assert found["y"].tolist() == [60.5, 0, -3.5, -60.5]
+
+
+PRODUCT = "m = QLinearMatMul(q, s, z, w, s, z, s, z)"
+AS_CODES = {
+    "moved": ("t = Transpose(q) y = DequantizeLinear(t, s, z)", "float[2,2] y"),
+    "moved out": ("y = Transpose(q)", "int8[2,2] y"),
+    "default zero": ("y = DequantizeLinear(q, s)", "float[2,2] y"),
+    "product": (f"{PRODUCT} y = DequantizeLinear(m, s, z)", "float[2,2] y"),
+    "both": (f"{PRODUCT} d = DequantizeLinear(q, s, z) e = DequantizeLinear(m, s, z) y = Add(d, e)", "float[2,2] y"),
+}
+
+
+@pytest.mark.parametrize("name", AS_CODES)
+@pytest.mark.parametrize("enters", ["as codes", "as values"])
+def test_codes_that_other_operators_read_stay_signed(name: str, enters: str) -> None:
+    """Moved as codes, in a file of integer operators, or by a reader whose zero point is the default."""
+    body, kind = AS_CODES[name]
+    codes = np.random.default_rng(2).integers(-20, 20, (2, 2)).astype(np.int8)
+    constants = {"s": np.float32(0.25), "z": np.int8(0), "w": np.array([[8, 2], [-4, 1]], np.int8)}
+    start, head = ("", "int8[2,2] q") if enters == "as codes" else ("q = QuantizeLinear(x, s, z) ", "float[2,2] x")
+    model = parse(f"net ({head}) => ({kind}) {{ {start}{body} }}", **constants)
+    model.graph.opset_imports[""] = 21  # the first that onnx itself evaluates
+    feed = {"q": codes} if enters == "as codes" else {"x": codes * np.float32(0.25)}
+    by_onnx = onnx.reference.ReferenceEvaluator(ir.to_proto(model)).run(None, feed)[0]
+    found = run_model(model, feed)["y"]
+    np.testing.assert_array_equal(found, by_onnx)
+    assert found.dtype == by_onnx.dtype and found.any()
 
 
 def test_float_weights_stay_float() -> None:
