@@ -265,11 +265,20 @@ def _never_negative(value: ir.Value | None, depth: int = 12) -> bool:
     if numbers is not None:
         return numbers.dtype.kind != "f" or bool(numbers.min(initial=0) >= 0)
     if maker is None or maker.op_type in _POSITIVE:
-        return maker is not None and (maker.op_type != "Clip" or _never_negative(maker.inputs[1], depth - 1))
+        return maker is not None and (maker.op_type != "Clip" or _clipped_from_zero(maker, depth))
     if maker.op_type == "DequantizeLinear":
         return _grid_begins_at_zero(maker)
+    if maker.op_type == "Resize" and maker.attributes.get_string("mode", "nearest") == "cubic":
+        return False  # swings below the smallest of its neighbors
     kept = maker.op_type in MOVES or maker.op_type in _KEEP_SIGN
     return kept and all(_never_negative(v, depth - 1) for v in maker.inputs if v is not None and v.dtype != _INDEX)
+
+
+def _clipped_from_zero(clip: ir.Node, depth: int) -> bool:
+    """Whether the lower bound of a Clip, an attribute before opset 11, is not negative."""
+    if len(clip.inputs) > 1:
+        return _never_negative(clip.inputs[1], depth - 1)
+    return clip.attributes.get_float("min", -1.0) >= 0 or _never_negative(clip.inputs[0], depth - 1)
 
 
 def _grid_begins_at_zero(node: ir.Node) -> bool:
