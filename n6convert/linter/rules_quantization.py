@@ -150,8 +150,11 @@ def bias_grid(view: View) -> Iterator[Break]:
         factors = [constant(s.inputs[1]) for s in sources if s is not None]
         if any(f is None for f in factors):
             continue
-        expected = np.ravel(factors[0]) * np.ravel(factors[1])  # type: ignore[arg-type]
-        if not np.allclose(np.ravel(factors[2]), expected, rtol=1e-3, atol=0):  # type: ignore[arg-type]
+        source, weight, held = (np.ravel(f).astype(float) for f in factors)  # type: ignore[arg-type]
+        if len({1, weight.size, held.size}) > 2:
+            text = f"{held.size} scales beside {weight.size} of the weight"
+            yield Break(text, label(node), bias.inputs[1].name)  # type: ignore[union-attr]
+        elif not np.allclose(held, source * weight, rtol=1e-3, atol=0):
             yield Break("another scale", label(node), bias.inputs[1].name)  # type: ignore[union-attr]
 
 

@@ -148,3 +148,20 @@ def test_operators_of_the_other_format_are_one_finding(broken: Lint) -> None:
 def test_blocks_are_not_known(attribute: str, found: list[str], broken: Lint) -> None:
     body = _changed("wd = DequantizeLinear <axis = 0>", f"wd = DequantizeLinear <{attribute}>")
     assert [hit.found for hit in broken("quantize-attributes", body, opset=21)] == found
+
+
+@pytest.mark.parametrize(("bias", "found"), [
+    ("float[3] bs = {0.05, 0.1, 0.1}", {"3 scales beside 2 of the weight"}),
+    ("float[1] bs = {0.05}", {"another scale"}),
+])  # fmt: skip
+def test_scales_of_bias_and_weight_of_different_number(bias: str, found: set[str], broken: Lint) -> None:
+    """Neither broadcasts: a file whose weight is scaled along its inputs has as many scales as these."""
+    hits = broken("bias-grid", _changed("float[2] bs = {0.05, 0.1}", bias))
+    assert {hit.found for hit in hits} == found
+
+
+def test_a_weight_scaled_along_its_inputs_is_told_with_its_bias(broken: Lint) -> None:
+    changes = ("wd = DequantizeLinear <axis = 0>", "wd = DequantizeLinear <axis = 1>", "float[2] ws = {0.1, 0.2}",
+               "float[4] ws = {0.1, 0.2, 0.1, 0.1}", "int8[2] wz = {0, 0}", "int8[4] wz = {0, 0, 0, 0}")  # fmt: skip
+    assert [h.found for h in broken("weight-axis", _changed(*changes))] == ["axis 1 instead of 0"]
+    assert [h.found for h in broken("bias-grid", _changed(*changes))] == ["2 scales beside 4 of the weight"]
