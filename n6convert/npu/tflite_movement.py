@@ -65,18 +65,31 @@ def _slice(t: Translator, op: TFLiteOperator) -> None:
     t.emit("Slice", [x], [out], axes=axes)
 
 
+def _cut_sizes(t: Translator, op: TFLiteOperator, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes of what a STRIDED_SLICE takes out of a tensor, before axes are dropped or added.
+
+    Bit i of each mask speaks of position i of the bounds: 0: from the start, 1: to the end, 2: all axes that the
+    others leave, 3: a new axis, 4: one element, whose axis goes.
+    """
+    begin, end, steps = (t.ints(name) for name in op.inputs[1:4])
+    masks = [op.option(field) for field in range(5)]
+    from_start, to_end, rest, new, single = ([bool(m >> i & 1) for i in range(len(begin))] for m in masks)
+    sizes, axis = list(shape), 0
+    for i, (first, last, step) in enumerate(zip(begin, end, steps, strict=True)):
+        if rest[i]:
+            axis = len(shape) - sum(not n for n in new[i + 1 :])
+        elif not new[i]:
+            bounds = slice(None if from_start[i] else first, None if to_end[i] else last, step)
+            sizes[axis] = 1 if single[i] else len(range(*bounds.indices(shape[axis])))
+            axis += 1
+    return tuple(sizes)
+
+
 def _sliced(t: Translator, op: TFLiteOperator, x: str) -> str:
-    shrink = op.option(4)
-    begin, end = t.ints(op.inputs[1]), t.ints(op.inputs[2])
-    shape = list(t.original(x))
-    for axis in range(min(len(shape), len(begin))):
-        if shrink >> axis & 1:
-            shape[axis] = 1
-        elif not (op.option(0) >> axis & 1 and op.option(1) >> axis & 1):
-            shape[axis] = len(range(*slice(begin[axis], end[axis]).indices(shape[axis])))
-    part = t.fresh(x, "slice", permuted(tuple(shape), t.perm(len(shape))))
+    shape = _cut_sizes(t, op, t.original(x))
+    part = t.fresh(x, "slice", permuted(shape, t.perm(len(shape))))
     whole, old = t.original(x), t.file.tensors[x]
-    t.file.tensors[part] = Tensor(part, tuple(shape), old.dtype, old.scale, old.zero_point)
+    t.file.tensors[part] = Tensor(part, shape, old.dtype, old.scale, old.zero_point)
     axes = [t.axis(i, len(shape)) for i, size in enumerate(shape) if size != whole[i]]
     t.emit("Slice", [x], [part], axes=axes)
     return part
