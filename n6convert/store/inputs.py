@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,8 @@ def no_such_file(path: Path, kind: type[N6ConvertError] = SourceError) -> N6Conv
     """The error for a file that is not there, with the nearest names beside it."""
     from n6convert.naming import nearest
 
-    beside = [p.name for p in path.parent.iterdir()] if is_folder(path.parent) else []
+    beside: list[str] = []
+    with suppress(OSError, ValueError):  # no folder, or one that may not be listed
+        beside = [p.name for p in path.parent.iterdir()]
     close = nearest(path.name, beside)
     return kind("the file does not exist", place=path, remedy=f"did you mean {' or '.join(close)}?" if close else None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from n6convert.errors import OutputError, UsageError
 from n6convert.store.cache import write_atomically
-from n6convert.store.inputs import occupied
+from n6convert.store.inputs import is_file, occupied
 
 __all__ = ["MODEL", "PAGE", "RANGES", "TABLE", "listed", "refuse_loss", "write_record"]
 
@@ -41,7 +41,7 @@ def refuse_loss(path: Path, mark: bytes, *, inputs: Iterable[Path] = (), force: 
     if not occupied(path) or (path.is_dir() and not path.is_symlink()):
         return  # what cannot be replaced by a file is not lost: writing says so
     for source in inputs:
-        if os.path.realpath(source) == os.path.realpath(path) or (path.exists() and path.samefile(source)):
+        if _same_file(source, path):
             raise UsageError(
                 "the output would replace the input", place=path, remedy="choose another file with --output"
             )
@@ -73,7 +73,17 @@ def listed(path: Path) -> set[str] | None:
     return {file["path"] for file in files}
 
 
+def _same_file(source: Path, path: Path) -> bool:
+    """Whether both names are of one file; what is read may be no file, as the name of a model is none."""
+    try:
+        return os.path.realpath(source) == os.path.realpath(path) or os.path.samefile(source, path)
+    except (OSError, ValueError):
+        return False
+
+
 def _is_ours(path: Path, mark: bytes) -> bool:
+    if not is_file(path):
+        return False  # reading a pipe would wait for whoever writes into it
     try:
         with path.open("rb") as stream:
             if mark == MODEL:
