@@ -104,11 +104,11 @@ def _count(text: str, place: Place) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_nodes.pop()
             if anchor:
-                sizes[anchor] = total - before + 1
+                sizes[anchor] = total - before
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_nodes):
                 raise RecipeError("wrong value: it contains itself", place=place(line), found=f"*{event.anchor}")
-            total += sizes.get(str(event.anchor), 1)
+            total += sizes.get(str(event.anchor), 1) - 1  # the alias itself is counted below
         elif isinstance(event, yaml.ScalarEvent) and event.anchor:
             sizes[event.anchor] = 1
         total += isinstance(event, yaml.NodeEvent)

@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from n6convert.errors import RecipeError, SourceError
 from n6convert.store import inputs
@@ -41,8 +39,9 @@ def test_the_home_folder_is_the_shells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("name", "outside"), [
-    ("a.bin", False), ("in/a.bin", False), ("in/../a.bin", True), ("../a.bin", True), ("..", True), ("", True), (".", True),
-    ("link/a.bin", True), ("inner/a.bin", False), ("/etc/passwd", True), ("in/..bin", False), ("folder-beside", False),
+    ("a.bin", False), ("in/a.bin", False), ("in/../a.bin", True), ("../a.bin", True), ("..", True), ("", True),
+    (".", True), ("link/a.bin", True), ("inner/a.bin", False), ("/etc/passwd", True),
+    ("in/..bin", False), ("folder-beside", False),
 ])  # fmt: skip
 def test_names_that_lead_out_of_their_folder(name: str, outside: bool, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
@@ -91,16 +90,11 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
         inputs.read_text(tmp_path / "none")
 
 
-@given(
-    st.recursive(
-        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
-    )
-)
-def test_json_is_read_as_it_was_written(content: object) -> None:
-    path = Path(os.environ["N6CONVERT_CACHE"]) / "property.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    assert inputs.read_json(path) == content
+def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
+    content = {"größe": [1, -2.5, None, True, "\u2028"], "": {"": []}}
+    for text in (json.dumps(content), json.dumps(content, ensure_ascii=False, indent=2)):
+        (tmp_path / "a.json").write_text(text, encoding="utf-8")
+        assert inputs.read_json(tmp_path / "a.json") == content
 
 
 @pytest.mark.parametrize(("text", "problem"), [
