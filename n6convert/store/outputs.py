@@ -76,7 +76,7 @@ def listed(path: Path) -> set[str] | None:
 def _same_file(source: Path, path: Path) -> bool:
     """Whether both names are of one file; what is read may be no file, as the name of a model is none."""
     try:
-        return os.path.realpath(source) == os.path.realpath(path) or os.path.samefile(source, path)
+        return os.path.realpath(source) == os.path.realpath(path) or source.samefile(path)
     except (OSError, ValueError):
         return False
 
