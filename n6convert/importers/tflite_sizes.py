@@ -100,7 +100,7 @@ def _shape(file: TFLiteFile, op: TFLiteOperator, changed: set[str]) -> tuple[int
     """The shape of an operator's result, where an open or a corrected size decides it."""
     known = [file.tensors[name].shape for name in op.inputs if name]
     if op.kind == "RESHAPE" and len(op.inputs) > 1 and (to := file.values.get(op.inputs[1])) is not None:
-        return _filled([int(n) for n in to], math.prod(known[0]))
+        return _filled([int(n) for n in to], None if min(known[0], default=1) < 0 else math.prod(known[0]))
     if changed.isdisjoint(op.inputs) or any(size < 0 for shape in known for size in shape):
         return None
     if op.kind == "FULLY_CONNECTED":
@@ -110,9 +110,9 @@ def _shape(file: TFLiteFile, op: TFLiteOperator, changed: set[str]) -> tuple[int
     return tuple(np.broadcast_shapes(*known)) if op.kind in _ELEMENTWISE else None
 
 
-def _filled(to: list[int], elements: int) -> tuple[int, ...] | None:
-    """A shape with its one open size, of so many elements; None where the number of elements is not known."""
-    if -1 in to and (elements < 0 or to.count(-1) > 1):
-        return None
+def _filled(to: list[int], elements: int | None) -> tuple[int, ...] | None:
+    """A shape with its one open size, of so many elements; None where that does not follow."""
     rest = math.prod(n for n in to if n != -1)
-    return tuple(elements // rest if n == -1 else n for n in to)
+    if -1 in to and (elements is None or not rest or to.count(-1) > 1):
+        return None
+    return tuple((elements or 0) // rest if n == -1 else n for n in to)
