@@ -13,10 +13,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
+from n6convert.quantization.ceilings import planned_name, with_pairs
 from n6convert.quantization.fidelity import Evaluator
-from n6convert.quantization.grid.affine import CODE_MAX, CODE_MIN, Grid
+from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.plan import Plan
-from n6convert.quantization.prepare.operator_forms import constant, new_constant, static_dims
+from n6convert.quantization.prepare.operator_forms import static_dims
 from n6convert.quantization.ranges.consumers import Functions, consumer_functions
 from n6convert.runtime.comparison import Noise
 from n6convert.runtime.session import Session
@@ -189,7 +190,7 @@ def one_at_a_time(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -
         evaluator: holds the float answers.
         names: of tensors.
     """
-    return {name: evaluator.score(_with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
+    return {name: evaluator.score(with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
 
 
 def leave_one_out(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -> dict[str, float]:
@@ -201,7 +202,7 @@ def leave_one_out(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -
         names: of tensors.
     """
     base = evaluator.score(model)
-    return {name: evaluator.score(_with_pairs(model, lambda n, out=name: n != out)) - base for name in names}
+    return {name: evaluator.score(with_pairs(model, lambda n, out=name: n != out)) - base for name in names}
 
 
 def worst(
@@ -272,41 +273,7 @@ def _dequantized(model: ir.Model) -> dict[str, str]:
     found = {}
     for node in model.graph:
         if node.op_type == "QuantizeLinear" and node.inputs[0] is not None:
-            name = (node.inputs[0].name or "").removesuffix("_QuantizeLinear_Input")
+            name = planned_name(node.inputs[0])
             for user in node.outputs[0].consumers():
                 found[name] = user.outputs[0].name or ""
     return found
-
-
-def _with_pairs(model: ir.Model, keep: Any) -> ir.Model:
-    """A copy of the INT8 model in which only the pairs of the chosen tensors round.
-
-    A grid that starts at 0 may stand for a Relu or Clip, so its bounds stay where its rounding goes.
-    """
-    copy = model.clone()
-    for node in list(copy.graph):
-        if node.op_type != "QuantizeLinear" or node.inputs[0] is None:
-            continue
-        name = (node.inputs[0].name or "").removesuffix("_QuantizeLinear_Input")
-        if keep(name):
-            continue
-        source = _clipped(copy.graph, node)
-        for user in list(node.outputs[0].consumers()):
-            if not user.outputs[0].is_graph_output():
-                user.outputs[0].replace_all_uses_with(source)
-    return copy
-
-
-def _clipped(graph: ir.Graph, quantize: ir.Node) -> ir.Value:
-    """What a quantizer reads, inside the grid's bounds where the grid starts at 0."""
-    source = quantize.inputs[0]
-    scale, zero_point = (float(constant(v)) for v in quantize.inputs[1:3])
-    assert source is not None
-    if zero_point != CODE_MIN:
-        return source
-    bounds = (0.0, scale * (CODE_MAX - CODE_MIN))
-    limits = [new_constant(graph, f"{source.name}_bound", np.array(b, np.float32)) for b in bounds]
-    clip = ir.node("Clip", [source, *limits], name=f"{source.name}_clip")
-    clip.outputs[0].name = f"{source.name}_clipped"
-    graph.insert_before(quantize, clip)
-    return clip.outputs[0]

@@ -40,6 +40,7 @@ __all__ = [
     "Method",
     "SCREEN",
     "TWICE",
+    "WORTH",
     "MethodContext",
     "closeness",
     "enforced",
@@ -54,6 +55,8 @@ __all__ = [
 
 #: what is computed twice on the NPU must bring that much
 TWICE = 1.0
+#: dB that exact tensors must bring where a method makes them finer
+WORTH = 0.1
 #: samples on which refining is tried before it is done on all
 SCREEN = 16
 #: dB between a trial on some samples and the best model within which all samples are to decide
@@ -210,6 +213,18 @@ class MethodContext:
         if self._means is None or self._means[0] is not prepared or self._means[1] != count:
             self._means = prepared, count, channel_means(prepared, self.first(count), self.config.threads)
         return self._means[2]
+
+    def promises(self, best: Candidate, exact: Callable[[], ir.Model], least_db: float) -> bool:
+        """Whether what a method can bring at most is worth trying it.
+
+        Args:
+            best: the model so far.
+            exact: makes a copy of it with those parts exact that the method makes finer.
+            least_db: by how much that must be closer to float.
+        """
+        if self.config.effort == "thorough":
+            return True
+        return self.evaluator.fidelity(exact()).closeness_db > closeness(best) + least_db
 
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 
+from n6convert.quantization.ceilings import with_exact_tensors
 from n6convert.quantization.equalization.equalize import Evened, difference, equalize
 from n6convert.quantization.methods.base import (
     EXACT,
+    WORTH,
     Candidate,
     Method,
     MethodContext,
@@ -20,14 +24,21 @@ from n6convert.quantization.methods.base import (
 __all__ = ["METHOD", "equalization"]
 
 
-def equalization(context: MethodContext, best: Candidate) -> Candidate | None:
+def equalization(context: MethodContext, best: Candidate, changed: Collection[str] = ()) -> Candidate | None:
     """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
 
     Tensors that nothing is known of are first looked at on a share of the samples; where the result is no closer, it
     stays provisional.
+
+    Args:
+        context: what methods work with.
+        best: the model so far; its float model may have another form than its INT8 model by now.
+        changed: tensors that this form computes otherwise.
     """
     screen, fixed = True, enforced(best)
     while (even := _even_channels(context, best, fixed)) is not None:
+        if not context.promises(best, partial(with_exact_tensors, best.model, {*even.factors, *changed}), WORTH):
+            return None
         trial = _evened(context, best, even, screen)
         if trial.provisional and closeness(trial) > closeness(best):
             screen = bool(enforced(trial) - fixed)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors
 from n6convert.quantization.methods.base import (
+    WORTH,
     Candidate,
     Method,
     MethodContext,
@@ -26,8 +29,11 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     prepared, gates = decouple_gate_inputs(prepared, context.samples, threads, None if norms else best.found.channels)
     if not norms and not gates:
         return None
+    changed = changed_tensors(best.prepared, prepared)
+    if not norms and not context.promises(best, partial(with_exact_tensors, best.model, changed), WORTH):
+        return None  # a norm in another form also lets all that leads to it be evened out
     found = still_true(best.found, best.prepared, prepared, context.probe_samples[0])
-    trial = equalization(context, replace(best, prepared=prepared, found=found))
+    trial = equalization(context, replace(best, prepared=prepared, found=found), changed)
     if trial is None:
         return None
     whole = (None if trial.provisional else unclipped(context, trial)) or trial

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from n6convert.quantization.ceilings import with_exact_weights
 from n6convert.quantization.layerwise.rounding import anything_to_round
 from n6convert.quantization.methods.base import (
     Candidate,
@@ -16,10 +19,15 @@ from n6convert.recipe.quantization import Bias
 
 __all__ = ["METHOD", "second_order_rounding"]
 
+#: dB that weights without rounding must bring: rounding them better brings about half of it
+_WORTH = 0.5
+
 
 def second_order_rounding(context: MethodContext, best: Candidate) -> Candidate | None:
     """Weights rounded so that their errors cancel on the samples, with bias correction where that helps both."""
     if not anything_to_round(best.prepared, best.plan):
+        return None
+    if not context.promises(best, partial(with_exact_weights, best.prepared, best.model), _WORTH):
         return None
     trial = _rounded(context, best, best.bias)
     if best.bias == "off" or exceeds(closeness(trial), closeness(best)):

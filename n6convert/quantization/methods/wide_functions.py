@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import onnx_ir as ir
 
+from n6convert.quantization.ceilings import with_exact_tensors
 from n6convert.quantization.methods.base import (
     BEHIND,
     TWICE,
@@ -19,7 +21,11 @@ from n6convert.quantization.methods.base import (
 )
 from n6convert.quantization.ranges.carried import still_true
 from n6convert.quantization.ranges.find import RangeResult
-from n6convert.quantization.reparameterization.wide_range_functions import operand_values, split_functions
+from n6convert.quantization.reparameterization.wide_range_functions import (
+    operand_values,
+    split_functions,
+    wide_tensors,
+)
 from n6convert.quantization.stable import best_of, exceeds
 
 __all__ = ["METHOD", "wide_functions"]
@@ -31,6 +37,9 @@ _PARTS = (2, 3, 4)
 def wide_functions(context: MethodContext, best: Candidate) -> Candidate | None:
     """Logarithms, roots and power laws as sums of parts, each with a grid of its own; as many as pay their time."""
     kept: Candidate | None = None
+    wide = wide_tensors(best.prepared)
+    if not wide or not context.promises(best, partial(with_exact_tensors, best.model, wide), TWICE):
+        return None
     operands = operand_values(best.prepared, context.samples, context.config.threads)
     for parts in (None, *_PARTS):
         prepared, functions = split_functions(best.prepared, operands, parts)

@@ -22,15 +22,16 @@ import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.dag import reach
 from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import constant
-from n6convert.quantization.reparameterization.bounded_copies import BoundedCopies, copy_of
+from n6convert.quantization.reparameterization.bounded_copies import BoundedCopies, copy_of, is_nonnegative
 from n6convert.quantization.stable import first_least, rounded
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["operand_values", "split_functions"]
+__all__ = ["operand_values", "split_functions", "wide_tensors"]
 
 Array = NDArray[np.float64]
 #: thresholds that are tried, as shares of the largest value
@@ -96,6 +97,18 @@ def _formula(node: ir.Node) -> Callable[[Array], Array] | None:
         power = float(constant(node.inputs[1]).item())
         return (lambda x: np.power(x, power)) if 0 < power < 1 else None
     return None
+
+
+def wide_tensors(model: ir.Model) -> set[str]:
+    """Tensors that parts of such functions would have finer: results, operands, and what those are made from."""
+
+    def made_from(value: ir.Value) -> list[ir.Value]:
+        node = value.producer() if is_nonnegative(value) else None
+        return [v for v in node.inputs if v is not None and not is_constant(v)] if node is not None else []
+
+    functions = list(_functions(model.graph))
+    values = (v for f in functions for v in (f.node.outputs[0], *reach(f.operand, made_from)))
+    return {v.name or "" for v in values}
 
 
 def operand_values(model: ir.Model, samples: Iterable[Feeds], threads: int | None = None) -> dict[str, Array]:
