@@ -90,7 +90,7 @@ def test_a_budget_that_ends_inside_rounding_is_reported_with_the_layers_left(mon
     from n6convert.quantization.methods import base
 
     layers = len(integers(quantize(cnn(), SOURCE, PLAIN).model))
-    config = QuantizationConfig(equalization=False, bias_correction="off", time_budget=1000)
+    config = QuantizationConfig(equalization=False, bias_correction="off", time_budget=1000, effort="thorough")
     clock = Ticking()
     monkeypatch.setattr(base, "TimeBudget", lambda budget: clock)
     quantize(cnn(), SOURCE, config)
