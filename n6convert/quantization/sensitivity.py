@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.quantization.ceilings import planned_name, with_pairs
+from n6convert.quantization.ceilings import planned_name, with_exact_tensors, with_pairs
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.plan import Plan
@@ -190,7 +190,7 @@ def one_at_a_time(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -
         evaluator: holds the float answers.
         names: of tensors.
     """
-    return {name: evaluator.score(with_pairs(model, lambda n, keep=name: n == keep)) for name in names}
+    return {name: evaluator.score(with_pairs(model, name.__eq__)) for name in names}
 
 
 def leave_one_out(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -> dict[str, float]:
@@ -202,7 +202,7 @@ def leave_one_out(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -
         names: of tensors.
     """
     base = evaluator.score(model)
-    return {name: evaluator.score(with_pairs(model, lambda n, out=name: n != out)) - base for name in names}
+    return {name: evaluator.score(with_exact_tensors(model, {name})) - base for name in names}
 
 
 def worst(
