@@ -16,6 +16,7 @@ beyond ``limit`` times the written one ends the run with exit code 1; the limit 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"put the ratios into {TABLE.name}")
     options = parser.parse_args()
     methods = options.methods.split(",") + ([*PEERS] if options.nncf.exists() else [])
+    compileall.compile_dir(TABLE.parents[1] / "n6convert", quiet=1)  # as an installation is
     found: dict[str, dict[str, Row]] = {}
     print(f"{'case':<18} {'quantizer':<14} {'CPU s':>8} {'times':>6} {'wall s':>8} {'times':>6} {'MB':>6} {'times':>6}")
     for case in options.cases:

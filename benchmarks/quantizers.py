@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ Feeds = Callable[[], Iterator[dict[str, Any]]]
 
 
 def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
+    import_module("n6convert")  # before anything else, as its program does
+
     import onnx_ir as ir
 
     from n6convert.npu.targets import DEFAULT_TARGET

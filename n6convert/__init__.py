@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from n6convert.lazy import first_use
+from n6convert.lazy import first_use, postpone
 from n6convert.moved import watch
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ _HOMES = {
 
 
 watch()
+for _module in ("sympy", "onnx_ir._symbolic_shapes"):  # a quarter of a second, for dimensions that only have names
+    postpone(_module)
 __getattr__ = first_use(__name__, _HOMES)
 
 
