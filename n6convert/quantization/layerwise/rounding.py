@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,14 +166,26 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
     totals = [np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans]
     share = rows_per_sample(layer.samples, size)
     zero = layer.zero_point
-    for codes in layer.codes():
-        some = patches(layer.node, codes, zero, size, groups, share)
+    each = (patches(layer.node, codes, zero, size, groups, share) for codes in layer.codes())
+    for some in _together(each):
         rows: NDArray[Any] = some.astype(np.float32 if some.shape[1] <= _SINGLE else np.float64)
         rows -= zero
         for total, span in zip(totals, spans, strict=True):
             part = rows[:, :, span]
             total += part.transpose(0, 2, 1) @ part
     return [total[group] for group in range(groups) for total in totals]
+
+
+def _together(each: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Rows of several samples at once, as many as float32 adds up exactly: large sums are added less often."""
+    held: list[NDArray[Any]] = []
+    for rows in each:
+        if held and sum(h.shape[1] for h in held) + rows.shape[1] > _SINGLE:
+            yield np.concatenate(held, axis=1)
+            held = []
+        held.append(rows)
+    if held:
+        yield np.concatenate(held, axis=1)
 
 
 def patches(node: ir.Node, codes: NDArray[Any], zero: float, size: int, groups: int, share: int) -> NDArray[Any]:
