@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from n6convert.quantization.grid.affine import CODE_MAX, NARROW_MAX
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias
 from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
-from n6convert.quantization.layerwise.rounding import round_layer
+from n6convert.quantization.layerwise.rounding import LastMoments, round_layer
 from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.calibrate import Progress
@@ -68,9 +68,10 @@ def refine(
             means = channel_means(float_model, budget.watch(samples), threads) if bias else {}
         taking_back = [name for name in left if name in compensating and name in apart]
         exact = FloatInputs(float_model, samples, taking_back, threads, budget)
+        last = LastMoments()
         for layer in walk_layers(refined, samples, threads, budget):
             if rounding and layer.name in apart:
-                _round(layer, constant(weights[layer.name]), exact, budget, narrow=layer.name in narrow)
+                _round(layer, constant(weights[layer.name]), exact, budget, last, narrow=layer.name in narrow)
             if bias and layer.name in means:
                 correct_bias(layer, means[layer.name])
             del left[layer.name]
@@ -83,12 +84,14 @@ def refine(
     return refined, list(left)
 
 
-def _round(layer: Layer, weight: NDArray[Any], exact: FloatInputs, budget: TimeBudget, *, narrow: bool) -> None:
+def _round(
+    layer: Layer, weight: NDArray[Any], exact: FloatInputs, budget: TimeBudget, last: LastMoments, *, narrow: bool
+) -> None:
     inputs = exact.of(layer)
     moments = None
     if inputs is not None:
         weight, moments = compensated(layer, weight, inputs)
-    round_layer(layer, weight, budget, moments, NARROW_MAX if narrow else CODE_MAX)
+    round_layer(layer, weight, budget, moments, NARROW_MAX if narrow else CODE_MAX, last)
 
 
 def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:

@@ -18,6 +18,7 @@ from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 
 __all__ = [
+    "LastMoments",
     "Moments",
     "Portion",
     "anything_to_round",
@@ -62,17 +63,19 @@ def round_layer(
     budget: TimeBudget | None = None,
     moments: Moments | None = None,
     largest: int = CODE_MAX,
+    last: LastMoments | None = None,
 ) -> None:
     """Choose the layer's integer weights for the float weights given, on the inputs that reach it.
 
     Args:
         moments: of other inputs, instead of those that reach the layer.
         largest: the largest code, 127 with 8 bits.
+        last: moments of the layer before.
 
     Raises:
         BudgetExceeded: the budget ended; the layer is as it was.
     """
-    moments = moments or layer_moments(layer, weight)
+    moments = moments or layer_moments(layer, weight, last=last)
     rows = as_rows(layer.node, weight)
     if moments is None or rows is None:
         return
@@ -109,19 +112,41 @@ def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iter
         yield Portion(rows[own, spans[span]], own, spans[span], moment)
 
 
-def layer_moments(layer: Layer, weight: NDArray[np.float32], *, always: bool = False) -> Moments | None:
+def layer_moments(
+    layer: Layer, weight: NDArray[np.float32], *, always: bool = False, last: LastMoments | None = None
+) -> Moments | None:
     """Second moments of the inputs that reach a layer; None where rounding has nothing to choose, unless ``always``.
 
     Args:
         layer: with its samples.
         weight: float.
         always: also where rounding has nothing to choose.
+        last: those of the layer before, which are taken where the same codes reach this one.
     """
     rows, scales = as_rows(layer.node, weight), layer.initializer(1, 1)
     assert scales.const_value is not None
     if rows is None or (not always and _is_on_grid(rows, scales.const_value.numpy())):
         return None
-    return second_moments(layer, rows.shape[1], layer.node.attributes.get_int("group", 1))
+    return (last or LastMoments()).of(layer, rows.shape[1])
+
+
+class LastMoments:
+    """The second moments that were computed last: the projections of an attention read the same codes."""
+
+    def __init__(self) -> None:
+        self._moments: Moments = []
+        self._codes: list[NDArray[np.int8]] = []
+        self._form: tuple[Any, ...] = ()
+
+    def of(self, layer: Layer, size: int) -> Moments:
+        """Those of a layer with so many inputs in each group."""
+        codes, node = list(layer.codes()), layer.node
+        form = (node.op_type, size, layer.zero_point, sorted((a.name, str(a.value)) for a in node.attributes.values()))
+        same = form == self._form and len(codes) == len(self._codes)
+        if not same or not all(map(np.array_equal, codes, self._codes)):
+            self._moments = second_moments(layer, size, node.attributes.get_int("group", 1))
+            self._codes, self._form = codes, form
+        return self._moments
 
 
 def anything_to_round(model: ir.Model, plan: Plan) -> bool:

@@ -36,9 +36,10 @@ def second_order_rounding(context: MethodContext, best: Candidate) -> Candidate 
 
 
 def _rounded(context: MethodContext, best: Candidate, bias: Bias) -> Candidate:
-    """Weights rounded on some samples, and on all where these leave it open whether that is better."""
+    """Weights rounded on some samples, and on all where these are not enough for a better model, but nearly so."""
     some = context.refined(best, rounding=True, bias=bias, screen=True)
-    return context.refined(best, rounding=True, bias=bias) if is_undecided(some, best) else some
+    closer = exceeds(closeness(some), closeness(best))
+    return context.refined(best, rounding=True, bias=bias) if is_undecided(some, best) and not closer else some
 
 
 METHOD = Method("second-order rounding", 5, rounds, second_order_rounding)
