@@ -23,7 +23,7 @@ from n6convert.quantization.layerwise.analytic_bias_correction import correct_an
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
-from n6convert.quantization.ranges.carried import carried
+from n6convert.quantization.ranges.carried import carried, completed
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.ranges.find import RangeResult, find_ranges
@@ -179,7 +179,7 @@ class MethodContext:
             factors: what these were divided by.
             screen: tensors that nothing is known of are looked at on a share of the samples.
         """
-        if self.config.effort == "thorough" or self.config.ranges in ("minmax", "moving-average"):
+        if self._finds_anew:
             return self.quantized(prepared, screen=screen)
         feeds = partial(self.first, self.enough) if screen else self.feeds
         found, looked = carried(prepared, before, factors, feeds, self.probe_samples, self.config, self.progress)
@@ -199,6 +199,18 @@ class MethodContext:
         if self._cycles is None or self._cycles[0] is not prepared:
             self._cycles = prepared, dict(self.cycles(prepared))
         return self._cycles[1]
+
+    def completed(self, prepared: ir.Model, found: RangeResult) -> RangeResult:
+        """What is known of a float model's tensors and of the channels to even out, after one pass at most."""
+        if self._finds_anew:
+            return found
+        empty = Extents((n, Extent.empty(alike, keeps=True)) for n, alike in judged_axes(prepared.graph).items())
+        return completed(prepared, found, empty, self.feeds, self.config, self.progress)
+
+    @property
+    def _finds_anew(self) -> bool:
+        """Whether ranges of another form of the network are found on the samples, whatever is known."""
+        return self.config.effort == "thorough" or self.config.ranges in ("minmax", "moving-average")
 
     def _unseen(self, prepared: ir.Model) -> Extents | None:
         """Channels to look at while the first ranges are found, for what will even them out."""

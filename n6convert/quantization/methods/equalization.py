@@ -36,6 +36,7 @@ def equalization(context: MethodContext, best: Candidate, changed: Collection[st
         changed: tensors that this form computes otherwise.
     """
     screen, fixed = True, enforced(best)
+    best = replace(best, found=context.completed(best.prepared, best.found))
     while (even := _even_channels(context, best, fixed)) is not None:
         if not context.promises(best, partial(with_exact_tensors, best.model, {*even.factors, *changed}), WORTH):
             return None

@@ -26,7 +26,7 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     """Norms and gates that one huge channel spoils get other forms, whose channels are then evened out."""
     threads = context.config.threads
     prepared, norms = rewrite_outlier_norms(best.prepared, context.samples, threads)
-    prepared, gates = decouple_gate_inputs(prepared, context.samples, threads, None if norms else best.found.channels)
+    prepared, gates = decouple_gate_inputs(prepared, context.samples, threads, best.found.channels)
     if not norms and not gates:
         return None
     changed = changed_tensors(best.prepared, prepared)

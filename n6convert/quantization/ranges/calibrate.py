@@ -149,7 +149,7 @@ def calibrate(
         feeds: opens the samples anew at each call.
         names: of tensors.
         histograms: take them as well as extremes, in the same pass.
-        channels: of some of the tensors; what the samples show is added, in the same pass.
+        channels: of some tensors; what the samples show is added, in the same pass.
         threads: None: as many as there are cores.
         progress: called as ``progress(what, done, total)``.
 
@@ -158,6 +158,8 @@ def calibrate(
         GraphError: a sample does not fit the model's inputs.
     """
     state = {name: Statistics(histogram=Histogram() if histograms else None) for name in names}
+    known = channels if channels is not None else Extents()
+    names = list(dict.fromkeys((*names, *known)))
     inputs = {v.name for v in model.graph.inputs}
     inner = [n for n in names if n not in inputs]
     session = Session(with_outputs(model, inner), threads=1) if inner else None
@@ -169,7 +171,6 @@ def calibrate(
 
     workers = threads or default_threads()
     parts = [names[i::workers] for i in range(workers)]
-    known = channels if channels is not None else Extents()
     count = 0
     with ThreadPoolExecutor(workers) as pool:
         for values in mapped(values_of, feeds(), threads):
@@ -184,7 +185,8 @@ def calibrate(
             "there are no calibration samples", limit="at least 1", found=0, remedy="check the calibration source"
         )
     for name in inner:
-        state[name].settle()
+        if name in state:
+            state[name].settle()
     return state
 
 
@@ -192,10 +194,13 @@ def _observe(
     state: Mapping[str, Statistics], channels: Extents, values: Mapping[str, NDArray[Any]], names: Sequence[str]
 ) -> list[str]:
     """Take one sample's values of some tensors; the names of those that are not finite."""
+    unfit = []
     for name in names:
         if name in channels:
             channels[name].add(values[name])
-    return [name for name in names if not state[name].add(values[name])]
+        finite = state[name].add(values[name]) if name in state else channels[name].is_finite
+        unfit += [] if finite else [name]
+    return unfit
 
 
 def _refuse_infinite(names: Sequence[str], index: int) -> None:

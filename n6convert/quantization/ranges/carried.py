@@ -23,7 +23,7 @@ from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["carried", "still_true"]
+__all__ = ["carried", "completed", "still_true"]
 
 #: largest difference of a tensor that is the same, as a share of its largest value
 _SAME = 1e-3
@@ -50,6 +50,35 @@ def still_true(found: RangeResult, before: ir.Model, after: ir.Model, sample: Fe
     channels = Extents((n, e) for n, e in found.channels.items() if n in same)
     ranges = {n: span for n, span in found.ranges.items() if n in same}
     return replace(found, ranges=ranges, statistics=statistics, channels=channels)
+
+
+def completed(
+    model: ir.Model,
+    found: RangeResult,
+    judged: Extents,
+    feeds: FeedSource,
+    config: QuantizationConfig,
+    progress: Progress | None = None,
+) -> RangeResult:
+    """What is known of a float model's tensors, with what nothing was known of added in one pass over the samples.
+
+    Args:
+        model: float, prepared.
+        found: under the same names; tensors of which it has channels alone are known by these.
+        judged: empty extents of the tensors whose channels are to be known.
+        feeds: opens the samples anew at each call.
+        config: of the recipe.
+        progress: called as ``progress(what, done, total)``.
+    """
+    channels = Extents((n, e) for n, e in judged.items() if not found.channels.covers(n, e.alike))
+    known = {*found.statistics, *found.channels, *channels}
+    new = [n for n in observed(model.graph) if n not in known]
+    if not new and not channels:
+        return found
+    statistics = calibrate(
+        model, feeds, new, histograms=True, channels=channels, threads=config.threads, progress=progress
+    )
+    return replace(found, statistics=found.statistics | statistics, channels=Extents(found.channels | channels))
 
 
 def carried(
@@ -87,6 +116,7 @@ def carried(
 
 
 def _statistics(name: str, before: RangeResult, factors: Factors, channels: Extents) -> Statistics | None:
-    if name not in factors:
-        return replace(before.statistics[name]) if name in before.statistics else None
-    return Statistics.of(channels[name]) if name in channels else None
+    if name not in factors and name in before.statistics:
+        return replace(before.statistics[name])
+    known = channels.get(name)
+    return Statistics.of(known) if known is not None and known.takes(np.ones([1] * known.low.ndim)) else None

@@ -90,6 +90,11 @@ class Extent:
             places = _places(values.size, self.count)
             self.samples.append(Sample(low, high, values.reshape(-1).take(places), places))
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values were finite numbers so far."""
+        return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
+
     def takes(self, factors: Array) -> bool:
         """Whether its samples tell what the tensor is behind these factors: all were kept, by channels as fine."""
         fits = factors.ndim == self.low.ndim

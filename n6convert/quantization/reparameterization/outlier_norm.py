@@ -43,6 +43,8 @@ _USUAL = 8.0
 _SPREAD = 5.0
 #: knots of 1/sqrt(v) and of the squares beyond T: each so many times the one before
 _ROOT_RATIO, _SQUARE_RATIO = 1.35, 1.5
+#: samples on which it is looked at what a graph computes
+_VERIFIED = 4
 #: variances and peaks may go that far beyond what the samples showed
 _MARGIN = 1.2
 #: more channels than this share are no outliers but the rule
@@ -216,19 +218,28 @@ def _observe(
     names = [v.name or "" for n in norms for v in {n.x, n.c, n.n.outputs[0]} if v.producer() is not None]
     session = Session(with_outputs(model, list(dict.fromkeys(names))), threads=threads)
     rows: dict[str, list[_RowStatistics | None]] = {n.c.name or "": [] for n in norms}
-    for sample in samples:
+    for index, sample in enumerate(samples):
         values = dict(sample) | session.run_on(sample)
         for norm in norms:
-            rows[norm.c.name or ""].append(_figures(norm, values))
+            found = rows[norm.c.name or ""]
+            found.append(_figures(norm, values, found[0] if index >= _VERIFIED else None))
     return {name: _joined(found) for name, found in rows.items()}
 
 
-def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]]) -> _RowStatistics | None:
+def _figures(
+    norm: _Norm, values: Mapping[str, NDArray[Any]], verified: _RowStatistics | None
+) -> _RowStatistics | None:
+    """What one sample shows; None where the graph computes something else, which is looked at unless verified."""
+
     def rows(value: ir.Value) -> Array:
         array = np.moveaxis(values[value.name or ""].astype(np.float64), norm.axis, -1)
         return array.reshape(-1, array.shape[-1])
 
-    x, c, n = rows(norm.x), rows(norm.c), rows(norm.n.outputs[0])
+    c = rows(norm.c)
+    peaks = np.stack([c.max(0), -c.min(0)])
+    if verified is not None:
+        return _RowStatistics(np.square(c).mean(1), peaks, verified.factor)
+    x, n = rows(norm.x), rows(norm.n.outputs[0])
     if norm.centered and np.abs(x - x.mean(1, keepdims=True) - c).max() > 1e-4 * np.abs(x).max():
         return None
     variances = np.square(c).mean(1)
@@ -236,7 +247,7 @@ def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]]) -> _RowStatistics 
     factor = float(np.median(factors))
     if factor == 0 or np.abs(factors / factor - 1).max() > 1e-2:
         return None
-    return _RowStatistics(variances, np.stack([c.max(0), -c.min(0)]), factor)
+    return _RowStatistics(variances, peaks, factor)
 
 
 def _joined(found: Sequence[_RowStatistics | None]) -> _RowStatistics | None:
