@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from n6convert.errors import QuantizationError
 from n6convert.quantization.equalization.equalize import equalize, judged_axes
 from n6convert.quantization.grid.from_ranges import observed
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.calibrate import Statistics, calibrate
-from n6convert.quantization.ranges.carried import carried, still_true
+from n6convert.quantization.ranges.carried import carried, completed, still_true
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.find import find_ranges
 from n6convert.recipe.quantization import QuantizationConfig
+from n6convert.types import Feeds
 
 from .nets import feeds
 from .test_equalize import clip
@@ -66,6 +70,37 @@ def test_ranges_of_even_channels_need_no_samples() -> None:
     assert found.ranges.keys() == again.ranges.keys()
     for name, span in again.ranges.items():
         assert found.ranges[name] == pytest.approx(span, rel=0.05, abs=0.02 * max(map(abs, span)))
+
+
+def test_what_is_not_known_yet_is_looked_at_in_one_pass_channels_and_all() -> None:
+    model = prepare(clip())
+    empty = Extents((n, Extent.empty(a, keeps=True)) for n, a in judged_axes(model.graph).items())
+    before = find_ranges(model, SAMPLES, FEW, CONFIG, None, Extents())
+    kept = next(n for n in before.statistics if n not in empty)
+    nothing = replace(before, statistics={kept: before.statistics[kept]}, channels=Extents())
+    passes = []
+
+    def counted() -> Iterator[Feeds]:
+        passes.append(1)
+        return iter(SAMPLES())
+
+    found = completed(model, nothing, empty, counted, CONFIG)
+    assert len(passes) == 1
+    assert found.statistics[kept] is before.statistics[kept]
+    assert set(found.channels) == set(judged_axes(model.graph))
+    assert completed(model, found, empty, counted, CONFIG) is found and len(passes) == 1
+    again, looked = carried(model, found, {}, counted, FEW, CONFIG)
+    assert not looked and again.ranges.keys() == before.ranges.keys()
+    for name, span in before.ranges.items():
+        assert again.ranges[name] == pytest.approx(span, rel=0.05, abs=0.02 * max(map(abs, span)))
+
+
+def test_a_value_that_is_not_finite_is_refused_where_channels_alone_are_looked_at() -> None:
+    model = prepare(clip())
+    name, alike = next(iter(judged_axes(model.graph).items()))
+    broken = [{k: v * np.float32(np.nan) for k, v in s.items()} for s in FEW]
+    with pytest.raises(QuantizationError, match=re.escape(name)):
+        calibrate(model, lambda: iter(broken), [], channels=Extents({name: Extent.empty(alike, keeps=True)}))
 
 
 def test_tensors_that_are_others_in_the_new_form_are_looked_at_again() -> None:

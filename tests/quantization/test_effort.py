@@ -42,22 +42,25 @@ def test_more_effort_than_fast_reads_more_samples_and_comes_no_less_close() -> N
     found = {effort: quantized(effort) for effort in ("fast", "default", "thorough")}
     fast_reads, *others = (read for _, read in found.values())
     assert fast_reads < min(others), "methods that walk the layers read samples of their own"
-    evaluator = Evaluator(prepare(cnn()), list(feeds((1, 3, 16, 16), 8, seed=9)()))
+    evaluator = Evaluator(prepare(cnn()), list(feeds((1, 3, 16, 16), 4, seed=5)()))
     fast, default, thorough = (evaluator.fidelity(r.model).closeness_db for r, _ in found.values())
     assert min(default, thorough) > fast - 0.2, "methods that tie are kept"
     tried = {m["method"] for m in found["fast"][0].facts["methods"]}
     assert tried <= {"ranges: mse", "ranges: minmax"}
 
 
-def test_rounding_that_some_samples_decide_is_not_tried_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seed", "more"), [(0, 0), (2, COUNT)])
+def test_rounding_is_tried_on_all_samples_only_where_some_leave_it_a_little_behind(
+    seed: int, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read(behind: float) -> int:
         monkeypatch.setattr(base, "BEHIND", behind)
         source = Counted()
         config = QuantizationConfig(equalization=False, bias_correction="off")
-        quantize(cnn(), source, config, held_back=feeds((1, 3, 16, 16), 4, seed=5))
+        quantize(cnn(seed), source, config, held_back=feeds((1, 3, 16, 16), 4, seed=5))
         return source.read
 
-    assert read(behind=100.0) - read(behind=0.0) == COUNT
+    assert read(behind=100.0) - read(behind=0.0) == more
 
 
 @pytest.mark.parametrize("tails", [2.5, 30.0])

@@ -48,3 +48,32 @@ def test_wide_layers_are_rounded_in_portions_and_still_gain(kind: str, monkeypat
     before = error(layer.weight())
     rounding.round_layer(layer, w)
     assert error(layer.weight()) < 0.7 * before
+
+
+def test_layers_that_read_the_same_codes_share_moments_and_others_do_not() -> None:
+    rng = np.random.default_rng(1)
+    samples = [{"x": rng.standard_normal((8, 12)).astype(np.float32)} for _ in range(3)]
+    names = {f"w{i}": rng.standard_normal((12, 12)).astype(np.float32) for i in range(3)}
+    names |= {f"b{i}": np.zeros(12, np.float32) for i in range(3)}
+    body = """net (float[8,12] x) => (float[8,12] a, float[8,12] c) {
+        a = Gemm<transB=1>(x, w0, b0)
+        b = Gemm<transB=1>(x, w1, b1)
+        c = Gemm<transB=1>(b, w2, b2)
+    }"""
+    int8 = quantize(parse(body, **names), lambda: iter(samples), PLAIN).model
+    last, found = rounding.LastMoments(), []
+    for layer in walk_layers(int8, samples):
+        found.append(last.of(layer, 12))
+        np.testing.assert_array_equal(found[-1][0], rounding.second_moments(layer, 12, 1)[0])
+    assert found[1] is found[0] and found[2] is not found[1]
+
+
+def test_rows_of_several_samples_at_once_have_the_same_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    samples = [{"x": rng.standard_normal((64, 10)).astype(np.float32)} for _ in range(9)]
+    w = rng.standard_normal((4, 10)).astype(np.float32)
+    body = "net (float[64,10] x) => (float[64,4] y) { y = Gemm<transB=1>(x, w, b) }"
+    layer = layer_of(body, samples, w=w, b=np.zeros(4, np.float32))
+    together = rounding.second_moments(layer, 10, 1)
+    monkeypatch.setattr(rounding, "_SINGLE", 1)
+    np.testing.assert_array_equal(together[0], rounding.second_moments(layer, 10, 1)[0])
