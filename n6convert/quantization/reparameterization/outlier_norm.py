@@ -226,9 +226,7 @@ def _observe(
     return {name: _joined(found) for name, found in rows.items()}
 
 
-def _figures(
-    norm: _Norm, values: Mapping[str, NDArray[Any]], verified: _RowStatistics | None
-) -> _RowStatistics | None:
+def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]], verified: _RowStatistics | None) -> _RowStatistics | None:
     """What one sample shows; None where the graph computes something else, which is looked at unless verified."""
 
     def rows(value: ir.Value) -> Array:
