@@ -89,11 +89,10 @@ def _kind(head: bytes, size: int) -> str:
 
 
 def _binary_kind(head: bytes, size: int) -> str:
+    # first: the size of its header, with which it begins, may have any bytes
+    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= size - 8:
+        return "safetensors"
     for magic, kind in ((b"\x1f\x8b", "gzip"), (b"\x89HDF\r\n", "hdf5"), (b"\x80", "pickle")):
         if head.startswith(magic):
             return kind
-    if head[257:262] == b"ustar":
-        return "tar"
-    if len(head) >= 9 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= size:
-        return "safetensors"
-    return "unknown"
+    return "tar" if head[257:262] == b"ustar" else "unknown"
