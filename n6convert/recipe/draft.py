@@ -72,9 +72,11 @@ def parse_setting(text: str) -> tuple[KeyPath, Any]:
 
 
 def overlay(under: dict[str, Any], over: Mapping[str, Any]) -> None:
-    """Lay values over others: mappings key by key, everything else replaced."""
+    """Lay values over others: mappings key by key, everything else replaced; ``over`` shares no mapping with them."""
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(under.get(key), dict):
-            overlay(under[key], value)
-        else:
-            under[key] = dict(value) if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping):
+            under[key] = value
+            continue
+        if not isinstance(under.get(key), dict):
+            under[key] = {}
+        overlay(under[key], value)
