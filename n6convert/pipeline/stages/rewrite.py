@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from n6convert.operators.host import refuse_host_operators
 from n6convert.pipeline.artifact import Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
 from n6convert.plugin_errors import plugin_errors
@@ -33,6 +32,7 @@ class Rewrite(Stage):
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu.targets import load_target
+        from n6convert.operators.host import refuse_host_operators
         from n6convert.rewrites import rewrite
 
         with plugin_errors(run.entry, "rewrites"):
