@@ -37,7 +37,7 @@ from n6convert.runtime.session import Session
 #: row -> what it switches on
 ROWS: dict[str, dict[str, Any]] = {
     "min-max": {},
-    "mse ranges": {"ranges": "mse"},
+    "mse ranges": {"ranges": "mse", "unseen_values": True},
     "equalization": {"equalization": True},
     "split products": {"split_products": True},
     "bias correction": {"bias_correction": "sequential"},
@@ -47,7 +47,7 @@ ROWS: dict[str, dict[str, Any]] = {
 _DEFAULT = "default recipe"
 #: samples of the quantizer's evaluator, and others that stand for all to come: of fewer a single one could decide
 _HELD_BACK, _JUDGED = 16, 64
-PLAIN = {"ranges": "minmax", "equalization": False, "bias_correction": "off", "rounding": "nearest"}
+PLAIN = {"ranges": "minmax", **QuantizationConfig.off()}
 
 
 def main() -> None:

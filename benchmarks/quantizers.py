@@ -43,9 +43,9 @@ def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:
     """The same work that onnxruntime's min-max run does."""
-    from n6convert.pipeline.stages.quantize import PLAIN
+    from n6convert.recipe.quantization import QuantizationConfig
 
-    ours(model, feeds, out, ranges="minmax", **PLAIN)
+    ours(model, feeds, out, ranges="minmax", **QuantizationConfig.off())
 
 
 def inference(model: Path, feeds: Feeds, out: Path) -> None:

@@ -103,8 +103,6 @@ def quantize(
         GraphError: the model or a sample does not run.
     """
     config = config or QuantizationConfig()
-    if milliseconds is None:
-        config = config.model_copy(update={"merge_convolutions": False})
     with rare_collections():
         prepared = prepare(model, version)
         return _Job(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Bias", "Effort", "QuantizationConfig"]
+__all__ = ["Bias", "Effort", "Off", "QuantizationConfig"]
 
 RangeMethod = Literal["minmax", "moving-average", "percentile", "entropy", "mse", "auto"]
 Bias = Literal["sequential", "analytic", "off"]
@@ -16,6 +18,13 @@ Effort = Literal["fast", "default", "thorough"]
 def _from_bool(value: Any) -> Any:
     """``true`` and ``false`` (YAML reads a bare ``off`` as the latter) stand for `sequential` and `off`."""
     return {True: "sequential", False: "off"}[value] if isinstance(value, bool) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Off:
+    """Marks a key that asks for an accuracy method, with its value that does not."""
+
+    value: Any
 
 
 class QuantizationConfig(BaseModel):
@@ -33,20 +42,27 @@ class QuantizationConfig(BaseModel):
     percentile: float = Field(
         default=99.999, gt=50, le=100, description="for `percentile`: share of values inside the range"
     )
-    equalization: bool = Field(default=True, description="even out channels where that is exact in float")
+    equalization: Annotated[bool, Off(False)] = Field(
+        default=True, description="even out channels where that is exact in float"
+    )
     equalization_strength: float | None = Field(
         default=None, gt=0, le=1, description="1: channels become equally large; null: as far as the least noise asks"
     )
-    split_products: bool = Field(
+    split_products: Annotated[bool, Off(False)] = Field(
         default=False,
         description="attention sums in two parts where int8 rounds their products coarsely; costs time on the NPU",
     )
-    bias_correction: Annotated[Bias, BeforeValidator(_from_bool, json_schema_input_type=Bias | bool)] = Field(
-        default="sequential",
-        description="bring channel means back to float: layer after layer on samples, or `analytic` without data, from "
-        "the BatchNormalizations of the model; true: `sequential`",
+    unseen_values: Annotated[bool, Off(False)] = Field(
+        default=True, description="ranges `mse` and `auto` hold what other samples will reach, where that is no worse"
     )
-    rounding: Literal["nearest", "second-order"] = Field(
+    bias_correction: Annotated[Bias, Off("off"), BeforeValidator(_from_bool, json_schema_input_type=Bias | bool)] = (
+        Field(
+            default="sequential",
+            description="bring channel means back to float: layer after layer on samples, or `analytic` without "
+            "data, from the BatchNormalizations of the model; true: `sequential`",
+        )
+    )
+    rounding: Annotated[Literal["nearest", "second-order"], Off("nearest")] = Field(
         default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"
     )
     weights: Literal["int8", "int4", "mixed"] = Field(
@@ -57,7 +73,7 @@ class QuantizationConfig(BaseModel):
     weights_loss_db: float = Field(
         default=1.0, ge=0, description="closeness to float in dB that `mixed` may cost where no other goal is set"
     )
-    merge_convolutions: bool = Field(
+    merge_convolutions: Annotated[bool, Off(False)] = Field(
         default=True,
         description="two convolutions with nothing between them as one, where that is predicted hardly slower and as "
         "accurate",
@@ -80,3 +96,15 @@ class QuantizationConfig(BaseModel):
         le=999,
         description="threads inside operators; null: N6CONVERT_THREADS, OMP_NUM_THREADS, all cores",
     )
+
+    @classmethod
+    def off(cls) -> Mapping[str, Any]:
+        """The keys that ask for accuracy methods, each with the value that asks for none."""
+        marked = {
+            name: mark for name, key in cls.model_fields.items() for mark in key.metadata if isinstance(mark, Off)
+        }
+        return {name: mark.value for name, mark in marked.items()}
+
+    def asks(self, key: str) -> bool:
+        """Whether a key asks for its accuracy method."""
+        return bool(getattr(self, key) != self.off()[key])

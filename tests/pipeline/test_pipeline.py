@@ -160,9 +160,11 @@ def test_manifest_accounts_for_what_decided_the_result(toy: Path) -> None:
 
 
 def test_untrained_weights_are_not_refined_unless_asked_for(toy: Path) -> None:
-    assert "rounding" in run().report.quantization["skipped"]
+    plain = run().report.quantization
+    assert "rounding" in plain["skipped"]
+    assert {m["method"] for m in plain["methods"]} <= {"ranges: mse", "ranges: minmax"}
     asked = run(settings=FAST | {"quantization.rounding": "second-order"}).report.quantization["skipped"]
-    assert asked == ["bias_correction", "equalization", "merge_convolutions"]
+    assert asked == ["bias_correction", "equalization", "merge_convolutions", "unseen_values"]
     weights = toy / "w.bin"
     weights.write_bytes(b"1")
     assert run(weights).report.quantization["skipped"] == []

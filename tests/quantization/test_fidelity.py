@@ -61,9 +61,7 @@ def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPat
         return Fidelity(closeness, {"y": sqnr})
 
     def method(name: str) -> methods.Method:
-        return methods.Method(
-            name, 0, lambda c: True, lambda context, best: replace(best, fidelity=fidelity(name), notes={})
-        )
+        return methods.Method(name, 0, None, lambda context, best: replace(best, fidelity=fidelity(name), notes={}))
 
     monkeypatch.setattr(Evaluator, "fidelity", lambda self, model: fidelity("ranges: mse"))
     monkeypatch.setattr(quantizer, "METHODS", [method(n) for n in ("ranges: minmax", "bad", "good")])
@@ -80,7 +78,7 @@ def test_what_costs_time_must_be_closer_by_what_it_owes(
         return replace(best, fidelity=Fidelity(10.0 + closer, {"y": 10.0}), required_gain_db=1.0)
 
     monkeypatch.setattr(Evaluator, "fidelity", lambda self, model: Fidelity(10.0, {"y": 10.0}))
-    monkeypatch.setattr(quantizer, "METHODS", [methods.Method("slower", 0, lambda c: True, attempt)])
+    monkeypatch.setattr(quantizer, "METHODS", [methods.Method("slower", 0, None, attempt)])
     result = quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(ranges="mse"))
     assert [m["kept"] for m in result.facts["methods"]] == [True, kept]
 

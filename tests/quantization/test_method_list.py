@@ -29,9 +29,12 @@ def test_a_method_is_named_like_its_file_and_has_a_test_of_its_stem(stem: str) -
 
 
 def test_a_recipe_decides_on_every_method_but_unclipped_ranges() -> None:
-    nothing = QuantizationConfig(
-        ranges="minmax", equalization=False, bias_correction="off", rounding="nearest", merge_convolutions=False
-    )
+    """The keys that the recipe marks are the methods' keys, so nothing else lists what to leave out."""
+    assert {m.key for m in METHODS} == {None, *QuantizationConfig.off()}
+    nothing = QuantizationConfig(**QuantizationConfig.off())
     assert [m.name for m in METHODS if m.wanted(nothing)] == ["ranges: minmax"]
     everything = QuantizationConfig(split_products=True)
     assert all(m.wanted(everything) for m in METHODS)
+    for key, value in QuantizationConfig.off().items():
+        left = {m.key for m in METHODS if m.wanted(everything.model_copy(update={key: value}))}
+        assert left == {m.key for m in METHODS} - {key}

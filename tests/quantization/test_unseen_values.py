@@ -39,6 +39,7 @@ HEAD = """g (float[1, 8, 4, 4] x) => (float[1, 8, 1, 1] y) {
 def test_only_ranges_that_may_be_chosen_are_widened(ranges: str, wanted: bool) -> None:
     assert METHOD.wanted(QuantizationConfig(ranges=ranges)) == wanted
     assert not METHOD.wanted(QuantizationConfig(ranges=ranges, ranges_file="ranges.json"))
+    assert not METHOD.wanted(QuantizationConfig(ranges=ranges, unseen_values=False))
 
 
 @pytest.mark.parametrize("ranges", ["mse", "minmax"])

@@ -9,7 +9,6 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.graph.query import constant_of
-from n6convert.pipeline.stages.quantize import PLAIN
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.runtime.comparison import sqnr_db
 from n6convert.runtime.session import run_model
@@ -73,7 +72,7 @@ def test_int8_has_no_steps_to_spend_on_a_mean_that_nobody_reads() -> None:
     kept, folded = (apply(model, *(r for r in RULES if r != without)).model for without in (RULE, ""))
     loss = {}
     for name, graph in (("kept", kept), ("folded", folded)):
-        int8 = quantize(graph, lambda: feeds, QuantizationConfig(ranges="minmax", **PLAIN)).model
+        int8 = quantize(graph, lambda: feeds, QuantizationConfig(ranges="minmax", **QuantizationConfig.off())).model
         pairs = [[next(iter(run_model(m, f, threads=1).values())) for m in (model, int8)] for f in feeds]
         loss[name] = sqnr_db(*map(np.stack, zip(*pairs, strict=True)))
     assert loss["folded"] > loss["kept"] + 3

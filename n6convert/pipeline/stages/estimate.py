@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from n6convert.errors import N6ConvertError
 from n6convert.pipeline.artifact import Artifact, Inputs, StageResult
 from n6convert.pipeline.stages.base import Stage
-from n6convert.pipeline.stages.quantize import PLAIN
 
 if TYPE_CHECKING:
     from n6convert.pipeline.run import Run
@@ -52,7 +51,7 @@ def _without_rewrites(run: Run, simplified: Artifact) -> tuple[dict[str, Any] | 
     from n6convert.quantization.quantizer import quantize
     from n6convert.recipe.quantization import QuantizationConfig
 
-    plain = QuantizationConfig(ranges="minmax", **PLAIN)
+    plain = QuantizationConfig(ranges="minmax", **QuantizationConfig.off())
     try:
         model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain).model
         facts = estimate(model, run.recipe.target, options=of_recipe(run.recipe)).facts()

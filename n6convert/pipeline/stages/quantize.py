@@ -24,18 +24,10 @@ if TYPE_CHECKING:
     from n6convert.recipe.quantization import QuantizationConfig
     from n6convert.types import Progress
 
-__all__ = ["FLOAT_FILE", "PLAIN", "Quantize", "goals_of", "predictors"]
+__all__ = ["FLOAT_FILE", "Quantize", "goals_of", "predictors"]
 
 #: the float model that the INT8 one stands for, tensor by tensor, where tuning needs it
 FLOAT_FILE = "float.onnx"
-
-#: no accuracy method: nothing that only pays for answers that mean something
-PLAIN: dict[str, Any] = {
-    "equalization": False,
-    "bias_correction": "off",
-    "rounding": "nearest",
-    "merge_convolutions": False,
-}
 
 
 class Quantize(Stage):
@@ -149,13 +141,14 @@ def _acceptance(run: Run) -> dict[str, Any]:
 
 def _config(run: Run) -> QuantizationConfig:
     config = run.recipe.quantization
-    return config.model_copy(update={name: PLAIN[name] for name in _skipped(run)})
+    return config.model_copy(update={name: config.off()[name] for name in _skipped(run)})
 
 
 def _skipped(run: Run) -> set[str]:
-    """Accuracy methods left out unless the recipe asks for them.
+    """Keys of accuracy methods that are left out unless the recipe says that it wants them.
 
     For untrained weights, whose answers mean nothing, and for a file that was quantized before and keeps its grids.
     """
     wanted = run.weights.trained and not run.recipe.options.get("dequantize", False)
-    return set() if wanted else set(PLAIN) - run.recipe.quantization.model_fields_set
+    config = run.recipe.quantization
+    return set() if wanted else {name for name in config.off() if config.asks(name)} - config.model_fields_set

@@ -44,10 +44,8 @@ __all__ = [
     "MethodContext",
     "closeness",
     "enforced",
-    "evens",
-    "foresees",
+    "finds_ranges",
     "is_undecided",
-    "rounds",
     "times_of",
     "unclipped",
     "unclipped_ranges",
@@ -214,7 +212,8 @@ class MethodContext:
 
     def _unseen(self, prepared: ir.Model) -> Extents | None:
         """Channels to look at while the first ranges are found, for what will even them out."""
-        if self._looked or self.config.effort == "fast" or not evens(self.config):
+        evens = self.config.equalization and finds_ranges(self.config)
+        if self._looked or self.config.effort == "fast" or not evens:
             return None
         self._looked, judged = True, judged_axes(prepared.graph)
         axes, keeps = {**gate_axes(prepared.graph), **judged}, self.config.effort == "default"
@@ -272,16 +271,22 @@ class Method:
 
     Attributes:
         cost: about how many times it runs the model over the samples; the list is sorted by it.
-        wanted: whether the recipe asks for it.
+        key: of the recipe, that asks for it (:meth:`QuantizationConfig.off`); None: it belongs to finding ranges.
         attempt: makes a candidate from the best one so far; None when there is nothing to do.
         tolerance_db: by how much held-back samples may say that it is worse and it is kept all the same.
+        fits: whether the other choices of the recipe leave anything to do.
     """
 
     name: str
     cost: float
-    wanted: Callable[[QuantizationConfig], bool]
+    key: str | None
     attempt: Callable[[MethodContext, Candidate], Candidate | None]
     tolerance_db: float = 0.0
+    fits: Callable[[QuantizationConfig], bool] = lambda config: True
+
+    def wanted(self, config: QuantizationConfig) -> bool:
+        """Whether the recipe asks for it."""
+        return (self.key is None or config.asks(self.key)) and self.fits(config)
 
 
 def unclipped_ranges(found: RangeResult, within: Mapping[str, Range] | None = None) -> RangeResult | None:
@@ -339,16 +344,6 @@ def closeness(candidate: Candidate) -> float:
     return candidate.fidelity.closeness_db
 
 
-def evens(config: QuantizationConfig) -> bool:
-    """Whether the recipe lets channels be evened out; given ranges would not fit them."""
-    return config.equalization and config.ranges_file is None
-
-
-def foresees(config: QuantizationConfig) -> bool:
-    """Whether ranges may hold more than the samples showed."""
-    return config.ranges in ("mse", "auto") and config.ranges_file is None
-
-
-def rounds(config: QuantizationConfig) -> bool:
-    """Whether the recipe asks for second-order rounding."""
-    return config.rounding == "second-order"
+def finds_ranges(config: QuantizationConfig) -> bool:
+    """Whether ranges are found on samples; given ones would not fit channels that were evened out."""
+    return config.ranges_file is None

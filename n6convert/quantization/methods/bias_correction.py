@@ -39,4 +39,4 @@ def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None
     return replace(trial, notes={"kind": kind, **ranges, **trial.notes})
 
 
-METHOD = Method("bias correction", 3, lambda c: c.bias_correction != "off", bias_correction, _TIE)
+METHOD = Method("bias correction", 3, "bias_correction", bias_correction, _TIE)

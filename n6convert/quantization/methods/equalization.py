@@ -16,7 +16,7 @@ from n6convert.quantization.methods.base import (
     MethodContext,
     closeness,
     enforced,
-    evens,
+    finds_ranges,
     unclipped,
     unclipped_ranges,
 )
@@ -73,4 +73,4 @@ def _evened(context: MethodContext, best: Candidate, even: Evened, screen: bool)
     return replace(whole or trial, provisional=trial.provisional, notes={"groups": even.records})
 
 
-METHOD = Method("equalization", 2, evens, equalization)
+METHOD = Method("equalization", 2, "equalization", equalization, fits=finds_ranges)

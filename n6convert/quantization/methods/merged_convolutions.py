@@ -16,14 +16,12 @@ from n6convert.quantization.methods.base import (
     Method,
     MethodContext,
     closeness,
-    evens,
-    foresees,
     is_undecided,
-    rounds,
     times_of,
 )
-from n6convert.quantization.methods.equalization import equalization
-from n6convert.quantization.methods.unseen_values import unseen_values
+from n6convert.quantization.methods.equalization import METHOD as EQUALIZATION
+from n6convert.quantization.methods.second_order_rounding import METHOD as ROUNDING
+from n6convert.quantization.methods.unseen_values import METHOD as UNSEEN_VALUES
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.merge_convolutions import merge_pairs
 from n6convert.quantization.stable import exceeds
@@ -40,7 +38,8 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     Ranges, even channels, biases and rounding are made anew for such weights. A slower result must be closer by as
     much as the balanced policy for zero points would ask for the time.
     """
-    assert context.milliseconds is not None
+    if context.milliseconds is None:
+        return None
 
     def int8(prepared: ir.Model) -> ir.Model:
         return write_qdq(prepared, make_plan(prepared.graph, best.found.ranges))
@@ -49,14 +48,11 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     if not pairs or difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
         return None
     trial = context.quantized(prepared, _of_what_is_left(prepared, best.found))
-    for better in (
-        equalization if evens(context.config) else None,
-        unseen_values if foresees(context.config) else None,
-    ):
-        other = better(context, trial) if better is not None else None
+    for method in (EQUALIZATION, UNSEEN_VALUES):
+        other = method.attempt(context, trial) if method.wanted(context.config) else None
         if other is not None and exceeds(closeness(other), closeness(trial)):
             trial = other
-    rounding, bias = rounds(context.config), best.bias
+    rounding, bias = ROUNDING.wanted(context.config), best.bias
     tried = context.refined(trial, rounding=rounding, bias=bias, screen=True)
     if is_undecided(tried, best):
         tried = context.refined(trial, rounding=rounding, bias=bias)
@@ -71,4 +67,4 @@ def _of_what_is_left(prepared: ir.Model, found: RangeResult) -> RangeResult:
     return replace(found, ranges={name: span for name, span in found.ranges.items() if name in names})
 
 
-METHOD = Method("merged convolutions", 8, lambda c: c.merge_convolutions, merged_convolutions, _TIE)
+METHOD = Method("merged convolutions", 8, "merge_convolutions", merged_convolutions, _TIE)

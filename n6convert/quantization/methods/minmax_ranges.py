@@ -18,4 +18,4 @@ def minmax_ranges(context: MethodContext, best: Candidate) -> Candidate | None:
     return context.quantized(best.prepared, found) if found is not None else None
 
 
-METHOD = Method("ranges: minmax", 0, lambda c: True, minmax_ranges)
+METHOD = Method("ranges: minmax", 0, None, minmax_ranges)

@@ -11,7 +11,7 @@ from n6convert.quantization.methods.base import (
     Candidate,
     Method,
     MethodContext,
-    evens,
+    finds_ranges,
     unclipped,
 )
 from n6convert.quantization.methods.equalization import equalization
@@ -40,4 +40,4 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
-METHOD = Method("outlier channels", 2, evens, outlier_channels)
+METHOD = Method("outlier channels", 2, "equalization", outlier_channels, fits=finds_ranges)

@@ -12,7 +12,6 @@ from n6convert.quantization.methods.base import (
     MethodContext,
     closeness,
     is_undecided,
-    rounds,
 )
 from n6convert.quantization.stable import best_of, exceeds
 from n6convert.recipe.quantization import Bias
@@ -42,4 +41,4 @@ def _rounded(context: MethodContext, best: Candidate, bias: Bias) -> Candidate:
     return context.refined(best, rounding=True, bias=bias) if is_undecided(some, best) and not closer else some
 
 
-METHOD = Method("second-order rounding", 5, rounds, second_order_rounding)
+METHOD = Method("second-order rounding", 5, "rounding", second_order_rounding)

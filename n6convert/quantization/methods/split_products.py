@@ -9,6 +9,7 @@ from n6convert.quantization.methods.base import (
     Method,
     MethodContext,
     closeness,
+    finds_ranges,
     unclipped,
 )
 from n6convert.quantization.reparameterization.split_products import split_products
@@ -30,6 +31,4 @@ def split_attention_sums(context: MethodContext, best: Candidate) -> Candidate |
     return replace(best_of(trials, closeness), notes={"products": products})
 
 
-METHOD = Method(
-    "split products", 2, lambda c: c.split_products and c.ranges_file is None, split_attention_sums, _UNSEEN
-)
+METHOD = Method("split products", 2, "split_products", split_attention_sums, _UNSEEN, finds_ranges)

@@ -12,11 +12,12 @@ from n6convert.quantization.methods.base import (
     MethodContext,
     closeness,
     enforced,
-    foresees,
+    finds_ranges,
     unclipped_ranges,
 )
 from n6convert.quantization.ranges.find import ranges_beyond
 from n6convert.quantization.stable import best_of
+from n6convert.recipe.quantization import QuantizationConfig
 
 __all__ = ["METHOD", "unseen_values"]
 
@@ -40,4 +41,9 @@ def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     return replace(best_of(trials, closeness), required_gain_db=-context.evaluator.blind_db) if trials else None
 
 
-METHOD = Method("unseen values", 2, foresees, unseen_values)
+def _chooses_ranges(config: QuantizationConfig) -> bool:
+    """Whether the recipe leaves open how far ranges reach."""
+    return config.ranges in ("mse", "auto") and finds_ranges(config)
+
+
+METHOD = Method("unseen values", 2, "unseen_values", unseen_values, fits=_chooses_ranges)

@@ -15,7 +15,7 @@ from n6convert.quantization.methods.base import (
     Method,
     MethodContext,
     closeness,
-    evens,
+    finds_ranges,
     times_of,
     unclipped,
 )
@@ -62,4 +62,4 @@ def _closest(context: MethodContext, prepared: ir.Model, before: RangeResult, *,
     return replace(best_of([t for t in (trial, whole) if t is not None], closeness), provisional=trial.provisional)
 
 
-METHOD = Method("wide functions", 2, evens, wide_functions)
+METHOD = Method("wide functions", 2, "equalization", wide_functions, fits=finds_ranges)
