@@ -18,6 +18,7 @@ from n6convert.rewrites.rules.activation.softplus_forms import SoftplusForms
 from n6convert.rewrites.rules.activation.trilu_to_product import TriluToProduct
 from n6convert.rewrites.rules.activation.where_to_product import WhereToProduct
 from n6convert.rewrites.rules.attention.centre_keys import CentreKeys
+from n6convert.rewrites.rules.attention.centre_values import CentreValues
 from n6convert.rewrites.rules.attention.hidden_rows import HiddenRows
 from n6convert.rewrites.rules.attention.normalized_attention import NormalizedAttention
 from n6convert.rewrites.rules.attention.softmax_decompose import SoftmaxDecompose
@@ -124,6 +125,7 @@ _ORDER: tuple[Callable[[], Rewrite[Any]], ...] = (
     FourAxes,
     CutOnFourAxes,
     CentreKeys,
+    CentreValues,
     SliceNormalForm,
     GatherToSlice,
     CutBeforeJoin,

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.query import Array, attribute, constant_of, is_float, operand, scalar_of, shape_of, single_use
+from n6convert.graph.patterns.layers import bias_of, with_bias
+from n6convert.graph.query import Array, attribute, is_float, scalar_of, shape_of, single_use
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["CentreKeys"]
@@ -43,7 +44,7 @@ class CentreKeys(Rewrite[_Keys]):
         if full is None or not is_float(value) or not _is_key(value):
             return None
         axis = 1 if node.op_type == "Conv" else len(full) - 1
-        bias = _bias(node, full[axis])
+        bias = bias_of(node, full[axis])
         return None if bias is None else _Keys(node, bias, full[axis], axis)
 
     def check(self, found: _Keys, context: Context) -> str | None:
@@ -57,31 +58,7 @@ class CentreKeys(Rewrite[_Keys]):
         mean = keys.mean(axis=0, dtype=np.float64)
         if np.abs(mean).max() <= _WORTH * np.abs(keys).max():
             return found.layer.outputs
-        bias = build.constant(found.bias - mean)
-        inputs = list(found.layer.inputs)
-        if found.layer.op_type == "Add":
-            inputs = [next(v for v in inputs if constant_of(v) is None), bias]
-        else:
-            inputs = [*inputs[:2], bias]
-        attributes = {k: attribute(found.layer, k) for k in found.layer.attributes}
-        return build.node(found.layer.op_type, inputs, [shape_of(found.layer.outputs[0]) or ()], **attributes)
-
-
-def _bias(node: ir.Node, channels: int) -> Array | None:
-    """The constant that the layer adds, one number per channel; None for nodes that are no layer."""
-    if node.op_type == "Add":
-        pair = operand(node, constant=True)
-        value = constant_of(pair[1]) if pair is not None else None
-        fits = value is not None and value.size in (1, channels) and (value.ndim == 0 or value.shape[-1] == value.size)
-        return np.broadcast_to(value.reshape(-1), (channels,)) if fits and value is not None else None
-    if constant_of(node.inputs[1]) is None or (node.op_type == "Gemm" and attribute(node, "beta", 1.0) != 1.0):
-        return None
-    if len(node.inputs) < 3 or node.inputs[2] is None:
-        return np.zeros(channels, np.float32)
-    value = constant_of(node.inputs[2])
-    return (
-        np.broadcast_to(value.reshape(-1), (channels,)) if value is not None and value.size in (1, channels) else None
-    )
+        return with_bias(build, found.layer, found.bias - mean)
 
 
 def _is_key(value: ir.Value) -> bool:
@@ -92,6 +69,8 @@ def _is_key(value: ir.Value) -> bool:
             return False
         if reader.op_type == "MatMul":
             return reader.inputs[1] is value and _only_softmax(reader.outputs[0])
+        if reader.op_type == "Split":
+            return all(map(_is_key, reader.outputs))
         if reader.op_type not in ("Reshape", "Transpose") and not _by_scalar(reader, value):
             return False
         value = reader.outputs[0]
