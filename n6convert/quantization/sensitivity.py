@@ -26,7 +26,7 @@ from n6convert.types import Feeds
 __all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one_at_a_time", "tensor_errors", "worst"]
 
 #: values of all tensors that are looked at together, at most
-_VALUES = 1 << 23
+_VALUES = 1 << 24
 #: codes of the median value below which a few large values are blamed for the step
 _FEW_CODES = 4.0
 #: SQNR in dB of an 8-bit grid for a Gaussian clipped at 4 sigma
@@ -62,7 +62,7 @@ CAUSES = {
 #: what stands for the SQNR of a tensor without error
 _EQUAL_DB = 120.0
 #: values of one tensor and sample that are compared; of larger tensors an even share
-_COMPARED = 1 << 16
+_COMPARED = 1 << 14
 
 
 @dataclass(frozen=True)

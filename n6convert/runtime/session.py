@@ -117,6 +117,9 @@ def _open(
     options.add_session_config_entry("session.x64quantprecision", "1")
     held = model if isinstance(model, ir.Model) else ir.load(model)
     quantized = is_quantized(held)
+    if quantized and options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL:
+        # nothing is left to fuse among integer operators; looking for it takes longer than running a few samples
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     if not quantized and not isinstance(model, ir.Model):
         return ort.InferenceSession(str(model), options, _PROVIDERS), [], False
     graph, lent = _lent(with_integer_kernels(held, in_place=last_use) if quantized else held, options)
