@@ -23,7 +23,8 @@ class WordPiece:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise SourceError("the vocabulary does not exist", place=path, remedy="set options.vocab to a vocab.txt")
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        # the number of a token counts line ends only, though a token may be a separator of its own (U+2028, U+0085)
+        lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
         self._ids = {token: number for number, token in enumerate(lines)}
         missing = [token for token in _SPECIAL if token not in self._ids]
         if missing:

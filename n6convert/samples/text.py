@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ class TextFile(ListedSource[Row]):
 
     def __init__(self, file: Path, **options: Any) -> None:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise SourceError("the text file is not UTF-8", place=file, found=error) from error
         table = file.suffix.lower() in (".tsv", ".csv")
-        rows = _table(lines, file) if table else [(i, t.strip(), None) for i, t in enumerate(lines, 1) if t.strip()]
+        # only line ends end a line: Python's splitlines() takes separators that sentences hold (U+2028, U+0085), too
+        lines = enumerate(text.split("\n"), 1)
+        rows = _table(text, file) if table else [(i, line.strip(), None) for i, line in lines if line.strip()]
         if not rows:
             raise SourceError("the text file holds no sentences", place=file)
         super().__init__(str(file), rows, **options)
@@ -39,19 +42,24 @@ class TextFile(ListedSource[Row]):
         return Sample(f"line {item[0]}", item[1], item[2])
 
 
-def _table(lines: list[str], file: Path) -> list[Row]:
+def _table(text: str, file: Path) -> list[Row]:
     tabbed = file.suffix.lower() == ".tsv"
-    rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabbed else csv.reader(lines))
-    header = [c.strip().lower() for c in rows[0]] if rows else []
-    text = next((header.index(c) for c in _TEXT_COLUMNS if c in header), None)
+    lines = io.StringIO(text)
+    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabbed else csv.reader(lines)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise SourceError("the table is damaged", place=f"{file}: line {reader.line_num}", found=error) from error
+    header = [c.strip().lower() for c in rows[0][1]] if rows else []
+    column = next((header.index(c) for c in _TEXT_COLUMNS if c in header), None)
     label = next((header.index(c) for c in _LABEL_COLUMNS if c in header), None)
-    if text is None:
+    if column is None:
         limit = f"a header with one of {', '.join(_TEXT_COLUMNS)}"
         raise SourceError("the table has no text column", place=file, limit=limit, found=", ".join(header) or "nothing")
     found: list[Row] = []
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) > text and row[text].strip():
-            found.append((number, row[text].strip(), _label(row, label, f"{file}: line {number}")))
+    for number, row in rows[1:]:
+        if len(row) > column and row[column].strip():
+            found.append((number, row[column].strip(), _label(row, label, f"{file}: line {number}")))
     return found
 
 
