@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draft_of", "image_size", "parse_size"]
 
+_LONGEST_SIZE = 32
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 #: option -> recipe key
 _KEYS = {
@@ -64,7 +66,7 @@ def parse_size(text: str) -> int:
     from n6convert.errors import UsageError
 
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB)?", text.strip())
-    size = int(float(found[1]) * _UNITS[found[2] or "B"]) if found else 0
+    size = int(Decimal(found[1]) * _UNITS[found[2] or "B"]) if found and len(text) <= _LONGEST_SIZE else 0
     if size <= 0:
         raise UsageError("this is no size", found=text, limit="a number of bytes, or with KiB or MiB", remedy="2MiB")
     return size
