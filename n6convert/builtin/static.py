@@ -37,7 +37,7 @@ def cut(model: ir.Model, outputs: Sequence[str]) -> None:
             "options.outputs names a tensor that the graph does not have", found=missing[0], limit=", ".join(near)
         )
     model.graph.outputs.clear()
-    model.graph.outputs.extend(known[name] for name in outputs)
+    model.graph.outputs.extend(known[name] for name in dict.fromkeys(outputs))
     common.RemoveUnusedNodesPass()(model)
 
 
