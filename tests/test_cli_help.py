@@ -45,6 +45,17 @@ def test_a_shared_option_is_the_same_in_every_command() -> None:
     assert {name: forms for name, forms in seen.items() if len(forms) > 1} == {}
 
 
+def test_options_exist_wherever_they_make_sense() -> None:
+    """What takes samples takes how many, what may convert asks for other keys and can run every stage again."""
+    named = {name: {option.name for option in real(name).params} for name in COMMANDS}
+    calibrating = {name for name, options in named.items() if "calibration" in options}
+    assert calibrating >= {"convert", "quantize", "rewrite", "debug", "tune", "requantize", "sweep"}
+    lacking = {name: {"samples", "settings", "target", "quiet", "no_cache"} - named[name] for name in calibrating}
+    assert {name: options for name, options in lacking.items() if options} == {}
+    converting = {name for name, options in named.items() if "weights" in options}
+    assert {name for name in converting if not {"no_cache", "quiet", "target"} <= named[name]} == set()
+
+
 def test_help_of_an_option_is_a_sentence() -> None:
     texts = [(n, o.opts, o.help) for n in COMMANDS for o in real(n).params if getattr(o, "help", None)]
     assert [t for t in texts if not (t[2][0].isupper() or t[2][0] in "`*.") or not t[2].endswith((".", ")"))] == []

@@ -9,24 +9,27 @@ from typing import Any
 import onnx_ir as ir
 from pydantic import ValidationError
 
-from n6convert.api.conversion import make_draft
+from n6convert.api.conversion import keyed, make_draft
 from n6convert.api.quantizing import prepared_run
 from n6convert.errors import UsageError
 from n6convert.graph.io import load, save
 from n6convert.graph.opset import upgrade_opset
 from n6convert.graph.query import shape_of
 from n6convert.graph.refusals import refuse_large_inputs, refuse_sizes, refuse_unknown
-from n6convert.npu.targets import DEFAULT_TARGET, load_target
+from n6convert.npu.targets import load_target
 from n6convert.plugin import ModelInfo, TensorInfo
-from n6convert.recipe.project import default_target
+from n6convert.recipe.checking import finish
+from n6convert.recipe.draft import Draft
+from n6convert.recipe.schema import Recipe
 from n6convert.rewrites import RewriteConfig, RewriteResult
 from n6convert.rewrites import rewrite as rewrite_graph
 from n6convert.rewrites.prepare import batch_of_one
 from n6convert.samples import open_samples
 from n6convert.store.outputs import MODEL, refuse_loss
 
-__all__ = ["rewrite"]
+__all__ = ["rewrite", "rewrite_draft"]
 
+Feeding = Callable[[], Iterable[Mapping[str, Any]]]
 #: samples that the proof runs
 _SAMPLES = 3
 
@@ -40,7 +43,10 @@ def rewrite(
     approximate: Sequence[str] = (),
     combination: str | None = None,
     calibration: str | Path | None = None,
+    samples: int | None = None,
     target: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    cache: bool = True,
     force: bool = False,
 ) -> RewriteResult:
     """Rewrite a float model so that its operators stay on the NPU, each application proven on samples.
@@ -53,7 +59,10 @@ def rewrite(
         approximate: names of approximate rules that may.
         combination: ``"A"`` to ``"D"``: lowerings of a transformer.
         calibration: samples for the proof; None: random ones.
+        samples: how many of them, at most; None: three.
         target: board and compiler version that time is predicted for; None: the default one.
+        settings: recipe keys by dotted path: ``{"rewrite.recurrent_steps": 200}``.
+        cache: False reads a model that the pipeline has to read (``options``, encoded samples) again.
         force: replace an output that n6convert did not write.
 
     Returns:
@@ -64,30 +73,54 @@ def rewrite(
         GraphError: the file is no valid model, or too large for the board's memories.
         RewriteError: a rule changed what the model computes.
     """
-    path, board = Path(model), target or default_target() or DEFAULT_TARGET
-    config = _config(rules, exclude, approximate, combination)
+    load(Path(model))  # a file that cannot be read is said to be one before anything about its recipe
+    draft = keyed(make_draft(str(model)), settings=settings, target=target)
+    for key, value in (("source", calibration), ("samples", samples)):
+        if value is not None:
+            draft.set(("calibration", key), str(value) if key == "source" else value, f"{key}={value!r}")
+    given = {"rules": rules, "exclude": exclude, "approximate": approximate, "combination": combination}
+    return rewrite_draft(draft, Path(model), given, output=output, cache=cache, force=force)
+
+
+def rewrite_draft(
+    draft: Draft,
+    model: Path,
+    given: Mapping[str, Any],
+    *,
+    output: str | Path | None = None,
+    cache: bool = True,
+    force: bool = False,
+) -> RewriteResult:
+    """Rewrite by a draft; see :func:`rewrite`.
+
+    Args:
+        draft: of the recipe.
+        model: a float ONNX file.
+        given: choices of the section ``rewrite`` that win over the recipe's; ``"auto"``, nothing and None do not.
+        output: gets the rewritten file.
+        cache: False makes stages run again.
+        force: replace an output that n6convert did not write.
+    """
+    recipe = finish(draft)
+    config, source = _config(recipe.rewrite, given), recipe.calibration.source
     if output is not None:
-        inputs = [path, *([Path(calibration)] if calibration else [])]
+        inputs = [model, *([Path(source)] if isinstance(source, str) else [])]
         refuse_loss(Path(output), MODEL, inputs=inputs, force=force)
-    given = load(path)
-    refuse_unknown(given)
-    graph = batch_of_one(upgrade_opset(given, path))
-    refuse_sizes(graph)
+    graph, feeds = _read(draft, recipe, model, cache)
+    board = recipe.target
     refuse_large_inputs(graph, sum(pool.size for pool in load_target(board).pools if pool.writable), board)
-    result = rewrite_graph(graph, _feeds(graph, path, calibration), config, target=board)
+    result = rewrite_graph(graph, feeds, config, target=board)
     result.model.producer_name = "n6convert"
     if output is not None:
         save(result.model, Path(output))
     return result
 
 
-def _config(
-    rules: str | Sequence[str], exclude: Sequence[str], approximate: Sequence[str], combination: str | None
-) -> RewriteConfig:
-    given: Any = {"rules": rules, "exclude": exclude, "approximate": approximate}
-    chosen = {key: value if isinstance(value, str) else list(value) for key, value in given.items()}
+def _config(recipe: RewriteConfig, given: Mapping[str, Any]) -> RewriteConfig:
+    told = {key: value for key, value in given.items() if value is not None and value != "auto" and len(value)}
+    chosen = {key: value if isinstance(value, str) else list(value) for key, value in told.items()}
     try:
-        return RewriteConfig(**chosen, combination=combination)
+        return RewriteConfig(**recipe.model_dump() | chosen)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(
@@ -95,24 +128,29 @@ def _config(
         ) from None
 
 
-def _feeds(graph: ir.Model, model: Path, source: str | Path | None) -> Callable[[], Iterable[Mapping[str, Any]]] | None:
-    """Samples by input name; None lets the proof draw random ones."""
-    if source is None:
-        return None
-    if Path(source).suffix != ".npz":
-        return _sampled(model, str(source))
+def _read(draft: Draft, recipe: Recipe, model: Path, cache: bool) -> tuple[ir.Model, Feeding | None]:
+    """The float graph, and what makes samples by input name; None lets the proof draw random ones."""
+    said = draft.values.get("calibration", {})
+    source, count = recipe.calibration.source, recipe.calibration.samples if "samples" in said else _SAMPLES
+    if recipe.options or (source is not None and Path(source).suffix != ".npz"):
+        draft.set(("calibration", "samples"), count, "--samples")
+        run = prepared_run(draft, ("export",), cache=cache)
+        feeds = None if source is None else lambda: run.sampling.first(count)
+        if recipe.options:  # the file as a conversion with them reads it
+            return run.artifacts["export"].load(), feeds
+    given = load(model)
+    refuse_unknown(given)
+    graph = batch_of_one(upgrade_opset(given, model))
+    refuse_sizes(graph)
+    if source is None or Path(source).suffix != ".npz":
+        return graph, None if source is None else feeds
+    return graph, _arrays(graph, Path(source), count)
+
+
+def _arrays(graph: ir.Model, source: Path, count: int) -> Feeding:
     inputs = tuple(
         TensorInfo(str(v.name), shape_of(v) or (), "float32" if v.dtype is None else v.dtype.numpy().name)
         for v in graph.graph.inputs
     )
-    samples = open_samples(Path(source), "arrays", ModelInfo(inputs, (), {}), limit=_SAMPLES)
+    samples = open_samples(source, "arrays", ModelInfo(inputs, (), {}), limit=count)
     return lambda: (sample.data for sample in samples if isinstance(sample.data, Mapping))
-
-
-def _sampled(model: Path, source: str) -> Callable[[], Iterable[Mapping[str, Any]]]:
-    """The first samples, encoded as a conversion of the file would."""
-    draft = make_draft(str(model))
-    draft.set(("calibration", "source"), source, "--calibration")
-    draft.set(("calibration", "samples"), _SAMPLES, "--samples")
-    run = prepared_run(draft, ("export",))
-    return lambda: run.sampling.first(_SAMPLES)

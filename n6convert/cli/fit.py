@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n6convert.cli.options import AsJson, Pools, Quiet, TargetName, Weights, examples, output
+from n6convert.cli.options import AsJson, NoCache, Pools, Quiet, TargetName, Weights, examples, output
 from n6convert.report.words import kib
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def _fit(
     write: _Write = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given."""
     from n6convert.cli.progress import progress_on_stderr
@@ -50,7 +51,7 @@ def _fit(
     with progress_on_stderr(quiet) as progress:
         found = fit(
             models, target=target, weights=weights or "seeded", pools=pools, output=output or Path("build/fit.html"),
-            write=write, progress=progress,
+            write=write, cache=not no_cache, progress=progress,
         )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))

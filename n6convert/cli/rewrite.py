@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n6convert.cli.options import AsJson, Calibration, Force, Quiet, TargetName, examples, output
+from n6convert.cli.options import (
+    AsJson,
+    Calibration,
+    Force,
+    NoCache,
+    Quiet,
+    Samples,
+    Settings,
+    TargetName,
+    examples,
+    output,
+)
 
 if TYPE_CHECKING:
     from n6convert.rewrites.select import RewriteResult
@@ -16,7 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _Output = Annotated[Path | None, output("NAME.rewritten.onnx")]
-_EXAMPLES = examples("n6convert rewrite network.onnx", "n6convert rewrite --list")
+_EXAMPLES = examples(
+    "n6convert rewrite network.onnx",
+    "n6convert rewrite network.onnx --set rewrite.recurrent_steps=200",
+    "n6convert rewrite --list",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -31,16 +46,21 @@ def _rewrite(
     approximate: Annotated[str, typer.Option(help="Approximate rules that may run.")] = "",
     combination: Annotated[str | None, typer.Option(help="A, B, C or D: lowerings of a transformer.")] = None,
     calibration: Calibration = None,
+    samples: Samples = None,
     target: TargetName = None,
     output: _Output = None,
     list_rules: Annotated[bool, typer.Option("--list", help="List all rules and stop.")] = False,
+    settings: Settings = None,
     force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Rewrite a float model so that its operators stay on the NPU; prints what was applied, refused and gained."""
-    from n6convert.api.rewriting import rewrite
+    from n6convert.api.rewriting import rewrite_draft
+    from n6convert.cli.drafts import draft_of
     from n6convert.errors import UsageError
+    from n6convert.graph.io import load
 
     if list_rules:
         _print_rules(as_json)
@@ -48,11 +68,13 @@ def _rewrite(
     if model is None:
         raise UsageError("which model?", remedy="n6convert rewrite FILE.onnx")
     path = output or model.with_suffix(".rewritten.onnx")
-    result = rewrite(
-        model, output=path, rules="auto" if rules is None else "none" if rules == "none" else _names(rules),
-        exclude=_names(exclude), approximate=_names(approximate), combination=combination, calibration=calibration,
-        target=target, force=force,
-    )  # fmt: skip
+    load(model)  # a file that cannot be read is said to be one before anything about its recipe
+    given = {
+        "rules": rules if rules in (None, "none") else _names(rules), "exclude": _names(exclude),
+        "approximate": _names(approximate), "combination": combination,
+    }  # fmt: skip
+    draft = draft_of(str(model), settings, calibration=calibration, samples=samples, target=target)
+    result = rewrite_draft(draft, model, given, output=path, cache=not no_cache, force=force)
     if as_json:
         typer.echo(json.dumps(result.facts() | {"file": str(path)}, indent=2))
     elif not quiet:

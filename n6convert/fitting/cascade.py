@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def fit(
     pools: str | Path | None = None,
     output: str | Path | None = None,
     write: str | Path | None = None,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> Fit:
     """Check whether models fit on one board: shared buffers, flash map, time of a cascade in the order given.
@@ -61,6 +63,7 @@ def fit(
         pools: the project's own ``*.mpool``; by default that of the first run, then the target's.
         output: gets the HTML page; None: no page.
         write: gets the packages for one firmware, with a header and a source that run them in turn; None: nothing.
+        cache: False makes every stage of models that are given by name run again.
         progress: called as ``progress(what, done, total)``.
 
     Raises:
@@ -78,8 +81,9 @@ def fit(
         refuse_loss(page, PAGE)
     say = progress or (lambda what, done, total: None)
     folders = [_folder(name) for name in names]
+    own = None if pools is None else Path(pools).resolve()
     residents, board = _residents(
-        names, target, weights, say, None if pools is None else Path(pools).resolve(), folders
+        names, target, partial(_converted, weights=weights, pools=own, cache=cache), say, folders
     )
     memories = _memories(names, board, pools)
     together = plan(with_unique_names(residents), memories)
@@ -102,9 +106,8 @@ def _folder(name: str) -> Path | None:
 def _residents(
     models: Sequence[str],
     target: str | None,
-    weights: str,
+    converted: Callable[[str, str], ConversionResult],
     progress: Progress,
-    pools: Path | None,
     folders: list[Path | None],
 ) -> tuple[list[Resident], str]:
     """Every model's needs on one board: that of the runs given, which must agree, or the one asked for."""
@@ -125,8 +128,8 @@ def _residents(
     residents = []
     for i, name in enumerate(models):
         if name not in finished:
-            progress(f"converting {name} ({weights} weights)", i, len(models))
-            result = _converted(name, board, weights, pools)
+            progress(f"converting {name}", i, len(models))
+            result = converted(name, board)
             folders[i] = result.folder
             residents.append(Resident.of(result.report))
         else:
@@ -139,9 +142,9 @@ def _is_run(name: str) -> bool:
     return is_folder(path) or path.suffix == ".json"
 
 
-def _converted(name: str, target: str, weights: str, pools: Path | None) -> ConversionResult:
+def _converted(name: str, target: str, *, weights: str, pools: Path | None, cache: bool) -> ConversionResult:
     settings = {} if pools is None else {"compiler.pools": str(pools)}
-    return convert(name, settings=settings, weights=weights, target=target)
+    return convert(name, settings=settings, weights=weights, target=target, cache=cache)
 
 
 def _memories(models: Sequence[str], board: str, pools: str | Path | None) -> tuple[MemoryPool, ...]:

@@ -140,6 +140,16 @@ def test_a_report_without_prediction_is_refused():
         Resident.of(typed({"model": "x", "target": "b"}))
 
 
+def test_models_by_name_are_converted_anew_on_request(toy, monkeypatch):
+    from n6convert.fitting import cascade
+
+    asked = []
+    monkeypatch.setattr(cascade, "convert", lambda *a, **k: asked.append(k["cache"]) or convert(*a, **k))
+    for more in ([], ["--no-cache"]):
+        assert run(["fit", "toy", "toy", "--quiet", *more]) == 0
+    assert asked == [True, True, False, False]
+
+
 def test_runs_on_the_command_line(toy, capsys):
     for name, target in (("one", "stm32n6570-dk@4.0"), ("two", "stm32n6570-dk@4.0"), ("other", "nucleo-n657x0-q@4.0")):
         convert("toy", weights="seeded", output=name, target=target)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from n6convert.cli import run
+from n6convert.rewrites import rewrite
 
 from .graphs import GraphWriter, bert
 from .helpers import ops
@@ -39,6 +41,47 @@ def test_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     facts = json.loads(capsys.readouterr().out)
     assert facts["file"] == str(target)
     assert "softmax-decompose" not in {line["rule"] for line in facts["applied"]}
+
+
+def test_keys_of_a_recipe(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--set` decides as options do, options over it; `options` are those of a conversion of the file."""
+
+    def applied(*arguments: str) -> list[str]:
+        out = ["-o", str(tmp_path / "out.onnx"), "--json", "--no-cache"]
+        assert run(["rewrite", str(file), *out, *arguments]) == 0
+        return [line["rule"] for line in json.loads(capsys.readouterr().out)["applied"]]
+
+    both = applied()
+    assert "gelu-normal-form" in both
+    only = applied("--set", "rewrite.exclude=[gelu-normal-form]")
+    assert only == applied("--exclude", "gelu-normal-form") and "gelu-normal-form" not in only
+    assert applied("--set", "rewrite.rules=none") == []
+    some = applied("--set", "rewrite.rules=none", "--rules", "gelu-normal-form")
+    assert "gelu-normal-form" in some and "linear-to-conv" in {*both} - {*some}
+    inner = next(n.outputs[0].name for n in ir.load(file).graph if n.op_type == "Softmax")
+    applied("--set", f"options.outputs=[{inner}]")
+    assert [v.name for v in ir.load(tmp_path / "out.onnx").graph.outputs] == [inner]
+    assert run(["rewrite", str(file), "--set", "rewrite.nonsense=1"]) == 2
+    assert "rewrite.nonsense" in capsys.readouterr().err
+
+
+def test_as_many_samples_prove_as_are_asked_for(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from n6convert.api import rewriting
+
+    seen: list[int] = []
+
+    def counted(graph: ir.Model, feeds: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append(len(list(feeds())))
+        return rewrite(graph, feeds, *arguments, **options)
+
+    monkeypatch.setattr(rewriting, "rewrite_graph", counted)
+    np.savez(tmp_path / "s.npz", x=np.random.default_rng(0).standard_normal((6, 4, 8)).astype(np.float32))
+    given = ["rewrite", str(file), "--calibration", str(tmp_path / "s.npz"), "--rules", "none", "--quiet", "--force"]
+    for asked in ([], ["--samples", "5"], ["--set", "calibration.samples=1"]):
+        assert run([*given, *asked]) == 0
+    assert seen == [3, 5, 1]
 
 
 @pytest.mark.parametrize(
