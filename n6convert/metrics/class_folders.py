@@ -42,7 +42,7 @@ def folder_classes(folders: Sequence[str], names: Sequence[str], total: int) -> 
         return {}
     if all(folder in names for folder in folders):
         return {folder: list(names).index(folder) for folder in folders}
-    if all(folder.isdigit() and int(folder) < total for folder in folders):
+    if all(folder.isdecimal() and int(folder) < total for folder in folders):
         return {folder: int(folder) for folder in folders}
     return {folder: number for number, folder in enumerate(folders)} if len(folders) == total else {}
 
