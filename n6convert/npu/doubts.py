@@ -58,7 +58,7 @@ def _sum_of_vectors(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool:
         return False
     shape = lowered.tensors[op.outputs[0]].shape
     variable = sum(not lowered.tensors[name].constant for name in op.inputs)
-    return _operator(op) == op.kind and variable == 2 and math.prod(shape) == shape[-1]
+    return _operator(op) == op.kind and variable == 2 and math.prod(shape) == (shape[-1] if shape else 0)
 
 
 DOUBTS = (

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from nets.qdq import QdqBuilder
+from onnx_text import parsed
 
 from n6convert.npu.ends import Ends
+from n6convert.npu.estimation import estimate
 from n6convert.npu.ir import Op, Where
 from n6convert.npu.placement import place, printed, read, report
 from n6convert.npu.rules.limits import VERSIONS
@@ -474,3 +476,28 @@ def test_report_counts_and_shares() -> None:
     assert found.offload == found.epochs.hw / found.epochs.total
     assert found.mac_share == 1.0
     assert found.blobs == len(plan.blobs)
+
+
+SCALARS = {
+    "padded vector": ("y = Pad(x, p)", "float[1,10] x", [0, 1, 0, 2]),
+    "padded vector by axis": ("y = Pad(x, q, , a)", "float[1,10] x", None),
+    "padded list": ("y = Pad(x, q)", "float[10] x", None),
+    "sum of scalars": ("s = ReduceSum<keepdims=0>(x) y = Mul(s, t)", "float[1,10] x, float t", None),
+    "scalars alone": ("s = Add(t, t) u = Sub(s, t) y = Add(u, s)", "float t, float[1,10] x", None),
+    "scaled by one": ("s = ReduceMean<keepdims=0>(x) y = Mul(x, s)", "float[1,10] x", None),
+    "clipped scalar": ("s = ReduceMax<keepdims=0>(x) r = Relu(s) y = Exp(r)", "float[1,10] x", None),
+    "turned vector": ("y = Transpose(x)", "float[1,10] x", None),
+    "joined scalars": ("s = ReduceMax<keepdims=0>(x) u = Unsqueeze(s, z) y = Concat<axis=0>(u, u)",
+    "float[1,10] x", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCALARS)
+@pytest.mark.parametrize("quantized", [False, True])
+def test_vectors_and_single_numbers_are_placed(name: str, quantized: bool) -> None:
+    body, inputs, pads = SCALARS[name]
+    numbers = {"p": pads or [0, 1, 0, 2], "q": [1, 2], "a": [1], "z": [0]}
+    model = parsed(body, inputs, "float[] y", 18, **{k: np.array(v, np.int64) for k, v in numbers.items()})
+    for version in VERSIONS:
+        found = estimate(model, f"stm32n6570-dk@{version[0]}.{version[1]}", assume_quantized=quantized)
+        assert found.placement.operators and found.costs.latency.milliseconds >= 0

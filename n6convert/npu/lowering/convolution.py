@@ -413,7 +413,7 @@ def _pad(lowerer: Lowerer, node: Node) -> None:
         lowerer.emit("Pad", node, rule, node.inputs[:1], node.outputs)
         return
     source, result = node.inputs[0], node.outputs[0]
-    if rule.name == "pad-spatial":
+    if rule.name == "pad-spatial" or len(lowerer.shape(source)) < 3:  # a vector has no rows to turn
         _padding_conv(lowerer, node, rule, source, result)
         return
     turn = lowerer.pick("Transpose", node, perm=(0, 2, 1, *range(3, len(lowerer.shape(source)))))
