@@ -37,7 +37,7 @@ def _debug(
     model: ModelName,
     calibration: Calibration = None,
     samples: Samples = 16,
-    count: Annotated[int, typer.Option(help="Tensors to look at.")] = 10,
+    count: Annotated[int, typer.Option(min=1, help="Tensors to look at.")] = 10,
     target: TargetName = None,
     settings: Settings = None,
     as_json: AsJson = False,

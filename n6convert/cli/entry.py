@@ -118,7 +118,7 @@ def _report_failure(error: Exception, *, as_json: bool) -> int:
 def _unexpected(error: Exception) -> N6ConvertError:
     if isinstance(error, MemoryError):
         return N6ConvertError("there is not enough memory", remedy="use a smaller input size or fewer samples")
-    if isinstance(error, OSError) and error.filename is not None:  # what a file system refuses is no bug
+    if isinstance(error, OSError) and error.errno is not None:  # what a file system refuses is no bug
         return SourceError("a file or folder cannot be used", place=error.filename, found=error.strerror or error)
     return N6ConvertError(
         f"unexpected {type(error).__name__}: {error}", remedy="this is a bug: run again with --debug and report it"

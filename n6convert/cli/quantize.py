@@ -61,9 +61,10 @@ def _quantize(
 
     path = output or file.with_suffix(".int8.onnx")
     inputs = [file, *(Path(given) for given in (calibration, ranges) if given)]
-    extra = [*(settings or []), *([f"quantization.ranges_file={ranges}"] if ranges is not None else [])]
     effort = "fast" if fast else None
-    draft = draft_of(str(file), extra, calibration=calibration, samples=samples, target=target, effort=effort)
+    draft = draft_of(str(file), settings, calibration=calibration, samples=samples, target=target, effort=effort)
+    if ranges is not None:
+        draft.set(("quantization", "ranges_file"), str(ranges), "--ranges")
     with progress_on_stderr(quiet or as_json) as progress:
         result = quantize_draft(
             draft, inputs, output=path, ranges=save_ranges, cache=not no_cache, progress=progress, force=force
