@@ -9,6 +9,7 @@ padding do not count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,11 +39,14 @@ class Fidelity:
     Attributes:
         closeness_db: what methods are compared by: the mean over the outputs of their bounded errors, in dB.
         outputs_sqnr_db: SQNR of each float output over all samples together.
+        shift_db: by how much closer outputs would be without what their errors have in common over the samples, which
+            is what corrected biases can bring; infinite where the samples are too few to tell.
         bounded: number of elements and sum of their bounded errors, ``[sample, output, 2]``.
     """
 
     closeness_db: float
     outputs_sqnr_db: Mapping[str, float]
+    shift_db: float = field(default=math.inf, compare=False)
     bounded: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0, 2)), compare=False, repr=False)
 
     @property
@@ -91,19 +95,49 @@ class Evaluator:
     def compared(self, outputs: Iterable[Mapping[str, NDArray[Any]]]) -> Fidelity:
         """What something else than an INT8 file gives for the samples, one after the other."""
         sums = {name: np.zeros(2) for name in self._spread}
+        shifts = {name: _Shift() for name in self._spread}
         bounded = np.zeros((len(self._samples), len(sums), 2))
         for sample, (found, reference) in enumerate(zip(outputs, self._reference, strict=True)):
             for output, (name, spread) in enumerate(self._spread.items()):
-                exact = reference[name]
-                gaps = squared_gaps(exact, without_padding(found[name], self._tokens[sample]))
+                exact, rounded = reference[name], without_padding(found[name], self._tokens[sample])
+                gaps = squared_gaps(exact, rounded)
+                shifts[name].add(exact, rounded, by_channel=self._tokens[sample] is not None)
                 sums[name] += energy(exact), np.sum(gaps)
                 bounded[sample, output] = exact.size, np.sum(_bounded(gaps, spread))
         sqnr = {name: _decibel(signal, noise) for name, (signal, noise) in sums.items()}
-        return Fidelity(float(closeness_of(bounded.sum(0))), sqnr, bounded)
+        shift = _mean([s.decibel(sums[n][1] / bounded[:, i, 0].sum()) for i, (n, s) in enumerate(shifts.items())])
+        return Fidelity(float(closeness_of(bounded.sum(0))), sqnr, shift, bounded)
 
     def score(self, model: ir.Model) -> float:
         """Mean SQNR of the outputs in dB, for comparing tensors with each other."""
         return self.fidelity(model).sqnr_db
+
+
+class _Shift:
+    """Mean over the samples of an output's errors, and their variance; of a sequence's by channel."""
+
+    def __init__(self) -> None:
+        self._sum: NDArray[np.float64] = np.zeros(1)
+        self._square: NDArray[np.float64] = np.zeros(1)
+        self._count = 0
+
+    def add(self, exact: NDArray[Any], rounded: NDArray[Any], *, by_channel: bool) -> None:
+        """Take one sample's errors."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors = np.subtract(rounded, exact, dtype=np.float64)
+            if by_channel:
+                errors = errors.mean(axis=tuple(range(errors.ndim - 1)))
+            self._sum, self._square = self._sum + errors, self._square + errors**2
+        self._count += 1
+
+    def decibel(self, noise: float) -> float:
+        """What is lost of the mean squared error without the mean, in dB; the samples' own scatter is no mean."""
+        if self._count < _FEW or not (np.isfinite(noise) and np.isfinite(self._square).all()):
+            return math.inf
+        mean = self._sum / self._count
+        scatter = np.maximum(self._square / self._count - mean**2, 0.0) / (self._count - 1)
+        share = float(np.mean(mean**2 - scatter)) / max(noise, 1e-30)
+        return min(-10 * math.log10(max(1.0 - max(share, 0.0), 1e-30)), _PERFECT)
 
 
 def closeness_of(bounded: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -99,3 +99,18 @@ def test_shifts_of_samples_that_are_not_met_again_are_refused() -> None:
     result = quantize(pointwise(), lambda: iter(samples), config, held_back=lambda: iter(others))
     found = record(result, METHOD.name)
     assert found is not None and not found["kept"]
+
+
+@pytest.mark.parametrize(("effort", "tried"), [("default", False), ("thorough", True)])
+def test_errors_without_anything_in_common_leave_nothing_to_correct(
+    effort: str, tried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer whose weights are exact: its errors are those of rounded inputs and outputs."""
+    model = parse(
+        "net (float[1,8,16,16] x) => (float[1,8,16,16] y) { y = Conv(x, w, b) }",
+        w=np.eye(8, dtype=np.float32)[..., None, None], b=np.zeros(8, np.float32),
+    )  # fmt: skip
+    config = PLAIN.model_copy(update={"bias_correction": "sequential", "effort": effort})
+    samples = feeds((1, 8, 16, 16), 16)
+    result = quantize(model, samples, config, held_back=feeds((1, 8, 16, 16), 16, seed=3))
+    assert (record(result, METHOD.name) is not None) == tried

@@ -6,8 +6,12 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.equalization.equalize import equalize
+from n6convert.quantization.grid.plan import Plan
+from n6convert.quantization.methods import Candidate
 from n6convert.quantization.methods.equalization import METHOD
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.ranges.find import RangeResult
+from n6convert.quantization.time_budget import BudgetExceeded
 from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import run_model
 
@@ -107,3 +111,25 @@ def test_off_it_is_not_run_and_on_it_says_what_it_evened_out() -> None:
 def test_a_single_layer_has_nothing_to_even_out() -> None:
     result = quantize(pointwise(), around_one(), PLAIN.model_copy(update={"equalization": True}))
     assert record(result, METHOD.name) is None
+
+
+@pytest.mark.parametrize(("effort", "again"), [("default", False), ("thorough", True)])
+def test_channels_that_were_evened_out_are_not_again(effort: str, again: bool) -> None:
+    tried = []
+
+    class Context:
+        config = QuantizationConfig(effort=effort)
+
+        def completed(self, *_: object) -> None:
+            tried.append(1)
+            raise BudgetExceeded
+
+    best = Candidate(
+        prepare(uneven_net()), RangeResult({}, {}, {}, {}), Plan(), uneven_net(), lambda: None, [], even=True
+    )  # type: ignore[arg-type,return-value]
+    if again:
+        with pytest.raises(BudgetExceeded):
+            METHOD.attempt(Context(), best)  # type: ignore[arg-type]
+    else:
+        assert METHOD.attempt(Context(), best) is None  # type: ignore[arg-type]
+    assert bool(tried) == again

@@ -52,6 +52,40 @@ def test_exact_and_constant_outputs() -> None:
     assert evaluator.fidelity(constant) == Fidelity(80.0, {"y": 80.0})
 
 
+@pytest.mark.parametrize(("constant", "scatter", "expected"), [(0.1, 0.0, 80.0), (0.0, 0.1, 0.0), (0.1, 0.1, 3.0)])
+def test_what_errors_have_in_common_is_told_from_what_they_have_not(
+    constant: float, scatter: float, expected: float
+) -> None:
+    model, rng = shifted(np.zeros(100)), np.random.default_rng(0)
+    many = list(feeds((1, 100), 64)())
+    found = [{"y": s["x"] + constant + scatter * rng.standard_normal((1, 100))} for s in many]
+    assert Evaluator(model, many).compared(found).shift_db == pytest.approx(expected, abs=0.3)
+
+
+def test_few_samples_do_not_tell_what_errors_have_in_common() -> None:
+    assert Evaluator(shifted(np.zeros(100)), samples()).fidelity(shifted(np.full(100, 0.1))).shift_db == np.inf
+
+
+def test_an_output_that_is_not_finite_tells_nothing_of_a_shift() -> None:
+    many = list(feeds((1, 100), 16)())
+    broken = [{"y": np.full((1, 100), np.inf)} for _ in many]
+    assert Evaluator(shifted(np.zeros(100)), many).compared(broken).shift_db == np.inf
+
+
+def test_a_candidate_that_nobody_asks_about_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fidelity(self: Evaluator, model: ir.Model) -> Fidelity:
+        asked.append(model)
+        return Fidelity(10.0, {"y": 10.0})
+
+    monkeypatch.setattr(Evaluator, "fidelity", fidelity)
+    context = methods.MethodContext([], [], QuantizationConfig(), Evaluator(cnn(), []), None, None, None)  # type: ignore[arg-type]
+    measure = context.measure(cnn())
+    assert not asked
+    assert measure() is measure() and len(asked) == 1
+
+
 def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is closest, plain min-max ranges stay the floor."""
     figures = {"ranges: mse": (5.0, 10.0), "ranges: minmax": (1.0, 20.0), "bad": (9.0, 19.5), "good": (2.0, 19.95)}
@@ -61,7 +95,9 @@ def test_nothing_that_minmax_beats_in_sqnr_is_kept(monkeypatch: pytest.MonkeyPat
         return Fidelity(closeness, {"y": sqnr})
 
     def method(name: str) -> methods.Method:
-        return methods.Method(name, 0, None, lambda context, best: replace(best, fidelity=fidelity(name), notes={}))
+        return methods.Method(
+            name, 0, None, lambda context, best: replace(best, measure=lambda: fidelity(name), notes={})
+        )
 
     monkeypatch.setattr(Evaluator, "fidelity", lambda self, model: fidelity("ranges: mse"))
     monkeypatch.setattr(quantizer, "METHODS", [method(n) for n in ("ranges: minmax", "bad", "good")])
@@ -75,7 +111,7 @@ def test_what_costs_time_must_be_closer_by_what_it_owes(
     closer: float, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def attempt(context: methods.MethodContext, best: methods.Candidate) -> methods.Candidate:
-        return replace(best, fidelity=Fidelity(10.0 + closer, {"y": 10.0}), required_gain_db=1.0)
+        return replace(best, measure=lambda: Fidelity(10.0 + closer, {"y": 10.0}), required_gain_db=1.0)
 
     monkeypatch.setattr(Evaluator, "fidelity", lambda self, model: Fidelity(10.0, {"y": 10.0}))
     monkeypatch.setattr(quantizer, "METHODS", [methods.Method("slower", 0, None, attempt)])

@@ -9,8 +9,12 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.grid.from_ranges import observed
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.ranges.calibrate import calibrate
+from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
+from n6convert.quantization.reparameterization.norm_rows import norm_axes
 from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms
 from n6convert.runtime.comparison import max_relative_difference, sqnr_db
 from n6convert.runtime.session import run_model
@@ -76,6 +80,38 @@ def test_a_wide_norm_is_the_same_within_the_error_it_states(norm: str) -> None:
         rows = np.linalg.norm(found - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
         assert np.median(rows) < 2 * record["largest_error"]
         assert rows.max() < 0.06  # the row whose squares are a sum of hinges
+
+
+@pytest.mark.parametrize("norm", ["y = LayerNormalization <axis = -1> (s, gamma, beta)", RMS])
+def test_what_an_earlier_pass_saw_of_a_norm_spares_another_one(norm: str) -> None:
+    model = prepare(sentence_net(norm))
+    channels = Extents((n, Extent.empty(a)) for n, a in norm_axes(model.graph).items())
+    assert channels
+    statistics = calibrate(model, lambda: iter(samples(12)), observed(model.graph), channels=channels)
+    read = []
+
+    def counted() -> Iterator[dict[str, np.ndarray]]:
+        for sample in samples(12):
+            read.append(1)
+            yield sample
+
+    wide, records = rewrite_outlier_norms(model, counted(), statistics=statistics, channels=channels)
+    assert len(read) == 4
+    whole, others = rewrite_outlier_norms(model, samples(12))
+    assert records == others
+    sample = samples(seed=5)[0]
+    found, expected = (run_model(m, sample, threads=1)["z"] for m in (wide, whole))
+    assert max_relative_difference(found, expected) < 1e-3
+
+
+def test_what_was_seen_of_something_else_than_the_variances_does_not_count() -> None:
+    """The mean of squares is there, but nothing is known of it: all samples are looked at."""
+    model = prepare(sentence_net(RMS))
+    channels = Extents((n, Extent.empty(a)) for n, a in norm_axes(model.graph).items())
+    calibrate(model, lambda: iter(samples(12)), [], channels=channels)
+    read = iter(samples(12))
+    _, records = rewrite_outlier_norms(model, read, statistics={}, channels=channels)
+    assert not list(read) and records == rewrite_outlier_norms(model, samples(12))[1]
 
 
 def test_a_norm_of_one_vector() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.fidelity import Evaluator
-from n6convert.quantization.methods.unseen_values import METHOD
+from n6convert.quantization.methods.unseen_values import METHOD, _are_alike
 from n6convert.quantization.prepare.prepare import prepare
 
 from .nets import parse, record
@@ -62,3 +62,9 @@ def test_it_is_refused_where_held_back_samples_reach_no_further() -> None:
     result = quantize(model, lambda: iter(samples[:16]), config, held_back=lambda: iter(samples[16:]))
     found = record(result, METHOD.name)
     assert found is not None and not found["kept"]
+
+
+@pytest.mark.parametrize(("end", "alike"), [(1.0, True), (1.0 + 1 / 200, True), (1.1, False)])
+def test_ranges_whose_ends_lie_within_a_step_are_tried_once(end: float, alike: bool) -> None:
+    assert _are_alike({"a": (-1.0, 1.0), "b": (0.0, 2.0)}, {"b": (0.0, 2.0), "a": (-1.0, end)}) == alike
+    assert not _are_alike({"a": (-1.0, 1.0)}, {"b": (-1.0, 1.0)})

@@ -25,8 +25,8 @@ __all__ = ["METHODS", "SCREEN", "Candidate", "Method", "MethodContext"]
 
 METHODS = (
     minmax_ranges.METHOD,
+    outlier_channels.METHOD,  # before functions in parts, since norms in other forms need none
     wide_functions.METHOD,
-    outlier_channels.METHOD,
     equalization.METHOD,
     split_products.METHOD,
     unseen_values.METHOD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import islice
 from typing import Any
 
@@ -30,6 +30,7 @@ from n6convert.quantization.ranges.find import RangeResult, find_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.reparameterization.gate_input import gate_axes
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
+from n6convert.quantization.reparameterization.norm_rows import norm_axes
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.recipe.quantization import Bias, QuantizationConfig
 
@@ -69,10 +70,11 @@ class Candidate:
 
     Attributes:
         prepared: the float model it stands for.
-        fidelity: how close it is to float on the held-back samples.
+        measure: says how close it is to float on the held-back samples; called where that is asked for.
         bias: how its biases were corrected.
         partly: its layers were refined on fewer samples than there are.
         provisional: its ranges are of fewer samples than there are, so it is never kept.
+        even: its channels were evened out.
         narrow: layers whose weights have four bits.
         required_gain_db: by how much it must be closer than the one that it replaces, for the NPU time it costs more.
         notes: what the method that made it adds to its record.
@@ -82,14 +84,20 @@ class Candidate:
     found: RangeResult
     plan: Plan
     model: ir.Model
-    fidelity: Fidelity
+    measure: Callable[[], Fidelity]
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
     partly: bool = False
     provisional: bool = False
+    even: bool = False
     required_gain_db: float = 0.0
     narrow: frozenset[str] = frozenset()
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """How close it is to float on the held-back samples."""
+        return self.measure()
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,11 @@ class MethodContext:
         """The INT8 model by these ranges and nearest rounding."""
         plan = make_plan(prepared.graph, found.ranges)
         model = write_qdq(prepared, plan)
-        return Candidate(prepared, found, plan, model, self.evaluator.fidelity(model), zero_points)
+        return Candidate(prepared, found, plan, model, self.measure(model), zero_points)
+
+    def measure(self, model: ir.Model) -> Callable[[], Fidelity]:
+        """Runs a model on the held-back samples, once, when it is asked for the first time."""
+        return cache(partial(self.evaluator.fidelity, model))
 
     def _saved(self, prepared: ir.Model) -> Mapping[str, float] | None:
         """Cycles that cheap zero points save in a float model; kept for the last one asked for."""
@@ -216,7 +228,10 @@ class MethodContext:
         if self._looked or self.config.effort == "fast" or not evens:
             return None
         self._looked, judged = True, judged_axes(prepared.graph)
-        axes, keeps = {**gate_axes(prepared.graph), **judged}, self.config.effort == "default"
+        axes, keeps = (
+            {**norm_axes(prepared.graph), **gate_axes(prepared.graph), **judged},
+            self.config.effort == "default",
+        )
         return Extents((n, Extent.empty(alike, keeps=keeps and n in judged)) for n, alike in axes.items())
 
     def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
@@ -261,8 +276,7 @@ class MethodContext:
             model = correct_analytically(best.prepared, model)
         notes = {"layers_left": left} if left else {}
         partly = count < self.config.refine_samples and (rounding or sequential)
-        fidelity = self.evaluator.fidelity(model)
-        return replace(best, model=model, fidelity=fidelity, bias=bias, partly=partly, notes=notes)
+        return replace(best, model=model, measure=self.measure(model), bias=bias, partly=partly, notes=notes)
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,13 @@ _HOPELESS = 1.0
 def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None:
     """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them.
 
+    Shifted means are what a network's errors have in common: where outputs have none of that, nothing is corrected.
+
     Without clipping as well: what clipping saves is often a shift of means, which this takes away at no cost.
     """
     kind = context.config.bias_correction
+    if context.config.effort != "thorough" and best.fidelity.shift_db < _TIE:
+        return None
     whole = unclipped_ranges(best.found, best.found.ranges)
     other = context.quantized(best.prepared, whole) if whole is not None else None
     starts = [s for s in (best, other) if s is not None and enforced(s) <= enforced(best)]

@@ -27,18 +27,21 @@ __all__ = ["METHOD", "equalization"]
 def equalization(context: MethodContext, best: Candidate, changed: Collection[str] = ()) -> Candidate | None:
     """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
 
-    Tensors that nothing is known of are first looked at on a share of the samples; where the result is no closer, it
+    Channels that were evened out before are not again: what is left of their unevenness has its reasons. Tensors that
+    nothing is known of are first looked at on a share of the samples; where the result is no closer, it
     stays provisional.
 
     Args:
         context: what methods work with.
         best: the model so far; its float model may have another form than its INT8 model by now.
-        changed: tensors that this form computes otherwise.
+        changed: tensors that this form computes otherwise, of which it is known that they promise something.
     """
+    if best.even and context.config.effort != "thorough":
+        return None
     screen, fixed = True, enforced(best)
     best = replace(best, found=context.completed(best.prepared, best.found))
     while (even := _even_channels(context, best, fixed)) is not None:
-        if not context.promises(best, partial(with_exact_tensors, best.model, {*even.factors, *changed}), WORTH):
+        if not changed and not context.promises(best, partial(with_exact_tensors, best.model, even.factors), WORTH):
             return None
         trial = _evened(context, best, even, screen)
         if trial.provisional and closeness(trial) > closeness(best):
@@ -70,7 +73,7 @@ def _evened(context: MethodContext, best: Candidate, even: Evened, screen: bool)
     """The INT8 model of a float model with even channels."""
     trial = context.reshaped(even.model, best.found, even.factors, screen=screen)
     whole = unclipped(context, trial) if unclipped_ranges(best.found) is None else None
-    return replace(whole or trial, provisional=trial.provisional, notes={"groups": even.records})
+    return replace(whole or trial, provisional=trial.provisional, even=True, notes={"groups": even.records})
 
 
 METHOD = Method("equalization", 2, "equalization", equalization, fits=finds_ranges)

@@ -25,8 +25,9 @@ __all__ = ["METHOD", "outlier_channels"]
 def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | None:
     """Norms and gates that one huge channel spoils get other forms, whose channels are then evened out."""
     threads = context.config.threads
-    prepared, norms = rewrite_outlier_norms(best.prepared, context.samples, threads)
-    prepared, gates = decouple_gate_inputs(prepared, context.samples, threads, best.found.channels)
+    known = best.found
+    prepared, norms = rewrite_outlier_norms(best.prepared, context.samples, threads, known.statistics, known.channels)
+    prepared, gates = decouple_gate_inputs(prepared, context.samples, threads, known.channels)
     if not norms and not gates:
         return None
     changed = changed_tensors(best.prepared, prepared)
@@ -37,7 +38,7 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     if trial is None:
         return None
     whole = (None if trial.provisional else unclipped(context, trial)) or trial
-    return replace(whole, notes={"norms": norms, "gates": gates, **trial.notes})
+    return replace(whole, even=True, notes={"norms": norms, "gates": gates, **trial.notes})
 
 
 METHOD = Method("outlier channels", 2, "equalization", outlier_channels, fits=finds_ranges)

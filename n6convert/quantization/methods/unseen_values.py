@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,9 @@ from n6convert.quantization.methods.base import (
     finds_ranges,
     unclipped_ranges,
 )
+from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.ranges.find import ranges_beyond
+from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.stable import best_of
 from n6convert.recipe.quantization import QuantizationConfig
 
@@ -31,6 +34,10 @@ def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     With and without clipping of what was seen.
     """
     whole = unclipped_ranges(best.found)
+    if whole is not None and _are_alike(
+        without_hidden(best.prepared.graph, whole.ranges, whole.statistics), best.found.ranges
+    ):
+        whole = None
     starts = [(best.found, whole is not None), *([(whole, False)] if whole is not None else [])]
     wider = (
         ranges_beyond(best.prepared, found, context.probe_samples, clip=clip, most=most)
@@ -39,6 +46,14 @@ def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     trials = [context.quantized(best.prepared, f) for f in wider if f is not None]
     trials = [replace(t, provisional=best.provisional) for t in trials if enforced(t) <= enforced(best)]
     return replace(best_of(trials, closeness), required_gain_db=-context.evaluator.blind_db) if trials else None
+
+
+def _are_alike(ranges: Mapping[str, Range], others: Mapping[str, Range]) -> bool:
+    """Whether no end of a range lies a step of its grid away from the other one."""
+    if ranges.keys() != others.keys():
+        return False
+    a, b = (np.array([r[name] for name in ranges]).reshape(-1, 2) for r in (ranges, others))
+    return bool((np.abs(a - b) <= (a[:, 1:] - a[:, :1]) / 255).all())
 
 
 def _chooses_ranges(config: QuantizationConfig) -> bool:

@@ -16,8 +16,7 @@ as well, and gamma and beta are a depthwise one, so that equalization can store 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,17 @@ from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.dag import reach
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
-from n6convert.quantization.prepare.operator_forms import constant, static_dims
-from n6convert.quantization.stable import rounded
-from n6convert.runtime.session import Session
+from n6convert.quantization.prepare.operator_forms import static_dims
+from n6convert.quantization.ranges.calibrate import Statistics
+from n6convert.quantization.ranges.channel_extents import Extents
+from n6convert.quantization.reparameterization.norm_rows import (
+    KnownRows,
+    Norm,
+    RowStatistics,
+    find_norms,
+    row_statistics,
+)
 from n6convert.types import Feeds
 
 __all__ = ["rewrite_outlier_norms"]
@@ -43,59 +48,32 @@ _USUAL = 8.0
 _SPREAD = 5.0
 #: knots of 1/sqrt(v) and of the squares beyond T: each so many times the one before
 _ROOT_RATIO, _SQUARE_RATIO = 1.35, 1.5
-#: samples on which it is looked at what a graph computes
-_VERIFIED = 4
 #: variances and peaks may go that far beyond what the samples showed
 _MARGIN = 1.2
 #: more channels than this share are no outliers but the rule
 _FEW_CHANNELS = 0.5
-#: significant bits of the factor, which is a simple number in most graphs
-_FACTOR_BITS = 12
-
-
-@dataclass
-class _Norm:
-    """One normalization as the graph spells it: c = x - mean(x) (or x), n = c * r, y = n * gamma + beta."""
-
-    x: ir.Value
-    c: ir.Value
-    n: ir.Node
-    axis: int
-    last: ir.Node
-    gamma: Array | None = None
-    beta: Array | None = None
-
-    @property
-    def centered(self) -> bool:
-        return self.x is not self.c
-
-    @property
-    def shape(self) -> list[int]:
-        return static_dims(self.c.shape or ir.Shape([]))
-
-
-@dataclass
-class _RowStatistics:
-    """Rows of the centered values over the samples, in figures."""
-
-    variances: Array
-    peaks: Array
-    factor: float
-    """r * sqrt(v), the same for all rows"""
 
 
 def rewrite_outlier_norms(
-    model: ir.Model, samples: Iterable[Feeds], threads: int | None = None
+    model: ir.Model,
+    samples: Iterable[Feeds],
+    threads: int | None = None,
+    statistics: Mapping[str, Statistics] | None = None,
+    channels: Extents | None = None,
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy whose wide normalizations have int8 forms, and a record of each: spread, hinges, knots, largest error.
 
     Args:
         model: prepared float model.
         samples: enough to know peaks and variances of every channel and row.
+        threads: None: as many as there are cores.
+        statistics: what was seen before of the model's tensors.
+        channels: what was seen before of their channels; of norms whose variances and peaks both tell, the first
+            samples only show what is computed.
     """
     model = model.clone()
-    norms = list(_find(model.graph))
-    seen = _observe(model, norms, samples, threads)
+    norms = list(find_norms(model.graph))
+    seen = row_statistics(model, norms, samples, threads, KnownRows(statistics or {}, channels or Extents()))
     records = []
     for norm in norms:
         figures = seen[norm.c.name or ""]
@@ -143,125 +121,12 @@ def _copy(graph: ir.Graph, source: ir.Value) -> None:
             node.replace_input_with(index, y)
 
 
-def _find(graph: ir.Graph) -> Iterator[_Norm]:
-    for square in graph:
-        c = square.inputs[0] if square.op_type == "Mul" else None
-        if c is None or square.inputs[1] is not c or c.shape is None:
-            continue
-        for node in c.consumers():
-            norm = _norm_at(node, c, square) if node is not square else None
-            if norm is not None:
-                yield norm
-
-
-def _norm_at(node: ir.Node, c: ir.Value, square: ir.Node) -> _Norm | None:
-    """The normalization when ``node`` multiplies (or divides) c by something that its squares alone make."""
-    if node.op_type not in ("Mul", "Div") or node.inputs[0] is not c:
-        return None
-    scale = node.inputs[1]
-    if scale is None or scale.shape is None or not _made_of(scale, square.outputs[0]):
-        return None
-    full, small = static_dims(c.shape or ir.Shape([])), static_dims(scale.shape)
-    axes = [i for i, (a, b) in enumerate(zip(full, small, strict=False)) if a != b]
-    if len(full) != len(small) or len(axes) != 1 or small[axes[0]] != 1 or full[0] != 1:
-        return None
-    axis = axes[0]
-    if axis != len(full) - 1 and not (axis == 1 and len(full) == 4):
-        return None
-    maker = c.producer()
-    x = maker.inputs[0] if maker is not None and maker.op_type == "Sub" else c
-    assert x is not None
-    return _with_affine(_Norm(x, c, node, axis, node))
-
-
-def _made_of(value: ir.Value, source: ir.Value) -> bool:
-    """Whether a value is computed from ``source`` and constants alone."""
-    while value is not source:
-        maker = value.producer()
-        active = [] if maker is None else [v for v in maker.inputs if v is not None and not is_constant(v)]
-        if len(active) != 1:
-            return False
-        value = active[0]
-    return True
-
-
-def _with_affine(norm: _Norm) -> _Norm:
-    """Take the products with gamma and the sum with beta along."""
-    for op in ("Mul", "Add"):
-        value = norm.last.outputs[0]
-        reader = next(iter(value.consumers()), None)
-        if reader is None or reader.op_type != op or len(value.uses()) != 1 or value.is_graph_output():
-            continue
-        vector = _vector(norm, next((v for v in reader.inputs if is_constant(v)), None))
-        if vector is not None:
-            norm.last = reader
-            norm.gamma, norm.beta = (vector, norm.beta) if op == "Mul" else (norm.gamma, vector)
-    return norm
-
-
-def _vector(norm: _Norm, value: ir.Value | None) -> Array | None:
-    """A constant that varies along the normalized axis only, one number per channel."""
-    if value is None:
-        return None
-    numbers, channels = constant(value).astype(np.float64), norm.shape[norm.axis]
-    dims = [1] * (len(norm.shape) - numbers.ndim) + list(numbers.shape)
-    fits = len(dims) == len(norm.shape) and numbers.size in (1, dims[norm.axis])
-    return np.broadcast_to(numbers.reshape(-1), channels) if fits else None
-
-
-def _observe(
-    model: ir.Model, norms: Sequence[_Norm], samples: Iterable[Feeds], threads: int | None
-) -> dict[str, _RowStatistics | None]:
-    """Figures of each normalization by the name of c; None where the graph computes something else."""
-    if not norms:
-        return {}
-    names = [v.name or "" for n in norms for v in {n.x, n.c, n.n.outputs[0]} if v.producer() is not None]
-    session = Session(with_outputs(model, list(dict.fromkeys(names))), threads=threads)
-    rows: dict[str, list[_RowStatistics | None]] = {n.c.name or "": [] for n in norms}
-    for index, sample in enumerate(samples):
-        values = dict(sample) | session.run_on(sample)
-        for norm in norms:
-            found = rows[norm.c.name or ""]
-            found.append(_figures(norm, values, found[0] if index >= _VERIFIED else None))
-    return {name: _joined(found) for name, found in rows.items()}
-
-
-def _figures(norm: _Norm, values: Mapping[str, NDArray[Any]], verified: _RowStatistics | None) -> _RowStatistics | None:
-    """What one sample shows; None where the graph computes something else, which is looked at unless verified."""
-
-    def rows(value: ir.Value) -> Array:
-        array = np.moveaxis(values[value.name or ""].astype(np.float64), norm.axis, -1)
-        return array.reshape(-1, array.shape[-1])
-
-    c = rows(norm.c)
-    peaks = np.stack([c.max(0), -c.min(0)])
-    if verified is not None:
-        return _RowStatistics(np.square(c).mean(1), peaks, verified.factor)
-    x, n = rows(norm.x), rows(norm.n.outputs[0])
-    if norm.centered and np.abs(x - x.mean(1, keepdims=True) - c).max() > 1e-4 * np.abs(x).max():
-        return None
-    variances = np.square(c).mean(1)
-    factors = (n * c).mean(1) / np.maximum(np.sqrt(variances), 1e-30)
-    factor = float(np.median(factors))
-    if factor == 0 or np.abs(factors / factor - 1).max() > 1e-2:
-        return None
-    return _RowStatistics(variances, peaks, factor)
-
-
-def _joined(found: Sequence[_RowStatistics | None]) -> _RowStatistics | None:
-    known = [f for f in found if f is not None]
-    if len(known) < len(found) or not known:
-        return None
-    variances, peaks = np.concatenate([f.variances for f in known]), np.max([f.peaks for f in known], axis=0)
-    return _RowStatistics(rounded(variances), rounded(peaks), float(rounded(known[0].factor, _FACTOR_BITS)))
-
-
-def _is_wide(seen: _RowStatistics) -> bool:
+def _is_wide(seen: RowStatistics) -> bool:
     low, high = float(seen.variances.min()), float(seen.variances.max())
     return low > 0 and (high > _SPREAD * low or float(seen.peaks.max()) > _USUAL * math.sqrt(low) * 1.5)
 
 
-def _replace(graph: ir.Graph, norm: _Norm, seen: _RowStatistics) -> dict[str, Any]:
+def _replace(graph: ir.Graph, norm: Norm, seen: RowStatistics) -> dict[str, Any]:
     build = Builder(graph, f"{norm.c.name}/wide", graph.opset_imports.get("", 17))
     channels = norm.shape[norm.axis]
     c = x = build.as_map(norm.x, norm.axis)
@@ -291,7 +156,7 @@ def _readers(value: ir.Value) -> list[list[tuple[ir.Node, int]]]:
     return [sums, others] if sums and others and not value.is_graph_output() else [sums + others]
 
 
-def _inverse(build: Builder, c: ir.Value, seen: _RowStatistics) -> tuple[ir.Value, dict[str, Any]]:
+def _inverse(build: Builder, c: ir.Value, seen: RowStatistics) -> tuple[ir.Value, dict[str, Any]]:
     """``factor / sqrt(mean(c*c))`` for rows [1, C, h, w], as [1, 1, h, w]."""
     channels = static_dims(c.shape or ir.Shape([]))[1]
     low, high = float(seen.variances.min()) / _MARGIN, float(seen.variances.max()) * _MARGIN
@@ -311,7 +176,7 @@ def _inverse(build: Builder, c: ir.Value, seen: _RowStatistics) -> tuple[ir.Valu
     return inverse, record | {"largest_error": round(error, 4)}
 
 
-def _limit(seen: _RowStatistics, deviation: float) -> float:
+def _limit(seen: RowStatistics, deviation: float) -> float:
     """Where squares saturate: a few deviations of the quietest row, higher where too many channels would exceed it."""
     usual = _USUAL * deviation
     return max(usual, float(np.quantile(seen.peaks.max(0), 1 - _FEW_CHANNELS)))

@@ -203,7 +203,7 @@ def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) 
     """
     names = frozenset(n.layer for n in chosen)
     plain = replace(best, model=replaced(best.model, chosen), narrow=names)
-    plain = replace(plain, fidelity=context.evaluator.fidelity(plain.model))
+    plain = replace(plain, measure=context.measure(plain.model))
     corrects = best.bias != "off"
     means = context.means(best.prepared, context.config.refine_samples) if corrects else None
     for compensating in [[layer.name for layer in layers_of(plain.model)], []] if names else [[]]:
@@ -211,9 +211,9 @@ def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) 
             best.prepared, plain.model, context.samples, rounding=True, bias=corrects, means=means, narrow=names,
             compensating=compensating, budget=context.budget, threads=context.config.threads, progress=context.progress,
         )  # fmt: skip
-        after = context.evaluator.fidelity(made)
-        if exceeds(after.closeness_db, plain.fidelity.closeness_db):
-            return replace(plain, model=made, fidelity=after)
+        after = replace(plain, model=made, measure=context.measure(made))
+        if exceeds(after.fidelity.closeness_db, plain.fidelity.closeness_db):
+            return after
     return plain
 
 
