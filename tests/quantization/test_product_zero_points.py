@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.grid.affine import Grid
-from n6convert.quantization.grid.product_zero_points import center_products
+from n6convert.quantization.grid.product_zero_points import ProductGroup, SummedProducts, affordable
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.find import RangeResult, find_ranges
 
@@ -42,8 +42,9 @@ def _found(model: ir.Model) -> RangeResult:
 def test_product_and_factors_get_zero_point_0_for_a_bit_at_most() -> None:
     model = prepare(parse(NET))
     found = _found(model)
-    ranges = dict(found.ranges)
-    records = center_products(model, ranges, found.statistics)
+    products = SummedProducts(model, found.ranges, found.statistics)
+    assert [(len(group.grids), group.saved) for group in products.groups] == [(3, 64 * 32 / 2)]
+    ranges, records = products.centered(products.groups)
     assert [r["taken"] for r in records] == [True, True, True]
     assert all(0 <= r["sqnr_db"] - r["cheap_sqnr_db"] < 6 for r in records)
     assert [Grid.from_range(*ranges[n]).zero_point for n in ("keys", "query", "product")] == [0, 0, 0]
@@ -59,9 +60,9 @@ def test_products_that_are_not_only_summed_are_left(others: str) -> None:
     )
     model = prepare(parse(text))
     found = _found(model)
-    ranges = dict(found.ranges)
-    assert center_products(model, ranges, found.statistics) == []
-    assert ranges == dict(found.ranges)
+    products = SummedProducts(model, found.ranges, found.statistics)
+    assert products.groups == []
+    assert products.centered([]) == (dict(found.ranges), [])
 
 
 @pytest.mark.parametrize(("policy", "taken"), [("speed", True), ("accuracy", False)])
@@ -71,3 +72,69 @@ def test_the_outputs_decide_unless_speed_is_asked_for(policy: str, taken: bool) 
     zero_points = {t["name"]: t["zero_point"] for t in result.facts["tensors"]}
     assert (zero_points["query"] == 0) == taken
     assert any(t["name"] == "query" and t["taken"] == taken for t in result.facts["zero_points"]["tensors"])
+
+
+TWO = """net (float[1, 64, 32] x, float[1, 1, 32] w, float[1, 64, 32] z, float[1, 1, 32] v)
+        => (float[1, 64, 1] y, float[1, 64, 1] u) {
+    keys = Neg(x)
+    query = Relu(w)
+    first = Mul(keys, query)
+    other = Abs(z)
+    second = Mul(%s, query)
+    third = Mul(other, v)
+    y1 = GlobalAveragePool(first)
+    y2 = GlobalAveragePool(second)
+    y = Add(y1, y2)
+    u = GlobalAveragePool(third)
+}"""
+
+
+@pytest.mark.parametrize(("factor", "sizes"), [("z", [5, 3]), ("other", [7])])
+def test_products_that_share_a_grid_are_one_group(factor: str, sizes: list[int]) -> None:
+    """Grids with zero point 0 already do not count: none here, as seeded samples never reach equally far."""
+    model = prepare(parse(TWO % factor))
+    shapes = SIZES | {"z": (1, 64, 32), "v": (1, 1, 32)}
+    rng = np.random.default_rng(0)
+    samples = [{n: rng.standard_normal(s).astype(np.float32) + 0.3 for n, s in shapes.items()} for _ in range(4)]
+    found = find_ranges(model, lambda: iter(samples), samples, CONFIG, None)
+    products = SummedProducts(model, found.ranges, found.statistics)
+    assert [len(group.grids) for group in products.groups] == sizes
+    _, records = products.centered(products.groups[-1:])
+    assert [r["taken"] for r in records] == [False] * sum(sizes[:-1]) + [True] * sizes[-1]
+
+
+def _groups(*saved: float) -> list[ProductGroup]:
+    return [ProductGroup((f"g{i}",), cycles) for i, cycles in enumerate(saved)]
+
+
+@pytest.mark.parametrize(
+    ("prices", "allowed", "taken"),
+    [
+        ([0.1, 0.1, 0.1, 0.1], 0.5, [0, 1, 2, 3]),
+        ([0.1, 0.9, 0.1, 0.1], 0.5, [0, 2, 3]),
+        ([0.1, 0.1, 0.4, 0.4], 0.5, [0, 1]),
+        ([9.0, 9.0, 9.0, 9.0], np.inf, [0, 1, 2, 3]),
+        ([-0.2, 0.3, 0.1, 0.1], 0.4, [0, 1, 2, 3]),
+        ([0.5], 0.4, []),
+        ([], 1.0, []),
+    ],
+)
+def test_groups_are_taken_for_their_share_of_the_cycles(prices: list[float], allowed: float, taken: list[int]) -> None:
+    """With losses that add up: what is left out alone is what is dear for the cycles it saves."""
+    groups = _groups(*[100.0] * len(prices))
+    price = dict(zip(groups, prices, strict=True))
+    assert affordable(groups, lambda some: sum(price[g] for g in some), allowed) == [groups[i] for i in taken]
+
+
+def test_what_saves_more_may_lose_more() -> None:
+    groups = _groups(300.0, 100.0)
+    price = dict(zip(groups, (0.35, 0.35), strict=True))
+    assert affordable(groups, lambda some: sum(price[g] for g in some), 0.5) == groups[:1]
+
+
+def test_all_are_tried_at_once_and_no_more_where_they_are_cheap() -> None:
+    asked: list[int] = []
+    affordable(_groups(*[1.0] * 72), lambda some: float(asked.append(len(some)) or 0.0), 1.0)
+    assert asked == [72]
+    affordable(_groups(*[1.0] * 72), lambda some: float(asked.append(len(some)) or 9.0), 1.0)
+    assert len(asked) < 20

@@ -3,12 +3,12 @@
 A product on the NPU needs one ARITH unit, and one more for each factor whose zero point is not 0, or for its own; with
 the mean behind it, two such products fit into one epoch instead of one ([#product-units]), so attention takes half the
 time. Rounding the products themselves to 8 bits costs most of their accuracy ([#matmul-forms]), so a coarser factor
-shows little behind their sums: the outputs on held-back samples decide.
+shows little behind their sums: the outputs on held-back samples decide, for groups of products that share grids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +23,13 @@ from n6convert.quantization.ranges.calibrate import Statistics
 from n6convert.quantization.ranges.estimators import Range, range_error
 from n6convert.quantization.ranges.histogram import Histogram
 
-__all__ = ["WORSE_DB", "center_products"]
+__all__ = ["WORSE_DB", "ProductGroup", "SummedProducts", "affordable"]
 
-#: dB by which all of them together may put the outputs further from float, by policy for zero points
+#: dB by which all of them together may put the outputs further from float, by policy for zero points; some of them
+#: may by their share of the cycles that all save
 WORSE_DB = {"speed": np.inf, "balanced": 2.0, "accuracy": 1.0}
+#: sets of groups that are tried; each is an INT8 model that is run on all held-back samples
+_TRIALS = 16
 #: how far a grid around zero may reach, of what it covered
 _REACHES = (1.0, 0.93, 0.86, 0.8, 0.74, 0.68, 0.6, 0.5)
 _VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
@@ -48,11 +51,9 @@ class _Product:
 
 
 @dataclass(frozen=True)
-class _Loss:
-    """SQNR of a product before and after in dB, and how many products there are."""
+class _Loss(_Product):
+    """With its SQNR before and after in dB."""
 
-    name: str
-    size: int
     before_db: float
     after_db: float
 
@@ -61,38 +62,97 @@ class _Loss:
         return self.before_db - self.after_db
 
 
-def center_products(
-    model: ir.Model, ranges: dict[str, Range], statistics: Mapping[str, Statistics]
-) -> list[dict[str, Any]]:
-    """Give summed products and their factors ranges around zero, in place.
+@dataclass(frozen=True)
+class ProductGroup:
+    """Products that share grids, so that all of them get zero point 0 or none.
 
-    Each loses a bit at most; what that does to the outputs is for the caller to evaluate.
+    Attributes:
+        grids: that do not have it, by the name of their group of tensors.
+        saved: cycles; half of what the products take.
+    """
+
+    grids: tuple[str, ...]
+    saved: float
+
+
+class SummedProducts:
+    """The summed products of a model, in groups, and what ranges around zero do to them.
 
     Args:
         model: prepared.
-        ranges: by tensor name; changed.
+        ranges: by tensor name; not changed.
         statistics: by tensor name.
 
-    Returns:
-        One record a grid: its first tensor, saved cycles, the products' SQNR before and after, and whether it was
-        taken.
+    Attributes:
+        groups: that do not have zero point 0 already, in graph order.
     """
-    products = list(_summed(model.graph))
-    if not products:
-        return []
-    groups = shared_groups(model.graph, ranges)
-    grids = shared_grids(model.graph, groups, ranges)
-    known = _Known(groups, grids, statistics)
-    losses: dict[str, list[_Loss]] = {}
-    for product in products:
-        loss = known.loss(product)
-        if loss is not None:
-            for root in dict.fromkeys(groups[tensor] for tensor in product.tensors):
-                losses.setdefault(root, []).append(loss)
-    wanted = [root for root in losses if Grid.from_range(*grids[root].span).zero_point != 0]
-    changed = {root: known.around_zero(root) for root in wanted}
-    give_ranges(model.graph, grids, ranges, changed)
-    return [_record(losses[root], grids[root], root in changed) for root in wanted]
+
+    def __init__(self, model: ir.Model, ranges: Mapping[str, Range], statistics: Mapping[str, Statistics]) -> None:
+        self._graph, self._ranges = model.graph, dict(ranges)
+        products = list(_summed(model.graph))
+        self._groups = shared_groups(model.graph, ranges) if products else {}
+        self._grids = shared_grids(model.graph, self._groups, self._ranges) if products else {}
+        self._known = _Known(self._groups, self._grids, statistics)
+        self._losses: dict[str, list[_Loss]] = {}
+        joined: dict[str, set[str]] = {}
+        for loss in filter(None, map(self._known.loss, products)):
+            roots = {self._groups[tensor] for tensor in loss.tensors}
+            whole = set().union(roots, *(joined.get(root, set()) for root in roots))
+            joined.update(dict.fromkeys(whole, whole))
+            for root in roots:
+                self._losses.setdefault(root, []).append(loss)
+        distinct = {id(roots): roots for roots in joined.values()}
+        self.groups = [group for roots in distinct.values() if (group := self._group(roots)) is not None]
+
+    def _group(self, roots: Set[str]) -> ProductGroup | None:
+        wanted = tuple(r for r in self._losses if r in roots and Grid.from_range(*self._grids[r].span).zero_point != 0)
+        losses = {loss.name: loss for root in wanted for loss in self._losses[root]}.values()
+        return ProductGroup(wanted, sum(loss.size for loss in losses) / 2) if wanted else None
+
+    def centered(self, chosen: Sequence[ProductGroup]) -> tuple[dict[str, Range], list[dict[str, Any]]]:
+        """Ranges around zero for some groups, and a record of each grid of all.
+
+        Args:
+            chosen: of :attr:`groups`.
+
+        Returns:
+            Ranges by tensor name, and for each grid its first tensor, saved cycles, the SQNR of the product that loses
+            most before and after, and whether it was taken.
+        """
+        ranges = dict(self._ranges)
+        changed = {root: self._known.around_zero(root) for group in chosen for root in group.grids}
+        if changed:
+            give_ranges(self._graph, self._grids, ranges, changed)
+        wanted = [root for group in self.groups for root in group.grids]
+        return ranges, [_record(self._losses[root], self._grids[root], root in changed) for root in wanted]
+
+
+def affordable(
+    groups: Sequence[ProductGroup], lost_db: Callable[[Sequence[ProductGroup]], float], allowed_db: float
+) -> list[ProductGroup]:
+    """Groups that together lose at most their share of what all of them may, by the cycles that they save.
+
+    All are tried at once; where they lose too much, one half and then the other, and so on.
+
+    Args:
+        groups: to choose from.
+        lost_db: dB by which outputs come further from float where some groups are taken.
+        allowed_db: that all may lose.
+    """
+    whole = sum(group.saved for group in groups)
+    taken: list[ProductGroup] = []
+    ahead = [list(groups)] if groups else []
+    for _ in range(_TRIALS):
+        if not ahead:
+            break
+        part, *ahead = ahead
+        trial = [*taken, *part]
+        if lost_db(trial) <= allowed_db * sum(group.saved for group in trial) / whole:
+            taken = trial
+        elif len(part) > 1:
+            half = len(part) // 2
+            ahead = [part[:half], part[half:], *ahead]
+    return taken
 
 
 def _record(losses: Sequence[_Loss], grid: SharedGrid, taken: bool) -> dict[str, Any]:
@@ -146,7 +206,7 @@ class _Known:
             return None
         sums = (sum(e[i] for e in known) for i in (0, 1))
         before, after = (round(float(-10 * np.log10(max(error, 1e-12))), _DIGITS) for error in sums)
-        return _Loss(product.name, product.size, before, after)
+        return _Loss(product.name, product.factors, product.size, before, after)
 
     def around_zero(self, root: str) -> Range:
         """The range around zero with the least error for the tensors of a grid; rare values may saturate, as on any."""

@@ -16,7 +16,7 @@ from n6convert.quantization.equalization.equalize import judged_axes
 from n6convert.quantization.fidelity import Evaluator, Fidelity
 from n6convert.quantization.grid.from_ranges import make_plan
 from n6convert.quantization.grid.plan import Plan
-from n6convert.quantization.grid.product_zero_points import WORSE_DB, center_products
+from n6convert.quantization.grid.product_zero_points import WORSE_DB, ProductGroup, SummedProducts, affordable
 from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import ZeroPointSavings, prefer_fast_zero_points
 from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically
@@ -166,12 +166,7 @@ class MethodContext:
         zero_points = prefer_fast_zero_points(
             prepared, found.ranges, found.statistics, found.effects, policy, self._saved(prepared)
         )
-        around = replace(found, ranges=dict(found.ranges))
-        factors = center_products(prepared, around.ranges, around.statistics)
-        made = self._written(prepared, found, zero_points + [record | {"taken": False} for record in factors])
-        if around.ranges != found.ranges:
-            other = self._written(prepared, around, zero_points + factors)
-            made = other if closeness(other) >= closeness(made) - WORSE_DB[policy] else made
+        made = self._centered(self._written(prepared, found, zero_points))
         return replace(made, provisional=screen and self.enough < self.config.refine_samples)
 
     def reshaped(
@@ -191,6 +186,21 @@ class MethodContext:
         found, looked = carried(prepared, before, factors, feeds, self.probe_samples, self.config, self.progress)
         made = self.quantized(prepared, found)
         return replace(made, provisional=looked and screen and self.enough < self.config.refine_samples)
+
+    def _centered(self, made: Candidate) -> Candidate:
+        """The same with zero point 0 for summed products, as far as the outputs hardly notice."""
+        products = SummedProducts(made.prepared, made.found.ranges, made.found.statistics)
+        tried: dict[int, Candidate] = {}
+
+        def lost_db(groups: Sequence[ProductGroup]) -> float:
+            ranges, records = products.centered(groups)
+            trial = self._written(made.prepared, replace(made.found, ranges=ranges), made.zero_points + records)
+            tried[len(groups)] = trial
+            return closeness(made) - closeness(trial)
+
+        taken = affordable(products.groups, lost_db, WORSE_DB[self.config.zero_points])
+        nothing = replace(made, zero_points=made.zero_points + products.centered([])[1])
+        return tried[len(taken)] if taken else nothing
 
     def _written(self, prepared: ir.Model, found: RangeResult, zero_points: list[dict[str, Any]]) -> Candidate:
         """The INT8 model by these ranges and nearest rounding."""
