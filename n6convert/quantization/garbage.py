@@ -9,7 +9,7 @@ from contextlib import contextmanager
 __all__ = ["rare_collections"]
 
 #: objects made between two collections; a graph of a thousand nodes is about fifty thousand
-_OBJECTS = 100_000
+_OBJECTS = 250_000
 
 
 @contextmanager

@@ -193,6 +193,8 @@ class _Job:
         if trial is None:
             return best
         self._note_floor(method.name, trial)
+        if method.name == _UNCLIPPED:
+            self.context.clipping_gain_db = best.fidelity.closeness_db - trial.fidelity.closeness_db
         kept = self._is_better(trial, best, method.tolerance_db - trial.required_gain_db)
         if kept and trial.required_gain_db < 0:  # what it is built on may look worse and be right
             self.least = min(self.least, trial.fidelity.sqnr_db - _TOLERANCE)

@@ -8,6 +8,8 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors, with_exact_weights
+from n6convert.quantization.methods import bias_correction
+from n6convert.quantization.methods.base import MethodContext
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.recipe.quantization import Effort
 from n6convert.runtime.session import run_model
@@ -92,3 +94,25 @@ def test_rounding_is_not_tried_where_exact_weights_bring_next_to_nothing(effort:
     config = PLAIN.model_copy(update={"rounding": "second-order", "effort": effort})
     facts = quantize(parse(TWO, w=w, v=v), feeds(SHAPE, 6), config, held_back=feeds(SHAPE, 4, seed=9)).facts
     assert ("second-order rounding" in [m["method"] for m in facts["methods"]]) == tried
+
+
+@pytest.mark.parametrize(("least", "more"), [(bias_correction._CLIPPED, 0), (np.inf, 1)])
+def test_biases_are_not_corrected_behind_ranges_that_are_far_worse(
+    least: float, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One value of a sample reaches sixty times as far as the others: clipping it brings decibels."""
+    monkeypatch.setattr(bias_correction, "_CLIPPED", least)
+    made = []
+    quantized = MethodContext.quantized
+    monkeypatch.setattr(MethodContext, "quantized", lambda *a, **k: made.append(a) or quantized(*a, **k))
+    rng = np.random.default_rng(3)
+    samples = [{"x": rng.normal(0, 1, SHAPE).astype(np.float32)} for _ in range(12)]
+    for index, sample in enumerate(samples[:8]):
+        sample["x"].ravel()[index] *= 60
+    counts = []
+    for bias in ("off", "sequential"):
+        made.clear()
+        config = PLAIN.model_copy(update={"ranges": "mse", "bias_correction": bias})
+        quantize(two_layers(), lambda: iter(samples[:8]), config, held_back=lambda: iter(samples[8:]))
+        counts.append(len(made))
+    assert counts[1] - counts[0] == more

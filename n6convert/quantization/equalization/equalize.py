@@ -42,7 +42,7 @@ _STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 #: predicted noise must fall to this share before a group is scaled
 _WORTHWHILE = 0.9
 #: elements of one weight on which noise is predicted; of larger ones an even share of the outputs is looked at
-_LOOKED_AT = 1 << 22
+_LOOKED_AT = 1 << 16
 
 
 @dataclass

@@ -122,6 +122,8 @@ class MethodContext:
     cycles: ZeroPointSavings | None
     milliseconds: Milliseconds | None
     progress: Progress | None
+    clipping_gain_db: float = field(default=0.0, init=False)
+    """By how much the first ranges were closer to float than those that clip nothing."""
     _looked: bool = field(default=False, init=False)
     _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)

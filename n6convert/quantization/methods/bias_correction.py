@@ -18,8 +18,8 @@ __all__ = ["METHOD", "bias_correction"]
 
 #: less than few held-back samples can tell; means that are right are right for other samples too
 _TIE = 0.1
-#: dB behind that corrected biases do not make up for
-_HOPELESS = 1.0
+#: dB behind that corrected biases seldom make up for, and dB that clipping must bring for no more to be asked
+_HOPELESS, _CLIPPED = 0.25, 1.0
 
 
 def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None:
@@ -30,12 +30,14 @@ def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None
     Without clipping as well: what clipping saves is often a shift of means, which this takes away at no cost.
     """
     kind = context.config.bias_correction
-    if context.config.effort != "thorough" and best.fidelity.shift_db < _TIE:
+    thorough = context.config.effort == "thorough"
+    if not thorough and best.fidelity.shift_db < _TIE:
         return None
-    whole = unclipped_ranges(best.found, best.found.ranges)
+    wide = thorough or context.clipping_gain_db < _CLIPPED
+    whole = unclipped_ranges(best.found, best.found.ranges) if wide else None
     other = context.quantized(best.prepared, whole) if whole is not None else None
     starts = [s for s in (best, other) if s is not None and enforced(s) <= enforced(best)]
-    if context.config.effort != "thorough":
+    if not thorough:
         starts = [s for s in starts if closeness(s) > closeness(best) - _HOPELESS]
     trials = [context.refined(s, rounding=False, bias=kind, screen=True) for s in starts]
     trial = best_of(trials, closeness)

@@ -43,6 +43,8 @@ def equalization(context: MethodContext, best: Candidate, changed: Collection[st
     while (even := _even_channels(context, best, fixed)) is not None:
         if not changed and not context.promises(best, partial(with_exact_tensors, best.model, even.factors), WORTH):
             return None
+        if difference(best.prepared, even.model, context.probe_samples[0], context.config.threads) > EXACT:
+            return None
         trial = _evened(context, best, even, screen)
         if trial.provisional and closeness(trial) > closeness(best):
             screen = bool(enforced(trial) - fixed)
@@ -54,7 +56,7 @@ def equalization(context: MethodContext, best: Candidate, changed: Collection[st
 
 
 def _even_channels(context: MethodContext, best: Candidate, fixed: frozenset[str]) -> Evened | None:
-    """The float model with even channels, which must compute the same; None where nothing is scaled."""
+    """The float model with even channels; None where nothing is scaled."""
     config = context.config
     even = equalize(
         best.prepared,
@@ -64,9 +66,7 @@ def _even_channels(context: MethodContext, best: Candidate, fixed: frozenset[str
         fixed=fixed,
         known=best.found.channels,
     )
-    if not even.records or difference(best.prepared, even.model, context.probe_samples[0], config.threads) > EXACT:
-        return None
-    return even
+    return even if even.records else None
 
 
 def _evened(context: MethodContext, best: Candidate, even: Evened, screen: bool) -> Candidate:

@@ -62,11 +62,16 @@ class Statistics:
     _highest: Extremes = field(default_factory=Extremes)
     _values: int = 0
 
-    def add(self, values: NDArray[np.float32]) -> bool:
-        """Take one sample's values; False when they are not all finite."""
+    def add(self, values: NDArray[np.float32], ends: tuple[float, float] | None = None) -> bool:
+        """Take one sample's values; False when they are not all finite.
+
+        Args:
+            values: any shape.
+            ends: smallest and largest of them, where that is known.
+        """
         if values.size == 0:
             return True
-        low, high = float(values.min()), float(values.max())
+        low, high = ends or (float(values.min()), float(values.max()))
         if not (np.isfinite(low) and np.isfinite(high)):
             return False
         self._reach(low, high, values.size)
@@ -196,9 +201,8 @@ def _observe(
     """Take one sample's values of some tensors; the names of those that are not finite."""
     unfit = []
     for name in names:
-        if name in channels:
-            channels[name].add(values[name])
-        finite = state[name].add(values[name]) if name in state else channels[name].is_finite
+        ends = channels[name].add(values[name]) if name in channels else None
+        finite = state[name].add(values[name], ends) if name in state else channels[name].is_finite
         unfit += [] if finite else [name]
     return unfit
 

@@ -77,10 +77,10 @@ class Extent:
         low, high, square = np.zeros((3, 1))
         return cls(alike, low, high, square, keeps=keeps)
 
-    def add(self, values: NDArray[np.float32]) -> None:
-        """Take one sample's values."""
+    def add(self, values: NDArray[np.float32]) -> tuple[float, float]:
+        """Take one sample's values; the smallest and the largest of them."""
         if not values.size:
-            return
+            return 0.0, 0.0
         low, high = values.min(axis=self.alike, keepdims=True), values.max(axis=self.alike, keepdims=True)
         self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         self.count += 1
@@ -89,6 +89,7 @@ class Extent:
         if self.keeps and self.count <= _SAMPLES:
             places = _places(values.size, self.count)
             self.samples.append(Sample(low, high, values.reshape(-1).take(places), places))
+        return float(low.min()), float(high.max())
 
     @property
     def is_finite(self) -> bool:
