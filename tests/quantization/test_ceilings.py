@@ -8,9 +8,12 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors, with_exact_weights
+from n6convert.quantization.fidelity import Fidelity
+from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.methods import bias_correction
-from n6convert.quantization.methods.base import MethodContext
+from n6convert.quantization.methods.base import Candidate
 from n6convert.quantization.prepare.prepare import prepare
+from n6convert.quantization.ranges.find import RangeResult
 from n6convert.recipe.quantization import Effort
 from n6convert.runtime.session import run_model
 
@@ -96,23 +99,25 @@ def test_rounding_is_not_tried_where_exact_weights_bring_next_to_nothing(effort:
     assert ("second-order rounding" in [m["method"] for m in facts["methods"]]) == tried
 
 
-@pytest.mark.parametrize(("least", "more"), [(bias_correction._CLIPPED, 0), (np.inf, 1)])
+class Asked:
+    """A context in which every model is as close to float as its name says."""
+
+    def __init__(self, clipping_gain_db: float) -> None:
+        self.config, self.clipping_gain_db = QuantizationConfig(), clipping_gain_db
+        self.quantized = self.refined = self.same
+        self.asked: list[tuple[object, ...]] = []
+
+    def same(self, *of: object, **how: object) -> Candidate:
+        self.asked.append((*of, *how))
+        found = RangeResult({}, {}, {}, {})
+        return Candidate(ir.Model(ir.Graph([], [], nodes=[]), ir_version=8), found, Plan(), None, Fidelity(9.0, {}), [])
+
+
+@pytest.mark.parametrize(("gain", "asked"), [(1.5, 1), (0.5, 3)])
 def test_biases_are_not_corrected_behind_ranges_that_are_far_worse(
-    least: float, more: int, monkeypatch: pytest.MonkeyPatch
+    gain: float, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One value of a sample reaches sixty times as far as the others: clipping it brings decibels."""
-    monkeypatch.setattr(bias_correction, "_CLIPPED", least)
-    made = []
-    quantized = MethodContext.quantized
-    monkeypatch.setattr(MethodContext, "quantized", lambda *a, **k: made.append(a) or quantized(*a, **k))
-    rng = np.random.default_rng(3)
-    samples = [{"x": rng.normal(0, 1, SHAPE).astype(np.float32)} for _ in range(12)]
-    for index, sample in enumerate(samples[:8]):
-        sample["x"].ravel()[index] *= 60
-    counts = []
-    for bias in ("off", "sequential"):
-        made.clear()
-        config = PLAIN.model_copy(update={"ranges": "mse", "bias_correction": bias})
-        quantize(two_layers(), lambda: iter(samples[:8]), config, held_back=lambda: iter(samples[8:]))
-        counts.append(len(made))
-    assert counts[1] - counts[0] == more
+    monkeypatch.setattr(bias_correction, "unclipped_ranges", lambda *of: "whole")
+    context = Asked(gain)
+    bias_correction.bias_correction(context, context.same())
+    assert len(context.asked[1:]) == asked, "one correction, or ranges that clip nothing and both of their corrections"

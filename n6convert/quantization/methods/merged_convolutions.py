@@ -73,7 +73,7 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
 def _saves_time(context: MethodContext, best: Candidate, pairs: Sequence[Mapping[str, Any]]) -> bool:
     """Whether merging alone is worth what even channels and rounding for the merged weights take."""
     assert context.milliseconds is not None
-    return sum(pair["saved_ms"] for pair in pairs) > _FASTER * context.milliseconds(best.model)
+    return bool(sum(pair["saved_ms"] for pair in pairs) > _FASTER * context.milliseconds(best.model))
 
 
 def _saves_noise(context: MethodContext, best: Candidate, prepared: ir.Model) -> bool:
