@@ -118,7 +118,7 @@ def _unfit(node: onnx.NodeProto, problem: str, limit: str, found: str) -> Fault:
 
 def _impossible(info: onnx.ValueInfoProto) -> Iterator[Fault]:
     kind = info.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+    dims = [d.dim_value if d.HasField("dim_value") and d.dim_value != -1 else None for d in kind.shape.dim]
     known = [size for size in dims if size is not None]
     count = math.prod(known)
     listed = kind.elem_type in _INTEGERS and len(dims) == 1
