@@ -99,6 +99,10 @@ def test_rounding_is_not_tried_where_exact_weights_bring_next_to_nothing(effort:
     assert ("second-order rounding" in [m["method"] for m in facts["methods"]]) == tried
 
 
+def _near() -> Fidelity:
+    return Fidelity(9.0, {}, shift_db=1.0)
+
+
 class Asked:
     """A context in which every model is as close to float as its name says."""
 

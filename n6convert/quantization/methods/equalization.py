@@ -34,14 +34,14 @@ def equalization(context: MethodContext, best: Candidate, changed: Collection[st
     Args:
         context: what methods work with.
         best: the model so far; its float model may have another form than its INT8 model by now.
-        changed: tensors that this form computes otherwise, of which it is known that they promise something.
+        changed: tensors that this form computes otherwise.
     """
     if best.even and context.config.effort != "thorough":
         return None
     screen, fixed = True, enforced(best)
     best = replace(best, found=context.completed(best.prepared, best.found))
     while (even := _even_channels(context, best, fixed)) is not None:
-        if not changed and not context.promises(best, partial(with_exact_tensors, best.model, even.factors), WORTH):
+        if not context.promises(best, partial(with_exact_tensors, best.model, {*even.factors, *changed}), WORTH):
             return None
         if difference(best.prepared, even.model, context.probe_samples[0], context.config.threads) > EXACT:
             return None
