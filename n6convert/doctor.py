@@ -10,9 +10,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
-from pathlib import Path
 
-from n6convert.errors import N6ConvertError
+from n6convert.errors import N6ConvertError, ToolError
 from n6convert.recipe.project import project_file, read_project
 from n6convert.registry import OFFICIAL, ModelEntry, list_models, unmet_requirements
 from n6convert.store.cache import default_root
@@ -128,9 +127,12 @@ def _project() -> Check:
 
 
 def _stedgeai() -> Check:
-    root = os.environ.get("STEDGEAI_CORE_DIR")
-    inside = next(Path(root).glob("Utilities/*/stedgeai*"), None) if root else None
-    found = shutil.which("stedgeai") or (str(inside) if inside else None)
+    from n6convert.npu.compile import find_stedgeai
+
+    try:
+        found = str(find_stedgeai())
+    except ToolError:
+        found = None
     remedy = "install ST Edge AI Core and set STEDGEAI_CORE_DIR, to compile what n6convert writes"
     return Check("stedgeai", found is not None, found or "not on the PATH", "" if found else remedy, needed=False)
 

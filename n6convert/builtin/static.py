@@ -15,6 +15,7 @@ from n6convert.graph.canonical import infer_shapes
 from n6convert.graph.opset import drop_counts_of_parts
 from n6convert.graph.port_shapes import leads_with_time
 from n6convert.graph.same_pads import write_pads_of_dilated
+from n6convert.naming import nearest
 
 __all__ = [
     "cut",
@@ -187,6 +188,4 @@ def settle_shapes(model: ir.Model) -> None:
 
 
 def _nearest(name: str, known: list[str]) -> list[str]:
-    import difflib
-
-    return difflib.get_close_matches(name, known, 5, 0.3) or known[-5:]
+    return nearest(name, known, most=5, likeness=0.3) or known[-5:]

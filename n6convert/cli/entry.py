@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ import typer
 from n6convert.cli.registry import COMMANDS, LazyGroup
 from n6convert.errors import N6ConvertError, SourceError, UsageError
 from n6convert.logs import quiet_libraries
+from n6convert.naming import nearest
 from n6convert.store.inputs import exists
 
 __all__ = ["app", "main", "run"]
@@ -89,7 +89,7 @@ def _with_default_command(args: list[str]) -> list[str]:
 
 
 def _refuse_mistyped_command(word: str, known: Sequence[str]) -> None:
-    close = get_close_matches(word, known, n=1, cutoff=0.8)
+    close = nearest(word, known, most=1, likeness=0.8)
     if not close or exists(Path(word)):
         return
     from n6convert.recipe.reader import recipe_files

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-__all__ = ["infer_shapes", "lift_constants"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["fill_shapes", "infer_shapes", "inferred", "lift_constants"]
 
 
 def lift_constants(model: ir.Model) -> None:
@@ -13,25 +18,45 @@ def lift_constants(model: ir.Model) -> None:
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
 
 
+def fill_shapes(model: ir.Model) -> None:
+    """Fill in types and shapes in place, as far as ONNX knows them; for graphs of our own making."""
+    common.ShapeInferencePass()(model)
+
+
+def inferred(proto: onnx.ModelProto, *, strict: bool = False, data: bool = False) -> onnx.ModelProto:
+    """A copy with types and shapes.
+
+    Args:
+        proto: with its weights, or inputs in their place.
+        strict: types are checked, and what ONNX cannot infer is an error.
+        data: values of shapes are followed.
+
+    Raises:
+        Exception: ONNX refuses the model; its C++ code raises several types without a common base.
+    """
+    import onnx.shape_inference
+
+    return onnx.shape_inference.infer_shapes(proto, check_type=strict, strict_mode=strict, data_prop=data)
+
+
 def infer_shapes(model: ir.Model) -> str | None:
     """Fill in shapes in place; the reason as a sentence when ONNX refuses, else None. Large weights stay outside."""
-    import onnx
     from onnx_ir.passes.common import _c_api_utils
 
     reason: list[str] = []
 
     def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
         try:
-            return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+            return inferred(proto, strict=True, data=True)
         except Exception as error:  # the C++ code raises several types
             reason.append(_reason(error))
-            return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+            return inferred(proto, data=True)
 
     try:
-        inferred = _c_api_utils.call_onnx_api(infer, model)
+        made = _c_api_utils.call_onnx_api(infer, model)
     except Exception as error:
         return reason[0] if reason else _reason(error)
-    _merge(model, {info.name: info for info in [*inferred.graph.value_info, *inferred.graph.output]})
+    _merge(model, {info.name: info for info in [*made.graph.value_info, *made.graph.output]})
     return reason[0] if reason else None
 
 

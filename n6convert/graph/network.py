@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 from onnx_ir.tape import Tape
+
+from n6convert.graph.canonical import fill_shapes
 
 __all__ = ["NetworkWriter"]
 
@@ -129,4 +130,5 @@ class NetworkWriter:
             opset_imports={"": self._opset}, name=self._name,
         )  # fmt: skip
         model = ir.Model(graph, ir_version=_IR_VERSION, producer_name="n6convert")
-        return ShapeInferencePass()(model).model
+        fill_shapes(model)
+        return model

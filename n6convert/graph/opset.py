@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.errors import GraphError
+from n6convert.graph.canonical import inferred
 
 if TYPE_CHECKING:
     import onnx
@@ -167,7 +168,6 @@ def _written_out(model: ir.Model, wanted: int) -> onnx.ModelProto:
 def _inlined(proto: onnx.ModelProto, kinds: set[str]) -> onnx.ModelProto:
     """The model with operators in place of those that ONNX defines by them; others stay."""
     import onnx.inliner
-    import onnx.shape_inference
 
     _write_defaults(proto, kinds)
     _fill_gaps(proto, kinds)
@@ -177,7 +177,7 @@ def _inlined(proto: onnx.ModelProto, kinds: set[str]) -> onnx.ModelProto:
             info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             proto.graph.value_info.append(info)
     return onnx.inliner.inline_selected_functions(
-        onnx.shape_inference.infer_shapes(proto), [("", op) for op in sorted(kinds)], inline_schema_functions=True
+        inferred(proto), [("", op) for op in sorted(kinds)], inline_schema_functions=True
     )
 
 
@@ -210,9 +210,7 @@ def _fill_gaps(proto: onnx.ModelProto, kinds: set[str]) -> None:
 
 def _shapes(proto: onnx.ModelProto) -> dict[str, list[int]]:
     """Static shapes by tensor name."""
-    import onnx.shape_inference
-
-    known = onnx.shape_inference.infer_shapes(proto).graph
+    known = inferred(proto).graph
     shapes = {}
     for value in (*known.value_info, *known.input, *known.output):
         dims = value.type.tensor_type.shape.dim

@@ -65,22 +65,22 @@ def size_faults(model: onnx.ModelProto) -> Iterator[Fault]:
 
 def inferred_faults(model: onnx.ModelProto) -> Iterator[Fault]:
     """The same for a model whose large weights are inputs; what it says about inner tensors is dropped."""
-    import onnx
+    from n6convert.graph.canonical import inferred
 
     del model.graph.value_info[:]
     for info in model.graph.output:
         info.ClearField("type")
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        made = inferred(model, strict=True)
     except Exception as error:  # InferenceError and the C++ exceptions beside it
         yield _refusal(str(error))
         return
-    yield from _channel_faults(inferred.graph)
-    for info in inferred.graph.output:
+    yield from _channel_faults(made.graph)
+    for info in made.graph.output:
         if any(d.HasField("dim_value") and not d.dim_value for d in info.type.tensor_type.shape.dim):
             yield Fault("tensor-size", "a graph output is empty", tensor=info.name, limit="sizes of 1 or more",
                         found=f"shape {[d.dim_value for d in info.type.tensor_type.shape.dim]}")  # fmt: skip
-    stack = [inferred.graph]
+    stack = [made.graph]
     while stack:
         graph = stack.pop()
         for info in (*graph.value_info, *graph.output):

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from n6convert.npu.advice import Advice
 from n6convert.npu.costs import Costs
 from n6convert.npu.cycles import is_fast
+from n6convert.npu.epoch_cost import EpochCost
 from n6convert.npu.ir import Epoch, Lowered, Schedule, Tensor, Where
-from n6convert.npu.latency import EpochCost, epoch_costs
+from n6convert.npu.latency import epoch_costs
 from n6convert.npu.memory import MemoryPlan
 from n6convert.npu.placement import printed
 from n6convert.npu.targets import Target

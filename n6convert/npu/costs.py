@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from n6convert.npu.epoch_cost import EpochCost
 from n6convert.npu.interval import frame_of, shares_of
 from n6convert.npu.ir import Lowered, OperatorReport, Schedule
-from n6convert.npu.latency import EpochCost, Latency, epoch_costs, latency
+from n6convert.npu.latency import Latency, epoch_costs, latency
 from n6convert.npu.memory import MemoryPlan, plan_memory
 from n6convert.npu.targets import Target
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from n6convert.errors import UsageError
+from n6convert.naming import nearest
 from n6convert.npu.ir import Where
 from n6convert.npu.rules import Rule, known_operators, rules_for
 from n6convert.npu.rules.base import ANY
@@ -36,7 +36,7 @@ def explain(op: str, version: tuple[int, int]) -> Explanation:
     wanted = _ALIASES.get(op.lower(), op).lower()
     match = next((name for name in names if name.lower() == wanted), None)
     if match is None:
-        near = difflib.get_close_matches(op, names, n=3, cutoff=0.5)
+        near = nearest(op, names, likeness=0.5)
         raise UsageError(
             "no such operator in the placement table",
             found=op,

@@ -13,11 +13,11 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from n6convert.npu.epoch_cost import EpochCost
 from n6convert.npu.evidence import is_thin
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
 
 if TYPE_CHECKING:
-    from n6convert.npu.latency import EpochCost
     from n6convert.npu.targets import Target
 
 __all__ = ["FEATURES", "Shares", "frame_of", "kinds_of", "limits_of", "reasons_of", "shares_of", "sigma", "widths"]

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from n6convert.npu.cycles import epoch_cycles, plan_of
+from n6convert.npu.epoch_cost import EpochCost
 from n6convert.npu.interval import Shares, limits_of, reasons_of
 from n6convert.npu.ir import Epoch, Lowered, Schedule, Tensor, Where
 from n6convert.npu.memory import MemoryPlan
@@ -22,39 +23,11 @@ from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.streams import PoolTraffic, epoch_traffic, is_idle, max_cycles, moved_again, vector_bytes
 from n6convert.npu.targets import Target
 
-__all__ = ["EpochCost", "Latency", "epoch_costs", "latency"]
+__all__ = ["Latency", "epoch_costs", "latency"]
 
 
 _TILE = (8, 32)
 """Kernels and input channels that four units take at once ([#convolution-plan])."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochCost:
-    """One epoch: the compiler's two cycle counts, and the time a board needs (microseconds), split by cause.
-
-    ``bound`` names what decides the time: compute, flash, memory, software, hybrid or nothing; ``needs`` are the
-    microseconds of each resource of a hardware epoch. ``inferred`` names constants of thin evidence that it rests on.
-    """
-
-    id: int
-    kind: Where
-    compute_cycles: float
-    max_cycles: float
-    microseconds: float
-    overhead: float
-    bound: str
-    needs: Mapping[str, float] = field(default_factory=dict)
-    external: bool = False
-    """It reads or writes external RAM."""
-    repeated: bool = False
-    """It reads a map in external RAM more than once, or exchanges partial sums with it."""
-    inferred: tuple[str, ...] = ()
-
-    @property
-    def waits_for(self) -> str:
-        """``bound``, with memory outside the chip apart as ``external``."""
-        return "external" if self.bound == "memory" and self.external else self.bound
 
 
 @dataclass(slots=True)

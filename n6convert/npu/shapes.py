@@ -64,10 +64,10 @@ def _sources(graph: Graph) -> dict[str, str]:
 
 
 def _infer_once(graph: Graph, opset: int, sources: dict[str, str]) -> None:
-    import onnx
+    from n6convert.graph.canonical import inferred
 
     try:
-        model = onnx.shape_inference.infer_shapes(_stripped(graph, opset, sources), data_prop=True)
+        model = inferred(_stripped(graph, opset, sources), data=True)
     except Exception as error:  # onnx raises C++ exception types without a common Python base
         raise GraphError("shape inference failed", place=graph.name, found=str(error)[:200]) from error
     for info in (*model.graph.value_info, *model.graph.output):

@@ -21,6 +21,7 @@ from n6convert.npu.cycles import (
     plan_of,
 )
 from n6convert.npu.ir import FOUR_BIT, ConvGeometry, Epoch, Op, Tensor, Where
+from n6convert.npu.rules.limits import INPUT_TILE
 from n6convert.npu.st.mpool import MemoryPool
 from n6convert.npu.targets import Target
 from n6convert.operators.versions import has
@@ -38,8 +39,6 @@ __all__ = [
 
 PACKED_CHANNELS = 8
 """From this batch depth on a stream fills its beats ([#streams])."""
-LINE_BUFFER = 4096
-"""Bytes of one unit's input tile that are kept instead of read again (seen: 4,096 once, 8,192 again; r01, r02)."""
 
 
 @dataclass(slots=True)
@@ -182,7 +181,7 @@ def _rereads(plan: ConvPlan, geometry: ConvGeometry, fast: bool) -> float:
     if plan.mode == "depthwise":
         return plan.batch / plan.kernels if plan.batch > 1 else 1
     tile = plan.batch * math.prod(geometry.in_hw) * (1 if fast else 2)
-    if plan.mode != "deep" and tile <= LINE_BUFFER:
+    if plan.mode != "deep" and tile <= INPUT_TILE:
         return 1
     return geometry.out_channels / plan.kernels
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
-from n6convert.graph.canonical import lift_constants
+from n6convert.graph.canonical import fill_shapes, lift_constants
 from n6convert.requantization.grids import note_grids
 
 __all__ = ["MOVES", "Given", "Grid", "dequantize", "float_input", "is_codes"]
@@ -102,7 +102,7 @@ def dequantize(model: ir.Model, place: object) -> Given:
     """
     given = Given()
     lift_constants(model)
-    common.ShapeInferencePass()(model)
+    fill_shapes(model)
     for node in list(model.graph):
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and _constant(node.inputs[0]) is not None:
             _fold(model.graph, node, given)

@@ -6,7 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
-from n6convert.graph.canonical import lift_constants
+from n6convert.graph.canonical import fill_shapes, lift_constants
 from n6convert.graph.folding import fold_constants
 from n6convert.graph.query import shape_of
 
@@ -51,16 +51,16 @@ def batch_of_one(model: ir.Model) -> ir.Model:
     if open_batch:
         for value in (v for node in copy.graph for v in node.outputs):
             value.shape = None if shape_of(value) is None else value.shape
-        common.ShapeInferencePass()(copy)
+        fill_shapes(copy)
     return copy
 
 
 def _fold(model: ir.Model) -> None:
-    common.ShapeInferencePass()(model)
+    fill_shapes(model)
     if any(n.op_type in ("Shape", "ConstantOfShape", "Range") or _constant(n) for n in model.graph):
         fold_constants(model, onnx_shape_inference=True, input_size_limit=_MASK)
         lift_constants(model)
-        common.ShapeInferencePass()(model)
+        fill_shapes(model)
 
 
 def _constant(node: ir.Node) -> bool:

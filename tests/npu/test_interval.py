@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from n6convert.npu.epoch_cost import EpochCost
 from n6convert.npu.evidence import is_thin, reports_of, thin_words
 from n6convert.npu.interval import (
     FEATURES,
@@ -20,7 +21,6 @@ from n6convert.npu.interval import (
     widths,
 )
 from n6convert.npu.ir import ConvGeometry, Epoch, Lowered, Op, Schedule, Tensor, Where
-from n6convert.npu.latency import EpochCost
 from n6convert.npu.targets import load_target
 
 KIT = load_target("stm32n6570-dk@4.0")

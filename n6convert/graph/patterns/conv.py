@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import (
@@ -18,7 +19,15 @@ from n6convert.graph.query import (
     shape_of,
 )
 
-__all__ = ["PlainConv", "channel_affine", "conv_parameters", "read_conv", "rebuild_conv"]
+__all__ = [
+    "PlainConv",
+    "batch_norm_affine",
+    "channel_affine",
+    "conv_parameters",
+    "read_conv",
+    "rebuild_conv",
+    "scaled_outputs",
+]
 
 
 def conv_parameters(conv: ir.Node) -> tuple[Array, Array]:
@@ -88,13 +97,38 @@ def _per_channel(values: Array | None, rank: int, channels: int) -> Array | None
 
 
 def _batchnorm(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:
+    x, affine = node.inputs[0], batch_norm_affine(node)
+    if x is None or affine is None or any(v.uses() for v in node.outputs[1:]):
+        return None
+    return x, affine[0].astype(np.float32), affine[1].astype(np.float32)
+
+
+def batch_norm_affine(node: ir.Node) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Scale and shift, both [C], of a BatchNormalization as ``scale * x + shift``; None unless they are constant."""
     parameters = [constant_of(v) for v in node.inputs[1:5]]
-    x = node.inputs[0]
-    if x is None or any(p is None for p in parameters) or any(v.uses() for v in node.outputs[1:]):
+    if any(p is None for p in parameters):
         return None
     gamma, beta, mean, variance = (np.asarray(p, np.float64) for p in parameters)
     scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
-    return x, scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
+    return scale, beta - mean * scale
+
+
+def scaled_outputs(conv: ir.Node, weight: Array, factor: Array) -> Array:
+    """Weights of a Conv or ConvTranspose that gives each output channel times a factor.
+
+    Args:
+        conv: says how the weights lie.
+        weight: [O, I/groups, ...] of a Conv, [I, O/groups, ...] of a ConvTranspose.
+        factor: [O].
+    """
+    tail = [1] * (weight.ndim - 2)
+    if conv.op_type == "Conv":
+        scaled: Array = weight * factor.reshape(-1, 1, *tail)
+        return scaled
+    groups = attribute(conv, "group", 1)
+    by_group = np.repeat(factor.reshape(groups, -1), weight.shape[0] // groups, axis=0)
+    turned: Array = weight * by_group.reshape(*by_group.shape, *tail)
+    return turned
 
 
 @dataclass

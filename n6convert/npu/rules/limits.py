@@ -15,6 +15,7 @@ __all__ = [
     "KERNEL_HEIGHT",
     "KERNEL_WIDTH",
     "KERNEL_WIDTH_STRIDED",
+    "INPUT_TILE",
     "LINE_BUFFER",
     "MAX_RANK",
     "POOL_STRIDE",
@@ -50,6 +51,8 @@ POOL_STRIDE = 15
 """Largest pool stride ([#onnx-operators])."""
 LINE_BUFFER = 2048
 """Map width times batch depth that the line buffer of CONV_ACC holds ([#geometry])."""
+INPUT_TILE = 4096
+"""Bytes of one unit's input, all rows of its batch of channels, that are read once ([#line-buffer])."""
 SMALL_MAP = 8
 """Up to this output width, kernels above 1x1 use one unit and another storage order (SEEN r02, r03)."""
 JOINED_CHANNELS = 32

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from n6convert.errors import RecipeError
+from n6convert.naming import nearest
 from n6convert.npu.ir import Units
 from n6convert.npu.st.mpool import MemoryPool, read_mpool
 from n6convert.npu.targets.data import BOARD_SUFFIXES, board_names, known_board, read_board, shared
@@ -68,7 +68,7 @@ def load_target(spec: str = DEFAULT_TARGET, *, pools: str | Path | None = None) 
 
 
 def _unknown(spec: str, board: str | None = None, cores: tuple[str, ...] = ()) -> RecipeError:
-    near = difflib.get_close_matches(spec, targets(), n=3, cutoff=0.4)
+    near = nearest(spec, targets(), likeness=0.4)
     boards, known = [board] if board else board_names(), cores or tuple(map(spelled, versions()))
     return RecipeError(
         "unknown target",

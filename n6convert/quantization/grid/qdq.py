@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
+from n6convert.graph.canonical import fill_shapes
 from n6convert.graph.states import KEY
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.plan import Plan, QuantizedWeight
@@ -42,7 +43,7 @@ def write_qdq(model: ir.Model, plan: Plan) -> ir.Model:
     model.producer_name = "n6convert"
     passes.RemoveUnusedNodesPass()(model)
     if not all(_is_known(value) for node in model.graph for value in node.outputs):
-        passes.ShapeInferencePass()(model)
+        fill_shapes(model)
     return model
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.patterns.conv import batch_norm_affine, scaled_outputs
 from n6convert.graph.query import is_constant
 
 __all__ = ["affine", "fold_batch_norm", "forget", "remember", "rescale", "statistics"]
@@ -35,7 +36,7 @@ def fold_batch_norm(node: ir.Node) -> bool:
     if len(source.uses()) > 1 or source.is_graph_output() or not is_constant(weight) or not is_constant(bias):
         return False
     factor, shift = affine(node)
-    _scale_outputs(layer, factor)
+    _set(weight, scaled_outputs(layer, _numbers(weight), factor))
     _set(bias, _numbers(bias) * factor + shift)
     node.outputs[0].replace_all_uses_with(source, replace_graph_outputs=True)
     name, node.outputs[0].name = node.outputs[0].name, f"{node.outputs[0].name}_folded"
@@ -45,9 +46,9 @@ def fold_batch_norm(node: ir.Node) -> bool:
 
 def affine(node: ir.Node) -> tuple[Vector, Vector]:
     """The node as ``x * factor + shift``, by channel."""
-    gamma, beta, mean, variance = (_numbers(v) for v in node.inputs[1:5])
-    factor = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
-    return factor, beta - mean * factor
+    found = batch_norm_affine(node)
+    assert found is not None
+    return found
 
 
 def remember(graph: ir.Graph, node: ir.Node) -> None:
@@ -74,17 +75,6 @@ def rescale(graph: ir.Graph, factor_of: Callable[[str], Vector]) -> None:
 def forget(graph: ir.Graph) -> None:
     """Drop the notes."""
     graph.metadata_props.pop(_KEY, None)
-
-
-def _scale_outputs(layer: ir.Node, factor: Vector) -> None:
-    weight = _numbers(layer.inputs[1])
-    tail = [1] * (weight.ndim - 2)
-    if layer.op_type == "Conv":
-        _set(layer.inputs[1], weight * factor.reshape(-1, 1, *tail))
-        return
-    groups = layer.attributes.get_int("group", 1)
-    by_group = np.repeat(factor.reshape(groups, -1), weight.shape[0] // groups, axis=0)
-    _set(layer.inputs[1], weight * by_group.reshape(*by_group.shape, *tail))
 
 
 def _numbers(value: ir.Value | None) -> Vector:

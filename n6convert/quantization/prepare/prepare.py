@@ -13,7 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.errors import QuantizationError
-from n6convert.graph.canonical import lift_constants
+from n6convert.graph.canonical import fill_shapes, lift_constants
 from n6convert.graph.folding import fold_constants
 from n6convert.graph.opset import drop_newer_attributes
 from n6convert.graph.states import KEY
@@ -182,7 +182,7 @@ def _fold(model: ir.Model) -> None:
     passes.IdentityEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.NameFixPass()(model)
-    passes.ShapeInferencePass()(model)
+    fill_shapes(model)
 
 
 def _forget_shapes(model: ir.Model) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.patterns.conv import channel_affine, conv_parameters, rebuild_conv
+from n6convert.graph.patterns.conv import channel_affine, conv_parameters, rebuild_conv, scaled_outputs
 from n6convert.graph.query import Array, constant_of, producer, single_use
 from n6convert.rewrites.rule import Context, Rewrite
 
@@ -42,5 +42,5 @@ class FoldIntoConv(Rewrite[_Affine]):
 
     def replace(self, found: _Affine, build: Builder, context: Context) -> Sequence[ir.Value]:
         weight, bias = conv_parameters(found.conv)
-        scaled = weight * found.scale.reshape(-1, *[1] * (weight.ndim - 1))
+        scaled = scaled_outputs(found.conv, weight, found.scale)
         return [rebuild_conv(build, found.conv, scaled, bias * found.scale + found.shift)]
