@@ -10,7 +10,7 @@ import pytest
 from onnx_text import drawn, node_of, parsed
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.patterns.conv import channel_affine, conv_parameters, read_conv, rebuild_conv
+from n6convert.graph.patterns.conv import channel_affine, conv_parameters, read_conv, rebuild_conv, scaled_outputs
 from n6convert.runtime.session import run_model
 
 PER_CHANNEL = np.array([0.5, -2.0, 3.0], np.float32)
@@ -145,3 +145,19 @@ def test_rebuilt_with_fewer_channels_it_gives_the_first_ones(outputs: int) -> No
     maker = plain.producer()
     assert maker is not None and maker.attributes["strides"].value in ([1, 1], (1, 1)) and len(maker.inputs) == 2
     assert maker.attributes["pads"].value in ([1] * 4, (1,) * 4), "what is not changed stays"
+
+
+@pytest.mark.parametrize(("op", "weight", "groups"), [
+    ("Conv", (6, 4, 3, 3), 1), ("Conv", (6, 2, 3), 2), ("ConvTranspose", (4, 6, 3, 3), 1),
+    ("ConvTranspose", (4, 3, 3), 2),
+])  # fmt: skip
+def test_scaled_weights_scale_each_output_channel(op: str, weight: tuple[int, ...], groups: int) -> None:
+    rank, factor = len(weight) - 2, np.arange(1, 7, dtype=np.float32)
+    shape = [1, 4, *[5] * rank]
+    feeds = drawn({"x": shape, "w": weight})
+    body = f"y = {op}<group={groups}>(x, w)"
+    model = parsed(body, f"float[{','.join(map(str, shape))}] x", "float[] y", w=feeds["w"])
+    before = run_model(model, {"x": feeds["x"]})["y"]
+    scaled = scaled_outputs(node_of(model, op), feeds["w"], factor)
+    after = run_model(parsed(body, f"float[{','.join(map(str, shape))}] x", "float[] y", w=scaled), {"x": feeds["x"]})
+    np.testing.assert_allclose(after["y"], before * factor.reshape(1, 6, *[1] * rank), rtol=1e-4, atol=1e-5)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from n6convert import doctor
 from n6convert.errors import N6ConvertError, SourceError, ToolError
 from n6convert.npu.compile import compile_package, find_stedgeai
 from n6convert.npu.st.command import generate_command, profile_options
@@ -70,6 +71,8 @@ def test_core_dir_wins(tool: Path, package: Path, tmp_path: Path, monkeypatch: p
     _script(inside, "exit 0")
     monkeypatch.setenv("STEDGEAI_CORE_DIR", str(tmp_path / "core"))
     assert find_stedgeai() == inside
+    said = doctor._stedgeai()
+    assert said.fine and said.found == str(inside), "doctor names the tool that would run"
 
 
 def test_missing_tool(package: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
