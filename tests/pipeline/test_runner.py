@@ -1,0 +1,133 @@
+"""Stages in order: found again under their key, made where anything differs, named where they fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx_ir as ir
+import pytest
+from onnx_text import parsed
+
+from n6convert.errors import GraphError
+from n6convert.pipeline import runner
+from n6convert.pipeline.artifact import MODEL_FILE, Artifact, StageResult
+from n6convert.pipeline.runner import STAGES, execute, run_stages
+from n6convert.pipeline.stages.base import Stage
+from n6convert.store.cache import Cache, Entry
+
+
+class Made(Stage):
+    """A stage that writes down what it saw."""
+
+    def __init__(self, name: str, inputs: tuple[str, ...] = (), **more: Any) -> None:
+        self.name, self.inputs = name, inputs  # type: ignore[misc]
+        self.improves = more.get("improves")  # type: ignore[misc]
+        self.model, self.on, self.choices = more.get("model"), more.get("on", True), {"choice": 0}
+        self.times, self.saw, self.fails = 0, {}, more.get("fails")
+
+    def wanted(self, run: Any) -> bool:
+        return bool(self.on)
+
+    def parameters(self, run: Any) -> dict[str, Any]:
+        return self.choices
+
+    def make(self, run: Any, inputs: Any) -> StageResult:
+        self.times += 1
+        self.saw = {name: artifact.stage for name, artifact in inputs.items()}
+        if self.fails:
+            raise self.fails
+        run.progress("step", 1, 2)
+        (run.workspace / "aside").write_text("copied")
+        return StageResult({"made": self.name}, self.model, {"in/text": b"bytes", "copy": run.workspace / "aside"})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    told: list[tuple[str, int, int | None]] = []
+    return SimpleNamespace(cache=Cache(tmp_path / "cache"), artifacts={}, code="1", workspace=None, told=told,
+                           progress=lambda *words: told.append(words))  # type: ignore[func-returns-value]  # fmt: skip
+
+
+def net() -> ir.Model:
+    return parsed("y = Relu(x)", "float[1,4] x", "float[] y")
+
+
+def test_every_file_and_fact_of_a_stage_is_kept(run: Any) -> None:
+    found = execute(Made("one", model=net()), run)
+    assert found.facts == {"made": "one"} and found.model_path == found.entry.folder / MODEL_FILE
+    assert set(found.entry.files) == {MODEL_FILE, "in/text", "copy"}
+    assert (found.entry.folder / "copy").read_text() == "copied" and [n.op_type for n in found.load().graph] == ["Relu"]
+    assert run.workspace is not None and not run.workspace.exists(), "scratch is gone"
+
+
+def test_a_result_is_made_once_and_found_again(run: Any) -> None:
+    stage = Made("one")
+    first, second = execute(stage, run), execute(stage, run)
+    assert stage.times == 1 and not first.entry.reused and second.entry.reused
+    assert (first.key, first.identity) == (second.key, second.identity)
+    run.cache.reuse = False
+    assert execute(stage, run).key == first.key and stage.times == 2
+
+
+@pytest.mark.parametrize("change", ["parameters", "code", "input", "facts of an input", "damage"])
+def test_it_is_made_again_where_anything_differs(change: str, run: Any) -> None:
+    source, stage = Made("source", model=net()), Made("one", ("source",))
+    run.artifacts["source"] = execute(source, run)
+    before = execute(stage, run)
+    if change == "parameters":
+        stage.choices = {"choice": 1}
+    elif change == "code":
+        run.code = "2"
+    elif change == "damage":
+        (before.entry.folder / "in/text").write_bytes(b"other")
+    else:
+        old = run.artifacts["source"].entry
+        files = old.files | {"new": "hash"} if change == "input" else old.files
+        facts = old.facts | {"more": 1} if change == "facts of an input" else old.facts
+        run.artifacts["source"] = Artifact("source", "key", Entry(old.folder, facts, files, 1.0))
+    after = execute(stage, run)
+    assert stage.times == 2 and not after.entry.reused and (after.key == before.key) == (change == "damage")
+
+
+def test_the_folder_of_an_input_decides_nothing(run: Any) -> None:
+    stage = Made("one", ("source",))
+    run.artifacts["source"] = execute(Made("source"), run)
+    execute(stage, run)
+    old = run.artifacts["source"].entry
+    run.artifacts["source"] = Artifact("source", "another key", Entry(Path("elsewhere"), old.facts, old.files, 99.0))
+    assert execute(stage, run).entry.reused
+
+
+def test_stages_run_in_order_with_their_names_before_each_step(run: Any) -> None:
+    run_stages(run, [Made("one"), Made("off", on=False), Made("two", ("one",))])
+    assert run.told == [("one", 0, 2), ("one: step", 1, 2), ("two", 1, 2), ("two: step", 1, 2), ("done", 2, 2)]
+    assert list(run.artifacts) == ["one", "two"]
+
+
+def test_a_stage_reads_what_improved_its_input(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, better, last = Made("base"), Made("better", ("base",), improves="base"), Made("last", ("base",))
+    monkeypatch.setattr(runner, "STAGES", (base, better, last))
+    run_stages(run, [base, better, last])
+    assert better.saw == {"base": "base"} and last.saw == {"base": "better"}
+
+
+@pytest.mark.parametrize(("stage", "told"), [(None, "one"), ("inner", "inner")])
+def test_an_error_says_in_which_stage(stage: str | None, told: str, run: Any) -> None:
+    before, error = run.progress, GraphError("it is wrong", stage=stage)
+    with pytest.raises(GraphError) as caught:
+        run_stages(run, [Made("zero"), Made("one", fails=error)])
+    assert caught.value is error and error.stage == told and run.progress is before
+    assert "zero" in run.artifacts and "one" not in run.artifacts
+    with pytest.raises(ZeroDivisionError):
+        execute(Made("one", fails=ZeroDivisionError()), run)
+
+
+def test_the_real_stages_read_only_what_ran_before() -> None:
+    names = [stage.name for stage in STAGES]
+    assert len(set(names)) == len(names)
+    for position, stage in enumerate(STAGES):
+        assert set(stage.inputs) <= set(names[:position]), stage.name
+        assert stage.improves is None or stage.improves in stage.inputs
+        assert (type(stage).__doc__ or "").strip()
