@@ -162,7 +162,10 @@ def test_a_use_of_the_inner_form_elsewhere_keeps_both() -> None:
     assert [n.outputs[0].name for n in model.graph if find_norm(n) is not None] == ["n", "b"]
 
 
-@pytest.mark.parametrize(("axes", "shape"), [("-1", "1,4,6"), ("1", "1,6,3,5"), ("-1", "1,20,6"), ("-1", "1,1,6")])
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [("-1", "1,4,6"), ("1", "1,6,3,5"), ("-1", "1,20,6"), ("-1", "1,1,6"), ("-1", "5,6"), ("-1", "1,6")],
+)
 def test_channels_first_and_back_is_the_same(axes: str, shape: str) -> None:
     model = spelled("square", "div", "bare", axes=axes, shape=shape)
     norm = holds(model)

@@ -28,6 +28,17 @@ def over_channels():
     return g.model(g.node("Add", scaled, g.constant(g.random.random((1, 16, 1, 1)))))
 
 
+def rows_alone():
+    """Tokens without a batch, as detectors and ViTs keep them inside."""
+    g = GraphWriter()
+    return g.model(g.reshape(g.layernorm(g.reshape(g.input("x", [1, 6, 16]), [6, 16]), 16), [1, 6, 16]))
+
+
+def one_vector():
+    g = GraphWriter()
+    return g.model(g.layernorm(g.input("x", [1, 16]), 16))
+
+
 def rms():
     g = GraphWriter()
     x = g.input("x", [1, 6, 16])
@@ -52,7 +63,17 @@ def tensorflow(gamma: bool = True):
 @pytest.mark.parametrize("target", [OLD, NEW])
 @pytest.mark.parametrize(
     "make",
-    [spelled_out, fused, lambda: fused(beta=False), over_channels, rms, tensorflow, lambda: tensorflow(gamma=False)],
+    [
+        spelled_out,
+        fused,
+        lambda: fused(beta=False),
+        over_channels,
+        rows_alone,
+        one_vector,
+        rms,
+        tensorflow,
+        lambda: tensorflow(gamma=False),
+    ],
 )
 def test_every_spelling_is_exact_and_stays_on_the_npu(make, target: str) -> None:
     result = apply(make(), "layernorm-decompose", target=target)

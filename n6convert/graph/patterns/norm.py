@@ -49,14 +49,21 @@ class Norm:
         """How many means there are."""
         return math.prod(self.shape) // self.channels
 
+    @property
+    def of_map(self) -> bool:
+        """Whether the mean is over the channels of a map, not over the last axis."""
+        return self.axis == 1 and len(self.shape) > 2
+
     def to_channel_first(self, build: Builder) -> ir.Value:
         """x as [1, D, h, w], h * w the rows."""
         to = [1, self.channels, *grid(self.rows)]
-        return build.reshape(self.x, to) if self.axis == 1 else build.swap(self.x, self.rows, to)
+        stays = self.of_map or self.rows == 1
+        return build.reshape(self.x, to) if stays else build.swap(self.x, self.rows, to)
 
     def from_channel_first(self, build: Builder, y: ir.Value) -> ir.Value:
         """[1, D, h, w] in the shape of x."""
-        return build.reshape(y, self.shape) if self.axis == 1 else build.swap(y, self.channels, self.shape)
+        stays = self.of_map or self.rows == 1
+        return build.reshape(y, self.shape) if stays else build.swap(y, self.channels, self.shape)
 
 
 def find_norm(node: ir.Node) -> Norm | None:

@@ -65,7 +65,7 @@ class LayerNormDecompose(Rewrite[Norm]):
         """The factor that brings the variances around 1, and the form of 1/sqrt for them."""
         variances = _variances(found, context)
         scale = 1 / math.sqrt(float(variances.min() * variances.max()))
-        rows = found.shape[2:] if found.axis == 1 else grid(found.rows)
+        rows = found.shape[2:] if found.of_map else grid(found.rows)
         return scale, self._inverse.choose(context, (1, 1, *rows), variances * scale)
 
 
