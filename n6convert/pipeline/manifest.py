@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 
+from n6convert.results.manifest import Machine, Manifest, ManifestWeights
 from n6convert.runtime.threads import default_threads
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ SCHEMA_VERSION = "1.0"
 COMPUTED_WITH = "computed_with"
 
 
-def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
+def make_manifest(run: Run, files: Mapping[str, str]) -> Manifest:
     """The manifest of a finished run.
 
     Args:
@@ -66,7 +67,7 @@ def make_manifest(run: Run, files: Mapping[str, str]) -> dict[str, Any]:
         "files": [{"path": name, "sha256": sha} for name, sha in sorted(files.items())],
         "python": platform.python_version(),
         "packages": environment("n6convert", *([dist.name] if dist else [])),
-        COMPUTED_WITH: {"code": _hashes_of_code(run), **machine()},
+        "computed_with": {"code": _hashes_of_code(run), **machine()},
     }
 
 
@@ -75,7 +76,7 @@ def compared(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in manifest.items() if key != COMPUTED_WITH}
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """What a result should not depend on: architecture, instruction sets that numpy found, threads."""
     import numpy as np
 
@@ -127,7 +128,7 @@ def _hashes_of_code(run: Run) -> dict[str, str]:
     return {name: text for name, text in run.code.items() if name not in COMPUTING_LIBRARIES}
 
 
-def _weights(run: Run) -> dict[str, Any]:
+def _weights(run: Run) -> ManifestWeights:
     weights = run.weights
     origin = Path(weights.origin).name if weights.kind == "file" else weights.origin
     return {

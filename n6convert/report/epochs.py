@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from n6convert.report.svg import Block, Row, bars, ribbon, scale
 from n6convert.report.words import short
@@ -113,27 +112,43 @@ def operator_times(side: Side | None) -> str:
     return bars(rows, "Predicted time by operator kind") if rows else ""
 
 
-def epoch_rows(side: Side | None) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """A row of the table of epochs, in words; ``full`` is what the filter finds it by."""
+
+    epoch: int
+    op: str
+    names: str
+    full: str
+    where: str
+    place: str
+    microseconds: str
+    macs: str
+    bound: str
+    reasons: Sequence[str]
+
+
+def epoch_rows(side: Side | None) -> list[EpochRow]:
     """The table of epochs: one row each, with the operators that run together in it."""
     return [_row(epoch) for epoch in (drawn_epochs(side) if side else ())]
 
 
-def _row(epoch: DrawnEpoch) -> dict[str, Any]:
+def _row(epoch: DrawnEpoch) -> EpochRow:
     bound = next((part.bound for part in epoch.parts if part.bound), "")
     names = list(dict.fromkeys(part.name for part in epoch.working))
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return {
-        "epoch": epoch.number,
-        "op": epoch.kinds,
-        "names": ", ".join(map(short, names[:_MOST_NAMES])) + more,
-        "full": ", ".join(names[:_MOST_SEARCHED]),
-        "where": epoch.where,
-        "place": PLACES.get(epoch.where, epoch.where),
-        "microseconds": f"{epoch.microseconds:.1f}" if epoch.parts[0].microseconds is not None else "",
-        "macs": f"{epoch.macs / 1e6:.2f}" if epoch.macs else "",
-        "bound": _SHORT_BOUNDS.get(bound, bound),
-        "reasons": [] if epoch.where == "hw" else list(dict.fromkeys(part.reason for part in epoch.working)),
-    }
+    return EpochRow(
+        epoch=epoch.number,
+        op=epoch.kinds,
+        names=", ".join(map(short, names[:_MOST_NAMES])) + more,
+        full=", ".join(names[:_MOST_SEARCHED]),
+        where=epoch.where,
+        place=PLACES.get(epoch.where, epoch.where),
+        microseconds=f"{epoch.microseconds:.1f}" if epoch.parts[0].microseconds is not None else "",
+        macs=f"{epoch.macs / 1e6:.2f}" if epoch.macs else "",
+        bound=_SHORT_BOUNDS.get(bound, bound),
+        reasons=[] if epoch.where == "hw" else list(dict.fromkeys(part.reason for part in epoch.working)),
+    )
 
 
 def placement_reasons(side: Side | None) -> list[tuple[str, str]]:

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from n6convert.report.scatter import Point, scatter
 from n6convert.report.words import kib
 from n6convert.results.sections import FourBits, TradePoint
 
-__all__ = ["four_bits"]
+__all__ = ["CurveRow", "FourBitsView", "four_bits"]
 
 
-def four_bits(section: FourBits | None) -> dict[str, Any]:
-    """What the page shows of ``quantization.four_bits``; empty where all weights have eight bits."""
+@dataclass(frozen=True, slots=True)
+class CurveRow:
+    """A number of four-bit layers, and what they save and cost, in words."""
+
+    layers: str
+    weights: str
+    milliseconds: str
+    closeness: str
+
+
+@dataclass(frozen=True, slots=True)
+class FourBitsView:
+    """The section of the page: words, the drawing, and the rows of its table."""
+
+    summary: str
+    svg: str
+    rows: Sequence[CurveRow]
+
+
+def four_bits(section: FourBits | None) -> FourBitsView | None:
+    """What the page shows of ``quantization.four_bits``; None where all weights have eight bits."""
     if section is None or not section.of or not section.curve:
-        return {}
+        return None
     curve, count = section.curve, len(section.layers)
-    return {
-        "summary": f"{count} of {section.of} layers have weights of four bits, which saves "
+    return FourBitsView(
+        summary=f"{count} of {section.of} layers have weights of four bits, which saves "
         f"{kib(section.bytes_saved)} of flash. The more layers, the faster and the further from float. Layers are "
         "rounded each by itself, and in refined models so that they make up for each other:",
-        "svg": _drawn(curve, count),
-        "rows": [_row(point, count) for point in curve],
-    }
+        svg=_drawn(curve, count),
+        rows=[_row(point, count) for point in curve],
+    )
 
 
 def _drawn(curve: Sequence[TradePoint], chosen: int) -> str:
@@ -37,11 +56,11 @@ def _drawn(curve: Sequence[TradePoint], chosen: int) -> str:
     )
 
 
-def _row(point: TradePoint, chosen: int) -> dict[str, str]:
+def _row(point: TradePoint, chosen: int) -> CurveRow:
     time = point.milliseconds
-    return {
-        "layers": f"{point.layers}{' (chosen)' if point.layers == chosen else ''}",
-        "weights": kib(point.weight_bytes),
-        "milliseconds": "" if time is None else f"{time:.2f}",
-        "closeness": f"{point.closeness_db:.1f} dB{', refined' if point.refined else ''}",
-    }
+    return CurveRow(
+        layers=f"{point.layers}{' (chosen)' if point.layers == chosen else ''}",
+        weights=kib(point.weight_bytes),
+        milliseconds="" if time is None else f"{time:.2f}",
+        closeness=f"{point.closeness_db:.1f} dB{', refined' if point.refined else ''}",
+    )

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 from n6convert.report.svg import Row, area, bars
 from n6convert.report.words import kib, short
 from n6convert.results.sections import Memory, MemoryBuffer, PoolUse
 
-__all__ = ["memory_section"]
+__all__ = ["MemoryView", "memory_section"]
 
 _POOL_CLASSES = 7
 _NAMED = 4
 
 
-def memory_section(memory: Memory | None) -> dict[str, Any]:
-    """Values of the section; empty for a report that does not know."""
+@dataclass(frozen=True, slots=True)
+class MemoryView:
+    """The section of the page: words, drawings of pools and of live activations with a legend, the peak in words."""
+
+    summary: str
+    pools: str
+    timeline: str
+    legend: Sequence[tuple[str, str]]
+    peak: str
+
+
+def memory_section(memory: Memory | None) -> MemoryView | None:
+    """Values of the section; None for a report that does not know."""
     if memory is None:
-        return {}
+        return None
     pools = [p for p in memory.pools if p.size]
     rows = [_row(p, memory.tables or 0) for p in pools]
     names = [p.name for p in pools if p.activations]
     series = [(n, f"p{i % _POOL_CLASSES}", _live(memory.buffers, n)) for i, n in enumerate(names)]
-    return {
-        "summary": f"Activations {kib(memory.activations)}, weights {kib(memory.weights)}{_tables(memory)}; "
+    return MemoryView(
+        summary=f"Activations {kib(memory.activations)}, weights {kib(memory.weights)}{_tables(memory)}; "
         + ("the activations fit on the chip." if _on_chip(memory) else _overflow(memory)),
-        "pools": bars(rows, "Share of each memory pool in use, in percent"),
-        "timeline": area([(n, k, [v / 1024 for v in values]) for n, k, values in series], "Live activations", "KiB"),
-        "legend": [(n, k) for n, k, _ in series],
-        "peak": _peak(memory),
-    }
+        pools=bars(rows, "Share of each memory pool in use, in percent"),
+        timeline=area([(n, k, [v / 1024 for v in values]) for n, k, values in series], "Live activations", "KiB"),
+        legend=[(n, k) for n, k, _ in series],
+        peak=_peak(memory),
+    )
 
 
 def _row(pool: PoolUse, tables: int) -> Row:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from n6convert.report.svg import histogram
 from n6convert.report.words import decibels, short
 from n6convert.results import Report
 from n6convert.results.sections import Quantization, WorstTensor
 
-__all__ = ["accuracy_section", "error_sources"]
+__all__ = ["AccuracyView", "ErrorSource", "accuracy_section", "error_sources"]
 
 _WORST = 10
 _WHAT_IS_GOOD = (
@@ -27,7 +27,26 @@ _LEFT = {
 }
 
 
-def accuracy_section(report: Report) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class AccuracyView:
+    """The section of the page: the table of what, float, INT8 and drop, and a remark."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSource:
+    """A tensor where error arises: a drawing of its values, its name with its copies, cause and remedy in words."""
+
+    svg: str
+    name: str
+    full: str
+    text: str
+
+
+def accuracy_section(report: Report) -> AccuracyView | None:
     """Rows of what, float, INT8 and drop; None where nothing was measured."""
     rows = [[f"SQNR of {name}", "", decibels(value), ""] for name, value in report.sqnr_db.items()]
     notes = ["SQNR: INT8 against float on samples that calibration did not see."] if rows else []
@@ -43,7 +62,7 @@ def accuracy_section(report: Report) -> dict[str, Any] | None:
         rows.insert(0, [found.metric, f"{found.float_value:.2f}", f"{found.int8:.2f}", drop])
         labeled = f"{found.metric} on {found.samples} labeled samples that calibration did not see"
         notes.insert(0, f"{labeled}; in brackets a 95 % bootstrap interval.")
-    return {"head": ["what", "float", "INT8", "drop"], "rows": rows, "note": " ".join(notes)} if rows else None
+    return AccuracyView(["what", "float", "INT8", "drop"], rows, " ".join(notes)) if rows else None
 
 
 def _closeness(report: Report) -> float | None:
@@ -54,7 +73,7 @@ def _closeness(report: Report) -> float | None:
     return kept[-1] if kept else None
 
 
-def error_sources(section: Quantization) -> list[dict[str, str]]:
+def error_sources(section: Quantization) -> list[ErrorSource]:
     """Where error arises: what only passes it on is left out, copies of a tensor are named with it."""
     sources = [tensor for tensor in section.worst[:_WORST] if tensor.cause != "inherited"]
     tried = {m.method for m in section.methods}
@@ -62,7 +81,7 @@ def error_sources(section: Quantization) -> list[dict[str, str]]:
     return [_source(list(group), tried) for _, group in groups]
 
 
-def _source(tensors: Sequence[WorstTensor], tried: set[str]) -> dict[str, str]:
+def _source(tensors: Sequence[WorstTensor], tried: set[str]) -> ErrorSource:
     shown = next((t for t in tensors if t.histogram), tensors[0])
     more = len(tensors) - 1
     copies = f" and {more} {'copies' if more > 1 else 'copy'} of it" if more else ""
@@ -72,12 +91,12 @@ def _source(tensors: Sequence[WorstTensor], tried: set[str]) -> dict[str, str]:
         grid = ((-128 - shown.zero_point) * shown.scale, (127 - shown.zero_point) * shown.scale)
         shape = shown.histogram
         svg = histogram(shape.counts, shape.low, shape.high, grid, f"Values of {shown.name}")
-    return {
-        "svg": svg,
-        "name": f"{short(shown.name)}{copies}",
-        "full": shown.name,
-        "text": f"{shown.sqnr_db:.1f} dB. {reasons[:1].upper()}{reasons[1:]}",
-    }
+    return ErrorSource(
+        svg=svg,
+        name=f"{short(shown.name)}{copies}",
+        full=shown.name,
+        text=f"{shown.sqnr_db:.1f} dB. {reasons[:1].upper()}{reasons[1:]}",
+    )
 
 
 def _reasons(tensor: WorstTensor, tried: set[str]) -> Iterator[str]:

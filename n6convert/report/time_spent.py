@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from n6convert.report.svg import Row, bars
 from n6convert.results.sections import Latency, LongEpoch
 
-__all__ = ["BOUND_WORDS", "time_spent"]
+__all__ = ["BOUND_WORDS", "LeverRow", "LongestRow", "TimeView", "time_spent"]
 
 BOUND_WORDS = {
     "compute": "computing units of the NPU",
@@ -22,22 +22,52 @@ BOUND_WORDS = {
 _COLORS = {"software": "sw", "hybrid": "hybrid", "external": "sw", "overhead": "none"}
 
 
-def time_spent(latency: Latency | None) -> dict[str, Any]:
-    """Values of the section; empty for a report that does not know."""
+@dataclass(frozen=True, slots=True)
+class LongestRow:
+    """Long epochs that say the same, in words."""
+
+    operators: str
+    epochs: Sequence[int]
+    milliseconds: str
+    share: str
+    bound: str
+    lever: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeverRow:
+    """Something that would change the time, and by how many milliseconds."""
+
+    name: str
+    gain: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimeView:
+    """The section of the page: a drawing by what the time waits for, and the rows of both tables."""
+
+    bars: str
+    longest: Sequence[LongestRow]
+    levers: Sequence[LeverRow]
+
+
+def time_spent(latency: Latency | None) -> TimeView | None:
+    """Values of the section; None for a report that does not know."""
     known = latency.bottlenecks if latency else None
     if known is None or not known.milliseconds:
-        return {}
+        return None
     total = sum(known.milliseconds.values()) or 1.0
     ranked = sorted(known.milliseconds.items(), key=lambda item: -item[1])
     rows = [
         Row(BOUND_WORDS.get(name, name), value, f"{value:.2f} ms, {value / total:.0%}", _COLORS.get(name, "hw"))
         for name, value in ranked
     ]
-    return {
-        "bars": bars(rows, "Predicted time by what it waits for"),
-        "longest": [_long(alike) for alike in _grouped(known.longest)],
-        "levers": [{"name": lever.name, "gain": f"{lever.gain:.2f}", "how": lever.how} for lever in known.levers],
-    }
+    return TimeView(
+        bars=bars(rows, "Predicted time by what it waits for"),
+        longest=[_long(alike) for alike in _grouped(known.longest)],
+        levers=[LeverRow(lever.name, f"{lever.gain:.2f}", lever.how) for lever in known.levers],
+    )
 
 
 def _grouped(epochs: Sequence[LongEpoch]) -> list[list[LongEpoch]]:
@@ -48,13 +78,13 @@ def _grouped(epochs: Sequence[LongEpoch]) -> list[list[LongEpoch]]:
     return sorted(groups.values(), key=lambda alike: -sum(epoch.milliseconds for epoch in alike))
 
 
-def _long(alike: Sequence[LongEpoch]) -> dict[str, Any]:
+def _long(alike: Sequence[LongEpoch]) -> LongestRow:
     first, gain = alike[0], sum(epoch.gain for epoch in alike)
-    return {
-        "operators": first.operators.replace("+", " + "),
-        "epochs": [epoch.epoch for epoch in alike],
-        "milliseconds": f"{sum(epoch.milliseconds for epoch in alike):.2f}",
-        "share": f"{sum(epoch.share for epoch in alike):.0%}",
-        "bound": BOUND_WORDS.get(first.bound, first.bound),
-        "lever": f"{first.lever}: {gain:.2f} ms less" if first.lever else "nothing known",
-    }
+    return LongestRow(
+        operators=first.operators.replace("+", " + "),
+        epochs=[epoch.epoch for epoch in alike],
+        milliseconds=f"{sum(epoch.milliseconds for epoch in alike):.2f}",
+        share=f"{sum(epoch.share for epoch in alike):.0%}",
+        bound=BOUND_WORDS.get(first.bound, first.bound),
+        lever=f"{first.lever}: {gain:.2f} ms less" if first.lever else "nothing known",
+    )

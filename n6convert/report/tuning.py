@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from n6convert.report.scatter import Point, scatter
 from n6convert.results import Accuracy, Report
 from n6convert.results.sections import ExactWeights, TunedFigures, TunedStep
 
-__all__ = ["tuning"]
+__all__ = ["TuningView", "tuning"]
 
 
-def tuning(report: Report) -> dict[str, Any]:
-    """What the page shows of the ``tuning`` section; empty where nothing was trained."""
+@dataclass(frozen=True, slots=True)
+class TuningView:
+    """The section of the page: words, the drawing, rows of figure, before and after, and a remark."""
+
+    summary: str
+    svg: str
+    rows: Sequence[tuple[str, str, str]]
+    note: str
+
+
+def tuning(report: Report) -> TuningView | None:
+    """What the page shows of the ``tuning`` section; None where nothing was trained."""
     section = report.tuning
     if section.before is None or section.after is None:
-        return {}
+        return None
     minutes = section.seconds / 60
     sure = "" if section.gain is None else f" (95 %: {section.gain.low:+.2f} to {section.gain.high:+.2f} dB)"
     verdict = f"The result is kept{sure}" if section.kept else f"The result is not kept: no gain is certain{sure}"
-    return {
-        "summary": f"{section.steps} steps in {minutes:.1f} minutes, judged on samples that were not trained on. "
+    return TuningView(
+        summary=f"{section.steps} steps in {minutes:.1f} minutes, judged on samples that were not trained on. "
         f"{verdict}.",
-        "svg": _drawn(section.curve),
-        "rows": list(_rows(section.before, section.after, report.accuracy)),
-        "note": _note(section.exact_weights),
-    }
+        svg=_drawn(section.curve),
+        rows=list(_rows(section.before, section.after, report.accuracy)),
+        note=_note(section.exact_weights),
+    )
 
 
 def _note(exact: ExactWeights | None) -> str:

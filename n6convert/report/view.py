@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,46 @@ from n6convert.store.inputs import is_file, leads_outside
 __all__ = ["page_values"]
 
 _LARGEST_PICTURE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRow:
+    """A rewrite that was applied: how often, what it gained, where."""
+
+    name: str
+    count: int
+    gain: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonRow:
+    """Why a rewrite was refused at a place, or took its form."""
+
+    name: str
+    reason: str
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RewritesView:
+    """The section of the page: rows of its tables, the change of the whole time, how gains were taken."""
+
+    applied: Sequence[AppliedRow]
+    refused: Sequence[ReasonRow]
+    chosen: Sequence[ReasonRow]
+    together: str
+    clock: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceRow:
+    """What would bring operators of a kind to the NPU."""
+
+    operator: str
+    count: str
+    milliseconds: str
+    remedy: str
 
 
 def page_values(report: Report, folder: Path) -> dict[str, Any]:
@@ -59,25 +100,25 @@ def page_values(report: Report, folder: Path) -> dict[str, Any]:
     }
 
 
-def _advice(row: Advice) -> dict[str, str]:
+def _advice(row: Advice) -> AdviceRow:
     rewrite = f" (rewrite {row.rewrite})" if row.rewrite else ""
-    return {
-        "operator": row.op,
-        "count": str(row.epochs),
-        "milliseconds": f"{row.microseconds / 1000:.2f}",
-        "remedy": f"{row.remedy or 'nothing known'}{rewrite}; predicted gain {row.gain_microseconds / 1000:.2f} ms",
-    }
+    return AdviceRow(
+        operator=row.op,
+        count=str(row.epochs),
+        milliseconds=f"{row.microseconds / 1000:.2f}",
+        remedy=f"{row.remedy or 'nothing known'}{rewrite}; predicted gain {row.gain_microseconds / 1000:.2f} ms",
+    )
 
 
-def _rewrites(report: Report) -> dict[str, Any]:
+def _rewrites(report: Report) -> RewritesView:
     facts = report.rewrites
-    applied = [
-        {"name": a.rule, "count": a.times, "gain": _gain(a.gain_ms), "place": _places(a.where)} for a in facts.applied
-    ]
-    refused = [{"name": r.rule, "place": r.where, "reason": r.why} for r in facts.refused]
-    chosen = [{"name": a.rule, "reason": why} for a in facts.applied for why in a.because]
-    found = {"applied": applied, "refused": refused, "chosen": chosen}
-    return found | {"together": _together(report), "clock": _clock(facts)}
+    return RewritesView(
+        applied=[AppliedRow(a.rule, a.times, _gain(a.gain_ms), _places(a.where)) for a in facts.applied],
+        refused=[ReasonRow(r.rule, r.why, r.where) for r in facts.refused],
+        chosen=[ReasonRow(a.rule, why) for a in facts.applied for why in a.because],
+        together=_together(report),
+        clock=_clock(facts),
+    )
 
 
 def _together(report: Report) -> str:

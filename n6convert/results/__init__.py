@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from n6convert.lazy import late
+from n6convert.results.manifest import Manifest
 from n6convert.results.sections import (
     Advice,
     Calibration,
@@ -192,7 +193,7 @@ class ConversionResult:
     folder: Path
     model_path: Path
     report: Report
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     @property
     def accuracy(self) -> Accuracy | None:

@@ -26,6 +26,7 @@ from n6convert.errors import AcceptanceError, GraphError, OutputError, PluginErr
 from n6convert.pipeline.manifest import COMPUTED_WITH, compared
 from n6convert.pipeline.stages.export import _check_size
 from n6convert.results import ConversionResult, Report
+from n6convert.results.manifest import ComputedWith, Manifest, ManifestPlugin, ManifestWeights
 
 #: onnxsim runs in a child process, which most of these tests need not wait for
 FAST = {"simplify.onnxsim": False}
@@ -157,6 +158,9 @@ def test_manifest_accounts_for_what_decided_the_result(toy: Path) -> None:
     assert len(samples["calibration"]) == 15 and all(len(s["sha256"]) == 64 for s in samples["calibration"])
     assert [f["path"] for f in manifest["files"]] == sorted(f["path"] for f in manifest["files"])
     assert str(toy) not in json.dumps(manifest)
+    kinds = {"weights": ManifestWeights, "plugin": ManifestPlugin, COMPUTED_WITH: ComputedWith}
+    for facts, kind in ((manifest, Manifest), *((manifest[key], kind) for key, kind in kinds.items())):
+        assert set(facts) == set(kind.__annotations__)
 
 
 def test_untrained_weights_are_not_refined_unless_asked_for(toy: Path) -> None:

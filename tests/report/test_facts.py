@@ -66,7 +66,8 @@ def test_the_curve_of_four_bits_is_drawn_with_what_was_chosen() -> None:
         for n in range(4)
     ]
     shown = four_bits(FourBits.model_validate({"layers": ["a", "b"], "of": 3, "bytes_saved": 1024, "curve": curve}))
-    assert "2 of 3 layers" in shown["summary"] and "1 KiB" in shown["summary"]
-    assert shown["rows"][2]["layers"] == "2 (chosen)" and shown["rows"][2]["milliseconds"] == "4.00"
-    assert shown["svg"].count("<circle") == 4 and shown["svg"].count('class="hw"') == 1
-    assert four_bits(None) == four_bits(FourBits()) == {}
+    assert shown is not None
+    assert "2 of 3 layers" in shown.summary and "1 KiB" in shown.summary
+    assert shown.rows[2].layers == "2 (chosen)" and shown.rows[2].milliseconds == "4.00"
+    assert shown.svg.count("<circle") == 4 and shown.svg.count('class="hw"') == 1
+    assert four_bits(None) is four_bits(FourBits()) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from n6convert.report.memory_view import _live, memory_section
+from n6convert.report.memory_view import MemoryView, _live, memory_section
 from n6convert.results.sections import Memory, MemoryBuffer
 
 _LIVES = st.tuples(st.integers(-1, 12), st.integers(0, 12), st.integers(0, 500), st.sampled_from(["a", "b"]))
@@ -46,21 +46,27 @@ def _memory(**change: Any) -> Memory:
     return Memory.model_validate(values | change)
 
 
+def _shown(memory: Memory) -> MemoryView:
+    found = memory_section(memory)
+    assert found is not None
+    return found
+
+
 def test_the_peak_names_what_is_alive_there_the_largest_first() -> None:
-    text = memory_section(_memory())["peak"]
+    text = _shown(_memory()).peak
     assert text.startswith("The peak of 60 KiB is at epoch 2; alive there: …x")
     assert text.index("x (40 KiB)") < text.index("small (20 KiB)") and "later" not in text
-    assert memory_section(_memory(peak_epoch=None))["peak"] == ""
+    assert _shown(_memory(peak_epoch=None)).peak == ""
 
 
 def test_tables_are_counted_in_the_flash_alone() -> None:
-    found = memory_section(_memory(tables=1024 * 30))
-    assert "60 KiB of 100 KiB" in found["pools"] and "50 KiB of 1,000 KiB" in found["pools"]
-    assert "30 KiB of tables" in found["summary"]
+    found = _shown(_memory(tables=1024 * 30))
+    assert "60 KiB of 100 KiB" in found.pools and "50 KiB of 1,000 KiB" in found.pools
+    assert "30 KiB of tables" in found.summary
 
 
 def test_only_pools_with_activations_are_drawn_over_time() -> None:
-    assert memory_section(_memory())["legend"] == [("npuRAM5", "p0")]
+    assert _shown(_memory()).legend == [("npuRAM5", "p0")]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +78,8 @@ def test_only_pools_with_activations_are_drawn_over_time() -> None:
     ],
 )  # fmt: skip
 def test_the_verdict(change: dict[str, Any], words: str) -> None:
-    assert words in memory_section(_memory(**change))["summary"]
+    assert words in _shown(_memory(**change)).summary
 
 
 def test_a_report_without_memory_has_no_section() -> None:
-    assert memory_section(None) == {}
+    assert memory_section(None) is None

@@ -21,8 +21,8 @@ def test_closeness_of_the_written_model_stands_beside_the_ratios(report):
         {"method": "c", "kept": False, "closeness_db": 30.0},
     ]  # fmt: skip
     section = accuracy_section(PartialReport.model_validate(report))
-    assert ["closeness of all outputs", "", "22.5 dB", ""] in section["rows"]
-    assert "40 dB at best" in section["note"]
+    assert ["closeness of all outputs", "", "22.5 dB", ""] in section.rows
+    assert "40 dB at best" in section.note
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_closeness_of_the_written_model_stands_beside_the_ratios(report):
 def test_no_remedy_is_given_that_is_on(tried, words):
     methods = [{"method": name, "kept": True} for name in tried]
     section = Quantization.model_validate({"worst": [worst("t", "outlier channel")], "methods": methods})
-    assert words in error_sources(section)[0]["text"]
+    assert words in error_sources(section)[0].text
 
 
 def test_copies_are_named_with_their_tensor_and_what_passes_error_on_is_left_out():
     tensors = [worst("a", "weights"), worst("b", "weights"), worst("c", "inherited"), worst("d", "weights", sqnr_db=10)]
     found = error_sources(Quantization.model_validate({"worst": tensors}))
-    assert [source["name"] for source in found] == ["a and 1 copy of it", "d"]
+    assert [source.name for source in found] == ["a and 1 copy of it", "d"]
 
 
 def memory(**more) -> Memory:
@@ -52,13 +52,13 @@ def memory(**more) -> Memory:
 
 
 def test_tables_are_part_of_what_flash_holds():
-    assert "30 KiB of 100 KiB" in memory_section(memory(tables=20480))["pools"]
-    assert "10 KiB of 100 KiB" in memory_section(memory())["pools"]
+    assert "30 KiB of 100 KiB" in memory_section(memory(tables=20480)).pools
+    assert "10 KiB of 100 KiB" in memory_section(memory()).pools
 
 
 @pytest.mark.parametrize(("peak", "words"), [(900, "in one piece"), (3072, "3 KiB are alive at once, 2 KiB more")])
 def test_why_activations_leave_the_chip(peak, words):
-    assert words in memory_section(memory(peak=peak))["summary"]
+    assert words in memory_section(memory(peak=peak)).summary
 
 
 def test_equal_epochs_share_a_row():
@@ -67,8 +67,8 @@ def test_equal_epochs_share_a_row():
 
     longest = [long(3, "Conv", 2.0), long(1, "Mul", 1.5), long(2, "Mul", 1.0)]
     facts = {"milliseconds": 5.0, "bottlenecks": {"milliseconds": {"flash": 5.0}, "longest": longest}}
-    rows = time_spent(Latency.model_validate(facts))["longest"]
-    assert [(row["epochs"], row["milliseconds"], row["share"]) for row in rows] == [
+    rows = time_spent(Latency.model_validate(facts)).longest
+    assert [(row.epochs, row.milliseconds, row.share) for row in rows] == [
         ([1, 2], "2.50", "20%"),
         ([3], "2.00", "10%"),
     ]
