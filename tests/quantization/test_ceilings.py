@@ -114,7 +114,7 @@ class Asked:
     def same(self, *of: object, **how: object) -> Candidate:
         self.asked.append((*of, *how))
         found = RangeResult({}, {}, {}, {})
-        return Candidate(ir.Model(ir.Graph([], [], nodes=[]), ir_version=8), found, Plan(), None, Fidelity(9.0, {}), [])
+        return Candidate(ir.Model(ir.Graph([], [], nodes=[]), ir_version=8), found, Plan(), None, _near, [])
 
 
 @pytest.mark.parametrize(("gain", "asked"), [(1.5, 1), (0.5, 3)])
