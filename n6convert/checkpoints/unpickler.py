@@ -161,6 +161,11 @@ def _scalar(kind: _PickledDtype, data: bytes) -> Any:
     return np.frombuffer(data, kind.dtype, count=1)[0].item()
 
 
+def _no_bytes() -> bytes:
+    """What protocols before 3 write for empty bytes, those of an empty array among them: a call without arguments."""
+    return b""
+
+
 def _encode(text: str, codec: str = "latin1") -> bytes:
     if codec not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise ValueError(f"codec {codec!r}")
@@ -206,6 +211,8 @@ _KNOWN: Mapping[str, Any] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "_codecs.encode": _encode,
+    "builtins.bytes": _no_bytes,
+    "__builtin__.bytes": _no_bytes,
     "pathlib.Path": _path,
     "pathlib.PosixPath": _path,
     "pathlib.WindowsPath": _path,
