@@ -141,7 +141,8 @@ def test_objects_keep_their_state_and_nothing_else() -> None:
     (b"", "EOFError"), (b"\x80\x02", "EOFError"), (b".", "IndexError"), (b"\x80\x09.", "unsupported pickle protocol"),
     (b"\x80\x02K\x01", "EOFError"), (b"\xff.", "KeyError"), (b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.", ""),
     (b"\x80\x02Papid\n.", "KeyError"), (b"\x80\x02\x82\x01.", "KeyError"), (b"\x80\x05\x97.", "KeyError"),
-    (b"\x80\x02c__builtin__\nbytes\nK\x7f\x85R.", "TypeError"), (b"\x80\x02Nb.", "IndexError"), (b"\x80\x02K\x01}b.", "state for an object of type int"),
+    (b"\x80\x02c__builtin__\nbytes\nK\x7f\x85R.", "TypeError"),
+    (b"\x80\x02Nb.", "IndexError"), (b"\x80\x02K\x01}b.", "state for an object of type int"),
     (b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.", "not plain numbers"),
     (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.", "codec"),
 ])  # fmt: skip
