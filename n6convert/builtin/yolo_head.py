@@ -17,14 +17,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.operators import LAYERS, MOVES
 from n6convert.runtime.comparison import BOUNDED
 from n6convert.runtime.session import Session
 
 __all__ = ["YoloHead", "find_yolo_head"]
 
 _STRIDES = (4, 8, 16, 32, 64)
-_MOVES = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Cast"})
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
+_MOVES = MOVES | {"Cast"}
 #: operators between the last convolutions and the boxes, at most
 _DEPTH = 40
 #: parts whose ranges differ by this factor have lost three bits on one grid
@@ -117,7 +117,7 @@ def _behind(value: ir.Value) -> Iterator[ir.Node]:
 
 def _only_answers(value: ir.Value) -> bool:
     """Whether no layer with weights reads a tensor any more."""
-    return not any(n.op_type in _LAYERS or (n.op_type == "MatMul" and _has_weight(n)) for n in _behind(value))
+    return not any(n.op_type in LAYERS or (n.op_type == "MatMul" and _has_weight(n)) for n in _behind(value))
 
 
 def _has_weight(node: ir.Node) -> bool:
@@ -183,7 +183,7 @@ def _ancestors(value: ir.Value) -> Iterator[ir.Node]:
     while queue:
         current, depth = queue.pop(0)
         node = current.producer()
-        if node is None or node in seen or depth > _DEPTH or (node.op_type in _LAYERS and not _is_mean(node)):
+        if node is None or node in seen or depth > _DEPTH or (node.op_type in LAYERS and not _is_mean(node)):
             continue
         seen.add(node)
         yield node

@@ -8,11 +8,11 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.graph.copying import cut, is_flat
+from n6convert.graph.operators import PRODUCTS
 from n6convert.graph.query import is_constant, may_be_float
 
 __all__ = ["Region", "consumer_region", "cut", "with_outputs"]
 
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 #: enough to reach from a residual sum through a LayerNorm in primitive steps to the products behind it
 _DEPTH = 10
 
@@ -48,7 +48,7 @@ def consumer_region(value: ir.Value, order: dict[ir.Node, int]) -> Region:
                 continue
             nodes[node] = None
             for output in node.outputs:
-                stops = node.op_type in _PRODUCTS or depth[current] + 1 >= _DEPTH or not output.consumers()
+                stops = node.op_type in PRODUCTS or depth[current] + 1 >= _DEPTH or not output.consumers()
                 if output.is_graph_output() or stops:
                     sinks[output] = None
                 if not stops:

@@ -15,10 +15,9 @@ from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
 from n6convert.graph.ends import ending_at, names_in_front
+from n6convert.graph.operators import MOVES
 
 __all__ = ["IntegerInput", "float_inputs", "refuse_integers"]
-
-_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _way_to_float(value: ir.Value) -> list[ir.Node] | None:
         found.append(node)
         if node.op_type == "Cast" and node.attributes.get_int("to", 0) == ir.DataType.FLOAT:
             continue
-        if node.inputs[0] is not value or not (node.op_type in _MOVES or _widens(node, value)):
+        if node.inputs[0] is not value or not (node.op_type in MOVES or _widens(node, value)):
             return None
         for output in node.outputs:
             behind = _way_to_float(output)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import AXIS_LIMIT
-from n6convert.graph.states import CELLS, MOVES
+from n6convert.graph.states import CARRYING, CELLS
 
 __all__ = ["fit_ports", "leads_with_time", "same_bytes"]
 
@@ -118,11 +118,11 @@ def _reshaped(graph: ir.Graph, value: ir.Value, to: list[int], name: str) -> ir.
 
 def _reaches_cell(value: ir.Value) -> bool:
     readers = list(value.consumers())
-    return any(n.op_type in CELLS or (n.op_type in MOVES and _reaches_cell(n.outputs[0])) for n in readers)
+    return any(n.op_type in CELLS or (n.op_type in CARRYING and _reaches_cell(n.outputs[0])) for n in readers)
 
 
 def _comes_from_cell(value: ir.Value | None) -> bool:
     node = None if value is None else value.producer()
-    if node is None or node.op_type not in MOVES:
+    if node is None or node.op_type not in CARRYING:
         return node is not None and node.op_type in CELLS
     return _comes_from_cell(node.inputs[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError
 from n6convert.graph.fault import shortened
+from n6convert.graph.operators import LOOPS
 
 if TYPE_CHECKING:
     import onnx
@@ -14,13 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["refuse_large_inputs", "refuse_loops", "refuse_sizes", "refuse_training", "refuse_unknown"]
 
-_LOOPS = frozenset({"Loop", "Scan"})
-
 
 def refuse_loops(model: ir.Model) -> None:
     """Raise GraphError for operators that repeat a graph: how often, only running it says."""
     for node in model.graph.all_nodes():
-        if node.op_type in _LOOPS and node.domain in ("", "ai.onnx"):
+        if node.op_type in LOOPS and node.domain in ("", "ai.onnx"):
             place = shortened(node.name or node.outputs[0].name or "")
             raise GraphError(
                 "the model has a loop, which the NPU has not", place=f"node {place} ({node.op_type})",

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
-__all__ = ["CELLS", "KEY", "MOVES", "find_states", "note_states", "noted_states"]
+from n6convert.graph.operators import MOVES
+
+__all__ = ["CARRYING", "CELLS", "KEY", "find_states", "note_states", "noted_states"]
 
 KEY = "n6convert.states"
+CARRYING = MOVES | {"Gather", "Concat"}
 CELLS = ("LSTM", "GRU", "RNN")
-MOVES = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Slice", "Split", "Gather", "Concat", "Identity")
 
 
 def note_states(model: ir.Model) -> None:
@@ -46,7 +48,7 @@ def _sources(value: ir.Value | None) -> Iterator[ir.Value]:
     """Graph inputs from which a value is only moved."""
     while value is not None and not value.is_graph_input():
         node = value.producer()
-        value = node.inputs[0] if node is not None and node.op_type in MOVES else None
+        value = node.inputs[0] if node is not None and node.op_type in CARRYING else None
     if value is not None:
         yield value
 
@@ -58,5 +60,5 @@ def _ends(value: ir.Value | None) -> Iterator[ir.Value]:
     if value.is_graph_output():
         yield value
     for node in value.consumers():
-        if node.op_type in MOVES:
+        if node.op_type in CARRYING:
             yield from _ends(node.outputs[0])

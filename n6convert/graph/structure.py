@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from n6convert.graph.fault import Fault, shortened
+from n6convert.graph.operators import CONVERSIONS
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +27,6 @@ __all__ = [
 MAX_NODES = 8_000
 #: what an operator counts for; one that only says what codes stand for counts 1, as each operator brings some
 _WHOLE = 4
-_GRIDS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 #: branches within branches
 MAX_DEPTH = 10
 
@@ -115,7 +115,7 @@ def _contents(
         if key in functions:
             calls[key] = calls.get(key, 0) + 1
         else:
-            count += 1 if node.op_type in _GRIDS else _WHOLE
+            count += 1 if node.op_type in CONVERSIONS else _WHOLE
         stack.extend(inner for graph in subgraphs(node) for inner in graph.node)
     return count, calls
 

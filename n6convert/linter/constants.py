@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from n6convert.graph.operators import SELECTIONS
+
 __all__ = [
     "CAMERA_ROW",
     "DIM_LIMIT",
-    "DYNAMIC",
     "IR_FOUR_BITS",
     "IR_MAX",
     "IR_WRITTEN",
@@ -39,8 +40,6 @@ MATMUL_RANK = 3
 SCATTER_RANK = 5
 SLICE_AXES = 3
 DIM_LIMIT = 65_536
-#: operators of dynamic quantization
-DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul")
 
 #: of the 256 levels of an 8-bit grid: LEVELS_FULL are plenty, below LEVELS_POOR precision is lost, below
 #: LEVELS_LOST the meaning
@@ -49,23 +48,4 @@ LEVELS_POOR = 24
 LEVELS_LOST = 6
 
 #: operators that only move values: one grid on both sides, else the compiler adds a requantization
-SAME_GRID = frozenset(
-    # fmt: off
-    {
-        "Concat",
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "Identity",
-        "MaxPool",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    }
-    # fmt: on
-)
+SAME_GRID = SELECTIONS | {"Resize"}

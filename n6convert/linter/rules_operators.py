@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.linter.constants import DIM_LIMIT, DYNAMIC, MATMUL_RANK, SCATTER_RANK, SLICE_AXES
+from n6convert.graph.operators import RUNTIME_QUANTIZATION
+from n6convert.linter.constants import DIM_LIMIT, MATMUL_RANK, SCATTER_RANK, SLICE_AXES
 from n6convert.linter.finding import Break, Severity, limit
 from n6convert.linter.view import View, constant, dims, label, named, through_quantization
 from n6convert.operators.host import remedy_for
@@ -24,7 +25,7 @@ _ON_CPU = {Runs.FLOAT: "in float", Runs.INT8: "in integer", Runs.HYBRID: "in int
 def refused_operators(view: View) -> Iterator[Break]:
     """This operator is rejected or crashes the import."""
     for node, row in view.decided:
-        if row.runs is Runs.REFUSED and node.op_type not in DYNAMIC:
+        if row.runs is Runs.REFUSED and node.op_type not in RUNTIME_QUANTIZATION:
             yield Break(node.op_type, label(node), remedy=remedy_for(node, view.version, named), evidence=row.evidence)
     for node in view.of_type("ScatterND"):
         if (shape := dims(node.inputs[0])) and len(shape) > SCATTER_RANK:

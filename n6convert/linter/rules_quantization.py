@@ -7,18 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from n6convert.linter.constants import DYNAMIC, SAME_GRID
+from n6convert.graph.operators import CONVERSIONS, PRODUCTS, RUNTIME_QUANTIZATION, SATURATING
+from n6convert.linter.constants import SAME_GRID
 from n6convert.linter.finding import Break, Severity, limit
 from n6convert.linter.view import View, constant, dims, label
 
 __all__: list[str] = []
 
 _INTEGERS = {ir.DataType.INT8, ir.DataType.INT32}
-_PAIR = ("QuantizeLinear", "DequantizeLinear")
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: the compiler fuses these into what comes before, so that no Q/DQ is needed in between
-_FUSED_BEHIND = {"Relu", "Clip"}
-_FUSED_BEFORE = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add"}
+_FUSED_BEFORE = PRODUCTS | {"Add"}
 
 
 @limit(
@@ -36,7 +34,7 @@ def not_quantized(view: View) -> Iterator[Break]:
 def static_quantization(view: View) -> Iterator[Break]:
     """Dynamic or weight-only quantization leaves the whole network in float, without a message."""
     for node in view.nodes:
-        if node.op_type in DYNAMIC:
+        if node.op_type in RUNTIME_QUANTIZATION:
             yield Break(node.op_type, label(node))
     weights = [n for n in view.of_type("DequantizeLinear") if not view.depends_on_input(n.inputs[0])]
     if weights and not view.quantized:
@@ -68,7 +66,7 @@ def activation_type(view: View) -> Iterator[Break]:
 @limit(Severity.ERROR, remedy="one scale for the whole activation", evidence="[#quantization]")
 def activation_per_tensor(view: View) -> Iterator[Break]:
     """Activations have one scale and one zero point each; per-channel scales are for weights."""
-    for node in view.of_type(*_PAIR):
+    for node in view.of_type(*CONVERSIONS):
         scale = constant(node.inputs[1])
         if view.depends_on_input(node.inputs[0]) and scale is not None and scale.size > 1:
             yield Break(f"{scale.size} scales", label(node), node.inputs[0].name)  # type: ignore[union-attr]
@@ -77,7 +75,7 @@ def activation_per_tensor(view: View) -> Iterator[Break]:
 @limit(Severity.ERROR, remedy="quantize again; a constant, too, needs a positive scale", evidence="ONNX")
 def scales(view: View) -> Iterator[Break]:
     """Scales are constant, finite and positive, zero points constant."""
-    for node in view.of_type(*_PAIR):
+    for node in view.of_type(*CONVERSIONS):
         scale = constant(node.inputs[1])
         if scale is None or (len(node.inputs) > 2 and node.inputs[2] and constant(node.inputs[2]) is None):
             yield Break("scale or zero point computed at run time", label(node))
@@ -88,7 +86,7 @@ def scales(view: View) -> Iterator[Break]:
 @limit(Severity.ERROR, remedy="drop the attribute", evidence="[#import-limits]")
 def quantize_attributes(view: View) -> Iterator[Break]:
     """QuantizeLinear takes neither block_size nor output_dtype."""
-    for node in view.of_type(*_PAIR):
+    for node in view.of_type(*CONVERSIONS):
         for name in ("block_size", "output_dtype"):
             if node.attributes.get_int(name, 0):
                 yield Break(name, label(node))
@@ -118,7 +116,7 @@ def weight_grid(view: View) -> Iterator[Break]:
 def weight_axis(view: View) -> Iterator[Break]:
     """Per-channel weight scales run along the output channels: axis 0 for Conv, 1 for ConvTranspose, the columns of a
     matrix product."""
-    for node in view.of_type(*_WEIGHTED):
+    for node in view.of_type(*PRODUCTS):
         source = node.inputs[1].producer() if node.inputs[1] is not None else None
         if source is None or source.op_type != "DequantizeLinear" or view.depends_on_input(node.inputs[1]):
             continue
@@ -165,12 +163,12 @@ def float_island(view: View) -> Iterator[Break]:
     if not view.quantized:
         return
     for node in view.nodes:
-        skipped = node.op_type in {*_PAIR, "Constant", "Shape"} or node.op_type.startswith("QLinear")
+        skipped = node.op_type in {*CONVERSIONS, "Constant", "Shape"} or node.op_type.startswith("QLinear")
         inputs = [v for v in node.inputs if v is not None and view.depends_on_input(v)]
         if skipped or not inputs:
             continue
         loose = [v for v in inputs if _is_float(v) and _loose_in(v, node)]
-        weighted = bool(loose) and node.op_type in _WEIGHTED and _dequantized(node.inputs[1])
+        weighted = bool(loose) and node.op_type in PRODUCTS and _dequantized(node.inputs[1])
         loose += [v for v in node.outputs if v.name and _is_float(v) and _loose_out(v, node)]
         if loose:
             yield Break("no Q/DQ", label(node), loose[0].name, Severity.ERROR if weighted else None)
@@ -196,7 +194,7 @@ def _output_type(node: ir.Node) -> ir.DataType:
 
 
 def _feeds_weights(node: ir.Node) -> bool:
-    return any(u.node.op_type in _WEIGHTED and u.idx in {1, 2} for u in node.outputs[0].uses())
+    return any(u.node.op_type in PRODUCTS and u.idx in {1, 2} for u in node.outputs[0].uses())
 
 
 def _channel_axis(node: ir.Node, size: int) -> int:
@@ -222,7 +220,7 @@ def _loose_in(value: ir.Value, node: ir.Node) -> bool:
     source = value.producer()
     if source is None:
         return True
-    if node.op_type in _FUSED_BEHIND and source.op_type in _FUSED_BEFORE:
+    if node.op_type in SATURATING and source.op_type in _FUSED_BEFORE:
         return len(value.uses()) > 1
     return source.op_type != "DequantizeLinear"
 
@@ -231,7 +229,7 @@ def _loose_out(value: ir.Value, node: ir.Node) -> bool:
     users = [use.node for use in value.uses()]
     if value.is_graph_output():
         return True
-    if len(users) == 1 and users[0].op_type in _FUSED_BEHIND and node.op_type in _FUSED_BEFORE:
+    if len(users) == 1 and users[0].op_type in SATURATING and node.op_type in _FUSED_BEFORE:
         return False
     return any(user.op_type != "QuantizeLinear" for user in users)
 

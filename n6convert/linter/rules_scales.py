@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from n6convert.graph.dag import fold, reach
 from n6convert.graph.ends import ending_at
+from n6convert.graph.operators import CONVERSIONS
 from n6convert.linter.constants import LEVELS_FULL, LEVELS_LOST, LEVELS_POOR, SAME_GRID
 from n6convert.linter.finding import Break, Finding, Severity, limit, registered
 from n6convert.linter.view import View, constant, label, named
@@ -21,7 +22,7 @@ __all__ = ["lost_outputs", "measured"]
 
 _REMEDY = "cut the graph before they are joined, so that each part has its own scale, or bring them to one range first"
 _EVIDENCE = "measured: 6.7 points of AP on a YOLOv8n whose boxes (0..640) and scores (0..1) shared one scale"
-_MOVES = SAME_GRID | {"QuantizeLinear", "DequantizeLinear", "Clip", "Relu"}
+_MOVES = SAME_GRID | CONVERSIONS | {"Clip", "Relu"}
 
 
 @limit(Severity.WARNING, remedy=_REMEDY, evidence=_EVIDENCE)

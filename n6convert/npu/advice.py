@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from n6convert.graph.operators import CONVERSIONS
 from n6convert.npu.costs import Costs
 from n6convert.npu.cycles import conv_plan, is_fast
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
@@ -34,7 +35,7 @@ _PRODUCT_PASSES = 1.8
 """Elements per MAC of a product written as multiplication and mean, copies included ([#transformers]: 1.31 .. 2.25)."""
 _VIEWS_BETWEEN = 3
 """Reshapes that may lie between a conversion and its operator, plus one."""
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast"}
+_CONVERSIONS = CONVERSIONS | {"Cast"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from n6convert.graph.operators import SUMS_AND_PRODUCTS
 from n6convert.npu.cycles import INFLATED_GROUP, depthwise_group, is_fast, largest_divisor, plan_of
 from n6convert.npu.ir import Op, Tensor, Units
 from n6convert.operators.versions import has
@@ -19,7 +20,7 @@ from n6convert.operators.versions import has
 __all__ = ["DEPTHWISE_BLOCK", "can_chain", "pooled_first", "split_scale"]
 
 _SCALE = "/scale"
-_ELEMENTWISE = {"Add", "Sub", "Mul", "Relu", "Clip"}
+_ELEMENTWISE = SUMS_AND_PRODUCTS | {"Relu", "Clip"}
 DEPTHWISE_BLOCK = 24
 """Elementwise results of up to this many channels are one block for a depthwise kernel (r27 16, r56 24; not 32)."""
 _POINTWISE_BLOCK = 16

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from n6convert.graph.operators import MOVES
 from n6convert.npu.ir import ConvGeometry, Epoch, Op, Tensor, Where
 from n6convert.npu.rules.limits import KERNEL_HEIGHT, KERNEL_WIDTH, KERNEL_WIDTH_STRIDED, SMALL_MAP
 from n6convert.operators.versions import has
@@ -37,7 +38,7 @@ INFLATED_GROUP = 8
 NARROW = 24
 """Below this map width 3x3 layers keep eight kernels per pass in 16x8 mode (eight at 16: r02, r31; four at 24: r27)."""
 
-COPIES = frozenset({"Identity", "Transpose", "Concat", "Split", "Slice", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+COPIES = MOVES | {"Concat"}
 """Operators that only move data: 0 compute cycles ([#convolution-plan])."""
 
 

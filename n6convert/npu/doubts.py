@@ -11,13 +11,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from n6convert.graph.operators import SUMS_AND_PRODUCTS
 from n6convert.npu.cycles import is_split
 from n6convert.npu.ir import Lowered, Op, Where
 from n6convert.operators.versions import has
 
 __all__ = ["DOUBTS", "Doubt", "mark"]
-
-_SUMS = frozenset({"Add", "Sub", "Mul"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def _split_depthwise(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool
 
 
 def _sum_of_vectors(op: Op, lowered: Lowered, version: tuple[int, int]) -> bool:
-    if op.where is not Where.HW or op.kind not in _SUMS or op.conv is not None:
+    if op.where is not Where.HW or op.kind not in SUMS_AND_PRODUCTS or op.conv is not None:
         return False
     shape = lowered.tensors[op.outputs[0]].shape
     variable = sum(not lowered.tensors[name].constant for name in op.inputs)

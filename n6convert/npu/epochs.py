@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from n6convert.graph.operators import ARITHMETIC, GLOBAL_POOLS, RESHAPES, SUMS_AND_PRODUCTS, WINDOW_POOLS
 from n6convert.npu.chaining import can_chain, pooled_first, split_scale
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Units, Where
 from n6convert.npu.rules.limits import EPOCH_CHAINS, EPOCH_STREAMS, EPOCH_UNITS
@@ -21,10 +22,7 @@ __all__ = ["schedule"]
 _LOOK_BACK = 24
 """How many epochs back an independent operator may join; bounds the search."""
 _DMA = {"Identity", "Concat", "Split", "Slice", "Cast"}
-_STREAMING = {"Add", "Sub", "Mul", "Div", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
-_REDUCING = {"GlobalAveragePool", "GlobalMaxPool"}
-_ARITHMETIC = {"Add", "Sub", "Mul"}
-_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+_STREAMING = ARITHMETIC | WINDOW_POOLS | GLOBAL_POOLS
 
 
 @dataclass(slots=True)
@@ -61,10 +59,10 @@ class _Scheduler:
     def _parts(self, op: Op) -> tuple[Op, ...]:
         """The operator, or the two parts of a convolution or global pool that joins an epoch without room for its whole
         scaling."""
-        source = self._stream_source(op) if op.units.conv or op.kind in _REDUCING else None
+        source = self._stream_source(op) if op.units.conv or op.kind in GLOBAL_POOLS else None
         if source is None or self._fits(self.slots[source], op, chained=True):
             return (op,)
-        if op.kind in _REDUCING:
+        if op.kind in GLOBAL_POOLS:
             pool = replace(op, units=replace(op.units, arith=0))
             return pooled_first(op, self.tensors) if self._fits(self.slots[source], pool, chained=True) else (op,)
         free = EPOCH_UNITS.arith - self.slots[source].units.arith
@@ -179,10 +177,10 @@ class _Scheduler:
         ([#fusion-breaks]).
         """
         source = before
-        while source.where is Where.NONE and source.kind in _VIEWS and source.inputs[0] in self.writer:
+        while source.where is Where.NONE and source.kind in RESHAPES and source.inputs[0] in self.writer:
             source = self.writer[source.inputs[0]]
-        pooled = op.kind in _REDUCING and source.kind in _ARITHMETIC
-        return source if pooled or (op.units.activ and source.kind in _REDUCING) else before
+        pooled = op.kind in GLOBAL_POOLS and source.kind in SUMS_AND_PRODUCTS
+        return source if pooled or (op.units.activ and source.kind in GLOBAL_POOLS) else before
 
 
 def _pools_behind_sources(ops: list[Op]) -> Iterator[Op]:
@@ -219,14 +217,14 @@ def _readers(ops: list[Op]) -> Mapping[str, Sequence[Op]]:
 def _chain_to_pool(op: Op, readers: Mapping[str, Sequence[Op]]) -> list[Op]:
     """Views and the global pool that alone read a sum or product; empty where something else does."""
     found: list[Op] = []
-    if op.kind not in _ARITHMETIC or op.where is not Where.HW:
+    if op.kind not in SUMS_AND_PRODUCTS or op.where is not Where.HW:
         return found
     while len(op.outputs) == 1 and len(reading := readers.get(op.outputs[0], ())) == 1:
         op = reading[0]
         found.append(op)
-        if op.kind in _REDUCING and op.where is Where.HW:
+        if op.kind in GLOBAL_POOLS and op.where is Where.HW:
             return found
-        if op.where is not Where.NONE or op.kind not in _VIEWS:
+        if op.where is not Where.NONE or op.kind not in RESHAPES:
             return []
     return []
 

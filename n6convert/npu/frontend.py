@@ -6,16 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from n6convert.graph.operators import PRODUCTS, SATURATING, SUMS_AND_PRODUCTS, VIEWS
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.layout import compose, only_ones_move
 from n6convert.operators.versions import has
 
 __all__ = ["simplify"]
 
-_SATURATING = {"Relu", "Clip"}
-_SATURATED_BY = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization", "AveragePool"}
-_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
-_LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_SATURATED_BY = PRODUCTS | SUMS_AND_PRODUCTS | {"BatchNormalization", "AveragePool"}
 _GATE_NODES = 24
 """Operators between a mean and the product with its map: views, two layers and their activations."""
 _PADDABLE = {"Conv", "MaxPool", "AveragePool"}
@@ -64,7 +62,7 @@ def _drop(graph: Graph, gone: set[int]) -> None:
 def _share_quantization_with_views(graph: Graph) -> None:
     """A view without a Q/DQ pair of its own keeps the scale of its source."""
     for node in graph.nodes:
-        if node.op not in _VIEWS or graph.constant(node.inputs[0]):
+        if node.op not in VIEWS or graph.constant(node.inputs[0]):
             continue
         source, result = graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
         if source.quantized and not result.quantized:
@@ -81,7 +79,7 @@ def _fold_batch_normalization(graph: Graph) -> None:
     gone: set[int] = set()
     for node in graph.nodes:
         before = producers.get(node.inputs[0]) if node.op == "BatchNormalization" else None
-        if before is None or before.op not in _LINEAR or not _sole_reader(readers, graph, node.inputs[0]):
+        if before is None or before.op not in PRODUCTS or not _sole_reader(readers, graph, node.inputs[0]):
             continue
         if graph.style == "qoperator" and graph.tensors[node.inputs[0]].quantized:
             continue
@@ -102,7 +100,7 @@ def _drop_saturation(graph: Graph) -> None:
     producers, readers = graph.producers(), graph.consumers()
     gone: set[int] = set()
     for node in graph.nodes:
-        if node.op not in _SATURATING or not all(graph.constant(name) for name in node.inputs[1:]):
+        if node.op not in SATURATING or not all(graph.constant(name) for name in node.inputs[1:]):
             continue
         before = producers.get(node.inputs[0])
         if before is None or before.op not in _SATURATED_BY or not _sole_reader(readers, graph, node.inputs[0]):
@@ -247,7 +245,7 @@ def _views_behind(graph: Graph, readers: dict[str, list[Node]], name: str) -> li
     found: list[Node] = []
     waiting = [name]
     while waiting:
-        views = [node for node in readers.get(waiting.pop(), ()) if node.op in _VIEWS]
+        views = [node for node in readers.get(waiting.pop(), ()) if node.op in VIEWS]
         found += views
         waiting += [node.outputs[0] for node in views]
     return found

@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from n6convert.graph.operators import ARITHMETIC, VIEWS
 from n6convert.npu.epoch_cost import EpochCost
 from n6convert.npu.evidence import is_thin
 from n6convert.npu.ir import Epoch, Lowered, Op, Schedule, Tensor, Where
@@ -25,8 +26,6 @@ __all__ = ["FEATURES", "Shares", "frame_of", "kinds_of", "limits_of", "reasons_o
 FEATURES = ("external", "repeated", "software", "thin", "new")
 """Shares of the time: external RAM, maps there that move more than once, the CPU, rules of thin evidence, operators
 that no measured network has."""
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
-_COPIES = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
 _WORDS = {
     "external": "in external RAM",
     "repeated": "in maps of external RAM that are moved more than once",
@@ -74,7 +73,7 @@ def kinds_of(epoch: Epoch, tensors: Mapping[str, Tensor], frame: str) -> frozens
         tensors: by name.
         frame: front end and generation of the compiler.
     """
-    return frozenset(f"{_form(op, tensors)} {op.where.value} {frame}" for op in epoch.ops if op.kind not in _COPIES)
+    return frozenset(f"{_form(op, tensors)} {op.where.value} {frame}" for op in epoch.ops if op.kind not in VIEWS)
 
 
 def _form(op: Op, tensors: Mapping[str, Tensor]) -> str:
@@ -85,7 +84,7 @@ def _form(op: Op, tensors: Mapping[str, Tensor]) -> str:
         size = "1x1" if height == width == 1 else "row" if 1 in (height, width) else "3x3" if height <= 3 else "large"
         groups = "depthwise " if op.conv.depthwise else "grouped " if op.conv.groups > 1 else ""
         return f"{groups}Conv {size}"
-    if op.kind in _ARITHMETIC and op.outputs:
+    if op.kind in ARITHMETIC and op.outputs:
         read = [tensors[name].elements for name in op.inputs if name in tensors and not tensors[name].constant]
         if len(read) > 1 and min(read) < tensors[op.outputs[0]].elements:
             return f"{op.kind} repeated"

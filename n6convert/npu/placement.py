@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.errors import GraphError
+from n6convert.graph.operators import CONVERSIONS
 from n6convert.npu.doubts import mark
 from n6convert.npu.ends import AS_MODELED, Ends
 from n6convert.npu.epochs import schedule
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     import onnx_ir
 
 __all__ = ["place", "printed", "read", "report"]
-
-_NEVER_MARKED = {"DequantizeLinear", "QuantizeLinear"}
 
 
 _SURPRISES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -124,7 +123,7 @@ def place(
 
 def printed(op: Op, version: tuple[int, int]) -> str:
     """The operator's name as ST's report of that version prints it."""
-    marked = op.float and has(version, "marks_float") and op.kind not in _NEVER_MARKED
+    marked = op.float and has(version, "marks_float") and op.kind not in CONVERSIONS
     return f"{op.kind}(float)" if marked else op.kind
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from n6convert.graph.operators import CONVERSIONS, PRODUCTS, RUNTIME_QUANTIZATION
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Tensor
 
@@ -29,9 +30,6 @@ _TRIPLE_LAYOUT: dict[str, tuple[str, tuple[int, ...], int]] = {
 
 _BIAS_POSITION = {"QLinearConv": 8, "QGemm": 6}
 _SHAPE_OPS = {"Shape", "Size"}
-_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-_DYNAMIC = {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear"}
 
 
 def _parameters(graph: Graph, scale: str, zero: str) -> tuple[float | None, int, str]:
@@ -93,13 +91,13 @@ def absorb(graph: Graph) -> None:
             _quantize(graph, *parameters)
     if graph.style != "qoperator" and any(node.op == "DequantizeLinear" for node in graph.nodes):
         graph.style = "qdq"
-    if any(node.op in _DYNAMIC for node in graph.nodes):
+    if any(node.op in RUNTIME_QUANTIZATION for node in graph.nodes):
         graph.notes.append("dynamic quantization does not reach the NPU: quantize statically, with Q/DQ on every edge")
     alias = _Aliases(graph)
     kept: list[Node] = []
     for node in graph.nodes:
         node.inputs = tuple(alias.of(name) for name in node.inputs)
-        if node.op not in _CONVERSIONS or not alias.swallow(node):
+        if node.op not in CONVERSIONS or not alias.swallow(node):
             kept.append(node)
     for node in kept:
         node.inputs = tuple(alias.of(name) for name in node.inputs)
@@ -112,7 +110,7 @@ def absorb(graph: Graph) -> None:
 
 def _assume_int8_weights(graph: Graph) -> None:
     """ST's optimized exports keep float weights and scales of inner tensors in a second file: take all as int8."""
-    weights = [graph.tensors[node.inputs[1]] for node in graph.nodes if node.op in _WEIGHTED and len(node.inputs) > 1]
+    weights = [graph.tensors[node.inputs[1]] for node in graph.nodes if node.op in PRODUCTS and len(node.inputs) > 1]
     constant = [tensor for tensor in weights if tensor.constant]
     if graph.style != "qdq" or not constant or any(tensor.quantized for tensor in constant):
         return

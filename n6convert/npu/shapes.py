@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
+from n6convert.graph.operators import CONVERSIONS
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Tensor
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["infer"]
 
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear"}
 _SAME_SHAPE = {"Gelu", "FastGelu", "QuickGelu", "BiasGelu", "Swish"}
 """Inferred as Identity: their first input decides."""
 
@@ -58,7 +58,7 @@ def _sources(graph: Graph) -> dict[str, str]:
     """Results of conversions -> the tensor that was converted: it has the same shape."""
     sources: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op in _CONVERSIONS and node.inputs:
+        if node.op in CONVERSIONS and node.inputs:
             sources[node.outputs[0]] = sources.get(node.inputs[0], node.inputs[0])
     return sources
 
@@ -85,7 +85,7 @@ def _evaluate(graph: Graph, opset: int) -> bool:
     """Compute the integer chains behind dynamic Reshapes; True when a new value was found."""
     found = False
     for node in graph.nodes:
-        if len(node.outputs) != 1 or node.outputs[0] in graph.values or node.op in _CONVERSIONS:
+        if len(node.outputs) != 1 or node.outputs[0] in graph.values or node.op in CONVERSIONS:
             continue
         value = _value(graph, node, opset)
         if value is not None and value.size <= (_VALUE_LIMIT if value.dtype.kind in "iub" else _PARAMETERS):
@@ -145,7 +145,7 @@ def _stripped(graph: Graph, opset: int, sources: dict[str, str]) -> onnx.ModelPr
 
 def _open(graph: Graph, node: Node) -> bool:
     """True when inference still needs the node: an unknown shape, or an integer that a later shape may depend on."""
-    if node.op in _CONVERSIONS or all(name in graph.values for name in node.outputs):
+    if node.op in CONVERSIONS or all(name in graph.values for name in node.outputs):
         return False
     known = [graph.tensors.get(name) for name in node.outputs if name]
     return any(t is None or (t.dtype in _INDEX_TYPES and t.elements <= _VALUE_LIMIT) for t in known)

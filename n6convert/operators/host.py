@@ -8,13 +8,14 @@ import onnx_ir as ir
 
 from n6convert.errors import GraphError
 from n6convert.graph.ends import behind, ending_at, names_in_front
+from n6convert.graph.operators import PRODUCTS
 from n6convert.graph.query import place_of
 from n6convert.operators.table import Row, refusal_of, row_of
 from n6convert.operators.versions import Version, versions
 
 __all__ = ["refuse_host_operators", "remedy_for", "way_out"]
 
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Einsum"})
+_LAYERS = PRODUCTS | {"LSTM", "GRU", "RNN", "Einsum"}
 
 
 def refuse_host_operators(model: ir.Model, version: Version | None = None) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.copying import copied
+from n6convert.graph.operators import LAYERS
 from n6convert.quantization.grid.affine import CODE_MAX, CODE_MIN
-from n6convert.quantization.layerwise.walk import LAYERS, layers_of
+from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.prepare.operator_forms import constant, new_constant
 
 __all__ = ["changed_tensors", "planned_name", "with_exact_tensors", "with_exact_weights", "with_pairs"]

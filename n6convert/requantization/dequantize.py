@@ -12,6 +12,7 @@ from onnx_ir.passes import common
 
 from n6convert.errors import GraphError
 from n6convert.graph.canonical import fill_shapes, lift_constants
+from n6convert.graph.operators import SELECTIONS
 from n6convert.requantization.grids import note_grids
 
 __all__ = ["MOVES", "Given", "Grid", "dequantize", "float_input", "is_codes"]
@@ -23,12 +24,7 @@ _CODES = {
     ir.DataType.INT32: (-(1 << 31), (1 << 31) - 1),
 }  # fmt: skip
 #: operators that int8 tensors may go through between a QuantizeLinear and a DequantizeLinear
-MOVES = frozenset(
-    {
-        "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Concat", "MaxPool",
-        "Gather", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "Resize",
-    }
-)  # fmt: skip
+MOVES = SELECTIONS | {"Gather", "Tile", "Resize"}
 #: operators whose results are never negative
 _POSITIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Clip", "Abs", "Exp", "Sqrt", "HardSigmoid", "Softplus"})
 #: operators of numbers that are not negative make such numbers

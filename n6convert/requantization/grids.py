@@ -7,10 +7,12 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from n6convert.graph.operators import RESHAPES
+
 __all__ = ["KEY", "carry", "collect_grids", "given_count", "mark_grids", "note_grids", "noted_grids", "origins"]
 
 KEY = "n6convert.grids"
-_LAYOUT = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+_LAYOUT = RESHAPES | {"Identity", "Transpose"}
 _COUNT = "n6convert.grids.count"
 Span = tuple[float, float]
 

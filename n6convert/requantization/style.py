@@ -7,13 +7,12 @@ from typing import Literal
 import onnx_ir as ir
 
 from n6convert.errors import SourceError
+from n6convert.graph.operators import CONVERSIONS, RUNTIME_QUANTIZATION
 
 __all__ = ["Style", "quantized_style", "refuse_other_styles"]
 
 Style = Literal["qdq", "qoperator", "dynamic"]
-_DYNAMIC = frozenset({"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"})
-_DYNAMIC |= {"MatMulIntegerToFloat", "DynamicQuantizeLSTM", "MatMulNBits", "QAttention"}
-_QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_DYNAMIC = RUNTIME_QUANTIZATION | {"MatMulIntegerToFloat", "DynamicQuantizeLSTM", "MatMulNBits", "QAttention"}
 
 
 def quantized_style(model: ir.Model) -> Style | None:
@@ -23,7 +22,7 @@ def quantized_style(model: ir.Model) -> Style | None:
         return "dynamic"
     if any(_is_qoperator(kind) for kind in kinds):
         return "qoperator"
-    return "qdq" if kinds & _QDQ else None
+    return "qdq" if kinds & CONVERSIONS else None
 
 
 def _is_qoperator(kind: str) -> bool:

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError, RewriteError
+from n6convert.graph.operators import LOOPS
 from n6convert.graph.query import attribute, constant_of, shape_of
 from n6convert.graph.refusals import refuse_loops
 from n6convert.rewrites.prepare import prepare
@@ -27,7 +28,6 @@ __all__ = ["MOST_TURNS", "write_out_loops"]
 MOST_TURNS = 128
 
 Array = NDArray[Any]
-_KINDS = ("Loop", "Scan")
 _TOLERANCE = 1e-4
 
 
@@ -57,7 +57,7 @@ def write_out_loops(model: ir.Model, most_turns: int = MOST_TURNS) -> ir.Model:
 
 
 def _first(model: ir.Model) -> ir.Node | None:
-    return next((n for n in model.graph if n.op_type in _KINDS and n.domain in ("", "ai.onnx")), None)
+    return next((n for n in model.graph if n.op_type in LOOPS and n.domain in ("", "ai.onnx")), None)
 
 
 @dataclass

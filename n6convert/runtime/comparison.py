@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.graph.dag import reach
+from n6convert.graph.operators import MOVES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -32,7 +33,7 @@ Array = NDArray[Any]
 #: functions whose range is known; saturated inputs reach both ends
 BOUNDED = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
 #: operators whose output holds values of their first input, unchanged
-_MOVES = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+_MOVES = MOVES - {"Split"} | {"MaxPool"}
 #: the step of such a function's INT8 grid
 _STEP = 1 / 256
 #: lower bound of what differences of any other output are measured by

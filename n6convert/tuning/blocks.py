@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from n6convert.graph.operators import ARITHMETIC, PRODUCTS
 from n6convert.tuning.program import dequantizes_constant, tensor_name
 
 __all__ = ["block_ends"]
 
-_JOINS = frozenset({"Add", "Mul", "Sub", "Div", "Concat"})
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_JOINS = ARITHMETIC | {"Concat"}
 
 
 def block_ends(model: ir.Model, prepared: ir.Model) -> list[str]:
@@ -26,7 +26,7 @@ def block_ends(model: ir.Model, prepared: ir.Model) -> list[str]:
         name = tensor_name(quantize.inputs[1].name or "")  # type: ignore[union-attr]
         if node.op_type in _JOINS and _activations(node) > 1:
             joins.append(name)
-        elif node.op_type in _LAYERS and not _is_joined(quantize):
+        elif node.op_type in PRODUCTS and not _is_joined(quantize):
             layers.append(name)
     return [name for name in dict.fromkeys([*joins, *layers]) if name in known]
 

@@ -7,12 +7,11 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
+from n6convert.graph.operators import LAYERS
 from n6convert.tuning.fake_quantization import Steps
 from n6convert.tuning.program import State
 
 __all__ = ["exact_weights"]
-
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
 def exact_weights(model: ir.Model, prepared: ir.Model, state: State) -> dict[str, Any]:
@@ -23,10 +22,10 @@ def exact_weights(model: ir.Model, prepared: ir.Model, state: State) -> dict[str
         prepared: the float model it stands for.
         state: see :meth:`n6convert.tuning.parameters.Parameters.state`.
     """
-    layers = {node.name: node for node in prepared.graph if node.op_type in _LAYERS}
+    layers = {node.name: node for node in prepared.graph if node.op_type in LAYERS}
     found = dict(state)
     for node in model.graph:
-        exact = layers.get(node.name) if node.op_type in _LAYERS else None
+        exact = layers.get(node.name) if node.op_type in LAYERS else None
         for index in (1, 2) if exact is not None else ():
             _replace(found, node, exact, index)
     return found

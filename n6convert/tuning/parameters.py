@@ -12,6 +12,7 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
+from n6convert.graph.operators import PRODUCTS
 from n6convert.tuning.fake_quantization import Steps, round_to_codes, whole_codes
 from n6convert.tuning.program import dequantizes_constant
 from n6convert.tuning.scale_groups import ScaleGroups
@@ -19,7 +20,6 @@ from n6convert.tuning.tensor import Tensor
 
 __all__ = ["Parameters"]
 
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 #: a float32 number below 2^31
 _INT32 = 2147483520.0
 #: largest codes with 8 and with 4 bits
@@ -210,7 +210,7 @@ class Parameters:
 
 
 def _role(node: ir.Node, index: int) -> str:
-    if node.op_type not in _LAYERS:
+    if node.op_type not in PRODUCTS:
         return "constant"
     if index == 2:
         return "bias"

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
+from n6convert.graph.operators import CONVERSIONS
 from n6convert.tuning.fake_quantization import Steps, Value, round_to_codes, values_of
 from n6convert.tuning.operators import OPERATORS, Node
 
@@ -68,7 +69,7 @@ class Program:
         self._constants = {
             name: _constant(value.const_value.numpy(), device)
             for name, value in model.graph.initializers.items()
-            if value.const_value is not None and any(u.op_type not in _PAIR for u in value.consumers())
+            if value.const_value is not None and any(u.op_type not in CONVERSIONS for u in value.consumers())
         }
         self.tensors = [tensor_name(grid.scale) for grid in self._grids.values()]
         self._readers = Counter(name for n in self._nodes for name in n.inputs)
@@ -119,7 +120,7 @@ class Program:
     def _node(self, node: ir.Node) -> Node:
         if node.op_type == "QuantizeLinear":
             self._grids[node.outputs[0].name or ""] = _grid(node)
-        count = 1 if node.op_type in _PAIR else len(node.inputs)
+        count = 1 if node.op_type in CONVERSIONS else len(node.inputs)
         shape = node.outputs[0].shape
         return Node(
             node.op_type, node.name or "",
@@ -140,16 +141,13 @@ class Program:
             )
 
 
-_PAIR = ("QuantizeLinear", "DequantizeLinear")
-
-
 def _has_form(node: ir.Node) -> bool:
     if node.domain not in ("", "ai.onnx"):
         return False
     if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") != "nearest":
         kind = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
         return node.attributes.get_string("mode", "") == "linear" and kind in _LINEAR
-    return node.op_type in OPERATORS or node.op_type in _PAIR
+    return node.op_type in OPERATORS or node.op_type in CONVERSIONS
 
 
 def dequantizes_constant(node: ir.Node) -> bool:

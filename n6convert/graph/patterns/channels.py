@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from n6convert.graph.operators import GLOBAL_POOLS, SUMS_AND_PRODUCTS, WINDOW_POOLS
 from n6convert.graph.query import (
     attribute,
     constant_of,
@@ -21,13 +22,13 @@ GROUPS = (8, 24)
 """Numbers of channels that the units take at once ([#convolution-plan])."""
 
 
-_BINARY = frozenset({"Add", "Sub", "Mul", "PRelu"})
+_BINARY = SUMS_AND_PRODUCTS | {"PRelu"}
 
 
 _FINITE = frozenset({"Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Erf"})
 
 
-_POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+_POOLS = WINDOW_POOLS | GLOBAL_POOLS
 
 
 @dataclass

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from n6convert.errors import GraphError
+from n6convert.graph.operators import SUMS_AND_PRODUCTS, WINDOW_POOLS
 from n6convert.npu.chaining import DEPTHWISE_BLOCK
 from n6convert.npu.cycles import INFLATED_GROUP, conv_plan, depthwise_group, is_fast, largest_divisor
 from n6convert.npu.graph import Node
@@ -27,8 +28,7 @@ _SMALL_DENSE = 8
 """Dense kernels above 1x1 and long accumulations read a copy on maps up to this width (SEEN r02, r03)."""
 _SMALL_DEPTHWISE = 4
 """Depthwise kernels read a copy on maps up to this width before 2.2 (SEEN 5/5 r01, r03; not r39 on 2.2)."""
-ELEMENTWISE_BLOCKS = {"Add", "Sub", "Mul", "PRelu"}
-_POOLS = {"MaxPool", "AveragePool"}
+ELEMENTWISE_BLOCKS = SUMS_AND_PRODUCTS | {"PRelu"}
 _MOST_PARTS = 1024
 """Native kernels that one operator may be split into; more than any real network needs."""
 _FUSED_TURN = 32
@@ -437,7 +437,7 @@ def _turned_by_pool(lowerer: Lowerer, source: str) -> bool:
     """The first Transpose of a channel Pad rides along with a pool before it (SEEN r27 at 32 and 64 channels, not at
     16; not r56 at 28, 42)."""
     writer = lowerer.writers.get(source)
-    return writer is not None and writer.op in _POOLS and lowerer.shape(source)[1] % _FUSED_TURN == 0
+    return writer is not None and writer.op in WINDOW_POOLS and lowerer.shape(source)[1] % _FUSED_TURN == 0
 
 
 def _planar(lowerer: Lowerer, node: Node, source: str) -> str:

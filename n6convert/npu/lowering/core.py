@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from n6convert.graph.operators import PRODUCTS, VIEWS
 from n6convert.npu.cycles import conv_plan, is_fast
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import ConvGeometry, Lowered, Op, Tensor, Units, Where
@@ -16,9 +17,8 @@ from n6convert.operators.versions import has
 __all__ = ["Handler", "Lowerer", "handler_of", "lowers"]
 
 _HANDLERS: dict[str, Handler] = {}
-_CONV_LIKE = {"Conv", "Gemm", "MatMul", "ConvTranspose"}
 _STORED_CHANNEL_LAST = {"Softmax"}
-_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Dropout"}
+_VIEWS = VIEWS | {"Transpose"}
 _NO_UNITS = Units()
 
 
@@ -263,7 +263,7 @@ class Lowerer:
         """True when the tensor has zero point -128 and a convolution reads it: the producer shifts it to uint8."""
         tensor = self.tensors[name]
         shifted = tensor.dtype == "int8" and tensor.zero_point == -128
-        return shifted and any(reader.op in _CONV_LIKE for reader in self.readers.get(name, ()))
+        return shifted and any(reader.op in PRODUCTS for reader in self.readers.get(name, ()))
 
     def shifted(self, node: Node, source: str) -> str:
         """The map as uint8, where nobody before the convolution can shift it on the way: behind software, at the input,

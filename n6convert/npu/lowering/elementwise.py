@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from n6convert.graph.operators import PRODUCTS
 from n6convert.npu.graph import Node
 from n6convert.npu.ir import Units, Where
 from n6convert.npu.lowering.core import Lowerer, lowers
@@ -11,7 +12,6 @@ from n6convert.operators.versions import has
 
 __all__: list[str] = []
 
-_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 _LAYER_NORM: tuple[tuple[str, tuple[int, ...], bool], ...] = (
     ("GlobalAveragePool", (0,), True),
@@ -50,7 +50,7 @@ def _prelu(lowerer: Lowerer, node: Node) -> None:
         lowerer.emit("PRelu", node, rule, node.inputs, [result])
         return
     writer = lowerer.writers.get(source)
-    behind_conv = writer is not None and writer.op in _WEIGHTED
+    behind_conv = writer is not None and writer.op in PRODUCTS
     negative, scaled = lowerer.fresh(source, "negative"), lowerer.fresh(result, "scaled", dtype="int16")
     moved, positive = lowerer.fresh(result, "moved"), lowerer.fresh(result, "positive")
     arith = Units(arith=1)

@@ -9,11 +9,6 @@ from n6convert.npu.rules.base import Subject, rule
 from n6convert.npu.rules.limits import ARITH_VECTOR, MAX_RANK
 
 _SUMS = ("Add", "Sum", "Sub", "Mul")
-_ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "ThresholdedRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh", "Swish")
-_TABLES = (
-    *("Exp", "Erf", "Sqrt", "Neg", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh"),
-    "Tan",
-)
 
 
 def _aligned(tensor: Tensor, rank: int) -> tuple[int, ...]:

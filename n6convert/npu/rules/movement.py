@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from n6convert.graph.operators import PARTS
 from n6convert.npu.ir import Where
 from n6convert.npu.layout import only_ones_move
 from n6convert.npu.rules.base import Subject, rule
@@ -11,9 +12,8 @@ from n6convert.npu.rules.limits import JOINED_CHANNELS, SMALL_MAP
 
 HW_PERMUTATIONS = {(0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1)}
 """Channel position changes: the DMA does them (SEEN 25/25 r15, r02, r03)."""
-_SPLITS = ("Split", "Slice")
+_SPLITS = tuple(sorted(PARTS))
 _BYTES = {"int8", "uint8", "bool"}
-_FREE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
 
 def _perm(s: Subject) -> tuple[int, ...]:

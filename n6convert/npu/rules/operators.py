@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from n6convert.graph.operators import PRODUCTS, VIEWS
 from n6convert.npu.ir import Where
 from n6convert.npu.rules.base import ANY, COPY, DEPTHWISE_REST, Subject, rule
 
 _FREE_TYPES = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", COPY, DEPTHWISE_REST}
-_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 _NEEDS_QUANTIZED_CONSTANTS = {"Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Equal", "Concat"}
-_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _INTEGERS = {"int8", "uint8", "int16", "bool"}
 
 
@@ -22,7 +21,7 @@ _INTEGERS = {"int8", "uint8", "int16", "bool"}
 def not_quantized(s: Subject) -> bool:
     """An operator with an unquantized input or output runs in float on the M55, between conversions (a scalar
     constant may be float)."""
-    if s.node.op in _FREE_TYPES or s.node.op in _VIEWS:
+    if s.node.op in _FREE_TYPES or s.node.op in VIEWS:
         return False
     edges = [*s.data, *(s.graph.tensors[name] for name in s.node.outputs if name)]
     if any(tensor.dtype not in _INTEGERS for tensor in edges):
@@ -30,7 +29,7 @@ def not_quantized(s: Subject) -> bool:
     if s.node.op in _NEEDS_QUANTIZED_CONSTANTS:
         return any(not tensor.quantized and tensor.elements > 1 for tensor in s.parameters)
     weights = s.input(1)
-    return s.node.op in _WEIGHTED and weights is not None and weights.constant and not weights.quantized
+    return s.node.op in PRODUCTS and weights is not None and weights.constant and not weights.quantized
 
 
 @rule(COPY, where=Where.HW, evidence="seen in every report")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from n6convert.graph.operators import MEANS, RESHAPES
 from n6convert.graph.query import constant_of, elements, shape_of
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.shared_grids import SharedGrid, shared_grids, shared_groups
@@ -32,8 +33,6 @@ WORSE_DB = {"speed": np.inf, "balanced": 1.0, "accuracy": 0.5}
 _TRIALS = 16
 #: how far a grid around zero may reach, of what it covered
 _REACHES = (1.0, 0.93, 0.86, 0.8, 0.74, 0.68, 0.6, 0.5)
-_VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
-_MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
 _DIGITS = 3
 
 
@@ -181,9 +180,9 @@ def _summed(graph: ir.Graph) -> Iterator[_Product]:
 def _only_mean(value: ir.Value) -> bool:
     while len(value.uses()) == 1:
         node = next(iter(value.uses())).node
-        if node.op_type in _MEANS:
+        if node.op_type in MEANS:
             return True
-        if node.op_type not in _VIEWS:
+        if node.op_type not in RESHAPES:
             return False
         value = node.outputs[0]
     return False

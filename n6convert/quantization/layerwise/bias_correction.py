@@ -21,7 +21,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.quantization.layerwise.walk import LAYERS, Layer, Rows, rows_of
+from n6convert.graph.operators import LAYERS
+from n6convert.quantization.layerwise.walk import Layer, Rows, rows_of
 from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.ranges.consumers import Functions, consumer_functions
 from n6convert.runtime.session import Session

@@ -20,8 +20,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
+from n6convert.graph.operators import LAYERS
 from n6convert.quantization.layerwise.rounding import Moments, as_rows, patches, results, rows_per_sample, spans_of
-from n6convert.quantization.layerwise.walk import LAYERS, Layer
+from n6convert.quantization.layerwise.walk import Layer
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.runtime.session import Session

@@ -8,11 +8,12 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.operators import LAYERS
 from n6convert.quantization.grid.affine import CODE_MAX, NARROW_MAX
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias
 from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
 from n6convert.quantization.layerwise.rounding import LastMoments, round_layer
-from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
+from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.calibrate import Progress
 from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget

@@ -10,10 +10,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.operators import LAYERS
 from n6convert.quantization.grid.affine import CODE_MAX
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.layerwise.second_order import SMALL, round_groups, round_rows
-from n6convert.quantization.layerwise.walk import LAYERS, Layer
+from n6convert.quantization.layerwise.walk import Layer
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 

@@ -16,15 +16,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import cut
+from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.quantization.grid.plan import along
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
-__all__ = ["LAYERS", "Layer", "Rows", "layers_of", "rows_of", "walk_layers"]
+__all__ = ["Layer", "Rows", "layers_of", "rows_of", "walk_layers"]
 
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
-_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 Codes = dict[str, NDArray[Any]]
 #: results of a layer ``[samples, channels, places]``
 Rows = NDArray[np.float32]
@@ -186,7 +185,7 @@ def walk_layers(
         BudgetExceeded: the budget ended; so do a layer's inputs and outputs.
     """
     budget = budget or TimeBudget()
-    compute = [n for n in model.graph if n.op_type not in _PAIR]
+    compute = [n for n in model.graph if n.op_type not in CONVERSIONS]
     states = list(_entered(model, budget.watch(samples), set(compute), threads))
     pending: list[ir.Node] = []
     for index, node in enumerate(compute):

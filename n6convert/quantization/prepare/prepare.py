@@ -15,6 +15,7 @@ import onnx_ir.passes.common as passes
 from n6convert.errors import QuantizationError
 from n6convert.graph.canonical import fill_shapes, lift_constants
 from n6convert.graph.folding import fold_constants
+from n6convert.graph.operators import CONVERSIONS, RUNTIME_QUANTIZATION
 from n6convert.graph.opset import drop_newer_attributes
 from n6convert.graph.states import KEY
 from n6convert.operators.versions import Version
@@ -28,9 +29,7 @@ IR_VERSION = 8
 OPSETS = (13, 17)
 #: of operators that the converter of opsets must not look at
 _HIDDEN = "n6convert.hidden"
-_QUANTIZED = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QAttention"}
-)
+_QUANTIZED = CONVERSIONS | RUNTIME_QUANTIZATION | {"QAttention"}
 
 
 def prepare(model: ir.Model, version: Version | None = None) -> ir.Model:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.extract import with_outputs
+from n6convert.graph.operators import MEANS, MOVES
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import static_dims
 from n6convert.quantization.stable import first_least, rounded
@@ -32,8 +33,6 @@ from n6convert.types import Feeds
 __all__ = ["split_products"]
 
 Array = NDArray[np.float64]
-_MOVES = frozenset({"Reshape", "Transpose", "Split", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
-_MEANS = frozenset({"GlobalAveragePool", "ReduceMean"})
 #: shares of the largest factor that are tried as thresholds
 _SHARES = 2.0 ** -np.arange(1.0, 8.0)
 #: mean square of rounding a product whose largest factor is 1 and whose other factor reaches 4 deviations
@@ -95,7 +94,7 @@ def _factors(graph: ir.Graph) -> list[ir.Value]:
 
 def _origin(value: ir.Value) -> ir.Value:
     maker = value.producer()
-    while maker is not None and maker.op_type in _MOVES and maker.inputs[0] is not None:
+    while maker is not None and maker.op_type in MOVES and maker.inputs[0] is not None:
         value = maker.inputs[0]
         maker = value.producer()
     return value
@@ -108,7 +107,7 @@ def _cone(graph: ir.Graph, source: ir.Value) -> _Cone:
     for node in graph:
         if any(v in products for v in node.inputs) and _is_linear(node, products):
             multiplied = node.op_type == "Mul" or any(products.get(v, False) for v in node.inputs if v is not None)
-            cone.sums = cone.sums or node.op_type in _MEANS
+            cone.sums = cone.sums or node.op_type in MEANS
             cone.nodes.append(node)
             products |= dict.fromkeys(node.outputs, multiplied)
     taken = set(cone.nodes)
@@ -124,7 +123,7 @@ def _is_linear(node: ir.Node, products: Mapping[ir.Value, bool]) -> bool:
         return len(inside) == 1 and not products[inside[0]] and not any(is_constant(v) for v in node.inputs)
     if node.op_type == "Concat":
         return len(inside) == len(node.inputs)
-    return node.op_type in _MOVES or (node.op_type in _MEANS and products[inside[0]])
+    return node.op_type in MOVES or (node.op_type in MEANS and products[inside[0]])
 
 
 def _observe(model: ir.Model, cones: Sequence[_Cone], samples: Iterable[Feeds], threads: int | None) -> list[Array]:

@@ -12,6 +12,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from n6convert.errors import QuantizationError
+from n6convert.graph.operators import SELECTIONS
 from n6convert.graph.query import is_constant, may_be_float, place_of
 from n6convert.operators.host import remedy_for
 from n6convert.operators.table import refusal_of
@@ -29,30 +30,7 @@ __all__ = [
 Role = Literal["activation", "weight", "bias", "constant"]
 
 #: operators whose output values are a selection of their input values: one grid on both sides costs nothing
-PASS_THROUGH = frozenset(
-    {
-        "Concat",
-        "MaxPool",
-        "Transpose",
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Split",
-        "Slice",
-        "Pad",
-        "Gather",
-        "Identity",
-        "Expand",
-        "Tile",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "GatherElements",
-        "GatherND",
-        "ReduceMax",
-        "ReduceMin",
-    }
-)
+PASS_THROUGH = SELECTIONS | {"Gather", "GatherElements", "GatherND", "Pad", "ReduceMax", "ReduceMin", "Tile"}
 #: inputs that hold bounds, sizes or scales of the operator itself
 _RAW = {"Clip": {1, 2}, "Resize": {1, 2, 3}, "Upsample": {1}, "Pad": {1, 2, 3}, "Dropout": {1, 2}}
 

@@ -16,11 +16,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.operators import LAYERS
 from n6convert.quantization.grid.affine import NARROW_MAX
 from n6convert.quantization.grid.plan import along
 from n6convert.quantization.layerwise.rounding import as_rows, from_rows, layer_moments, portions
 from n6convert.quantization.layerwise.second_order import round_rows
-from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
+from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.quantization.weights.shared_weights import together

@@ -14,8 +14,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.operators import LAYERS
 from n6convert.quantization.layerwise.rounding import Moments, layer_moments, round_layer
-from n6convert.quantization.layerwise.walk import LAYERS, Layer, layers_of, walk_layers
+from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.operators import MOVES
 from n6convert.graph.patterns.layers import bias_of, with_bias
 from n6convert.graph.patterns.slices import axis_of
 from n6convert.graph.query import Array, attribute, constant_of, is_float, operand, producer, shape_of, users
@@ -24,7 +25,7 @@ __all__ = ["CentreValues"]
 
 #: means below this share of the largest value are left
 _WORTH = 0.02
-_VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Transpose", "Split"})
+_VIEWS = MOVES - {"Slice"}
 
 
 @dataclass

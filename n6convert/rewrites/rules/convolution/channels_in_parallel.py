@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.operators import SUMS_AND_PRODUCTS
 from n6convert.graph.patterns.channels import is_depthwise
 from n6convert.graph.patterns.conv import conv_parameters, rebuild_conv
 from n6convert.graph.query import attribute, constant_of, elements, is_float, producer, shape_of, users
@@ -38,7 +39,6 @@ quantize."""
 _FUNCTIONS = frozenset(
     {"Relu", "LeakyRelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "Erf", "Clip", "ThresholdedRelu"}
 )
-_RESIDUALS = frozenset({"Add", "Sub", "Mul"})
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ChannelsInParallel(Rewrite[_Chain]):
         if elements(shape_of(chain.nodes[0].outputs[0]) or ()) < _LEAST_OUTPUTS or producer(chain.source, "Split"):
             return None
         joined = any(reader.op_type == "Concat" for reader in users(result))
-        fused = node.op_type == "Conv" and any(reader.op_type in _RESIDUALS for reader in users(result))
+        fused = node.op_type == "Conv" and any(reader.op_type in SUMS_AND_PRODUCTS for reader in users(result))
         return None if joined or fused else chain
 
     def check(self, found: _Chain, context: Context) -> str | None:

@@ -16,13 +16,12 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import AXIS_LIMIT, Builder
+from n6convert.graph.operators import GLOBAL_POOLS, WINDOW_POOLS
 from n6convert.graph.query import Array, attribute, constant_of, is_float, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["DepthToChannels"]
 
-_GLOBAL = ("GlobalAveragePool", "GlobalMaxPool")
-_POOLS = ("AveragePool", "MaxPool")
 _LARGEST = 1 << 24  # weights; more than a board's flash has room for beside another network
 
 
@@ -46,14 +45,14 @@ class DepthToChannels(Rewrite[_Window]):
     """Write convolutions and pools over depth, height and width as those over height and width."""
 
     name = "depth-to-channels"
-    roots = frozenset({"Conv", *_POOLS, *_GLOBAL})
+    roots = frozenset({"Conv", *WINDOW_POOLS, *GLOBAL_POOLS})
     housekeeping = True
 
     def pattern(self, node: ir.Node) -> _Window | None:
         x, full, result = node.inputs[0], shape_of(node.inputs[0]), shape_of(node.outputs[0])
         if x is None or full is None or result is None or len(full) != 5 or full[0] != 1 or not is_float(x):
             return None
-        if node.op_type in _GLOBAL:
+        if node.op_type in GLOBAL_POOLS:
             return _Window(node, x, full, result, list(full[2:]), [1] * 3, [1] * 3, [(0, 0)] * 3)
         weight = constant_of(node.inputs[1]) if node.op_type == "Conv" else None
         bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
@@ -74,13 +73,13 @@ class DepthToChannels(Rewrite[_Window]):
                 f"with depth {depth} among its channels its {found.weight.size:,} weights would become "
                 f"{count * math.prod(found.kernel[1:]):,}: fewer frames at once, or a (2+1)-D form, would fit"
             )
-        if found.node.op_type in _POOLS and math.prod(found.full[3:]) >= AXIS_LIMIT and _acts(found, 0):
+        if found.node.op_type in WINDOW_POOLS and math.prod(found.full[3:]) >= AXIS_LIMIT and _acts(found, 0):
             return f"an axis of {math.prod(found.full[3:])} exceeds the compiler's limit of 65,535"
         return None
 
     def replace(self, found: _Window, build: Builder, context: Context) -> Sequence[ir.Value]:
         channels, depth, height, width = found.full[1:]
-        if found.node.op_type in _GLOBAL:
+        if found.node.op_type in GLOBAL_POOLS:
             flat = build.reshape(found.x, [1, channels, depth * height, width])
             return [build.reshape(build.node(found.node.op_type, [flat], [[1, channels, 1, 1]])[0], found.result)]
         if found.weight is None:

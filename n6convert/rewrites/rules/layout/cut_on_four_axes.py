@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.operators import REDUCTIONS
 from n6convert.graph.patterns.slices import axis_of, slice_bounds
 from n6convert.graph.query import attribute, constant_of, is_float, reduced_axes, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
@@ -24,7 +25,6 @@ from n6convert.rewrites.rule import Context, Rewrite
 __all__ = ["CutOnFourAxes"]
 
 _MOST = 4
-_REDUCTIONS = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"})
 
 
 @dataclass
@@ -38,7 +38,7 @@ class _Wide:
     @property
     def runs(self) -> list[list[int]]:
         """Neighboring axes that may be one, in order; those of length 1 are in none, unless they are touched."""
-        single = self.node.op_type not in _REDUCTIONS
+        single = self.node.op_type not in REDUCTIONS
         axes = [i for i, n in enumerate(self.full) if n > 1 or i in self.touched]
 
         def kind(axis: int) -> tuple[bool, int]:
@@ -60,7 +60,7 @@ class CutOnFourAxes(Rewrite[_Wide]):
     """Write Slice, Split, Pad and reductions on more than four axes as the same on four."""
 
     name = "cut-on-four-axes"
-    roots = frozenset({"Slice", "Split", "Pad"}) | _REDUCTIONS
+    roots = frozenset({"Slice", "Split", "Pad"}) | REDUCTIONS
     housekeeping = True
 
     def pattern(self, node: ir.Node) -> _Wide | None:
@@ -104,7 +104,7 @@ def _pads(node: ir.Node, rank: int) -> list[int] | None:
 
 def _with_axes(found: _Wide, shape: Sequence[int]) -> list[int]:
     """Shape of an output with the axes that a reduction drops."""
-    if found.node.op_type in _REDUCTIONS:
+    if found.node.op_type in REDUCTIONS:
         return [1 if i in found.touched else n for i, n in enumerate(found.full)]
     return list(shape)
 

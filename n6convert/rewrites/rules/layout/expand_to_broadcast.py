@@ -13,12 +13,13 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.operators import ARITHMETIC
 from n6convert.graph.query import constant_of, is_float, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["ExpandToBroadcast"]
 
-_BROADCASTING = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Max", "Min", "Pow"})
+_BROADCASTING = ARITHMETIC | {"Max", "Min", "Pow", "Where"}
 
 
 @dataclass

@@ -16,14 +16,14 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.operators import UNARY
+from n6convert.graph.operators import ARITHMETIC, UNARY
 from n6convert.graph.query import attribute, is_float, shape_of
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["FourAxes"]
 
 _MOST = 4
-_REPEATING = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Sum", "PRelu", "Expand"})
+_REPEATING = ARITHMETIC | {"Expand", "Max", "Min", "PRelu", "Pow", "Sum"}
 _ALONG = frozenset({"Concat", "Softmax"})
 
 

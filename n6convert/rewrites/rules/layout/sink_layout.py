@@ -23,14 +23,14 @@ from n6convert.graph.layout import (
     step_of,
     undo,
 )
-from n6convert.graph.operators import UNARY
+from n6convert.graph.operators import ARITHMETIC, UNARY
 from n6convert.graph.query import attribute, constant_of, producer, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["SinkLayout"]
 
 _RANK_LIMIT = 4  # of elementwise operators in hardware ([#import])
-_BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
+_BINARY = ARITHMETIC | {"Max", "Min", "Pow"}
 
 
 @dataclass

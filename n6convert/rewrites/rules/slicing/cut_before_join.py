@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.operators import PARTS
 from n6convert.graph.patterns.conv import conv_parameters, rebuild_conv
 from n6convert.graph.patterns.slices import axis_of, slice_bounds
 from n6convert.graph.query import Array, attribute, constant_of, is_float, producer, shape_of, users
@@ -22,7 +23,6 @@ from n6convert.rewrites.rule import Context, Rewrite
 
 __all__ = ["CutBeforeJoin"]
 
-_CUTS = frozenset({"Slice", "Split"})
 #: tensors between a cut and the whole tensors that it is made of
 _STEPS = 64
 
@@ -54,7 +54,7 @@ class CutBeforeJoin(Rewrite[_Cut]):
     """Take the parts of a joined tensor before it is joined."""
 
     name = "cut-before-join"
-    roots = _CUTS
+    roots = PARTS
 
     def pattern(self, node: ir.Node) -> _Cut | None:
         axis, full = axis_of(node), shape_of(node.inputs[0])
@@ -147,7 +147,7 @@ def _only_cut(node: ir.Node) -> bool:
     """True when the joined tensor is read by cuts alone: otherwise rows would be computed twice."""
     value = node.inputs[0]
     assert value is not None
-    while not value.is_graph_output() and all(n.op_type in _CUTS or n.op_type == "Reshape" for n in users(value)):
+    while not value.is_graph_output() and all(n.op_type in PARTS or n.op_type == "Reshape" for n in users(value)):
         maker = producer(value, "Reshape")
         if maker is None or maker.inputs[0] is None:
             return True

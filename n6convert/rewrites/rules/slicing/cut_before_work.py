@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.layout import axis_in_front
-from n6convert.graph.operators import UNARY
+from n6convert.graph.operators import REDUCTIONS, UNARY
 from n6convert.graph.patterns.slices import axis_of, slice_bounds
 from n6convert.graph.query import attribute, constant_of, producer, reduced_axes, shape_of, users
 from n6convert.rewrites.rule import Context, Rewrite
@@ -24,7 +24,6 @@ __all__ = ["CutBeforeWork"]
 
 _ELEMENTWISE = UNARY | {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Gelu"}
 _LAYOUTS = frozenset({"Reshape", "Transpose"})
-_REDUCING = frozenset({"ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum"})
 
 
 @dataclass
@@ -158,7 +157,7 @@ def _works_along_others(node: ir.Node, axis: int, rank: int) -> bool:
         return opset >= 13 and attribute(node, "axis", -1) % rank != axis
     if node.op_type == "LayerNormalization":
         return bool(axis < attribute(node, "axis", -1) % rank)
-    if node.op_type in _REDUCING:
+    if node.op_type in REDUCTIONS:
         axes = reduced_axes(node, rank)
         return axes is not None and bool(attribute(node, "keepdims", 1)) and axis not in axes
     pads = any(attribute(node, "pads") or []) or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
