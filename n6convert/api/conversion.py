@@ -14,7 +14,7 @@ from n6convert.recipe.reader import draft_of_file, over_project, recipe_files
 from n6convert.recipe.schema import Recipe
 from n6convert.registry import ModelEntry, list_models, sole_entry
 from n6convert.store.cache import Cache
-from n6convert.store.inputs import exists, no_such_file
+from n6convert.store.inputs import exists, is_file, no_such_file
 
 if TYPE_CHECKING:
     from n6convert.pipeline.run import Progress, Run
@@ -114,7 +114,9 @@ def make_draft(model_or_recipe: ModelOrRecipe) -> Draft:
     if isinstance(model_or_recipe, Recipe):
         return Draft(model_or_recipe.model_dump(mode="json"), name=model_or_recipe.model)
     if isinstance(model_or_recipe, Mapping):
-        return Draft(dict(model_or_recipe), name=str(model_or_recipe.get("model", "recipe")))
+        draft = Draft({}, name=str(model_or_recipe.get("model", "recipe")))
+        draft.merge(model_or_recipe, {})  # a copy: what is set later is not the caller's
+        return draft
     draft = _named_draft(model_or_recipe)
     return over_project(draft, of_model=str(model_or_recipe) == draft.values.get("model"))
 
@@ -132,6 +134,8 @@ def _named_draft(model_or_recipe: str | Path) -> Draft:
     registered = {entry.name for entry in list_models()}
     if name not in registered and (path.suffix.lower() in _MODEL_SUFFIXES or exists(path) or path.name != name):
         return Draft({"model": "onnx", "weights": str(_existing(path))}, name=path.name)
+    if name not in registered and path.suffix and (error := no_such_file(path, UsageError)).remedy:
+        raise error
     if name not in registered and (close := nearest(name, recipes)):
         raise UsageError(
             f"there is no model or recipe {name!r}",
@@ -144,7 +148,7 @@ def _named_draft(model_or_recipe: str | Path) -> Draft:
 
 def _is_text(path: Path) -> bool:
     """Whether a file without an ending is text, as no model is."""
-    if path.suffix or path.parent == Path() or not path.is_file():
+    if path.suffix or path.parent == Path() or not is_file(path):
         return False
     with path.open("rb") as file:
         head = file.read(_HEAD)
