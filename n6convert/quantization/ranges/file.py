@@ -25,7 +25,9 @@ def save_ranges(ranges: dict[str, Range], path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    lines = ",\n".join(f"    {json.dumps(name)}: [{low!r}, {high!r}]" for name, (low, high) in sorted(ranges.items()))
+    lines = ",\n".join(
+        f"    {json.dumps(name)}: {json.dumps([float(end) for end in span])}" for name, span in sorted(ranges.items())
+    )
     text = f'{{\n  "format": "{_FORMAT}",\n  "ranges": {{\n{lines}\n  }}\n}}\n'
     try:
         path.write_text(text, encoding="utf-8")
