@@ -11,7 +11,7 @@ from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors,
 from n6convert.quantization.fidelity import Fidelity
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.methods import bias_correction
-from n6convert.quantization.methods.base import Candidate
+from n6convert.quantization.methods.base import CLIPPED, Candidate
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.recipe.quantization import Effort
@@ -107,7 +107,7 @@ class Asked:
     """A context in which every model is as close to float as its name says."""
 
     def __init__(self, clipping_gain_db: float) -> None:
-        self.config, self.clipping_gain_db = QuantizationConfig(), clipping_gain_db
+        self.config, self.clips_rightly = QuantizationConfig(), clipping_gain_db > CLIPPED
         self.quantized = self.refined = self.same
         self.asked: list[tuple[object, ...]] = []
 

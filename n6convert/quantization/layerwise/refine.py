@@ -36,8 +36,9 @@ def refine(
     budget: TimeBudget | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    in_place: bool = False,
 ) -> tuple[ir.Model, list[str]]:
-    """A copy of the INT8 model with its weights rounded anew and its biases corrected, layer after layer.
+    """The INT8 model with its weights rounded anew and its biases corrected, layer after layer.
 
     Args:
         samples: gone through once for the layers, once for the means that biases need, once where layers share weights;
@@ -47,6 +48,7 @@ def refine(
             are there. Default: they stay as they are.
         narrow: layers whose codes are those of four bits.
         compensating: layers whose weights also take back what the layers before did to their inputs.
+        in_place: the model itself is changed, not a copy of it; not for one that lends layers their values.
         budget: looked at between layers, between samples and inside the rounding of a layer.
 
     Returns:
@@ -56,7 +58,7 @@ def refine(
         BudgetExceeded: all layers would have been left.
     """
     budget = budget or TimeBudget()
-    refined, otherwise = model.clone(), otherwise or model
+    refined, otherwise = model if in_place and otherwise is not None else model.clone(), otherwise or model
     left = {layer.name: layer for layer in layers_of(refined)}
     count = len(left)
     weights = {n.name: n.inputs[1] for n in float_model.graph if n.op_type in LAYERS}

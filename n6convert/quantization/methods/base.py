@@ -36,6 +36,7 @@ from n6convert.recipe.quantization import Bias, QuantizationConfig
 
 __all__ = [
     "BEHIND",
+    "CLIPPED",
     "Candidate",
     "EXACT",
     "Method",
@@ -54,6 +55,8 @@ __all__ = [
 
 #: what is computed twice on the NPU must bring that much
 TWICE = 1.0
+#: dB that clipping must bring for nothing else to be tried
+CLIPPED = 1.0
 #: dB that exact tensors must bring where a method makes them finer
 WORTH = 0.1
 #: samples on which refining is tried before it is done on all
@@ -145,6 +148,11 @@ class MethodContext:
     def first(self, count: int) -> Iterable[Feeds]:
         """The first of the calibration samples."""
         return _First(self.feeds, count)
+
+    @property
+    def clips_rightly(self) -> bool:
+        """Whether ranges that clip are so much closer to float that others need no further trials."""
+        return self.config.effort != "thorough" and self.clipping_gain_db > CLIPPED
 
     @property
     def enough(self) -> int:
@@ -282,7 +290,7 @@ class MethodContext:
                 best.prepared, model, self.first(count), rounding=rounding, bias=sequential,
                 means=self.means(best.prepared, count) if sequential else None,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
-                budget=self.budget, threads=self.config.threads, progress=self.progress,
+                budget=self.budget, threads=self.config.threads, progress=self.progress, in_place=True,
             )  # fmt: skip
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)

@@ -18,8 +18,8 @@ __all__ = ["METHOD", "bias_correction"]
 
 #: less than few held-back samples can tell; means that are right are right for other samples too
 _TIE = 0.1
-#: dB behind that corrected biases seldom make up for, and dB that clipping must bring for no more to be asked
-_HOPELESS, _CLIPPED = 0.25, 1.0
+#: dB behind that corrected biases seldom make up for
+_HOPELESS = 0.25
 
 
 def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None:
@@ -33,8 +33,7 @@ def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None
     thorough = context.config.effort == "thorough"
     if not thorough and best.fidelity.shift_db < _TIE:
         return None
-    wide = thorough or context.clipping_gain_db < _CLIPPED
-    whole = unclipped_ranges(best.found, best.found.ranges) if wide else None
+    whole = None if context.clips_rightly else unclipped_ranges(best.found, best.found.ranges)
     other = context.quantized(best.prepared, whole) if whole is not None else None
     starts = [s for s in (best, other) if s is not None and enforced(s) <= enforced(best)]
     if not thorough:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +23,7 @@ from n6convert.quantization.methods.base import (
 __all__ = ["METHOD", "equalization"]
 
 
-def equalization(context: MethodContext, best: Candidate, changed: Collection[str] = ()) -> Candidate | None:
+def equalization(context: MethodContext, best: Candidate, *, promised: bool = False) -> Candidate | None:
     """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
 
     Channels that were evened out before are not again: what is left of their unevenness has its reasons. Tensors that
@@ -34,14 +33,14 @@ def equalization(context: MethodContext, best: Candidate, changed: Collection[st
     Args:
         context: what methods work with.
         best: the model so far; its float model may have another form than its INT8 model by now.
-        changed: tensors that this form computes otherwise.
+        promised: whether it is known that finer tensors bring something.
     """
     if best.even and context.config.effort != "thorough":
         return None
     screen, fixed = True, enforced(best)
     best = replace(best, found=context.completed(best.prepared, best.found))
     while (even := _even_channels(context, best, fixed)) is not None:
-        if not context.promises(best, partial(with_exact_tensors, best.model, {*even.factors, *changed}), WORTH):
+        if not (promised or context.promises(best, partial(with_exact_tensors, best.model, even.factors), WORTH)):
             return None
         if difference(best.prepared, even.model, context.probe_samples[0], context.config.threads) > EXACT:
             return None

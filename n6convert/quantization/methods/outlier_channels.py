@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors
+from n6convert.quantization.equalization.equalize import judged_axes
 from n6convert.quantization.methods.base import (
     WORTH,
     Candidate,
@@ -30,11 +31,13 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     prepared, gates = decouple_gate_inputs(prepared, context.samples, threads, known.channels)
     if not norms and not gates:
         return None
-    changed = changed_tensors(best.prepared, prepared)
-    if not norms and not context.promises(best, partial(with_exact_tensors, best.model, changed), WORTH):
-        return None  # a norm in another form also lets all that leads to it be evened out
+    touched = changed_tensors(best.prepared, prepared)
+    if norms:  # in another form they let all that leads to them be evened out
+        touched |= set(judged_axes(prepared.graph))
+    if not context.promises(best, partial(with_exact_tensors, best.model, touched), WORTH):
+        return None
     found = still_true(best.found, best.prepared, prepared, context.probe_samples[0])
-    trial = equalization(context, replace(best, prepared=prepared, found=found), changed)
+    trial = equalization(context, replace(best, prepared=prepared, found=found), promised=True)
     if trial is None:
         return None
     whole = (None if trial.provisional else unclipped(context, trial)) or trial

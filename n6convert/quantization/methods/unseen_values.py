@@ -31,14 +31,15 @@ _SMALL = 1024
 def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     """Ranges that hold what other samples will reach: of all tensors, or of small ones, where that clips a large share.
 
-    With and without clipping of what was seen.
+    With and without clipping of what was seen, the latter unless clipping brings so much that it was right.
     """
     whole = unclipped_ranges(best.found)
     if whole is not None and _are_alike(
         without_hidden(best.prepared.graph, whole.ranges, whole.statistics), best.found.ranges
     ):
         whole = None
-    starts = [(best.found, whole is not None), *([(whole, False)] if whole is not None else [])]
+    clips = whole is not None
+    starts = [(best.found, clips), *([(whole, False)] if whole is not None and not context.clips_rightly else [])]
     wider = (
         ranges_beyond(best.prepared, found, context.probe_samples, clip=clip, most=most)
         for found, clip in starts for most in (np.inf, _SMALL)
