@@ -45,7 +45,7 @@ def print_estimate(found: Estimate, console: Console) -> None:
 def _head(found: Estimate) -> RenderableType:
     counts, time = found.placement.epochs, found.costs.latency
     version = ".".join(map(str, found.target.version))
-    lines = [Text.from_markup(f"[bold]{shown(found.model)}[/] on {found.target.board}, core {version}")]
+    lines = [Text.from_markup(f"[bold]{shown(found.model)}[/] on {shown(found.target.board)}, core {version}")]
     lines += [Text(f"  assuming: {line}", "dim") for line in time.assumptions]
     lines.append(
         Text.from_markup(
