@@ -67,7 +67,7 @@ class Evaluator:
     def __init__(
         self, model: ir.Model, samples: Sequence[Feeds], threads: int | None = None, *, held_back: bool = False
     ) -> None:
-        self._samples = samples
+        self.samples = samples
         self._held_back = held_back
         self._threads = threads
         self._tokens = [tokens_of(model.graph, s) for s in samples]
@@ -81,12 +81,12 @@ class Evaluator:
     def _outputs(self, model: ir.Model) -> Iterator[Mapping[str, NDArray[Any]]]:
         """What a model gives for each sample."""
         session = Session(model, threads=1)
-        return mapped(session.run_on, self._samples, self._threads)
+        return mapped(session.run_on, self.samples, self._threads)
 
     @property
     def blind_db(self) -> float:
         """By how much ranges that hold more than these samples reach may look worse and be right."""
-        return _BLIND_DB if not self._held_back or len(self._samples) < _FEW else 0.0
+        return _BLIND_DB if not self._held_back or len(self.samples) < _FEW else 0.0
 
     def fidelity(self, model: ir.Model) -> Fidelity:
         """Run the INT8 model on the samples."""
@@ -96,7 +96,7 @@ class Evaluator:
         """What something else than an INT8 file gives for the samples, one after the other."""
         sums = {name: np.zeros(2) for name in self._spread}
         shifts = {name: _Shift() for name in self._spread}
-        bounded = np.zeros((len(self._samples), len(sums), 2))
+        bounded = np.zeros((len(self.samples), len(sums), 2))
         for sample, (found, reference) in enumerate(zip(outputs, self._reference, strict=True)):
             for output, (name, spread) in enumerate(self._spread.items()):
                 exact, rounded = reference[name], without_padding(found[name], self._tokens[sample])

@@ -11,6 +11,7 @@ from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.layerwise import compensation
 from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
 from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.layerwise.rounding import split_moments
 from n6convert.quantization.layerwise.walk import layers_of, walk_layers
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.runtime.session import Session
@@ -63,8 +64,10 @@ def second_compensated(int8: ir.Model, exact: ir.Model, kind: str) -> ir.Model:
     int8, feeds = int8.clone(), samples(kind, 16, 1)
     layer = list(walk_layers(int8, feeds))[1]
     weight = next(n for n in exact.graph if n.name == layer.name).inputs[1].const_value.numpy()
-    moved, moments = compensated(layer, weight, FloatInputs(exact, feeds, [layer.name], 1).of(layer))
-    assert moved.shape == weight.shape and sum(len(m) for m in moments) == weight.size // 8 * len(moments)
+    moved, halves = compensated(layer, weight, FloatInputs(exact, feeds, [layer.name], 1).of(layer))
+    assert moved.shape == weight.shape
+    for found, wanted in zip(halves, split_moments(layer, weight.size // 8, len(halves[0]), 2), strict=True):
+        np.testing.assert_allclose(found, wanted)
     value, scale = layer.initializer(1), layer.initializer(1, 1)
     axis = layer.node.inputs[1].producer().attributes.get_int("axis")
     steps = scale.const_value.numpy().reshape([-1 if i == axis else 1 for i in range(weight.ndim)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -12,6 +14,7 @@ from n6convert.cli.drafts import parse_size
 from n6convert.errors import RecipeError, UsageError
 from n6convert.linter import lint
 from n6convert.npu import estimate
+from n6convert.npu.estimation import flash_bytes
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.second_order import round_rows
 from n6convert.quantization.weights import mixed_precision
@@ -171,6 +174,35 @@ def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
     assert 0 < len(facts["layers"]) < facts["of"]
     strict = narrow(network, "mixed", Goals(keeps=lambda model, sqnr: False), weights_loss_db=60.0).facts["four_bits"]
     assert strict["layers"] == []
+
+
+def test_a_goal_of_flash_is_what_the_predictor_says(network: ir.Model) -> None:
+    target = "stm32n6570-dk@4.0"
+    flash = partial(flash_bytes, target=target)
+    eight, four = (flash(narrow(network, bits).model) for bits in ("int8", "int4"))
+    wanted = (eight + four) // 2
+    result = narrow(network, "mixed", Goals(flash_bytes=wanted, flash=flash))
+    facts = result.facts["four_bits"]
+    assert facts["weight_bytes"] == flash(result.model) <= wanted
+    assert 0 < len(facts["layers"]) < facts["of"]
+
+
+def test_a_goal_of_time_takes_what_saves_time_first(network: ir.Model) -> None:
+    """Of layers that are equally noisy, one goal asks for the bytes of one and the other for the time of another."""
+    eight = narrow(network, "int8")
+    names = narrow(network, "int4").facts["four_bits"]["layers"]
+
+    def times(model: ir.Model) -> dict[str, float]:
+        four = any(v.dtype == ir.DataType.INT4 for v in model.graph.initializers.values())
+        return {name: 1.0 if four else 1.0 + (name == names[-1]) for name in names}
+
+    loss = {"weights_loss_db": 60.0}
+    orders = [
+        narrow(network, "mixed", Goals(times=times, **goal), **loss).facts["four_bits"]["layers"]
+        for goal in ({"milliseconds": 1e-3}, {"flash_bytes": 1})
+    ]
+    assert eight.facts["four_bits"] == {}
+    assert orders[0][0] == names[-1] and sorted(orders[0]) == sorted(orders[1]) == sorted(names)
 
 
 def test_older_cores_have_none(tmp_path, capsys) -> None:

@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
 from n6convert.graph.operators import LAYERS
-from n6convert.quantization.layerwise.rounding import Moments, as_rows, patches, results, rows_per_sample, spans_of
+from n6convert.quantization.layerwise.rounding import (
+    SINGLE,
+    Moments,
+    as_rows,
+    patches,
+    results,
+    rows_per_sample,
+    spans_of,
+)
 from n6convert.quantization.layerwise.walk import Layer
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
@@ -155,7 +163,7 @@ def _seen(node: ir.Node, values: NDArray[Any], joined: NDArray[Any] | None, samp
 
 def compensated(
     layer: Layer, weight: NDArray[np.float32], exact: Sequence[FloatSample]
-) -> tuple[NDArray[np.float32], Moments]:
+) -> tuple[NDArray[np.float32], tuple[Moments, Moments]]:
     """A layer's float weights, moved so that its INT8 inputs give what the float inputs gave.
 
     Args:
@@ -163,7 +171,7 @@ def compensated(
         exact: from :class:`FloatInputs`.
 
     Returns:
-        The weights, and the second moments of the INT8 inputs for rounding them.
+        The weights, and the second moments of the INT8 inputs of the even samples and of the odd ones.
     """
     rows, scale = as_rows(layer.node, weight), layer.initializer(1, 1).const_value
     assert rows is not None and scale is not None
@@ -175,10 +183,10 @@ def compensated(
     for span in spans:
         inner, pull = _sums(layer, exact, by_group[:, :, span], span, joined=len(spans) == 1)
         moved[:, :, span] += np.rint(_change(inner, pull) / unit) * unit
-        moments.append(inner.sum(axis=0))
+        moments.append(inner)
     shaped = moved.reshape(rows.shape).astype(np.float32)
-    by_span = [moment[group] for group in range(groups) for moment in moments]
-    return _as_weight(layer.node, shaped, weight.shape), by_span
+    even, odd = ([moment[half, group] for group in range(groups) for moment in moments] for half in (0, 1))
+    return _as_weight(layer.node, shaped, weight.shape), (even, odd)
 
 
 def _sums(
@@ -195,17 +203,19 @@ def _sums(
     inner, pull = np.zeros((2, groups, width, width)), np.zeros((2, groups, outputs, width))
     scale = layer.initializer(0, 1).const_value
     assert scale is not None
-    step, zero, share = float(scale.numpy()), layer.zero_point, rows_per_sample(layer.samples)
+    step, zero, share = np.float32(scale.numpy()), np.float32(layer.zero_point), rows_per_sample(layer.samples)
+    single = rows.astype(np.float32)
     size = exact[0].inputs.shape[2]
     others = _missing(layer, exact) if joined else None
     for index, (codes, wanted) in enumerate(zip(layer.codes(), exact, strict=True)):
-        found = patches(layer.node, codes, zero, size, groups, share)[:, :, span].astype(np.float64) - zero
+        found = patches(layer.node, codes, zero, size, groups, share)[:, :, span].astype(np.float32) - zero
         gaps = (wanted.inputs[:, :, span] / step - found).transpose(0, 2, 1)
-        inner[index % 2] += found.transpose(0, 2, 1) @ found
+        wide = found if found.shape[1] <= SINGLE else found.astype(np.float64)
+        inner[index % 2] += wide.transpose(0, 2, 1) @ wide
         # the order with fewer multiplications: outputs may be few beside inputs
-        pull[index % 2] += (rows @ gaps) @ found if 2 * outputs < width else rows @ (gaps @ found)
+        pull[index % 2] += (single @ gaps) @ found if 2 * outputs < width else single @ (gaps @ found)
         if others is not None:
-            pull[index % 2] += next(others).transpose(0, 2, 1) @ found / step
+            pull[index % 2] += next(others).astype(np.float32).transpose(0, 2, 1) @ found / step
     return inner, pull
 
 

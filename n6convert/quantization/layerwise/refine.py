@@ -9,9 +9,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.operators import LAYERS
-from n6convert.quantization.grid.affine import CODE_MAX, NARROW_MAX
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias
 from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
+from n6convert.quantization.layerwise.narrow_rounding import narrow_layer
 from n6convert.quantization.layerwise.rounding import LastMoments, round_layer
 from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
@@ -91,10 +91,14 @@ def _round(
     layer: Layer, weight: NDArray[Any], exact: FloatInputs, budget: TimeBudget, last: LastMoments, *, narrow: bool
 ) -> None:
     inputs = exact.of(layer)
-    moments = None
+    halves = None
     if inputs is not None:
-        weight, moments = compensated(layer, weight, inputs)
-    round_layer(layer, weight, budget, moments, NARROW_MAX if narrow else CODE_MAX, last)
+        weight, halves = compensated(layer, weight, inputs)
+    if narrow:
+        narrow_layer(layer, weight, budget, halves)
+    else:
+        moments = None if halves is None else [a + b for a, b in zip(*halves, strict=True)]
+        round_layer(layer, weight, budget, moments, last=last)
 
 
 def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:

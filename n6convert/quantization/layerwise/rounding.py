@@ -20,6 +20,7 @@ from n6convert.quantization.time_budget import TimeBudget
 
 __all__ = [
     "LastMoments",
+    "SINGLE",
     "Moments",
     "Portion",
     "anything_to_round",
@@ -32,6 +33,7 @@ __all__ = [
     "round_layer",
     "rows_per_sample",
     "second_moments",
+    "split_moments",
     "spans_of",
 ]
 
@@ -42,7 +44,7 @@ Moments = list[NDArray[np.float64]]
 _ROWS, _ROWS_AN_INPUT, _LEAST_ROWS = 8192, 64, 1024
 _EXACT = 2e-3
 #: rows of codes whose products sum to whole numbers that float32 holds exactly
-_SINGLE = (1 << 24) // 255**2
+SINGLE = (1 << 24) // 255**2
 #: inputs that are weighed against each other; a wider matrix is rounded in portions of at most half as many, since
 #: the moments grow with their square
 _WIDEST = 4608
@@ -188,30 +190,43 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
         size: inputs of one group.
         groups: of channels.
     """
+    return split_moments(layer, size, groups, 1)[0]
+
+
+def split_moments(layer: Layer, size: int, groups: int, parts: int) -> list[Moments]:
+    """:func:`second_moments` of every so many-th sample, from the first one on, from the second one on, and so on.
+
+    Args:
+        layer: with its samples.
+        size: inputs of one group.
+        groups: of channels.
+        parts: how many.
+    """
     spans = spans_of(size)
-    totals = [np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans]
+    totals = [[np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans] for _ in range(parts)]
     share = rows_per_sample(layer.samples, size)
     zero = layer.zero_point
     each = (patches(layer.node, codes, zero, size, groups, share) for codes in layer.codes())
-    for some in _together(each):
-        rows: NDArray[Any] = some.astype(np.float32 if some.shape[1] <= _SINGLE else np.float64)
+    for part, some in _together(each, parts):
+        rows: NDArray[Any] = some.astype(np.float32 if some.shape[1] <= SINGLE else np.float64)
         rows -= zero
-        for total, span in zip(totals, spans, strict=True):
-            part = rows[:, :, span]
-            total += part.transpose(0, 2, 1) @ part
-    return [total[group] for group in range(groups) for total in totals]
+        for total, span in zip(totals[part], spans, strict=True):
+            inputs = rows[:, :, span]
+            total += inputs.transpose(0, 2, 1) @ inputs
+    return [[total[group] for group in range(groups) for total in own] for own in totals]
 
 
-def _together(each: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Rows of several samples at once, as many as float32 adds up exactly: large sums are added less often."""
-    held: list[NDArray[Any]] = []
-    for rows in each:
-        if held and sum(h.shape[1] for h in held) + rows.shape[1] > _SINGLE:
-            yield np.concatenate(held, axis=1)
-            held = []
-        held.append(rows)
-    if held:
-        yield np.concatenate(held, axis=1)
+def _together(each: Iterable[NDArray[Any]], parts: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Rows of several samples of one part at once, as many as float32 adds up exactly: large sums are added less
+    often."""
+    held: list[list[NDArray[Any]]] = [[] for _ in range(parts)]
+    for index, rows in enumerate(each):
+        own = held[index % parts]
+        if own and sum(h.shape[1] for h in own) + rows.shape[1] > SINGLE:
+            yield index % parts, np.concatenate(own, axis=1)
+            own.clear()
+        own.append(rows)
+    yield from ((part, np.concatenate(own, axis=1)) for part, own in enumerate(held) if own)
 
 
 def patches(node: ir.Node, codes: NDArray[Any], zero: float, size: int, groups: int, share: int) -> NDArray[Any]:
@@ -233,6 +248,8 @@ def patches(node: ir.Node, codes: NDArray[Any], zero: float, size: int, groups: 
     strides = list(node.attributes.get_ints("strides", [1] * rank))
     dilations = list(node.attributes.get_ints("dilations", [1] * rank))
     pads = list(node.attributes.get_ints("pads", [0] * (2 * rank)))
+    if not any(pads) and set(kernel) == {1}:
+        return _points(codes[(slice(None), slice(None), *(slice(None, None, s) for s in strides))], groups, share)
     widths = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
     padded = np.pad(codes, widths, constant_values=zero) if any(pads) else codes
     windows = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
@@ -244,6 +261,12 @@ def patches(node: ir.Node, codes: NDArray[Any], zero: float, size: int, groups: 
     picked = view[0][tuple(index)]  # [channels, positions, *kernel]
     by_group = picked.reshape(groups, -1, *picked.shape[1:])
     return np.ascontiguousarray(np.moveaxis(by_group, 1, 2)).reshape(groups, -1, size)
+
+
+def _points(codes: NDArray[Any], groups: int, share: int) -> NDArray[Any]:
+    """:func:`patches` of a kernel of one place without padding."""
+    picked: NDArray[Any] = codes[0][(slice(None), *_positions(codes.shape[2:], share))]
+    return np.ascontiguousarray(picked.reshape(groups, -1, picked.shape[1]).transpose(0, 2, 1))
 
 
 def results(node: ir.Node, values: NDArray[Any], groups: int, share: int) -> NDArray[Any]:

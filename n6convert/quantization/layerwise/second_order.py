@@ -20,11 +20,12 @@ from n6convert.quantization.grid.affine import CODE_MAX
 from n6convert.quantization.stable import SHARE
 from n6convert.quantization.time_budget import TimeBudget
 
-__all__ = ["SMALL", "round_groups", "round_rows"]
+__all__ = ["DAMPING", "SMALL", "round_groups", "round_rows"]
 
 #: inputs along the first axis, outputs along the second: one weight of all outputs lies together
 Columns = NDArray[np.float64]
-_DAMPING = 0.01
+#: noise on every input, relative to the mean one's energy, where nothing says that more is better
+DAMPING = 0.01
 #: inputs of a group that is rounded together with others
 SMALL = 64
 _BLOCK = 64
@@ -40,11 +41,13 @@ def round_rows(
     moments: NDArray[np.float64],
     budget: TimeBudget | None = None,
     largest: int = CODE_MAX,
+    damping: float = DAMPING,
 ) -> NDArray[np.int8]:
     """Integer weights ``[outputs, inputs]`` for one scale an output and the inputs' second moments.
 
     Args:
         largest: codes are ``-largest..largest``: 127 with 8 bits, 7 with 4.
+        damping: noise on every input, relative to the mean one's energy.
 
     Raises:
         BudgetExceeded: the budget ended.
@@ -53,7 +56,7 @@ def round_rows(
     target = rows.astype(np.float64) / scales[:, None]
     codes = _clip(target, largest).astype(np.int8)
     order = np.argsort(-np.diag(moments), kind="stable")
-    exact = _damped(moments[np.ix_(order, order)])
+    exact = _damped(moments[np.ix_(order, order)], damping)
     factor = _factor(exact)
     if factor is None:
         return codes
@@ -131,10 +134,10 @@ def _group_cost(errors: Columns, pull: Columns) -> Columns:
     return np.asarray(np.einsum("igo,igo->go", errors, pull))
 
 
-def _damped(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+def _damped(moments: NDArray[np.float64], damping: float = DAMPING) -> NDArray[np.float64]:
     """The moments, whose mean is made 1 in place, and a little noise on every input."""
     moments /= max(float(np.trace(moments)) / len(moments), 1e-30)
-    moments[np.diag_indices_from(moments)] += _DAMPING
+    moments[np.diag_indices_from(moments)] += damping
     return moments
 
 

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from n6convert.graph.operators import LAYERS
 from n6convert.quantization.grid.affine import NARROW_MAX
 from n6convert.quantization.grid.plan import along
-from n6convert.quantization.layerwise.rounding import as_rows, from_rows, layer_moments, portions
-from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.layerwise.narrow_rounding import narrow_rows
+from n6convert.quantization.layerwise.rounding import as_rows, from_rows
 from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.quantization.weights.shared_weights import together
 from n6convert.types import Progress
 
-__all__ = ["Narrow", "best_scales", "eligible", "narrow_layers", "replaced", "saved_bytes", "written"]
+__all__ = ["Narrow", "best_scales", "eligible", "narrow_layers", "put", "replaced", "saved_bytes", "written"]
 
 _OPSET, _IR_VERSION = 21, 10
 #: shares of the largest weight that the largest code may stand for: four bits often gain by clipping
@@ -105,20 +105,8 @@ def _narrow(layer: Layer, weight: NDArray[np.float32], budget: TimeBudget) -> Na
         codes = _nearest(weight / along(scales, weight.ndim, axis))
         return Narrow(layer.name, codes, scales, _plain_noise(weight, codes, along(scales, weight.ndim, axis)))
     scales = best_scales(rows)
-    moments = layer_moments(layer, weight, always=True)
-    assert moments is not None
-    parts = list(portions(layer.node, rows, moments))
-    steps = [scales[part.outputs] for part in parts]
-    made = [round_rows(p.rows, s, p.moments.copy(), budget, NARROW_MAX) for p, s in zip(parts, steps, strict=True)]
-    codes = np.zeros(rows.shape, np.int8)
-    error = signal = 0.0
-    for part, step, code in zip(parts, steps, made, strict=True):
-        codes[part.outputs, part.inputs] = code
-        gaps = part.rows - code * step[:, None]
-        error += float(np.einsum("ij,jk,ik->", gaps, part.moments, gaps, optimize=True))
-        signal += float(np.einsum("ij,jk,ik->", part.rows, part.moments, part.rows, optimize=True))
-    shaped = from_rows(layer.node, codes, weight.shape)
-    return Narrow(layer.name, shaped, scales, error / signal if signal > 0 else 0.0)
+    codes, noise = narrow_rows(layer, rows, scales, budget)
+    return Narrow(layer.name, from_rows(layer.node, codes, weight.shape), scales, noise)
 
 
 def best_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -142,11 +130,12 @@ def replaced(model: ir.Model, layers: Iterable[Narrow]) -> ir.Model:
     wanted = {narrow.layer: narrow for narrow in layers}
     for layer in layers_of(copy):
         if layer.name in wanted:
-            _put(layer, wanted[layer.name])
+            put(layer, wanted[layer.name])
     return copy
 
 
-def _put(layer: Layer, narrow: Narrow) -> None:
+def put(layer: Layer, narrow: Narrow) -> None:
+    """Give a layer of an INT8 model its four-bit codes and scales; its bias keeps its values."""
     codes, scale = layer.initializer(1), layer.initializer(1, 1)
     bias, bias_scale = layer.initializer(2), layer.initializer(2, 1)
     assert scale.const_value is not None and bias.const_value is not None and bias_scale.const_value is not None

@@ -12,6 +12,7 @@ from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.stable import exceeds, rounded
 from n6convert.quantization.weights.four_bits import Narrow, narrow_layers, replaced, saved_bytes, written
+from n6convert.quantization.weights.layer_noise import layer_noise
 
 if TYPE_CHECKING:
     from n6convert.quantization.methods import Candidate, MethodContext
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Goals", "facts_of", "narrowed"]
 
 #: models of so many different numbers of layers are judged; between two of them the choice is halved
-_POINTS = 8
-#: above this number of layers, bytes stand for time
-_TIMED = 96
+_POINTS = 5
+#: least noise that counts, relative to what all layers add on average: less is an accident of few samples
+_LEAST_NOISE = 0.01
+#: coarse codes are fitted to more samples than fine ones
+_SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,15 @@ class Goals:
 
     Attributes:
         milliseconds, flash_bytes: to be reached, whatever is lost.
+        times: predicts how much of the time each layer of a model takes, by name; None: bytes decide the order.
+        flash: predicts the bytes of flash that a model takes; None: those of its constants are counted.
         keeps: called as ``keeps(model, sqnr_db_by_output)``: whether the recipe's limits on accuracy still hold.
     """
 
     milliseconds: float | None = None
     flash_bytes: int | None = None
+    times: Callable[[ir.Model], Mapping[str, float]] | None = None
+    flash: Callable[[ir.Model], int] | None = None
     keeps: Callable[[ir.Model, Mapping[str, float]], bool] | None = None
 
 
@@ -53,8 +60,8 @@ class Point:
 class _Curve:
     """Models by number of layers, each made and judged once: as rounded layer by layer, and a few of them refined."""
 
-    def __init__(self, context: MethodContext, best: Candidate, order: Sequence[Narrow]) -> None:
-        self._context, self._best, self._order = context, best, order
+    def __init__(self, context: MethodContext, best: Candidate, order: Sequence[Narrow], goals: Goals) -> None:
+        self._context, self._best, self._order, self._goals = context, best, order, goals
         self.points: dict[int, Point] = {}
         self._refined: dict[int, Candidate] = {}
 
@@ -78,11 +85,11 @@ class _Curve:
 
     def at(self, count: int) -> Point:
         if count not in self.points:
-            chosen = self._order[:count]
             model = self.plain(count)
             fidelity = self._context.evaluator.fidelity(model) if count else self._best.fidelity
+            file = written(model, {n.layer for n in self._order[:count]})
             self.points[count] = Point(
-                count, stored_bytes(self._best.model) - saved_bytes(chosen), self._time(model, chosen),
+                count, self._flash(file, count), self._time(file),
                 round(fidelity.closeness_db, 3), round(fidelity.sqnr_db, 3),
             )  # fmt: skip
         return self.points[count]
@@ -91,9 +98,14 @@ class _Curve:
         """The model with so many layers, each rounded by itself."""
         return replaced(self._best.model, self._order[:count])
 
-    def _time(self, model: ir.Model, chosen: Sequence[Narrow]) -> float | None:
+    def _time(self, file: ir.Model) -> float | None:
         predict = self._context.milliseconds
-        return None if predict is None else round(predict(written(model, {n.layer for n in chosen})), 4)
+        return None if predict is None else round(predict(file), 4)
+
+    def _flash(self, file: ir.Model, count: int) -> int:
+        if self._goals.flash is not None:
+            return self._goals.flash(file)
+        return stored_bytes(self._best.model) - saved_bytes(self._order[:count])
 
     def last(self, holds: Callable[[Point], bool]) -> int:
         """The largest number of layers for which something holds that more layers only spoil."""
@@ -123,16 +135,17 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
         BudgetExceeded: the time budget ended.
     """
     config = context.config
-    found = narrow_layers(best.prepared, best.model, context.samples, config.threads, context.budget, context.progress)
-    order = _by_price(context, best, found)
-    curve = _Curve(context, best, order)
+    samples = context.first(_SAMPLES * config.refine_samples)
+    found = narrow_layers(best.prepared, best.model, samples, config.threads, context.budget, context.progress)
+    order = _by_price(context, best, found, goals) if config.weights == "mixed" else found
+    curve = _Curve(context, best, order, goals)
     count = _count(curve, len(order), best, context, goals)
     chosen, trial = order[:count], curve.refined(count)
     facts = {
         "layers": [n.layer for n in chosen],
         "of": len(order),
         "bytes_saved": saved_bytes(chosen),
-        "weight_bytes": stored_bytes(best.model) - saved_bytes(chosen),
+        "weight_bytes": curve.at(count).weight_bytes,
         "curve": curve.facts(),
     }
     return replace(trial, notes={"four_bits": facts})
@@ -183,16 +196,42 @@ def _reaches(point: Point, goals: Goals) -> bool:
     return fast and (goals.flash_bytes is None or point.weight_bytes <= goals.flash_bytes)
 
 
-def _by_price(context: MethodContext, best: Candidate, found: Sequence[Narrow]) -> list[Narrow]:
-    """Most saved per noise first; layers of equal price in the graph's order."""
-    predict = context.milliseconds
-    if predict is None or len(found) > _TIMED:
-        return sorted(found, key=lambda n: -float(rounded(n.saved / max(n.noise, 1e-12))))
-    whole = predict(best.model)
-    saved = {n.layer: whole - predict(written(replaced(best.model, [n]), {n.layer})) for n in found}
+def _by_price(context: MethodContext, best: Candidate, found: Sequence[Narrow], goals: Goals) -> list[Narrow]:
+    """Most time and flash saved for the noise first, each as a share of what all layers save.
+
+    Layers that read the same tensor share an epoch, so only together do they save its time: they are one candidate.
+    """
+    samples, threads = context.evaluator.samples, context.config.threads
+    noise = layer_noise(best.prepared, best.model, found, samples, threads, context.budget)
+    least = _LEAST_NOISE * sum(max(n, 0.0) for n in noise.values()) / max(len(noise), 1)
+    worth = _worth(best, found, goals)
+    together: dict[str, list[Narrow]] = {}
+    sources = {layer.name: layer.initializer(0).name or "" for layer in layers_of(best.model)}
+    for narrow in found:
+        together.setdefault(sources[narrow.layer], []).append(narrow)
+
+    def price(group: Sequence[Narrow]) -> float:
+        lost = sum(max(noise[n.layer], least) for n in group)
+        return -float(rounded(sum(worth[n.layer] for n in group) / max(lost, 1e-12)))
+
+    return [narrow for group in sorted(together.values(), key=price) for narrow in group]
+
+
+def _worth(best: Candidate, found: Sequence[Narrow], goals: Goals) -> dict[str, float]:
+    """What each layer saves of what is asked for: flash, time, or both where no goal or both are set."""
+    bytes_saved = _shares({n.layer: float(n.saved) for n in found})
+    if goals.times is None or (goals.milliseconds is None and goals.flash_bytes is not None):
+        return bytes_saved
+    before, after = goals.times(best.model), goals.times(written(replaced(best.model, found), {n.layer for n in found}))
+    time = _shares({n.layer: max(before.get(n.layer, 0.0) - after.get(n.layer, 0.0), 0.0) for n in found})
     # a layer that saves no time of its own may still save flash; it comes after all that do
-    worth = {n.layer: max(saved[n.layer], 0.0) + 1e-9 * n.saved for n in found}
-    return sorted(found, key=lambda n: -float(rounded(worth[n.layer] / max(n.noise, 1e-12))))
+    flash = 1e-6 if goals.milliseconds is not None and goals.flash_bytes is None else 1.0
+    return {name: time[name] + flash * bytes_saved[name] for name in time}
+
+
+def _shares(saved: Mapping[str, float]) -> dict[str, float]:
+    whole = sum(saved.values())
+    return {name: value / whole if whole > 0 else 0.0 for name, value in saved.items()}
 
 
 def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
@@ -201,14 +240,14 @@ def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) 
     Layers first take back what four bits in front of them did to their inputs, and where that brings nothing they do
     not.
     """
-    names = frozenset(n.layer for n in chosen)
+    names, count = frozenset(n.layer for n in chosen), _SAMPLES * context.config.refine_samples
     plain = replace(best, model=replaced(best.model, chosen), narrow=names)
     plain = replace(plain, measure=context.measure(plain.model))
     corrects = best.bias != "off"
-    means = context.means(best.prepared, context.config.refine_samples) if corrects else None
+    means = context.means(best.prepared, count) if corrects else None
     for compensating in [[layer.name for layer in layers_of(plain.model)], []] if names else [[]]:
         made, _ = refine(
-            best.prepared, plain.model, context.samples, rounding=True, bias=corrects, means=means, narrow=names,
+            best.prepared, plain.model, context.first(count), rounding=True, bias=corrects, means=means, narrow=names,
             compensating=compensating, budget=context.budget, threads=context.config.threads, progress=context.progress,
         )  # fmt: skip
         after = replace(plain, model=made, measure=context.measure(made))
