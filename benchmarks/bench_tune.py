@@ -7,8 +7,9 @@ one run of ``n6convert tune``, so that they differ in their numbers alone, and a
 labeled samples that neither calibration nor training saw. "closeness" is that of the outputs to float on held-back
 samples, in dB, with the 95 % interval of the gain by a paired bootstrap: training is kept only where that lies above
 zero. "exact" is what closeness would gain if no weight were rounded. Flash (constants) and predicted time are those of
-eight bits and of the bits asked for. Seconds of the processor count the whole conversion, and training alone.
-``--minutes 0`` does not train.
+eight bits and of the bits asked for, as predicted. Seconds of the processor count the whole conversion, training alone,
+the quantizer's default methods, and what choosing and rounding for four bits takes beside them. ``--minutes 0`` does
+not train.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="further settings, such as acceptance.max_drop=1")
     options = parser.parse_args()
     scores = f"{'float':>6} {'before':>6} {'after':>6} {'lost, 95 %':>22}"
-    costs = f"{'steps':>6} {'CPU s':>6} {'train':>6} {'peak MB':>8}"
+    costs = f"{'layers':>8} {'steps':>6} {'CPU s':>6} {'train':>6} {'int8 s':>6} {'4 bits s':>14} {'peak MB':>8}"
     gains = f"{'closeness dB':>14} {'exact':>6} {'gain dB, 95 %':>22} {'kept':>5}"
     print(f"{'model':<18} {scores} {gains} {'flash KiB':>12} {'ms':>14} {costs}", flush=True)
     for case in options.cases:
@@ -53,7 +54,7 @@ def row(name: str, bits: str, samples: int, minutes: float, more: list[str]) -> 
     """One line of the table."""
     from n6convert import tune
 
-    clock = _Clock()
+    clock, whole, four = _Clock(), _Timed("quantize"), _Timed("narrowed")
     model, weights, calibration, evaluation, settings = CASES[name]
     budget = {"tune.time_budget": 60 * minutes} if minutes else {"tune.steps": 0}
     with TemporaryDirectory() as folder:
@@ -68,7 +69,10 @@ def row(name: str, bits: str, samples: int, minutes: float, more: list[str]) -> 
         ).report
     title = name if bits == "int8" else f"{name} {bits}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    costs = f"{report.tuning.steps:6d} {time.process_time():6.0f} {clock.seconds:6.0f} {peak:8.0f}"
+    eight = whole.seconds - four.seconds
+    choosing = f"{four.seconds:.0f} ({four.seconds / eight:.2f}x)" if four.seconds else ""
+    taken = f"{time.process_time():6.0f} {clock.seconds:6.0f} {eight:6.0f} {choosing:>14}"
+    costs = f"{_layers(report):>8} {report.tuning.steps:6d} {taken} {peak:8.0f}"
     return f"{title:<18} {_scores(report.accuracy)} {_gain(report.tuning)} {_sizes(report)} {costs}"
 
 
@@ -97,6 +101,28 @@ def _sizes(report: Any) -> str:
     last = next(p for p in narrow.curve if p.layers == len(narrow.layers))
     flash = f"{first.weight_bytes / 1024:.0f} > {last.weight_bytes / 1024:.0f}"
     return f"{flash:>12} {first.milliseconds or 0:6.2f} > {last.milliseconds or 0:5.2f}"
+
+
+def _layers(report: Any) -> str:
+    narrow = report.quantization.four_bits
+    return "" if narrow is None else f"{len(narrow.layers)} of {narrow.of}"
+
+
+class _Timed:
+    """Seconds of the processor inside one function of the quantizer."""
+
+    def __init__(self, name: str) -> None:
+        from n6convert.quantization import quantizer
+
+        self.seconds, self._function = 0.0, getattr(quantizer, name)
+        setattr(quantizer, name, self)
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        before = time.process_time()
+        try:
+            return self._function(*given, **more)
+        finally:
+            self.seconds += time.process_time() - before
 
 
 class _Clock:

@@ -208,7 +208,7 @@ def _sums(
     size = exact[0].inputs.shape[2]
     others = _missing(layer, exact) if joined else None
     for index, (codes, wanted) in enumerate(zip(layer.codes(), exact, strict=True)):
-        found = patches(layer.node, codes, zero, size, groups, share)[:, :, span].astype(np.float32) - zero
+        found = patches(layer.node, codes, float(zero), size, groups, share)[:, :, span].astype(np.float32) - zero
         gaps = (wanted.inputs[:, :, span] / step - found).transpose(0, 2, 1)
         wide = found if found.shape[1] <= SINGLE else found.astype(np.float64)
         inner[index % 2] += wide.transpose(0, 2, 1) @ wide

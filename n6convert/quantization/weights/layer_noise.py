@@ -132,7 +132,7 @@ class _Judge:
 
     def _noise(self, index: int, results: Sequence[NDArray[np.float64]]) -> float:
         gaps = (a - e[index] for a, e in zip(results, self._exact, strict=True))
-        return sum(float(np.vdot(gap, gap)) for gap in gaps) / self._spread[index]
+        return float(sum(np.vdot(gap, gap) for gap in gaps) / self._spread[index])
 
 
 def _spread(arrays: Sequence[NDArray[np.float64]]) -> float:

@@ -64,6 +64,7 @@ class _Curve:
         self._context, self._best, self._order, self._goals = context, best, order, goals
         self.points: dict[int, Point] = {}
         self._refined: dict[int, Candidate] = {}
+        self._predicted: dict[int, tuple[int, float | None]] = {}
 
     def refined(self, count: int) -> Candidate:
         """The model with so many layers, rounded and corrected for them."""
@@ -85,14 +86,17 @@ class _Curve:
 
     def at(self, count: int) -> Point:
         if count not in self.points:
-            model = self.plain(count)
-            fidelity = self._context.evaluator.fidelity(model) if count else self._best.fidelity
-            file = written(model, {n.layer for n in self._order[:count]})
-            self.points[count] = Point(
-                count, self._flash(file, count), self._time(file),
-                round(fidelity.closeness_db, 3), round(fidelity.sqnr_db, 3),
-            )  # fmt: skip
+            fidelity = self._context.evaluator.fidelity(self.plain(count)) if count else self._best.fidelity
+            closeness, sqnr = round(fidelity.closeness_db, 3), round(fidelity.sqnr_db, 3)
+            self.points[count] = Point(count, *self.predicted(count), closeness, sqnr)
         return self.points[count]
+
+    def predicted(self, count: int) -> tuple[int, float | None]:
+        """Bytes of flash and milliseconds, which no sample is run for."""
+        if count not in self._predicted:
+            file = written(self.plain(count), {n.layer for n in self._order[:count]})
+            self._predicted[count] = self._flash(file, count), self._time(file)
+        return self._predicted[count]
 
     def plain(self, count: int) -> ir.Model:
         """The model with so many layers, each rounded by itself."""
@@ -107,21 +111,21 @@ class _Curve:
             return self._goals.flash(file)
         return stored_bytes(self._best.model) - saved_bytes(self._order[:count])
 
-    def last(self, holds: Callable[[Point], bool]) -> int:
+    def last(self, holds: Callable[[int], bool]) -> int:
         """The largest number of layers for which something holds that more layers only spoil."""
         whole = len(self._order)
         marks = sorted({round(whole * i / _POINTS) for i in range(_POINTS + 1)})
-        good = max((m for m in marks if holds(self.at(m))), default=0)
+        good = max((m for m in marks if holds(m)), default=0)
         bad = next((m for m in marks if m > good), good)
         while bad - good > 1:
             middle = (good + bad) // 2
-            good, bad = (middle, bad) if holds(self.at(middle)) else (good, middle)
+            good, bad = (middle, bad) if holds(middle) else (good, middle)
         return good
 
-    def first(self, holds: Callable[[Point], bool]) -> int:
+    def first(self, holds: Callable[[int], bool]) -> int:
         """The smallest number of layers for which something holds; all of them when none does."""
-        short = self.last(lambda point: not holds(point))
-        return min(short + (not holds(self.at(short))), len(self._order))
+        short = self.last(lambda count: not holds(count))
+        return min(short + (not holds(short)), len(self._order))
 
 
 def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate:
@@ -135,8 +139,7 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
         BudgetExceeded: the time budget ended.
     """
     config = context.config
-    samples = context.first(_SAMPLES * config.refine_samples)
-    found = narrow_layers(best.prepared, best.model, samples, config.threads, context.budget, context.progress)
+    found = narrow_layers(best.prepared, best.model, context.samples, config.threads, context.budget, context.progress)
     order = _by_price(context, best, found, goals) if config.weights == "mixed" else found
     curve = _Curve(context, best, order, goals)
     count = _count(curve, len(order), best, context, goals)
@@ -155,7 +158,9 @@ def _count(curve: _Curve, whole: int, best: Candidate, context: MethodContext, g
     if context.config.weights == "int4":
         return whole
     if goals.milliseconds is not None or goals.flash_bytes is not None:
-        return curve.first(lambda point: _reaches(point, goals))
+        count = curve.first(lambda count: _reaches(*curve.predicted(count), goals))
+        curve.at(whole // 2)  # the report draws more than the ends and the choice
+        return count
     return _most(curve, whole, best, context, goals)
 
 
@@ -172,13 +177,13 @@ def _most(curve: _Curve, whole: int, best: Candidate, context: MethodContext, go
         return near(made.fidelity.closeness_db) and _keeps(goals, context, made.model)
 
     certain = curve.last(
-        lambda point: near(point.closeness_db) and _keeps(goals, context, curve.plain(point.layers))
+        lambda count: near(curve.at(count).closeness_db) and _keeps(goals, context, curve.plain(count))
     )  # fmt: skip
     if certain == whole or good(whole):
         return whole
     base, all_plain = (_noise(curve.at(n).closeness_db) for n in (0, whole))
     left = (_noise(curve.refined(whole).fidelity.closeness_db) - base) / max(all_plain - base, 1e-12)
-    expected = curve.last(lambda point: base + left * (_noise(point.closeness_db) - base) <= _noise(least))
+    expected = curve.last(lambda count: base + left * (_noise(curve.at(count).closeness_db) - base) <= _noise(least))
     further = (certain + whole) // 2 if labels else min(expected, whole - 1)
     return further if further > certain and good(further) else certain
 
@@ -191,9 +196,9 @@ def _keeps(goals: Goals, context: MethodContext, model: ir.Model) -> bool:
     return goals.keeps is None or goals.keeps(model, context.evaluator.fidelity(model).outputs_sqnr_db)
 
 
-def _reaches(point: Point, goals: Goals) -> bool:
-    fast = goals.milliseconds is None or point.milliseconds is None or point.milliseconds <= goals.milliseconds
-    return fast and (goals.flash_bytes is None or point.weight_bytes <= goals.flash_bytes)
+def _reaches(flash: int, milliseconds: float | None, goals: Goals) -> bool:
+    fast = goals.milliseconds is None or milliseconds is None or milliseconds <= goals.milliseconds
+    return fast and (goals.flash_bytes is None or flash <= goals.flash_bytes)
 
 
 def _by_price(context: MethodContext, best: Candidate, found: Sequence[Narrow], goals: Goals) -> list[Narrow]:
