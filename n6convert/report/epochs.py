@@ -10,7 +10,8 @@ from functools import cached_property
 from n6convert.report.svg import Block, Row, bars, ribbon, scale
 from n6convert.report.words import short
 from n6convert.results import Placement
-from n6convert.results.sections import PLACES, OperatorPlace, Side
+from n6convert.results.section import PLACES
+from n6convert.results.sections import OperatorPlace, Side
 
 __all__ = ["DrawnEpoch", "drawn_epochs", "epoch_blocks", "epoch_rows", "operator_times", "placement_reasons", "ribbons"]
 

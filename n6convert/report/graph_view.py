@@ -10,7 +10,8 @@ from itertools import pairwise
 from n6convert.escaping import html_text
 from n6convert.report.epochs import DrawnEpoch, drawn_epochs
 from n6convert.report.graph_layout import Placed, layered
-from n6convert.results.sections import PLACES, Side
+from n6convert.results.section import PLACES
+from n6convert.results.sections import Side
 
 __all__ = ["MOST_VERTICES", "Vertex", "graph_svg", "joined"]
 

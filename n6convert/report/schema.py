@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from n6convert.errors import SourceError
 from n6convert.results import Accuracy, LimitReport, Placement, Report, StageReport, WeightsReport
-from n6convert.results.sections import Number, Text
+from n6convert.results.section import Number, Text
 
 __all__ = ["PartialReport", "check_report"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from n6convert.report.scatter import Point, scatter
 from n6convert.results import Accuracy, Report
-from n6convert.results.sections import ExactWeights, TunedFigures, TunedStep
+from n6convert.results.tuned import ExactWeights, TunedFigures, TunedStep
 
 __all__ = ["TuningView", "tuning"]
 

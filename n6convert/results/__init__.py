@@ -21,8 +21,8 @@ from n6convert.results.sections import (
     Rewrites,
     Side,
     StageFacts,
-    Tuning,
 )
+from n6convert.results.tuned import Tuning
 
 __all__ = [
     "REPORT_SCHEMA_VERSION",

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from n6convert.results.section import Count, Epoch, Number, Place, Section, Text
 
 __all__ = [
-    "PLACES",
     "Advice",
     "Calibration",
-    "Count",
     "Cycles",
     "FourBits",
     "Latency",
@@ -29,70 +16,14 @@ __all__ = [
     "LongEpoch",
     "Memory",
     "MemoryBuffer",
-    "Number",
     "OperatorPlace",
-    "Place",
     "Quantization",
     "Rewrites",
-    "Section",
     "Side",
     "StageFacts",
-    "Text",
     "TradePoint",
-    "TunedStep",
-    "Tuning",
     "WorstTensor",
 ]
-
-#: where an operator runs, and how a reader sees it
-PLACES = {"hw": "NPU", "hybrid": "CPU and NPU", "sw": "CPU", "none": "no work"}
-_LARGEST = 1 << 53
-
-Count = Annotated[int, Field(strict=True, ge=-_LARGEST, le=_LARGEST)]
-Number = Count | Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_LARGEST, le=_LARGEST)]
-"""A finite number; whole ones stay whole in the file."""
-Epoch = Annotated[int, Field(strict=True, ge=-1, le=_LARGEST)]
-Text = Annotated[str, Field(strict=True)]
-Place = Annotated[
-    Literal["hw", "hybrid", "sw", "none"],
-    BeforeValidator(lambda value: value if isinstance(value, str) and value in PLACES else "none"),
-]
-
-
-class Section(BaseModel):
-    """A part of the report that is written as it was given: the same keys in the same order, nothing added.
-
-    Keys without a field of their own are kept. Values are attributes, and items by their key in the file.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    _keys: tuple[str, ...] = PrivateAttr(())
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _note_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Section]) -> Section:
-        made = handler(data)
-        if isinstance(data, Mapping):
-            made._keys = tuple(map(str, data))
-        return made
-
-    @model_serializer(mode="wrap")
-    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found = handler(self)
-        return {key: found[key] for key in self._keys if key in found}
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
-            raise KeyError(key)
-        extra = self.model_extra or {}
-        return extra[key] if key in extra else getattr(self, key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key of the file; ``default`` where it is missing."""
-        return self[key] if key in self._keys else default
 
 
 class LongEpoch(Section):
@@ -315,49 +246,6 @@ class Quantization(Section):
     methods: list[TriedMethod] = []
     ranges: dict[str, Count] = {}
     four_bits: FourBits | None = None
-
-
-class TunedStep(Section):
-    """Closeness of the outputs to float after some steps of training."""
-
-    step: Count
-    closeness_db: Number
-    phase: Text = ""
-
-
-class TunedFigures(Section):
-    """The network's distance from float, before or after training."""
-
-    closeness_db: Number
-    sqnr_db: Number
-
-
-class TunedGain(Section):
-    """By how much training brought the outputs closer to float, and the 95 % interval over the held-back samples."""
-
-    db: Number
-    low: Number
-    high: Number
-
-
-class ExactWeights(Section):
-    """Closeness to float as quantized, and if no weight were rounded: what is left then is the activations' doing."""
-
-    rounded_db: Number
-    exact_db: Number
-
-
-class Tuning(Section):
-    """What training brought; empty where nothing was trained."""
-
-    kept: bool = False
-    before: TunedFigures | None = None
-    after: TunedFigures | None = None
-    gain: TunedGain | None = None
-    exact_weights: ExactWeights | None = None
-    steps: Count = 0
-    seconds: Number = 0.0
-    curve: list[TunedStep] = []
 
 
 class Calibration(Section):

@@ -11,8 +11,8 @@ import onnx_ir as ir
 from n6convert.errors import GraphError
 from n6convert.operators.table import refusal_of
 from n6convert.operators.versions import Version
-from n6convert.rewrites.engine import Checkpoint, Refused, Run
 from n6convert.rewrites.rule import Rewrite
+from n6convert.rewrites.trial import Checkpoint, Refused, Run
 from n6convert.types import Progress
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx_ir as ir
@@ -19,68 +18,17 @@ from n6convert.errors import RewriteError
 from n6convert.graph.builder import Builder
 from n6convert.graph.order import order_for_memory
 from n6convert.graph.query import shape_of
-from n6convert.requantization.grids import carry
 from n6convert.rewrites.batch_axis import batch_cut, cuts_batch
+from n6convert.rewrites.node_replacement import around, swap_outputs
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.rule import Context, Rewrite
+from n6convert.rewrites.trial import Applied, Checkpoint, Refused, Run, copied
 from n6convert.types import Progress
 
-__all__ = ["Applied", "Refused", "Run", "run_rules"]
+__all__ = ["run_rules"]
 
 _MAX_SWEEPS = 5000
 _MARKED_NODES = 2000  # copies of larger graphs cost more than they save
-_REACH = 3  # edges around a change within which rules are tried again at once
-
-
-@dataclass(frozen=True)
-class Applied:
-    """One application: rule, the node it replaced, and, where the rule had a choice, why it chose so."""
-
-    rule: str
-    place: str
-    exact: bool = True
-    because: str = ""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A place where a rule's pattern was found but the rule did not run."""
-
-    rule: str
-    place: str
-    reason: str
-
-
-@dataclass
-class Run:
-    """What one run of a set of rules to the fixpoint gave."""
-
-    model: ir.Model
-    applied: list[Applied] = field(default_factory=list)
-    refused: dict[tuple[str, str], Refused] = field(default_factory=dict)
-    difference: float = 0.0
-    options: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    """Forms that rules could write, by rule and kind of place, where there was more than one."""
-    checkpoints: list[Checkpoint] = field(default_factory=list)
-    """States on the way, each just before a rule first changed anything."""
-
-    def before(self, rule: str) -> Checkpoint | None:
-        """The last state that a rule had not touched yet: runs without it can go on from there."""
-        return next((c for c in reversed(self.checkpoints) if rule not in c.begun), None)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A run just before one of its rules first changed anything."""
-
-    run: Run
-    names: Counter[str]
-    earlier: frozenset[str]
-    """Rules that have had their turn in this round."""
-    changed: bool
-    """Whether one of them changed something."""
-    begun: frozenset[str]
-    """Rules that changed something in any round."""
 
 
 def run_rules(
@@ -106,7 +54,7 @@ def run_rules(
     Raises:
         RewriteError: the rules do not converge.
     """
-    run = Run(model.clone()) if resume is None else _copy(resume.run)
+    run = Run(model.clone()) if resume is None else copied(resume.run)
     sweep = _Sweep(run, context, proof, tolerance, Counter() if resume is None else Counter(resume.names))
     position = 0 if resume is None else sum(rule.name in resume.earlier for rule in rules)
     changed, thorough = resume is not None and resume.changed, False
@@ -267,10 +215,10 @@ class _Sweep:
             build.discard()
             self._refuse(rule, place, reason)
             return None
-        near = _around(node)
+        near = around(node)
         graph.insert_before(node, build.nodes)
         if values is not None:
-            _swap_outputs(graph, node, values)
+            swap_outputs(graph, node, values)
         self._clock += 1
         self._sorted = False
         self._touched.update(dict.fromkeys([*near, *build.nodes], self._clock))
@@ -282,7 +230,7 @@ class _Sweep:
         if self.run.model.graph.num_nodes() <= _MARKED_NODES:
             self.sort()
             earlier, changed = self.state
-            mark = Checkpoint(_copy(self.run), Counter(self._names), earlier, changed, frozenset(self._begun))
+            mark = Checkpoint(copied(self.run), Counter(self._names), earlier, changed, frozenset(self._begun))
             self.run.checkpoints.append(mark)
 
     def _prefix(self, node: ir.Node, rule: Rewrite[Any]) -> str:
@@ -310,68 +258,6 @@ class _Values:
             names = sorted({name, *(str(v.name) for v in alike if v.dtype == value.dtype)} - self._held.keys())
             self._held |= self._proof.values(self._model, names)
         return self._held[name]
-
-
-def _copy(run: Run) -> Run:
-    return replace(
-        run,
-        model=run.model.clone(),
-        applied=list(run.applied),
-        refused=dict(run.refused),
-        options=dict(run.options),
-        checkpoints=list(run.checkpoints),
-    )
-
-
-def _around(node: ir.Node) -> dict[ir.Node, None]:
-    """Nodes a few edges away, up and down."""
-    found = {node: None}
-    edge = [node]
-    for _ in range(_REACH):
-        near = [n for e in edge for n in (*e.predecessors(), *e.successors())]
-        edge = [n for n in dict.fromkeys(near) if n not in found]
-        found.update(dict.fromkeys(edge))
-    return found
-
-
-def _swap_outputs(graph: ir.Graph, node: ir.Node, values: Sequence[ir.Value]) -> None:
-    for old, new in zip(node.outputs[: len(values)], values, strict=True):
-        if old.is_graph_output():
-            new = _own_value(graph, node, new)
-        carry(old, new)
-        if old.is_graph_output():
-            old_name, old.name = old.name, f"{old.name}.replaced"
-            old.replace_all_uses_with(new, replace_graph_outputs=True)
-            new.name = old_name
-        else:
-            old.replace_all_uses_with(new)
-    _remove_dead(graph, node)
-
-
-def _own_value(graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.Value:
-    """A value that may take a graph output's name: not an input, a constant or another output."""
-    if value.producer() is not None and not value.is_graph_output():
-        return value
-    copy = ir.node("Identity", [value])
-    copy.outputs[0].shape, copy.outputs[0].type = value.shape, value.type
-    graph.insert_before(node, copy)
-    return copy.outputs[0]
-
-
-def _remove_dead(graph: ir.Graph, node: ir.Node) -> None:
-    pending = [node]
-    while pending:
-        dead = pending.pop()
-        if dead.graph is None or any(v.is_graph_output() or v.uses() for v in dead.outputs):
-            continue
-        sources = [v for v in dead.inputs if v is not None]
-        graph.remove(dead, safe=True)
-        for value in sources:
-            maker = value.producer()
-            if maker is not None:
-                pending.append(maker)
-            elif value.is_initializer() and not value.uses() and not value.is_graph_output():
-                graph.initializers.pop(str(value.name), None)
 
 
 def _place(node: ir.Node) -> str:

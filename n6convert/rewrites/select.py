@@ -15,11 +15,12 @@ from n6convert.recipe.rewrite import RewriteConfig
 from n6convert.requantization.grids import collect_grids, mark_grids
 from n6convert.rewrites.by_latency import Choice, Choices, Estimator, Weighed, predicted_milliseconds, weigh
 from n6convert.rewrites.catalog import COMBINATIONS, all_rules
-from n6convert.rewrites.engine import Applied, Checkpoint, Refused, Run, run_rules
+from n6convert.rewrites.engine import run_rules
 from n6convert.rewrites.loops import write_out_loops
 from n6convert.rewrites.prepare import prepare
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.rule import Context, Rewrite
+from n6convert.rewrites.trial import Applied, Checkpoint, Refused, Run
 from n6convert.types import Feeds, Progress
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from n6convert.graph.dag import fold, reach
 from n6convert.linter import lint
-from n6convert.npu.memory import Buffer, place
+from n6convert.npu.allocation import Buffer, place
 from n6convert.npu.targets import load_target
 from n6convert.runtime.comparison import least_sizes
 

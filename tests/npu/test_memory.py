@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from n6convert.npu.allocation import Buffer, place
 from n6convert.npu.ir import ConvGeometry, Epoch, Lowered, Op, Schedule, Tensor, Where
-from n6convert.npu.memory import Buffer, lifetimes, place, plan_memory
+from n6convert.npu.memory import lifetimes, plan_memory
 from n6convert.npu.st.text import read_json
 from n6convert.npu.streams import stored_weights
 from n6convert.npu.targets import Target, load_target

@@ -8,16 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from n6convert.results.sections import (
-    PLACES,
-    EpochCounts,
-    Latency,
-    LongEpoch,
-    Memory,
-    OperatorPlace,
-    Quantization,
-    Side,
-)
+from n6convert.results.section import PLACES
+from n6convert.results.sections import EpochCounts, Latency, LongEpoch, Memory, OperatorPlace, Quantization, Side
 
 OPERATOR = {"name": "c", "op": "Conv", "where": "hw", "epoch": 3, "reason": "fits"}
 MEMORY = {"pools": [], "weights": 1, "activations": 2, "fits": True}

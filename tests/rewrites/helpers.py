@@ -12,8 +12,9 @@ import onnx_ir as ir
 from n6convert.graph.query import shape_of
 from n6convert.npu.targets import load_target
 from n6convert.rewrites import Context, RewriteConfig, RewriteResult, all_rules, rewrite
-from n6convert.rewrites.engine import Run, run_rules
+from n6convert.rewrites.engine import run_rules
 from n6convert.rewrites.proof import Proof
+from n6convert.rewrites.trial import Run
 from n6convert.runtime.comparison import max_relative_difference
 from n6convert.runtime.session import run_model
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from n6convert.errors import GraphError
 from n6convert.rewrites import by_latency
 from n6convert.rewrites.by_latency import Weighed, predicted_milliseconds, weigh
-from n6convert.rewrites.engine import Applied, Refused, Run
 from n6convert.rewrites.rule import Rewrite
+from n6convert.rewrites.trial import Applied, Refused, Run
 
 NAMES = "abcd"
 

@@ -14,11 +14,11 @@ from onnx_text import drawn, made, parsed, value_of
 from n6convert.errors import RecipeError
 from n6convert.recipe.rewrite import RewriteConfig
 from n6convert.rewrites.catalog import COMBINATIONS, all_rules
-from n6convert.rewrites.engine import Applied, Refused
 from n6convert.rewrites.isolated import isolated_latency
 from n6convert.rewrites.proof import Proof
 from n6convert.rewrites.rule import Context, Rewrite
 from n6convert.rewrites.select import RewriteResult, rewrite, select_rules
+from n6convert.rewrites.trial import Applied, Refused
 
 
 class Own(Rewrite[ir.Node]):

@@ -8,7 +8,13 @@ from n6convert.npu.ends import AS_MODELED, Ends, shape_ends
 from n6convert.npu.frontend import simplify
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.ir import Lowered, Op, Where
-from n6convert.npu.lowering import convolution, elementwise, movement, products  # noqa: F401  (they register handlers)
+from n6convert.npu.lowering import (  # noqa: F401  (they register handlers)
+    convolution,
+    elementwise,
+    movement,
+    pooling,
+    products,
+)
 from n6convert.npu.lowering.core import Lowerer
 
 __all__ = ["lower"]

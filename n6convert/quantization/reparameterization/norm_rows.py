@@ -44,10 +44,12 @@ class Norm:
 
     @property
     def centered(self) -> bool:
+        """Whether the mean is taken off."""
         return self.x is not self.c
 
     @property
     def shape(self) -> list[int]:
+        """Shape of the rows before they are scaled."""
         return static_dims(self.c.shape or ir.Shape([]))
 
 
