@@ -1,10 +1,11 @@
-"""ReLU linear attention over two scales, written as published: views, transposes and two MatMuls.
+"""ReLU linear attention over two scales: views and two MatMuls on maps of channels.
 
-For a head's tokens n and channels i, j, with q and k passed through ReLU and v widened by a column of ones::
+For a head's channels i, j and tokens n, with q and k passed through ReLU and v widened by a row of ones::
 
-    M = k^T v        out = q M        result[n, j] = out[n, j] / (out[n, last] + eps)
+    M = v k^T        out = M q        result[j, n] = out[j, n] / (out[last, n] + eps)
 
-The general rewrites turn it into the forms that the NPU has.
+The published network makes queries, keys and values of one head side by side, and transposes them. Here the rows of the
+weights are sorted: all queries, all keys, all values; so they are cut from the maps as they lie.
 """
 
 from __future__ import annotations
@@ -31,31 +32,34 @@ def write_attention(
     dim, tokens = parameters.arch.head_dim, grid[0] * grid[1]
     weight = parameters[f"{name}.qkv.conv.weight"]
     width = weight.shape[0]
-    qkv = graph.conv(f"{name}.qkv", x, weight)
-    around = graph.conv(f"{name}.aggreg.0.0", qkv, parameters[f"{name}.aggreg.0.0.weight"], groups=width)
-    second = graph.conv(f"{name}.aggreg.0.1", around, parameters[f"{name}.aggreg.0.1.weight"], groups=width // dim)
-    scales = graph.op("Concat", f"{name}.scales", qkv, second, axis=1)
-    heads = graph.reshape(f"{name}.heads", scales, [1, 2 * width // (3 * dim), 3 * dim, tokens])
-    by_token = graph.op("Transpose", f"{name}.tokens", heads, perm=[0, 1, 3, 2])
-    q, k, v = graph.split(f"{name}.parts", by_token, [dim] * 3, axis=3)
-    attended = _attend(graph, name, q, k, v)
-    back = graph.op("Transpose", f"{name}.back", attended, perm=[0, 1, 3, 2])
-    return graph.conv(
-        f"{name}.proj", graph.reshape(f"{name}.map", back, [1, 2 * width // 3, *grid]), *parameters.conv(f"{name}.proj")
+    order = np.arange(width).reshape(-1, 3, dim).swapaxes(0, 1).reshape(-1)
+    qkv = graph.conv(f"{name}.qkv", x, weight[order])
+    around = graph.conv(f"{name}.aggreg.0.0", qkv, parameters[f"{name}.aggreg.0.0.weight"][order], groups=width)
+    second = graph.conv(
+        f"{name}.aggreg.0.1", around, parameters[f"{name}.aggreg.0.1.weight"][order], groups=width // dim
     )
+    thirds = [graph.split(f"{name}.scale{i}", x, [width // 3] * 3) for i, x in enumerate((qkv, second))]
+    heads = [1, 2 * width // (3 * dim), dim, tokens]
+    q, k, v = (
+        graph.reshape(f"{name}.{part}.heads", graph.op("Concat", f"{name}.{part}.scales", *scales, axis=1), heads)
+        for part, *scales in zip("qkv", *thirds, strict=True)
+    )
+    attended = _attend(graph, name, q, k, v)
+    joined = graph.reshape(f"{name}.map", attended, [1, 2 * width // 3, *grid])
+    return graph.conv(f"{name}.proj", joined, *parameters.conv(f"{name}.proj"))
 
 
 def _attend(graph: NetworkWriter, name: str, q: ir.Value, k: ir.Value, v: ir.Value) -> ir.Value:
-    """``[1, heads, tokens, d]`` each, as the result."""
+    """``[1, heads, d, tokens]`` each, as the result."""
     q, k = graph.op("Relu", f"{name}.q", q), graph.op("Relu", f"{name}.k", k)
     one = graph.constant(f"{name}.one", np.array([1], np.float32))
-    wide = graph.op("Pad", f"{name}.v", v, graph.integers([0, 0, 0, 0, 0, 0, 0, 1]), one)
+    wide = graph.op("Pad", f"{name}.v", v, graph.integers([0, 0, 0, 0, 0, 0, 1, 0]), one)
     turned = graph.op("Transpose", f"{name}.k.turned", k, perm=[0, 1, 3, 2])
-    out = graph.op("MatMul", f"{name}.out", q, graph.op("MatMul", f"{name}.kv", turned, wide))
-    values, total = (graph.slice(f"{name}.{part}", out, *ends) for part, ends in _PARTS.items())
+    out = graph.op("MatMul", f"{name}.out", graph.op("MatMul", f"{name}.vk", wide, turned), q)
+    values, total = (graph.slice(f"{name}.{part}", out, *ends, axis=2) for part, ends in _PARTS.items())
     small = graph.constant(f"{name}.epsilon", np.array([_EPSILON], np.float32))
     return graph.op("Div", f"{name}.normal", values, graph.op("Add", f"{name}.safe", total, small))
 
 
 _PARTS = {"values": (0, -1), "total": (-1, np.iinfo(np.int32).max)}
-"""Where the last axis of the second product holds the sums of weighted values, and the sums of weights."""
+"""Where the rows of the second product hold the sums of weighted values, and the sums of weights."""

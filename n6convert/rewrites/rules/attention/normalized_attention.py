@@ -15,7 +15,7 @@ Weights that are there as a matrix (``w v / sum(w)``, attention by Relu) get the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ from n6convert.rewrites.rule import Context, Rewrite
 __all__ = ["NormalizedAttention"]
 
 Array = NDArray[np.float64]
+#: what takes the mean over the features of each token
+_MeanOf = Callable[[Builder, ir.Value], ir.Value]
 #: the largest of the means that are inverted is so many times e: of keys, of queries, of weights
 _KEYS, _QUERIES, _WEIGHTS = 64.0, 64.0, 128.0
 #: mean relative error of denominators on one int8 grid that is left alone
@@ -103,9 +105,11 @@ class NormalizedAttention(Rewrite[_Attention]):
 
     def replace(self, found: _Attention, build: Builder, context: Context) -> Sequence[ir.Value]:
         seen = _observe(found, context)
-        q, k, v = (x if x is None else _rows(build, found, x) for x in (found.queries, found.keys, found.values))
-        assert q is not None and v is not None
-        shares, values, sums = _matrix(build, q, v, seen) if k is None else _linear(build, q, k, v, seen)
+        k, v = (x if x is None else _rows(build, found, x) for x in (found.keys, found.values))
+        maps = found.turned and k is not None and math.prod((shape_of(found.queries) or ())[:-3]) == 1
+        q = found.queries if maps else _rows(build, found, found.queries)
+        assert v is not None
+        shares, values, sums = _matrix(build, q, v, seen) if k is None else _linear(build, q, k, v, seen, maps)
         usual = math.prod((shape_of(x) or ())[-1] for x in (q, k) if x is not None)
         total = build.clip(_product(build, shares, sums), usual * _NOTHING, None)
         quotient = build.binary("Div", _product(build, shares, values), total)
@@ -194,31 +198,43 @@ def _coarseness(seen: Sequence[_Seen]) -> float:
 def _matrix(build: Builder, w: ir.Value, v: ir.Value, seen: Sequence[_Seen]) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Shares, values, and a column that sums shares up, for weights that are there as a matrix."""
     ones = build.constant(np.ones((*(shape_of(v) or ())[:-1], 1)))
-    return _shares(build, w, _largest(s.queries for s in seen)), v, ones
+    return _shares(build, w, _largest(s.queries for s in seen), Builder.mean_last), v, ones
 
 
 def _linear(
-    build: Builder, q: ir.Value, k: ir.Value, v: ir.Value, seen: Sequence[_Seen]
+    build: Builder, q: ir.Value, k: ir.Value, v: ir.Value, seen: Sequence[_Seen], maps: bool
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """Shares p, means of values N and sums t for queries and keys."""
+    """Shares p, means of values N and sums t for keys and queries, these by rows or as maps."""
     pairs = [(s.queries, s.keys) for s in seen if s.keys is not None]
     of_keys, of_queries = _largest(k for _, k in pairs) / _KEYS, _largest(q for q, _ in pairs) / _QUERIES
     usual = build.add(build.mean_last(k), of_keys)
     k = build.mul(k, build.unary("Reciprocal", usual))
-    queries = build.mul(q, _one_over(build, build.mean_last(q), of_queries))
-    features = [*(shape_of(usual) or ())[:-2], 1, (shape_of(usual) or ())[-2]]
+    mean = _mean_of_maps if maps else Builder.mean_last
+    full = shape_of(usual) or ()
+    features = full if maps else (*full[:-2], 1, full[-2])
+    queries = build.mul(q, _one_over(build, mean(build, q), of_queries))
     weights = build.mul(queries, build.reshape(usual, features))
     known = (q / (_mean(q) + of_queries) * (_mean(k) + of_keys).swapaxes(-1, -2) for q, k in pairs)
     means = build.mean_last(k)
-    shares = _shares(build, weights, _largest(known), build.reshape(means, features))
-    return shares, _product(build, k, v), build.mul(means, float((shape_of(k) or ())[-1]))
+    shares = _shares(build, weights, _largest(known), mean, build.reshape(means, features))
+    sums = build.mul(means, float((shape_of(k) or ())[-1]))
+    return _swapped(build, shares) if maps else shares, _product(build, k, v), sums
 
 
-def _shares(build: Builder, weights: ir.Value, largest: float, sums: ir.Value | None = None) -> ir.Value:
+def _mean_of_maps(build: Builder, x: ir.Value) -> ir.Value:
+    """The mean over the channels of a head, [.., d, n] to [.., 1, n], as a 1x1 convolution: pools reduce last axes."""
+    *before, size, tokens = shape_of(x) or ()
+    heads = math.prod(before)
+    weight = np.kron(np.eye(heads), np.full((1, size), 1 / size))[..., None, None]
+    y = build.conv(build.reshape(x, [1, heads * size, 1, tokens]), weight)
+    return build.reshape(y, [*before, 1, tokens])
+
+
+def _shares(build: Builder, weights: ir.Value, largest: float, mean: _MeanOf, sums: ir.Value | None = None) -> ir.Value:
     """Weights of a token over their mean, then over the mean of what they weigh: tokens far below others are seen."""
-    shares = build.mul(weights, _one_over(build, build.mean_last(weights), largest / _WEIGHTS))
+    shares = build.mul(weights, _one_over(build, mean(build, weights), largest / _WEIGHTS))
     weighed = shares if sums is None else build.mul(shares, sums)
-    return build.mul(shares, _one_over(build, build.mean_last(weighed), _NOTHING))
+    return build.mul(shares, _one_over(build, mean(build, weighed), _NOTHING))
 
 
 def _one_over(build: Builder, x: ir.Value, floor: float) -> ir.Value:
@@ -241,5 +257,9 @@ def _product(build: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
 
 def _rows(build: Builder, found: _Attention, x: ir.Value) -> ir.Value:
     """A matrix by rows, or a result the way it was."""
+    return _swapped(build, x) if found.turned else x
+
+
+def _swapped(build: Builder, x: ir.Value) -> ir.Value:
     rank = len(shape_of(x) or ())
-    return build.transpose(x, [*range(rank - 2), rank - 1, rank - 2]) if found.turned else x
+    return build.transpose(x, [*range(rank - 2), rank - 1, rank - 2])
