@@ -31,7 +31,7 @@ def normalize(graph: ir.Graph) -> None:
         elif node.op_type == "Pad":
             _drop_zero_value(node)
         elif node.op_type == "Dropout":
-            node.outputs[0].replace_all_uses_with(node.inputs[0], replace_graph_outputs=True)  # type: ignore[arg-type]
+            _no_dropout(graph, node)
 
 
 def constant(value: ir.Value | None) -> NDArray[np.float32]:
@@ -81,14 +81,31 @@ def _plain_gemm(graph: ir.Graph, node: ir.Node) -> None:
     if alpha != 1.0:
         set_constant(weight, constant(weight) * np.float32(alpha))
     columns = constant(weight).shape[0 if node.attributes.get_int("transB", 0) else 1]
-    if bias is None:
+    rows = bias is not None and constant(bias).ndim == 2 and constant(bias).shape[0] > 1
+    if bias is None or rows:
         node.resize_inputs(3)
         node.replace_input_with(2, new_constant(graph, f"{node.name}_bias", np.zeros(columns, np.float32)))
+        if rows:
+            _sum_apart(graph, node, constant(bias) * np.float32(beta))
     else:
         row = np.broadcast_to(constant(bias) * np.float32(beta), (*constant(bias).shape[:-1], columns))
         set_constant(bias, row.reshape(-1))
     for name in ("alpha", "beta"):
         node.attributes.pop(name, None)
+
+
+def _sum_apart(graph: ir.Graph, gemm: ir.Node, addend: NDArray[np.float32]) -> None:
+    """Add what is no bias, because rows differ in it, behind the product."""
+    output = gemm.outputs[0]
+    readers, is_output = list(output.uses()), output.is_graph_output()
+    add = ir.node("Add", [output, new_constant(graph, f"{gemm.name}_addend", addend)], name=f"{gemm.name}_sum")
+    total = add.outputs[0]
+    total.type, total.shape, total.name, output.name = output.type, output.shape, output.name, f"{output.name}_product"
+    graph.insert_after(gemm, add)
+    for reader, index in readers:
+        reader.replace_input_with(index, total)
+    if is_output:
+        graph.outputs[list(graph.outputs).index(output)] = total
 
 
 def _add_bias(graph: ir.Graph, node: ir.Node) -> None:
@@ -135,6 +152,14 @@ def take_over(graph: ir.Graph, node: ir.Node, nodes: list[ir.Node]) -> None:
     graph.insert_before(node, nodes)
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     graph.remove(node, safe=True)
+
+
+def _no_dropout(graph: ir.Graph, node: ir.Node) -> None:
+    """Its input instead, under the name of the output where it is one of the graph's."""
+    if node.outputs[0].is_graph_output():
+        take_over(graph, node, [ir.node("Identity", node.inputs[:1], name=node.name)])
+    else:
+        node.outputs[0].replace_all_uses_with(node.inputs[0])  # type: ignore[arg-type]
 
 
 def _square(graph: ir.Graph, node: ir.Node) -> None:
