@@ -124,9 +124,12 @@ def squared_gaps(reference: Array, other: Array) -> Array:
     """Squared differences in float64: 0 where both hold the same (also NaN or the same infinity), infinite where only
     one is finite."""
     a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.where(same, 0.0, np.nan_to_num((a - b) ** 2, nan=np.inf))
+        gaps = np.asarray((a - b) ** 2)
+        if np.isfinite(gaps).all():
+            return gaps
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        return np.where(same, 0.0, np.nan_to_num(gaps, nan=np.inf))
 
 
 def energy(values: Array) -> float:

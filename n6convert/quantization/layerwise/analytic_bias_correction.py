@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,6 @@ from n6convert.runtime.session import Session
 __all__ = ["correct_analytically", "expectations"]
 
 Vector = NDArray[np.float64]
-_POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
-_SHARES = _WEIGHTS / _WEIGHTS.sum()
 _FUNCTIONS = frozenset(
     {"Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "Softplus"}
     | {"Erf", "Gelu", "Mish", "Abs", "Neg", "Mul", "Add", "Sub", "Min", "Max", "Div"}
@@ -53,7 +52,14 @@ class Known:
     @property
     def mean(self) -> Vector:
         """Expectation of each channel."""
-        return self.values @ _SHARES if self.source is not None else self.values[:, 0]
+        return self.values @ _normal()[1] if self.source is not None else self.values[:, 0]
+
+
+@cache
+def _normal() -> tuple[Vector, Vector]:
+    """Points of a normal variable at which functions are integrated, and the share of each."""
+    points, weights = np.polynomial.hermite_e.hermegauss(32)
+    return points, weights / weights.sum()
 
 
 def correct_analytically(float_model: ir.Model, model: ir.Model) -> ir.Model:
@@ -91,7 +97,7 @@ def expectations(model: ir.Model) -> dict[ir.Value, Known]:
         output = node.outputs[0]
         if output.name in normal:
             mean, deviation = normal[output.name]
-            known[output] = Known(mean[:, None] + deviation[:, None] * _POINTS, output)
+            known[output] = Known(mean[:, None] + deviation[:, None] * _normal()[0], output)
             continue
         found = _expected(model, node, known)
         if found is not None:

@@ -179,7 +179,8 @@ def calibrate(
     count = 0
     with ThreadPoolExecutor(workers) as pool:
         for values in mapped(values_of, feeds(), threads):
-            for unfit in pool.map(_observe, repeat(state), repeat(known), repeat(values), parts):
+            run = pool.map if workers > 1 else map
+            for unfit in run(_observe, repeat(state), repeat(known), repeat(values), parts):
                 _refuse_infinite(unfit, count)
             values.clear()  # so that the next sample finds this memory free
             count += 1

@@ -161,9 +161,14 @@ def _errors(
     pairs = effect(values, rounded) if effect is not None else [(values, rounded)]
     errors = np.zeros(len(spans))
     for exact, other in pairs:
-        gaps = np.nan_to_num((other - exact[:, None]) ** 2, nan=_BAD, posinf=_BAD)
-        errors += counts @ gaps / max(float(counts @ np.nan_to_num(exact**2, nan=0.0, posinf=0.0)), 1e-30)
+        gaps = _finite(np.square(other - exact[:, None]), _BAD)
+        errors += counts @ gaps / max(float(counts @ _finite(exact**2, 0.0)), 1e-30)
     return errors
+
+
+def _finite(values: NDArray[np.float64], otherwise: float) -> NDArray[np.float64]:
+    """The values with a number in place of NaN and infinity."""
+    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=otherwise, posinf=otherwise)
 
 
 def _occupied(histogram: Histogram, tail: Tail | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
