@@ -6,9 +6,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader as _Loader
+else:  # which loads importlib.resources and zipfile with it, in every command
+    _Loader = object
 
 __all__ = ["MOVED", "watch"]
 
@@ -191,7 +196,7 @@ def watch() -> None:
     sys.meta_path.insert(0, _OldPaths())
 
 
-class _OldPaths(MetaPathFinder):
+class _OldPaths:
     """Finds modules under the names that they had."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -199,7 +204,7 @@ class _OldPaths(MetaPathFinder):
         return None if new is None else ModuleSpec(name, _Moved(f"n6convert.{new}"))
 
 
-class _Moved(Loader):
+class _Moved(_Loader):
     """Gives the module of the new name."""
 
     def __init__(self, new: str) -> None:

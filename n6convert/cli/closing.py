@@ -11,8 +11,6 @@ from typing import Any
 
 from rich.text import Text
 
-from n6convert.npu.targets import DEFAULT_TARGET
-
 __all__ = ["next_command", "page_link", "program_name", "time_bar"]
 
 #: what an epoch waits for -> color and word
@@ -73,6 +71,8 @@ def next_command(report: Mapping[str, Any], folder: Path) -> str:
 
 def _chosen(recipe: Mapping[str, Any]) -> Iterator[str]:
     """Options of the model and the target, as the command line takes them."""
+    from n6convert.npu.targets import DEFAULT_TARGET  # with all targets: 20 ms, for one line behind a result
+
     for key, value in (recipe.get("options") or {}).items():
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             text = shlex.quote(str(value))
