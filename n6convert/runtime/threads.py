@@ -7,7 +7,7 @@ CPU affinity and its container's CPU limit, not the cores that the machine happe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,7 +59,7 @@ def mapped(function: Callable[[T], R], items: Iterable[T], threads: int | None =
         threads: default :func:`default_threads`.
     """
     count = threads or default_threads()
-    if count == 1:
+    if count == 1 or (isinstance(items, Sized) and len(items) == 1):
         yield from map(function, items)
         return
     from collections import deque

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.stable import SHARE, rounded_factors
 from n6convert.runtime.comparison import least_sizes, relative_differences
 from n6convert.runtime.session import Session
+from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
 
 __all__ = ["Evened", "difference", "equalize", "judged_axes"]
@@ -75,8 +77,10 @@ def equalize(
     factors = np.ones(channels.labels.size)
     records = []
     seen = _observe(model, channels, samples, threads, known if known is not None else Extents())
-    for group in _groups(channels, *seen):
-        chosen, found = _choose(group, strength)
+    groups = _groups(channels, *seen)
+    for group, (chosen, found) in zip(
+        groups, mapped(partial(_choose, strength=strength), groups, threads), strict=True
+    ):
         if found.max() > 1.05 * found.min():
             factors[group.labels] = found
             name = next(iter(group.tensors))

@@ -122,26 +122,32 @@ def correct_bias(layer: Layer, wanted: Wanted) -> None:
     One step by the functions' mean slopes, which is then measured, and shortened where it went too far.
     """
     rows = list(layer.rows(wanted.step))
-    means, slope, clear = _means_and_slopes(rows, wanted)
+    means, slope, clear = _means_and_slopes(rows, wanted, layer.threads)
     missing = np.sum(slope * _shrunk(wanted.means - means), axis=0)
     shift = np.where(clear, missing / np.where(clear, np.sum(slope**2, axis=0), 1.0), 0.0)
     more = shift.astype(np.float32)[:, None]
-    moved = _over_samples(rows, wanted, lambda v: wanted.functions(v + more)).mean(axis=0) - means.mean(axis=0)
+    after = _over_samples(rows, wanted, lambda v: wanted.functions(v + more), layer.threads)
+    moved = after.mean(axis=0) - means.mean(axis=0)
     closed = np.sum(slope * moved, axis=0)
     share = np.where(missing * closed > 0, missing / np.where(closed == 0, 1.0, closed), 0.0)
     shift_bias(layer, shift * np.clip(share, 0.0, 1.0))
 
 
 def _over_samples(
-    rows: Sequence[Rows], wanted: Wanted, results: Callable[[Rows], Sequence[Rows]]
+    rows: Sequence[Rows], wanted: Wanted, results: Callable[[Rows], Sequence[Rows]], threads: int | None
 ) -> NDArray[np.float64]:
     """Channel means of what is made of a layer's rows ``[samples, results, channels]``."""
     starts = np.cumsum([0, *(len(r) for r in rows)])
-    parts = zip(rows, starts, starts[1:], strict=False)
-    return np.concatenate([_means(results(part), wanted.tokens[a:b]) for part, a, b in parts])
+
+    def of_part(index: int) -> Floats:
+        return _means(results(rows[index]), wanted.tokens[starts[index] : starts[index + 1]])
+
+    return np.concatenate(list(mapped(of_part, range(len(rows)), threads)))
 
 
-def _means_and_slopes(rows: Sequence[Rows], wanted: Wanted) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _means_and_slopes(
+    rows: Sequence[Rows], wanted: Wanted, threads: int | None
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Channel means behind the functions, their mean slopes, and where enough values are reacted to."""
 
     def measured(values: Rows) -> list[Rows]:
@@ -150,7 +156,7 @@ def _means_and_slopes(rows: Sequence[Rows], wanted: Wanted) -> tuple[Floats, Flo
         steep = [(b - a) / step for a, b in zip(before, wanted.functions(values + step), strict=True)]
         return [*before, *steep, *(s * s for s in steep)]
 
-    means, slopes, power = np.split(_over_samples(rows, wanted, measured), 3, axis=1)
+    means, slopes, power = np.split(_over_samples(rows, wanted, measured, threads), 3, axis=1)
     slope: Floats = slopes.mean(axis=0)
     return means, slope, np.sum(slope**2, axis=0) > _SHARE * power.mean(axis=0).sum(axis=0)
 

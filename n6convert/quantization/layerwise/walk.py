@@ -40,7 +40,7 @@ class Layer:
         self.model = model
         self.node = node
         self._states = states
-        self._threads = threads
+        self.threads = threads
         self._clock = budget
 
     @property
@@ -112,7 +112,7 @@ class Layer:
             codes = np.concatenate(part) if len(part) > 1 else part[0]
             return rows_of(self.node, next(iter(session.run({source: codes}).values())), left, len(part))
 
-        yield from mapped(run, self._clock.watch(parts), self._threads)
+        yield from mapped(run, self._clock.watch(parts), self.threads)
 
     def _together(self, codes: NDArray[Any]) -> int:
         """How many samples one run takes: few enough for a processor's cache."""

@@ -41,7 +41,7 @@ def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     clips = whole is not None
     starts = [(best.found, clips), *([(whole, False)] if whole is not None and not context.clips_rightly else [])]
     wider = (
-        ranges_beyond(best.prepared, found, context.probe_samples, clip=clip, most=most)
+        ranges_beyond(best.prepared, found, context.probe_samples, clip=clip, most=most, threads=context.config.threads)
         for found, clip in starts for most in (np.inf, _SMALL)
     )  # fmt: skip
     trials = [context.quantized(best.prepared, f) for f in wider if f is not None]

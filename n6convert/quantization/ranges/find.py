@@ -23,6 +23,7 @@ from n6convert.quantization.topology.roles import activations
 from n6convert.quantization.topology.sharing import clip_bounds, fixed_range
 from n6convert.recipe.quantization import QuantizationConfig
 from n6convert.requantization.grids import noted_grids
+from n6convert.runtime.threads import mapped
 
 __all__ = ["RangeResult", "chosen_ranges", "find_ranges", "kept_ranges", "ranges_beyond"]
 
@@ -140,7 +141,11 @@ def chosen_ranges(
         fixed |= _whole_outputs(model.graph, statistics)
     open_ = {n: s for n, s in statistics.items() if n not in fixed}
     if config.ranges != "auto":
-        ranges = {n: tensor_range(s, config.ranges, config.percentile, effects.get(n)) for n, s in open_.items()}
+
+        def of_tensor(name: str) -> Range:
+            return tensor_range(statistics[name], config.ranges, config.percentile, effects.get(name))
+
+        ranges = dict(zip(open_, mapped(of_tensor, open_, config.threads), strict=True))
         ranges = without_hidden(model.graph, ranges, statistics) if histograms else ranges
         return RangeResult(ranges | fixed, statistics, effects, {config.ranges: len(ranges), "fixed": len(fixed)})
     options = {n: _options(s, config, effects[n]) for n, s in open_.items()}
@@ -166,20 +171,29 @@ def _whole_outputs(graph: ir.Graph, statistics: dict[str, Statistics]) -> dict[s
 
 
 def ranges_beyond(
-    model: ir.Model, found: RangeResult, few: Sequence[Feeds], *, clip: bool, most: float = np.inf
+    model: ir.Model,
+    found: RangeResult,
+    few: Sequence[Feeds],
+    *,
+    clip: bool,
+    most: float = np.inf,
+    threads: int | None = None,
 ) -> RangeResult | None:
     """The same statistics with ranges that mind values to be expected of other samples; None where none are.
 
     Args:
         clip: whether a range may leave rare values out, seen or not.
         most: values a sample has of a tensor, at most, for its range to change.
+        threads: tensors at a time; None: as many as there are cores.
     """
     fixed = {*exact_inputs(model.graph, few), *found.kept}
     tails = {n: s.tail() for n, s in found.statistics.items() if n not in fixed and s.values_per_sample <= most}
-    wider = {
-        n: reaching_range(found.statistics[n], t, found.effects.get(n), clip=clip)
-        for n, t in tails.items() if t.values.size
-    }  # fmt: skip
+    names = [n for n, tail in tails.items() if tail.values.size]
+
+    def of_tensor(name: str) -> Range:
+        return reaching_range(found.statistics[name], tails[name], found.effects.get(name), clip=clip)
+
+    wider = dict(zip(names, mapped(of_tensor, names, threads), strict=True))
     ranges = without_hidden(model.graph, found.ranges | wider, found.statistics)
     return replace(found, ranges=ranges) if ranges != found.ranges else None
 
