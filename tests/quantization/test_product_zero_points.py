@@ -103,6 +103,17 @@ def test_products_that_share_a_grid_are_one_group(factor: str, sizes: list[int])
     assert [r["taken"] for r in records] == [False] * sum(sizes[:-1]) + [True] * sizes[-1]
 
 
+def test_groups_and_their_grids_come_in_graph_order() -> None:
+    """Not in the order of a set of names, which is another one in every process: groups are halved in this order."""
+    lines = [f"k{i} = Neg(x) q{i} = Relu(w) p{i} = Mul(k{i}, q{i}) y{i} = GlobalAveragePool(p{i})" for i in range(6)]
+    head = f"net (float[1, 64, 32] x, float[1, 1, 32] w) => ({', '.join(f'float[1, 64, 1] y{i}' for i in range(6))})"
+    model = prepare(parse(f"{head} {{ {' '.join(lines)} }}"))
+    found = _found(model)
+    products = SummedProducts(model, found.ranges, found.statistics)
+    assert [group.grids for group in products.groups] == [(f"p{i}", f"k{i}", f"q{i}") for i in range(6)]
+    assert [r["name"] for r in products.centered([])[1]] == [n for i in range(6) for n in (f"p{i}", f"k{i}", f"q{i}")]
+
+
 def _groups(*saved: float) -> list[ProductGroup]:
     return [ProductGroup((f"g{i}",), cycles) for i, cycles in enumerate(saved)]
 

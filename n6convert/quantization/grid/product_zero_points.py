@@ -8,7 +8,7 @@ shows little behind their sums: the outputs on held-back samples decide, for gro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,17 +93,17 @@ class SummedProducts:
         self._grids = shared_grids(model.graph, self._groups, self._ranges) if products else {}
         self._known = _Known(self._groups, self._grids, statistics)
         self._losses: dict[str, list[_Loss]] = {}
-        joined: dict[str, set[str]] = {}
+        joined: dict[str, list[str]] = {}
         for loss in filter(None, map(self._known.loss, products)):
-            roots = {self._groups[tensor] for tensor in loss.tensors}
-            whole = set().union(roots, *(joined.get(root, set()) for root in roots))
+            roots = list(dict.fromkeys(self._groups[tensor] for tensor in loss.tensors))
+            whole = list(dict.fromkeys(r for root in roots for r in (root, *joined.get(root, ()))))
             joined.update(dict.fromkeys(whole, whole))
             for root in roots:
                 self._losses.setdefault(root, []).append(loss)
         distinct = {id(roots): roots for roots in joined.values()}
         self.groups = [group for roots in distinct.values() if (group := self._group(roots)) is not None]
 
-    def _group(self, roots: Set[str]) -> ProductGroup | None:
+    def _group(self, roots: Collection[str]) -> ProductGroup | None:
         wanted = tuple(r for r in self._losses if r in roots and Grid.from_range(*self._grids[r].span).zero_point != 0)
         losses = {loss.name: loss for root in wanted for loss in self._losses[root]}.values()
         return ProductGroup(wanted, sum(loss.size for loss in losses) / 2) if wanted else None
