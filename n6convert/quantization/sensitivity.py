@@ -148,7 +148,7 @@ def _portion_errors(
     sums = {n: _Sums(consumer_functions(float_model, values[n]), plan.grids[n]) for n in pairs}
     inner = [n for n in pairs if n not in inputs]
     exact = Session(with_outputs(float_model, inner)) if inner else None
-    rounded = Session(with_outputs(model, list(pairs.values())), optimize=False)
+    rounded = Session(with_outputs(model, list(pairs.values())), optimize=False, last_use=True)
     for sample in samples:
         reference = {**sample, **(exact.run_on(sample) if exact else {})}
         found = rounded.run_on(sample)

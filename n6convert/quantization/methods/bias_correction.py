@@ -18,6 +18,8 @@ __all__ = ["METHOD", "bias_correction"]
 
 #: less than few held-back samples can tell; means that are right are right for other samples too
 _TIE = 0.1
+#: dB that errors must have in common over the held-back samples: correcting takes about half of it away
+_IN_COMMON = 0.2
 #: dB behind that corrected biases seldom make up for
 _HOPELESS = 0.25
 
@@ -31,7 +33,7 @@ def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None
     """
     kind = context.config.bias_correction
     thorough = context.config.effort == "thorough"
-    if not thorough and best.fidelity.shift_db < _TIE:
+    if not thorough and best.fidelity.shift_db < _IN_COMMON:
         return None
     whole = None if context.clips_rightly else unclipped_ranges(best.found, best.found.ranges)
     other = context.quantized(best.prepared, whole) if whole is not None else None
