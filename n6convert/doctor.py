@@ -122,7 +122,7 @@ def _project() -> Check:
         path = project_file()
         read_project("")
     except N6ConvertError as error:
-        return Check("project", False, str(error.problem), f"mend {error.place}")
+        return Check("project", False, str(error.problem), f"correct {error.place}")
     return Check("project", True, str(path) if path else "no n6convert.toml here or above", needed=False)
 
 

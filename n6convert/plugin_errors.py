@@ -1,4 +1,4 @@
-"""Whatever a plugin raises as one error that says whose it is."""
+"""Errors of plugins, attributed to the plugin that raised them."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class ImageFormat:
     Attributes:
         layout: ``nchw`` or ``nhwc``.
         height, width, channels: of the input.
-        mean, std: in pixel units, one number or one a channel; None when nobody said so far.
+        mean, std: in pixel units, one number or one per channel; None when nobody said so far.
         color: ``rgb`` or ``bgr``; one channel is luminance.
         fit: ``stretch``, ``crop`` (short side scaled to size / crop, center cut out) or ``letterbox``.
         crop: share of the short side that is kept by ``crop``.

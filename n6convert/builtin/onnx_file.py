@@ -58,7 +58,7 @@ class OnnxOptions(PluginOptions):
     )
     layout: Literal["auto", "nchw", "nhwc"] = Field("auto", description="layout of the image input")
     range: str | None = Field(None, description=f"values of the image input: {', '.join(RANGES)}")
-    mean: _Numbers | None = Field(None, description="subtracted from pixels * scale, one number or one a channel")
+    mean: _Numbers | None = Field(None, description="subtracted from pixels * scale, one number or one per channel")
     std: _Numbers | None = Field(None, description="then divided by")
     scale: float = Field(1.0, gt=0, description="pixels (0..255) are multiplied by this before mean and std")
     color: Literal["rgb", "bgr"] = Field("rgb", description="channel order")

@@ -1,4 +1,4 @@
-"""What a file really is, whatever its name says."""
+"""Types of files, by their content."""
 
 from __future__ import annotations
 

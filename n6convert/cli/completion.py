@@ -1,4 +1,4 @@
-"""What the shell offers behind the Tab key."""
+"""Shell completion: names of models, targets and settings."""
 
 from __future__ import annotations
 

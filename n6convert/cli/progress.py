@@ -115,7 +115,7 @@ def progress_on_stderr(quiet: bool = False) -> Iterator[Reporter]:
 
 @contextmanager
 def _bars() -> Iterator[Reporter]:
-    """A line a stage: its name, the step at work with its bar, the stage's own clock, what the step still takes."""
+    """A line per stage: its name, the step at work with its bar, the stage's own clock, what the step still takes."""
     from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
     from rich.text import Text
 

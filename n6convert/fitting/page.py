@@ -1,4 +1,4 @@
-"""The picture of several models on one board."""
+"""Drawing of several models in the memories of one board."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door for model files: one way to load, check and save them, for every command."""
+"""Loading, checking and saving model files, for every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mends what ST Edge AI trips over and what can be mended without changing any number ([#import])."""
+"""Repairs what ST Edge AI rejects and what can be repaired without changing any number ([#import])."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def normalize(model: ir.Model) -> list[str]:
     for all axes, Slice bounds the dimensions themselves, the file IR version 8.
     """
     done: list[str] = []
-    for mend in _MENDS:
-        count = mend(model)
+    for repair in _REPAIRS:
+        count = repair(model)
         if count:
-            done.append(f"{(mend.__doc__ or '').rstrip('.')} ({count})")
+            done.append(f"{(repair.__doc__ or '').rstrip('.')} ({count})")
     return done
 
 
@@ -59,10 +59,10 @@ def _allowzero(model: ir.Model) -> int:
 
 def _pads(model: ir.Model) -> int:
     """Pad written with pads for all axes and without empty inputs."""
-    return sum(_mend_pad(model, node) for node in _nodes(model, "Pad") if len(node.inputs) > 2)
+    return sum(_repair_pad(model, node) for node in _nodes(model, "Pad") if len(node.inputs) > 2)
 
 
-def _mend_pad(model: ir.Model, node: ir.Node) -> bool:
+def _repair_pad(model: ir.Model, node: ir.Node) -> bool:
     shape, pads = dims(node.inputs[0]), constant(node.inputs[1])
     axes = constant(node.inputs[3]) if len(node.inputs) > 3 else None
     if len(node.inputs) > 3 and node.inputs[3] is not None:
@@ -92,10 +92,10 @@ def _empty_inputs(model: ir.Model) -> int:
 
 def _slices(model: ir.Model) -> int:
     """Slice bounds written as the dimensions themselves."""
-    return sum(_mend_slice(model, node) for node in _nodes(model, "Slice") if len(node.inputs) > 1)
+    return sum(_repair_slice(model, node) for node in _nodes(model, "Slice") if len(node.inputs) > 1)
 
 
-def _mend_slice(model: ir.Model, node: ir.Node) -> bool:
+def _repair_slice(model: ir.Model, node: ir.Node) -> bool:
     parts, shape = slice_parts(node), dims(node.inputs[0])
     if parts is None or shape is None:
         return False
@@ -119,7 +119,7 @@ def _ir_version(model: ir.Model) -> int:
     return int(changed)
 
 
-_MENDS: Sequence[Callable[[ir.Model], int]] = (
+_REPAIRS: Sequence[Callable[[ir.Model], int]] = (
     _inputs, _constants, _allowzero, _pads, _empty_inputs, _slices, _ir_version
 )  # fmt: skip
 

@@ -87,7 +87,7 @@ def mean_score(name: str, values: Sequence[float], unit: str, **details: float) 
 
     Args:
         name: of the metric.
-        values: one a sample.
+        values: one per sample.
         unit: of the values.
 
     Raises:

@@ -101,7 +101,7 @@ def split_scale(op: Op, free: int, tensors: dict[str, Tensor]) -> tuple[Op, Op]:
 
 def pooled_first(op: Op, tensors: dict[str, Tensor]) -> tuple[Op, Op]:
     """A global pool behind sums that left it no ARITH unit: it pools in their epoch and is scaled in the next one, a
-    value a channel (SEEN r13: the last epoch behind a 7x7 takes 1,000 NPU cycles, not a map's 131,072).
+    value per channel (SEEN r13: the last epoch behind a 7x7 takes 1,000 NPU cycles, not a map's 131,072).
 
     Args:
         op: a global pool.

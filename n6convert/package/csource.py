@@ -52,7 +52,7 @@ def c_float(value: float) -> str:
 
 
 def c_array(name: str, values: NDArray[Any], *, comment: str = "") -> str:
-    """A constant array definition of int8, uint8 or float32 values, up to 32 a line.
+    """A constant array definition of int8, uint8 or float32 values, up to 32 per line.
 
     Args:
         name: C symbol.

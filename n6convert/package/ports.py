@@ -29,7 +29,7 @@ class Port:
         graph_shape: shape in the ONNX graph.
         scale, zero_point: ``real = scale * (q - zero_point)`` of the buffer's elements; 1 and 0 where they are floats.
         channel_last: the board's buffer holds the rank-4 tensor ``[N,C,H,W]`` as ``[N,H,W,C]``. That is how the NPU
-            computes; the package's compile command asks for it, which saves a transpose epoch a tensor ([#layout]).
+            computes; the package's compile command asks for it, which saves a transpose epoch per tensor ([#layout]).
         dtype: of the buffer's elements: ``int8``, ``uint8`` or ``float32`` ([#ends]).
         grid: distance of neighboring values where the buffer holds floats.
     """

@@ -27,13 +27,13 @@ __all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one
 
 #: values of all tensors that are looked at together, at most
 _VALUES = 1 << 24
-#: codes of the median value below which a few large values are blamed for the step
+#: codes of the median value below which a few large values are taken as the cause of the step
 _FEW_CODES = 4.0
 #: SQNR in dB of an 8-bit grid for a Gaussian clipped at 4 sigma
 _FINE = 40.0
 #: how much wider one operand of a Concat may be than another
 _WIDER = 8.0
-#: share of a tensor's noise for which the ends of its grid are blamed
+#: share of a tensor's noise for which the ends of its grid are taken as the cause
 _CUT_OFF = 0.5
 #: scale below which a tensor is as good as constant
 _TINY = 1e-6

@@ -1,4 +1,4 @@
-"""What training brought, and how it went."""
+"""The page's section on training: its gain and its curve."""
 
 from __future__ import annotations
 

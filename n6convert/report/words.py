@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Formatting of numbers, sizes and names for readers."""
 
 from __future__ import annotations
 

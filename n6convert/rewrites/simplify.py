@@ -94,13 +94,13 @@ def simplify(
             warnings.append(f"onnxsim {state}; its result was not used, the onnx-ir passes ran alone")
             say(warnings[-1], 0, None)
     say("onnx-ir passes", 0, None)
-    mended = _passes(current)
+    repaired = _passes(current)
     require_operators(current)
     difference = gate.check(current)
     facts = {
         "nodes": {"before": len(model.graph), "after": len(current.graph)},
         "onnxsim": state,
-        "mended": mended,
+        "mended": repaired,
         "difference": difference,
         "warnings": warnings,
     }
@@ -206,7 +206,7 @@ def _run_child(source: Path, result: Path, limit: float) -> str | None:
 
 
 def _passes(model: ir.Model) -> list[str]:
-    """The passes written in Python, in place; returns what :func:`normalize` mended."""
+    """The passes written in Python, in place; returns what :func:`normalize` repaired."""
     from onnx_ir.passes import common
     from onnxscript.rewriter import RewriteRuleSet
     from onnxscript.rewriter.rules.common import fuse_pad_into_conv_rule
@@ -215,7 +215,7 @@ def _passes(model: ir.Model) -> list[str]:
     from n6convert.graph.folding import fold_constants
     from n6convert.linter.normalize import normalize
 
-    mended = normalize(model)
+    repaired = normalize(model)
     _drop_stale_shapes(model)
     infer_shapes(model)
     fold_constants(model, onnx_shape_inference=True, input_size_limit=_FOLD_BYTES, output_size_limit=_FOLD_BYTES)
@@ -230,9 +230,9 @@ def _passes(model: ir.Model) -> list[str]:
         common.NameFixPass(),
     ):
         step(model)
-    mended += normalize(model)
+    repaired += normalize(model)
     infer_shapes(model)
-    return sorted(set(mended))
+    return sorted(set(repaired))
 
 
 def _drop_stale_shapes(model: ir.Model) -> None:

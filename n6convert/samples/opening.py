@@ -1,4 +1,4 @@
-"""Which kind of source a path is."""
+"""Kinds of sample sources, by path."""
 
 from __future__ import annotations
 

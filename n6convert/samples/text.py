@@ -1,4 +1,4 @@
-"""Sentences from ``.txt`` (one a line) and ``.tsv`` / ``.csv`` files (a header; a label where there is one)."""
+"""Sentences from ``.txt`` (one per line) and ``.tsv`` / ``.csv`` files (a header; a label where there is one)."""
 
 from __future__ import annotations
 

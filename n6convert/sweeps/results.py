@@ -183,7 +183,7 @@ class SweepResults(list[PointResult]):
         return {"name": self.name, "points": [jsonable(asdict(r)) for r in self], "front": [r.key for r in self.front]}
 
     def to_csv(self) -> str:
-        """A line a point, as spreadsheets read it: settings, then figures, then whether the front goes through it."""
+        """A line per point, as spreadsheets read it: settings, then figures, then whether the front goes through it."""
         keys = list(dict.fromkeys(key for r in self for key in r.settings))
         text = StringIO()
         rows = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Torch held against the written INT8 file, code by code."""
+"""Comparison of the torch model with the written INT8 file, code by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a training run stands, as a checkpoint holds it."""
+"""Checkpoints of training runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the network may be used."""
+"""Offline mode: whether the network may be used."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _LAYER_NORM: tuple[tuple[str, tuple[int, ...], bool], ...] = (
     ("Mul", (8,), False),
     ("Add", (9,), False),
 )
-"""What core 4 expands LayerNormalization to: operator, operands (0 = input, n = result of line n), one value a row
+"""What core 4 expands LayerNormalization to: operator, operands (0 = input, n = result of line n), one value per row
 ([#layernorm])."""
 
 _ACTIV = (

@@ -1,4 +1,4 @@
-"""The data files of targets: what all boards share, one file a board, and boards of other people.
+"""The data files of targets: what all boards share, one file per board, and boards of other people.
 
 A board is ``boards/NAME.yaml`` here, a YAML file of the user's, or an entry point of the group ``n6convert.targets``
 that names such a file. ``extends`` takes everything that a file does not say from another board.

@@ -1,4 +1,4 @@
-"""Looking at the intermediate tensors of a graph."""
+"""Probes: intermediate tensors of a graph as outputs."""
 
 from __future__ import annotations
 

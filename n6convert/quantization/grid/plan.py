@@ -27,7 +27,7 @@ class QuantizedWeight:
 
     Attributes:
         codes: int8, the weight's own shape.
-        scales: float32, one a channel of ``axis``.
+        scales: float32, one per channel of ``axis``.
     """
 
     codes: NDArray[np.int8]

@@ -1,4 +1,4 @@
-"""Zero points that make the NPU fast.
+"""Fast zero points, -128 and 0, at the inputs of convolutions.
 
 A convolution whose input has zero point -128 or 0 runs on 8-bit features; any other zero point is subtracted in the
 unit and makes features 16 bit, which costs 15 to 25 % of its cycles ([#zero-points]). A grid with zero point 0 spends
@@ -59,7 +59,7 @@ def prefer_fast_zero_points(
         cycles: cycles that cheap zero points save, by tensor; None: no target was asked.
 
     Returns:
-        One record a grid: name of the convolution input that saves most, saved (cycles, or multiplications when no
+        One record per grid: name of the convolution input that saves most, saved (cycles, or multiplications when no
         target was asked), the SQNR before and after of the tensor that loses most, and whether it was taken.
     """
     saved = dict(cycles) if cycles is not None else _multiplications(model.graph)

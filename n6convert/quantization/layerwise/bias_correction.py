@@ -1,4 +1,4 @@
-"""Bias correction: each channel's mean is brought back to what it is in float.
+"""Bias correction: each channel has the mean that it has in float.
 
 Rounding weights and inputs shifts the mean of a layer's outputs. The walk corrects every layer in order, each on
 inputs that come from the already corrected, quantized layers before it (full sequential correction).

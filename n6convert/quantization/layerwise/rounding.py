@@ -104,7 +104,7 @@ def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iter
 
     Args:
         node: the layer.
-        rows: its weights, one row an output.
+        rows: its weights, one row per output.
         moments: of its inputs.
     """
     groups = node.attributes.get_int("group", 1)
@@ -313,7 +313,7 @@ def from_rows(node: ir.Node, rows: NDArray[np.int8], shape: tuple[int, ...]) -> 
 
     Args:
         node: the layer.
-        rows: codes, one row an output.
+        rows: codes, one row per output.
         shape: of the weight.
     """
     if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0):

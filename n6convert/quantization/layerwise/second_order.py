@@ -43,7 +43,7 @@ def round_rows(
     largest: int = CODE_MAX,
     damping: float = DAMPING,
 ) -> NDArray[np.int8]:
-    """Integer weights ``[outputs, inputs]`` for one scale an output and the inputs' second moments.
+    """Integer weights ``[outputs, inputs]`` for one scale per output and the inputs' second moments.
 
     Args:
         largest: codes are ``-largest..largest``: 127 with 8 bits, 7 with 4.

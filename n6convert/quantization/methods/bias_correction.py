@@ -1,4 +1,4 @@
-"""Channel means brought back to float."""
+"""Bias correction: channel means as in float."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HOPELESS = 0.25
 
 
 def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None:
-    """Channel means brought back to float: on the samples, or by what BatchNormalization knows of them.
+    """Correct biases so that channel means are those of float, on the samples or by what BatchNormalization knows.
 
     Shifted means are what a network's errors have in common: where outputs have none of that, nothing is corrected.
 

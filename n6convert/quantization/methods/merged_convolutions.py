@@ -1,4 +1,4 @@
-"""Two convolutions with nothing between them as one."""
+"""Merged convolutions: two with nothing between them as one."""
 
 from __future__ import annotations
 

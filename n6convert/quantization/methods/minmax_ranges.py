@@ -1,4 +1,4 @@
-"""Ranges without clipping."""
+"""Min-max ranges, without clipping."""
 
 from __future__ import annotations
 

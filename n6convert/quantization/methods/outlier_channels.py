@@ -1,4 +1,4 @@
-"""Norms and gates that one huge channel spoils."""
+"""Outlier channels: norms and gates that one huge channel spoils."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights rounded so that their errors cancel."""
+"""Second-order rounding: weights rounded so that their errors cancel."""
 
 from __future__ import annotations
 

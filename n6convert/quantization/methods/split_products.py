@@ -1,4 +1,4 @@
-"""Attention sums in two parts."""
+"""Split products: attention sums in two parts."""
 
 from __future__ import annotations
 

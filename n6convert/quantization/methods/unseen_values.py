@@ -1,4 +1,4 @@
-"""Ranges that hold what other samples will reach."""
+"""Unseen values: ranges that hold what other samples will reach."""
 
 from __future__ import annotations
 

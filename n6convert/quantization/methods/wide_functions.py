@@ -1,4 +1,4 @@
-"""Functions of operands that span decades, in parts."""
+"""Wide functions: those of operands that span decades, in parts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The rewrite rules, one file a rule, in rooms by what they change."""
+"""The rewrite rules, one file per rule, in rooms by what they change."""
