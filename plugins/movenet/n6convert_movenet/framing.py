@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from n6convert.plugin import Sample, SampleSource
+from n6convert.plugin import Sample, SampleSource, SourceError
 from n6convert.plugin.metrics import select_keypoints
 from n6convert.plugin.samples import CocoLabel
 
@@ -18,6 +18,8 @@ __all__ = ["PersonCrops", "Square", "crop_square"]
 
 _MARGIN = 1.1
 _LEAST_LABELED = 5
+#: a box that reaches further than so many sides of its image is no box of it
+_FARTHEST = 8
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,35 @@ def _persons(label: CocoLabel, names: Sequence[str]) -> list[Mapping[str, Any]]:
     return [a for a in found if (select_keypoints(a["keypoints"], names)[:, 2] > 0).sum() >= _LEAST_LABELED]
 
 
+def _extent(name: str, pixels: NDArray[Any], person: Mapping[str, Any]) -> tuple[list[float], float]:
+    """A person's box and area; the box's where the file gives none."""
+    far = _FARTHEST * max(pixels.shape[:2])
+    try:
+        x, y, width, height = (float(v) for v in person["bbox"])
+        area = float(person.get("area", width * height))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _incomplete(name, person) from error
+    if not all(abs(v) <= far for v in (x, y, width, height)) or not np.isfinite(area):
+        raise _incomplete(name, person)
+    return [x, y, width, height], area
+
+
+def _incomplete(name: str, person: Mapping[str, Any]) -> SourceError:
+    return SourceError(
+        "an annotation is incomplete",
+        place=f"image {name}",
+        limit="bbox [x, y, width, height] in the image's pixels",
+        found={k: person[k] for k in ("bbox", "area") if k in person},
+    )
+
+
 def _crop(sample: Sample, index: int, person: Mapping[str, Any], names: Sequence[str]) -> Sample:
-    exact = Square.around(person["bbox"], _MARGIN)
-    square = Square(round(exact.left), round(exact.top), max(1, round(exact.side)))
     assert isinstance(sample.data, np.ndarray)
+    box, area = _extent(sample.id, sample.data, person)
+    exact = Square.around(box, _MARGIN)
+    square = Square(round(exact.left), round(exact.top), max(1, round(exact.side)))
     pixels = crop_square(sample.data, square, int(square.side))
     keypoints = select_keypoints(person["keypoints"], names)
     keypoints[:, :2] -= (square.left, square.top)
-    label = {"keypoints": keypoints, "area": float(person["area"])}
+    label = {"keypoints": keypoints, "area": area}
     return Sample(f"{sample.id}#{index}", pixels, label, {"image": sample.id, "origin": (square.left, square.top)})
