@@ -8,6 +8,9 @@ onnxruntime's min-max run over the same samples, CPU seconds first: a busy machi
     mobilenetv2, movenet, tinybert, ...   the float models of bench_accuracy.py with 64 samples, where N6_DATA has them
     samples                               YOLOv8n 256, seeded, over 16, 64 and 256 samples
     sizes                                 YOLOv8n, seeded, at 192, 320 and 640 with 16 samples
+    memory                                YOLOv8n 640, seeded, over 16, 64 and 256 samples
+
+Behind the rows of the last three stands by how much the peak grows from the first to the last.
 
 ``benchmarks/speed.json`` holds the ratios of the day they were written (``--write``). A ratio of CPU seconds or memory
 beyond ``limit`` times the written one ends the run with exit code 1; the limit is wide, since machines differ.
@@ -19,7 +22,7 @@ import argparse
 import compileall
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,7 +45,7 @@ Row = dict[str, float]
 def main() -> int:
     """Measure, print, compare with the written table or write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", default=[*REAL, "samples", "sizes"])
+    parser.add_argument("cases", nargs="*", default=[*REAL, "samples", "sizes", "memory"])
     parser.add_argument("--methods", default="ours-fast,ours", help=f"of {', '.join((*OURS, *PEERS))}")
     parser.add_argument("--nncf", type=Path, default=Path(".bench/nncf/bin/python"), help="its Python, if any")
     parser.add_argument("--write", action="store_true", help=f"put the ratios into {TABLE.name}")
@@ -50,10 +53,12 @@ def main() -> int:
     methods = options.methods.split(",") + ([*PEERS] if options.nncf.exists() else [])
     compileall.compile_dir(TABLE.parents[1] / "n6convert", quiet=1)  # as an installation is
     found: dict[str, dict[str, Row]] = {}
-    print(f"{'case':<18} {'quantizer':<14} {'CPU s':>8} {'times':>6} {'wall s':>8} {'times':>6} {'MB':>6} {'times':>6}")
+    print(f"{'case':<24} {'quantizer':<14} {'CPU s':>8} {'times':>6} {'wall s':>8} {'times':>6} {'MB':>6} {'times':>6}")
     for case in options.cases:
+        peaks: dict[str, list[float]] = {}
         for name, folder, count in prepared(case):
-            found[name] = rows(name, folder, count, methods, options.nncf)
+            found[name] = rows(name, folder, count, methods, options.nncf, peaks)
+        print_growth(case, peaks)
     written = json.loads(TABLE.read_text()) if TABLE.exists() else {"limit": LIMIT, "times_onnxruntime": {}}
     if options.write:
         for name, ratios in found.items():
@@ -67,25 +72,37 @@ def main() -> int:
 
 def prepared(case: str) -> Iterator[tuple[str, Path, int]]:
     """Folders with ``float.onnx`` and samples: name of the row, folder, samples."""
-    if case == "samples":
+    if case in ("samples", "memory"):
+        size = 256 if case == "samples" else 640
         with TemporaryDirectory() as folder:
-            bench_quantize.prepare("yolov8n", "seeded", 256, 256, Path(folder))
-            yield from ((f"yolov8n-256 x {count}", Path(folder), count) for count in (16, 64, 256))
+            bench_quantize.prepare("yolov8n", "seeded", size, 256, Path(folder))
+            yield from ((f"yolov8n-{size} x {count} seeded", Path(folder), count) for count in (16, 64, 256))
     elif case == "sizes":
         for size in (192, 320, 640):
             with TemporaryDirectory() as folder:
                 bench_quantize.prepare("yolov8n", "seeded", size, 16, Path(folder))
-                yield f"yolov8n-{size} x 16", Path(folder), 16
+                yield f"yolov8n-{size} x 16 seeded", Path(folder), 16
     elif not bench_accuracy.CASES[case][1].exists():
-        print(f"{case:<18} left out: there is no {bench_accuracy.CASES[case][1]}")
+        print(f"{case:<24} left out: there is no {bench_accuracy.CASES[case][1]}")
     else:
         with TemporaryDirectory() as folder:
             bench_accuracy.prepare(case, 64, Path(folder))
             yield f"{case} x 64", Path(folder), 64
 
 
-def rows(name: str, folder: Path, count: int, methods: Sequence[str], nncf: Path) -> dict[str, Row]:
-    """Ratios to the reference by quantizer; each row is printed as soon as it is known."""
+def rows(
+    name: str, folder: Path, count: int, methods: Sequence[str], nncf: Path, peaks: dict[str, list[float]]
+) -> dict[str, Row]:
+    """Ratios to the reference by quantizer; each row is printed as soon as it is known, its peak added to the others.
+
+    Args:
+        name: of the row.
+        folder: of the float model and the samples.
+        count: of samples.
+        methods: quantizers beside the reference.
+        nncf: its Python.
+        peaks: in MB by quantizer; added to.
+    """
     reference = measure(REFERENCE, folder / "float.onnx", folder, count)
     found = {}
     for method in (REFERENCE, *methods):
@@ -93,14 +110,23 @@ def rows(name: str, folder: Path, count: int, methods: Sequence[str], nncf: Path
             python = (str(nncf),) if method.startswith("nncf") else ()
             row = reference if method == REFERENCE else measure(method, folder / "float.onnx", folder, count, *python)
         except RuntimeError as error:
-            print(f"{name:<18} {method:<14} {str(error).strip().splitlines()[-1]}", flush=True)
+            print(f"{name:<24} {method:<14} {str(error).strip().splitlines()[-1]}", flush=True)
             continue
+        peaks.setdefault(method, []).append(row["rss_mb"])
         ratio = {key: row[key] / reference[key] for key in row}
         cells = (f"{row[key]:{width}.{digits}f} {ratio[key]:6.2f}" for key, width, digits in _CELLS)
-        print(f"{name:<18} {method:<14} {' '.join(cells)}", flush=True)
+        print(f"{name:<24} {method:<14} {' '.join(cells)}", flush=True)
         if method != REFERENCE:
             found[method] = {key: round(ratio[key], 2) for key in _COMPARED}
     return found
+
+
+def print_growth(case: str, peaks: Mapping[str, Sequence[float]]) -> None:
+    """By how much the peak of each quantizer grows from the first to the last row of a case with several rows."""
+    for method, found in peaks.items():
+        if len(found) > 1:
+            grown = 100 * (found[-1] / found[0] - 1)
+            print(f"{case:<24} {method:<14} peak {found[0]:.0f} to {found[-1]:.0f} MB: {grown:+.0f} %", flush=True)
 
 
 _CELLS = (("cpu", 8, 2), ("seconds", 8, 2), ("rss_mb", 6, 0))

@@ -35,3 +35,11 @@ def test_the_written_table_has_what_is_compared() -> None:
     for methods in written["times_onnxruntime"].values():
         assert {"ours-fast", "ours"} <= set(methods)
         assert all(ratio > 0 for row in methods.values() for ratio in (row["cpu"], row["rss_mb"]))
+
+
+def test_growth_is_told_from_the_first_row_to_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    import bench_speed
+
+    bench_speed.print_growth("samples", {"ours": [400.0, 410.0, 500.0], "onnxruntime": [200.0]})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split()[:2] == ["samples", "ours"] and line.endswith("peak 400 to 500 MB: +25 %")
