@@ -31,6 +31,10 @@ class TuneConfig(BaseModel):
         default=0.0, ge=0, le=10, description="steps of its grid that a weight moves at most; 0: weights keep the "
         "codes that the quantizer chose, which some hundreds of samples do not better"
     )  # fmt: skip
+    rounding_rate: float = Field(
+        default=0.05, ge=0, le=1, description="steps of its grid that a weight moves at most towards the next code "
+        "while blocks learn; 0: weights keep their codes there"
+    )  # fmt: skip
     feature_weight: float = Field(
         default=1.0, ge=0, description="weight of the blocks' own errors beside those of the outputs"
     )

@@ -29,14 +29,17 @@ class Descent:
     """Args:
     leaves: tensors with gradients by name.
     rates: how far each moves in a step at most, about.
+    first: the same in a first phase; None: as later.
 
     Attributes:
         steps: how many were made.
     """
 
-    def __init__(self, leaves: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
-        self._leaves = {name: leaf for name, leaf in leaves.items() if rates[name] > 0}
-        self._rates = rates
+    def __init__(
+        self, leaves: Mapping[str, Tensor], rates: Mapping[str, float], first: Mapping[str, float] | None = None
+    ) -> None:
+        self._rates, self._first = rates, rates if first is None else first
+        self._leaves = {n: leaf for n, leaf in leaves.items() if max(rates[n], self._first[n]) > 0}
         self._means = {name: torch.zeros_like(leaf) for name, leaf in self._leaves.items()}
         self._squares = {name: torch.zeros_like(leaf) for name, leaf in self._leaves.items()}
         self.steps = 0
@@ -52,12 +55,13 @@ class Descent:
         for tensor in (*self._means.values(), *self._squares.values()):
             tensor.zero_()
 
-    def step(self, share: float) -> None:
-        """Move every number, by a share of its rate."""
+    def step(self, share: float, *, first: bool = False) -> None:
+        """Move every number, by a share of its rate, which is that of the first phase with ``first``."""
         self.steps += 1
+        rates = self._first if first else self._rates
         with torch.no_grad():
             for name, leaf in self._gradients():
-                self._move(name, leaf, share * self._rates[name])
+                self._move(name, leaf, share * rates[name])
 
     def _move(self, name: str, leaf: Tensor, rate: float) -> None:
         mean, square = self._means[name], self._squares[name]

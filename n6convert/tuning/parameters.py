@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from n6convert.graph.operators import PRODUCTS
+from n6convert.tuning.centering import Center
 from n6convert.tuning.fake_quantization import Steps, round_to_codes, whole_codes
 from n6convert.tuning.program import dequantizes_constant
+from n6convert.tuning.rounding import Rounding
 from n6convert.tuning.scale_groups import ScaleGroups
 from n6convert.tuning.tensor import Tensor
 
@@ -87,6 +89,9 @@ class Parameters:
         self._fixed: dict[str, Any] = {}
         self.leaves: dict[str, Tensor] = {}
         self._base: dict[str, Tensor] = {}
+        self._centers: Mapping[str, Center] = {}
+        self._first: dict[str, Tensor] = {}
+        self._roundings: dict[str, Rounding] = {}
         for node in model.graph:
             if dequantizes_constant(node):
                 self._add(node)
@@ -99,18 +104,35 @@ class Parameters:
         """The tensors of one kind."""
         return [leaf for name, leaf in self.leaves.items() if name.startswith(f"{kind}/")]
 
-    def state(self) -> dict[str, Any]:
-        """What :meth:`n6convert.tuning.program.Program.run` reads, computed from the leaves."""
+    def center(self, centers: Mapping[str, Center]) -> None:
+        """Let biases take back, from these codes on, what changed codes shift: see :mod:`.centering`.
+
+        What changed scales shift stays: where a grid clips, larger steps are to bring more of the mean.
+        """
+        with torch.no_grad():
+            state = self.state()
+        self._first = {c.weight: state[c.weight].integers for c in centers.values()}
+        self._centers = centers
+
+    def state(self, *, soft: bool = False) -> dict[str, Any]:
+        """What :meth:`n6convert.tuning.program.Program.run` reads, computed from the leaves.
+
+        Args:
+            soft: weights are not rounded.
+        """
         scales = {group: self._scale(group) for group in self._groups.scales}
         state: dict[str, Any] = self._fixed | {name: scales[g] for name, g in self._groups.members.items()}
         spread: dict[str, Tensor] = {}
         for weight in self._weights:
-            made = self._weight(weight)
+            made = self._weight(weight, soft)
             spread[weight.value] = made.scale.reshape(-1)
             state[weight.value] = made
         for bias in self._biases:
             steps = state[bias.source] * spread[bias.weight]
             value = self.leaves[f"bias/{bias.codes}"] * bias.unit
+            if (center := self._centers.get(bias.value)) is not None:
+                weight = state[center.weight]
+                value = value - center.shift(weight.integers - self._first[center.weight]) * weight.scale.reshape(-1)
             steps = steps.repeat(value.numel() // steps.numel())
             state[bias.value] = round_to_codes(value, steps, -_INT32, _INT32)
         return state
@@ -120,6 +142,11 @@ class Parameters:
         with torch.no_grad():
             for leaf in (*self.parts("scale"), *self.parts("spread")):
                 leaf.clamp_(-_FACTOR, _FACTOR)
+
+    def settle(self, share: float) -> None:
+        """Round the weights that are all but decided, in place: see :meth:`Rounding.settle`."""
+        for name, rounding in self._roundings.items():
+            rounding.settle(self.leaves[name], share)
 
     def written(self) -> ir.Model:
         """A copy of the INT8 model with the trained numbers: the same graph, other integers and scales."""
@@ -149,9 +176,10 @@ class Parameters:
         leaf = self.leaves.get(f"scale/{group}")
         return self._base[group] if leaf is None else self._base[group] * torch.exp(leaf)
 
-    def _weight(self, weight: _Weight) -> Steps:
+    def _weight(self, weight: _Weight, soft: bool) -> Steps:
         scale = self._base[weight.codes] * torch.exp(self.leaves[f"spread/{weight.codes}"])
-        codes = whole_codes(self.leaves[f"{weight.kind}/{weight.codes}"], weight.limit)
+        leaf = self.leaves[f"{weight.kind}/{weight.codes}"]
+        codes = leaf if soft else whole_codes(leaf, weight.limit)
         return Steps(codes, scale.reshape(weight.shape))
 
     def _add(self, node: ir.Node) -> None:
@@ -179,6 +207,7 @@ class Parameters:
             return
         self._base[name] = self._tensor(scale.reshape(-1))
         self._leaf(weight.kind, name, whole)
+        self._roundings[f"{weight.kind}/{name}"] = Rounding(self._tensor(whole), limit)
         self._leaf("spread", name, np.zeros(scale.size, np.float32))
 
     def _add_bias(self, node: ir.Node, codes: NDArray[Any], scale: NDArray[Any], layer: ir.Node) -> None:

@@ -74,7 +74,8 @@ class Training:
         progress: Progress | None = None,
     ) -> None:
         self._program, self._parameters, self._teacher = program, parameters, teacher
-        self._ends = [e for e in ends if teacher.spread.get(e, 0.0) > 0]
+        # an output has a loss of its own, whose gradient must not end at the block's
+        self._ends = [e for e in ends if teacher.spread.get(e, 0.0) > 0 and e not in teacher.outputs]
         self._source, self._judged, self._config, self._seed = source, judged, config, seed
         self._task, self._place = task, checkpoint
         self._say = progress or (lambda what, done, total: None)
@@ -84,14 +85,20 @@ class Training:
         self._rate = 0.0
         self.standing = Standing()
         self.best = parameters.arrays()
-        self._descent = Descent(parameters.leaves, self._rates())
+        blocks = config.block_steps > 0 and bool(self._ends)
+        self._descent = Descent(parameters.leaves, self._rates(blocks=False), self._rates(blocks=blocks))
         self.resumed = self._resume()
 
     def run(self) -> None:
-        """Train; :attr:`best` holds the numbers that were closest to float, those at the start included."""
+        """Train; :attr:`best` holds the trained numbers that were closest to float.
+
+        Those at the start are not among them: the quantizer fitted them to all samples that are here, so they look
+        better than on others. Only samples that are held back can compare them.
+        """
         standing = self.standing
-        if standing.best == -math.inf:
-            self._judge()
+        if not standing.curve:
+            self._judge(start=True)
+            standing.judged = 0 if self._at_blocks(0.0) else 1
         started, saved = time.monotonic() - standing.seconds, time.monotonic()
         for batch in batches(self._source, self._config.batch, self._seed, standing.step):
             done = self._share()
@@ -137,13 +144,15 @@ class Training:
         grads = [leaf.grad for leaf in self._parameters.leaves.values() if leaf.grad is not None]
         if not math.isfinite(loss) or not all(bool(torch.isfinite(g).all()) for g in grads):
             return math.nan
-        self._descent.step(self._rate)
+        self._descent.step(self._rate, first=blocks)
         self._parameters.limit()
+        if blocks:
+            self._parameters.settle(self._share() / max(self._blocks, 1e-9))
         return loss
 
     def _gradients(self, batch: Sequence[Example], blocks: bool) -> float:
         """Compute the leaves' gradients; returns the loss."""
-        state = self._parameters.state()
+        state = self._parameters.state(soft=blocks)
         inner, pairs = _apart(state)
         total = 0.0
         for example in batch:
@@ -193,15 +202,15 @@ class Training:
             self.standing.judged = int(beyond * _JUDGED) + 1
             self._judge()
 
-    def _judge(self, last: bool = False) -> None:
+    def _judge(self, *, start: bool = False, last: bool = False) -> None:
         """Compare with the best so far on samples that are not trained on."""
         standing = self.standing
         if last and standing.curve and standing.curve[-1]["step"] == standing.step:
             return
         closeness = self._judged(self._parameters.written())
-        better = exceeds(closeness, standing.best)
+        better = not start and exceeds(closeness, standing.best)
         standing.curve.append({"step": standing.step, "closeness_db": round(closeness, 3), "phase": standing.phase})
-        standing.idle = 0 if better else standing.idle + 1
+        standing.idle = 0 if better or start else standing.idle + 1
         if better:
             standing.best, self.best = closeness, self._parameters.arrays()
 
@@ -210,12 +219,15 @@ class Training:
         done = max(self.standing.step, int(self._share() * self._total))
         self._say(f"training the {self.standing.phase}", min(done, self._total), self._total)
 
-    def _rates(self) -> dict[str, float]:
+    def _rates(self, *, blocks: bool) -> dict[str, float]:
+        """Rates while blocks learn their rounding, or while the whole network does."""
         config = self._config
         by_kind = {
             "weight": config.weight_rate, "narrow": config.weight_rate * _NARROW, "bias": config.bias_rate,
             "spread": config.scale_rate, "scale": config.scale_rate,
         }  # fmt: skip
+        if blocks:
+            by_kind |= {"weight": config.rounding_rate, "narrow": config.rounding_rate}
         return {name: by_kind[name.partition("/")[0]] for name in self._parameters.leaves}
 
     def _save(self) -> None:

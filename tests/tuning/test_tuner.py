@@ -68,7 +68,7 @@ def test_four_bits_come_closer_on_samples_that_nobody_saw() -> None:
 
 
 def test_the_same_seed_gives_the_same_file(narrow: QuantizationResult) -> None:
-    config = CONFIG.model_copy(update={"steps": 6, "block_steps": 3})
+    config = CONFIG.model_copy(update={"steps": 48, "block_steps": 0, "weight_rate": 0.0})
     first, second, other = (tuned(narrow, config, seed=s).model for s in (1, 1, 2))
     assert all(np.array_equal(a, codes(second)[n]) for n, a in codes(first).items())
     assert not all(np.array_equal(a, codes(other)[n]) for n, a in codes(first).items())
@@ -144,9 +144,10 @@ def test_training_that_never_is_finite_ends_with_the_model_as_it_was(narrow: Qua
 
 def test_what_is_no_closer_is_not_kept(narrow: QuantizationResult) -> None:
     """Rates that destroy the network: the held-back samples say so, and a warning does."""
-    wild = CONFIG.model_copy(update={"weight_rate": 10.0, "steps": 3, "block_steps": 0})
+    wild = CONFIG.model_copy(update={"bias_rate": 10.0, "scale_rate": 0.5, "steps": 12, "block_steps": 0})
     result = tuned(narrow, wild)
     assert not result.facts["kept"] and result.model is narrow.model
+    assert result.facts["after"]["closeness_db"] < result.facts["before"]["closeness_db"], "what was trained is judged"
     assert "stays as it was" in result.facts["warnings"][0]
 
 
