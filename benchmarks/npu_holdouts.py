@@ -23,7 +23,7 @@ from n6convert.npu.ends import Ends
 from n6convert.npu.interval import FEATURES, Shares, frame_of, kinds_of, shares_of, sigma
 from n6convert.npu.options import STOCK, CompilerOptions
 from n6convert.npu.targets import Target, load_target, shared
-from n6convert.operators.versions import Version, has
+from n6convert.operators.versions import Version, has, holds
 
 __all__ = [
     "PARTS",
@@ -158,14 +158,20 @@ def _unheard_of(names: frozenset[str]) -> Iterator[None]:
     def lean(version: Version, name: str) -> bool:
         return name in names or has(version, name)
 
-    modules = (frontend, elementwise, base)
+    def lean_holds(version: Version, *, needs: str | None, without: str | None, since: Version | None) -> bool:
+        kept = None if needs in names else needs
+        return without not in names and holds(version, needs=kept, without=without, since=since)
+
     try:
-        for module in modules:
-            module.has = lean if names else has  # type: ignore[attr-defined]
+        _let(frontend, elementwise, base, lean if names else has, lean_holds if names else holds)
         yield
     finally:
-        for module in modules:
-            module.has = has  # type: ignore[attr-defined]
+        _let(frontend, elementwise, base, has, holds)
+
+
+def _let(frontend: Any, elementwise: Any, base: Any, asked: Any, held: Any) -> None:
+    frontend.has = elementwise.has = asked
+    base.holds = held
 
 
 def _unsupported(families: set[str]) -> frozenset[str]:

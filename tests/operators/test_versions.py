@@ -92,3 +92,20 @@ def test_no_code_compares_version_numbers() -> None:
     code = [path for path in CODE if path.name != "doctor.py"]  # of Python
     found = [(p.name, line) for p in code for line in _ordered_against_a_version(ast.parse(p.read_text("utf-8")))]
     assert found == []
+
+
+def test_holding_out_a_family_forgets_the_rules_that_rest_on_it() -> None:
+    """The bench of the predictor asks what would be known without a family: rules must follow, and come back."""
+    from npu_holdouts import _LEAN_FEATURES, _unheard_of
+
+    from n6convert.npu.rules import known_operators, rules_for
+
+    def known() -> set[tuple[str, str]]:
+        return {(op, r.name) for op in known_operators() for r in rules_for(op) if r.covers((3, 0))}
+
+    before = known()
+    for name in ("keras_exports", "batch_normalization"):
+        assert name in _LEAN_FEATURES
+        with _unheard_of(frozenset({name})):
+            assert known() != before, name
+    assert known() == before
