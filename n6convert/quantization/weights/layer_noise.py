@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import cut, with_outputs
-from n6convert.graph.operators import LAYERS
+from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.quantization.layerwise.walk import Layer, walk_layers
 from n6convert.quantization.padding import tokens_of, without_padding
 from n6convert.quantization.time_budget import TimeBudget
@@ -28,7 +28,6 @@ __all__ = ["last_layers", "layer_noise"]
 
 #: samples at most, at least, and results of them together that are enough
 _MOST, _LEAST, _RESULTS = 4, 2, 1 << 14
-_PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 Results = list[NDArray[np.float64]]
 """One array for each last layer."""
 
@@ -149,7 +148,7 @@ def _outputs(model: ir.Model, names: Iterable[str]) -> dict[str, str]:
 def _rest(layer: Layer, names: Sequence[str]) -> tuple[ir.Model, list[str]]:
     """The model from a layer on, up to the last layers that come there, and their names."""
     order = list(layer.model.graph)
-    later = set(order[order.index(layer.node) :]) - {n for n in order if n.op_type in _PAIR}
+    later = set(order[order.index(layer.node) :]) - {n for n in order if n.op_type in CONVERSIONS}
     nodes = [n for n in order if n in later or _belongs(n, later)]
     made = {v for n in nodes for v in n.outputs}
     entries = {v for n in nodes for v in n.inputs if v is not None and v.const_value is None} - made
