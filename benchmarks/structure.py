@@ -119,13 +119,14 @@ def _in_a_base(
 
 
 def definitions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, bool]]:
-    """Classes and functions, and whether they are public: no underscore anywhere on the way to them."""
+    """Classes and functions, and whether they are public: no underscore and no function on the way to them."""
     stack: list[tuple[ast.AST, bool]] = [(tree, True)]
     while stack:
         node, is_public = stack.pop()
+        is_public = is_public and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         for child in ast.iter_child_nodes(node):
             if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                shown = is_public and not child.name.startswith("_") and not isinstance(node, ast.FunctionDef)
+                shown = is_public and not child.name.startswith("_")
                 yield child, shown
                 stack.append((child, shown))
             else:

@@ -89,7 +89,7 @@ class Camera:
         _, width, channels = self.size
         row = width * channels
         if not self.interleaved:
-            return ["a plane a channel in the buffer: the CPU takes every frame apart, pixel by pixel"]
+            return ["one plane per channel in the buffer: the CPU takes every frame apart, pixel by pixel"]
         if row % CAMERA_ROW == 0:
             return [f"rows of {row} bytes are a multiple of {CAMERA_ROW}: the DCMIPP writes them where they belong"]
         whole = -(-row // CAMERA_ROW) * CAMERA_ROW

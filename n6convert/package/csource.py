@@ -155,7 +155,7 @@ def _port_defines(prefix: str, kind: str, index: int, port: Port) -> list[str]:
 
 
 def _pixel_defines(prefix: str, pixels: PixelMap) -> list[str]:
-    head = "/* input = gain * pixel + offset, a channel each, rounded and saturated where the input is no float"
+    head = "/* input = gain * pixel + offset, per channel, rounded and saturated where the input is no float"
     exact = (
         "; here exactly q = pixel" if pixels.is_copy else "; here exactly q = pixel - 128" if pixels.is_shift else ""
     )

@@ -104,7 +104,7 @@ def test_planes_are_work_for_the_cpu():
     assert found is not None
     assert (found.size, [f.rule for f in found.findings()]) == ((48, 80, 3), ["camera-planes"])
     assert "#define NN_WIDTH (80)" in app_config("n6_m", "m.onnx", found, [])
-    assert any("a plane a channel" in note for note in found.notes())
+    assert any("one plane per channel" in note for note in found.notes())
     assert camera(how="crop", size=(48, 80)).interleaved
 
 

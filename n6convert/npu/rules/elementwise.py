@@ -74,7 +74,7 @@ def repeated_operand_minus_tensor(s: Subject) -> bool:
     remedy="fold it into a convolution, or split the map into groups of at most 512 channels",
 )
 def constant_of_many_channels(s: Subject) -> bool:
-    """A constant with one value a channel is held by the ARITH units up to {ARITH_VECTOR} channels; more are computed
+    """A constant with one value per channel is held by the ARITH units up to {ARITH_VECTOR} channels; more are computed
     in float by the M55."""
     shape = s.output.shape
     values = (tensor.elements for tensor in s.parameters)

@@ -107,7 +107,7 @@ def _dims(value: ir.Value | None) -> list[int]:
 
 
 def _along(vector: LabelArray, shape: Sequence[int], axis: int) -> LabelArray:
-    """One label a channel, seen with the shape of the tensor."""
+    """One label per channel, seen with the shape of the tensor."""
     kept = [1] * len(shape)
     kept[axis] = -1
     return broadcast(vector.reshape(kept), shape)
@@ -121,7 +121,7 @@ def _evened(found: ChannelMap, labels: LabelArray, axes: Sequence[int]) -> Label
 
 
 def _vector(found: ChannelMap, value: ir.Value | None, axis: int) -> LabelArray:
-    """One label a channel; labels that vary within a channel are tied."""
+    """One label per channel; labels that vary within a channel are tied."""
     labels = found.of(value)
     return _evened(found, labels, [i for i in range(labels.ndim) if i != axis % labels.ndim]).reshape(-1)
 
@@ -275,7 +275,7 @@ def _alike(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
 def _clip(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
     """From 0 to a bound: the factors move the bound, where saturation of the grid replaces the operator.
 
-    One bound a channel would need a Min otherwise, which is no operator of the NPU ([#onnx-operators]).
+    One bound per channel would need a Min otherwise, which is no operator of the NPU ([#onnx-operators]).
     """
     low, high = (node.inputs[i] if len(node.inputs) > i else None for i in (1, 2))
     if not is_constant(low) or not is_constant(high) or constant(low) != 0:

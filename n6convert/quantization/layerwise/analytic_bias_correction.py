@@ -127,7 +127,7 @@ def _expected(model: ir.Model, node: ir.Node, known: Mapping[ir.Value, Known]) -
 
 
 def _function(model: ir.Model, node: ir.Node, known: Mapping[ir.Value, Known]) -> Known | None:
-    """The node's results on the points of its inputs; None where its constants are no numbers a channel."""
+    """The node's results on the points of its inputs; None where its constants are no numbers per channel."""
     active = list(dict.fromkeys(v for v in node.inputs if v is not None and not is_constant(v)))
     rank = len(active[0].shape or ())
     first = known[active[0]]

@@ -145,7 +145,15 @@ def _within_channel(norm: Norm) -> tuple[int, ...]:
 def row_statistics(
     model: ir.Model, norms: Sequence[Norm], samples: Iterable[Feeds], threads: int | None, known: KnownRows
 ) -> dict[str, RowStatistics | None]:
-    """Figures of each normalization by the name of c; None where the graph computes something else."""
+    """Figures of each normalization by the name of c; None where the graph computes something else.
+
+    Args:
+        model: float, prepared.
+        norms: of the model.
+        samples: inputs of the model by name; read until ``known`` tells the rest.
+        threads: of the session.
+        known: what earlier passes saw of the same normalizations.
+    """
     if not norms:
         return {}
     values_of = {v: v.name or "" for n in norms for v in (n.x, n.c, n.n.outputs[0], *n.between)}
@@ -175,7 +183,13 @@ class KnownRows:
         self._factors: dict[str, dict[str, list[float]]] = {}
 
     def look(self, norm: Norm, values: Mapping[str, NDArray[Any]], seen: RowStatistics | None) -> None:
-        """Look in one sample which tensors are the variances times a factor."""
+        """Look in one sample which tensors are the variances times a factor.
+
+        Args:
+            norm: the normalization.
+            values: of the tensors between its parts, by name.
+            seen: its figures in this sample; None where the graph computes something else.
+        """
         found = self._factors.setdefault(norm.c.name or "", {v.name or "": [] for v in norm.between})
         for name in list(found):
             array = values[name].astype(np.float64).ravel()

@@ -31,7 +31,7 @@ TIE = 6 * 2.0**12 / 2**25
 
 @dataclass(frozen=True)
 class _Operand:
-    """Whole numbers, and what one is worth (a number, or one a channel in a shape that broadcasts)."""
+    """Whole numbers, and what one is worth (a number, or one per channel in a shape that broadcasts)."""
 
     integers: Array
     scale: Array

@@ -30,7 +30,7 @@ def _mean(graph: ir.Graph, node: ir.Node, quantize: ir.Node) -> None:
 
 
 def _conv_transpose(graph: ir.Graph, node: ir.Node, quantize: ir.Node) -> None:
-    """Likewise, with one quotient a channel."""
+    """Likewise, with one quotient per channel."""
     operands = [Operand.behind(graph, v) for v in node.inputs]
     known = [o for o in operands if o is not None]
     if len(known) < len(operands) or not (known[0].is_activation() and known[1].is_weight(1)):
