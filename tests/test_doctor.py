@@ -110,7 +110,7 @@ def test_a_damaged_project_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         raise RecipeError("no such key", place="n6convert.toml:3")
 
     monkeypatch.setattr(doctor, "read_project", damaged)
-    assert doctor._project() == Check("project", False, "no such key", "mend n6convert.toml:3")
+    assert doctor._project() == Check("project", False, "no such key", "correct n6convert.toml:3")
 
 
 def test_missing_requirements_are_one_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,5 +75,5 @@ def test_rows_of_several_samples_at_once_have_the_same_moments(monkeypatch: pyte
     body = "net (float[64,10] x) => (float[64,4] y) { y = Gemm<transB=1>(x, w, b) }"
     layer = layer_of(body, samples, w=w, b=np.zeros(4, np.float32))
     together = rounding.second_moments(layer, 10, 1)
-    monkeypatch.setattr(rounding, "_SINGLE", 1)
+    monkeypatch.setattr(rounding, "SINGLE", 1)
     np.testing.assert_array_equal(together[0], rounding.second_moments(layer, 10, 1)[0])

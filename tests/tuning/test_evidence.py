@@ -14,7 +14,7 @@ from n6convert.tuning.evidence import gain
 def fidelity(errors: np.ndarray) -> Fidelity:
     """A network of one output with 10 elements, by each sample's mean error."""
     bounded = np.stack([np.full(len(errors), 10.0), 10 * errors], axis=-1)[:, None]
-    return Fidelity(float(closeness_of(bounded.sum(0))), {"y": 0.0}, bounded)
+    return Fidelity(float(closeness_of(bounded.sum(0))), {"y": 0.0}, bounded=bounded)
 
 
 def test_what_all_samples_say_is_certain() -> None:
