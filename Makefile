@@ -18,9 +18,11 @@ test: $(VENV)/.all
 
 # the core without frameworks: what a change of rules, readers, metrics and reports breaks first
 FAST := $(addprefix tests/,graph operators linter metrics samples checkpoints rewrites fitting report)
+# files of these that take a quarter of the time: `make test` runs them
+LONG := $(addprefix --ignore=tests/,fitting/test_firmware.py rewrites/test_unroll_recurrent.py rewrites/test_simplify.py)
 
 test-fast: $(VENV)/.light
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(FAST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(FAST) $(LONG)
 
 check: $(VENV)/.light
 	$(BIN)/ruff check n6convert plugins tests benchmarks docs
