@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.copying import copied
-from n6convert.graph.operators import LAYERS
+from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.grid.affine import CODE_MAX, CODE_MIN
 from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.prepare.operator_forms import constant, new_constant
@@ -28,9 +28,9 @@ def with_exact_weights(prepared: ir.Model, model: ir.Model) -> ir.Model:
         model: INT8.
     """
     copy = copied(model)
-    weights = {node.name: node.inputs[1] for node in prepared.graph if node.op_type in LAYERS}
+    float_layers = layers_by_name(prepared.graph)
     for layer in layers_of(copy):
-        exact = new_constant(copy.graph, f"{layer.name}_exact_weight", constant(weights[layer.name]))
+        exact = new_constant(copy.graph, f"{layer.name}_exact_weight", constant(float_layers[layer.name].inputs[1]))
         layer.node.replace_input_with(1, exact)
     return copy
 

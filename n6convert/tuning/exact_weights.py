@@ -8,6 +8,7 @@ import onnx_ir as ir
 import torch
 
 from n6convert.graph.operators import LAYERS
+from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.tuning.fake_quantization import Steps
 from n6convert.tuning.program import State
 
@@ -22,10 +23,10 @@ def exact_weights(model: ir.Model, prepared: ir.Model, state: State) -> dict[str
         prepared: the float model it stands for.
         state: see :meth:`n6convert.tuning.parameters.Parameters.state`.
     """
-    layers = {node.name: node for node in prepared.graph if node.op_type in LAYERS}
+    layers = layers_by_name(prepared.graph)
     found = dict(state)
     for node in model.graph:
-        exact = layers.get(node.name) if node.op_type in LAYERS else None
+        exact = layers.get(node.name or "") if node.op_type in LAYERS else None
         for index in (1, 2) if exact is not None else ():
             _replace(found, node, exact, index)
     return found

@@ -1,4 +1,4 @@
-"""Layers with constant weights: what they add to each channel."""
+"""Layers with constant weights: by name, and what they add to each channel."""
 
 from __future__ import annotations
 
@@ -8,18 +8,33 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.operators import LAYERS
 from n6convert.graph.query import Array, attribute, constant_of, operand, shape_of
 
-__all__ = ["bias_of", "with_bias"]
+__all__ = ["bias_of", "layers_by_name", "with_bias"]
 
 
-def bias_of(node: ir.Node, channels: int) -> Array | None:
-    """The constant that an Add, Gemm or Conv adds, one number per channel; None for nodes that are no layer.
+def layers_by_name(graph: ir.Graph) -> dict[str, ir.Node]:
+    """The convolutions and dense layers of a graph."""
+    return {node.name or "": node for node in graph if node.op_type in LAYERS}
+
+
+def bias_of(node: ir.Node, shape: Sequence[int]) -> tuple[int, Array] | None:
+    """The channels' axis of an Add, Gemm or Conv, and the constant that it adds, one number per channel.
 
     Args:
         node: an Add, Gemm or Conv.
-        channels: of its output.
+        shape: of its output.
+
+    Returns:
+        None for nodes that are no layer.
     """
+    axis = 1 if node.op_type == "Conv" else len(shape) - 1
+    bias = _added(node, shape[axis])
+    return None if bias is None else (axis, bias)
+
+
+def _added(node: ir.Node, channels: int) -> Array | None:
     if node.op_type == "Add":
         pair = operand(node, constant=True)
         value = constant_of(pair[1]) if pair is not None else None

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import with_outputs
-from n6convert.graph.operators import LAYERS
+from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.rounding import (
     SINGLE,
     Moments,
@@ -82,7 +82,7 @@ class FloatInputs:
         budget: TimeBudget | None = None,
     ) -> None:
         self._model, self._samples, self._threads, self._clock = model, samples, threads, budget or TimeBudget()
-        nodes = {n.name: n for n in model.graph if n.op_type in LAYERS}
+        nodes = layers_by_name(model.graph)
         self._left = [nodes[name] for name in names if name in nodes]
         self._held: dict[str, list[FloatSample]] = {}
 

@@ -15,12 +15,13 @@ from n6convert.quantization.grid.affine import NARROW_MAX
 from n6convert.quantization.layerwise.rounding import (
     Moments,
     Portion,
+    are_small,
     as_rows,
     from_rows,
     portions,
     split_moments,
 )
-from n6convert.quantization.layerwise.second_order import DAMPING, SMALL, round_groups, round_rows
+from n6convert.quantization.layerwise.second_order import DAMPING, round_groups, round_rows
 from n6convert.quantization.layerwise.walk import Layer
 from n6convert.quantization.stable import first_least
 from n6convert.quantization.time_budget import TimeBudget
@@ -91,7 +92,7 @@ def _small_groups(
     rows: NDArray[np.float32], scales: NDArray[np.float32], even: Moments, odd: Moments, budget: TimeBudget | None
 ) -> NDArray[np.int8] | None:
     """Codes of many groups at once, whose few inputs leave no room for accidents; None where they are not such."""
-    if len(even) == 1 or rows.shape[1] > SMALL or len(even[0]) != rows.shape[1]:
+    if not are_small(rows, even):
         return None
     return round_groups(rows, scales, np.stack(even) + np.stack(odd), budget, NARROW_MAX)
 

@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.operators import LAYERS
+from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias
 from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
 from n6convert.quantization.layerwise.narrow_rounding import narrow_layer
@@ -61,7 +61,7 @@ def refine(
     refined, otherwise = model if in_place and otherwise is not None else model.clone(), otherwise or model
     left = {layer.name: layer for layer in layers_of(refined)}
     count = len(left)
-    weights = {n.name: n.inputs[1] for n in float_model.graph if n.op_type in LAYERS}
+    weights = {name: node.inputs[1] for name, node in layers_by_name(float_model.graph).items()}
     shared = together(float_model) if rounding else []
     apart = set(weights) - {name for names in shared for name in names}
     try:

@@ -11,7 +11,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.operators import LAYERS
-from n6convert.quantization.grid.affine import CODE_MAX
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.layerwise.second_order import SMALL, round_groups, round_rows
 from n6convert.quantization.layerwise.walk import Layer
@@ -24,6 +23,7 @@ __all__ = [
     "Moments",
     "Portion",
     "anything_to_round",
+    "are_small",
     "as_rows",
     "from_rows",
     "layer_moments",
@@ -65,36 +65,34 @@ def round_layer(
     weight: NDArray[np.float32],
     budget: TimeBudget | None = None,
     moments: Moments | None = None,
-    largest: int = CODE_MAX,
     last: LastMoments | None = None,
 ) -> None:
     """Choose the layer's integer weights for the float weights given, on the inputs that reach it.
 
     Args:
         moments: of other inputs, instead of those that reach the layer.
-        largest: the largest code, 127 with 8 bits.
         last: moments of the layer before.
 
     Raises:
         BudgetExceeded: the budget ended; the layer is as it was.
     """
-    moments = moments or layer_moments(layer, weight, last=last)
+    moments = moments or layer_moments(layer, weight, last)
     rows = as_rows(layer.node, weight)
     if moments is None or rows is None:
         return
     codes, scales = layer.initializer(1), layer.initializer(1, 1)
     assert scales.const_value is not None
     steps = scales.const_value.numpy()
-    rounded = round_groups(rows, steps, np.stack(moments), budget, largest) if _are_small(rows, moments) else None
+    rounded = round_groups(rows, steps, np.stack(moments), budget) if are_small(rows, moments) else None
     if rounded is None:
         rounded = np.empty(rows.shape, np.int8)
         for part in portions(layer.node, rows, moments):
-            chosen = round_rows(part.rows, steps[part.outputs], part.moments, budget, largest)
+            chosen = round_rows(part.rows, steps[part.outputs], part.moments, budget)
             rounded[part.outputs, part.inputs] = chosen
     codes.const_value = ir.Tensor(from_rows(layer.node, rounded, weight.shape), name=codes.name)
 
 
-def _are_small(rows: NDArray[np.float32], moments: Moments) -> bool:
+def are_small(rows: NDArray[np.float32], moments: Moments) -> bool:
     """Whether there are several groups, few of whose inputs each make a matrix of their own."""
     return len(moments) > 1 and rows.shape[1] <= SMALL and all(len(m) == rows.shape[1] for m in moments)
 
@@ -115,20 +113,17 @@ def portions(node: ir.Node, rows: NDArray[np.float32], moments: Moments) -> Iter
         yield Portion(rows[own, spans[span]], own, spans[span], moment)
 
 
-def layer_moments(
-    layer: Layer, weight: NDArray[np.float32], *, always: bool = False, last: LastMoments | None = None
-) -> Moments | None:
-    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose, unless ``always``.
+def layer_moments(layer: Layer, weight: NDArray[np.float32], last: LastMoments | None = None) -> Moments | None:
+    """Second moments of the inputs that reach a layer; None where rounding has nothing to choose.
 
     Args:
         layer: with its samples.
         weight: float.
-        always: also where rounding has nothing to choose.
         last: those of the layer before, which are taken where the same codes reach this one.
     """
     rows, scales = as_rows(layer.node, weight), layer.initializer(1, 1)
     assert scales.const_value is not None
-    if rows is None or (not always and _is_on_grid(rows, scales.const_value.numpy())):
+    if rows is None or _is_on_grid(rows, scales.const_value.numpy()):
         return None
     return (last or LastMoments()).of(layer, rows.shape[1])
 

@@ -248,10 +248,8 @@ class MethodContext:
         if self._looked or self.config.effort == "fast" or not evens:
             return None
         self._looked, judged = True, judged_axes(prepared.graph)
-        axes, keeps = (
-            {**norm_axes(prepared.graph), **gate_axes(prepared.graph), **judged},
-            self.config.effort == "default",
-        )
+        axes = {**norm_axes(prepared.graph), **gate_axes(prepared.graph), **judged}
+        keeps = self.config.effort == "default"
         return Extents((n, Extent.empty(alike, keeps=keeps and n in judged)) for n, alike in axes.items())
 
     def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:

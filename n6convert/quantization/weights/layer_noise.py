@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from n6convert.graph.extract import cut, with_outputs
 from n6convert.graph.operators import CONVERSIONS, LAYERS
+from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.walk import Layer, walk_layers
 from n6convert.quantization.padding import tokens_of, without_padding
 from n6convert.quantization.time_budget import TimeBudget
@@ -141,7 +142,7 @@ def _spread(arrays: Sequence[NDArray[np.float64]]) -> float:
 
 
 def _outputs(model: ir.Model, names: Iterable[str]) -> dict[str, str]:
-    nodes = {node.name: node for node in model.graph if node.op_type in LAYERS}
+    nodes = layers_by_name(model.graph)
     return {name: nodes[name].outputs[0].name or "" for name in names}
 
 

@@ -35,7 +35,7 @@ def together(float_model: ir.Model) -> list[list[str]]:
 
 def round_together(
     model: ir.Model,
-    weights: Mapping[str | None, ir.Value | None],
+    weights: Mapping[str, ir.Value | None],
     groups: Iterable[list[str]],
     samples: Iterable[Mapping[str, NDArray[Any]]],
     threads: int | None = None,

@@ -27,8 +27,6 @@ _WORTH = 0.02
 class _Keys:
     layer: ir.Node
     bias: Array
-    """[N], or [1] for none"""
-    channels: int
     axis: int
 
 
@@ -43,16 +41,18 @@ class CentreKeys(Rewrite[_Keys]):
         value, full = node.outputs[0], shape_of(node.outputs[0])
         if full is None or not is_float(value) or not _is_key(value):
             return None
-        axis = 1 if node.op_type == "Conv" else len(full) - 1
-        bias = bias_of(node, full[axis])
-        return None if bias is None else _Keys(node, bias, full[axis], axis)
+        added = bias_of(node, full)
+        if added is None:
+            return None
+        axis, bias = added
+        return _Keys(node, bias, axis)
 
     def check(self, found: _Keys, context: Context) -> str | None:
         return None if context.values(found.layer.outputs[0]) else "the mean of its keys is not known without samples"
 
     def replace(self, found: _Keys, build: Builder, context: Context) -> Sequence[ir.Value]:
         arrays = [
-            np.moveaxis(a, found.axis, -1).reshape(-1, found.channels) for a in context.values(found.layer.outputs[0])
+            np.moveaxis(a, found.axis, -1).reshape(-1, len(found.bias)) for a in context.values(found.layer.outputs[0])
         ]
         keys = np.concatenate(arrays)
         mean = keys.mean(axis=0, dtype=np.float64)

@@ -59,10 +59,10 @@ class CentreValues(Rewrite[_Values]):
         value, full = node.outputs[0], shape_of(node.outputs[0])
         if full is None or not is_float(value) or not any(n.op_type in {*_VIEWS, "MatMul"} for n in users(value)):
             return None
-        axis = 1 if node.op_type == "Conv" else len(full) - 1
-        bias = bias_of(node, full[axis])
-        if bias is None:
+        added = bias_of(node, full)
+        if added is None:
             return None
+        axis, bias = added
         ways = _Ways()
         ways.follow(value, np.moveaxis(np.broadcast_to(np.arange(full[axis]), _last(full, axis)), -1, axis))
         centered = ways.centered(full[axis])
