@@ -73,18 +73,19 @@ def rewrite(
         GraphError: the file is no valid model, or too large for the board's memories.
         RewriteError: a rule changed what the model computes.
     """
-    load(Path(model))  # a file that cannot be read is said to be one before anything about its recipe
+    loaded = load(Path(model))  # a file that cannot be read is said to be one before anything about its recipe
     draft = keyed(make_draft(str(model)), settings=settings, target=target)
     for key, value in (("source", calibration), ("samples", samples)):
         if value is not None:
             draft.set(("calibration", key), str(value) if key == "source" else value, f"{key}={value!r}")
     given = {"rules": rules, "exclude": exclude, "approximate": approximate, "combination": combination}
-    return rewrite_draft(draft, Path(model), given, output=output, cache=cache, force=force)
+    return rewrite_draft(draft, Path(model), loaded, given, output=output, cache=cache, force=force)
 
 
 def rewrite_draft(
     draft: Draft,
     model: Path,
+    loaded: ir.Model,
     given: Mapping[str, Any],
     *,
     output: str | Path | None = None,
@@ -96,6 +97,7 @@ def rewrite_draft(
     Args:
         draft: of the recipe.
         model: a float ONNX file.
+        loaded: what the file holds; changed.
         given: choices of the section ``rewrite`` that win over the recipe's; ``"auto"``, nothing and None do not.
         output: gets the rewritten file.
         cache: False makes stages run again.
@@ -106,7 +108,7 @@ def rewrite_draft(
     if output is not None:
         inputs = [model, *([Path(source)] if isinstance(source, str) else [])]
         refuse_loss(Path(output), MODEL, inputs=inputs, force=force)
-    graph, feeds = _read(draft, recipe, model, cache)
+    graph, feeds = _read(draft, recipe, model, loaded, cache)
     board = recipe.target
     refuse_large_inputs(graph, sum(pool.size for pool in load_target(board).pools if pool.writable), board)
     result = rewrite_graph(graph, feeds, config, target=board)
@@ -128,7 +130,7 @@ def _config(recipe: RewriteConfig, given: Mapping[str, Any]) -> RewriteConfig:
         ) from None
 
 
-def _read(draft: Draft, recipe: Recipe, model: Path, cache: bool) -> tuple[ir.Model, Feeding | None]:
+def _read(draft: Draft, recipe: Recipe, model: Path, loaded: ir.Model, cache: bool) -> tuple[ir.Model, Feeding | None]:
     """The float graph, and what makes samples by input name; None lets the proof draw random ones."""
     said = draft.values.get("calibration", {})
     source, count = recipe.calibration.source, recipe.calibration.samples if "samples" in said else _SAMPLES
@@ -138,9 +140,8 @@ def _read(draft: Draft, recipe: Recipe, model: Path, cache: bool) -> tuple[ir.Mo
         feeds = None if source is None else lambda: run.sampling.first(count)
         if recipe.options:  # the file as a conversion with them reads it
             return run.artifacts["export"].load(), feeds
-    given = load(model)
-    refuse_unknown(given)
-    graph = batch_of_one(upgrade_opset(given, model))
+    refuse_unknown(loaded)
+    graph = batch_of_one(upgrade_opset(loaded, model))
     refuse_sizes(graph)
     if source is None or Path(source).suffix != ".npz":
         return graph, None if source is None else feeds

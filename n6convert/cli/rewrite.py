@@ -68,13 +68,13 @@ def _rewrite(
     if model is None:
         raise UsageError("which model?", remedy="n6convert rewrite FILE.onnx")
     path = output or model.with_suffix(".rewritten.onnx")
-    load(model)  # a file that cannot be read is said to be one before anything about its recipe
+    loaded = load(model)  # a file that cannot be read is said to be one before anything about its recipe
     given = {
         "rules": rules if rules in (None, "none") else _names(rules), "exclude": _names(exclude),
         "approximate": _names(approximate), "combination": combination,
     }  # fmt: skip
     draft = draft_of(str(model), settings, calibration=calibration, samples=samples, target=target)
-    result = rewrite_draft(draft, model, given, output=path, cache=not no_cache, force=force)
+    result = rewrite_draft(draft, model, loaded, given, output=path, cache=not no_cache, force=force)
     if as_json:
         typer.echo(json.dumps(result.facts() | {"file": str(path)}, indent=2))
     elif not quiet:

@@ -79,7 +79,7 @@ def test_what_is_not_given_is_not_in_the_recipe(drafts: Any) -> None:
      {"exclude": ["a"], "approximate": ["b", "c"], "combination": "B"}),
 ])  # fmt: skip
 def test_rules_by_name(words: list[str], given: dict[str, Any], drafts: Any) -> None:
-    _, (model, found), options = told(drafts, "rewrite", "net.onnx", *words)
+    _, (model, _, found), options = told(drafts, "rewrite", "net.onnx", *words)
     assert model == Path("net.onnx") and {key: found[key] for key in given} == given
     assert options["output"] == Path("net.rewritten.onnx")
 
