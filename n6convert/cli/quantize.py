@@ -88,5 +88,7 @@ def _print_methods(result: QuantizationResult, path: Path) -> None:
     console.print(table)
     if result.facts["methods_not_needed"]:
         console.print(f"not needed: {', '.join(result.facts['methods_not_needed'])}", markup=False)
+    for method in result.facts["methods_not_promising"]:
+        console.print(f"left out: {method['method']}, it could bring {method['most_db']:+.2f} dB at most", markup=False)
     for text in result.facts["warnings"]:
         console.print(f"warning: {text}", style="yellow", markup=False)

@@ -52,7 +52,8 @@ class QuantizationResult:
         model: the INT8 QDQ model, opset 13 to 17, IR 8; with four-bit weights opset 21, IR 10.
         facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db), ``methods`` (what was tried, what it
             brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before),
-            ``methods_out_of_time`` (left out or given up, the time budget was spent),
+            ``methods_out_of_time`` (left out or given up, the time budget was spent), ``methods_not_promising`` (left
+            out, with the dB that they could bring at most),
             ``worst`` (ten tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
         ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges.file`.
         prepared: the float model that the INT8 one stands for, tensor by tensor.
@@ -148,6 +149,7 @@ class _Job:
         self.context = MethodContext(feeds, few, config, self.evaluator, cycles, milliseconds, progress)
         self.methods: list[dict[str, Any]] = []
         self.not_needed: list[str] = []
+        self.not_promising: list[dict[str, Any]] = []
         self.out_of_time: list[str] = []
         self.least = -np.inf
 
@@ -155,7 +157,7 @@ class _Job:
         best, first = self.context.quantized(self.prepared), f"ranges: {self.config.ranges}"
         self._note_floor(first, best)
         self._record(first, best, True)
-        wanted = [m for m in METHODS if m.wanted(self.config) and (m.cost <= _FAST or self.config.effort != "fast")]
+        wanted = [m for m in METHODS if self._wants(m)]
         for index, method in enumerate(wanted):
             if self._accepts(best):
                 self.not_needed = [m.name for m in wanted[index:]]
@@ -169,6 +171,11 @@ class _Job:
             best = self._narrowed(best)
         model = written(store_once(best.model, together(best.prepared)), best.narrow)
         return QuantizationResult(model, self._facts(best), best.found.ranges, best.prepared)
+
+    def _wants(self, method: Method) -> bool:
+        possible = self.context.milliseconds is not None or not method.predicts
+        cheap = method.cost <= _FAST or self.config.effort != "fast"
+        return possible and cheap and method.wanted(self.config)
 
     def _narrowed(self, best: Candidate) -> Candidate:
         """Weights in four bits, since the recipe asks for them: kept although they are further from float."""
@@ -186,11 +193,14 @@ class _Job:
     def _better(self, method: Method, best: Candidate) -> Candidate:
         try:
             self.context.budget.check()
+            self.context.most_db = None
             trial = method.attempt(self.context, best)
         except BudgetExceeded:
             self.out_of_time.append(method.name)
             return best
         if trial is None:
+            if self.context.most_db is not None:
+                self.not_promising.append({"method": method.name, "most_db": round(self.context.most_db, 3)})
             return best
         self._note_floor(method.name, trial)
         if method.name == _UNCLIPPED:
@@ -231,6 +241,7 @@ class _Job:
             "methods": self.methods,
             "methods_not_needed": self.not_needed,
             "methods_out_of_time": self.out_of_time,
+            "methods_not_promising": self.not_promising,
             "ranges": best.found.chosen,
             "worst": worst(errors, best.found.statistics, best.plan, best.prepared.graph),
             "outputs_sqnr_db": best.fidelity.outputs_sqnr_db,

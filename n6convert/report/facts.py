@@ -22,6 +22,7 @@ def method_facts(report: Report) -> list[tuple[str, str]]:
         ("ranges", _ranges(section)),
         ("accuracy methods", _methods(section)),
         ("tried without gain", _left(section)),
+        ("left out", _not_promising(section)),
     ]
     return [(name, value) for name, value in rows if value]
 
@@ -56,3 +57,7 @@ def _methods(section: Quantization) -> str:
 
 def _left(section: Quantization) -> str:
     return ", ".join(m.method for m in section.methods if not m.kept)
+
+
+def _not_promising(section: Quantization) -> str:
+    return ", ".join(f"{m.method} (at most {m.most_db:+.2f} dB)" for m in section.methods_not_promising)

@@ -76,7 +76,7 @@ def _closeness(report: Report) -> float | None:
 def error_sources(section: Quantization) -> list[ErrorSource]:
     """Where error arises: what only passes it on is left out, copies of a tensor are named with it."""
     sources = [tensor for tensor in section.worst[:_WORST] if tensor.cause != "inherited"]
-    tried = {m.method for m in section.methods}
+    tried = {m.method for m in section.methods} | {m.method for m in section.methods_not_promising}
     groups = groupby(sources, key=lambda t: (t.sqnr_db, t.scale, t.zero_point, t.cause))
     return [_source(list(group), tried) for _, group in groups]
 
@@ -105,6 +105,6 @@ def _reasons(tensor: WorstTensor, tried: set[str]) -> Iterator[str]:
         yield tensor.cause
     methods, left = _LEFT.get(tensor.cause or "", ((), ""))
     if left and tried.issuperset(methods):
-        yield f"{' and '.join(methods)} tried already; left: {left}"
+        yield f"{' and '.join(methods)} tried or ruled out already; left: {left}"
     elif tensor.remedy:
         yield tensor.remedy

@@ -220,6 +220,13 @@ class TriedMethod(Section):
     closeness_db: Number | None = None
 
 
+class UnpromisingMethod(Section):
+    """An accuracy method that was left out, and the dB that it could bring at most."""
+
+    method: Text
+    most_db: Number
+
+
 class TradePoint(Section):
     """What a number of four-bit layers saves and costs; ``refined``: once they make up for each other."""
 
@@ -244,6 +251,7 @@ class Quantization(Section):
 
     worst: list[WorstTensor] = []
     methods: list[TriedMethod] = []
+    methods_not_promising: list[UnpromisingMethod] = []
     ranges: dict[str, Count] = {}
     four_bits: FourBits | None = None
 

@@ -86,6 +86,14 @@ def test_the_time_budget_holds_whatever_the_effort(effort: Effort) -> None:
     assert bool(result.facts["methods_out_of_time"]) == (effort != "fast")
 
 
+def test_a_method_that_can_bring_too_little_is_named_with_what_it_could() -> None:
+    facts = quantized("default")[0].facts
+    left = {m["method"]: m["most_db"] for m in facts["methods_not_promising"]}
+    assert left and set(left).isdisjoint(m["method"] for m in facts["methods"])
+    assert all(most <= 1.0 for most in left.values()), "more would have been worth a trial"
+    assert quantized("thorough")[0].facts["methods_not_promising"] == []
+
+
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     found = [quantize(cnn(), feeds((1, 3, 16, 16), 20), QuantizationConfig(threads=count)) for count in (1, 2, 5)]
     one, *others = [ir.to_proto(r.model).SerializeToString(deterministic=True) for r in found]

@@ -82,6 +82,8 @@ def test_no_time_at_all_leaves_ranges_and_nearest_rounding() -> None:
     costly = [m.name for m in METHODS if m.cost and m.wanted(config)]
     assert result.facts["methods_out_of_time"] == costly
     assert all(name in result.facts["warnings"][-1] for name in costly)
+    timeless = quantize(cnn(), SOURCE, config)
+    assert timeless.facts["methods_out_of_time"] == [n for n in costly if n != "merged convolutions"]
     plain = quantize(cnn(), SOURCE, PLAIN.model_copy(update={"ranges": config.ranges, "time_budget": 1e-9}))
     assert all(equal(v, integers(plain.model)[n]) for n, v in integers(result.model).items())
 

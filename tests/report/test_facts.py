@@ -18,13 +18,18 @@ def test_what_was_run_is_said_first(report) -> None:
     report["stages"][0]["facts"] = {"inputs": [{"name": "image", "shape": [1, 3, 64, 64]}]}
     report["calibration"] = {"source": "images", "calibration": [{}] * 60, "held_back": [{}] * 4}
     report["quantization"]["methods"] = [{"method": "ranges: mse", "kept": True}, {"method": "gates", "kept": False}]
+    report["quantization"]["methods_not_promising"] = [{"method": "rounding", "most_db": 0.2}]
     report["made"] = "2026-01-02 03:04 UTC"
     facts = dict(run_facts(PartialReport.model_validate(report)))
     assert facts["made"] == "2026-01-02 03:04 UTC, n6convert 0.1.0"
     assert facts["input"] == "image 1x3x64x64"
     assert facts["calibration"] == "60 samples of images, 4 more held back to judge methods"
     methods = dict(method_facts(PartialReport.model_validate(report)))
-    assert methods == {"accuracy methods": "ranges: mse", "tried without gain": "gates"}
+    assert methods == {
+        "accuracy methods": "ranges: mse",
+        "tried without gain": "gates",
+        "left out": "rounding (at most +0.20 dB)",
+    }
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,18 @@ def test_closeness_of_the_written_model_stands_beside_the_ratios(report):
 
 @pytest.mark.parametrize(
     ("tried", "words"),
-    [([], "the first remedy"), (["outlier channels"], "outlier channels tried already; left: split")],
+    [([], "the first remedy"), (["outlier channels"], "outlier channels tried or ruled out already; left: split")],
 )
 def test_no_remedy_is_given_that_is_on(tried, words):
     methods = [{"method": name, "kept": True} for name in tried]
     section = Quantization.model_validate({"worst": [worst("t", "outlier channel")], "methods": methods})
     assert words in error_sources(section)[0].text
+
+
+def test_what_could_bring_too_little_is_no_remedy_either():
+    left = [{"method": "outlier channels", "most_db": 0.05}]
+    section = {"worst": [worst("t", "outlier channel")], "methods_not_promising": left}
+    assert "ruled out already; left: split" in error_sources(Quantization.model_validate(section))[0].text
 
 
 def test_copies_are_named_with_their_tensor_and_what_passes_error_on_is_left_out():

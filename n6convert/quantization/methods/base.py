@@ -127,6 +127,8 @@ class MethodContext:
     progress: Progress | None
     clipping_gain_db: float = field(default=0.0, init=False)
     """By how much the first ranges were closer to float than those that clip nothing."""
+    most_db: float | None = field(default=None, init=False)
+    """What :meth:`promises` found that a method can bring at most, where that was too little to try it."""
     _looked: bool = field(default=False, init=False)
     _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
@@ -268,7 +270,9 @@ class MethodContext:
         """
         if self.config.effort == "thorough":
             return True
-        return self.evaluator.fidelity(exact()).closeness_db > closeness(best) + least_db
+        most_db = self.evaluator.fidelity(exact()).closeness_db - closeness(best)
+        self.most_db = None if most_db > least_db else most_db
+        return most_db > least_db
 
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.
@@ -307,6 +311,7 @@ class Method:
         attempt: makes a candidate from the best one so far; None when there is nothing to do.
         tolerance_db: by how much held-back samples may say that it is worse and it is kept all the same.
         fits: whether the other choices of the recipe leave anything to do.
+        predicts: whether it needs a predictor of time.
     """
 
     name: str
@@ -315,6 +320,7 @@ class Method:
     attempt: Callable[[MethodContext, Candidate], Candidate | None]
     tolerance_db: float = 0.0
     fits: Callable[[QuantizationConfig], bool] = lambda config: True
+    predicts: bool = False
 
     def wanted(self, config: QuantizationConfig) -> bool:
         """Whether the recipe asks for it."""

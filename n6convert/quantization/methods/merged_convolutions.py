@@ -45,8 +45,7 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     Ranges, even channels, biases and rounding are made anew for such weights. A slower result must be closer by as
     much as the balanced policy for zero points would ask for the time.
     """
-    if context.milliseconds is None:
-        return None
+    assert context.milliseconds is not None, "asked for by the method"
 
     def int8(prepared: ir.Model) -> ir.Model:
         return write_qdq(prepared, make_plan(prepared.graph, best.found.ranges))
@@ -72,7 +71,7 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
 
 def _saves_time(context: MethodContext, best: Candidate, pairs: Sequence[Mapping[str, Any]]) -> bool:
     """Whether merging alone is worth what even channels and rounding for the merged weights take."""
-    assert context.milliseconds is not None
+    assert context.milliseconds is not None, "asked for by the method"
     return bool(sum(pair["saved_ms"] for pair in pairs) > _FASTER * context.milliseconds(best.model))
 
 
@@ -89,4 +88,4 @@ def _of_what_is_left(prepared: ir.Model, found: RangeResult) -> RangeResult:
     return replace(found, ranges={name: span for name, span in found.ranges.items() if name in names})
 
 
-METHOD = Method("merged convolutions", 8, "merge_convolutions", merged_convolutions, _TIE)
+METHOD = Method("merged convolutions", 8, "merge_convolutions", merged_convolutions, _TIE, predicts=True)
