@@ -110,7 +110,8 @@ def rewrite_draft(
         refuse_loss(Path(output), MODEL, inputs=inputs, force=force)
     graph, feeds = _read(draft, recipe, model, loaded, cache)
     board = recipe.target
-    refuse_large_inputs(graph, sum(pool.size for pool in load_target(board).pools if pool.writable), board)
+    room = load_target(board, pools=recipe.compiler.pools).writable_bytes
+    refuse_large_inputs(graph, room, board)
     result = rewrite_graph(graph, feeds, config, target=board)
     result.model.producer_name = "n6convert"
     if output is not None:

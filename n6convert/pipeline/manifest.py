@@ -106,7 +106,8 @@ def environment(*roots: str) -> dict[str, str]:
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:
     """The recipe with paths reduced to file names, and without the output folder."""
     plain = recipe.model_dump(mode="json", exclude={"output"})
-    plain["weights"] = Path(recipe.weights).name
+    for key in ("weights", "target"):
+        plain[key] = Path(plain[key]).name
     for section in ("calibration", "evaluation"):
         source = plain[section]["source"]
         plain[section]["source"] = Path(source).name if source else None

@@ -71,6 +71,13 @@ class Run:
         return None if path is None else sha256_of(user_path(path))
 
     @cached_property
+    def target_identity(self) -> str:
+        """Hash of the stock target: name and content of the board's file."""
+        from n6convert.npu.targets import load_target
+
+        return load_target(self.recipe.target).identity
+
+    @cached_property
     def plugin(self) -> ModelPlugin:
         """The plugin with checked options; loading it may import a framework."""
         plugin = load_plugin(self.recipe.model)

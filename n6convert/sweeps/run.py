@@ -96,6 +96,7 @@ def _checked(point: GridPoint) -> GridPoint:
     """Read the point's recipe, so that a wrong key is one message at once and not a failure a point."""
     from n6convert import __version__
     from n6convert.api import effective_recipe, make_draft
+    from n6convert.npu.targets import load_target
 
     draft = make_draft(point.model)
     for key, value in point.settings.items():
@@ -109,7 +110,8 @@ def _checked(point: GridPoint) -> GridPoint:
     sources = (recipe.calibration.source, recipe.evaluation.source)
     named = recipe.weights, *sources, recipe.quantization.ranges_file, recipe.compiler.pools
     files = [_stamps(Path(name)) for name in named if name]
-    parts = {"recipe": recipe.model_dump(mode="json"), "files": files, "version": __version__}
+    target = load_target(recipe.target).identity
+    parts = {"recipe": recipe.model_dump(mode="json"), "target": target, "files": files, "version": __version__}
     return replace(point, state=key_of(parts))
 
 

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
 import n6convert
 from n6convert.errors import AcceptanceError, GraphError, OutputError, PluginError, RecipeError, SourceError
 from n6convert.pipeline.manifest import COMPUTED_WITH, compared
-from n6convert.pipeline.stages.export import _check_size
 from n6convert.recipe.quantization import QuantizationConfig
 from n6convert.results import ConversionResult, Report
 from n6convert.results.manifest import ComputedWith, Manifest, ManifestPlugin, ManifestWeights
@@ -381,14 +379,26 @@ def test_calibration_never_takes_more_samples_than_asked(toy: Path) -> None:
     assert len(few["calibration"]) == 15
 
 
-def test_an_input_larger_than_the_board_is_refused_before_it_is_run() -> None:
-    shape = ir.Shape([1, 3, 4096, 4096])
-    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
-    relu = ir.node("Relu", [x])
-    relu.outputs[0].name, relu.outputs[0].type, relu.outputs[0].shape = "y", x.type, shape
-    model = ir.Model(ir.Graph([x], relu.outputs, nodes=[relu], opset_imports={"": 17}, name="g"), ir_version=8)
-    with pytest.raises(GraphError, match="larger than all RAM"):
-        _check_size(model, "stm32n6570-dk@4.0")
+def board(**entries: Any) -> str:
+    """A board's own file, as a target."""
+    lines = {"extends": "stm32n6570-dk", "description": "mine"} | entries
+    Path("mine.yaml").write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    return "mine.yaml@4.0"
+
+
+def test_an_edited_board_is_not_answered_from_the_cache(toy: Path) -> None:
+    fast, again, slow = (run(target=board(flash_mb_s=rate)).report for rate in (380, 380, 38))
+    assert all(s.cached for s in again.stages)
+    assert slow.latency is not None and fast.latency is not None and again.latency == fast.latency
+    assert slow.latency["parts"]["flash"] > fast.latency["parts"]["flash"]
+
+
+def test_an_input_larger_than_the_board_is_refused_before_it_is_run(toy: Path) -> None:
+    run(target=board())
+    small = "{name: npuRAM6, start: 0x34350000, size: 64, byte_width: 8, freq_ratio: 1.25, power: 19}"
+    with pytest.raises(GraphError, match="larger than all RAM") as caught:
+        run(target=board(pools=f"[{small}]"))
+    assert caught.value.stage == "export"
 
 
 def test_wrong_option_names_the_nearest(toy: Path) -> None:

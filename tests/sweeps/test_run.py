@@ -62,17 +62,21 @@ def test_the_command_names_the_best_within_limits(toy, tmp_path, capsys):
 
 def test_a_changed_file_makes_its_points_run_again(toy, tmp_path):
     (toy / "w.bin").write_bytes(b"123")
+    board = toy / "mine.yaml"
+    board.write_text("extends: stm32n6570-dk\n")
     seen = []
 
     def again():
         seen.clear()
-        arguments = {"common": {"weights": str(toy / "w.bin")}, "workers": 1}
+        arguments = {"common": {"weights": str(toy / "w.bin"), "target": f"{board}@4.0"}, "workers": 1}
         sweep("toy", {"seed": [0]}, tmp_path / "out", progress=lambda *args: seen.append(args), **arguments)
         return len(seen)
 
     assert [again(), again()] == [1, 0]
     (toy / "w.bin").write_bytes(b"1234")
     assert again() == 1
+    board.write_text("extends: stm32n6570-dk\nflash_mb_s: 100\n")
+    assert [again(), again()] == [1, 0]
 
 
 def test_one_failure_does_not_stop_the_rest(toy, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from n6convert.errors import RecipeError
 from n6convert.npu.ir import Units
 from n6convert.npu.st.mpool import MemoryPool, read_mpool
 from n6convert.operators.versions import has
+from n6convert.store.hashing import key_of
 
 __all__ = ["Clocks", "Kernel", "Target"]
 
@@ -89,6 +90,16 @@ class Target:
     def label(self) -> str:
         """The board's name without the folder and suffix of its file: for names of files."""
         return Path(self.board).stem if self.board.endswith((".yaml", ".yml")) else self.board
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that is known of the target: what a board's file says decides results, not its path."""
+        return key_of(asdict(self))
+
+    @property
+    def writable_bytes(self) -> int:
+        """Size of all RAM that the compiler may use."""
+        return sum(pool.size for pool in self.pools if pool.writable)
 
     def source(self, name: str) -> str:
         """Where a constant comes from, by dotted name."""

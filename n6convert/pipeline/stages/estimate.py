@@ -27,7 +27,7 @@ class Estimate(Stage):
         recipe = run.recipe
         types = (recipe.package.input_type, recipe.package.output_type)
         how = {"compiler": recipe.compiler.model_dump(), "types": types, "pools": run.pools_identity}
-        return {"target": recipe.target, "samples": run.sampling.key(), **how}
+        return {"target": run.target_identity, "samples": run.sampling.key(), **how}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu import estimate

@@ -15,6 +15,7 @@ from n6convert.plugin_errors import plugin_errors
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from n6convert.npu.targets import Target
     from n6convert.pipeline.run import Run
     from n6convert.plugin import Feeds
 
@@ -33,9 +34,11 @@ class Export(Stage):
     def parameters(self, run: Run) -> Mapping[str, Any]:
         weights = run.weights
         identity = run.recipe.seed if weights.kind == "seeded" else weights.sha256
-        return {"model": run.recipe.model, "options": run.recipe.options, "weights": [weights.kind, identity]}
+        made_from = {"model": run.recipe.model, "options": run.recipe.options, "weights": [weights.kind, identity]}
+        return made_from | {"room": _target(run).writable_bytes}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
+        from n6convert.graph.refusals import refuse_large_inputs
         from n6convert.plugin import BuildRequest
 
         plugin = run.plugin
@@ -44,7 +47,7 @@ class Export(Stage):
             model = _named_outputs(built.model)
         model.metadata_props.update(built.metadata)
         _check_batch(model)
-        _check_size(model, run.recipe.target)
+        refuse_large_inputs(model, _target(run).writable_bytes, run.recipe.target)
         _check_initializers(model)
         run.settle(interface_of(model))
         for feeds in run.sampling.first(1):
@@ -80,12 +83,11 @@ def _check_batch(model: ir.Model) -> None:
             )
 
 
-def _check_size(model: ir.Model, target: str) -> None:
-    """Refuse what no rewrite can make fit, before running it takes more memory than this machine has."""
-    from n6convert.graph.refusals import refuse_large_inputs
+def _target(run: Run) -> Target:
+    """Its RAM refuses what no rewrite can make fit, before running that takes more memory than this machine has."""
     from n6convert.npu.targets import load_target
 
-    refuse_large_inputs(model, sum(pool.size for pool in load_target(target).pools if pool.writable), target)
+    return load_target(run.recipe.target, pools=run.recipe.compiler.pools)
 
 
 def _check_initializers(model: ir.Model) -> None:

@@ -30,7 +30,7 @@ class Lint(Stage):
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         types = (run.recipe.package.input_type, run.recipe.compiler.input_channels)
-        return {"target": run.recipe.target, "samples": run.sampling.key(), "input": types}
+        return {"target": run.target_identity, "samples": run.sampling.key(), "input": types}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.linter import Severity, lint

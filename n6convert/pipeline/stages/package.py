@@ -28,7 +28,7 @@ class Package(Stage):
         from n6convert.pipeline.manifest import portable_recipe
 
         known = {"name": run.name, "samples": run.sampling.key(), "pools": run.pools_identity}
-        return {"recipe": portable_recipe(run.recipe)} | known
+        return {"recipe": portable_recipe(run.recipe), "targets": [t.identity for t in _targets(run)]} | known
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.package import flash_tables, write_package

@@ -44,7 +44,7 @@ class Quantize(Stage):
         parts = {"quantization": choices, "samples": run.sampling.key(), "seed": run.recipe.seed}
         if run.recipe.tune.enabled:
             parts["keeps"] = FLOAT_FILE
-        return parts | {"target": run.recipe.target} | _acceptance(run)
+        return parts | {"target": run.target_identity} | _acceptance(run)
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.quantization.quantizer import quantize

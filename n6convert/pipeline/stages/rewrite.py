@@ -28,7 +28,7 @@ class Rewrite(Stage):
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         config = run.recipe.rewrite.model_dump(mode="json")
-        return {"rewrite": config, "target": run.recipe.target, "samples": run.sampling.key()}
+        return {"rewrite": config, "target": run.target_identity, "samples": run.sampling.key()}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu.targets import load_target

@@ -35,7 +35,7 @@ class Tune(Stage):
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         parts = {"tune": run.recipe.tune.model_dump(mode="json"), "samples": run.sampling.key()}
-        return parts | {"seed": run.recipe.seed, "torch": _torch_version(), "target": run.recipe.target}
+        return parts | {"seed": run.recipe.seed, "torch": _torch_version(), "target": run.target_identity}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         import onnx_ir as ir
