@@ -21,7 +21,10 @@ from n6convert.types import Progress
 __all__ = ["sweep"]
 
 #: arguments of a sweep that are keys of its recipe
-_COMMON = {"weights": ("weights",), "calibration": ("calibration", "source"), "evaluation": ("evaluation", "source")}
+_COMMON = {
+    "weights": ("weights",), "target": ("target",),
+    "calibration": ("calibration", "source"), "evaluation": ("evaluation", "source"),
+}  # fmt: skip
 
 
 def sweep(
