@@ -61,8 +61,8 @@ def input_centers(
     sums: dict[str, Tensor] = {}
     with torch.no_grad():
         for feeds in samples:
-            for name, steps in program.run(feeds, state, keep=wanted).kept.items():
-                sums[name] = sums.get(name, 0.0) + _channel_means(steps.values) / len(samples)
+            for name, steps in program.run([feeds], state, keep=wanted).kept.items():
+                sums[name] = sums.get(name, 0.0) + _channel_means(steps.values[0]) / len(samples)
     return {bias: _center(node, sums[tensor]) for tensor, bias, node in layers if tensor in sums}
 
 

@@ -41,17 +41,36 @@ Value = Any
 
 
 class _Round(torch.autograd.Function):  # type: ignore[misc]
-    """Nearest whole number inside limits; the gradient passes where nothing saturated."""
+    """Nearest whole number of ``x * factor`` inside limits; the gradient passes where nothing saturated.
+
+    One operator instead of three, as most of a step is spent between convolutions; ``factor`` broadcasts.
+    """
 
     @staticmethod
-    def forward(ctx: Any, steps: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward((steps >= low) & (steps <= high))
-        return steps.round().clamp_(low, high)
+    def forward(x: Tensor, factor: Tensor | None, low: float, high: float) -> Tensor:
+        return (x.clone() if factor is None else x * factor).round_().clamp_(low, high)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grads[0] * inside, None, None
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, factor, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x, factor)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        x, factor = ctx.saved_tensors
+        steps = x if factor is None else x * factor
+        passed = grads[0] * ((steps >= ctx.low) & (steps <= ctx.high))
+        if factor is None:
+            return passed, None, None, None
+        scaled = (passed * x).sum_to_size(factor.shape) if ctx.needs_input_grad[1] else None
+        return passed * factor, scaled, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], x: Tensor, factor: Any, low: float, high: float
+    ) -> tuple[Tensor, int]:
+        """Over samples, which lie along the first axis; all of them share a factor."""
+        return _Round.apply(x.movedim(in_dims[0], 0), factor, low, high), 0
 
 
 def round_to_codes(value: Value, scale: Tensor, low: float, high: float) -> Steps:
@@ -61,17 +80,15 @@ def round_to_codes(value: Value, scale: Tensor, low: float, high: float) -> Step
         low, high: least and largest code, less the zero point.
     """
     if not isinstance(value, Steps):
-        counted = value / scale
-    elif value.mean:
-        counted = value.integers / (scale / value.scale)
-    else:
-        counted = value.integers * (value.scale / scale)
-    return Steps(_Round.apply(counted, low, high), scale)
+        return Steps(_Round.apply(value / scale, None, low, high), scale)
+    if value.mean:
+        return Steps(_Round.apply(value.integers / (scale / value.scale), None, low, high), scale)
+    return Steps(_Round.apply(value.integers, value.scale / scale, low, high), scale)
 
 
 def whole_codes(shown: Tensor, limit: float) -> Tensor:
     """Weights in steps of their grid as codes; the gradient passes as if nothing were rounded."""
-    return _Round.apply(shown, -limit, limit)
+    return _Round.apply(shown, None, -limit, limit)
 
 
 def values_of(value: Value) -> Tensor:

@@ -46,12 +46,14 @@ class Reference:
         return float(np.sqrt(max(energy - mean**2, 0.0)) or np.sqrt(energy) or 1.0)
 
 
-def _rows(values: Tensor, tokens: NDArray[np.bool_] | None) -> Tensor:
-    """Without the rows that stand for padding; as it is where its rows are no places of the sequence."""
-    axes = [i for i, d in enumerate(values.shape) if tokens is not None and d == tokens.size]
+def _mean(errors: Tensor, tokens: NDArray[np.bool_] | None) -> Tensor:
+    """Mean over samples, without the rows that stand for padding where a sample has as many rows as places."""
+    axes = [i for i, d in enumerate(errors.shape[1:], 1) if tokens is not None and d == tokens.shape[1]]
     if tokens is None or len(axes) != 1:
-        return values
-    return values.index_select(axes[0], torch.from_numpy(np.flatnonzero(tokens)).to(values.device))
+        return errors.mean()
+    counted = torch.from_numpy(tokens).to(errors.device, errors.dtype)
+    counted = counted.reshape([d if i in (0, axes[0]) else 1 for i, d in enumerate(errors.shape)]).expand_as(errors)
+    return (errors * counted).sum() / counted.sum()
 
 
 def output_loss(
@@ -67,20 +69,20 @@ def output_loss(
     output's spread: small errors count as in closeness, and large ones still pull.
 
     Args:
-        outputs: of the quantized graph, by name.
+        outputs: of the quantized graph, by name; samples lie along the first axis.
         exact: of the float graph, by name.
         spread: standard deviation of each output.
-        tokens: which rows count; None: all.
+        tokens: which rows count, ``[samples, rows]``; None: all.
     """
     found = {}
-    for name, values in outputs.items():
+    for name, made in outputs.items():
         if name in spread:
-            target = _rows(torch.from_numpy(np.asarray(exact[name], np.float32)).to(values.device), tokens)
-            made = _rows(values, tokens)
+            target = torch.from_numpy(np.asarray(exact[name], np.float32)).to(made.device)
             if are_probabilities(target):
-                found[name] = _divergence(made, target)
+                errors = _divergence(made, target)
             else:
-                found[name] = torch.log1p(torch.square((made - target) / spread[name])).mean()
+                errors = torch.log1p(torch.square((made - target) / spread[name]))
+            found[name] = _mean(errors, tokens)
     return found
 
 
@@ -91,11 +93,11 @@ def are_probabilities(target: Tensor) -> bool:
 
 
 def _divergence(made: Tensor, target: Tensor) -> Tensor:
-    """Mean over the rows; no probability counts as less than a thousandth of the mean one."""
+    """That of each row; no probability counts as less than a thousandth of the mean one."""
     least = 1e-3 / target.shape[-1]
     shares = made.clamp_min(least)
     shares = shares / shares.sum(-1, keepdim=True)
-    return (target * (target.clamp_min(least).log() - shares.log())).sum(-1).clamp_min(0).mean()
+    return (target * (target.clamp_min(least).log() - shares.log())).sum(-1).clamp_min(0)
 
 
 def feature_loss(
@@ -107,17 +109,16 @@ def feature_loss(
     """Mean squared error of each tensor relative to its variance.
 
     Args:
-        kept: tensors of the quantized graph, by name.
+        kept: tensors of the quantized graph, by name; samples lie along the first axis.
         exact: of the float graph, by name.
         spread: standard deviation of each tensor.
-        tokens: which rows count; None: all.
+        tokens: which rows count, ``[samples, rows]``; None: all.
     """
     found = {}
     for name, steps in kept.items():
         values = steps.values
         target = torch.from_numpy(np.asarray(exact[name], np.float32)).to(values.device)
-        gaps = (_rows(values, tokens) - _rows(target, tokens)) / spread[name]
-        found[name] = torch.square(gaps).mean()
+        found[name] = _mean(torch.square((values - target) / spread[name]), tokens)
     return found
 
 

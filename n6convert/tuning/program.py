@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from n6convert.errors import GraphError
 from n6convert.graph.operators import CONVERSIONS
 from n6convert.tuning.fake_quantization import Steps, Value, round_to_codes, values_of
 from n6convert.tuning.operators import OPERATORS, Node
+from n6convert.tuning.tensor import Tensor
 
 __all__ = ["Program", "State", "tensor_name"]
 
@@ -36,15 +38,15 @@ class _Grid:
 
 @dataclass
 class Run:
-    """What one run of a :class:`Program` gave.
+    """What one run of a :class:`Program` gave, with an axis of samples in front.
 
     Attributes:
         outputs: values of the graph's outputs.
         kept: tensors that were asked for, on their grids.
     """
 
-    outputs: dict[str, torch.Tensor] = field(default_factory=dict)
-    kept: dict[str, Steps] = field(default_factory=dict)
+    outputs: dict[str, Tensor]
+    kept: dict[str, Steps]
 
 
 class Program:
@@ -55,6 +57,7 @@ class Program:
 
     Attributes:
         tensors: names of the quantized activations in graph order.
+        bytes_of_sample: of all tensors that one sample makes, as numbers of 32 bits.
 
     Raises:
         GraphError: operators that have no form in torch, by name.
@@ -72,39 +75,46 @@ class Program:
             if value.const_value is not None and any(u.op_type not in CONVERSIONS for u in value.consumers())
         }
         self.tensors = [tensor_name(grid.scale) for grid in self._grids.values()]
+        self.bytes_of_sample = 4 * sum(prod(n.shape or ()) for n in self._nodes)
         self._readers = Counter(name for n in self._nodes for name in n.inputs)
         self._readers.update(self._outputs)
 
     def run(
         self,
-        feeds: Mapping[str, NDArray[Any]],
+        samples: Sequence[Mapping[str, NDArray[Any]]],
         state: State,
         *,
         keep: Collection[str] = (),
         apart: bool = False,
     ) -> Run:
-        """Run one sample.
+        """Run samples side by side, whatever their first axis stands for; results have one more axis in front.
 
         Args:
             state: see :meth:`n6convert.tuning.parameters.Parameters.state`.
             keep: names of tensors that are wanted.
             apart: no gradient passes a kept tensor: what comes before it learns from the tensor alone.
         """
-        run, left = Run(), Counter(self._readers)
-        values: dict[str, Value] = {n: _constant(np.asarray(a), self._device) for n, a in feeds.items()}
+        feeds = {name: _stacked([s[name] for s in samples], self._device) for name in samples[0]}
+        outputs, kept = torch.func.vmap(lambda sample: self._one(sample, state, keep, apart))(feeds)
+        return Run(outputs, {name: Steps(codes, state[f"{name}_scale"]) for name, codes in kept.items()})
+
+    def _one(
+        self, feeds: Mapping[str, Tensor], state: State, keep: Collection[str], apart: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        kept, left = dict[str, Tensor](), Counter(self._readers)
+        values: dict[str, Value] = dict(feeds)
         for node in self._nodes:
             operands = [self._operand(name, values, state) for name in node.inputs]
             made = self._computed(node, operands, state)
             if node.op == "QuantizeLinear" and (name := tensor_name(self._grids[node.outputs[0]].scale)) in keep:
-                run.kept[name] = made
+                kept[name] = made.integers
                 made = Steps(made.integers.detach(), made.scale.detach()) if apart else made
             values.update(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=False))
             left.subtract(node.inputs)
             for name in node.inputs:
                 if left[name] <= 0:
                     values.pop(name, None)
-        run.outputs = {name: values_of(values[name]) for name in self._outputs}
-        return run
+        return {name: values_of(values[name]) for name in self._outputs}, kept
 
     def _computed(self, node: Node, operands: list[Any], state: State) -> Any:
         if node.op == "QuantizeLinear":
@@ -171,6 +181,13 @@ def _grid(node: ir.Node) -> _Grid:
 def _constant(array: NDArray[Any], device: str) -> Any:
     """Floats as a tensor; whole numbers, which are sizes and places, as they are."""
     return torch.tensor(array, dtype=torch.float32, device=device) if array.dtype.kind == "f" else array
+
+
+def _stacked(arrays: Sequence[Any], device: str) -> Tensor:
+    """Samples along a new first axis: floats, or whole numbers."""
+    whole = np.stack([np.asarray(a) for a in arrays])
+    kind = torch.float32 if whole.dtype.kind == "f" else torch.bool if whole.dtype.kind == "b" else torch.int64
+    return torch.tensor(whole, dtype=kind, device=device)
 
 
 def _attribute(attribute: ir.Attr) -> Any:

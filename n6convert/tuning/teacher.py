@@ -49,6 +49,13 @@ class Teacher:
         session = self._inner if inside else self._whole
         return session.run_on(feeds)
 
-    def tokens(self, feeds: Feeds) -> NDArray[np.bool_] | None:
-        """Places of a text that are no padding."""
-        return tokens_of(self._graph, feeds)
+    def run_all(self, samples: Sequence[Feeds], *, inside: bool) -> dict[str, NDArray[Any]]:
+        """:meth:`run` of samples, along a new first axis."""
+        found = [self.run(feeds, inside=inside) for feeds in samples]
+        return {name: np.stack([f[name] for f in found]) for name in found[0]}
+
+    def tokens(self, samples: Sequence[Feeds]) -> NDArray[np.bool_] | None:
+        """Places of texts that are no padding, ``[samples, places]``; None where nothing is padded."""
+        found = [tokens_of(self._graph, feeds) for feeds in samples]
+        known = next((t for t in found if t is not None), None)
+        return None if known is None else np.stack([np.ones_like(known) if t is None else t for t in found])

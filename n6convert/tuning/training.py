@@ -46,6 +46,8 @@ _ROLLBACKS = 3
 _SLOWER = 0.3
 #: steps of a four-bit grid are sixteen times as large
 _NARROW = 1 / 16
+#: bytes of the tensors of samples that run side by side
+_MEMORY = 256 << 20
 
 
 class Training:
@@ -83,6 +85,7 @@ class Training:
         self._blocks = config.block_steps / max(self._total, 1)
         self._balance = Balance()
         self._rate = 0.0
+        self._together = max(_MEMORY // program.bytes_of_sample, 1)
         self.standing = Standing()
         self.best = parameters.arrays()
         blocks = config.block_steps > 0 and bool(self._ends)
@@ -155,8 +158,9 @@ class Training:
         state = self._parameters.state(soft=blocks)
         inner, pairs = _apart(state)
         total = 0.0
-        for example in batch:
-            loss = self._loss(example, inner, blocks) / len(batch)
+        for first in range(0, len(batch), self._together):
+            part = batch[first : first + self._together]
+            loss = self._loss(part, inner, blocks) * (len(part) / len(batch))
             if loss.requires_grad:
                 loss.backward()
             total += float(loss.detach())
@@ -166,12 +170,12 @@ class Training:
             torch.autograd.backward([outer for outer, _ in known], [grad for _, grad in known])
         return total
 
-    def _loss(self, example: Example, state: Mapping[str, Any], blocks: bool) -> Any:
+    def _loss(self, examples: Sequence[Example], state: Mapping[str, Any], blocks: bool) -> Any:
         config, teacher = self._config, self._teacher
         inside = blocks or config.feature_weight > 0
-        exact, tokens = teacher.run(example.feeds, inside=inside), teacher.tokens(example.feeds)
-        keep = self._ends if inside else ()
-        run = self._program.run(example.feeds, state, keep=keep, apart=blocks)
+        feeds = [e.feeds for e in examples]
+        exact, tokens = teacher.run_all(feeds, inside=inside), teacher.tokens(feeds)
+        run = self._program.run(feeds, state, keep=self._ends if inside else (), apart=blocks)
         features = feature_loss(run.kept, exact, teacher.spread, tokens)
         outputs = output_loss(run.outputs, exact, teacher.spread, tokens)
         if blocks:
@@ -179,10 +183,17 @@ class Training:
         loss = self._balance(outputs) / max(len(outputs), 1)
         if features:
             loss = loss + config.feature_weight * self._balance(features) / len(features)
-        if self._task is not None and example.sample is not None:
-            found = self._task(run.outputs, example.sample)
-            loss = loss if found is None else loss + config.task_weight * found
-        return loss
+        return loss if self._task is None else loss + config.task_weight * self._task_loss(run.outputs, examples)
+
+    def _task_loss(self, outputs: Mapping[str, Any], examples: Sequence[Example]) -> Any:
+        """Mean of the task's own loss over the samples."""
+        assert self._task is not None
+        found = [
+            self._task({name: values[i] for name, values in outputs.items()}, e.sample)
+            for i, e in enumerate(examples)
+            if e.sample is not None
+        ]
+        return sum(f for f in found if f is not None) / len(examples)
 
     def _finite(self, loss: float) -> bool:
         """Whether a step went well; else the best numbers are taken again, and smaller steps from there."""

@@ -117,7 +117,7 @@ def tune(
 def _outputs(program: Program, state: State, samples: Sequence[Feeds]) -> Iterator[dict[str, Any]]:
     with torch.no_grad():
         for feeds in samples:
-            yield {name: values.cpu().numpy() for name, values in program.run(feeds, state).outputs.items()}
+            yield {name: values[0].cpu().numpy() for name, values in program.run([feeds], state).outputs.items()}
 
 
 def _decided(

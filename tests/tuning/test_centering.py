@@ -41,8 +41,8 @@ def test_changed_weights_leave_the_means(transposed: int) -> None:
 
     def means() -> dict[str, torch.Tensor]:
         with torch.no_grad():
-            runs = [program.run(f, parameters.state()).outputs for f in SAMPLES]
-        return {n: torch.stack([r[n].transpose(0, 1).flatten(1).mean(1) for r in runs]).mean(0) for n in runs[0]}
+            runs = [program.run([f], parameters.state()).outputs for f in SAMPLES]
+        return {n: torch.stack([r[n][0].transpose(0, 1).flatten(1).mean(1) for r in runs]).mean(0) for n in runs[0]}
 
     before, moved = means(), {}
     changed = [leaf for name, leaf in parameters.leaves.items() if "stem" not in name and "plain" not in name]

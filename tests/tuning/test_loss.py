@@ -13,8 +13,8 @@ from n6convert.tuning.loss import are_probabilities, output_loss  # noqa: E402
 def loss(values: list[list[float]], exact: list[list[float]], tokens: list[bool] | None = None) -> tuple[float, list]:
     """The loss of one output, and its gradient."""
     made = torch.tensor(values, requires_grad=True)
-    rows = None if tokens is None else np.array(tokens)
-    found = output_loss({"y": made}, {"y": np.array(exact, np.float32)}, {"y": 0.1}, rows)["y"]
+    rows = None if tokens is None else np.array([tokens])
+    found = output_loss({"y": made[None]}, {"y": np.array([exact], np.float32)}, {"y": 0.1}, rows)["y"]
     found.backward()
     return float(found.detach()), made.grad.tolist()
 

@@ -124,10 +124,25 @@ def test_codes_are_those_of_the_file(kind: str) -> None:
     state = parameters.state()
     found = agreement(program, state, result.model, list(feeds((1, 4, 8, 8), 3, 7, "image")()))
     assert found.codes > 500 and found.differing == 0, found
-    outputs = program.run(next(iter(feeds((1, 4, 8, 8), 1, 9, "image")())), state).outputs
-    sum(v.square().sum() for v in outputs.values()).backward()
-    grad = parameters.leaves["weight/stem_quantized"].grad
-    assert grad is not None and torch.isfinite(grad).all() and grad.abs().max() > 0
+    samples = list(feeds((1, 4, 8, 8), 3, 9, "image")())
+    together = program.run(samples, state, keep=program.tensors)
+    assert set(together.kept) == set(program.tensors)
+    grads = [_gradient(parameters, together.outputs["y"])]
+    for index, sample in enumerate(samples):
+        alone = program.run([sample], parameters.state(), keep=program.tensors)
+        for name, steps in alone.kept.items():
+            assert torch.equal(steps.integers[0], together.kept[name].integers[index]), name
+        grads.append(_gradient(parameters, alone.outputs["y"]))
+    assert torch.isfinite(grads[0]).all() and grads[0].abs().max() > 0
+    torch.testing.assert_close(grads[0], sum(grads[1:]), rtol=1e-3, atol=float(1e-4 * grads[0].abs().max()))
+
+
+def _gradient(parameters: Parameters, output: torch.Tensor) -> torch.Tensor:
+    """What the stem's weights are told to make the output smaller."""
+    leaf = parameters.leaves["weight/stem_quantized"]
+    leaf.grad = None
+    output.square().sum().backward()
+    return leaf.grad
 
 
 @pytest.mark.parametrize("op", ["Sqrt", "Log", "Reciprocal", "Pow", "Div"])

@@ -23,19 +23,27 @@ def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
     return lambda node, operands: function(values_of(operands[0]))
 
 
-def _finite(value: Any) -> Tensor:
+class _Finite(torch.autograd.Function):  # type: ignore[misc]
     """Values whose gradient from here is 0 where it is not finite, as behind a root or a quotient of 0."""
-    values = values_of(value)
-    if not values.requires_grad:
-        return values
-    passed = values.view_as(values)
-    passed.register_hook(lambda grad: torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0))
-    return passed
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor) -> Tensor:
+        return values.view_as(values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Nothing is needed later."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return torch.nan_to_num(grads[0], nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _steep(function: Callable[..., Tensor]) -> Operator:
     """A function that may leave the finite numbers: they saturate on any grid, and so does what stands for them."""
-    return lambda node, operands: function(*(_finite(o) for o in operands)).clamp(-_HUGE, _HUGE)
+    return lambda node, operands: function(*(_Finite.apply(values_of(o)) for o in operands)).clamp(-_HUGE, _HUGE)
 
 
 def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:

@@ -115,11 +115,11 @@ def _pad(node: Node, operands: Sequence[Any]) -> Value:
 
 
 def _gather(node: Node, operands: Sequence[Any]) -> Value:
-    indices = np.asarray(operands[1], np.int64)
+    indices = torch.as_tensor(operands[1]).long()
     axis = node.get("axis", 0)
 
     def pick(x: Tensor) -> Tensor:
-        places = torch.from_numpy(indices.reshape(-1) % x.shape[axis]).to(x.device)
+        places = (indices.reshape(-1) % x.shape[axis]).to(x.device)
         whole = x.index_select(axis, places)
         return whole.reshape([*x.shape[: axis % x.dim()], *indices.shape, *x.shape[axis % x.dim() + 1 :]])
 
