@@ -77,6 +77,7 @@ class Evaluator:
         ]
         names = [n for n, v in self._reference[0].items() if v.dtype.kind == "f"] if self._reference else []
         self._spread = {n: _spread([r[n] for r in self._reference]) for n in names}
+        self._energy = {n: sum(energy(r[n]) for r in self._reference) for n in names}
 
     def _outputs(self, model: ir.Model) -> Iterator[Mapping[str, NDArray[Any]]]:
         """What a model gives for each sample."""
@@ -90,27 +91,61 @@ class Evaluator:
 
     def fidelity(self, model: ir.Model) -> Fidelity:
         """Run the INT8 model on the samples."""
-        return self.compared(self._outputs(model))
+        session = Session(model, threads=1)
+
+        def of_sample(index: int) -> list[_Gaps]:
+            return self._gaps(index, session.run_on(self.samples[index]))
+
+        return self._summed(mapped(of_sample, range(len(self.samples)), self._threads))
 
     def compared(self, outputs: Iterable[Mapping[str, NDArray[Any]]]) -> Fidelity:
         """What something else than an INT8 file gives for the samples, one after the other."""
-        sums = {name: np.zeros(2) for name in self._spread}
-        shifts = {name: _Shift() for name in self._spread}
-        bounded = np.zeros((len(self.samples), len(sums), 2))
-        for sample, (found, reference) in enumerate(zip(outputs, self._reference, strict=True)):
-            for output, (name, spread) in enumerate(self._spread.items()):
-                exact, rounded = reference[name], without_padding(found[name], self._tokens[sample])
-                gaps = squared_gaps(exact, rounded)
-                shifts[name].add(exact, rounded, by_channel=self._tokens[sample] is not None)
-                sums[name] += energy(exact), np.sum(gaps)
-                bounded[sample, output] = exact.size, np.sum(_bounded(gaps, spread))
-        sqnr = {name: _decibel(signal, noise) for name, (signal, noise) in sums.items()}
-        shift = _mean([s.decibel(sums[n][1] / bounded[:, i, 0].sum()) for i, (n, s) in enumerate(shifts.items())])
+        return self._summed(self._gaps(index, found) for index, found in enumerate(outputs))
+
+    def _gaps(self, index: int, found: Mapping[str, NDArray[Any]]) -> list[_Gaps]:
+        """What one sample's outputs miss."""
+        exact, tokens = self._reference[index], self._tokens[index]
+        return [_Gaps.of(exact[n], without_padding(found[n], tokens), spread) for n, spread in self._spread.items()]
+
+    def _summed(self, samples: Iterable[Sequence[_Gaps]]) -> Fidelity:
+        """The figures of all samples, in their order."""
+        noise, shifts = np.zeros(len(self._spread)), [_Shift() for _ in self._spread]
+        bounded = np.zeros((len(self.samples), len(self._spread), 2))
+        for index, (gaps, tokens) in enumerate(zip(samples, self._tokens, strict=True)):
+            for output, gap in enumerate(gaps):
+                shifts[output].add(gap, by_channel=tokens is not None)
+                noise[output] += gap.noise
+                bounded[index, output] = gap.errors.size, gap.bounded
+        sqnr = {n: _decibel(self._energy[n], lost) for n, lost in zip(self._spread, noise.tolist(), strict=True)}
+        elements = bounded[..., 0].sum(0)
+        shift = _mean([s.decibel(noise[i] / elements[i]) for i, s in enumerate(shifts)])
         return Fidelity(float(closeness_of(bounded.sum(0))), sqnr, shift, bounded)
 
     def score(self, model: ir.Model) -> float:
         """Mean SQNR of the outputs in dB, for comparing tensors with each other."""
         return self.fidelity(model).sqnr_db
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """What one output of one sample misses: its errors, their squares, the sum of these, and of those bounded."""
+
+    errors: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    noise: float
+    bounded: float
+
+    @classmethod
+    def of(cls, exact: NDArray[Any], rounded: NDArray[Any], spread: float) -> _Gaps:
+        """Compare an output with float, whose values scatter by ``spread``."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors = np.subtract(rounded, exact, dtype=np.float64)
+            squares = np.square(errors)
+            noise = float(squares.sum())
+            if math.isfinite(noise):
+                return cls(errors, squares, noise, _bounded(squares, spread))
+            gaps = squared_gaps(exact, rounded)
+            return cls(errors, squares, float(gaps.sum()), _bounded(gaps, spread))
 
 
 class _Shift:
@@ -121,13 +156,14 @@ class _Shift:
         self._square: NDArray[np.float64] = np.zeros(1)
         self._count = 0
 
-    def add(self, exact: NDArray[Any], rounded: NDArray[Any], *, by_channel: bool) -> None:
+    def add(self, gaps: _Gaps, *, by_channel: bool) -> None:
         """Take one sample's errors."""
+        errors, squares = gaps.errors, gaps.squares
         with np.errstate(invalid="ignore", over="ignore"):
-            errors = np.subtract(rounded, exact, dtype=np.float64)
             if by_channel:
                 errors = errors.mean(axis=tuple(range(errors.ndim - 1)))
-            self._sum, self._square = self._sum + errors, self._square + errors**2
+                squares = np.square(errors)
+            self._sum, self._square = self._sum + errors, self._square + squares
         self._count += 1
 
     def decibel(self, noise: float) -> float:
@@ -149,11 +185,13 @@ def closeness_of(bounded: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(decibels.mean(axis=-1), np.float64)
 
 
-def _bounded(gaps: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
-    """Squared errors relative to the spread, ``e / (1 + e)``: 1 for an infinite one."""
+def _bounded(gaps: NDArray[np.float64], spread: float) -> float:
+    """Sum of squared errors relative to the spread, each ``e / (1 + e)``: 1 for an infinite one."""
     with np.errstate(invalid="ignore", over="ignore"):
-        errors = gaps / spread**2
-        return np.where(np.isinf(errors), 1.0, errors / (1 + errors))
+        errors = np.divide(gaps, spread**2)
+        shares = np.divide(errors, errors + 1, out=errors)
+    total = float(np.sum(shares))
+    return total if math.isfinite(total) else float(np.sum(np.nan_to_num(shares, nan=1.0)))
 
 
 def _spread(arrays: Sequence[NDArray[Any]]) -> float:

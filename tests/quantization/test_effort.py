@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.fidelity import Evaluator
+from n6convert.quantization.fidelity import Evaluator, Fidelity
 from n6convert.quantization.methods import SCREEN, base
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.recipe.quantization import Effort
@@ -62,6 +62,20 @@ def test_rounding_is_tried_on_all_samples_only_where_some_leave_it_a_little_behi
         return source.read
 
     assert read(behind=100.0) - read(behind=0.0) == more
+
+
+@pytest.mark.parametrize(("exact", "tried"), [(30.5, True), (30.05, False), (29.95, False), (29.5, True)])
+def test_a_method_is_tried_unless_exact_parts_leave_the_outputs_where_they_are(exact: float, tried: bool) -> None:
+    """Outputs that get worse by finer parts show errors that cancel by chance, not that nothing is to be gained."""
+
+    class Measured(Evaluator):
+        def fidelity(self, model: ir.Model) -> Fidelity:
+            return Fidelity(exact, {})
+
+    context = base.MethodContext([], [], QuantizationConfig(), Measured(cnn(), []), None, None, None)  # type: ignore[arg-type]
+    prepared = prepare(cnn())
+    best = base.Candidate(prepared, None, None, prepared, lambda: Fidelity(30.0, {}), [])  # type: ignore[arg-type]
+    assert context.promises(best, cnn, base.WORTH) == tried
 
 
 @pytest.mark.parametrize("tails", [2.5, 30.0])

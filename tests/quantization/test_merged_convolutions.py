@@ -7,6 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.methods import Candidate, MethodContext
+from n6convert.recipe.quantization import Bias
 from n6convert.runtime.comparison import sqnr_db
 from n6convert.runtime.session import run_model
 
@@ -70,6 +72,24 @@ def test_the_method_is_dropped_where_it_costs_accuracy() -> None:
     record = result.facts["methods"][-1]
     assert record["method"] == "merged convolutions" and not record["kept"]
     assert [n.op_type for n in result.model.graph].count("Conv") == 2
+
+
+def test_biases_of_merged_weights_are_corrected_also_where_those_of_the_two_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corrected = []
+    refined = MethodContext.refined
+
+    def noted(self: MethodContext, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
+        corrected.append(bias)
+        return refined(self, best, rounding=rounding, bias=bias, screen=screen)
+
+    monkeypatch.setattr(MethodContext, "refined", noted)
+    model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))
+    found = quantize(model, feeds((1, 8, 16, 16)), held_back=feeds((1, 8, 16, 16), 8, seed=3), milliseconds=operators)
+    records = {m["method"]: m for m in found.facts["methods"]}
+    assert "merged convolutions" in records and not records.get("bias correction", {"kept": False})["kept"]
+    assert corrected[-1] == "sequential"
 
 
 @pytest.mark.parametrize("wanted", [True, False], ids=["no predictor", "not wanted"])

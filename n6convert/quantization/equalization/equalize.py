@@ -166,13 +166,14 @@ def _groups(channels: ChannelMap, seen: Mapping[str, ChannelStatistics], fixed: 
     groups: dict[int, Group] = {}
     for name, tensor in seen.items():
         group = groups.setdefault(int(sets.find(_free(tensor)[:1])[0]), Group(fixed))
-        group.labels = np.union1d(group.labels, _free(tensor))
         group.tensors[name] = tensor
     for reader in readers:
         found = groups.get(int(sets.find(_free(reader)[:1])[0])) if _free(reader).size else None
         if found is not None:
-            found.labels = np.union1d(found.labels, _free(reader))
             found.readers.append(reader)
+    for group in groups.values():
+        labels = [*map(_free, group.tensors.values()), *map(_free, group.readers)]
+        group.labels = np.unique(np.concatenate(labels))
     return list(groups.values())
 
 

@@ -261,18 +261,22 @@ class MethodContext:
         return self._means[2]
 
     def promises(self, best: Candidate, exact: Callable[[], ir.Model], least_db: float) -> bool:
-        """Whether what a method can bring at most is worth trying it.
+        """Whether what a method can bring is worth trying it.
+
+        Finer parts that make the outputs worse show that errors cancel by chance on these samples: then they tell
+        nothing of what the method brings.
 
         Args:
             best: the model so far.
             exact: makes a copy of it with those parts exact that the method makes finer.
-            least_db: by how much that must be closer to float.
+            least_db: by how much that must move the outputs, to float or away from it.
         """
         if self.config.effort == "thorough":
             return True
-        most_db = self.evaluator.fidelity(exact()).closeness_db - closeness(best)
-        self.most_db = None if most_db > least_db else most_db
-        return most_db > least_db
+        moved_db = self.evaluator.fidelity(exact()).closeness_db - closeness(best)
+        promising = abs(moved_db) > least_db
+        self.most_db = None if promising else moved_db
+        return promising
 
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.

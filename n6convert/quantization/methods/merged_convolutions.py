@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import onnx_ir as ir
 
-from n6convert.quantization.ceilings import with_exact_tensors
 from n6convert.quantization.equalization.equalize import difference
 from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import MAX_LOSS_DB
 from n6convert.quantization.methods.base import (
     EXACT,
-    WORTH,
     Candidate,
     Method,
     MethodContext,
@@ -35,15 +30,13 @@ __all__ = ["METHOD", "merged_convolutions"]
 
 #: less than few held-back samples can tell; means that are right are right for other samples too
 _TIE = 0.1
-#: share of the predicted time that merging saves and is tried for, whatever it does to the outputs
-_FASTER = 0.02
 
 
 def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | None:
     """Two convolutions with nothing between them as one, where that is faster or hardly slower.
 
-    Ranges, even channels, biases and rounding are made anew for such weights. A slower result must be closer by as
-    much as the balanced policy for zero points would ask for the time.
+    Ranges, even channels, biases and rounding are made anew for such weights, also where biases of the two stay. A
+    slower result must be closer by as much as the balanced policy for zero points would ask for the time.
     """
     assert context.milliseconds is not None, "asked for by the method"
 
@@ -53,33 +46,18 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     prepared, pairs = merge_pairs(best.prepared, context.milliseconds, int8)
     if not pairs or difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
         return None
-    if not (_saves_time(context, best, pairs) or _saves_noise(context, best, prepared)):
-        return None
     trial = context.quantized(prepared, _of_what_is_left(prepared, best.found))
     for method in (EQUALIZATION, UNSEEN_VALUES):
         other = method.attempt(context, trial) if method.wanted(context.config) else None
         if other is not None and exceeds(closeness(other), closeness(trial)):
             trial = other
-    rounding, bias = ROUNDING.wanted(context.config), best.bias
+    rounding, bias = ROUNDING.wanted(context.config), context.config.bias_correction
     tried = context.refined(trial, rounding=rounding, bias=bias, screen=True)
     if is_undecided(tried, best) and not exceeds(closeness(tried), closeness(best)):
         tried = context.refined(trial, rounding=rounding, bias=bias)
     times = times_of(context, best, tried)
     slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
     return replace(tried, required_gain_db=MAX_LOSS_DB["balanced"] * slower, notes={"pairs": pairs, **times})
-
-
-def _saves_time(context: MethodContext, best: Candidate, pairs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether merging alone is worth what even channels and rounding for the merged weights take."""
-    assert context.milliseconds is not None, "asked for by the method"
-    return bool(sum(pair["saved_ms"] for pair in pairs) > _FASTER * context.milliseconds(best.model))
-
-
-def _saves_noise(context: MethodContext, best: Candidate, prepared: ir.Model) -> bool:
-    """Whether the tensors between the two, which the one does not round, spoil anything."""
-    left = {v.name for node in prepared.graph for v in node.outputs}
-    between = {v.name or "" for node in best.prepared.graph for v in node.outputs} - left
-    return context.promises(best, partial(with_exact_tensors, best.model, between), WORTH)
 
 
 def _of_what_is_left(prepared: ir.Model, found: RangeResult) -> RangeResult:
