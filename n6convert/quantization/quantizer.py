@@ -18,6 +18,7 @@ from n6convert.quantization.grid.zero_points import ZeroPointSavings
 from n6convert.quantization.joined_outputs import warn_mixed_outputs
 from n6convert.quantization.methods import METHODS, Candidate, Method, MethodContext
 from n6convert.quantization.prepare.attention_masks import clamp_masks
+from n6convert.quantization.prepare.attention_sums import normalize_sums
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.ranges.estimators import Range
@@ -140,9 +141,9 @@ class _Job:
         self.config = config
         self.accepted = accepted
         self.goals = goals or Goals()
-        self.prepared = prepared
         few = list(islice(feeds(), _FEW))
-        _check_inputs(self.prepared, few)
+        _check_inputs(prepared, few)
+        self.prepared, self.sums = normalize_sums(prepared, few, config.threads)
         self.masks = clamp_masks(self.prepared, few, config.threads)
         self.held_back = list(held_back()) if held_back is not None else []
         self.evaluator = Evaluator(self.prepared, self.held_back or few, config.threads, held_back=bool(self.held_back))
@@ -247,6 +248,7 @@ class _Job:
             "outputs_sqnr_db": best.fidelity.outputs_sqnr_db,
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,
+            "normalized_sums": self.sums,
             "four_bits": facts_of(best),
             "given_grids": given,
             "held_back": len(self.held_back),

@@ -114,6 +114,15 @@ def test_constants_get_free_names_and_new_numbers() -> None:
     assert constant(value).tolist() == [[1, 1]] * 2 and tuple(value.shape or ()) == (2, 2)
 
 
+def test_a_scalar_keeps_its_rank() -> None:
+    """Its numbers had an axis that its shape did not have: written and read again, shapes could not be inferred."""
+    model = net("y = Add(x, h)")
+    value = new_constant(model.graph, "s", np.array(1.0, np.float32))
+    assert constant(value).shape == () == tuple(value.shape or ())
+    set_constant(value, np.array(2.0, np.float32))
+    assert constant(value).shape == () == tuple(value.shape or ())
+
+
 def test_nodes_take_the_place_and_the_name_of_one() -> None:
     model = net("t = Neg(x) y = Relu(t)")
     old = node_of(model, "Neg")

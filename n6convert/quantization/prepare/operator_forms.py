@@ -42,7 +42,7 @@ def constant(value: ir.Value | None) -> NDArray[np.float32]:
 
 def set_constant(value: ir.Value, array: NDArray[np.float32]) -> None:
     """Replace the numbers of an initializer."""
-    value.const_value = ir.Tensor(np.ascontiguousarray(array), name=value.name)
+    value.const_value = ir.Tensor(np.asarray(array, order="C"), name=value.name)
     value.shape = ir.Shape(array.shape)
 
 
@@ -61,7 +61,7 @@ def new_constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     """
     while name in graph.initializers:
         name += "_"
-    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
     graph.register_initializer(value)
     return value
