@@ -84,7 +84,11 @@ class NormalizedAttention(Rewrite[_Attention]):
     def pattern(self, node: ir.Node) -> _Attention | None:
         for product, total in _quotients(node):
             found = _by_rows(product, total) or _by_columns(product, total)
-            if found is not None and all(is_float(v) for v in (found.queries, found.values, found.total)):
+            if (
+                found is not None
+                and not _is_normalized(found)
+                and all(is_float(v) for v in (found.queries, found.values, found.total))
+            ):
                 return found
         return None
 
@@ -110,8 +114,7 @@ class NormalizedAttention(Rewrite[_Attention]):
         q = found.queries if maps else _rows(build, found, found.queries)
         assert v is not None
         shares, values, sums = _matrix(build, q, v, seen) if k is None else _linear(build, q, k, v, seen, maps)
-        usual = math.prod((shape_of(x) or ())[-1] for x in (q, k) if x is not None)
-        total = build.clip(_product(build, shares, sums), usual * _NOTHING, None)
+        total = build.clip(_product(build, shares, sums), _usual(found) * _NOTHING, None)
         quotient = build.binary("Div", _product(build, shares, values), total)
         factor = _factor(seen) or 1.0
         return [_rows(build, found, quotient if abs(factor - 1) < _SAME else build.mul(quotient, 1 / factor))]
@@ -133,6 +136,19 @@ def _divisor(value: ir.Value | None) -> ir.Value | None:
     if node is None or (node.op_type == "Div" and scalar_of(node.inputs[0]) != 1.0):
         return None
     return node.inputs[-1]
+
+
+def _usual(found: _Attention) -> int:
+    """The sum of a token's shares as they are normalized: the number of its weights, by keys times that of these."""
+    last = -2 if found.turned else -1
+    features = (shape_of(found.queries) or ())[last]
+    return features * ((shape_of(found.keys) or ())[last] if found.keys is not None else 1)
+
+
+def _is_normalized(found: _Attention) -> bool:
+    """Whether the denominators are what this rule makes of others."""
+    bounded = producer(found.total, "Clip")
+    return bounded is not None and scalar_of(bounded.inputs[1]) == np.float32(_usual(found) * _NOTHING)
 
 
 def _by_rows(product: ir.Node, total: ir.Value) -> _Attention | None:
