@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["fill_shapes", "infer_shapes", "inferred", "lift_constants"]
 
+#: bytes of a constant up to which shapes may follow from its values
+_SMALL = 1000
+
 
 def lift_constants(model: ir.Model) -> None:
     """Make every Constant node an initializer, in place, so that a constant has one form only."""
@@ -41,8 +44,6 @@ def inferred(proto: onnx.ModelProto, *, strict: bool = False, data: bool = False
 
 def infer_shapes(model: ir.Model) -> str | None:
     """Fill in shapes in place; the reason as a sentence when ONNX refuses, else None. Large weights stay outside."""
-    from onnx_ir.passes.common import _c_api_utils
-
     reason: list[str] = []
 
     def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -53,11 +54,35 @@ def infer_shapes(model: ir.Model) -> str | None:
             return inferred(proto, data=True)
 
     try:
-        made = _c_api_utils.call_onnx_api(infer, model)
+        made = infer(_without_weights(model))
     except Exception as error:
         return reason[0] if reason else _reason(error)
     _merge(model, {info.name: info for info in [*made.graph.value_info, *made.graph.output]})
     return reason[0] if reason else None
+
+
+def _without_weights(model: ir.Model) -> onnx.ModelProto:
+    """The model with inputs in place of its weights; small constants stay, since shapes may follow from them."""
+    graph = model.graph
+    weights = [v for v in graph.initializers.values() if v.const_value is None or v.const_value.nbytes > _SMALL]
+    inputs = list(graph.inputs)
+    known = set(inputs)
+    tensors = [v.const_value for v in weights]
+    try:
+        for value, tensor in zip(weights, tensors, strict=True):
+            if tensor is not None:
+                value.shape = value.shape or ir.Shape(tensor.shape)  # type: ignore[arg-type]
+                value.type = value.type or ir.TensorType(tensor.dtype)
+            del graph.initializers[value.name or ""]
+            value.const_value = None
+        graph.inputs.extend(v for v in weights if v not in known)
+        return ir.to_proto(model)
+    finally:
+        graph.inputs.clear()
+        graph.inputs.extend(inputs)
+        for value, tensor in zip(weights, tensors, strict=True):
+            value.const_value = tensor
+            graph.initializers.add(value)
 
 
 def _merge(model: ir.Model, known: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
@@ -11,7 +12,7 @@ from n6convert.graph.copying import cut, is_flat
 from n6convert.graph.operators import PRODUCTS
 from n6convert.graph.query import is_constant, may_be_float
 
-__all__ = ["Region", "consumer_region", "cut", "with_outputs"]
+__all__ = ["Region", "consumer_region", "cut", "odd_step", "thin_outputs", "with_outputs"]
 
 #: enough to reach from a residual sum through a LayerNorm in primitive steps to the products behind it
 _DEPTH = 10
@@ -82,3 +83,39 @@ def with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
     copy.graph.outputs.extend(by_name[name] for name in names)
     passes.RemoveUnusedNodesPass()(copy)
     return copy
+
+
+def odd_step(size: int, most: int) -> int:
+    """The step that leaves at most so many of a flat tensor's values; odd, so that it meets every column and row of a
+    map of even width.
+
+    Args:
+        size: of the tensor.
+        most: values that are left.
+    """
+    return -(-size // most) | 1
+
+
+def thin_outputs(model: ir.Model, most: int) -> None:
+    """Leave of each larger output, in place, the flat values at :func:`odd_step`, under the name of the whole."""
+    graph = model.graph
+    for index, whole in enumerate(list(graph.outputs)):
+        size = math.prod(whole.shape.numpy()) if whole.shape is not None and whole.shape.is_static() else 0
+        if size <= most or whole.producer() is None:
+            continue
+        name, whole.name = whole.name, f"{whole.name}/whole"
+        numbers = {"flat": [-1], "start": [0], "end": [size], "axis": [0], "step": [odd_step(size, most)]}
+        flat, *span = (_integers(graph, f"{name}/{what}", values) for what, values in numbers.items())
+        reshape = ir.node("Reshape", [whole, flat])
+        some = ir.node("Slice", [reshape.outputs[0], *span])
+        reshape.outputs[0].name, some.outputs[0].name = f"{name}/values", name
+        some.outputs[0].type, some.outputs[0].shape = whole.type, ir.Shape([-(-size // odd_step(size, most))])
+        graph.extend([reshape, some])
+        graph.outputs[index] = some.outputs[0]
+
+
+def _integers(graph: ir.Graph, name: str, values: Sequence[int]) -> ir.Value:
+    tensor = ir.tensor(list(values), dtype=ir.DataType.INT64, name=name)
+    made = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape([len(values)]), const_value=tensor)
+    graph.register_initializer(made)
+    return made

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from n6convert.package.ports import Port
 from n6convert.quantization.topology.roles import PASS_THROUGH
-from n6convert.runtime.session import run_model
+from n6convert.runtime.session import Session
 
 __all__ = ["Tolerance", "rounding_tolerances", "with_free_rounding"]
 
@@ -55,8 +55,11 @@ def rounding_tolerances(
         expected: real values by output name, as the host computes them.
     """
     gaps: list[list[NDArray[np.int64]]] = [[] for _ in outputs]
+    moving = model.clone()
+    moves = _movable(moving)
+    session = Session(moving, last_use=True)
     for seed in range(_TRIALS):
-        found = run_model(with_free_rounding(model, seed), feeds)
+        found = session.run({**feeds, **_patterns(moves, seed)})
         for port, seen in zip(outputs, gaps, strict=True):
             codes = (port.to_board(values[port.name]).astype(np.int64) for values in (found, expected))
             seen.append(np.abs(np.subtract(*codes)))
@@ -70,28 +73,41 @@ def _limit(found: Sequence[np.int64]) -> int:
 def with_free_rounding(model: ir.Model, seed: int) -> ir.Model:
     """A copy of an INT8 QDQ model in which some results land on the other code beside their exact value."""
     copy = model.clone()
-    random = np.random.default_rng(seed)
-    for node in list(copy.graph):
+    moves = _movable(copy)
+    values = {v.name or "": v for v in copy.graph.inputs}
+    for name, array in _patterns(moves, seed).items():
+        values[name].const_value = ir.tensor(array, name=name)
+        copy.graph.inputs.remove(values[name])
+        copy.graph.register_initializer(values[name])
+    return copy
+
+
+def _movable(model: ir.Model) -> dict[str, NDArray[np.float32]]:
+    """Add an input to each computed result before it is rounded, in place; by input, its shape filled with the step."""
+    moves = {}
+    for node in list(model.graph):
         source, scale = (node.inputs[0], node.inputs[1]) if node.op_type == "QuantizeLinear" else (None, None)
         maker = source.producer() if source is not None else None
         if source is None or maker is None or maker.op_type in PASS_THROUGH or scale is None or not scale.const_value:
             continue
-        step = scale.const_value.numpy().astype(np.float32)
-        moved = ir.node("Add", [source, _pattern(copy.graph, source, step, random)])
+        shape = _pattern_shape(source)
+        move = ir.Value(name=f"{source.name}/pattern", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(shape))
+        model.graph.inputs.append(move)
+        moves[move.name or ""] = np.broadcast_to(scale.const_value.numpy().astype(np.float32), shape)
+        moved = ir.node("Add", [source, move])
         moved.outputs[0].name = f"{source.name}/moved"
-        copy.graph.insert_before(node, moved)
+        model.graph.insert_before(node, moved)
         node.replace_input_with(0, moved.outputs[0])
-    return copy
+    return moves
 
 
-def _pattern(graph: ir.Graph, value: ir.Value, step: NDArray[np.float32], random: np.random.Generator) -> ir.Value:
-    """Moves of an eighth of a step at most, alike in all rows of a map."""
+def _pattern_shape(value: ir.Value) -> list[int]:
+    """Alike in all rows of a map."""
     shape = [int(d) for d in value.shape.numpy()] if value.shape is not None else []
-    if len(shape) == 4:
-        shape[2] = 1
-    name = f"{value.name}/pattern"
-    array = random.uniform(-_PART, _PART, shape).astype(np.float32) * step
-    tensor = ir.tensor(np.asarray(array, np.float32), name=name)
-    made = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(np.shape(array)), const_value=tensor)
-    graph.register_initializer(made)
-    return made
+    return [*shape[:2], 1, *shape[3:]] if len(shape) == 4 else shape
+
+
+def _patterns(moves: Mapping[str, NDArray[np.float32]], seed: int) -> dict[str, NDArray[np.float32]]:
+    """Moves of an eighth of a step at most."""
+    random = np.random.default_rng(seed)
+    return {n: random.uniform(-_PART, _PART, step.shape).astype(np.float32) * step for n, step in moves.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from n6convert.recipe.schema import Recipe
 
 __all__ = ["Asking", "Sampling", "attributing_to", "open_source"]
+
+#: bytes of the samples of one part that are kept, at most: reading and drawing them again takes longer
+_KEPT_BYTES = 1 << 26
 
 
 class Asking(Protocol):
@@ -91,6 +96,28 @@ def _apart(run: Asking, path: str, limit: int) -> SampleSource:
     return source
 
 
+class _Kept:
+    """Samples as long as their data stay small together; then none."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] | None = []
+        self._bytes = 0
+
+    def add(self, sample: Sample) -> None:
+        """Keep one more."""
+        parts = sample.data.values() if isinstance(sample.data, Mapping) else [sample.data]
+        self._bytes += sum(len(p) if isinstance(p, str) else p.nbytes for p in parts)
+        if self._bytes > _KEPT_BYTES:
+            self.samples = None
+        elif self.samples is not None:
+            self.samples += _copies([sample])
+
+
+def _copies(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples with data of their own, which a plugin may change."""
+    return (replace(sample, data=deepcopy(sample.data)) for sample in samples)
+
+
 class Sampling:
     """Samples of the recipe's ``calibration`` section.
 
@@ -102,6 +129,7 @@ class Sampling:
         self._run = run
         self._config = run.recipe.calibration
         self.hashes: dict[str, dict[str, str]] = {"calibration": {}, "held_back": {}}
+        self._kept: Mapping[str, Sequence[Sample]] = {}
 
     @cached_property
     def source(self) -> SampleSource:
@@ -158,15 +186,22 @@ class Sampling:
         return self.samples("held_back" if self._held_back_positions else "calibration")
 
     def samples(self, part: str) -> Iterator[Sample]:
-        """Samples of ``calibration`` or ``held_back``, in order."""
-        held = self._held_back_positions
+        """Samples of ``calibration`` or ``held_back``, in order; kept once they were all read, where they are small."""
+        for sample in _copies(self._kept[part]) if part in self._kept else self._read(part):
+            self.hashes[part][sample.id] = sample.sha256
+            yield sample
+
+    def _read(self, part: str) -> Iterator[Sample]:
+        held, found = self._held_back_positions, {"held_back": _Kept(), "calibration": _Kept()}
         with attributing_to("calibration samples"):
             for position, sample in enumerate(self.source):
                 if position >= self._used:
-                    return
-                if (position in held) == (part == "held_back"):
-                    self.hashes[part][sample.id] = sample.sha256
+                    break
+                own = "held_back" if position in held else "calibration"
+                found[own].add(sample)
+                if own == part:
                     yield sample
+        self._kept = {name: kept.samples for name, kept in found.items() if kept.samples is not None}
 
     def count(self, part: str) -> int:
         """How many samples ``calibration`` or ``held_back`` gives; fewer where some cannot be read."""

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
+from n6convert.graph.extract import odd_step, thin_outputs, with_outputs
 from n6convert.quantization.ceilings import planned_name, with_exact_tensors, with_pairs
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
@@ -127,7 +127,8 @@ def tensor_errors(
 
 def _portions(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
     """The names in portions whose tensors together stay small: all at once would take the memory of the whole run."""
-    sizes = {v.name: math.prod(static_dims(v.shape)) for n in graph for v in n.outputs if v.shape is not None}
+    whole = {v.name: math.prod(static_dims(v.shape)) for n in graph for v in n.outputs if v.shape is not None}
+    sizes = {name: min(size, _COMPARED) for name, size in whole.items()}
     part: list[str] = []
     values = 0
     for name in names:
@@ -147,8 +148,8 @@ def _portion_errors(
     values = {v.name: v for v in (*float_model.graph.inputs, *(v for n in float_model.graph for v in n.outputs))}
     sums = {n: _Sums(consumer_functions(float_model, values[n]), plan.grids[n]) for n in pairs}
     inner = [n for n in pairs if n not in inputs]
-    exact = Session(with_outputs(float_model, inner)) if inner else None
-    rounded = Session(with_outputs(model, list(pairs.values())), optimize=False, last_use=True)
+    exact = Session(_thinned(float_model, inner)) if inner else None
+    rounded = Session(_thinned(model, list(pairs.values())), optimize=False, last_use=True)
     for sample in samples:
         reference = {**sample, **(exact.run_on(sample) if exact else {})}
         found = rounded.run_on(sample)
@@ -157,9 +158,16 @@ def _portion_errors(
     return {name: total.error() for name, total in sums.items()}
 
 
+def _thinned(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    """A copy that gives the values of the named tensors that are compared."""
+    copy = with_outputs(model, names)
+    thin_outputs(copy, _COMPARED)
+    return copy
+
+
 def _some(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The flat values at an odd step, which meets every column and row of a map of even width."""
-    return values.reshape(-1)[:: -(-values.size // _COMPARED) | 1]
+    """The flat values that are compared; all of those that a thinned model gives."""
+    return values.reshape(-1)[:: odd_step(values.size, _COMPARED)]
 
 
 def _median(values: NDArray[Any]) -> float:

@@ -122,7 +122,8 @@ def _open(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     if not quantized and not isinstance(model, ir.Model):
         return ort.InferenceSession(str(model), options, _PROVIDERS), [], False
-    graph, lent = _lent(with_integer_kernels(held, in_place=last_use) if quantized else held, options)
+    own = last_use or held is not model
+    graph, lent = _lent(with_integer_kernels(held, in_place=own) if quantized else held, options)
     without = list(QDQ_OPTIMIZERS) if quantized else []
     session = ort.InferenceSession(_serialized(graph), options, _PROVIDERS, disabled_optimizers=without)
     return session, list(lent.values()), quantized

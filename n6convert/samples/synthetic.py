@@ -28,6 +28,7 @@ __all__ = ["dead_leaves", "synthetic_samples"]
 
 _COUNT = 72
 _DEFAULT_SIDE = 640
+_CORNERS = (4, 6, 24)
 _ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75), (0.66, 1.0), (1.0, 0.66), (0.5625, 1.0))
 
 
@@ -107,7 +108,11 @@ def _color(rng: np.random.Generator) -> tuple[int, int, int]:
     brightness = 255 * rng.beta(0.9, 1.1)
     warm, green = rng.normal(0, 0.16), rng.normal(0, 0.06)
     red, grn, blue = (brightness * (1 + t) for t in (warm, green - 0.3 * warm, -warm))
-    return int(np.clip(red, 0, 255)), int(np.clip(grn, 0, 255)), int(np.clip(blue, 0, 255))
+    return _byte(red), _byte(grn), _byte(blue)
+
+
+def _byte(value: float) -> int:
+    return int(min(max(value, 0.0), 255.0))
 
 
 def _radii(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float64]:
@@ -119,7 +124,7 @@ def _radii(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float6
 
 def _leaf(rng: np.random.Generator, pens: tuple[ImageDraw, ImageDraw], radius: float, size: tuple[int, int]) -> None:
     """One ellipse, rotated box or irregular polygon, into the colors and into the texture strength."""
-    corners = int(rng.choice([4, 6, 24]))
+    corners = _CORNERS[rng.integers(len(_CORNERS))]
     angles = np.arange(corners) * (2 * np.pi / corners) + rng.uniform(0, 2 * np.pi)
     reach = radius * (rng.uniform(0.6, 1.3, corners) if corners == 6 else np.ones(corners))
     stretch, turn = rng.uniform(0.4, 1), rng.uniform(0, np.pi)

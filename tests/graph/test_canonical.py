@@ -48,6 +48,19 @@ def test_shapes_that_depend_on_computed_sizes_are_propagated() -> None:
     assert infer_shapes(model) is None and tuple(value_of(model, "y").shape or ()) == (2, 6)
 
 
+def test_weights_lie_where_they_lay_after_shapes_were_filled_in() -> None:
+    large, small = np.ones((512, 8), np.float32), np.array([2, -1])
+    model = parsed(
+        "m = MatMul(x, large) y = Reshape(m, small)", "float[4,512] x", "float[] y", large=large, small=small
+    )
+    assert infer_shapes(model) is None and tuple(value_of(model, "y").shape or ()) == (2, 16)
+    assert [v.name for v in model.graph.inputs] == ["x"]
+    assert {n: v.const_value.numpy().shape for n, v in model.graph.initializers.items()} == {  # type: ignore[union-attr]
+        "large": (512, 8),
+        "small": (2,),
+    }
+
+
 def test_the_reason_of_a_refusal_is_one_line_and_the_rest_is_inferred() -> None:
     model = ir.from_proto(text("t = Relu(x) y = MatMul(t, w)", "float[2,3] x", "float[] y", w=np.ones((4, 4))))
     reason = infer_shapes(model)

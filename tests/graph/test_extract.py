@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 from onnx_text import drawn, parsed, value_of
 
-from n6convert.graph.extract import Region, consumer_region, with_outputs
+from n6convert.graph.extract import Region, consumer_region, odd_step, thin_outputs, with_outputs
 from n6convert.runtime.session import run_model
 
 W = np.eye(4, dtype=np.float32) + 0.5
@@ -73,3 +73,15 @@ def test_a_graph_with_branches_is_cut_too() -> None:
 def test_an_unknown_name_is_an_error() -> None:
     with pytest.raises(KeyError):
         with_outputs(parsed("y = Relu(x)", "float[4] x", "float[] y"), ["nowhere"])
+
+
+def test_thin_outputs_give_an_even_share_of_the_values() -> None:
+    model = parsed("t = Relu(x) y = Neg(t)", "float[3,50] x", "float[3,50] y, float[3,50] t")
+    x = np.random.default_rng(0).standard_normal((3, 50)).astype(np.float32)
+    whole, step = run_model(model, {"x": x}), odd_step(150, 40)
+    assert step % 2 == 1 and len(range(0, 150, step)) <= 40
+    for most, wanted in ((40, step), (150, 1)):
+        thin = with_outputs(model, ["y", "t"])
+        thin_outputs(thin, most)
+        for name, values in run_model(thin, {"x": x}).items():
+            assert np.array_equal(values.reshape(-1), whole[name].reshape(-1)[::wanted])

@@ -42,6 +42,18 @@ def test_rounding_passes_and_faults_do_not(int8: ir.Model) -> None:
         assert not fits(int8, run_model(_saturated(int8), sample), sample), "large weights cut off"
 
 
+def test_limits_come_from_models_with_free_rounding(int8: ir.Model) -> None:
+    """Four patterns in one session give what four models with a pattern each give."""
+    sample, (_, outputs) = next(feeds(SHAPE, 1, seed=5)()), read_ports(int8)
+    expected = run_model(int8, sample)
+    found = [run_model(with_free_rounding(int8, seed), sample) for seed in range(4)]
+    for port, limit in zip(outputs, rounding_tolerances(int8, outputs, sample, expected), strict=True):
+        exact = port.to_board(expected[port.name]).astype(int)
+        gaps = [np.abs(port.to_board(f[port.name]) - exact) for f in found]
+        assert limit.largest == np.ceil(1.5 * max(g.max() for g in gaps)) + 1
+        assert limit.total == np.ceil(1.5 * max(g.sum() for g in gaps)) + 1
+
+
 def _saturated(model: ir.Model) -> ir.Model:
     other = model.clone()
     for name, value in other.graph.initializers.items():

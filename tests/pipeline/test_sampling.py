@@ -51,6 +51,35 @@ def _ids(sampling: Sampling, part: str) -> list[str]:
     return [sample.id for sample in sampling.samples(part)]
 
 
+class Images(Texts):
+    """Images of one color each; counts how often they are read."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index in range(self.count):
+            self.reads += 1
+            yield Sample(f"i{index}", np.full((4, 4, 3), index, np.uint8))
+
+
+@pytest.mark.parametrize(("kept", "reads"), [(1 << 20, 10), (64, 40)], ids=["small", "large"])
+def test_small_samples_are_read_once(kept: int, reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("n6convert.pipeline.sampling._KEPT_BYTES", kept)
+    source = Images(10)
+    sampling = _sampling(source, samples=8, held_back=2)
+    first = {part: [(s.id, s.sha256) for s in sampling.samples(part)] for part in ("held_back", "calibration")}
+    again = {part: [(s.id, s.sha256) for s in sampling.samples(part)] for part in ("held_back", "calibration")}
+    assert again == first
+    assert source.reads == reads
+
+
+def test_a_plugin_that_changes_a_sample_changes_no_other_pass() -> None:
+    sampling = _sampling(Images(10), samples=8, held_back=2)
+    for sample in (*sampling.samples("calibration"), *sampling.samples("calibration")):
+        sample.data[:] = 255  # type: ignore[index]
+    assert [int(s.data.max()) for s in sampling.samples("calibration")] != [255] * 8  # type: ignore[union-attr]
+
+
 @settings(max_examples=80)
 @given(count=st.integers(1, 120), samples=st.integers(1, 60), held_back=st.integers(0, 60))
 def test_parts_are_apart_and_together_what_is_used(count: int, samples: int, held_back: int) -> None:

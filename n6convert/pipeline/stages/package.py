@@ -45,23 +45,23 @@ class Package(Stage):
         return StageResult(facts, files=files)
 
 
-def _request(run: Run, inputs: Inputs, model: str, artifacts: Mapping[str, bytes]) -> PackageRequest:
+def _request(run: Run, inputs: Inputs, model_file: str, artifacts: Mapping[str, bytes]) -> PackageRequest:
     from n6convert.package import PackageRequest
     from n6convert.pipeline.reporting import make_report
     from n6convert.runtime.session import run_model
 
-    quantized = inputs["quantize"]
+    model = inputs["quantize"].load()
     sample = next(run.sampling.judging())
     feeds = run.encode(sample)
     return PackageRequest(
-        model=quantized.load(),
-        model_file=model,
+        model=model,
+        model_file=model_file,
         name=run.recipe.package.name or run.base_name,
         types=(run.recipe.package.input_type, run.recipe.package.output_type),
         plugin=run.ready_plugin,
         targets=_targets(run),
         feeds=feeds,
-        expected=run_model(quantized.model_path, feeds),
+        expected=run_model(model, feeds),
         sample=sample.id,
         report=make_report(run, {}),
         artifacts=artifacts,
