@@ -15,28 +15,24 @@ class TuneConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     enabled: bool = Field(default=False, description="train after quantization; needs n6convert[tune]")
-    block_steps: int = Field(
-        default=0, ge=0, description="steps in which every block learns to give the float model's result of its own"
+    steps: int = Field(default=750, ge=0, description="steps of training")
+    batch: int = Field(default=16, ge=1, description="samples of one step")
+    weight_rate: float = Field(
+        default=0.03, ge=0, le=10, description="steps of its grid that a weight of eight bits moves, about; 0: weights "
+        "keep the codes that the quantizer chose"
+    )  # fmt: skip
+    narrow_rate: float = Field(
+        default=0.004, ge=0, le=10, description="the same of a weight of four bits, whose steps are 16 times as large"
     )
-    steps: int = Field(default=350, ge=0, description="steps on the outputs of the whole network after that")
-    batch: int = Field(default=4, ge=1, description="samples of one step")
     bias_rate: float = Field(
-        default=0.01, ge=0, le=10, description="steps of its layer's output grid that a bias moves at most"
+        default=0.005, ge=0, le=10, description="steps of its layer's output grid that a bias moves, about"
     )
     scale_rate: float = Field(
-        default=0.001, ge=0, le=0.5, description="share by which a scale of activations or of a weight's channel moves "
-        "at most"
-    )  # fmt: skip
-    weight_rate: float = Field(
-        default=0.0, ge=0, le=10, description="steps of its grid that a weight moves at most; 0: weights keep the "
-        "codes that the quantizer chose, which some hundreds of samples do not better"
-    )  # fmt: skip
-    rounding_rate: float = Field(
-        default=0.05, ge=0, le=1, description="steps of its grid that a weight moves at most towards the next code "
-        "while blocks learn; 0: weights keep their codes there"
+        default=0.0, ge=0, le=0.5, description="share by which a scale of activations or of a weight's channel moves, "
+        "about"
     )  # fmt: skip
     feature_weight: float = Field(
-        default=1.0, ge=0, description="weight of the blocks' own errors beside those of the outputs"
+        default=0.0, ge=0, description="weight of the errors inside, where paths join, beside those of the outputs"
     )
     task_weight: float = Field(
         default=0.0, ge=0, description="weight of the plugin's training loss on labeled samples; 0: no labels are read"

@@ -51,7 +51,7 @@ def _note(exact: ExactWeights | None) -> str:
 
 def _drawn(curve: Sequence[TunedStep]) -> str:
     points = [
-        Point(float(p.step), p.closeness_db, "", "hw" if p.phase else "none", f"step {p.step}: {p.closeness_db:.2f} dB")
+        Point(float(p.step), p.closeness_db, "", "hw" if p.step else "none", f"step {p.step}: {p.closeness_db:.2f} dB")
         for p in curve
     ]
     return scatter(points, points, "Closeness to float over steps of training", "step", "closeness, dB")

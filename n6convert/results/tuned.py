@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from n6convert.results.section import Count, Number, Section, Text
+from n6convert.results.section import Count, Number, Section
 
 __all__ = ["ExactWeights", "TunedFigures", "TunedGain", "TunedStep", "Tuning"]
 
@@ -12,7 +12,6 @@ class TunedStep(Section):
 
     step: Count
     closeness_db: Number
-    phase: Text = ""
 
 
 class TunedFigures(Section):

@@ -1,9 +1,8 @@
 """Gradient descent for numbers of which most hardly matter.
 
-Each number moves against the mean of its gradients, divided by their size, as in Adam, with two differences. The size
-is a mix of its own and that of all numbers of its tensor, so that one whose gradient is a small part of its tensor's
-moves little. And only what is left of the mean beyond the noise of a mean counts: a quantized network is nearly as good
-as it can get, most gradients are noise, and Adam would let every number wander.
+Each number moves against the mean of its gradients, divided by their size, as in Adam, with one difference: the size is
+a mix of its own and that of all numbers of its tensor. One whose gradient is a small part of its tensor's moves little,
+where Adam would move it as far as any other and only add noise.
 """
 
 from __future__ import annotations
@@ -19,27 +18,24 @@ from n6convert.tuning.tensor import Tensor
 
 __all__ = ["Descent"]
 
-_MEAN, _SQUARE = 0.95, 0.98
-#: standard deviations of the mean of noise that do not count
-_NOISE = 1.5
+_MEAN, _SQUARE = 0.9, 0.98
 _LEAST = 1e-20
 
 
 class Descent:
     """Args:
     leaves: tensors with gradients by name.
-    rates: how far each moves in a step at most, about.
-    first: the same in a first phase; None: as later.
+    rates: how far each moves in a step, about; those with none stay, and lose their gradient.
 
     Attributes:
         steps: how many were made.
     """
 
-    def __init__(
-        self, leaves: Mapping[str, Tensor], rates: Mapping[str, float], first: Mapping[str, float] | None = None
-    ) -> None:
-        self._rates, self._first = rates, rates if first is None else first
-        self._leaves = {n: leaf for n, leaf in leaves.items() if max(rates[n], self._first[n]) > 0}
+    def __init__(self, leaves: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
+        self._rates = rates
+        self._leaves = {name: leaf for name, leaf in leaves.items() if rates[name] > 0}
+        for name, leaf in leaves.items():
+            leaf.requires_grad_(name in self._leaves)
         self._means = {name: torch.zeros_like(leaf) for name, leaf in self._leaves.items()}
         self._squares = {name: torch.zeros_like(leaf) for name, leaf in self._leaves.items()}
         self.steps = 0
@@ -55,26 +51,19 @@ class Descent:
         for tensor in (*self._means.values(), *self._squares.values()):
             tensor.zero_()
 
-    def step(self, share: float, *, first: bool = False) -> None:
-        """Move every number, by a share of its rate, which is that of the first phase with ``first``."""
+    def step(self, share: float) -> None:
+        """Move every number, by a share of its rate."""
         self.steps += 1
-        rates = self._first if first else self._rates
         with torch.no_grad():
             for name, leaf in self._gradients():
-                self._move(name, leaf, share * rates[name])
+                self._move(name, leaf, share * self._rates[name])
 
     def _move(self, name: str, leaf: Tensor, rate: float) -> None:
         mean, square = self._means[name], self._squares[name]
         mean.lerp_(leaf.grad, 1 - _MEAN)
         square.lerp_(leaf.grad**2, 1 - _SQUARE)
         size = torch.sqrt((square + square.mean()) / 2 / (1 - _SQUARE**self.steps)).clamp_min(_LEAST)
-        agreed = mean / size / (1 - _MEAN**self.steps)
-        leaf -= rate * torch.sign(agreed) * torch.relu(agreed.abs() - _NOISE * self._noise())
-
-    def _noise(self) -> float:
-        """Deviation that the running mean of so many independent numbers has, as a share of their own."""
-        past = _MEAN**self.steps
-        return float(((1 - _MEAN) / (1 + _MEAN) * (1 + past) / (1 - past)) ** 0.5)
+        leaf -= rate * mean / size / (1 - _MEAN**self.steps)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint holds."""

@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from n6convert.graph.operators import PRODUCTS
-from n6convert.tuning.centering import Center
+from n6convert.tuning.exact_weights import weights_before
 from n6convert.tuning.fake_quantization import Steps, round_to_codes, whole_codes
 from n6convert.tuning.program import dequantizes_constant
-from n6convert.tuning.rounding import Rounding
 from n6convert.tuning.scale_groups import ScaleGroups
 from n6convert.tuning.tensor import Tensor
 
@@ -26,6 +25,8 @@ __all__ = ["Parameters"]
 _INT32 = 2147483520.0
 #: largest codes with 8 and with 4 bits
 _WIDE, _NARROW = 127.0, 7.0
+#: how far from the code that a weight starts on it may lie, and how far beyond the largest one
+_INSIDE = 0.45
 #: logarithm of the factor by which a scale may change
 _FACTOR = 0.5
 
@@ -69,8 +70,9 @@ class _Bias:
 class Parameters:
     """Trained numbers of an INT8 model, in units in which they move alike: steps of grids, logarithms of scales.
 
-    Weights start in the middle of the codes that the quantizer chose, whose errors cancel: only a pull that lasts moves
-    one to the next code. The scales of their channels move apart from the codes, so that no weight is rounded anew.
+    Weights start on the codes that the quantizer chose, so that the network is the file's, but not all in their middle:
+    each lies as near to its float value as its code allows. So they come to the next code one by one, those first that
+    rounding moved most. The scales of their channels move apart from the codes, so that no weight is rounded anew.
 
     Args:
         model: the INT8 model.
@@ -89,12 +91,10 @@ class Parameters:
         self._fixed: dict[str, Any] = {}
         self.leaves: dict[str, Tensor] = {}
         self._base: dict[str, Tensor] = {}
-        self._centers: Mapping[str, Center] = {}
-        self._first: dict[str, Tensor] = {}
-        self._roundings: dict[str, Rounding] = {}
+        before = weights_before(model, prepared)
         for node in model.graph:
             if dequantizes_constant(node):
-                self._add(node)
+                self._add(node, before.get(node.outputs[0].name or ""))
         for group, scale in self._groups.scales.items():
             self._base[group] = self._tensor(np.float32(scale))
         for group in self._groups.trained:
@@ -104,49 +104,30 @@ class Parameters:
         """The tensors of one kind."""
         return [leaf for name, leaf in self.leaves.items() if name.startswith(f"{kind}/")]
 
-    def center(self, centers: Mapping[str, Center]) -> None:
-        """Let biases take back, from these codes on, what changed codes shift: see :mod:`.centering`.
-
-        What changed scales shift stays: where a grid clips, larger steps are to bring more of the mean.
-        """
-        with torch.no_grad():
-            state = self.state()
-        self._first = {c.weight: state[c.weight].integers for c in centers.values()}
-        self._centers = centers
-
-    def state(self, *, soft: bool = False) -> dict[str, Any]:
-        """What :meth:`n6convert.tuning.program.Program.run` reads, computed from the leaves.
-
-        Args:
-            soft: weights are not rounded.
-        """
+    def state(self) -> dict[str, Any]:
+        """What :meth:`n6convert.tuning.program.Program.run` reads, computed from the leaves."""
         scales = {group: self._scale(group) for group in self._groups.scales}
         state: dict[str, Any] = self._fixed | {name: scales[g] for name, g in self._groups.members.items()}
         spread: dict[str, Tensor] = {}
         for weight in self._weights:
-            made = self._weight(weight, soft)
+            made = self._weight(weight)
             spread[weight.value] = made.scale.reshape(-1)
             state[weight.value] = made
         for bias in self._biases:
             steps = state[bias.source] * spread[bias.weight]
             value = self.leaves[f"bias/{bias.codes}"] * bias.unit
-            if (center := self._centers.get(bias.value)) is not None:
-                weight = state[center.weight]
-                value = value - center.shift(weight.integers - self._first[center.weight]) * weight.scale.reshape(-1)
             steps = steps.repeat(value.numel() // steps.numel())
             state[bias.value] = round_to_codes(value, steps, -_INT32, _INT32)
         return state
 
     def limit(self) -> None:
-        """Keep scales within what may change, in place."""
+        """Keep scales within what may change and weights where codes are, in place."""
         with torch.no_grad():
+            for weight in self._weights:
+                reach = weight.limit + _INSIDE
+                self.leaves[f"{weight.kind}/{weight.codes}"].clamp_(-reach, reach)
             for leaf in (*self.parts("scale"), *self.parts("spread")):
                 leaf.clamp_(-_FACTOR, _FACTOR)
-
-    def settle(self, share: float) -> None:
-        """Round the weights that are all but decided, in place: see :meth:`Rounding.settle`."""
-        for name, rounding in self._roundings.items():
-            rounding.settle(self.leaves[name], share)
 
     def written(self) -> ir.Model:
         """A copy of the INT8 model with the trained numbers: the same graph, other integers and scales."""
@@ -176,24 +157,23 @@ class Parameters:
         leaf = self.leaves.get(f"scale/{group}")
         return self._base[group] if leaf is None else self._base[group] * torch.exp(leaf)
 
-    def _weight(self, weight: _Weight, soft: bool) -> Steps:
+    def _weight(self, weight: _Weight) -> Steps:
         scale = self._base[weight.codes] * torch.exp(self.leaves[f"spread/{weight.codes}"])
-        leaf = self.leaves[f"{weight.kind}/{weight.codes}"]
-        codes = leaf if soft else whole_codes(leaf, weight.limit)
+        codes = whole_codes(self.leaves[f"{weight.kind}/{weight.codes}"], weight.limit)
         return Steps(codes, scale.reshape(weight.shape))
 
-    def _add(self, node: ir.Node) -> None:
+    def _add(self, node: ir.Node, before: NDArray[Any] | None) -> None:
         codes, scale = (_array(node.inputs[i]) for i in (0, 1))
         uses = list(node.outputs[0].uses())
         roles = {_role(use.node, use.idx) for use in uses}
         if roles == {"bias"}:
             self._add_bias(node, codes, scale, uses[0].node)
         elif roles == {"weight"}:
-            self._add_weight(node, codes, scale)
+            self._add_weight(node, codes, scale, before)
         else:
             self._add_fixed(node, codes, scale)
 
-    def _add_weight(self, node: ir.Node, codes: NDArray[Any], scale: NDArray[Any]) -> None:
+    def _add_weight(self, node: ir.Node, codes: NDArray[Any], scale: NDArray[Any], before: NDArray[Any] | None) -> None:
         name, value = _name(node.inputs[0]), node.outputs[0].name or ""
         shape = [1] * codes.ndim
         if scale.size > 1:
@@ -206,8 +186,7 @@ class Parameters:
         if f"{weight.kind}/{name}" in self.leaves:
             return
         self._base[name] = self._tensor(scale.reshape(-1))
-        self._leaf(weight.kind, name, whole)
-        self._roundings[f"{weight.kind}/{name}"] = Rounding(self._tensor(whole), limit)
+        self._leaf(weight.kind, name, whole + _inside(before, scale.reshape(shape), whole))
         self._leaf("spread", name, np.zeros(scale.size, np.float32))
 
     def _add_bias(self, node: ir.Node, codes: NDArray[Any], scale: NDArray[Any], layer: ir.Node) -> None:
@@ -236,6 +215,14 @@ class Parameters:
 
     def _tensor(self, array: Any) -> Tensor:
         return torch.tensor(np.asarray(array, np.float32), device=self._device)
+
+
+def _inside(before: NDArray[Any] | None, scale: NDArray[Any], codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where in their bins weights lie, in steps from the codes; in the middle where the float ones are not known."""
+    if before is None or before.shape != codes.shape:
+        return np.zeros_like(codes)
+    inside: NDArray[np.float32] = np.clip(before / scale - codes, -_INSIDE, _INSIDE).astype(np.float32)
+    return inside
 
 
 def _role(node: ir.Node, index: int) -> str:

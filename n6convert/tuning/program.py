@@ -85,21 +85,19 @@ class Program:
         state: State,
         *,
         keep: Collection[str] = (),
-        apart: bool = False,
     ) -> Run:
         """Run samples side by side, whatever their first axis stands for; results have one more axis in front.
 
         Args:
             state: see :meth:`n6convert.tuning.parameters.Parameters.state`.
             keep: names of tensors that are wanted.
-            apart: no gradient passes a kept tensor: what comes before it learns from the tensor alone.
         """
         feeds = {name: _stacked([s[name] for s in samples], self._device) for name in samples[0]}
-        outputs, kept = torch.func.vmap(lambda sample: self._one(sample, state, keep, apart))(feeds)
+        outputs, kept = torch.func.vmap(lambda sample: self._one(sample, state, keep))(feeds)
         return Run(outputs, {name: Steps(codes, state[f"{name}_scale"]) for name, codes in kept.items()})
 
     def _one(
-        self, feeds: Mapping[str, Tensor], state: State, keep: Collection[str], apart: bool
+        self, feeds: Mapping[str, Tensor], state: State, keep: Collection[str]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         kept, left = dict[str, Tensor](), Counter(self._readers)
         values: dict[str, Value] = dict(feeds)
@@ -108,7 +106,6 @@ class Program:
             made = self._computed(node, operands, state)
             if node.op == "QuantizeLinear" and (name := tensor_name(self._grids[node.outputs[0]].scale)) in keep:
                 kept[name] = made.integers
-                made = Steps(made.integers.detach(), made.scale.detach()) if apart else made
             values.update(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=False))
             left.subtract(node.inputs)
             for name in node.inputs:

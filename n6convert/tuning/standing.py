@@ -33,7 +33,6 @@ class Standing:
     judged: int = 0
     slower: float = 1.0
     rollbacks: int = 0
-    phase: str = ""
     moved: int = 0
     means: dict[str, float] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The training loop: blocks by themselves, then the whole network, judged as it goes and resumable at any step."""
+"""The training loop: judged as it goes, and resumable at any step."""
 
 from __future__ import annotations
 
@@ -32,20 +32,18 @@ TaskLoss = Callable[[Mapping[str, Any], Any], Any]
 """From the outputs as torch tensors and a labeled sample to a loss; None where it says nothing of the sample."""
 
 Judged = Callable[[ir.Model], float]
-#: judgements while the whole network is trained
+#: judgements in one run
 _JUDGED = 8
 #: seconds between checkpoints
 _SAVED = 30.0
-#: rate at a phase's end, as a share of that at its beginning
+#: rates at the end, as a share of the highest
 _LAST = 0.02
-#: share of a phase in which rates rise
-_FIRST = 0.1
+#: share of the run in which rates rise
+_FIRST = 0.05
 #: times that training starts again from the best numbers after some were not finite
 _ROLLBACKS = 3
 #: share of the rates with which it does
 _SLOWER = 0.3
-#: steps of a four-bit grid are sixteen times as large
-_NARROW = 1 / 16
 #: bytes of the tensors of samples that run side by side
 _MEMORY = 256 << 20
 
@@ -81,15 +79,17 @@ class Training:
         self._source, self._judged, self._config, self._seed = source, judged, config, seed
         self._task, self._place = task, checkpoint
         self._say = progress or (lambda what, done, total: None)
-        self._total = config.block_steps + config.steps
-        self._blocks = config.block_steps / max(self._total, 1)
+        self._total = config.steps
         self._balance = Balance()
-        self._rate = 0.0
         self._together = max(_MEMORY // program.bytes_of_sample, 1)
         self.standing = Standing()
         self.best = parameters.arrays()
-        blocks = config.block_steps > 0 and bool(self._ends)
-        self._descent = Descent(parameters.leaves, self._rates(blocks=False), self._rates(blocks=blocks))
+        rates = {
+            "weight": config.weight_rate, "narrow": config.narrow_rate, "bias": config.bias_rate,
+            "spread": config.scale_rate, "scale": config.scale_rate,
+        }  # fmt: skip
+        leaves = parameters.leaves
+        self._descent = Descent(leaves, {name: rates[name.partition("/")[0]] for name in leaves})
         self.resumed = self._resume()
 
     def run(self) -> None:
@@ -101,14 +101,13 @@ class Training:
         standing = self.standing
         if not standing.curve:
             self._judge(start=True)
-            standing.judged = 0 if self._at_blocks(0.0) else 1
+            standing.judged = 1
         started, saved = time.monotonic() - standing.seconds, time.monotonic()
         for batch in batches(self._source, self._config.batch, self._seed, standing.step):
             done = self._share()
             if done >= 1 or standing.idle >= self._config.patience or standing.rollbacks > _ROLLBACKS:
                 break
-            self._follow(done)
-            if self._finite(self._step(batch, self._at_blocks(done))):
+            if self._finite(self._step(batch, self._rate(done))):
                 standing.step += 1
                 standing.seconds = time.monotonic() - started
                 self._judge_in_time()
@@ -124,43 +123,29 @@ class Training:
         by_time = self.standing.seconds / budget if budget else 0.0
         return max(self.standing.step / self._total if self._total else 1.0, by_time)
 
-    def _at_blocks(self, done: float) -> bool:
-        return done < self._blocks and bool(self._ends)
+    def _rate(self, done: float) -> float:
+        """Share of the rates at a share of the run: a short rise, then a falling cosine."""
+        share = self.standing.slower * (_LAST + (1 - _LAST) * 0.5 * (1 + math.cos(math.pi * done)))
+        return share * min((done + 0.005) / _FIRST, 1.0)
 
-    def _follow(self, done: float) -> None:
-        """Set the rates: in each phase a short rise, then a falling cosine."""
-        blocks = self._at_blocks(done)
-        phase = "blocks" if blocks else "whole network"
-        if phase != self.standing.phase:
-            self.standing.phase = phase
-            self._balance.means.clear()
-            self._descent.restart()
-        first, last = (0.0, self._blocks) if blocks else (self._blocks if self._ends else 0.0, 1.0)
-        at = (done - first) / max(last - first, 1e-9)
-        share = self.standing.slower * (_LAST + (1 - _LAST) * 0.5 * (1 + math.cos(math.pi * at)))
-        share *= min((at + 0.01) / _FIRST, 1.0)
-        self._rate = share
-
-    def _step(self, batch: Sequence[Example], blocks: bool) -> float:
+    def _step(self, batch: Sequence[Example], rate: float) -> float:
         """One step; returns the loss."""
-        loss = self._gradients(batch, blocks)
+        loss = self._gradients(batch)
         grads = [leaf.grad for leaf in self._parameters.leaves.values() if leaf.grad is not None]
         if not math.isfinite(loss) or not all(bool(torch.isfinite(g).all()) for g in grads):
             return math.nan
-        self._descent.step(self._rate, first=blocks)
+        self._descent.step(rate)
         self._parameters.limit()
-        if blocks:
-            self._parameters.settle(self._share() / max(self._blocks, 1e-9))
         return loss
 
-    def _gradients(self, batch: Sequence[Example], blocks: bool) -> float:
+    def _gradients(self, batch: Sequence[Example]) -> float:
         """Compute the leaves' gradients; returns the loss."""
-        state = self._parameters.state(soft=blocks)
+        state = self._parameters.state()
         inner, pairs = _apart(state)
         total = 0.0
         for first in range(0, len(batch), self._together):
             part = batch[first : first + self._together]
-            loss = self._loss(part, inner, blocks) * (len(part) / len(batch))
+            loss = self._loss(part, inner) * (len(part) / len(batch))
             if loss.requires_grad:
                 loss.backward()
             total += float(loss.detach())
@@ -170,16 +155,14 @@ class Training:
             torch.autograd.backward([outer for outer, _ in known], [grad for _, grad in known])
         return total
 
-    def _loss(self, examples: Sequence[Example], state: Mapping[str, Any], blocks: bool) -> Any:
+    def _loss(self, examples: Sequence[Example], state: Mapping[str, Any]) -> Any:
         config, teacher = self._config, self._teacher
-        inside = blocks or config.feature_weight > 0
+        inside = config.feature_weight > 0
         feeds = [e.feeds for e in examples]
         exact, tokens = teacher.run_all(feeds, inside=inside), teacher.tokens(feeds)
-        run = self._program.run(feeds, state, keep=self._ends if inside else (), apart=blocks)
+        run = self._program.run(feeds, state, keep=self._ends if inside else ())
         features = feature_loss(run.kept, exact, teacher.spread, tokens)
         outputs = output_loss(run.outputs, exact, teacher.spread, tokens)
-        if blocks:
-            return self._balance(features | outputs)
         loss = self._balance(outputs) / max(len(outputs), 1)
         if features:
             loss = loss + config.feature_weight * self._balance(features) / len(features)
@@ -206,11 +189,10 @@ class Training:
         return False
 
     def _judge_in_time(self) -> None:
-        """Judge where the blocks are done, and some times after that."""
+        """Judge some times on the way."""
         done = self._share()
-        beyond = (done - self._blocks) / max(1 - self._blocks, 1e-9) if self._ends else done
-        if 0 <= beyond < 1 and int(beyond * _JUDGED) >= self.standing.judged:
-            self.standing.judged = int(beyond * _JUDGED) + 1
+        if done < 1 and int(done * _JUDGED) >= self.standing.judged:
+            self.standing.judged = int(done * _JUDGED) + 1
             self._judge()
 
     def _judge(self, *, start: bool = False, last: bool = False) -> None:
@@ -220,7 +202,7 @@ class Training:
             return
         closeness = self._judged(self._parameters.written())
         better = not start and exceeds(closeness, standing.best)
-        standing.curve.append({"step": standing.step, "closeness_db": round(closeness, 3), "phase": standing.phase})
+        standing.curve.append({"step": standing.step, "closeness_db": round(closeness, 3)})
         standing.idle = 0 if better or start else standing.idle + 1
         if better:
             standing.best, self.best = closeness, self._parameters.arrays()
@@ -228,18 +210,7 @@ class Training:
     def _report(self) -> None:
         """Tell how far the run is, in steps, or in time where that ends it sooner: what is left is told from it."""
         done = max(self.standing.step, int(self._share() * self._total))
-        self._say(f"training the {self.standing.phase}", min(done, self._total), self._total)
-
-    def _rates(self, *, blocks: bool) -> dict[str, float]:
-        """Rates while blocks learn their rounding, or while the whole network does."""
-        config = self._config
-        by_kind = {
-            "weight": config.weight_rate, "narrow": config.weight_rate * _NARROW, "bias": config.bias_rate,
-            "spread": config.scale_rate, "scale": config.scale_rate,
-        }  # fmt: skip
-        if blocks:
-            by_kind |= {"weight": config.rounding_rate, "narrow": config.rounding_rate}
-        return {name: by_kind[name.partition("/")[0]] for name in self._parameters.leaves}
+        self._say("training", min(done, self._total), self._total)
 
     def _save(self) -> None:
         if self._place is None:

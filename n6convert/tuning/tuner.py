@@ -18,7 +18,6 @@ from n6convert.runtime.threads import default_threads
 from n6convert.store.hashing import key_of
 from n6convert.tuning.agreement import Agreement, agreement
 from n6convert.tuning.blocks import block_ends
-from n6convert.tuning.centering import input_centers
 from n6convert.tuning.evidence import gain
 from n6convert.tuning.exact_weights import exact_weights
 from n6convert.tuning.parameters import Parameters
@@ -91,8 +90,6 @@ def tune(
         program, parameters = Program(model, device), Parameters(model, prepared, device)
         validation = _validation(samples)
         agreed = _proven(program, parameters, model, validation[:_PROVEN])
-        measured = [e.feeds for e in islice(_without(samples)(-1), _MEASURED)]
-        parameters.center(input_centers(model, program, parameters.state(), measured))
         ends = block_ends(model, prepared)
         teacher = Teacher(prepared, ends, threads)
         teacher.measure(validation[:_MEASURED])

@@ -56,7 +56,7 @@ def test_what_is_the_weights_doing() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
 def test_the_curve_has_a_point_for_each_judgement(count: int) -> None:
-    curve = [{"step": 10 * i, "closeness_db": 20.0 + i / 10, "phase": "blocks" if i % 2 else ""} for i in range(count)]
+    curve = [{"step": 10 * i, "closeness_db": 20.0 + i / 10} for i in range(count)]
     svg = told(curve=curve).svg
     assert svg.count("<circle") == count and all(f"step {10 * i}: {20 + i / 10:.2f} dB" in svg for i in range(count))
     assert "<svg" in svg or not count

@@ -66,12 +66,24 @@ def test_scales_of_what_is_only_moved_stay_together() -> None:
     assert fixed <= set(groups.members) and not trained & fixed
 
 
-def test_weights_start_in_the_middle_of_the_chosen_codes() -> None:
-    result, parameters = made(deep(), (1, 3, 12, 12))
-    for name, array in numbers(result.model).items():
-        if f"weight/{name}" in parameters.leaves:
-            np.testing.assert_array_equal(parameters.leaves[f"weight/{name}"].detach().numpy(), array)
-    assert sum(name.startswith("weight/") for name in parameters.leaves) == 5
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_weights_start_on_the_chosen_codes_as_near_to_float_as_these_allow(bits: str) -> None:
+    result, parameters = made(deep(), (1, 3, 12, 12), bits)
+    assert result.prepared is not None
+    held, spread, layers = numbers(result.model), [], 0
+    exact = {n.name: n.inputs[1].const_value.numpy() for n in result.prepared.graph if n.op_type == "Conv"}
+    for node in result.model.graph:
+        if node.op_type != "Conv":
+            continue
+        name = node.inputs[1].producer().inputs[0].name
+        leaf = next(leaf for n, leaf in parameters.leaves.items() if n in (f"weight/{name}", f"narrow/{name}"))
+        places, layers = leaf.detach().numpy(), layers + 1
+        np.testing.assert_array_equal(np.round(places), held[name].astype(np.float32))
+        steps = exact[node.name] / held[name.replace("_quantized", "_scale")].reshape(-1, 1, 1, 1)
+        near = np.abs(steps - places) < 1e-4
+        assert np.all(near | (np.abs(places - np.round(places)) > 0.44)) and near.mean() > 0.5
+        spread.append((places - np.round(places)).std())
+    assert layers >= 4 and min(spread) > 0.2, "not all in the middle: they would come to the next code together"
 
 
 def test_another_scale_of_a_channel_rounds_no_weight_anew() -> None:
