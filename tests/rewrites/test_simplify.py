@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,16 @@ onnx.save(m, sys.argv[2])
     np.testing.assert_allclose(
         run_model(result.model, feeds()[0])["y"], run_model(model(), feeds()[0])["y"], rtol=1e-5, atol=1e-6
     )
+
+
+def test_onnxsim_does_not_load_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes longer than simplifying, for functions that are not used."""
+    pytest.importorskip("onnxsim")
+    loaded = tmp_path / "loaded"
+    (tmp_path / "torch.py").write_text(f"open({str(loaded)!r}, 'w').close()")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    assert simplify(model(), feeds, SimplifyConfig()).facts["onnxsim"] == "applied"
+    assert not loaded.exists()
 
 
 def test_a_pass_that_changes_numbers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
