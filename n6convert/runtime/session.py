@@ -21,7 +21,7 @@ __all__ = ["Session", "run_model"]
 
 Array = NDArray[Any]
 #: bytes of weights from which they are handed to onnxruntime as they lie in memory or in a file, instead of a copy
-_LENT_FROM = 1 << 26
+_LENT_FROM = 1 << 22
 #: smaller tensors always go along with the graph, whose shapes may follow from them
 _ALONG = 128
 #: bytes of weights from which onnxruntime makes no second copy of them in its own order

@@ -7,8 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.layerwise import walk
 from n6convert.quantization.layerwise.refine import refine
-from n6convert.quantization.layerwise.walk import layers_of, rows_of, walk_layers
+from n6convert.quantization.layerwise.walk import layers_at_once, layers_of, rows_of, walk_layers
 from n6convert.quantization.methods import METHODS
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
@@ -121,3 +122,30 @@ def test_rows_of_several_samples_are_the_results_of_each_at_the_places(step: int
         np.testing.assert_array_equal(rows, np.concatenate(alone))
         kinds.add(layer.node.op_type)
     assert kinds == {"Conv", "ConvTranspose", "Gemm"}
+
+
+def test_layers_at_once_read_what_a_walk_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    int8 = quantize(cnn(), SOURCE, PLAIN).model
+    seen = {layer.name: list(layer.codes()) for layer in walk_layers(int8, list(SOURCE()))}
+    at_once = layers_at_once(int8, SOURCE())
+    assert at_once is not None
+    found = {layer.name: list(layer.codes()) for layer in at_once}
+    assert list(found) == list(seen) and all(equal(found[n], seen[n]) for n in seen)
+    size = sum(sum(c.size for c in codes) for codes in {id(c[0]): c for c in found.values()}.values())
+    for room, fits in ((size, True), (size - 1, False)):
+        monkeypatch.setattr(walk, "_HELD", room)
+        assert (layers_at_once(int8, SOURCE()) is not None) == fits
+
+
+def test_rounding_alone_needs_no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit in memory is walked over, and few codes differ: of layers behind others that were rounded."""
+    int8 = quantize(cnn(), SOURCE, PLAIN).model
+    made = [integers(int8)]
+    for room in (1 << 26, 1):
+        monkeypatch.setattr(walk, "_HELD", room)
+        made.append(integers(refine(prepare(cnn()), int8, list(SOURCE()), rounding=True, bias=False)[0]))
+    nearest, at_once, walked = made
+    first, *later = list(nearest)
+    assert equal(at_once[first], walked[first]) and not equal(at_once[first], nearest[first])
+    same = [np.mean(at_once[n][0] == walked[n][0]) for n in later]
+    assert min(same) > 0.7, same

@@ -13,7 +13,7 @@ from n6convert.quantization.layerwise.bias_correction import Wanted, channel_mea
 from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
 from n6convert.quantization.layerwise.narrow_rounding import narrow_layer
 from n6convert.quantization.layerwise.rounding import LastMoments, round_layer
-from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
+from n6convert.quantization.layerwise.walk import Layer, layers_at_once, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.calibrate import Progress
 from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
@@ -39,6 +39,8 @@ def refine(
     in_place: bool = False,
 ) -> tuple[ir.Model, list[str]]:
     """The INT8 model with its weights rounded anew and its biases corrected, layer after layer.
+
+    Where weights alone are rounded, each layer sees what reaches it before the others are, if that fits in memory.
 
     Args:
         samples: gone through once for the layers, once for the means that biases need, once where layers share weights;
@@ -72,7 +74,8 @@ def refine(
         taking_back = [name for name in left if name in compensating and name in apart]
         exact = FloatInputs(float_model, samples, taking_back, threads, budget)
         last = LastMoments()
-        for layer in walk_layers(refined, samples, threads, budget):
+        at_once = None if bias or compensating else layers_at_once(refined, samples, threads, budget)
+        for layer in at_once or walk_layers(refined, samples, threads, budget):
             if rounding and layer.name in apart:
                 _round(layer, constant(weights[layer.name]), exact, budget, last, narrow=layer.name in narrow)
             if bias and layer.name in means:

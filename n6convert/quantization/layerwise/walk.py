@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import cut
+from n6convert.graph.extract import cut, with_outputs
 from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.quantization.grid.plan import along
+from n6convert.quantization.prepare.operator_forms import static_dims
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
-__all__ = ["Layer", "Rows", "layers_of", "rows_of", "walk_layers"]
+__all__ = ["Layer", "Rows", "layers_at_once", "layers_of", "rows_of", "walk_layers"]
 
 Codes = dict[str, NDArray[Any]]
 #: results of a layer ``[samples, channels, places]``
 Rows = NDArray[np.float32]
-#: codes that a layer reads in one run
-_AT_ONCE = 1 << 19
+#: codes that a layer reads in one run, and of all layers that are held together
+_AT_ONCE, _HELD = 1 << 19, 1 << 26
 
 
 class Layer:
@@ -195,6 +197,41 @@ def walk_layers(
             pending = []
             yield Layer(model, node, states, threads, budget)
         pending.append(node)
+
+
+def layers_at_once(
+    model: ir.Model,
+    samples: Iterable[Mapping[str, NDArray[Any]]],
+    threads: int | None = None,
+    budget: TimeBudget | None = None,
+) -> Iterator[Layer] | None:
+    """The layers in order with what reaches them now: changes of a layer do not show in the inputs of others.
+
+    One run of the model a sample, where :func:`walk_layers` runs it piece by piece. None where the codes of all layers
+    would take too much memory.
+
+    Args:
+        model: INT8.
+        samples: arrays by input name.
+        threads: None: as many as there are cores.
+        budget: ends the reading, and a layer's inputs and outputs.
+
+    Raises:
+        BudgetExceeded: the budget ended.
+    """
+    budget = budget or TimeBudget()
+    layers = list(layers_of(model))
+    codes = list(dict.fromkeys(layer.initializer(0) for layer in layers))
+    most = _HELD // max(sum(prod(static_dims(v.shape or ir.Shape([]))) for v in codes), 1)
+    if not codes or any(v.producer() is None for v in codes):
+        return None
+    session = Session(with_outputs(model, [v.name or "" for v in codes]), threads=1, last_use=True)
+    states: list[Codes] = []
+    for state in mapped(session.run_on, budget.watch(samples), threads):
+        if len(states) == most:
+            return None
+        states.append(state)
+    return (Layer(model, layer.node, states, threads, budget) for layer in layers)
 
 
 def _entered(
