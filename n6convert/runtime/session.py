@@ -22,7 +22,7 @@ __all__ = ["Session", "run_model"]
 Array = NDArray[Any]
 #: bytes of weights from which they are handed to onnxruntime as they lie in memory or in a file, instead of a copy
 _LENT_FROM = 1 << 22
-#: smaller tensors always go along with the graph, whose shapes may follow from them
+#: smaller tensors always go along with the graph, and those of int64: its shapes may follow from them
 _ALONG = 128
 #: bytes of weights from which onnxruntime makes no second copy of them in its own order
 _NOT_REORDERED_FROM = 1 << 30
@@ -186,7 +186,8 @@ def _lend(model: ir.Model) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
             if tensor is None:
                 continue
             array = tensor.numpy()
-            if graph is model.graph and tensor.nbytes > _ALONG and array.dtype.kind in "fiu":
+            along = tensor.nbytes <= _ALONG or tensor.dtype == ir.DataType.INT64
+            if graph is model.graph and not along and array.dtype.kind in "fiu":
                 lent[name] = ort.OrtValue.ortvalue_from_numpy(np.require(array, requirements=["C", "A"]))
                 value.const_value = ir.ExternalTensor(
                     "lent", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name

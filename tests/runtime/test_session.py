@@ -27,10 +27,13 @@ net (float[2,64] x) => (float[2,8,4] y, float[2,64] z) {
 
 
 def model() -> ir.Model:
-    made = ir.from_proto(onnx.parser.parse_model(BODY))
     rng = np.random.default_rng(0)
     arrays = {"w": rng.standard_normal((64, 32), np.float32), "v": rng.standard_normal(64, np.float32)}
-    arrays |= {"s": np.array([2, 8, 4]), "zero": np.zeros((), np.float32)}
+    return network(BODY, arrays | {"s": np.array([2, 8, 4]), "zero": np.zeros((), np.float32)})
+
+
+def network(text: str, arrays: dict[str, np.ndarray]) -> ir.Model:
+    made = ir.from_proto(onnx.parser.parse_model(text))
     for name, array in arrays.items():
         value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
         value.type, value.shape = ir.TensorType(value.const_value.dtype), value.const_value.shape
@@ -58,6 +61,19 @@ def test_lent_weights_give_the_same(reordered: bool, monkeypatch: pytest.MonkeyP
     found = run_model(lender, SAMPLE)
     assert all(np.allclose(found[n], wanted[n], rtol=1e-5, atol=1e-6) for n in wanted)
     assert not any(isinstance(v.const_value, ir.ExternalTensor) for v in lender.graph.initializers.values())
+
+
+def test_sizes_that_shapes_follow_from_are_not_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Split into more parts than a small tensor holds."""
+    parts = 40
+    outputs = ", ".join(f"p{i}" for i in range(parts))
+    text = f"""<ir_version: 8, opset_import: ["" : 17]> net (float[2,{parts}] x) => (float[2,1] y)
+        {{ {outputs} = Split <axis = 1> (x, sizes)
+           y = Mul(p0, p{parts - 1}) }}"""
+    made = network(text, {"sizes": np.ones(parts, np.int64)})
+    monkeypatch.setattr(sessions, "_LENT_FROM", 1)
+    x = np.arange(2 * parts, dtype=np.float32).reshape(2, parts)
+    np.testing.assert_array_equal(run_model(made, {"x": x})["y"][:, 0], x[:, 0] * x[:, -1])
 
 
 def test_weights_in_a_file_are_lent_wherever_they_begin(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors
-from n6convert.quantization.equalization.equalize import judged_axes
 from n6convert.quantization.methods.base import (
     WORTH,
     Candidate,
@@ -32,9 +31,8 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     if not norms and not gates:
         return None
     touched = changed_tensors(best.prepared, prepared)
-    if norms:  # in another form they let all that leads to them be evened out
-        touched |= set(judged_axes(prepared.graph))
-    if not context.promises(best, partial(with_exact_tensors, best.model, touched), WORTH):
+    # norms that are too wide for int8 are known to spoil what they make
+    if not norms and not context.promises(best, partial(with_exact_tensors, best.model, touched), WORTH):
         return None
     found = still_true(best.found, best.prepared, prepared, context.probe_samples[0])
     trial = equalization(context, replace(best, prepared=prepared, found=found), promised=True)
