@@ -40,6 +40,10 @@ Value = Any
 """A tensor of values, or :class:`Steps`."""
 
 
+#: steps beyond the last code from which no gradient passes
+_EDGE = 1e-3
+
+
 class _Round(torch.autograd.Function):  # type: ignore[misc]
     """Nearest whole number of ``x * factor`` inside limits; the gradient passes where nothing saturated.
 
@@ -48,7 +52,7 @@ class _Round(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(x: Tensor, factor: Tensor | None, low: float, high: float) -> Tensor:
-        return (x.clone() if factor is None else x * factor).round_().clamp_(low, high)
+        return (x.round() if factor is None else (x * factor).round_()).clamp_(low, high)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -59,7 +63,7 @@ class _Round(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         x, factor = ctx.saved_tensors
         steps = x if factor is None else x * factor
-        passed = grads[0] * ((steps >= ctx.low) & (steps <= ctx.high))
+        passed = torch.ops.aten.hardtanh_backward(grads[0], steps, ctx.low - _EDGE, ctx.high + _EDGE)
         if factor is None:
             return passed, None, None, None
         scaled = (passed * x).sum_to_size(factor.shape) if ctx.needs_input_grad[1] else None

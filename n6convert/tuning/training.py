@@ -45,7 +45,7 @@ _ROLLBACKS = 3
 #: share of the rates with which it does
 _SLOWER = 0.3
 #: bytes of the tensors of samples that run side by side
-_MEMORY = 256 << 20
+_MEMORY = 1 << 30
 
 
 class Training:
