@@ -90,9 +90,9 @@ def round_to_codes(value: Value, scale: Tensor, low: float, high: float) -> Step
     return Steps(_Round.apply(value.integers, value.scale / scale, low, high), scale)
 
 
-def whole_codes(shown: Tensor, limit: float) -> Tensor:
+def whole_codes(shown: Tensor, low: float, high: float) -> Tensor:
     """Weights in steps of their grid as codes; the gradient passes as if nothing were rounded."""
-    return _Round.apply(shown, None, -limit, limit)
+    return _Round.apply(shown, None, low, high)
 
 
 def values_of(value: Value) -> Tensor:

@@ -23,8 +23,8 @@ __all__ = ["Parameters"]
 
 #: a float32 number below 2^31
 _INT32 = 2147483520.0
-#: largest codes with 8 and with 4 bits
-_WIDE, _NARROW = 127.0, 7.0
+#: largest codes with 8 and with 4 bits, and the least with 4
+_WIDE, _NARROW, _LEAST_NARROW = 127.0, 7.0, -8.0
 #: how far from the code that a weight starts on it may lie, and how far beyond the largest one
 _INSIDE = 0.45
 #: logarithm of the factor by which a scale may change
@@ -37,18 +37,18 @@ class _Weight:
 
     Attributes:
         value: name of the dequantized weight.
-        limit: largest code.
+        limits: least code and largest.
     """
 
     value: str
     codes: str
     scale: str
     shape: tuple[int, ...]
-    limit: float
+    limits: tuple[float, float]
 
     @property
     def kind(self) -> str:
-        return "narrow" if self.limit < _WIDE else "weight"
+        return "narrow" if self.limits[1] < _WIDE else "weight"
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Parameters:
         """Keep scales within what may change and weights where codes are, in place."""
         with torch.no_grad():
             for weight in self._weights:
-                reach = weight.limit + _INSIDE
-                self.leaves[f"{weight.kind}/{weight.codes}"].clamp_(-reach, reach)
+                low, high = weight.limits
+                self.leaves[f"{weight.kind}/{weight.codes}"].clamp_(low - _INSIDE, high + _INSIDE)
             for leaf in (*self.parts("scale"), *self.parts("spread")):
                 leaf.clamp_(-_FACTOR, _FACTOR)
 
@@ -159,7 +159,7 @@ class Parameters:
 
     def _weight(self, weight: _Weight) -> Steps:
         scale = self._base[weight.codes] * torch.exp(self.leaves[f"spread/{weight.codes}"])
-        codes = whole_codes(self.leaves[f"{weight.kind}/{weight.codes}"], weight.limit)
+        codes = whole_codes(self.leaves[f"{weight.kind}/{weight.codes}"], *weight.limits)
         return Steps(codes, scale.reshape(weight.shape))
 
     def _add(self, node: ir.Node, before: NDArray[Any] | None) -> None:
@@ -180,8 +180,8 @@ class Parameters:
             shape[node.attributes.get_int("axis", 1)] = -1
         four = node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.INT4
         whole = codes.astype(np.float32)
-        limit = _NARROW if four else max(_WIDE, float(-whole.min(initial=0.0)))
-        weight = _Weight(value, name, _name(node.inputs[1]), tuple(shape), limit)
+        limits = (_LEAST_NARROW, _NARROW) if four else (min(-_WIDE, float(whole.min(initial=0.0))), _WIDE)
+        weight = _Weight(value, name, _name(node.inputs[1]), tuple(shape), limits)
         self._weights.append(weight)
         if f"{weight.kind}/{name}" in self.leaves:
             return

@@ -9,9 +9,10 @@ import pytest
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.layerwise import compensation
-from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
+from n6convert.quantization.layerwise.bias_correction import shift_bias
+from n6convert.quantization.layerwise.compensation import FloatResults, compensated
 from n6convert.quantization.layerwise.refine import refine
-from n6convert.quantization.layerwise.rounding import split_moments
+from n6convert.quantization.layerwise.rounding import input_statistics
 from n6convert.quantization.layerwise.walk import layers_of, walk_layers
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.runtime.session import Session
@@ -64,14 +65,18 @@ def second_compensated(int8: ir.Model, exact: ir.Model, kind: str) -> ir.Model:
     int8, feeds = int8.clone(), samples(kind, 16, 1)
     layer = list(walk_layers(int8, feeds))[1]
     weight = next(n for n in exact.graph if n.name == layer.name).inputs[1].const_value.numpy()
-    moved, halves = compensated(layer, weight, FloatInputs(exact, feeds, [layer.name], 1).of(layer))
-    assert moved.shape == weight.shape
-    for found, wanted in zip(halves, split_moments(layer, weight.size // 8, len(halves[0]), 2), strict=True):
-        np.testing.assert_allclose(found, wanted)
+    found = compensated(layer, weight, FloatResults(exact, feeds, [layer.name], 1).of(layer))
+    assert found.weight.shape == weight.shape
+    groups = layer.node.attributes.get_int("group", 1)
+    wanted = input_statistics(layer, weight.size // 8, groups)
+    for a, b in zip(found.inputs.moments, wanted.moments, strict=True):
+        np.testing.assert_allclose(a, b)
+    np.testing.assert_allclose(found.inputs.means, wanted.means)
+    shift_bias(layer, found.shift)
     value, scale = layer.initializer(1), layer.initializer(1, 1)
     axis = layer.node.inputs[1].producer().attributes.get_int("axis")
     steps = scale.const_value.numpy().reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
-    value.const_value = ir.Tensor(np.clip(np.rint(moved / steps), -127, 127).astype(np.int8), name=value.name)
+    value.const_value = ir.Tensor(np.clip(np.rint(found.weight / steps), -127, 127).astype(np.int8), name=value.name)
     return int8
 
 
@@ -87,7 +92,7 @@ def test_what_is_added_to_a_layer_is_taken_back_by_it(kind: str, monkeypatch: py
     exact = network(kind)
     int8 = coarse(exact, kind)
     whole = error(second_compensated(int8, exact, kind), exact, kind)
-    monkeypatch.setattr(compensation, "_missing", lambda layer, exact: None)
+    monkeypatch.setattr(compensation, "_missing", lambda layer, exact, share: None)
     assert whole < 0.7 * error(second_compensated(int8, exact, kind), exact, kind)
 
 
@@ -120,7 +125,7 @@ def test_four_bits_come_closer_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
         return Evaluator(result.prepared, unseen, 1).fidelity(result.model).closeness_db
 
     with_it = closeness()
-    monkeypatch.setattr(FloatInputs, "of", lambda self, layer: None)
+    monkeypatch.setattr(FloatResults, "of", lambda self, layer: None)
     assert with_it > closeness() + 0.25
 
 
@@ -128,13 +133,13 @@ def test_portions_of_layers_hold_what_all_at_once_hold(monkeypatch: pytest.Monke
     exact, feeds = network("conv"), samples("conv", 4, 1)
     layers = list(walk_layers(coarse(exact, "conv"), feeds))
     names = [layer.name for layer in layers]
-    whole = FloatInputs(exact, feeds, names, 1)
-    found = [np.stack([s.inputs for s in whole.of(layer)]) for layer in layers]
+    whole = FloatResults(exact, feeds, names, 1)
+    found = [np.stack([s.results for s in whole.of(layer)]) for layer in layers]
     monkeypatch.setattr(compensation, "_HELD", 1)
-    parts = FloatInputs(exact, feeds, names, 1)
-    again = [np.stack([s.inputs for s in parts.of(layer)]) for layer in layers]
+    parts = FloatResults(exact, feeds, names, 1)
+    again = [np.stack([s.results for s in parts.of(layer)]) for layer in layers]
     assert all(np.array_equal(a, b) for a, b in zip(again, found, strict=True))
-    assert FloatInputs(exact, feeds, [], 1).of(layers[0]) is None
+    assert FloatResults(exact, feeds, [], 1).of(layers[0]) is None
 
 
 def test_what_samples_do_not_agree_on_moves_nothing() -> None:

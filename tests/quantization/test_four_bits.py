@@ -76,7 +76,7 @@ def test_scales_clip_where_that_loses_less() -> None:
     assert scale < 4 / 7
 
     def error(step: float) -> float:
-        return float(np.sum((row - np.clip(np.rint(row / step), -7, 7) * step) ** 2))
+        return float(np.sum((row - np.clip(np.rint(row / step), -8, 7) * step) ** 2))
 
     assert error(float(scale)) < error(4 / 7)
     assert best_scales(np.zeros((1, 3), np.float32)) == 1.0
@@ -87,14 +87,14 @@ def test_second_order_rounding_keeps_inside_four_bits_and_beats_nearest() -> Non
     rows = rng.normal(0, 1, (8, 24)).astype(np.float32)
     inputs = rng.normal(0, 1, (200, 24)) @ rng.normal(0, 1, (24, 24))
     moments, scales = inputs.T @ inputs, best_scales(rows)
-    codes = round_rows(rows, scales, moments.copy(), largest=7)
+    codes = round_rows(rows, scales, moments.copy(), limits=(-8, 7))
     nearest = np.clip(np.rint(rows / scales[:, None]), -7, 7)
 
     def noise(chosen: np.ndarray) -> float:
         gaps = rows - chosen * scales[:, None]
         return float(np.einsum("ij,jk,ik->", gaps, moments, gaps))
 
-    assert np.abs(codes).max() <= 7
+    assert codes.min() >= -8 and codes.max() <= 7
     assert noise(codes) < 0.8 * noise(nearest)
 
 
@@ -106,11 +106,15 @@ def test_all_weights_in_four_bits_as_st_writes_them(network: ir.Model) -> None:
     onnx.checker.check_model(proto)
     assert (proto.ir_version, proto.opset_import[0].version) == (10, 21)
     assert kinds(result.model)["INT4"] == 2 * len(facts["layers"])  # codes and zero points
+    lows: list[int] = []
     for node in result.model.graph:
         source = node.inputs[0].const_value if node.op_type == "DequantizeLinear" else None
         if source is not None and source.dtype == ir.DataType.INT4:
-            assert np.abs(source.numpy().astype(int)).max() <= 7
+            codes = source.numpy().astype(int)
+            lows.append(codes.min())
+            assert codes.max() <= 7
             assert node.inputs[1].const_value.size == source.shape[node.attributes.get_int("axis")]
+    assert min(lows) == -8  # of sixteen codes none is left out
     assert [f for f in lint(result.model, "stm32n6570-dk@4.0") if f.severity == "error"] == []
     assert [f for f in lint(result.model, "stm32n6570-dk@2.2") if f.severity == "error"] != []
 

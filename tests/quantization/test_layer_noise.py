@@ -9,7 +9,7 @@ import pytest
 from n6convert.graph.extract import with_outputs
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.weights.four_bits import narrow_layers, replaced
-from n6convert.quantization.weights.layer_noise import last_layers, layer_noise
+from n6convert.quantization.weights.layer_noise import last_layers, layer_noise, quieter
 from n6convert.runtime.session import Session
 
 from .nets import feeds, parse
@@ -50,7 +50,7 @@ def test_noise_is_that_of_whole_runs(network: ir.Model) -> None:
     def results(model: ir.Model) -> list[list[np.ndarray]]:
         nodes = {n.name: n.outputs[0].name for n in model.graph}
         session = Session(with_outputs(model, [nodes[n] for n in names]), threads=1)
-        return [[session.run(sample)[nodes[n]].astype(np.float64) for n in names] for sample in held[:4]]
+        return [[session.run(sample)[nodes[n]].astype(np.float64) for n in names] for sample in held]
 
     wanted = [np.stack(arrays) for arrays in zip(*results(exact), strict=True)]
 
@@ -61,3 +61,12 @@ def test_noise_is_that_of_whole_runs(network: ir.Model) -> None:
     base = noise(int8)
     for narrow in layers:
         assert found[narrow.layer] == pytest.approx(noise(replaced(int8, [narrow])) - base, rel=1e-6, abs=1e-9)
+
+
+def test_the_quieter_of_two_models(network: ir.Model) -> None:
+    config = QuantizationConfig(equalization=False, bias_correction="off", merge_convolutions=False)
+    result, held = quantize(network, feeds((1, 3, 8, 8), 8), config), list(feeds((1, 3, 8, 8), 6)())
+    layers = narrow_layers(result.prepared, result.model, held)
+    coarse = replaced(result.model, layers)
+    assert quieter(result.prepared, [coarse, result.model], held) == 1
+    assert quieter(result.prepared, [replaced(result.model, layers[:1]), coarse], held) == 0

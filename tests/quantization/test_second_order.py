@@ -55,10 +55,10 @@ def test_groups_get_the_codes_that_each_gets_alone(largest: int) -> None:
     rows = weights(4, groups * outputs, size)
     scales = (np.abs(rows).max(axis=1) / largest).astype(np.float32)
     alone = [
-        round_rows(r, s, m.copy(), largest=largest)
+        round_rows(r, s, m.copy(), limits=(-largest, largest))
         for r, s, m in zip(np.split(rows, groups), np.split(scales, groups), moments, strict=True)
     ]
-    together = round_groups(rows, scales, moments, largest=largest)
+    together = round_groups(rows, scales, moments, limits=(-largest, largest))
     assert together is not None
     assert np.array_equal(together, np.concatenate(alone))
     assert not np.array_equal(together, np.rint(rows / scales[:, None]))

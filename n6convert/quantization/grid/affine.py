@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CODE_MAX", "CODE_MIN", "NARROW_MAX", "Grid"]
+__all__ = ["CODE_MAX", "CODE_MIN", "NARROW", "Grid"]
 
 CODE_MIN, CODE_MAX = -128, 127
-#: largest code of a weight in four bits, symmetric as those of eight are
-NARROW_MAX = 7
+#: least and largest code of a weight in four bits: of so few codes none is left out
+NARROW = -8, 7
 _SPAN = CODE_MAX - CODE_MIN
 #: below this a float32 scale is useless: products of two such scales would leave the normal numbers
 _SMALLEST_SCALE = 1e-15

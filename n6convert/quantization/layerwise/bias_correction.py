@@ -28,7 +28,7 @@ from n6convert.quantization.ranges.consumers import Functions, consumer_function
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
-__all__ = ["Wanted", "channel_means", "correct_bias", "shift_bias"]
+__all__ = ["Wanted", "channel_means", "correct_bias", "set_bias", "shift_bias"]
 
 Floats = NDArray[np.float64]
 Tokens = NDArray[np.bool_] | None
@@ -168,6 +168,14 @@ def _shrunk(gaps: Floats) -> Floats:
         return mean
     noise = gaps.var(axis=0, ddof=1) / len(gaps)
     return np.asarray(mean * np.maximum(0.0, 1.0 - noise / np.maximum(mean**2, 1e-30)))
+
+
+def set_bias(layer: Layer, values: NDArray[np.float32]) -> None:
+    """Give a layer the int32 bias that comes nearest to float numbers."""
+    bias, scale = layer.initializer(2), layer.initializer(2, 1)
+    assert scale.const_value is not None
+    codes = np.clip(np.rint(values / scale.const_value.numpy().astype(np.float64)), -_INT32, _INT32).astype(np.int32)
+    bias.const_value = ir.Tensor(codes, name=bias.name)
 
 
 def shift_bias(layer: Layer, shift: NDArray[np.float64]) -> None:

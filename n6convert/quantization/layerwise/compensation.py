@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -23,7 +23,7 @@ from n6convert.graph.extract import with_outputs
 from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.rounding import (
     SINGLE,
-    Moments,
+    InputStatistics,
     as_rows,
     patches,
     results,
@@ -36,7 +36,7 @@ from n6convert.quantization.time_budget import TimeBudget
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
-__all__ = ["FloatInputs", "FloatSample", "compensated"]
+__all__ = ["Compensated", "FloatResults", "FloatSample", "compensated"]
 
 
 @dataclass(frozen=True)
@@ -44,24 +44,24 @@ class FloatSample:
     """A layer in the float model, at some places of one sample.
 
     Attributes:
-        inputs: what its weights multiply, ``[groups, places, inputs]``.
-        joined: what is added to its results, ``[groups, places, outputs]``; None: nothing that is known before.
+        results: what it gives without its bias, ``[groups, places, outputs]``.
+        joined: what is added to its results, of the same shape; None: nothing that is known before.
     """
 
-    inputs: NDArray[np.float32]
+    results: NDArray[np.float32]
     joined: NDArray[np.float32] | None
 
 
-#: bytes of float inputs that are held at once
+#: bytes of float results that are held at once
 _HELD = 256 << 20
 #: noise on every input, relative to the mean one's energy
-_RIDGE = 0.01
+_RIDGE = 0.1
 #: of a step of a weight's grid: what a change is rounded to, so that last bits of sums do not count
 _UNIT = 1 / 64
 
 
-class FloatInputs:
-    """What layers get in the float model, for some layers at a time: memory does not grow with their number.
+class FloatResults:
+    """What layers give in the float model, for some layers at a time: memory does not grow with their number.
 
     Args:
         model: float.
@@ -83,43 +83,40 @@ class FloatInputs:
     ) -> None:
         self._model, self._samples, self._threads, self._clock = model, samples, threads, budget or TimeBudget()
         nodes = layers_by_name(model.graph)
-        self._left = [nodes[name] for name in names if name in nodes]
+        self._left = [
+            nodes[n] for n in names if n in nodes and as_rows(nodes[n], constant(nodes[n].inputs[1])) is not None
+        ]
         self._held: dict[str, list[FloatSample]] = {}
 
     def of(self, layer: Layer) -> Sequence[FloatSample] | None:
-        """One array a sample; None for layers that were not named, or whose weights are no rows."""
-        if all(node.name != layer.name for node in self._left) and layer.name not in self._held:
-            return None
+        """One for each sample; None for layers that were not named, or whose weights are no rows."""
         if layer.name not in self._held:
+            if all(node.name != layer.name for node in self._left):
+                return None
             self._load(layer.name, layer.samples)
-        return self._held.get(layer.name)
+        return self._held[layer.name]
 
     def _load(self, first: str, samples: int) -> None:
-        """Compute the inputs of this layer and of as many that follow as fit in memory."""
+        """Compute the results of this layer and of as many that follow as fit in memory."""
         while self._left[0].name != first:
             self._left.pop(0)
         chosen, room = [self._left.pop(0)], _HELD
         room -= _bytes(chosen[0], samples)
         while self._left and (room := room - _bytes(self._left[0], samples)) >= 0:
             chosen.append(self._left.pop(0))
-        chosen = [node for node in chosen if _sizes(node)[0]]
         self._held = {node.name or "": [] for node in chosen}
-        if not chosen:
-            return
         for found in mapped(self._reader(chosen, samples), self._clock.watch(self._samples), self._threads):
             for name, rows in found.items():
                 self._held[name].append(rows)
 
     def _reader(self, nodes: Sequence[ir.Node], samples: int) -> Any:
+        wanted = {node: (_name(node.outputs[0]), _name(_joined(node))) for node in nodes}
         entries = {v.name for v in self._model.graph.inputs}
-        wanted = {node: (_name(node.inputs[0]), _name(_joined(node))) for node in nodes}
         inner = [name for pair in wanted.values() for name in pair if name and name not in entries]
-        session = Session(with_outputs(self._model, list(dict.fromkeys(inner))), threads=1) if inner else None
+        session = Session(with_outputs(self._model, list(dict.fromkeys(inner))), threads=1)
 
         def read(sample: Mapping[str, NDArray[Any]]) -> dict[str, FloatSample]:
-            values = dict(sample)
-            if session is not None:
-                values |= session.run_on(sample)
+            values = dict(sample) | session.run_on(sample)
             return {
                 n.name or "": _seen(n, values[x], values[y] if y else None, samples) for n, (x, y) in wanted.items()
             }
@@ -141,85 +138,120 @@ def _joined(node: ir.Node) -> ir.Value | None:
     return other if same and other is not node.outputs[0] else None
 
 
-def _bytes(node: ir.Node, samples: int) -> int:
-    """Memory that the node's float inputs take."""
-    shape = [d for d in node.outputs[0].shape or () if isinstance(d, int)]
-    size, groups = _sizes(node)
-    return 4 * samples * min(rows_per_sample(samples), prod(shape[2:] or shape[:1])) * size * groups
-
-
-def _sizes(node: ir.Node) -> tuple[int, int]:
-    """Inputs of one group, and groups."""
+def _share(node: ir.Node, samples: int) -> int:
+    """Places of one sample that are looked at, at most."""
     rows = as_rows(node, constant(node.inputs[1]))
-    return 0 if rows is None else rows.shape[1], node.attributes.get_int("group", 1)
+    assert rows is not None
+    return rows_per_sample(samples, rows.shape[1])
+
+
+def _bytes(node: ir.Node, samples: int) -> int:
+    """Memory that the node's float results take."""
+    shape = [d for d in node.outputs[0].shape or () if isinstance(d, int)]
+    places, channels = (shape[0], shape[-1]) if node.op_type == "Gemm" else (prod(shape[2:]), shape[1])
+    return 4 * samples * min(_share(node, samples), places) * channels * (1 + (_joined(node) is not None))
 
 
 def _seen(node: ir.Node, values: NDArray[Any], joined: NDArray[Any] | None, samples: int) -> FloatSample:
-    size, groups = _sizes(node)
-    share = rows_per_sample(samples)
+    groups, share = node.attributes.get_int("group", 1), _share(node, samples)
+    found = results(node, values, groups, share) - constant(node.inputs[2]).reshape(groups, 1, -1)
     other = None if joined is None else results(node, joined, groups, share).astype(np.float32)
-    return FloatSample(patches(node, values, 0.0, size, groups, share).astype(np.float32), other)
+    return FloatSample(found.astype(np.float32), other)
 
 
-def compensated(
-    layer: Layer, weight: NDArray[np.float32], exact: Sequence[FloatSample]
-) -> tuple[NDArray[np.float32], tuple[Moments, Moments]]:
-    """A layer's float weights, moved so that its INT8 inputs give what the float inputs gave.
+class Compensated(NamedTuple):
+    """A layer that takes back what its inputs lost.
+
+    Attributes:
+        weight: float, as the layer has it.
+        shift: what its bias gains, one number for each output.
+        inputs: what reaches it.
+    """
+
+    weight: NDArray[np.float32]
+    shift: NDArray[np.float64]
+    inputs: InputStatistics
+
+
+def compensated(layer: Layer, weight: NDArray[np.float32], exact: Sequence[FloatSample]) -> Compensated:
+    """A layer's float weights and bias, moved so that its INT8 inputs give what the float inputs gave.
 
     Args:
         weight: what its weights are in float, of a layer for which :func:`as_rows` has rows.
-        exact: from :class:`FloatInputs`.
-
-    Returns:
-        The weights, and the second moments of the INT8 inputs of the even samples and of the odd ones.
+        exact: from :class:`FloatResults`.
     """
-    rows, scale = as_rows(layer.node, weight), layer.initializer(1, 1).const_value
-    assert rows is not None and scale is not None
-    groups = layer.node.attributes.get_int("group", 1)
+    rows, scale, step = as_rows(layer.node, weight), layer.initializer(1, 1).const_value, layer.initializer(0, 1)
+    assert rows is not None and scale is not None and step.const_value is not None
+    groups, spans = layer.node.attributes.get_int("group", 1), spans_of(rows.shape[1])
     by_group = rows.astype(np.float64).reshape(groups, -1, rows.shape[1])
     unit = scale.numpy().astype(np.float64).reshape(groups, -1, 1) * _UNIT
-    moved, moments = by_group.copy(), []
-    spans = spans_of(rows.shape[1])
-    for span in spans:
-        inner, pull = _sums(layer, exact, by_group[:, :, span], span, joined=len(spans) == 1)
-        moved[:, :, span] += np.rint(_change(inner, pull) / unit) * unit
-        moments.append(inner)
-    shaped = moved.reshape(rows.shape).astype(np.float32)
-    even, odd = ([moment[half, group] for group in range(groups) for moment in moments] for half in (0, 1))
-    return _as_weight(layer.node, shaped, weight.shape), (even, odd)
+    even, odd = sums = _sums(layer, exact, by_group, float(step.const_value.numpy()))
+    change = np.zeros_like(by_group)
+    for index, span in enumerate(spans):
+        inner, pull = ([half.around_means(index, span)[part] for half in sums] for part in (0, 1))
+        change[:, :, span] = np.rint(_change(np.stack(inner), np.stack(pull)) / unit) * unit
+    moved = _as_weight(layer.node, (by_group + change).reshape(rows.shape).astype(np.float32), weight.shape)
+    count, inputs = even.count + odd.count, even.inputs + odd.inputs
+    means = inputs / max(count, 1)
+    shift = (even.missing + odd.missing) / max(count, 1) - np.einsum("goi,gi->go", change, means)
+    moments = [a[g] + b[g] for g in range(groups) for a, b in zip(even.inner, odd.inner, strict=True)]
+    return Compensated(moved, shift.ravel() * float(step.const_value.numpy()), InputStatistics(moments, means, count))
 
 
-def _sums(
-    layer: Layer, exact: Sequence[FloatSample], rows: NDArray[np.float64], span: slice, joined: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``Q^T Q``, and what is missing in the result times ``Q``, of the even samples and of the odd ones.
+class _Half:
+    """Sums over half of the samples, in steps of the input's grid.
+
+    Attributes:
+        inner: ``Q^T Q`` of each span ``[groups, inputs, inputs]``.
+        pull: what is missing in the result times ``Q``, of each span ``[groups, outputs, inputs]``.
+        inputs, missing: sums of ``Q`` and of what is missing.
+        count: of rows.
+    """
+
+    def __init__(self, groups: int, outputs: int, spans: Sequence[slice]) -> None:
+        sizes, self._spans = [s.stop - s.start for s in spans], spans
+        self.inner = [np.zeros((groups, size, size)) for size in sizes]
+        self.pull = [np.zeros((groups, outputs, size)) for size in sizes]
+        self.inputs, self.missing, self.count = np.zeros((groups, sum(sizes))), np.zeros((groups, outputs)), 0
+
+    def add(self, found: NDArray[Any], gaps: NDArray[Any]) -> None:
+        """Take one sample's inputs and what is missing in its results."""
+        whole = found if found.shape[1] <= SINGLE else found.astype(np.float64)
+        self.count += found.shape[1]
+        self.inputs += whole.sum(axis=1)
+        self.missing += gaps.sum(axis=1, dtype=np.float64)
+        for span, inner, pull in zip(self._spans, self.inner, self.pull, strict=True):
+            part = whole[:, :, span]
+            inner += part.transpose(0, 2, 1) @ part
+            pull += gaps.transpose(0, 2, 1) @ found[:, :, span]
+
+    def around_means(self, index: int, span: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """A span's ``inner`` and ``pull`` without what the means have to do with them: those the bias takes over."""
+        means = self.inputs[:, None, span] / max(self.count, 1)
+        inner = self.inner[index] - self.inputs[:, span, None] * means
+        return inner, self.pull[index] - self.missing[:, :, None] * means
+
+
+def _sums(layer: Layer, exact: Sequence[FloatSample], rows: NDArray[np.float64], step: float) -> tuple[_Half, _Half]:
+    """Of the even samples and of the odd ones.
 
     Args:
-        rows: the weights of these inputs ``[groups, outputs, inputs]``.
-        span: the inputs.
-        joined: whether what is added to the result counts.
+        rows: the weights ``[groups, outputs, inputs]``.
+        step: of the input's grid.
     """
-    groups, outputs, width = rows.shape
-    inner, pull = np.zeros((2, groups, width, width)), np.zeros((2, groups, outputs, width))
-    scale = layer.initializer(0, 1).const_value
-    assert scale is not None
-    step, zero, share = np.float32(scale.numpy()), np.float32(layer.zero_point), rows_per_sample(layer.samples)
-    single = rows.astype(np.float32)
-    size = exact[0].inputs.shape[2]
-    others = _missing(layer, exact) if joined else None
+    groups, outputs, size = rows.shape
+    zero, share = np.float32(layer.zero_point), rows_per_sample(layer.samples, size)
+    halves = _Half(groups, outputs, spans_of(size)), _Half(groups, outputs, spans_of(size))
+    others = _missing(layer, exact, share)
+    weight = rows.transpose(0, 2, 1).astype(np.float32)
     for index, (codes, wanted) in enumerate(zip(layer.codes(), exact, strict=True)):
-        found = patches(layer.node, codes, float(zero), size, groups, share)[:, :, span].astype(np.float32) - zero
-        gaps = (wanted.inputs[:, :, span] / step - found).transpose(0, 2, 1)
-        wide = found if found.shape[1] <= SINGLE else found.astype(np.float64)
-        inner[index % 2] += wide.transpose(0, 2, 1) @ wide
-        # the order with fewer multiplications: outputs may be few beside inputs
-        pull[index % 2] += (single @ gaps) @ found if 2 * outputs < width else single @ (gaps @ found)
-        if others is not None:
-            pull[index % 2] += next(others).astype(np.float32).transpose(0, 2, 1) @ found / step
-    return inner, pull
+        found = patches(layer.node, codes, float(zero), size, groups, share).astype(np.float32) - zero
+        known = wanted.results if others is None else wanted.results + next(others)
+        halves[index % 2].add(found, known / np.float32(step) - found @ weight)
+    return halves
 
 
-def _missing(layer: Layer, exact: Sequence[FloatSample]) -> Iterator[NDArray[np.float64]] | None:
+def _missing(layer: Layer, exact: Sequence[FloatSample], share: int) -> Iterator[NDArray[np.float32]] | None:
     """What lacks in each sample in what is added to the layer's result; None where that is not known."""
     quantize = next((n for n in layer.node.outputs[0].consumers() if n.op_type == "QuantizeLinear"), None)
     readers = [n for d in (quantize.outputs[0].consumers() if quantize else ()) for n in d.outputs[0].consumers()]
@@ -230,11 +262,13 @@ def _missing(layer: Layer, exact: Sequence[FloatSample]) -> Iterator[NDArray[np.
     if codes is None or other is None:
         return None
     step, zero = (float(v.const_value.numpy().item()) for v in other.inputs[1:3])  # type: ignore[union-attr]
-    groups, share = layer.node.attributes.get_int("group", 1), rows_per_sample(layer.samples)
+    groups = layer.node.attributes.get_int("group", 1)
 
-    def missing(found: NDArray[np.int8], wanted: FloatSample) -> NDArray[np.float64]:
+    def missing(found: NDArray[np.int8], wanted: FloatSample) -> NDArray[np.float32]:
         assert wanted.joined is not None
-        return wanted.joined - step * (results(layer.node, found, groups, share).astype(np.float64) - zero)
+        return wanted.joined - np.float32(step) * (
+            results(layer.node, found, groups, share).astype(np.float32) - np.float32(zero)
+        )
 
     return map(missing, codes, exact)
 

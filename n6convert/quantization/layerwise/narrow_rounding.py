@@ -1,50 +1,64 @@
-"""Rounding weights to four bits: second-order, with as much damping as holds for samples that were not rounded on.
+"""Rounding weights to four bits: second-order, on inputs without their mean, which the bias takes over.
 
-The coarser the codes, the further weights move so that their errors cancel, and the more of that may be an accident of
-the samples. So each layer rounds a few of its outputs on half of the samples with several dampings, and the other half
-says which of them to take.
+A coarse weight's error is a shift of the layer's result and what varies around it. The shift is taken back by the bias,
+so codes are chosen for the least variation alone. The coarser the codes, the further weights move so that their errors
+cancel, and the more of that may be an accident of the samples: they are damped more than those of eight bits.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.quantization.grid.affine import NARROW_MAX
+from n6convert.quantization.grid.affine import NARROW
+from n6convert.quantization.layerwise.bias_correction import shift_bias
 from n6convert.quantization.layerwise.rounding import (
-    Moments,
-    Portion,
+    InputStatistics,
     are_small,
     as_rows,
     from_rows,
+    input_statistics,
     portions,
-    split_moments,
 )
-from n6convert.quantization.layerwise.second_order import DAMPING, round_groups, round_rows
+from n6convert.quantization.layerwise.second_order import round_groups, round_rows
 from n6convert.quantization.layerwise.walk import Layer
-from n6convert.quantization.stable import first_least
 from n6convert.quantization.time_budget import TimeBudget
 
-__all__ = ["Halves", "narrow_layer", "narrow_rows"]
+__all__ = ["NarrowRows", "narrow_layer", "narrow_rows"]
 
-Halves = tuple[Moments, Moments]
-"""Second moments of the inputs of the even samples, and of the odd ones."""
+#: noise on every input, relative to the mean one's energy: of several tried on samples that were not rounded on, the
+#: best on the whole; choosing it by layer brought nothing more
+_DAMPING = 0.3
 
-#: dampings that are tried, and what stands for them where trying would take too long
-_DAMPINGS, _BLIND = (DAMPING, 0.1, 0.3, 1.0), 0.1
-#: outputs on which they are tried, at most, and inputs above which none is
-_TRIED, _WIDEST = 64, 2304
+
+class NarrowRows(NamedTuple):
+    """Four-bit codes of a layer.
+
+    Attributes:
+        codes: ``[outputs, inputs]``.
+        shift: what its bias gains, one number for each output.
+        noise: the energy of the error that is left relative to that of the output, both around their means.
+    """
+
+    codes: NDArray[np.int8]
+    shift: NDArray[np.float64]
+    noise: float
 
 
 def narrow_layer(
-    layer: Layer, weight: NDArray[np.float32], budget: TimeBudget | None = None, halves: Halves | None = None
+    layer: Layer,
+    weight: NDArray[np.float32],
+    budget: TimeBudget | None = None,
+    inputs: InputStatistics | None = None,
 ) -> None:
     """Choose the layer's four-bit codes for the float weights given, on its scales; nothing where they are no rows.
 
     Args:
         weight: float.
-        halves: of other inputs than those that reach the layer.
+        inputs: what reaches the layer, where that is known.
 
     Raises:
         BudgetExceeded: the budget ended; the layer is as it was.
@@ -53,8 +67,9 @@ def narrow_layer(
     if rows is None:
         return
     assert scales is not None
-    chosen, _ = narrow_rows(layer, rows, scales.numpy(), budget, halves)
-    codes.const_value = ir.Tensor(from_rows(layer.node, chosen, weight.shape), name=codes.name)
+    found = narrow_rows(layer, rows, scales.numpy(), budget, inputs)
+    codes.const_value = ir.Tensor(from_rows(layer.node, found.codes, weight.shape), name=codes.name)
+    shift_bias(layer, found.shift)
 
 
 def narrow_rows(
@@ -62,56 +77,34 @@ def narrow_rows(
     rows: NDArray[np.float32],
     scales: NDArray[np.float32],
     budget: TimeBudget | None = None,
-    halves: Halves | None = None,
-) -> tuple[NDArray[np.int8], float]:
-    """Codes ``-7..7`` of a layer's rows, and the energy of their error relative to that of the layer's output.
+    inputs: InputStatistics | None = None,
+) -> NarrowRows:
+    """Codes of a layer's rows, and what its bias must gain for them.
 
     Args:
         rows: its weights in float ``[outputs, inputs]``.
         scales: of the rows.
-        halves: as for :func:`narrow_layer`.
+        inputs: as for :func:`narrow_layer`.
 
     Raises:
         BudgetExceeded: the budget ended.
     """
-    even, odd = halves or split_moments(layer, rows.shape[1], layer.node.attributes.get_int("group", 1), 2)
-    codes = _small_groups(rows, scales, even, odd, budget)
-    together, error, signal = codes is not None, 0.0, 0.0
-    codes = np.zeros(rows.shape, np.int8) if codes is None else codes
-    for part, other in zip(portions(layer.node, rows, even), odd, strict=True):
-        steps, moments = scales[part.outputs], part.moments + other
-        if not together:
-            damping = _damping(part, other, steps, budget)
-            codes[part.outputs, part.inputs] = round_rows(part.rows, steps, moments.copy(), budget, NARROW_MAX, damping)
-        error += _energy(part.rows - codes[part.outputs, part.inputs] * steps[:, None], moments)
-        signal += _energy(part.rows, moments)
-    return codes, error / signal if signal > 0 else 0.0
+    groups, step = layer.node.attributes.get_int("group", 1), layer.initializer(0, 1).const_value
+    assert step is not None
+    inputs = inputs or input_statistics(layer, rows.shape[1], groups)
+    moments = inputs.around_means()
+    codes = round_groups(rows, scales, np.stack(moments), budget, NARROW) if are_small(rows, moments) else None
+    if codes is None:
+        codes = np.zeros(rows.shape, np.int8)
+        for part in portions(layer.node, rows, moments):
+            chosen = round_rows(part.rows, scales[part.outputs], part.moments.copy(), budget, NARROW, _DAMPING)
+            codes[part.outputs, part.inputs] = chosen
+    gaps = rows - codes * scales[:, None].astype(np.float64)
+    missed = np.einsum("goi,gi->go", gaps.reshape(groups, -1, rows.shape[1]), inputs.means).ravel()
+    error = sum(_energy(gaps[p.outputs, p.inputs], p.moments) for p in portions(layer.node, rows, moments))
+    signal = sum(_energy(p.rows, p.moments) for p in portions(layer.node, rows, moments))
+    return NarrowRows(codes, missed * float(step.numpy()), error / signal if signal > 0 else 0.0)
 
 
-def _small_groups(
-    rows: NDArray[np.float32], scales: NDArray[np.float32], even: Moments, odd: Moments, budget: TimeBudget | None
-) -> NDArray[np.int8] | None:
-    """Codes of many groups at once, whose few inputs leave no room for accidents; None where they are not such."""
-    if not are_small(rows, even):
-        return None
-    return round_groups(rows, scales, np.stack(even) + np.stack(odd), budget, NARROW_MAX)
-
-
-def _damping(
-    part: Portion, other: NDArray[np.float64], scales: NDArray[np.float32], budget: TimeBudget | None
-) -> float:
-    """With which damping codes that were found on one half of the samples suit the other one best."""
-    if part.rows.shape[1] > _WIDEST or not other.any():
-        return _BLIND
-    some = slice(None, None, -(-len(part.rows) // _TRIED))
-    rows, steps = part.rows[some], scales[some]
-
-    def missed(damping: float) -> float:
-        codes = round_rows(rows, steps, part.moments.copy(), budget, NARROW_MAX, damping)
-        return _energy(rows - codes * steps[:, None], other)
-
-    return _DAMPINGS[first_least([missed(d) for d in _DAMPINGS])]
-
-
-def _energy(rows: NDArray[np.float32], moments: NDArray[np.float64]) -> float:
-    return float(np.einsum("ij,jk,ik->", rows, moments, rows, optimize=True))
+def _energy(rows: NDArray[np.floating], moments: NDArray[np.float64]) -> float:
+    return float(np.sum((rows @ moments) * rows))

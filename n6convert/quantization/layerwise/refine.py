@@ -9,8 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.patterns.layers import layers_by_name
-from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias
-from n6convert.quantization.layerwise.compensation import FloatInputs, compensated
+from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias, set_bias, shift_bias
+from n6convert.quantization.layerwise.compensation import FloatResults, compensated
 from n6convert.quantization.layerwise.narrow_rounding import narrow_layer
 from n6convert.quantization.layerwise.rounding import LastMoments, round_layer
 from n6convert.quantization.layerwise.walk import Layer, layers_at_once, layers_of, walk_layers
@@ -48,7 +48,8 @@ def refine(
         means: what :func:`channel_means` found of the float model before; default: found here.
         otherwise: the same model, refined otherwise before: layers that the budget leaves no time for become as they
             are there. Default: they stay as they are.
-        narrow: layers whose codes are those of four bits.
+        narrow: layers whose codes are those of four bits. Where there are any, no others are rounded but compensating
+            ones.
         compensating: layers whose weights also take back what the layers before did to their inputs.
         in_place: the model itself is changed, not a copy of it; not for one that lends layers their values.
         budget: looked at between layers, between samples and inside the rounding of a layer.
@@ -63,26 +64,31 @@ def refine(
     refined, otherwise = model if in_place and otherwise is not None else model.clone(), otherwise or model
     left = {layer.name: layer for layer in layers_of(refined)}
     count = len(left)
-    weights = {name: node.inputs[1] for name, node in layers_by_name(float_model.graph).items()}
-    shared = together(float_model) if rounding else []
-    apart = set(weights) - {name for names in shared for name in names}
+    nodes = layers_by_name(float_model.graph)
+    shared = together(float_model) if rounding and not narrow else []
+    apart = set(nodes) - {name for names in shared for name in names}
+    rounded = (apart & {*narrow, *compensating} if narrow else apart) if rounding else set()
     try:
         if shared:
-            round_together(refined, weights, shared, samples, threads, budget)
+            round_together(refined, {n: node.inputs[1] for n, node in nodes.items()}, shared, samples, threads, budget)
         if means is None:
             means = channel_means(float_model, budget.watch(samples), threads) if bias else {}
-        taking_back = [name for name in left if name in compensating and name in apart]
-        exact = FloatInputs(float_model, samples, taking_back, threads, budget)
+        exact = FloatResults(
+            float_model, samples, [n for n in left if n in compensating and n in apart], threads, budget
+        )
         last = LastMoments()
         at_once = None if bias or compensating else layers_at_once(refined, samples, threads, budget)
         for layer in at_once or walk_layers(refined, samples, threads, budget):
-            if rounding and layer.name in apart:
-                _round(layer, constant(weights[layer.name]), exact, budget, last, narrow=layer.name in narrow)
+            if layer.name in rounded:
+                _round(layer, nodes[layer.name], exact, budget, last, narrow=layer.name in narrow)
             if bias and layer.name in means:
                 correct_bias(layer, means[layer.name])
             del left[layer.name]
             if progress is not None:
                 progress("refining layers", count - len(left), count)
+            if not bias and rounded.isdisjoint(left):
+                left.clear()
+                break
     except BudgetExceeded:
         if len(left) == count:
             raise
@@ -91,17 +97,18 @@ def refine(
 
 
 def _round(
-    layer: Layer, weight: NDArray[Any], exact: FloatInputs, budget: TimeBudget, last: LastMoments, *, narrow: bool
+    layer: Layer, node: ir.Node, exact: FloatResults, budget: TimeBudget, last: LastMoments, *, narrow: bool
 ) -> None:
-    inputs = exact.of(layer)
-    halves = None
-    if inputs is not None:
-        weight, halves = compensated(layer, weight, inputs)
+    weight, known = constant(node.inputs[1]), exact.of(layer)
+    found = None if known is None else compensated(layer, weight, known)
+    if found is not None:
+        set_bias(layer, constant(node.inputs[2]))
+        shift_bias(layer, found.shift)
+        weight = found.weight
     if narrow:
-        narrow_layer(layer, weight, budget, halves)
+        narrow_layer(layer, weight, budget, None if found is None else found.inputs)
     else:
-        moments = None if halves is None else [a + b for a, b in zip(*halves, strict=True)]
-        round_layer(layer, weight, budget, moments, last=last)
+        round_layer(layer, weight, budget, None if found is None else found.inputs.moments, last=last)
 
 
 def _copy_integers(source: ir.Model, layers: Mapping[str, Layer]) -> None:

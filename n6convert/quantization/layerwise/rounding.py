@@ -18,6 +18,7 @@ from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 
 __all__ = [
+    "InputStatistics",
     "LastMoments",
     "SINGLE",
     "Moments",
@@ -26,6 +27,7 @@ __all__ = [
     "are_small",
     "as_rows",
     "from_rows",
+    "input_statistics",
     "layer_moments",
     "patches",
     "portions",
@@ -33,7 +35,6 @@ __all__ = [
     "round_layer",
     "rows_per_sample",
     "second_moments",
-    "split_moments",
     "spans_of",
 ]
 
@@ -132,19 +133,23 @@ class LastMoments:
     """The second moments that were computed last: the projections of an attention read the same codes."""
 
     def __init__(self) -> None:
-        self._moments: Moments = []
+        self._found = InputStatistics([], np.zeros((0, 0)), 0)
         self._codes: list[NDArray[np.int8]] = []
         self._form: tuple[Any, ...] = ()
 
     def of(self, layer: Layer, size: int) -> Moments:
         """Those of a layer with so many inputs in each group."""
+        return self.statistics(layer, size).moments
+
+    def statistics(self, layer: Layer, size: int) -> InputStatistics:
+        """The same, and what else is known of these inputs."""
         codes, node = list(layer.codes()), layer.node
         form = (node.op_type, size, layer.zero_point, sorted((a.name, str(a.value)) for a in node.attributes.values()))
         same = form == self._form and len(codes) == len(self._codes)
         if not same or not all(map(np.array_equal, codes, self._codes)):
-            self._moments = second_moments(layer, size, node.attributes.get_int("group", 1))
+            self._found = input_statistics(layer, size, node.attributes.get_int("group", 1))
             self._codes, self._form = codes, form
-        return self._moments
+        return self._found
 
 
 def anything_to_round(model: ir.Model, plan: Plan) -> bool:
@@ -185,43 +190,64 @@ def second_moments(layer: Layer, size: int, groups: int) -> Moments:
         size: inputs of one group.
         groups: of channels.
     """
-    return split_moments(layer, size, groups, 1)[0]
+    return input_statistics(layer, size, groups).moments
 
 
-def split_moments(layer: Layer, size: int, groups: int, parts: int) -> list[Moments]:
-    """:func:`second_moments` of every so many-th sample, from the first one on, from the second one on, and so on.
+@dataclass(frozen=True)
+class InputStatistics:
+    """Sums over the rows that a layer's weights multiply, in steps of its input's grid.
+
+    Attributes:
+        moments: :func:`second_moments`.
+        means: of each input ``[groups, inputs]``.
+        count: of rows.
+    """
+
+    moments: Moments
+    means: NDArray[np.float64]
+    count: int
+
+    def around_means(self) -> Moments:
+        """The moments without what the means have to do with them."""
+        spans = spans_of(self.means.shape[1])
+        means = [mean[span] for mean in self.means for span in spans]
+        return [m - self.count * np.outer(x, x) for m, x in zip(self.moments, means, strict=True)]
+
+
+def input_statistics(layer: Layer, size: int, groups: int) -> InputStatistics:
+    """The sums over a layer's samples.
 
     Args:
         layer: with its samples.
         size: inputs of one group.
         groups: of channels.
-        parts: how many.
     """
     spans = spans_of(size)
-    totals = [[np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans] for _ in range(parts)]
+    totals = [np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans]
+    sums, count = np.zeros((groups, size)), 0
     share = rows_per_sample(layer.samples, size)
     zero = layer.zero_point
-    each = (patches(layer.node, codes, zero, size, groups, share) for codes in layer.codes())
-    for part, some in _together(each, parts):
+    for some in _together(patches(layer.node, codes, zero, size, groups, share) for codes in layer.codes()):
         rows: NDArray[Any] = some.astype(np.float32 if some.shape[1] <= SINGLE else np.float64)
         rows -= zero
-        for total, span in zip(totals[part], spans, strict=True):
+        count += rows.shape[1]
+        sums += rows.sum(axis=1, dtype=np.float64)
+        for total, span in zip(totals, spans, strict=True):
             inputs = rows[:, :, span]
             total += inputs.transpose(0, 2, 1) @ inputs
-    return [[total[group] for group in range(groups) for total in own] for own in totals]
+    return InputStatistics([total[g] for g in range(groups) for total in totals], sums / max(count, 1), count)
 
 
-def _together(each: Iterable[NDArray[Any]], parts: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Rows of several samples of one part at once, as many as float32 adds up exactly: large sums are added less
-    often."""
-    held: list[list[NDArray[Any]]] = [[] for _ in range(parts)]
-    for index, rows in enumerate(each):
-        own = held[index % parts]
-        if own and sum(h.shape[1] for h in own) + rows.shape[1] > SINGLE:
-            yield index % parts, np.concatenate(own, axis=1)
-            own.clear()
-        own.append(rows)
-    yield from ((part, np.concatenate(own, axis=1)) for part, own in enumerate(held) if own)
+def _together(each: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Rows of several samples at once, as many as float32 adds up exactly: large sums are added less often."""
+    held: list[NDArray[Any]] = []
+    for rows in each:
+        if held and sum(h.shape[1] for h in held) + rows.shape[1] > SINGLE:
+            yield np.concatenate(held, axis=1)
+            held.clear()
+        held.append(rows)
+    if held:
+        yield np.concatenate(held, axis=1)
 
 
 def patches(node: ir.Node, codes: NDArray[Any], zero: float, size: int, groups: int, share: int) -> NDArray[Any]:

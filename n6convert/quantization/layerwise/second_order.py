@@ -24,6 +24,8 @@ __all__ = ["DAMPING", "SMALL", "round_groups", "round_rows"]
 
 #: inputs along the first axis, outputs along the second: one weight of all outputs lies together
 Columns = NDArray[np.float64]
+#: the least code and the largest
+Limits = tuple[int, int]
 #: noise on every input, relative to the mean one's energy, where nothing says that more is better
 DAMPING = 0.01
 #: inputs of a group that is rounded together with others
@@ -40,13 +42,13 @@ def round_rows(
     scales: NDArray[np.float32],
     moments: NDArray[np.float64],
     budget: TimeBudget | None = None,
-    largest: int = CODE_MAX,
+    limits: Limits = (-CODE_MAX, CODE_MAX),
     damping: float = DAMPING,
 ) -> NDArray[np.int8]:
     """Integer weights ``[outputs, inputs]`` for one scale per output and the inputs' second moments.
 
     Args:
-        largest: codes are ``-largest..largest``: 127 with 8 bits, 7 with 4.
+        limits: the least code and the limits.
         damping: noise on every input, relative to the mean one's energy.
 
     Raises:
@@ -54,7 +56,7 @@ def round_rows(
     """
     budget = budget or TimeBudget()
     target = rows.astype(np.float64) / scales[:, None]
-    codes = _clip(target, largest).astype(np.int8)
+    codes = _clip(target, limits).astype(np.int8)
     order = np.argsort(-np.diag(moments), kind="stable")
     exact = _damped(moments[np.ix_(order, order)], damping)
     factor = _factor(exact)
@@ -63,7 +65,7 @@ def round_rows(
     for part in budget.watch(_chunks(*rows.shape)):
         columns = np.ascontiguousarray(target[part][:, order].T)
         chosen = np.empty_like(codes[part])
-        chosen[:, order] = _rounded(columns, factor, exact, budget, largest).T
+        chosen[:, order] = _rounded(columns, factor, exact, budget, limits).T
         codes[part] = chosen
     return codes
 
@@ -73,7 +75,8 @@ def round_groups(
     scales: NDArray[np.float32],
     moments: NDArray[np.float64],
     budget: TimeBudget | None = None,
-    largest: int = CODE_MAX,
+    limits: Limits = (-CODE_MAX, CODE_MAX),
+    damping: float = DAMPING,
 ) -> NDArray[np.int8] | None:
     """:func:`round_rows` for many small groups at once; None where the moments of any allow no order.
 
@@ -82,14 +85,15 @@ def round_groups(
         scales: of the rows.
         moments: ``[groups, inputs, inputs]``.
         budget: looked at between turns.
-        largest: the largest code.
+        limits: as for :func:`round_rows`.
+        damping: as for :func:`round_rows`.
 
     Raises:
         BudgetExceeded: the budget ended.
     """
     budget = budget or TimeBudget()
     groups, inputs = len(moments), rows.shape[1]
-    exact = np.stack([_damped(m.copy()) for m in moments])
+    exact = np.stack([_damped(m.copy(), damping) for m in moments])
     order = np.argsort(-np.diagonal(exact, axis1=1, axis2=2), axis=1, kind="stable")
     exact = np.take_along_axis(np.take_along_axis(exact, order[:, :, None], 1), order[:, None, :], 2)
     try:
@@ -98,28 +102,28 @@ def round_groups(
         return None
     target = (rows.astype(np.float64) / scales[:, None]).reshape(groups, -1, inputs)
     columns = np.take_along_axis(target, order[:, None, :], 2).transpose(2, 0, 1)  # [inputs, groups, outputs]
-    chosen = _chosen(columns, lower[:, ::-1, ::-1], exact, budget, largest).transpose(1, 2, 0)
+    chosen = _chosen(columns, lower[:, ::-1, ::-1], exact, budget, limits).transpose(1, 2, 0)
     codes = np.empty(target.shape, np.int8)
     np.put_along_axis(codes, order[:, None, :], chosen.astype(np.int8), 2)
     return codes.reshape(rows.shape)
 
 
-def _chosen(target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, largest: int) -> Columns:
+def _chosen(target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, limits: Limits) -> Columns:
     """:func:`_rounded` with groups along the second axis, and the first of the matrices."""
     codes, errors = np.empty_like(target), np.empty_like(target)
     for i in range(len(target)):
         pull = np.einsum("gj,jgo->go", factor[:, :i, i], errors[:i])
-        codes[i] = _clip(target[i] + pull / factor[:, i, i, None], largest)
+        codes[i] = _clip(target[i] + pull / factor[:, i, i, None], limits)
         errors[i] = target[i] - codes[i]
 
     def pulled(errors: Columns) -> Columns:
         return np.asarray(np.einsum("gij,jgo->igo", moments, errors))
 
-    pull, nearest = pulled(target - codes), _clip(target, largest)
+    pull, nearest = pulled(target - codes), _clip(target, limits)
     cost, active = _group_cost(target - codes, pull), np.ones((target.shape[1], 1))
     for _ in budget.watch(range(_TURNS)):
         for i in range(len(target)):
-            step = (_clip(codes[i] + np.rint(pull[i] / moments[:, i, i, None]), largest) - codes[i]) * active
+            step = (_clip(codes[i] + np.rint(pull[i] / moments[:, i, i, None]), limits) - codes[i]) * active
             codes[i] += step
             pull -= moments[:, :, i].T[:, :, None] * step
         before, cost = cost, _group_cost(target - codes, pull)
@@ -134,7 +138,7 @@ def _group_cost(errors: Columns, pull: Columns) -> Columns:
     return np.asarray(np.einsum("igo,igo->go", errors, pull))
 
 
-def _damped(moments: NDArray[np.float64], damping: float = DAMPING) -> NDArray[np.float64]:
+def _damped(moments: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
     """The moments, whose mean is made 1 in place, and a little noise on every input."""
     moments /= max(float(np.trace(moments)) / len(moments), 1e-30)
     moments[np.diag_indices_from(moments)] += damping
@@ -156,46 +160,46 @@ def _chunks(outputs: int, inputs: int) -> Iterator[slice]:
     return (slice(i, i + step) for i in range(0, outputs, step))
 
 
-def _rounded(target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, largest: int) -> Columns:
-    nearest = _clip(target, largest)
-    codes, cost = _settle(target, _sweep(target, factor, largest), moments, budget, largest)
+def _rounded(target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, limits: Limits) -> Columns:
+    nearest = _clip(target, limits)
+    codes, cost = _settle(target, _sweep(target, factor, limits), moments, budget, limits)
     return np.where(cost < (1 - SHARE) * _cost(target - nearest, moments @ (target - nearest)), codes, nearest)
 
 
-def _sweep(target: Columns, factor: Columns, largest: int) -> Columns:
+def _sweep(target: Columns, factor: Columns, limits: Limits) -> Columns:
     """Round weight by weight; within a block at once, what a block leaves to the later ones after it."""
     codes, errors = np.empty_like(target), np.empty_like(target)
     for start in range(0, len(target), _BLOCK):
         end = min(start + _BLOCK, len(target))
         pull = factor[:start, start:end].T @ errors[:start]
         for i in range(start, end):
-            codes[i] = _clip(target[i] + pull[i - start] / factor[i, i], largest)
+            codes[i] = _clip(target[i] + pull[i - start] / factor[i, i], limits)
             errors[i] = target[i] - codes[i]
             pull[i - start + 1 :] += np.outer(factor[i, i + 1 : end], errors[i])
     return codes
 
 
 def _settle(
-    target: Columns, codes: Columns, moments: Columns, budget: TimeBudget, largest: int
+    target: Columns, codes: Columns, moments: Columns, budget: TimeBudget, limits: Limits
 ) -> tuple[Columns, NDArray[np.float64]]:
     """Coordinate descent over the codes, and each output's error after it; no turn makes an output worse."""
     pull = moments @ (target - codes)
     cost = _cost(target - codes, pull)
     for _ in budget.watch(range(_TURNS)):
-        _turn(codes, pull, moments, largest)
+        _turn(codes, pull, moments, limits)
         before, cost = cost, _cost(target - codes, pull)
         if cost.sum() > (1 - _ENOUGH) * before.sum():
             break
     return codes, cost
 
 
-def _turn(codes: Columns, pull: Columns, moments: Columns, largest: int) -> None:
+def _turn(codes: Columns, pull: Columns, moments: Columns, limits: Limits) -> None:
     """Move each weight in turn, in place; ``pull``, the moments times the errors, is kept right."""
     for start in range(0, len(codes), _BLOCK):
         end = min(start + _BLOCK, len(codes))
         before, near = codes[start:end].copy(), pull[start:end].copy()
         for i in range(start, end):
-            step = _clip(codes[i] + np.rint(near[i - start] / moments[i, i]), largest) - codes[i]
+            step = _clip(codes[i] + np.rint(near[i - start] / moments[i, i]), limits) - codes[i]
             moved = np.flatnonzero(step)
             if moved.size:
                 codes[i] += step
@@ -203,8 +207,8 @@ def _turn(codes: Columns, pull: Columns, moments: Columns, largest: int) -> None
         pull -= moments[:, start:end] @ (codes[start:end] - before)
 
 
-def _clip(values: Columns, largest: int) -> Columns:
-    return np.clip(np.rint(values), -largest, largest)
+def _clip(values: Columns, limits: Limits) -> Columns:
+    return np.clip(np.rint(values), *limits)
 
 
 def _cost(errors: Columns, pull: Columns) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Four-bit weights with 8-bit activations (W4A8): which layers, their codes, and how a file holds them.
 
-While layers are chosen and refined their codes stand in int8, within ``-7..7``, so that everything that walks or runs
+While layers are chosen and refined their codes stand in int8, within ``-8..7``, so that everything that walks or runs
 an INT8 model works on them; :func:`written` turns them into ``INT4`` initializers at the end (opset 21, IR 10).
 The NPU multiplies them as fast as 8-bit weights and reads half the bytes from flash [#four-bit-weights].
 """
@@ -17,11 +17,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.operators import LAYERS
-from n6convert.quantization.grid.affine import NARROW_MAX
+from n6convert.quantization.grid.affine import NARROW
 from n6convert.quantization.grid.plan import along
+from n6convert.quantization.layerwise.bias_correction import shift_bias
 from n6convert.quantization.layerwise.narrow_rounding import narrow_rows
-from n6convert.quantization.layerwise.rounding import as_rows, from_rows
-from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
+from n6convert.quantization.layerwise.rounding import LastMoments, as_rows, from_rows
+from n6convert.quantization.layerwise.walk import Layer, layers_at_once, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.quantization.weights.shared_weights import together
@@ -41,15 +42,17 @@ class Narrow:
     """A layer's weights in four bits.
 
     Attributes:
-        codes: int8 ``-7..7``, the weight's own shape.
+        codes: int8 ``-8..7``, the weight's own shape.
         scales: float32, one per output channel.
         noise: energy of the error at the layer's output relative to the output's own.
+        shift: what its bias gains, one number for each output; None: nothing.
     """
 
     layer: str
     codes: NDArray[np.int8]
     scales: NDArray[np.float32]
     noise: float
+    shift: NDArray[np.float64] | None = None
 
     @property
     def saved(self) -> int:
@@ -87,17 +90,18 @@ def narrow_layers(
     Raises:
         BudgetExceeded: the budget ended.
     """
-    budget, nodes = budget or TimeBudget(), eligible(float_model)
+    budget, nodes, last = budget or TimeBudget(), eligible(float_model), LastMoments()
     found: list[Narrow] = []
-    for layer in walk_layers(model.clone(), samples, threads, budget):
+    at_once = layers_at_once(model, samples, threads, budget)
+    for layer in at_once or walk_layers(model.clone(), samples, threads, budget):
         if layer.name in nodes:
-            found.append(_narrow(layer, constant(nodes[layer.name].inputs[1]), budget))
+            found.append(_narrow(layer, constant(nodes[layer.name].inputs[1]), budget, last))
             if progress is not None:
                 progress("four-bit weights", len(found), len(nodes))
     return found
 
 
-def _narrow(layer: Layer, weight: NDArray[np.float32], budget: TimeBudget) -> Narrow:
+def _narrow(layer: Layer, weight: NDArray[np.float32], budget: TimeBudget, last: LastMoments) -> Narrow:
     axis = _axis(layer)
     rows = as_rows(layer.node, weight)
     if rows is None:  # transposed convolutions: each weight by itself
@@ -105,15 +109,16 @@ def _narrow(layer: Layer, weight: NDArray[np.float32], budget: TimeBudget) -> Na
         codes = _nearest(weight / along(scales, weight.ndim, axis))
         return Narrow(layer.name, codes, scales, _plain_noise(weight, codes, along(scales, weight.ndim, axis)))
     scales = best_scales(rows)
-    codes, noise = narrow_rows(layer, rows, scales, budget)
-    return Narrow(layer.name, from_rows(layer.node, codes, weight.shape), scales, noise)
+    found = narrow_rows(layer, rows, scales, budget, last.statistics(layer, rows.shape[1]))
+    return Narrow(layer.name, from_rows(layer.node, found.codes, weight.shape), scales, found.noise, found.shift)
 
 
 def best_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """One scale per row with the least squared error among clipped ones; ``rows`` is ``[channels, weights]``."""
-    largest = np.abs(rows).max(axis=1, initial=0.0)
-    best = np.maximum(largest / NARROW_MAX, 1e-15).astype(np.float32)
-    best[largest == 0] = 1.0
+    least, largest = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
+    whole = np.maximum(least / NARROW[0], largest / NARROW[1])
+    best = np.maximum(whole, 1e-15).astype(np.float32)
+    best[whole == 0] = 1.0
     plain, error = best.copy(), np.full(len(rows), np.inf)
     for share in _SHARES:
         scales = (plain * share).astype(np.float32)
@@ -147,6 +152,8 @@ def put(layer: Layer, narrow: Narrow) -> None:
         (codes, narrow.codes), (scale, narrow.scales), (bias, numbers), (bias_scale, steps.astype(np.float32)),
     ):  # fmt: skip
         value.const_value = ir.Tensor(array, name=value.name)
+    if narrow.shift is not None:
+        shift_bias(layer, narrow.shift)
 
 
 def written(model: ir.Model, layers: Collection[str]) -> ir.Model:
@@ -183,7 +190,7 @@ def _axis(layer: Layer) -> int:
 
 
 def _nearest(values: NDArray[Any]) -> NDArray[np.int8]:
-    codes: NDArray[np.int8] = np.clip(np.rint(values), -NARROW_MAX, NARROW_MAX).astype(np.int8)
+    codes: NDArray[np.int8] = np.clip(np.rint(values), *NARROW).astype(np.int8)
     return codes
 
 

@@ -20,15 +20,18 @@ from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.walk import Layer, walk_layers
 from n6convert.quantization.padding import tokens_of, without_padding
+from n6convert.quantization.stable import first_least
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.quantization.weights.four_bits import Narrow, put
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["last_layers", "layer_noise"]
+__all__ = ["last_layers", "layer_noise", "quieter"]
 
 #: samples at most, at least, and results of them together that are enough
-_MOST, _LEAST, _RESULTS = 4, 2, 1 << 14
+_MOST, _LEAST, _RESULTS = 16, 4, 1 << 16
+#: samples on which whole models are compared
+_COMPARED = 16
 Results = list[NDArray[np.float64]]
 """One array for each last layer."""
 
@@ -77,19 +80,27 @@ def layer_noise(
     return found
 
 
-class _Judge:
-    """Compares the results of some layers with what they are in float."""
+def quieter(float_model: ir.Model, models: Sequence[ir.Model], held_back: Sequence[Feeds]) -> int:
+    """Which of some INT8 models has the least noise in the last layers' results: the first of those that are alike."""
+    judge = _Judge(float_model, last_layers(float_model), held_back, _COMPARED, _COMPARED)
+    return first_least([float(np.mean(judge.noise(model))) for model in models])
 
-    def __init__(self, model: ir.Model, names: Sequence[str], held_back: Sequence[Feeds]) -> None:
+
+class _Judge:
+    """Compares the results of some layers with what they are in float, on as few samples as give enough of them."""
+
+    def __init__(
+        self, model: ir.Model, names: Sequence[str], held_back: Sequence[Feeds], most: int = _MOST, least: int = _LEAST
+    ) -> None:
         self._names = names
         exact = self._runs(model, held_back)
         self.samples: list[Feeds] = []
         self._exact: list[Results] = []
-        for results in islice(exact, _MOST):
+        for results in islice(exact, most):
             self.samples.append(held_back[len(self.samples)])
             self._exact.append(results)
             enough = sum(r.size for r in results) * len(self.samples) >= _RESULTS
-            if enough and len(self.samples) >= _LEAST:
+            if enough and len(self.samples) >= least:
                 break
         self._tokens = [tokens_of(model.graph, sample) for sample in self.samples]
         self._exact = [self._shown(r, i) for i, r in enumerate(self._exact)]

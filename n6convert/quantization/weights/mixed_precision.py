@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from n6convert.quantization.layerwise.refine import refine
-from n6convert.quantization.layerwise.walk import layers_of
-from n6convert.quantization.stable import exceeds, rounded
+from n6convert.quantization.stable import exceeds
 from n6convert.quantization.weights.four_bits import Narrow, narrow_layers, replaced, saved_bytes, written
-from n6convert.quantization.weights.layer_noise import layer_noise
+from n6convert.quantization.weights.layer_noise import layer_noise, quieter
+from n6convert.quantization.weights.narrow_selection import Choice, candidates, exchanged
 
 if TYPE_CHECKING:
     from n6convert.quantization.methods import Candidate, MethodContext
@@ -21,8 +23,8 @@ __all__ = ["Goals", "facts_of", "narrowed"]
 
 #: models of so many different numbers of layers are judged; between two of them the choice is halved
 _POINTS = 5
-#: least noise that counts, relative to what all layers add on average: less is an accident of few samples
-_LEAST_NOISE = 0.01
+#: how often more is asked for where the predicted savings fall short, and at least by which share of all
+_TRIALS, _LEAST_SHORT = 5, 1e-3
 #: coarse codes are fitted to more samples than fine ones
 _SAMPLES = 3
 
@@ -61,20 +63,26 @@ class _Curve:
     """Models by number of layers, each made and judged once: as rounded layer by layer, and a few of them refined."""
 
     def __init__(self, context: MethodContext, best: Candidate, order: Sequence[Narrow], goals: Goals) -> None:
-        self._context, self._best, self._order, self._goals = context, best, order, goals
+        self._context, self._best, self.order, self._goals = context, best, order, goals
         self.points: dict[int, Point] = {}
         self._refined: dict[int, Candidate] = {}
         self._predicted: dict[int, tuple[int, float | None]] = {}
 
+    def reordered(self, order: Sequence[Narrow]) -> _Curve:
+        """Of the same layers in another order."""
+        other = _Curve(self._context, self._best, order, self._goals)
+        other._predicted = {n: p for n, p in self._predicted.items() if n in (0, len(order))}
+        return other
+
     def refined(self, count: int) -> Candidate:
         """The model with so many layers, rounded and corrected for them."""
         if count not in self._refined:
-            self._refined[count] = _refined(self._context, self._best, self._order[:count])
+            self._refined[count] = _refined(self._context, self._best, self.order[:count])
         return self._refined[count]
 
     def facts(self) -> list[dict[str, Any]]:
         """All points, refined ones as they then are."""
-        counts = sorted({0, *self.points, *self._refined, len(self._order)})
+        counts = sorted({0, *self.points, *self._refined, len(self.order)})
         return [asdict(self._final(count)) for count in counts]
 
     def _final(self, count: int) -> Point:
@@ -94,13 +102,13 @@ class _Curve:
     def predicted(self, count: int) -> tuple[int, float | None]:
         """Bytes of flash and milliseconds, which no sample is run for."""
         if count not in self._predicted:
-            file = written(self.plain(count), {n.layer for n in self._order[:count]})
+            file = written(self.plain(count), {n.layer for n in self.order[:count]})
             self._predicted[count] = self._flash(file, count), self._time(file)
         return self._predicted[count]
 
     def plain(self, count: int) -> ir.Model:
         """The model with so many layers, each rounded by itself."""
-        return replaced(self._best.model, self._order[:count])
+        return replaced(self._best.model, self.order[:count])
 
     def _time(self, file: ir.Model) -> float | None:
         predict = self._context.milliseconds
@@ -109,11 +117,11 @@ class _Curve:
     def _flash(self, file: ir.Model, count: int) -> int:
         if self._goals.flash is not None:
             return self._goals.flash(file)
-        return stored_bytes(self._best.model) - saved_bytes(self._order[:count])
+        return stored_bytes(self._best.model) - saved_bytes(self.order[:count])
 
     def last(self, holds: Callable[[int], bool]) -> int:
         """The largest number of layers for which something holds that more layers only spoil."""
-        whole = len(self._order)
+        whole = len(self.order)
         marks = sorted({round(whole * i / _POINTS) for i in range(_POINTS + 1)})
         good = max((m for m in marks if holds(m)), default=0)
         bad = next((m for m in marks if m > good), good)
@@ -125,7 +133,7 @@ class _Curve:
     def first(self, holds: Callable[[int], bool]) -> int:
         """The smallest number of layers for which something holds; all of them when none does."""
         short = self.last(lambda count: not holds(count))
-        return min(short + (not holds(short)), len(self._order))
+        return min(short + (not holds(short)), len(self.order))
 
 
 def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate:
@@ -140,10 +148,12 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
     """
     config = context.config
     found = narrow_layers(best.prepared, best.model, context.samples, config.threads, context.budget, context.progress)
-    order = _by_price(context, best, found, goals) if config.weights == "mixed" else found
-    curve = _Curve(context, best, order, goals)
-    count = _count(curve, len(order), best, context, goals)
+    curve, count = _Curve(context, best, found, goals), len(found)
+    if config.weights == "mixed":
+        curve, count = _chosen(context, best, found, goals)
+    order = curve.order
     chosen, trial = order[:count], curve.refined(count)
+    curve.at(len(order) // 2)  # the report draws more than the ends and the choice
     facts = {
         "layers": [n.layer for n in chosen],
         "of": len(order),
@@ -154,14 +164,49 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
     return replace(trial, notes={"four_bits": facts})
 
 
-def _count(curve: _Curve, whole: int, best: Candidate, context: MethodContext, goals: Goals) -> int:
-    if context.config.weights == "int4":
-        return whole
-    if goals.milliseconds is not None or goals.flash_bytes is not None:
-        count = curve.first(lambda count: _reaches(*curve.predicted(count), goals))
-        curve.at(whole // 2)  # the report draws more than the ends and the choice
-        return count
-    return _most(curve, whole, best, context, goals)
+def _chosen(context: MethodContext, best: Candidate, found: Sequence[Narrow], goals: Goals) -> tuple[_Curve, int]:
+    """Layers in the order in which they are taken, and how many are."""
+    samples, threads = context.evaluator.samples, context.config.threads
+    noise = layer_noise(best.prepared, best.model, found, samples, threads, context.budget)
+    asks = {"asks_time": goals.milliseconds is not None, "asks_flash": goals.flash_bytes is not None}
+    choices = candidates(best.model, found, noise, goals.times, **asks)
+    curve = _Curve(context, best, _layers(choices), goals)
+    if not any(asks.values()):
+        return curve, _most(curve, len(found), best, context, goals)
+    return _reaching(curve, choices, goals)
+
+
+def _reaching(curve: _Curve, choices: Sequence[Choice], goals: Goals) -> tuple[_Curve, int]:
+    """The layers that reach the goals with the least noise.
+
+    What layers save together is predicted, and hardly differs from what they save alone; where it falls short, more is
+    asked for.
+    """
+    needed, trial = _needed(curve, goals, 0), curve
+    for _ in range(_TRIALS):
+        chosen = _layers(exchanged(choices, needed))
+        names = {n.layer for n in chosen}
+        trial, count = curve.reordered([*chosen, *(n for n in curve.order if n.layer not in names)]), len(chosen)
+        if _reaches(*trial.predicted(count), goals):
+            return trial, count
+        short = _needed(trial, goals, count)
+        needed = np.minimum(needed + np.where(short > 0, short.clip(_LEAST_SHORT), 0.0), 1.0)
+    return trial, trial.first(lambda n: _reaches(*trial.predicted(n), goals))
+
+
+def _needed(curve: _Curve, goals: Goals, count: int) -> NDArray[np.float64]:
+    """Time and flash that so many layers do not save yet, as shares of what all save."""
+    (flash, time), now, (least_flash, least_time) = (curve.predicted(n) for n in (0, count, len(curve.order)))
+    needed = np.zeros(2)
+    if goals.milliseconds is not None and time is not None and time > (least_time or 0.0):
+        needed[0] = ((now[1] or 0.0) - goals.milliseconds) / (time - (least_time or 0.0))
+    if goals.flash_bytes is not None and flash > least_flash:
+        needed[1] = (now[0] - goals.flash_bytes) / (flash - least_flash)
+    return needed.clip(0.0, 1.0)
+
+
+def _layers(choices: Iterable[Choice]) -> list[Narrow]:
+    return [narrow for choice in choices for narrow in choice.layers]
 
 
 def _most(curve: _Curve, whole: int, best: Candidate, context: MethodContext, goals: Goals) -> int:
@@ -201,64 +246,20 @@ def _reaches(flash: int, milliseconds: float | None, goals: Goals) -> bool:
     return fast and (goals.flash_bytes is None or flash <= goals.flash_bytes)
 
 
-def _by_price(context: MethodContext, best: Candidate, found: Sequence[Narrow], goals: Goals) -> list[Narrow]:
-    """Most time and flash saved for the noise first, each as a share of what all layers save.
-
-    Layers that read the same tensor share an epoch, so only together do they save its time: they are one candidate.
-    """
-    samples, threads = context.evaluator.samples, context.config.threads
-    noise = layer_noise(best.prepared, best.model, found, samples, threads, context.budget)
-    least = _LEAST_NOISE * sum(max(n, 0.0) for n in noise.values()) / max(len(noise), 1)
-    worth = _worth(best, found, goals)
-    together: dict[str, list[Narrow]] = {}
-    sources = {layer.name: layer.initializer(0).name or "" for layer in layers_of(best.model)}
-    for narrow in found:
-        together.setdefault(sources[narrow.layer], []).append(narrow)
-
-    def price(group: Sequence[Narrow]) -> float:
-        lost = sum(max(noise[n.layer], least) for n in group)
-        return -float(rounded(sum(worth[n.layer] for n in group) / max(lost, 1e-12)))
-
-    return [narrow for group in sorted(together.values(), key=price) for narrow in group]
-
-
-def _worth(best: Candidate, found: Sequence[Narrow], goals: Goals) -> dict[str, float]:
-    """What each layer saves of what is asked for: flash, time, or both where no goal or both are set."""
-    bytes_saved = _shares({n.layer: float(n.saved) for n in found})
-    if goals.times is None or (goals.milliseconds is None and goals.flash_bytes is not None):
-        return bytes_saved
-    before, after = goals.times(best.model), goals.times(written(replaced(best.model, found), {n.layer for n in found}))
-    time = _shares({n.layer: max(before.get(n.layer, 0.0) - after.get(n.layer, 0.0), 0.0) for n in found})
-    # a layer that saves no time of its own may still save flash; it comes after all that do
-    flash = 1e-6 if goals.milliseconds is not None and goals.flash_bytes is None else 1.0
-    return {name: time[name] + flash * bytes_saved[name] for name in time}
-
-
-def _shares(saved: Mapping[str, float]) -> dict[str, float]:
-    whole = sum(saved.values())
-    return {name: value / whole if whole > 0 else 0.0 for name, value in saved.items()}
-
-
 def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
-    """Every layer rounded and corrected on what reaches it now; kept where that is closer.
-
-    Layers first take back what four bits in front of them did to their inputs, and where that brings nothing they do
-    not.
-    """
+    """Chosen layers rounded on what reaches them now, so that they take back what their inputs lost; kept where that is
+    closer."""
     names, count = frozenset(n.layer for n in chosen), _SAMPLES * context.config.refine_samples
     plain = replace(best, model=replaced(best.model, chosen), narrow=names)
     plain = replace(plain, measure=context.measure(plain.model))
-    corrects = best.bias != "off"
-    means = context.means(best.prepared, count) if corrects else None
-    for compensating in [[layer.name for layer in layers_of(plain.model)], []] if names else [[]]:
-        made, _ = refine(
-            best.prepared, plain.model, context.first(count), rounding=True, bias=corrects, means=means, narrow=names,
-            compensating=compensating, budget=context.budget, threads=context.config.threads, progress=context.progress,
-        )  # fmt: skip
-        after = replace(plain, model=made, measure=context.measure(made))
-        if exceeds(after.fidelity.closeness_db, plain.fidelity.closeness_db):
-            return after
-    return plain
+    if not names:
+        return plain
+    made, _ = refine(
+        best.prepared, plain.model, context.first(count), rounding=True, bias=False, narrow=names, compensating=names,
+        budget=context.budget, threads=context.config.threads, progress=context.progress,
+    )  # fmt: skip
+    better = quieter(best.prepared, [made, plain.model], context.evaluator.samples) == 0
+    return replace(plain, model=made, measure=context.measure(made)) if better else plain
 
 
 def stored_bytes(model: ir.Model) -> int:
