@@ -171,3 +171,12 @@ def test_each_group_of_channels_is_merged_with_the_one_that_all_read() -> None:
 def test_what_something_else_reads_as_well_stays() -> None:
     model = groups("z = Relu(d)")
     assert merge_pairs(model, operators) == (model, [])
+
+
+def test_pairs_by_name_are_merged_as_those_that_were_found() -> None:
+    model = prepare(pair())
+    merged, records = merge_pairs(model, operators)
+    named = module.merge_across(model, ["d"])
+    assert len(records) == 1
+    sample = next(feeds((1, 8, 16, 16), 1)())
+    assert all(np.array_equal(v, run_model(named, sample)[n]) for n, v in run_model(merged, sample).items())

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.methods import Candidate, MethodContext
+from n6convert.quantization.equalization.equalize import Evened
+from n6convert.quantization.methods import Candidate, MethodContext, equalization
 from n6convert.recipe.quantization import Bias
 from n6convert.runtime.comparison import sqnr_db
 from n6convert.runtime.session import run_model
@@ -74,6 +76,36 @@ def test_the_method_is_dropped_where_it_costs_accuracy() -> None:
     assert [n.op_type for n in result.model.graph].count("Conv") == 2
 
 
+def test_even_channels_of_the_two_are_those_of_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels that were evened out, kept or not, are not evened out again for the merged convolutions."""
+    counted = []
+    equalize = equalization.equalize
+
+    def noted(model: ir.Model, *args: Any, **kwargs: Any) -> Evened:
+        counted.append(sum(n.op_type == "Conv" for n in model.graph))
+        return equalize(model, *args, **kwargs)
+
+    monkeypatch.setattr(equalization, "equalize", noted)
+    monkeypatch.setattr(MethodContext, "promises", lambda *_: True)
+    rng = np.random.default_rng(5)
+    body = """
+    net (float[1,8,16,16] x) => (float[1,4,16,16] y) {
+      a = Conv(x, w0)
+      r = Relu(a)
+      d = Conv<group=8>(r, w1)
+      y = Conv(d, w2)
+    }"""
+    first = weights(1, 8, 8, 1, 1) * np.geomspace(0.05, 1, 8).reshape(8, 1, 1, 1).astype(np.float32)
+    model = parse(body, w0=first, w1=rng.uniform(0.5, 2, (8, 1, 1, 1)).astype(np.float32), w2=weights(2, 4, 8, 1, 1))
+    result = quantize(
+        model, feeds((1, 8, 16, 16), 16), held_back=feeds((1, 8, 16, 16), 8, seed=3), milliseconds=operators
+    )
+    assert "merged convolutions" in [m["method"] for m in result.facts["methods"]]
+    assert counted == [3], "of the model with both convolutions, once"
+    sample = next(feeds((1, 8, 16, 16), 1, seed=9)())
+    assert sqnr_db(run_model(model, sample)["y"], run_model(result.model, sample)["y"]) > 25
+
+
 def test_biases_of_merged_weights_are_corrected_also_where_those_of_the_two_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -98,3 +130,13 @@ def test_the_method_needs_a_predictor_and_the_recipe(wanted: bool) -> None:
     config = QuantizationConfig(merge_convolutions=wanted)
     result = quantize(model, feeds((1, 8, 16, 16)), config, milliseconds=None if wanted else operators)
     assert "merged convolutions" not in [m["method"] for m in result.facts["methods"]]
+
+
+def test_weights_that_were_rounded_when_merged_are_not_rounded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MethodContext, "promises", lambda *_: True)
+    model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))
+    result = quantize(model, feeds((1, 8, 16, 16), 16), milliseconds=operators)
+    records = {m["method"]: m["kept"] for m in result.facts["methods"]}
+    assert records["merged convolutions"] and "second-order rounding" not in records
+    apart = quantize(model, feeds((1, 8, 16, 16), 16), QuantizationConfig(merge_convolutions=False))
+    assert "second-order rounding" in [m["method"] for m in apart.facts["methods"]]

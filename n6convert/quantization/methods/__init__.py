@@ -31,6 +31,6 @@ METHODS = (
     split_products.METHOD,
     unseen_values.METHOD,
     bias_correction.METHOD,
+    merged_convolutions.METHOD,  # whose weights are rounded anew
     second_order_rounding.METHOD,
-    merged_convolutions.METHOD,
 )

@@ -75,6 +75,7 @@ class Candidate:
         prepared: the float model it stands for.
         measure: says how close it is to float on the held-back samples; called where that is asked for.
         bias: how its biases were corrected.
+        rounded: its weights were rounded on samples.
         partly: its layers were refined on fewer samples than there are.
         provisional: its ranges are of fewer samples than there are, so it is never kept.
         even: its channels were evened out.
@@ -90,6 +91,7 @@ class Candidate:
     measure: Callable[[], Fidelity]
     zero_points: list[dict[str, Any]]
     bias: Bias = "off"
+    rounded: bool = False
     partly: bool = False
     provisional: bool = False
     even: bool = False
@@ -129,6 +131,8 @@ class MethodContext:
     """By how much the first ranges were closer to float than those that clip nothing."""
     most_db: float | None = field(default=None, init=False)
     """What :meth:`promises` found that a method can bring at most, where that was too little to try it."""
+    evened: tuple[ir.Model, Candidate] | None = field(default=None, init=False)
+    """A float model, and what even channels made of it, kept or not."""
     _looked: bool = field(default=False, init=False)
     _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
@@ -302,7 +306,8 @@ class MethodContext:
             model = correct_analytically(best.prepared, model)
         notes = {"layers_left": left} if left else {}
         partly = count < self.config.refine_samples and (rounding or sequential)
-        return replace(best, model=model, measure=self.measure(model), bias=bias, partly=partly, notes=notes)
+        measure = self.measure(model)
+        return replace(best, model=model, measure=measure, bias=bias, rounded=rounding, partly=partly, notes=notes)
 
 
 @dataclass(frozen=True)

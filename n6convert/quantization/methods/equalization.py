@@ -49,6 +49,7 @@ def equalization(context: MethodContext, best: Candidate, *, promised: bool = Fa
             screen = bool(enforced(trial) - fixed)
             trial = trial if screen else _evened(context, best, even, False)
         if enforced(trial) <= fixed:
+            context.evened = best.prepared, trial
             return trial
         fixed |= enforced(trial)
     return None

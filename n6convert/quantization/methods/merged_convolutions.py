@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import onnx_ir as ir
 
@@ -23,7 +24,7 @@ from n6convert.quantization.methods.equalization import METHOD as EQUALIZATION
 from n6convert.quantization.methods.second_order_rounding import METHOD as ROUNDING
 from n6convert.quantization.methods.unseen_values import METHOD as UNSEEN_VALUES
 from n6convert.quantization.ranges.find import RangeResult
-from n6convert.quantization.reparameterization.merge_convolutions import merge_pairs
+from n6convert.quantization.reparameterization.merge_convolutions import merge_across, merge_pairs
 from n6convert.quantization.stable import exceeds
 
 __all__ = ["METHOD", "merged_convolutions"]
@@ -46,9 +47,9 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     prepared, pairs = merge_pairs(best.prepared, context.milliseconds, int8)
     if not pairs or difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
         return None
-    trial = context.quantized(prepared, _of_what_is_left(prepared, best.found))
-    for method in (EQUALIZATION, UNSEEN_VALUES):
-        other = method.attempt(context, trial) if method.wanted(context.config) else None
+    trial = replace(context.quantized(prepared, _of_what_is_left(prepared, best.found)), even=best.even)
+    for method, attempt in ((EQUALIZATION, partial(_even, before=best)), (UNSEEN_VALUES, UNSEEN_VALUES.attempt)):
+        other = attempt(context, trial) if method.wanted(context.config) else None
         if other is not None and exceeds(closeness(other), closeness(trial)):
             trial = other
     rounding, bias = ROUNDING.wanted(context.config), context.config.bias_correction
@@ -60,10 +61,28 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     return replace(tried, required_gain_db=MAX_LOSS_DB["balanced"] * slower, notes={"pairs": pairs, **times})
 
 
+def _even(context: MethodContext, merged: Candidate, *, before: Candidate) -> Candidate | None:
+    """Merged convolutions with even channels: by the factors that the two got, where they got any.
+
+    Args:
+        context: what methods work with.
+        merged: the model with one convolution each.
+        before: the model with two.
+    """
+    known = context.evened
+    if before.even or known is None or known[0] is not before.prepared or context.config.effort == "thorough":
+        return EQUALIZATION.attempt(context, merged)
+    form, left = known[1], {v.name for node in merged.prepared.graph for v in node.outputs}
+    between = [v.name or "" for node in before.prepared.graph for v in node.outputs if v.name not in left]
+    prepared = merge_across(form.prepared, between)
+    made = context.quantized(prepared, _of_what_is_left(prepared, form.found))
+    return replace(made, even=True, provisional=form.provisional)
+
+
 def _of_what_is_left(prepared: ir.Model, found: RangeResult) -> RangeResult:
     """What was found of the tensors that a model with the same values still has."""
     names = set(observed(prepared.graph))
     return replace(found, ranges={name: span for name, span in found.ranges.items() if name in names})
 
 
-METHOD = Method("merged convolutions", 8, "merge_convolutions", merged_convolutions, _TIE, predicts=True)
+METHOD = Method("merged convolutions", 4, "merge_convolutions", merged_convolutions, _TIE, predicts=True)

@@ -26,7 +26,7 @@ _WORTH = 0.5
 
 def second_order_rounding(context: MethodContext, best: Candidate) -> Candidate | None:
     """Weights rounded so that their errors cancel on the samples, with bias correction where that helps both."""
-    if not anything_to_round(best.prepared, best.plan):
+    if best.rounded or not anything_to_round(best.prepared, best.plan):
         return None
     least = WORTH if best.bias == "off" else _WORTH
     if not context.promises(best, partial(with_exact_weights, best.prepared, best.model), least):

@@ -11,7 +11,7 @@ judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from n6convert.graph.extract import cut
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, take_over
 
-__all__ = ["Milliseconds", "merge_pairs"]
+__all__ = ["Milliseconds", "merge_across", "merge_pairs"]
 
 #: predicted time of a model
 Milliseconds = Callable[[ir.Model], float]
@@ -61,6 +61,15 @@ def merge_pairs(
             records.append({"convolution": merged, "saved_ms": round(before - after, 4)})
             model, before = trial, after
     return model, records
+
+
+def merge_across(model: ir.Model, names: Iterable[str]) -> ir.Model:
+    """A copy in which the convolutions that make the named tensors are merged with those that read them."""
+    copy = model.clone()
+    makers = {node.outputs[0].name: node for node in copy.graph}
+    for name in names:
+        _merge(copy.graph, makers[name])
+    return copy
 
 
 def _promising(model: ir.Model, milliseconds: Milliseconds) -> list[str | None]:
