@@ -22,8 +22,9 @@ class TuneConfig(BaseModel):
         "keep the codes that the quantizer chose"
     )  # fmt: skip
     narrow_rate: float = Field(
-        default=0.004, ge=0, le=10, description="the same of a weight of four bits, whose steps are 16 times as large"
-    )
+        default=0.0, ge=0, le=10, description="the same of a weight of four bits, whose steps are 16 times as large; "
+        "0: these keep their codes, and the rest of the network learns to live with them"
+    )  # fmt: skip
     bias_rate: float = Field(
         default=0.005, ge=0, le=10, description="steps of its layer's output grid that a bias moves, about"
     )
