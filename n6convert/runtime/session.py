@@ -21,12 +21,14 @@ __all__ = ["Session", "run_model"]
 
 Array = NDArray[Any]
 #: bytes of weights from which they are handed to onnxruntime as they lie in memory or in a file, instead of a copy
-_LENT_FROM = 1 << 22
+_LENT_FROM = 1 << 24
 #: smaller tensors always go along with the graph, and those of int64: its shapes may follow from them
 _ALONG = 128
 #: bytes of weights from which onnxruntime makes no second copy of them in its own order
 _NOT_REORDERED_FROM = 1 << 30
 _PROVIDERS = ["CPUExecutionProvider"]
+#: optimizers that write a weight anew under its name, while the session computes with the one that it borrows
+_WRITES_WEIGHTS = ["TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider"]
 #: environment variable; with `plain` operators run one by one, which add in another order than those onnxruntime picks
 #: for a CPU: a way to see what hangs on that order
 _KERNELS = "N6CONVERT_KERNELS"
@@ -124,7 +126,7 @@ def _open(
         return ort.InferenceSession(str(model), options, _PROVIDERS), [], False
     own = last_use or held is not model
     graph, lent = _lent(with_integer_kernels(held, in_place=own) if quantized else held, options)
-    without = list(QDQ_OPTIMIZERS) if quantized else []
+    without = [*(QDQ_OPTIMIZERS if quantized else ()), *(_WRITES_WEIGHTS if lent else ())]
     session = ort.InferenceSession(_serialized(graph), options, _PROVIDERS, disabled_optimizers=without)
     return session, list(lent.values()), quantized
 

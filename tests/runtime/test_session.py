@@ -76,6 +76,18 @@ def test_sizes_that_shapes_follow_from_are_not_lent(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(run_model(made, {"x": x})["y"][:, 0], x[:, 0] * x[:, -1])
 
 
+def test_lent_weights_stay_as_they_are_where_transposes_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime would move the first Transpose behind the sum, and write the weight's transpose under its name."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> net (float[1,4,8,6] x) => (float[1,4,8,6] y)
+        { t = Transpose <perm = [0, 2, 3, 1]> (x)
+          a = Add(t, w)
+          y = Transpose <perm = [0, 3, 1, 2]> (a) }"""
+    rng = np.random.default_rng(0)
+    w, x = rng.standard_normal((8, 6, 4), np.float32), rng.standard_normal((1, 4, 8, 6), np.float32)
+    monkeypatch.setattr(sessions, "_LENT_FROM", 1)
+    np.testing.assert_array_equal(run_model(network(text, {"w": w}), {"x": x})["y"], x + w.transpose(2, 0, 1))
+
+
 def test_weights_in_a_file_are_lent_wherever_they_begin(tmp_path: Path) -> None:
     """The second tensor begins at an odd place, where no float may lie in memory."""
     wanted, made = expected(), model()
