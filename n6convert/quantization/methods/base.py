@@ -337,8 +337,11 @@ class Method:
 
 
 def unclipped_ranges(found: RangeResult, within: Mapping[str, Range] | None = None) -> RangeResult | None:
-    """The same statistics with min-max ranges, that hold others where given; None when they are those already."""
-    ranges = {name: (s.low, s.high) for name, s in found.statistics.items()}
+    """The same statistics with ranges of all values that consumers tell apart, and others where given.
+
+    None when they are those already.
+    """
+    ranges = {name: s.read for name, s in found.statistics.items()}
     for name, span in (within or {}).items():
         low, high = ranges.get(name, span)
         ranges[name] = min(low, span[0]), max(high, span[1])

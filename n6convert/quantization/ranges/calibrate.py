@@ -48,6 +48,7 @@ class Statistics:
         samples: how many samples were seen.
         quietest: largest absolute value of the sample in which that is least, all-zero samples apart.
         bounds: what the tensor's producer keeps it within.
+        told_apart: the range beyond whose ends all that reads the tensor makes one result.
     """
 
     low: float = np.inf
@@ -58,6 +59,7 @@ class Statistics:
     samples: int = 0
     quietest: float = np.inf
     bounds: tuple[float, float] = (-np.inf, np.inf)
+    told_apart: tuple[float, float] = (-np.inf, np.inf)
     _lowest: Extremes = field(default_factory=Extremes)
     _highest: Extremes = field(default_factory=Extremes)
     _values: int = 0
@@ -102,6 +104,11 @@ class Statistics:
             found.histogram.add(some, max(-found.low, found.high, 0.0))
         found.settle()
         return found
+
+    @property
+    def read(self) -> tuple[float, float]:
+        """Smallest and largest value as far as what reads the tensor tells them apart."""
+        return max(self.low, self.told_apart[0]), min(self.high, self.told_apart[1])
 
     @property
     def values_per_sample(self) -> float:

@@ -124,7 +124,8 @@ def reaching_range(statistics: Statistics, tail: Tail, effect: Effect | None = N
         return statistics.low, statistics.high
     if clip:
         return mse_range(histogram, (statistics.low, statistics.high), effect, tail)
-    return _least(*_occupied(histogram, tail), tail.spans, effect)[0]
+    spans = np.clip(tail.spans, *statistics.told_apart)
+    return _least(*_occupied(histogram, tail), spans, effect)[0]
 
 
 def _least(

@@ -15,10 +15,11 @@ from n6convert.quantization.grid.shared_grids import shared_groups
 from n6convert.quantization.ranges.auto import choose_ranges
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress, Statistics, calibrate
 from n6convert.quantization.ranges.channel_extents import Extents
-from n6convert.quantization.ranges.consumers import consumer_error_map
+from n6convert.quantization.ranges.consumers import consumer_error_map, consumer_functions
 from n6convert.quantization.ranges.estimators import Effect, Range, candidates, reaching_range, tensor_range
 from n6convert.quantization.ranges.file import check_known, load_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
+from n6convert.quantization.ranges.told_apart import told_apart
 from n6convert.quantization.topology.roles import activations
 from n6convert.quantization.topology.sharing import clip_bounds, fixed_range
 from n6convert.recipe.quantization import QuantizationConfig
@@ -131,11 +132,12 @@ def chosen_ranges(
     """
     histograms = config.ranges not in ("minmax", "moving-average")
     _bound(model.graph, statistics)
-    effects = {
-        v.name or "": consumer_error_map(model, v)
-        for v in activations(model.graph)
-        if histograms and v.name in statistics
-    }
+    read = [v for v in activations(model.graph) if histograms and v.name in statistics]
+    effects = {v.name or "": consumer_error_map(model, v) for v in read}
+    for value in read:
+        if effects[value.name or ""] is not None:
+            found = statistics[value.name or ""]
+            found.told_apart = told_apart(found.low, found.high, consumer_functions(model, value))
     fixed = {n: s for n, s in exact_inputs(model.graph, few).items() if n in statistics}
     if config.ranges != "minmax":
         fixed |= _whole_outputs(model.graph, statistics)
