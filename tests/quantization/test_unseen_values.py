@@ -5,6 +5,7 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.fidelity import Evaluator
+from n6convert.quantization.methods import MethodContext
 from n6convert.quantization.methods.unseen_values import METHOD, _are_alike
 from n6convert.quantization.prepare.prepare import prepare
 
@@ -68,3 +69,15 @@ def test_it_is_refused_where_held_back_samples_reach_no_further() -> None:
 def test_ranges_whose_ends_lie_within_a_step_are_tried_once(end: float, alike: bool) -> None:
     assert _are_alike({"a": (-1.0, 1.0), "b": (0.0, 2.0)}, {"b": (0.0, 2.0), "a": (-1.0, end)}) == alike
     assert not _are_alike({"a": (-1.0, 1.0)}, {"b": (-1.0, 1.0)})
+
+
+def test_ranges_that_reach_other_samples_are_not_widened_again() -> None:
+    samples = [{"x": x} for x in np.random.default_rng(2).standard_normal((24, 1, 8, 4, 4)).astype(np.float32)]
+    prepared = prepare(parse(HEAD))
+    evaluator = Evaluator(prepared, samples[16:], held_back=True)
+    context = MethodContext(
+        lambda: iter(samples[:16]), samples[:4], QuantizationConfig(), evaluator, None, None, None
+    )  # fmt: skip
+    wider = METHOD.attempt(context, context.quantized(prepared))
+    assert wider is not None and wider.reaching
+    assert METHOD.attempt(context, wider) is None

@@ -79,6 +79,7 @@ class Candidate:
         partly: its layers were refined on fewer samples than there are.
         provisional: its ranges are of fewer samples than there are, so it is never kept.
         even: its channels were evened out.
+        reaching: its ranges hold what other samples will reach.
         narrow: layers whose weights have four bits.
         required_gain_db: by how much it must be closer than the one that it replaces, for the NPU time it costs more.
         notes: what the method that made it adds to its record.
@@ -95,6 +96,7 @@ class Candidate:
     partly: bool = False
     provisional: bool = False
     even: bool = False
+    reaching: bool = False
     required_gain_db: float = 0.0
     narrow: frozenset[str] = frozenset()
     notes: Mapping[str, Any] = field(default_factory=dict)

@@ -47,7 +47,8 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     prepared, pairs = merge_pairs(best.prepared, context.milliseconds, int8)
     if not pairs or difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
         return None
-    trial = replace(context.quantized(prepared, _of_what_is_left(prepared, best.found)), even=best.even)
+    made = context.quantized(prepared, _of_what_is_left(prepared, best.found))
+    trial = replace(made, even=best.even, reaching=best.reaching)
     for method, attempt in ((EQUALIZATION, partial(_even, before=best)), (UNSEEN_VALUES, UNSEEN_VALUES.attempt)):
         other = attempt(context, trial) if method.wanted(context.config) else None
         if other is not None and exceeds(closeness(other), closeness(trial)):

@@ -31,8 +31,11 @@ _SMALL = 1024
 def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     """Ranges that hold what other samples will reach: of all tensors, or of small ones, where that clips a large share.
 
-    With and without clipping of what was seen, the latter unless clipping brings so much that it was right.
+    With and without clipping of what was seen, the latter unless clipping brings so much that it was right. Ranges that
+    reach that far stay as they are.
     """
+    if best.reaching and context.config.effort != "thorough":
+        return None
     whole = unclipped_ranges(best.found)
     if whole is not None and _are_alike(
         without_hidden(best.prepared.graph, whole.ranges, whole.statistics), best.found.ranges
@@ -45,7 +48,7 @@ def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
         for found, clip in starts for most in (np.inf, _SMALL)
     )  # fmt: skip
     trials = [context.quantized(best.prepared, f) for f in wider if f is not None]
-    trials = [replace(t, provisional=best.provisional) for t in trials if enforced(t) <= enforced(best)]
+    trials = [replace(t, provisional=best.provisional, reaching=True) for t in trials if enforced(t) <= enforced(best)]
     return replace(best_of(trials, closeness), required_gain_db=-context.evaluator.blind_db) if trials else None
 
 
