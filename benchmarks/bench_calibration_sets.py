@@ -3,27 +3,33 @@
     N6_DATA=../shared/data python benchmarks/bench_calibration_sets.py [CASE ...] [--before CHECKOUT] [--sets 5]
 
 One calibration set says little about a change of half a point: which images it holds moves the score as much. Here the
-cases of ``bench_accuracy.py`` are quantized on disjoint sets of samples, by min-max ranges of onnxruntime, by the
-methods asked for, and by the same method of the other checkout; the held-back samples are the same for all. Each result
-is judged on the labeled samples that its set does not hold. Printed are the mean drop against float, the standard
-error of that mean over the sets, the drops of the sets, and mean CPU seconds; against the other checkout also the mean
-difference on the same sets, with its standard error.
+cases of ``bench_accuracy.py`` are quantized on disjoint sets of samples, by the methods of ``quantizers.py`` asked for,
+and by the default one of the other checkout; the held-back samples are the same for all. Methods of four bits
+(``--methods ours-mixed:max_flash=1915000``) get the graph after rewrites, whose time is predicted. Each result is
+judged on the labeled samples that its set does not hold. Printed are the mean drop against float, the standard error of
+that mean over the sets, the mean SQNR of all outputs on those samples, which is more precise than labels are, mean CPU
+seconds, and the drops of the sets; against the other checkout also the mean difference on the same sets, with its
+standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import bench_accuracy
 import numpy as np
 from bench_quantize import measure
 
+if TYPE_CHECKING:
+    from n6convert.pipeline.run import Run
+
 _BEFORE = "before"
+_FOUR_BITS = ("ours-int4", "ours-mixed")
 
 
 class Quantizer(NamedTuple):
@@ -46,7 +52,7 @@ def main() -> None:
     tried = [Quantizer(method, method) for method in options.methods.split(",")]
     if options.before is not None:
         tried.append(Quantizer(_BEFORE, "ours", options.before.resolve()))
-    print(f"{'model':<14} {'quantizer':<12} {'drop':>6} {'error':>6} {'CPU s':>6}  drops")
+    print(f"{'model':<14} {'quantizer':<12} {'drop':>6} {'error':>6} {'dB':>6} {'CPU s':>6}  drops")
     for name in options.cases:
         if bench_accuracy.CASES[name][1].exists():
             compare(name, tried, options.sets, options.samples)
@@ -63,16 +69,39 @@ def compare(name: str, tried: Sequence[Quantizer], sets: int, samples: int) -> N
         held_back = {s.sha256 for s in run.sampling.samples("held_back")}
         drops: dict[str, list[float]] = {q.title: [] for q in tried}
         seconds: dict[str, list[float]] = {q.title: [] for q in tried}
+        decibels: dict[str, list[float]] = {q.title: [] for q in tried}
         for number in range(sets):
             folder = one_set(pool, number, sets)
             seen = {*hashes[number::sets], *held_back}
             floats = bench_accuracy.judge(run, pool / "float.onnx", pool / "float.onnx", seen)
             for quantizer in tried:
-                row = measure(quantizer.method, pool / "float.onnx", folder, samples, checkout=quantizer.checkout)
-                score = bench_accuracy.judge(run, pool / "float.onnx", folder / f"{quantizer.method}.onnx", seen)
+                graph = pool / ("rewritten.onnx" if quantizer.method.startswith(_FOUR_BITS) else "float.onnx")
+                row = measure(quantizer.method, graph, folder, samples, checkout=quantizer.checkout)
+                made = folder / f"{quantizer.method}.onnx"
+                score = bench_accuracy.judge(run, pool / "float.onnx", made, seen)
                 drops[quantizer.title].append(100 * (floats.value - score.value))
                 seconds[quantizer.title].append(row["cpu"])
-    show(name, drops, seconds)
+                decibels[quantizer.title].append(sqnr_db(run, pool / "float.onnx", made, seen))
+    show(name, drops, seconds, decibels)
+
+
+def sqnr_db(run: Run, reference: Path, model: Path, seen: Collection[str]) -> float:
+    """Of all outputs together, on the labeled samples that calibration did not see."""
+    from n6convert.pipeline.sampling import open_source
+    from n6convert.runtime.comparison import decibel
+    from n6convert.runtime.session import Session
+
+    source, a, b = run.recipe.evaluation.source, Session(reference), Session(model)
+    if source is None:
+        return float("nan")
+    signal = noise = 0.0
+    for sample in open_source(run, source, None):
+        if sample.sha256 not in seen:
+            feeds = run.encode(sample)
+            for exact, found in zip(a.run(feeds).values(), b.run(feeds).values(), strict=True):
+                signal += float(np.sum(np.square(exact, dtype=np.float64)))
+                noise += float(np.sum(np.square(np.subtract(exact, found, dtype=np.float64))))
+    return decibel(signal, noise)
 
 
 def one_set(pool: Path, number: int, sets: int) -> Path:
@@ -85,11 +114,18 @@ def one_set(pool: Path, number: int, sets: int) -> Path:
     return folder
 
 
-def show(name: str, drops: Mapping[str, Sequence[float]], seconds: Mapping[str, Sequence[float]]) -> None:
+def show(
+    name: str,
+    drops: Mapping[str, Sequence[float]],
+    seconds: Mapping[str, Sequence[float]],
+    decibels: Mapping[str, Sequence[float]],
+) -> None:
     """Means and what they are uncertain by."""
     for title, found in drops.items():
         each = " ".join(f"{drop:.2f}" for drop in found)
-        figures = f"{np.mean(found):6.2f} {error(found):6.2f} {np.mean(seconds[title]):6.1f}"
+        figures = (
+            f"{np.mean(found):6.2f} {error(found):6.2f} {np.mean(decibels[title]):6.2f} {np.mean(seconds[title]):6.1f}"
+        )
         print(f"{name:<14} {title:<12} {figures}  {each}", flush=True)
     if _BEFORE in drops and "ours" in drops:
         gaps = np.subtract(drops["ours"], drops[_BEFORE])

@@ -2,7 +2,8 @@
 
     python benchmarks/quantizers.py METHOD FLOAT.onnx SAMPLES_FOLDER OUT.onnx COUNT
 
-METHOD is ``ours``, ``ours-fast``, ``ours-thorough``, ``ours-minmax``, ``onnxruntime``, ``nncf``, or a part of the
+METHOD is ``ours``, ``ours-fast``, ``ours-thorough``, ``ours-minmax``, ``ours-int4``, ``ours-mixed`` (with its goal:
+``ours-mixed:max_flash=1915000``, ``ours-mixed:max_milliseconds=8.9``), ``onnxruntime``, ``nncf``, or a part of the
 work: ``inference`` (plain float), ``calibrate-minmax``, ``calibrate-all`` (statistics for every range method).
 
 Samples are ``.npz`` files with arrays by input name; those in ``SAMPLES_FOLDER/held_back`` are for judging methods.
@@ -26,7 +27,7 @@ import numpy as np
 Feeds = Callable[[], Iterator[dict[str, Any]]]
 
 
-def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
+def ours(model: Path, feeds: Feeds, out: Path, goal: str = "", **config: Any) -> None:
     import_module("n6convert")  # before anything else, as its program does
 
     import onnx_ir as ir
@@ -37,8 +38,25 @@ def ours(model: Path, feeds: Feeds, out: Path, **config: Any) -> None:
 
     folder = model.parent / "held_back"
     held_back = reader(sorted(folder.glob("*.npz"))) if folder.is_dir() else None
-    asked = QuantizationConfig(**config)
-    ir.save(quantize(ir.load(model), feeds, asked, held_back=held_back, **predictors(DEFAULT_TARGET)).model, out)
+    asked, known = QuantizationConfig(**config), predictors(DEFAULT_TARGET)
+    goals = goals_of(goal) if config.get("weights", "int8") != "int8" else None
+    ir.save(quantize(ir.load(model), feeds, asked, held_back=held_back, goals=goals, **known).model, out)
+
+
+def goals_of(goal: str) -> Any:
+    """What four-bit weights must reach, such as ``max_flash=1915000``."""
+    from n6convert.npu.estimation import flash_bytes
+    from n6convert.npu.layer_times import layer_milliseconds
+    from n6convert.npu.targets import DEFAULT_TARGET
+    from n6convert.quantization.weights.mixed_precision import Goals
+
+    name, _, value = goal.partition("=")
+    limit = {"max_milliseconds": "milliseconds", "max_flash": "flash_bytes"}
+    predict = {"times": layer_milliseconds, "flash": flash_bytes}
+    return Goals(
+        **({limit[name]: float(value)} if name else {}),
+        **{key: partial(function, target=DEFAULT_TARGET) for key, function in predict.items()},
+    )
 
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:
@@ -116,6 +134,8 @@ METHODS = {
     "ours": ours,
     "ours-minmax": ours_minmax,
     "ours-fast": partial(ours, effort="fast"),
+    "ours-int4": partial(ours, weights="int4"),
+    "ours-mixed": partial(ours, weights="mixed"),
     "ours-thorough": partial(ours, effort="thorough"),
     "onnxruntime": onnxruntime,
     "nncf-fast": nncf,
@@ -148,7 +168,8 @@ def main() -> None:
     method, model, folder, out, count = sys.argv[1:]
     files = sorted(Path(folder).glob("*.npz"))[: int(count)]
     start, cpu = time.perf_counter(), time.process_time()
-    METHODS[method](Path(model), reader(files), Path(out))
+    name, _, goal = method.partition(":")
+    METHODS[name](Path(model), reader(files), Path(out), **({"goal": goal} if goal else {}))
     figures = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "rss_mb": peak_mb()}
     print(json.dumps(figures))
 

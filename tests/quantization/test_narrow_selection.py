@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from n6convert.quantization.weights.four_bits import Narrow
-from n6convert.quantization.weights.narrow_selection import Choice, exchanged
+from n6convert.quantization.weights.narrow_selection import Choice, candidates, exchanged
+
+SIZES = {"tiny": 2, "small": 8, "large": 20_000, "middle": 2_000}
 
 
 def choice(name: str, noise: float, time: float, flash: float) -> Choice:
@@ -60,3 +64,17 @@ def test_all_are_taken_where_that_is_not_enough_and_none_where_nothing_is_needed
     choices = [choice("a", 1.0, 0.2, 0.2), choice("b", 1.0, 0.0, 0.1)]
     assert exchanged(choices, np.array([0.5, 0.0])) == choices
     assert exchanged(choices, np.zeros(2)) == []
+
+
+def test_layers_that_save_next_to_nothing_are_not_measured_and_come_last() -> None:
+    layers = [Narrow(name, np.zeros((n, 1), np.int8), np.ones(n, np.float32), 0.0) for name, n in SIZES.items()]
+    asked: list[str] = []
+
+    def noise_of(measured: Sequence[Narrow]) -> dict[str, float]:
+        asked.extend(n.layer for n in measured)
+        return {n.layer: {"large": 5.0, "middle": 0.1}[n.layer] for n in measured}
+
+    model = ir.Model(ir.Graph([], [], nodes=[]), ir_version=8)
+    found = candidates(model, layers, noise_of, None, asks_time=False, asks_flash=True)
+    assert sorted(asked) == ["large", "middle"]
+    assert [c.layers[0].layer for c in found] == ["middle", "large", "small", "tiny"]

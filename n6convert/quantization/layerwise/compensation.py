@@ -188,7 +188,7 @@ def compensated(layer: Layer, weight: NDArray[np.float32], exact: Sequence[Float
     even, odd = sums = _sums(layer, exact, by_group, float(step.const_value.numpy()))
     change = np.zeros_like(by_group)
     for index, span in enumerate(spans):
-        inner, pull = ([half.around_means(index, span)[part] for half in sums] for part in (0, 1))
+        inner, pull = zip(*(half.around_means(index, span) for half in sums), strict=True)
         change[:, :, span] = np.rint(_change(np.stack(inner), np.stack(pull)) / unit) * unit
     moved = _as_weight(layer.node, (by_group + change).reshape(rows.shape).astype(np.float32), weight.shape)
     count, inputs = even.count + odd.count, even.inputs + odd.inputs

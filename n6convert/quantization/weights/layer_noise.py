@@ -72,11 +72,13 @@ def layer_noise(
     judge = _Judge(float_model, last_layers(float_model), held_back)
     wanted = {narrow.layer: narrow for narrow in layers}
     base = judge.noise(model)
-    found = {}
+    found: dict[str, float] = {}
     for layer in walk_layers(model.clone(), judge.samples, threads, budget or TimeBudget()):
         if layer.name in wanted:
             with _as_narrow(layer, wanted[layer.name]):
                 found[layer.name] = float(np.mean(judge.noise_from(layer, base) - base))
+        if len(found) == len(wanted):
+            break
     return found
 
 

@@ -167,9 +167,12 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
 def _chosen(context: MethodContext, best: Candidate, found: Sequence[Narrow], goals: Goals) -> tuple[_Curve, int]:
     """Layers in the order in which they are taken, and how many are."""
     samples, threads = context.evaluator.samples, context.config.threads
-    noise = layer_noise(best.prepared, best.model, found, samples, threads, context.budget)
+
+    def noise_of(layers: Sequence[Narrow]) -> Mapping[str, float]:
+        return layer_noise(best.prepared, best.model, layers, samples, threads, context.budget)
+
     asks = {"asks_time": goals.milliseconds is not None, "asks_flash": goals.flash_bytes is not None}
-    choices = candidates(best.model, found, noise, goals.times, **asks)
+    choices = candidates(best.model, found, noise_of, goals.times, **asks)
     curve = _Curve(context, best, _layers(choices), goals)
     if not any(asks.values()):
         return curve, _most(curve, len(found), best, context, goals)

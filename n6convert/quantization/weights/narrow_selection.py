@@ -17,6 +17,8 @@ __all__ = ["Choice", "candidates", "exchanged"]
 
 #: least noise that counts, relative to what all layers add on average: less is an accident of few samples
 _LEAST_NOISE = 0.01
+#: share of all that can be saved below which a layer's noise is not worth measuring
+_LEAST_SHARE = 0.002
 #: exchanges at most; each takes noise away, so that few follow one another
 _EXCHANGES = 100
 #: of all that can be saved: what sums of shares may lack
@@ -42,7 +44,7 @@ class Choice:
 def candidates(
     model: ir.Model,
     found: Sequence[Narrow],
-    noise: Mapping[str, float],
+    noise_of: Callable[[Sequence[Narrow]], Mapping[str, float]],
     times: Callable[[ir.Model], Mapping[str, float]] | None,
     *,
     asks_time: bool,
@@ -51,31 +53,46 @@ def candidates(
     """The choices there are, cheapest first.
 
     Layers that read the same tensor share an epoch, so only together do they save its time: they are one choice, unless
-    flash alone is asked for.
+    flash alone is asked for. Those that save next to nothing are not measured, and come last.
 
     Args:
         model: INT8.
         found: four-bit weights of every layer that may have them.
-        noise: by layer name.
+        noise_of: measures what layers add to the last layers' results, by layer name.
         times: predicts how much of the time each layer takes.
         asks_time, asks_flash: what is to be saved; both where nothing is asked for.
     """
-    least = _LEAST_NOISE * sum(max(n, 0.0) for n in noise.values()) / max(len(noise), 1)
     sources = {layer.name: layer.initializer(0).name or "" for layer in layers_of(model)}
     together: dict[str, list[Narrow]] = {}
+    predict = times if asks_time or not asks_flash else None
     for narrow in found:
-        together.setdefault(
-            sources[narrow.layer] if times and (asks_time or not asks_flash) else narrow.layer, []
-        ).append(narrow)
-    saved = _saved(model, found, times if asks_time or not asks_flash else None)
+        together.setdefault(narrow.layer if predict is None else sources[narrow.layer], []).append(narrow)
+    saved = _saved(model, found, predict)
     # a layer that saves no time of its own may still save flash; it comes after all that do
     worth = np.array([1.0, 1e-6 if asks_time and not asks_flash else 1.0])
+    shares = {name: np.sum([saved[n.layer] for n in group], axis=0) for name, group in together.items()}
+    counts = {name: float(share @ worth) >= _LEAST_SHARE for name, share in shares.items()}
+    noise = noise_of([n for name, group in together.items() if counts[name] for n in group])
+    least = _LEAST_NOISE * sum(max(n, 0.0) for n in noise.values()) / max(len(noise), 1)
+    lost = {name: sum(max(noise.get(n.layer, 0.0), least) for n in g) for name, g in together.items()}
+    prices = {
+        name: float(rounded(lost[name] / max(float(shares[name] @ worth), 1e-12))) for name in lost if counts[name]
+    }
+    dear = max(prices.values(), default=1.0)
+    choices = [
+        Choice(tuple(g), lost[name], shares[name], prices[name])
+        if counts[name]
+        else _last(g, shares[name], worth, dear)
+        for name, g in together.items()
+    ]
+    return sorted(choices, key=lambda c: c.price)
 
-    def choice(group: Sequence[Narrow]) -> Choice:
-        lost, shares = sum(max(noise[n.layer], least) for n in group), np.sum([saved[n.layer] for n in group], axis=0)
-        return Choice(tuple(group), lost, shares, float(rounded(lost / max(float(shares @ worth), 1e-12))))
 
-    return sorted(map(choice, together.values()), key=lambda c: c.price)
+def _last(group: Sequence[Narrow], share: NDArray[np.float64], worth: NDArray[np.float64], dear: float) -> Choice:
+    """Layers whose noise is not known: dearer than all others, and the dearer the less they save."""
+    saves = float(share @ worth)
+    price = float(rounded(dear * (2.0 + _LEAST_SHARE / max(saves, 1e-12))))
+    return Choice(tuple(group), price * saves, share, price)
 
 
 def _saved(
