@@ -95,7 +95,7 @@ def _gain(tuned: Any) -> str:
 def _sizes(report: Any) -> str:
     """Flash and predicted time with eight bits, and now."""
     narrow = report.quantization.four_bits
-    if narrow is None:
+    if narrow is None or not narrow.curve:
         return f"{'':>12} {report.latency.milliseconds:14.2f}"
     first = next(p for p in narrow.curve if p.layers == 0)
     last = next(p for p in narrow.curve if p.layers == len(narrow.layers))
@@ -105,7 +105,7 @@ def _sizes(report: Any) -> str:
 
 def _layers(report: Any) -> str:
     narrow = report.quantization.four_bits
-    return "" if narrow is None else f"{len(narrow.layers)} of {narrow.of}"
+    return "" if narrow is None or not narrow.curve else f"{len(narrow.layers)} of {narrow.of}"
 
 
 class _Timed:
