@@ -43,5 +43,5 @@ class TuneConfig(BaseModel):
         default=600.0, gt=0, description="seconds of training; null: no limit. Whether it ends a run depends on the "
         "machine"
     )  # fmt: skip
-    patience: int = Field(default=5, ge=1, description="judgements without progress after which training ends")
+    patience: int = Field(default=7, ge=1, description="judgements, of 8, without progress after which training ends")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where torch computes")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from n6convert.tuning.fake_quantization import Steps
 from n6convert.tuning.tensor import Tensor
 
-__all__ = ["Reference", "feature_loss", "output_loss"]
+__all__ = ["Reference", "decibels", "feature_loss", "output_loss"]
 
 _LEAST = 1e-12
 #: how far a sum of probabilities may be from 1
@@ -122,22 +122,13 @@ def feature_loss(
     return found
 
 
-class Balance:
-    """Makes losses of different size count alike: each is divided by its own running mean.
+def decibels(losses: Mapping[str, Tensor]) -> Tensor:
+    """Sum of logarithms: losses of any size count alike, as in closeness, and so do batches.
 
-    So the sum's gradient is that of the sum of logarithms: decibels, as closeness counts.
+    Their gradients keep their size while losses rise: with running means instead the first large ones, divided by means
+    that are small still, throw a network further off that is 20 dB close.
     """
-
-    _KEPT = 0.98
-
-    def __init__(self) -> None:
-        self.means: dict[str, float] = {}
-
-    def __call__(self, losses: Mapping[str, Tensor]) -> Tensor:
-        total = torch.zeros(())
-        for name, loss in losses.items():
-            size = max(float(loss.detach()), _LEAST)
-            old = self.means.get(name, size)
-            self.means[name] = self._KEPT * old + (1 - self._KEPT) * size
-            total = total.to(loss.device) + loss / self.means[name]
-        return total
+    total = torch.zeros(())
+    for loss in losses.values():
+        total = total.to(loss.device) + loss.clamp_min(_LEAST).log()
+    return total

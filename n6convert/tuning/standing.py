@@ -21,7 +21,6 @@ class Standing:
         judged: how many of the planned judgements were made.
         slower: factor of all rates.
         rollbacks: how often numbers were not finite.
-        means: running means of the losses.
         moved: steps since the descent began anew.
         curve: what was found on the way.
     """
@@ -34,5 +33,4 @@ class Standing:
     slower: float = 1.0
     rollbacks: int = 0
     moved: int = 0
-    means: dict[str, float] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)

@@ -17,7 +17,7 @@ from n6convert.recipe.tune import TuneConfig
 from n6convert.tuning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from n6convert.tuning.descent import Descent
 from n6convert.tuning.fake_quantization import Steps
-from n6convert.tuning.loss import Balance, feature_loss, output_loss
+from n6convert.tuning.loss import decibels, feature_loss, output_loss
 from n6convert.tuning.parameters import Parameters
 from n6convert.tuning.program import Program
 from n6convert.tuning.quantization import exceeds
@@ -80,7 +80,6 @@ class Training:
         self._task, self._place = task, checkpoint
         self._say = progress or (lambda what, done, total: None)
         self._total = config.steps
-        self._balance = Balance()
         self._together = max(_MEMORY // program.bytes_of_sample, 1)
         self.standing = Standing()
         self.best = parameters.arrays()
@@ -163,9 +162,9 @@ class Training:
         run = self._program.run(feeds, state, keep=self._ends if inside else ())
         features = feature_loss(run.kept, exact, teacher.spread, tokens)
         outputs = output_loss(run.outputs, exact, teacher.spread, tokens)
-        loss = self._balance(outputs) / max(len(outputs), 1)
+        loss = decibels(outputs) / max(len(outputs), 1)
         if features:
-            loss = loss + config.feature_weight * self._balance(features) / len(features)
+            loss = loss + config.feature_weight * decibels(features) / len(features)
         return loss if self._task is None else loss + config.task_weight * self._task_loss(run.outputs, examples)
 
     def _task_loss(self, outputs: Mapping[str, Any], examples: Sequence[Example]) -> Any:
@@ -215,7 +214,7 @@ class Training:
     def _save(self) -> None:
         if self._place is None:
             return
-        self.standing.means, self.standing.moved = dict(self._balance.means), self._descent.steps
+        self.standing.moved = self._descent.steps
         arrays = {f"now/{n}": a for n, a in self._parameters.arrays().items()}
         arrays |= {f"best/{n}": a for n, a in self.best.items()}
         arrays |= self._descent.arrays()
@@ -236,7 +235,6 @@ class Training:
 
     def _take(self, held: Checkpoint) -> None:
         self.standing = Standing(**held.facts)
-        self._balance.means = dict(self.standing.means)
         parts: dict[str, dict[str, NDArray[Any]]] = {"now": {}, "best": {}}
         for name, array in held.arrays.items():
             kind, _, rest = name.partition("/")

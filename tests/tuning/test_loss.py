@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from n6convert.tuning.loss import are_probabilities, output_loss  # noqa: E402
+from n6convert.tuning.loss import are_probabilities, decibels, output_loss  # noqa: E402
 
 
 def loss(values: list[list[float]], exact: list[list[float]], tokens: list[bool] | None = None) -> tuple[float, list]:
@@ -49,3 +49,12 @@ def test_what_is_taken_for_probabilities() -> None:
     assert not are_probabilities(torch.tensor([[1.2, -0.2]]))
     assert not are_probabilities(torch.tensor([[0.5, 0.4]]))
     assert not are_probabilities(torch.tensor([[1.0], [1.0]])), "a score of its own"
+
+
+def test_gradients_keep_their_size_while_losses_rise() -> None:
+    found = []
+    for size in (1e-3, 1e-1, 10.0):
+        weight = torch.tensor(size, requires_grad=True)
+        decibels({"y": weight.square(), "none": torch.zeros(())}).backward()
+        found.append(float(weight.grad * size))
+    assert found == pytest.approx([2.0, 2.0, 2.0], rel=1e-5)
