@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -96,11 +95,17 @@ def odd_step(size: int, most: int) -> int:
     return -(-size // most) | 1
 
 
-def thin_outputs(model: ir.Model, most: int) -> None:
-    """Leave of each larger output, in place, the flat values at :func:`odd_step`, under the name of the whole."""
+def thin_outputs(model: ir.Model, most: int, sizes: Mapping[str | None, int]) -> None:
+    """Leave of each larger output, in place, the flat values at :func:`odd_step`, under the name of the whole.
+
+    Args:
+        model: changed.
+        most: values that are left of an output.
+        sizes: of the outputs by name, whose shapes the graph need not hold.
+    """
     graph = model.graph
     for index, whole in enumerate(list(graph.outputs)):
-        size = math.prod(whole.shape.numpy()) if whole.shape is not None and whole.shape.is_static() else 0
+        size = sizes[whole.name]
         if size <= most or whole.producer() is None:
             continue
         name, whole.name = whole.name, f"{whole.name}/whole"
@@ -110,7 +115,7 @@ def thin_outputs(model: ir.Model, most: int) -> None:
         some = ir.node("Slice", [reshape.outputs[0], *span])
         reshape.outputs[0].name, some.outputs[0].name = f"{name}/values", name
         some.outputs[0].type, some.outputs[0].shape = whole.type, ir.Shape([-(-size // odd_step(size, most))])
-        graph.extend([reshape, some])
+        graph.insert_after(whole.producer(), [reshape, some])  # type: ignore[arg-type]  # where memory is freed
         graph.outputs[index] = some.outputs[0]
 
 

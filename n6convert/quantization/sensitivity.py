@@ -25,7 +25,7 @@ from n6convert.types import Feeds
 
 __all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one_at_a_time", "tensor_errors", "worst"]
 
-#: values of all tensors that are looked at together, at most
+#: values of all tensors of a sample that are looked at together, at most
 _VALUES = 1 << 24
 #: codes of the median value below which a few large values are taken as the cause of the step
 _FEW_CODES = 4.0
@@ -127,8 +127,7 @@ def tensor_errors(
 
 def _portions(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
     """The names in portions whose tensors together stay small: all at once would take the memory of the whole run."""
-    whole = {v.name: math.prod(static_dims(v.shape)) for n in graph for v in n.outputs if v.shape is not None}
-    sizes = {name: min(size, _COMPARED) for name, size in whole.items()}
+    sizes = _sizes(graph)
     part: list[str] = []
     values = 0
     for name in names:
@@ -146,27 +145,39 @@ def _portion_errors(
 ) -> dict[str, TensorError]:
     inputs = {v.name for v in float_model.graph.inputs}
     values = {v.name: v for v in (*float_model.graph.inputs, *(v for n in float_model.graph for v in n.outputs))}
-    sums = {n: _Sums(consumer_functions(float_model, values[n]), plan.grids[n]) for n in pairs}
-    inner = [n for n in pairs if n not in inputs]
-    exact = Session(_thinned(float_model, inner)) if inner else None
-    rounded = Session(_thinned(model, list(pairs.values())), optimize=False, last_use=True)
-    for sample in samples:
-        reference = {**sample, **(exact.run_on(sample) if exact else {})}
-        found = rounded.run_on(sample)
-        for name, dequantized in pairs.items():
-            sums[name].add(reference[name], found.pop(dequantized), len(samples))
-    return {name: total.error() for name, total in sums.items()}
+    sizes = _sizes(float_model.graph)
+    inner: dict[str | None, int] = {n: sizes[n] for n in pairs if n not in inputs}
+    exact = _outputs(float_model, inner, samples)
+    rounded = _outputs(model, {pairs[n]: sizes[n] for n in pairs}, samples, optimize=False)
+    seen = [({**s, **e}, r) for s, e, r in zip(samples, exact, rounded, strict=True)]
+    errors = {}
+    for name, dequantized in pairs.items():  # one by one: what computes the functions takes memory
+        sums = _Sums(consumer_functions(float_model, values[name]), plan.grids[name])
+        for reference, found in seen:
+            sums.add(reference[name], found[dequantized], len(samples))
+        errors[name] = sums.error()
+    return errors
 
 
-def _thinned(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """A copy that gives the values of the named tensors that are compared."""
-    copy = with_outputs(model, names)
-    thin_outputs(copy, _COMPARED)
-    return copy
+def _sizes(graph: ir.Graph) -> dict[str | None, int]:
+    values = [*graph.inputs, *(v for n in graph for v in n.outputs)]
+    return {v.name: math.prod(static_dims(v.shape)) for v in values if v.shape is not None}
+
+
+def _outputs(
+    model: ir.Model, sizes: Mapping[str | None, int], samples: Sequence[Feeds], *, optimize: bool = True
+) -> list[dict[str, NDArray[Any]]]:
+    """The values of tensors of these sizes that are compared, of each sample; the session's memory is free again."""
+    if not sizes:
+        return [{} for _ in samples]
+    copy = with_outputs(model, [name or "" for name in sizes])
+    thin_outputs(copy, _COMPARED, sizes)
+    session = Session(copy, optimize=optimize, last_use=True, few_runs=True)
+    return [session.run_on(sample) for sample in samples]
 
 
 def _some(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The flat values that are compared; all of those that a thinned model gives."""
+    """The flat values that are compared; all of those that :func:`_outputs` gives."""
     return values.reshape(-1)[:: odd_step(values.size, _COMPARED)]
 
 

@@ -45,6 +45,7 @@ class Session:
         threads: threads inside operators; default :func:`n6convert.runtime.threads.default_threads`.
         optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
         last_use: nobody needs the model in memory afterwards, so it may be changed instead of copied.
+        few_runs: no block of memory is planned for all tensors of later runs, which would come on top of the first's.
 
     Attributes:
         quantized: whether the graph has tensors that stand for codes.
@@ -61,12 +62,14 @@ class Session:
         threads: int | None = None,
         optimize: bool = True,
         last_use: bool = False,
+        few_runs: bool = False,
     ) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or default_threads()
+        options.enable_mem_pattern = not few_runs
         if not optimize or os.environ.get(_KERNELS) == "plain":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

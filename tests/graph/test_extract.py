@@ -82,6 +82,6 @@ def test_thin_outputs_give_an_even_share_of_the_values() -> None:
     assert step % 2 == 1 and len(range(0, 150, step)) <= 40
     for most, wanted in ((40, step), (150, 1)):
         thin = with_outputs(model, ["y", "t"])
-        thin_outputs(thin, most)
+        thin_outputs(thin, most, {"y": 150, "t": 150})
         for name, values in run_model(thin, {"x": x}).items():
             assert np.array_equal(values.reshape(-1), whole[name].reshape(-1)[::wanted])
