@@ -143,7 +143,10 @@ class _Job:
         self.goals = goals or Goals()
         few = list(islice(feeds(), _FEW))
         _check_inputs(prepared, few)
-        self.prepared, self.sums = normalize_sums(prepared, few, config.threads)
+        self.prepared = prepared
+        self.sums: list[str] = []
+        if config.normalize_attention:
+            self.prepared, self.sums = normalize_sums(prepared, few, config.threads)
         self.masks = clamp_masks(self.prepared, few, config.threads)
         self.held_back = list(held_back()) if held_back is not None else []
         self.evaluator = Evaluator(self.prepared, self.held_back or few, config.threads, held_back=bool(self.held_back))

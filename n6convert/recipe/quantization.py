@@ -52,6 +52,9 @@ class QuantizationConfig(BaseModel):
         default=False,
         description="attention sums in two parts where int8 rounds their products coarsely; costs time on the NPU",
     )
+    normalize_attention: bool = Field(
+        default=True, description="weights of attention are normalized where int8 cannot hold the sums they divide by"
+    )
     unseen_values: Annotated[bool, Off(False)] = Field(
         default=True, description="ranges `mse` and `auto` hold what other samples will reach, where that is no worse"
     )

@@ -66,6 +66,8 @@ def test_int8_denominators_hold_what_they_divide_by(tokens: int) -> None:
     found = quantize(model, feeds((*SHAPE[:-1], tokens), 8), plain)
     assert found.facts["normalized_sums"]
     assert found.facts["outputs_sqnr_db"]["y"] > 20
+    as_given = quantize(model, feeds((*SHAPE[:-1], tokens), 8), plain.model_copy(update={"normalize_attention": False}))
+    assert as_given.facts["normalized_sums"] == [] and as_given.facts["outputs_sqnr_db"]["y"] < 20
 
 
 def test_the_other_form_is_the_same_function() -> None:

@@ -51,7 +51,7 @@ def _without_rewrites(run: Run, simplified: Artifact) -> tuple[dict[str, Any] | 
     from n6convert.quantization.quantizer import quantize
     from n6convert.recipe.quantization import QuantizationConfig
 
-    plain = QuantizationConfig(ranges="minmax", **QuantizationConfig.off())
+    plain = QuantizationConfig(ranges="minmax", normalize_attention=False, **QuantizationConfig.off())
     try:
         model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain).model
         facts = estimate(model, run.recipe.target, options=of_recipe(run.recipe)).facts()
