@@ -95,7 +95,7 @@ def test_rounding_is_not_tried_where_exact_weights_bring_next_to_nothing(effort:
         code[:, 0] = 127
     w, v = (((code + rng.uniform(-0.01, 0.01, code.shape)) / 200).astype(np.float32) for code in codes)
     config = PLAIN.model_copy(update={"rounding": "second-order", "effort": effort})
-    facts = quantize(parse(TWO, w=w, v=v), feeds(SHAPE, 6), config, held_back=feeds(SHAPE, 4, seed=9)).facts
+    facts = quantize(parse(TWO, w=w, v=v), feeds(SHAPE, 6), config, held_back=feeds(SHAPE, 16, seed=9)).facts
     assert ("second-order rounding" in [m["method"] for m in facts["methods"]]) == tried
 
 
