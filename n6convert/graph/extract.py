@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from n6convert.graph.copying import cut, is_flat
+from n6convert.graph.initializers import add_initializer
 from n6convert.graph.operators import PRODUCTS
 from n6convert.graph.query import is_constant, may_be_float
 
@@ -110,17 +112,10 @@ def thin_outputs(model: ir.Model, most: int, sizes: Mapping[str | None, int]) ->
             continue
         name, whole.name = whole.name, f"{whole.name}/whole"
         numbers = {"flat": [-1], "start": [0], "end": [size], "axis": [0], "step": [odd_step(size, most)]}
-        flat, *span = (_integers(graph, f"{name}/{what}", values) for what, values in numbers.items())
+        flat, *span = (add_initializer(graph, f"{name}/{n}", np.array(v, np.int64)) for n, v in numbers.items())
         reshape = ir.node("Reshape", [whole, flat])
         some = ir.node("Slice", [reshape.outputs[0], *span])
         reshape.outputs[0].name, some.outputs[0].name = f"{name}/values", name
         some.outputs[0].type, some.outputs[0].shape = whole.type, ir.Shape([-(-size // odd_step(size, most))])
         graph.insert_after(whole.producer(), [reshape, some])  # type: ignore[arg-type]  # where memory is freed
         graph.outputs[index] = some.outputs[0]
-
-
-def _integers(graph: ir.Graph, name: str, values: Sequence[int]) -> ir.Value:
-    tensor = ir.tensor(list(values), dtype=ir.DataType.INT64, name=name)
-    made = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape([len(values)]), const_value=tensor)
-    graph.register_initializer(made)
-    return made

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import AXIS_LIMIT
+from n6convert.graph.initializers import add_initializer
 from n6convert.graph.states import CARRYING, CELLS
 
 __all__ = ["fit_ports", "leads_with_time", "same_bytes"]
@@ -106,10 +107,7 @@ def _sizes(value: ir.Value) -> list[int]:
 
 
 def _reshaped(graph: ir.Graph, value: ir.Value, to: list[int], name: str) -> ir.Value:
-    tensor = ir.tensor(np.array(to, np.int64), name=f"{name}_shape")
-    shape = ir.Value(name=tensor.name, type=ir.TensorType(ir.DataType.INT64), const_value=tensor)
-    shape.shape = ir.Shape([len(to)])
-    graph.register_initializer(shape)
+    shape = add_initializer(graph, f"{name}_shape", np.array(to, np.int64))
     node = ir.node("Reshape", [value, shape], name=f"{name}_reshape")
     result = node.outputs[0]
     result.name, result.type, result.shape = name, value.type, ir.Shape(to)

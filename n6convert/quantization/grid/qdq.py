@@ -15,6 +15,7 @@ import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from n6convert.graph.canonical import fill_shapes
+from n6convert.graph.initializers import add_initializer
 from n6convert.graph.states import KEY
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.plan import Plan, QuantizedWeight
@@ -158,10 +159,7 @@ class _Writer:
         return scale, self._store(f"{name}_zero_point", np.array(grid.zero_point, np.int8))
 
     def _store(self, name: str, array: NDArray[Any]) -> ir.Value:
-        tensor = ir.Tensor(array, name=name)
-        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-        self.graph.register_initializer(value)
-        return value
+        return add_initializer(self.graph, name, array)
 
 
 def bias_scales(node: ir.Node, grid: Grid, weight: QuantizedWeight, size: int) -> NDArray[np.float32]:

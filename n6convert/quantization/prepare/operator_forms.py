@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
+from n6convert.graph.initializers import add_initializer
 from n6convert.graph.query import is_constant, place_of
 from n6convert.quantization.prepare.batch_norm import affine, fold_batch_norm, remember
 
@@ -61,10 +62,7 @@ def new_constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     """
     while name in graph.initializers:
         name += "_"
-    tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-    graph.register_initializer(value)
-    return value
+    return add_initializer(graph, name, array)
 
 
 def _plain_gemm(graph: ir.Graph, node: ir.Node) -> None:
