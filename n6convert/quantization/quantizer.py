@@ -17,6 +17,8 @@ from n6convert.quantization.garbage import rare_collections
 from n6convert.quantization.grid.zero_points import ZeroPointSavings
 from n6convert.quantization.joined_outputs import warn_mixed_outputs
 from n6convert.quantization.methods import METHODS, Candidate, Method, MethodContext
+from n6convert.quantization.methods.outlier_channels import METHOD as OUTLIERS
+from n6convert.quantization.methods.outlier_channels import without_outliers
 from n6convert.quantization.prepare.attention_masks import clamp_masks
 from n6convert.quantization.prepare.attention_sums import normalize_sums
 from n6convert.quantization.prepare.prepare import prepare
@@ -158,9 +160,7 @@ class _Job:
         self.least = -np.inf
 
     def run(self) -> QuantizationResult:
-        best, first = self.context.quantized(self.prepared), f"ranges: {self.config.ranges}"
-        self._note_floor(first, best)
-        self._record(first, best, True)
+        best = self._first()
         wanted = [m for m in METHODS if self._wants(m)]
         for index, method in enumerate(wanted):
             if self._accepts(best):
@@ -175,6 +175,18 @@ class _Job:
             best = self._narrowed(best)
         model = written(store_once(best.model, together(best.prepared)), best.narrow)
         return QuantizationResult(model, self._facts(best), best.found.ranges, best.prepared)
+
+    def _first(self) -> Candidate:
+        """By ranges and nearest rounding alone; where that would be useless, with norms that int8 can hold."""
+        best = without_outliers(self.context, self.prepared)
+        if best is not None:
+            self._note_floor(_UNCLIPPED, best)
+            self._record(OUTLIERS.name, best, True)
+            return best
+        best, first = self.context.quantized(self.prepared), f"ranges: {self.config.ranges}"
+        self._note_floor(first, best)
+        self._record(first, best, True)
+        return best
 
     def _wants(self, method: Method) -> bool:
         possible = self.context.milliseconds is not None or not method.predicts

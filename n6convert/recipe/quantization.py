@@ -34,8 +34,8 @@ class QuantizationConfig(BaseModel):
 
     effort: Effort = Field(
         default="default",
-        description="how much is tried for accuracy: `fast` only chooses ranges, `thorough` tries every method on all "
-        "samples instead of first on some",
+        description="how much is tried for accuracy: `fast` only chooses ranges, and forms that work for norms that "
+        "massive activations spoil; `thorough` tries every method on all samples instead of first on some",
     )
     ranges: RangeMethod = Field(default="mse", description="how activation ranges are found")
     ranges_file: str | None = Field(default=None, description="ranges.json of an earlier run, instead of calibration")

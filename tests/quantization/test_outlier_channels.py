@@ -15,7 +15,8 @@ from n6convert.quantization.ranges.calibrate import calibrate
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
 from n6convert.quantization.reparameterization.norm_rows import norm_axes
-from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms
+from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoils_norms
+from n6convert.recipe.quantization import Effort
 from n6convert.runtime.comparison import max_relative_difference, sqnr_db
 from n6convert.runtime.session import run_model
 
@@ -160,6 +161,27 @@ def test_int8_gains_where_one_value_took_the_whole_grid() -> None:
         scores.append(np.mean([sqnr_db(a[:, 1:], b[:, 1:]) for a, b in pairs]))
     assert [m["kept"] for m in result.facts["methods"] if m["method"] == "outlier channels"] == [True]
     assert scores[1] > scores[0] + 6
+
+
+@pytest.mark.parametrize("effort", ["fast", "default", "thorough"])
+def test_no_effort_leaves_a_network_useless_that_massive_activations_spoil(effort: Effort) -> None:
+    result = quantize(
+        sentence_net(), lambda: iter(samples()), QuantizationConfig(effort=effort), held_back=lambda: samples(3, seed=9)
+    )
+    pairs = [(run_model(m, s, threads=1)["z"] for m in (sentence_net(), result.model)) for s in samples(seed=5)]
+    assert np.mean([sqnr_db(a[:, 1:], b[:, 1:]) for a, b in pairs]) > 20  # -6 dB as it is
+    first = result.facts["methods"][0]
+    assert first["method"] == "outlier channels" and first["kept"] and first["norms"]
+
+
+@pytest.mark.parametrize("sink", [0.0, 0.2])
+def test_norms_that_int8_holds_as_they_are_stay_where_nothing_else_is_tried(sink: float) -> None:
+    model, seen = prepare(sentence_net()), samples(sink=sink)
+    for sample in seen:
+        sample["x"][..., 0] *= sink > 0
+    assert not spoils_norms(model, seen[:4]) and spoils_norms(model, samples()[:4])
+    facts = quantize(sentence_net(), lambda: iter(seen), QuantizationConfig(effort="fast")).facts
+    assert facts["methods"][0]["method"] == "ranges: mse"
 
 
 def gate_net(function: str) -> ir.Model:

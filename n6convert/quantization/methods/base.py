@@ -44,6 +44,7 @@ __all__ = [
     "TWICE",
     "WORTH",
     "MethodContext",
+    "clips_nothing",
     "closeness",
     "enforced",
     "finds_ranges",
@@ -188,7 +189,13 @@ class MethodContext:
         return replace(made, provisional=screen and self.enough < self.config.refine_samples)
 
     def reshaped(
-        self, prepared: ir.Model, before: RangeResult, factors: Mapping[str, NDArray[np.float64]], *, screen: bool
+        self,
+        prepared: ir.Model,
+        before: RangeResult,
+        factors: Mapping[str, NDArray[np.float64]],
+        *,
+        screen: bool,
+        bounds: frozenset[str] | None = None,
     ) -> Candidate:
         """The INT8 model, by ranges and nearest rounding, of another form of the network.
 
@@ -197,12 +204,17 @@ class MethodContext:
             before: what is known of its tensors by name, before their channels were divided.
             factors: what these were divided by.
             screen: tensors that nothing is known of are looked at on a share of the samples.
+            bounds: no range clips, as long as no other operators than these have to enforce bounds; None: they may.
         """
         if self._finds_anew:
-            return self.quantized(prepared, screen=screen)
+            made = self.quantized(prepared, screen=screen)
+            return (unclipped(self, made) or made) if bounds is not None and not made.provisional else made
         feeds = partial(self.first, self.enough) if screen else self.feeds
         found, looked = carried(prepared, before, factors, feeds, self.probe_samples, self.config, self.progress)
-        made = self.quantized(prepared, found)
+        whole = _all_read(prepared, found) if bounds is not None else None
+        made = self.quantized(prepared, whole or found)
+        if bounds is not None and whole is not None and not enforced(made) <= bounds:
+            made = self.quantized(prepared, found)
         return replace(made, provisional=looked and screen and self.enough < self.config.refine_samples)
 
     def _centered(self, made: Candidate) -> Candidate:
@@ -356,12 +368,31 @@ def unclipped_ranges(found: RangeResult, within: Mapping[str, Range] | None = No
 
 def unclipped(context: MethodContext, trial: Candidate) -> Candidate | None:
     """The same model without clipping, which even channels do not need."""
-    whole = unclipped_ranges(trial.found)
+    whole = _all_read(trial.prepared, trial.found)
+    made = context.quantized(trial.prepared, whole) if whole is not None else None
+    return made if made is not None and enforced(made) <= enforced(trial) else None
+
+
+def _all_read(prepared: ir.Model, found: RangeResult) -> RangeResult | None:
+    """Ranges of all values that are read; None when they are those already, but for less than a step."""
+    whole = unclipped_ranges(found)
     if whole is None:
         return None
-    ranges = without_hidden(trial.prepared.graph, whole.ranges, trial.found.statistics)
-    made = context.quantized(trial.prepared, replace(whole, ranges=ranges))
-    return made if enforced(made) <= enforced(trial) else None
+    ranges = without_hidden(prepared.graph, whole.ranges, found.statistics)
+    return None if _are_alike(ranges, found.ranges) else replace(whole, ranges=ranges)
+
+
+def clips_nothing(prepared: ir.Model, found: RangeResult) -> bool:
+    """Whether no range leaves out what is read, but for less than a step of its grid."""
+    return _all_read(prepared, found) is None
+
+
+def _are_alike(ranges: Mapping[str, Range], others: Mapping[str, Range]) -> bool:
+    """Whether no end of a range lies a step of its grid away from the other one."""
+    if ranges.keys() != others.keys():
+        return False
+    a, b = (np.array([r[name] for name in ranges]).reshape(-1, 2) for r in (ranges, others))
+    return bool((np.abs(a - b) <= (a[:, 1:] - a[:, :1]) / 255).all())
 
 
 def is_undecided(trial: Candidate, best: Candidate) -> bool:

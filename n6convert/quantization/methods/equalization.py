@@ -16,14 +16,15 @@ from n6convert.quantization.methods.base import (
     closeness,
     enforced,
     finds_ranges,
-    unclipped,
     unclipped_ranges,
 )
 
 __all__ = ["METHOD", "equalization"]
 
 
-def equalization(context: MethodContext, best: Candidate, *, promised: bool = False) -> Candidate | None:
+def equalization(
+    context: MethodContext, best: Candidate, *, promised: bool = False, whole: bool = False
+) -> Candidate | None:
     """Even channels; bounds of clips that no grid replaces afterwards, which the CPU would enforce, stay in place.
 
     Channels that were evened out before are not again: what is left of their unevenness has its reasons. Tensors that
@@ -34,20 +35,22 @@ def equalization(context: MethodContext, best: Candidate, *, promised: bool = Fa
         context: what methods work with.
         best: the model so far; its float model may have another form than its INT8 model by now.
         promised: whether it is known that finer tensors bring something.
+        whole: no range clips, whatever those of the model so far do.
     """
     if best.even and context.config.effort != "thorough":
         return None
     screen, fixed = True, enforced(best)
+    whole = whole or unclipped_ranges(best.found) is None
     best = replace(best, found=context.completed(best.prepared, best.found))
     while (even := _even_channels(context, best, fixed)) is not None:
         if not (promised or context.promises(best, partial(with_exact_tensors, best.model, even.factors), WORTH)):
             return None
         if difference(best.prepared, even.model, context.probe_samples[0], context.config.threads) > EXACT:
             return None
-        trial = _evened(context, best, even, screen)
+        trial = _evened(context, best, even, fixed if whole else None, screen)
         if trial.provisional and closeness(trial) > closeness(best):
             screen = bool(enforced(trial) - fixed)
-            trial = trial if screen else _evened(context, best, even, False)
+            trial = trial if screen else _evened(context, best, even, fixed if whole else None, False)
         if enforced(trial) <= fixed:
             context.evened = best.prepared, trial
             return trial
@@ -69,11 +72,12 @@ def _even_channels(context: MethodContext, best: Candidate, fixed: frozenset[str
     return even if even.records else None
 
 
-def _evened(context: MethodContext, best: Candidate, even: Evened, screen: bool) -> Candidate:
-    """The INT8 model of a float model with even channels."""
-    trial = context.reshaped(even.model, best.found, even.factors, screen=screen)
-    whole = unclipped(context, trial) if unclipped_ranges(best.found) is None else None
-    return replace(whole or trial, provisional=trial.provisional, even=True, notes={"groups": even.records})
+def _evened(
+    context: MethodContext, best: Candidate, even: Evened, bounds: frozenset[str] | None, screen: bool
+) -> Candidate:
+    """The INT8 model of a float model with even channels; without clipping within bounds that may be enforced."""
+    trial = context.reshaped(even.model, best.found, even.factors, screen=screen, bounds=bounds)
+    return replace(trial, even=True, notes={"groups": even.records})
 
 
 METHOD = Method("equalization", 2, "equalization", equalization, fits=finds_ranges)

@@ -6,6 +6,7 @@ from n6convert.quantization.methods.base import (
     Candidate,
     Method,
     MethodContext,
+    clips_nothing,
     unclipped_ranges,
 )
 
@@ -14,6 +15,8 @@ __all__ = ["METHOD", "minmax_ranges"]
 
 def minmax_ranges(context: MethodContext, best: Candidate) -> Candidate | None:
     """Ranges without clipping, where those happen to be better."""
+    if best.even and clips_nothing(best.prepared, best.found):
+        return None
     found = unclipped_ranges(best.found)
     return context.quantized(best.prepared, found) if found is not None else None
 

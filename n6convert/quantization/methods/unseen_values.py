@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +10,13 @@ from n6convert.quantization.methods.base import (
     Candidate,
     Method,
     MethodContext,
+    clips_nothing,
     closeness,
     enforced,
     finds_ranges,
     unclipped_ranges,
 )
-from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.ranges.find import ranges_beyond
-from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.stable import best_of
 from n6convert.recipe.quantization import QuantizationConfig
 
@@ -36,11 +34,7 @@ def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     """
     if best.reaching and context.config.effort != "thorough":
         return None
-    whole = unclipped_ranges(best.found)
-    if whole is not None and _are_alike(
-        without_hidden(best.prepared.graph, whole.ranges, whole.statistics), best.found.ranges
-    ):
-        whole = None
+    whole = None if clips_nothing(best.prepared, best.found) else unclipped_ranges(best.found)
     clips = whole is not None
     starts = [(best.found, clips), *([(whole, False)] if whole is not None and not context.clips_rightly else [])]
     wider = (
@@ -50,14 +44,6 @@ def unseen_values(context: MethodContext, best: Candidate) -> Candidate | None:
     trials = [context.quantized(best.prepared, f) for f in wider if f is not None]
     trials = [replace(t, provisional=best.provisional, reaching=True) for t in trials if enforced(t) <= enforced(best)]
     return replace(best_of(trials, closeness), required_gain_db=-context.evaluator.blind_db) if trials else None
-
-
-def _are_alike(ranges: Mapping[str, Range], others: Mapping[str, Range]) -> bool:
-    """Whether no end of a range lies a step of its grid away from the other one."""
-    if ranges.keys() != others.keys():
-        return False
-    a, b = (np.array([r[name] for name in ranges]).reshape(-1, 2) for r in (ranges, others))
-    return bool((np.abs(a - b) <= (a[:, 1:] - a[:, :1]) / 255).all())
 
 
 def _chooses_ranges(config: QuantizationConfig) -> bool:

@@ -19,13 +19,15 @@ from n6convert.quantization.stable import rounded
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["KnownRows", "Norm", "RowStatistics", "find_norms", "norm_axes", "row_statistics"]
+__all__ = ["KnownRows", "Norm", "RowStatistics", "between_norms", "find_norms", "norm_axes", "row_statistics"]
 
 Array = NDArray[np.float64]
 #: significant bits of the factor, which is a simple number in most graphs
 _FACTOR_BITS = 12
 #: samples on which it is looked at what a graph computes, and how far ratios that are the same may differ
 _VERIFIED, _SAME = 4, 1e-3
+#: of an int8 grid that starts at zero
+_CODES = 255
 
 
 @dataclass
@@ -61,6 +63,8 @@ class RowStatistics:
     peaks: Array
     factor: float
     """r * sqrt(v), the same for all rows"""
+    int8_error: float = 0.0
+    """mean relative error of r where squares and variances are rounded to one int8 grid each"""
 
 
 def find_norms(graph: ir.Graph) -> Iterator[Norm]:
@@ -138,6 +142,11 @@ def norm_axes(graph: ir.Graph) -> dict[str, tuple[int, ...]]:
     return {norm.c.name or "": _within_channel(norm) for norm in find_norms(graph)}
 
 
+def between_norms(graph: ir.Graph) -> list[str]:
+    """Tensors that normalizations compute from their squares, by name."""
+    return list(dict.fromkeys(v.name or "" for norm in find_norms(graph) for v in norm.between))
+
+
 def _within_channel(norm: Norm) -> tuple[int, ...]:
     return tuple(i for i in range(len(norm.shape)) if i != norm.axis)
 
@@ -212,7 +221,7 @@ class KnownRows:
         extremes, reach = self._statistics[name], self._channels[norm.c.name or ""]
         variances = rounded([seen.variances.min(), seen.variances.max(), extremes.low / factor, extremes.high / factor])
         peaks = np.maximum(seen.peaks, rounded(np.stack([reach.high.ravel(), -reach.low.ravel()])))
-        return RowStatistics(np.asarray(variances), peaks, seen.factor)
+        return RowStatistics(np.asarray(variances), peaks, seen.factor, seen.int8_error)
 
     def _source(self, norm: Norm) -> tuple[str, float] | None:
         name = norm.c.name or ""
@@ -234,7 +243,7 @@ def _figures(norm: Norm, values: Mapping[str, NDArray[Any]], verified: RowStatis
     c = rows(norm.c)
     peaks = np.stack([c.max(0), -c.min(0)])
     if verified is not None:
-        return RowStatistics(np.square(c).mean(1), peaks, verified.factor)
+        return RowStatistics(np.square(c).mean(1), peaks, verified.factor, verified.int8_error)
     x, n = rows(norm.x), rows(norm.n.outputs[0])
     if norm.centered and np.abs(x - x.mean(1, keepdims=True) - c).max() > 1e-4 * np.abs(x).max():
         return None
@@ -243,7 +252,18 @@ def _figures(norm: Norm, values: Mapping[str, NDArray[Any]], verified: RowStatis
     factor = float(np.median(factors))
     if factor == 0 or np.abs(factors / factor - 1).max() > 1e-2:
         return None
-    return RowStatistics(variances, peaks, factor)
+    return RowStatistics(variances, peaks, factor, _int8_error(np.square(c)))
+
+
+def _int8_error(squares: Array) -> float:
+    """Mean relative error of one over the root of the rows' means, on int8 grids that these rows alone fill."""
+    exact = squares.mean(1)
+    step, least = squares.max() / _CODES, exact.max() / _CODES
+    if least == 0:
+        return 0.0
+    means = (np.rint(squares / step) * step).mean(1)
+    found = np.maximum(np.rint(means / least), 0.5) * least  # a zero is as good as half a code
+    return float(np.abs(np.sqrt(exact / found) - 1).mean())
 
 
 def _joined(found: Sequence[RowStatistics | None]) -> RowStatistics | None:
@@ -251,4 +271,5 @@ def _joined(found: Sequence[RowStatistics | None]) -> RowStatistics | None:
     if len(known) < len(found) or not known:
         return None
     variances, peaks = np.concatenate([f.variances for f in known]), np.max([f.peaks for f in known], axis=0)
-    return RowStatistics(rounded(variances), rounded(peaks), float(rounded(known[0].factor, _FACTOR_BITS)))
+    factor, error = float(rounded(known[0].factor, _FACTOR_BITS)), float(np.mean([f.int8_error for f in known]))
+    return RowStatistics(rounded(variances), rounded(peaks), factor, float(rounded(error)))

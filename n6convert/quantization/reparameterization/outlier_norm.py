@@ -39,7 +39,7 @@ from n6convert.quantization.reparameterization.norm_rows import (
 )
 from n6convert.types import Feeds
 
-__all__ = ["rewrite_outlier_norms"]
+__all__ = ["rewrite_outlier_norms", "spoils_norms"]
 
 Array = NDArray[np.float64]
 #: standard deviations of the quietest row up to which squares are taken as they are
@@ -50,8 +50,23 @@ _SPREAD = 5.0
 _ROOT_RATIO, _SQUARE_RATIO = 1.35, 1.5
 #: variances and peaks may go that far beyond what the samples showed
 _MARGIN = 1.2
+#: mean relative error of what int8 scales rows by from which a norm is useless: 20 dB before anything else is rounded
+_SPOILED = 0.1
 #: more channels than this share are no outliers but the rule
 _FEW_CHANNELS = 0.5
+
+
+def spoils_norms(model: ir.Model, samples: Sequence[Feeds], threads: int | None = None) -> bool:
+    """Whether massive activations leave any normalization useless as INT8, in the form that the graph has.
+
+    Args:
+        model: prepared float model.
+        samples: a few.
+        threads: None: as many as there are cores.
+    """
+    norms = list(find_norms(model.graph))
+    seen = row_statistics(model, norms, samples, threads, KnownRows({}, Extents()))
+    return any(s is not None and s.int8_error > _SPOILED and _is_wide(s) for s in seen.values())
 
 
 def rewrite_outlier_norms(
