@@ -45,18 +45,14 @@ def ours(model: Path, feeds: Feeds, out: Path, goal: str = "", **config: Any) ->
 
 def goals_of(goal: str) -> Any:
     """What four-bit weights must reach, such as ``max_flash=1915000``."""
-    from n6convert.npu.estimation import flash_bytes
-    from n6convert.npu.layer_times import layer_milliseconds
+    from n6convert.npu.layer_times import model_costs
     from n6convert.npu.targets import DEFAULT_TARGET
     from n6convert.quantization.weights.mixed_precision import Goals
 
     name, _, value = goal.partition("=")
     limit = {"max_milliseconds": "milliseconds", "max_flash": "flash_bytes"}
-    predict = {"times": layer_milliseconds, "flash": flash_bytes}
-    return Goals(
-        **({limit[name]: float(value)} if name else {}),
-        **{key: partial(function, target=DEFAULT_TARGET) for key, function in predict.items()},
-    )
+    asked = {limit[name]: float(value)} if name else {}
+    return Goals(predicts=partial(model_costs, target=DEFAULT_TARGET), **asked)
 
 
 def ours_minmax(model: Path, feeds: Feeds, out: Path) -> None:

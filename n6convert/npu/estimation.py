@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir
 
-__all__ = ["SCHEMA", "Estimate", "estimate", "flash_bytes"]
+__all__ = ["SCHEMA", "Estimate", "estimate"]
 
 _as_report, _cell = late("n6convert.report.notebook.as_report"), late("n6convert.report.notebook.cell")
 _summary = late("n6convert.report.summary.summary_text")
@@ -139,16 +139,6 @@ def estimate(
         warnings=notes + _warnings(style, unsigned, lowered, plan, costs),
         options=options,
     )
-
-
-def flash_bytes(model: onnx_ir.Model, target: str | Target) -> int:
-    """Predicted bytes of a model's parameters in flash.
-
-    Args:
-        model: as for :func:`estimate`; a float one is placed as if its tensors were int8.
-        target: board and compiler version.
-    """
-    return estimate(model, target, assume_quantized=True).costs.memory.weights
 
 
 def _rounded(value: Any) -> Any:

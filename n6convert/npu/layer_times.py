@@ -1,22 +1,37 @@
-"""How much of the predicted time each convolution and dense layer of a graph takes."""
+"""What a graph costs on the NPU, and how much of its time each convolution and dense layer takes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from n6convert.npu.estimation import estimate
+from n6convert.npu.estimation import Estimate, estimate
 
 if TYPE_CHECKING:
     import onnx_ir
 
     from n6convert.npu.targets import Target
 
-__all__ = ["layer_milliseconds"]
+__all__ = ["ModelCosts", "model_costs"]
 
 
-def layer_milliseconds(model: onnx_ir.Model, target: str | Target) -> dict[str, float]:
-    """Milliseconds by node name; layers that share an epoch share its time by the bytes of their weights.
+class ModelCosts(NamedTuple):
+    """What is predicted for a model.
+
+    Attributes:
+        milliseconds: of one inference.
+        flash_bytes: of its parameters.
+        layers: milliseconds by node name; layers that share an epoch share its time by the bytes of their weights.
+    """
+
+    milliseconds: float
+    flash_bytes: int
+    layers: Mapping[str, float]
+
+
+def model_costs(model: onnx_ir.Model, target: str | Target) -> ModelCosts:
+    """What a model costs on a target.
 
     Args:
         model: a quantized model, or a float one that is placed as if its tensors were int8.
@@ -27,6 +42,10 @@ def layer_milliseconds(model: onnx_ir.Model, target: str | Target) -> dict[str, 
         RecipeError: unknown target.
     """
     found = estimate(model, target, assume_quantized=True)
+    return ModelCosts(found.costs.latency.milliseconds, found.costs.memory.weights, _by_layer(found))
+
+
+def _by_layer(found: Estimate) -> dict[str, float]:
     times = {epoch.id: (epoch.microseconds + epoch.overhead) / 1000 for epoch in found.costs.epochs}
     shares: dict[str, float] = defaultdict(float)
     for epoch in found.schedule.epochs:

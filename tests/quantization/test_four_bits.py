@@ -14,11 +14,18 @@ from n6convert.cli.drafts import parse_size
 from n6convert.errors import RecipeError, UsageError
 from n6convert.linter import lint
 from n6convert.npu import estimate
-from n6convert.npu.estimation import flash_bytes
+from n6convert.npu.layer_times import ModelCosts, model_costs
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.second_order import round_rows
 from n6convert.quantization.weights import mixed_precision
-from n6convert.quantization.weights.four_bits import best_scales
+from n6convert.quantization.weights.four_bits import (
+    best_scales,
+    in_their_opset,
+    narrow_layers,
+    replaced,
+    written,
+    written_with,
+)
 from n6convert.quantization.weights.mixed_precision import Goals
 from n6convert.rewrites.by_latency import predicted_milliseconds
 from n6convert.runtime.session import Session
@@ -182,12 +189,12 @@ def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
 
 def test_a_goal_of_flash_is_what_the_predictor_says(network: ir.Model) -> None:
     target = "stm32n6570-dk@4.0"
-    flash = partial(flash_bytes, target=target)
-    eight, four = (flash(narrow(network, bits).model) for bits in ("int8", "int4"))
+    predicts = partial(model_costs, target=target)
+    eight, four = (predicts(narrow(network, bits).model).flash_bytes for bits in ("int8", "int4"))
     wanted = (eight + four) // 2
-    result = narrow(network, "mixed", Goals(flash_bytes=wanted, flash=flash))
+    result = narrow(network, "mixed", Goals(flash_bytes=wanted, predicts=predicts))
     facts = result.facts["four_bits"]
-    assert facts["weight_bytes"] == flash(result.model) <= wanted
+    assert facts["weight_bytes"] == predicts(result.model).flash_bytes <= wanted
     assert 0 < len(facts["layers"]) < facts["of"]
 
 
@@ -196,17 +203,30 @@ def test_a_goal_of_time_takes_what_saves_time_first(network: ir.Model) -> None:
     eight = narrow(network, "int8")
     names = narrow(network, "int4").facts["four_bits"]["layers"]
 
-    def times(model: ir.Model) -> dict[str, float]:
-        four = any(v.dtype == ir.DataType.INT4 for v in model.graph.initializers.values())
-        return {name: 1.0 if four else 1.0 + (name == names[-1]) for name in names}
+    def predicts(model: ir.Model) -> ModelCosts:
+        four = [v.const_value.size for v in model.graph.initializers.values() if v.dtype == ir.DataType.INT4]
+        layers = {name: 1.0 if four else 1.0 + (name == names[-1]) for name in names}
+        return ModelCosts(sum(layers.values()), 10**6 - sum(four), layers)
 
     loss = {"weights_loss_db": 60.0}
     orders = [
-        narrow(network, "mixed", Goals(times=times, **goal), **loss).facts["four_bits"]["layers"]
+        narrow(network, "mixed", Goals(predicts=predicts, **goal), **loss).facts["four_bits"]["layers"]
         for goal in ({"milliseconds": 1e-3}, {"flash_bytes": 1})
     ]
     assert eight.facts["four_bits"] == {}
     assert orders[0][0] == names[-1] and sorted(orders[0]) == sorted(orders[1]) == sorted(names)
+
+
+def test_what_is_predicted_is_the_file(network: ir.Model) -> None:
+    result = narrow(network, "int8")
+    layers = narrow_layers(result.prepared, result.model, list(feeds((1, 3, 16, 16), 4)()))[:2]
+    file, names = written(replaced(result.model, layers), {n.layer for n in layers}), {n.layer for n in layers}
+    quick = written_with(in_their_opset(result.model), layers)
+    assert (quick.ir_version, quick.opset_imports) == (file.ir_version, file.opset_imports)
+    a, b = (dict(sorted(m.graph.initializers.items())) for m in (quick, file))
+    assert list(a) == list(b) and len(names) == 2
+    assert all(np.array_equal(a[n].const_value.numpy(), b[n].const_value.numpy()) for n in a)
+    assert model_costs(quick, "stm32n6570-dk@4.0") == model_costs(file, "stm32n6570-dk@4.0")
 
 
 def test_older_cores_have_none(tmp_path, capsys) -> None:

@@ -16,7 +16,7 @@ SIZES = {"tiny": 2, "small": 8, "large": 20_000, "middle": 2_000}
 
 
 def choice(name: str, noise: float, time: float, flash: float) -> Choice:
-    narrow = Narrow(name, np.zeros((2, 2), np.int8), np.ones(2, np.float32), 0.0)
+    narrow = Narrow(name, np.zeros((2, 2), np.int8), np.ones(2, np.float32))
     return Choice((narrow,), noise, np.array([time, flash]), noise / (time + flash))
 
 
@@ -67,7 +67,7 @@ def test_all_are_taken_where_that_is_not_enough_and_none_where_nothing_is_needed
 
 
 def test_layers_that_save_next_to_nothing_are_not_measured_and_come_last() -> None:
-    layers = [Narrow(name, np.zeros((n, 1), np.int8), np.ones(n, np.float32), 0.0) for name, n in SIZES.items()]
+    layers = [Narrow(name, np.zeros((n, 1), np.int8), np.ones(n, np.float32)) for name, n in SIZES.items()]
     asked: list[str] = []
 
     def noise_of(measured: Sequence[Narrow]) -> dict[str, float]:

@@ -137,6 +137,14 @@ def test_layers_at_once_read_what_a_walk_gives_them(monkeypatch: pytest.MonkeyPa
         assert (layers_at_once(int8, SOURCE()) is not None) == fits
 
 
+def test_a_walk_that_stops_at_some_layers_shows_what_the_whole_one_does_there() -> None:
+    int8 = quantize(cnn(), SOURCE, PLAIN).model
+    seen = {layer.name: list(layer.codes()) for layer in walk_layers(int8, list(SOURCE()))}
+    names = list(seen)[1::2]
+    found = {layer.name: list(layer.codes()) for layer in walk_layers(int8, list(SOURCE()), names=names)}
+    assert list(found) == names and all(equal(found[n], seen[n]) for n in names)
+
+
 def test_rounding_alone_needs_no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit in memory is walked over, and few codes differ: of layers behind others that were rounded."""
     int8 = quantize(cnn(), SOURCE, PLAIN).model

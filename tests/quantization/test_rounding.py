@@ -77,3 +77,15 @@ def test_rows_of_several_samples_at_once_have_the_same_moments(monkeypatch: pyte
     together = rounding.second_moments(layer, 10, 1)
     monkeypatch.setattr(rounding, "SINGLE", 1)
     np.testing.assert_array_equal(together[0], rounding.second_moments(layer, 10, 1)[0])
+
+
+def test_moments_are_those_of_whole_numbers_up_to_the_ends_of_the_codes() -> None:
+    draw = np.random.default_rng(4)
+    samples = [{"x": draw.choice([-1.0, 1.0, 3.0], (250, 10)).astype(np.float32)} for _ in range(4)]
+    body = "net (float[250,10] x) => (float[250,4] y) { y = Gemm<transB=1>(x, w, b) }"
+    layer = layer_of(body, samples, w=draw.standard_normal((4, 10)).astype(np.float32), b=np.zeros(4, np.float32))
+    codes = np.concatenate(list(layer.codes())).astype(np.int64) - layer.zero_point
+    assert codes.min() < -1 < 127 < codes.max()  # larger than int8 codes themselves
+    found = rounding.input_statistics(layer, 10, 1)
+    np.testing.assert_array_equal(found.moments[0], codes.T @ codes)
+    np.testing.assert_array_equal(found.means[0] * found.count, codes.sum(axis=0))

@@ -93,16 +93,14 @@ def _counted(run: Run) -> Progress:
 
 def goals_of(run: Run, limits: Accepting) -> Goals:
     """What four-bit weights must reach, by the recipe's acceptance."""
-    from n6convert.npu.estimation import flash_bytes
-    from n6convert.npu.layer_times import layer_milliseconds
+    from n6convert.npu.layer_times import model_costs
     from n6convert.quantization.weights.mixed_precision import Goals
 
     section, target = run.recipe.acceptance, run.recipe.target
     return Goals(
         section.max_milliseconds,
         section.max_flash,
-        partial(layer_milliseconds, target=target),
-        partial(flash_bytes, target=target),
+        partial(model_costs, target=target),
         limits if limits.limited else None,
     )
 

@@ -25,6 +25,7 @@ from n6convert.quantization.layerwise.rounding import (
     SINGLE,
     InputStatistics,
     as_rows,
+    count_from_zero,
     patches,
     results,
     rows_per_sample,
@@ -189,7 +190,7 @@ def compensated(layer: Layer, weight: NDArray[np.float32], exact: Sequence[Float
     change = np.zeros_like(by_group)
     for index, span in enumerate(spans):
         inner, pull = zip(*(half.around_means(index, span) for half in sums), strict=True)
-        change[:, :, span] = np.rint(_change(np.stack(inner), np.stack(pull)) / unit) * unit
+        change[:, :, span] = np.rint(_change(inner, pull) / unit) * unit
     moved = _as_weight(layer.node, (by_group + change).reshape(rows.shape).astype(np.float32), weight.shape)
     count, inputs = even.count + odd.count, even.inputs + odd.inputs
     means = inputs / max(count, 1)
@@ -208,15 +209,15 @@ class _Half:
         count: of rows.
     """
 
-    def __init__(self, groups: int, outputs: int, spans: Sequence[slice]) -> None:
-        sizes, self._spans = [s.stop - s.start for s in spans], spans
+    def __init__(self, groups: int, outputs: int, spans: Sequence[slice], zero: int) -> None:
+        sizes, self._spans, self._zero = [s.stop - s.start for s in spans], spans, zero
         self.inner = [np.zeros((groups, size, size)) for size in sizes]
         self.pull = [np.zeros((groups, outputs, size)) for size in sizes]
         self.inputs, self.missing, self.count = np.zeros((groups, sum(sizes))), np.zeros((groups, outputs)), 0
 
-    def add(self, found: NDArray[Any], gaps: NDArray[Any]) -> None:
-        """Take one sample's inputs and what is missing in its results."""
-        whole = found if found.shape[1] <= SINGLE else found.astype(np.float64)
+    def add(self, codes: NDArray[np.float32], found: NDArray[np.float32], gaps: NDArray[np.floating]) -> None:
+        """Take some rows of inputs, as codes and less the one that stands for 0, and what their results miss."""
+        whole = codes if codes.shape[1] <= SINGLE else codes.astype(np.float64)
         self.count += found.shape[1]
         self.inputs += whole.sum(axis=1)
         self.missing += gaps.sum(axis=1, dtype=np.float64)
@@ -225,11 +226,17 @@ class _Half:
             inner += part.transpose(0, 2, 1) @ part
             pull += gaps.transpose(0, 2, 1) @ found[:, :, span]
 
+    def close(self) -> None:
+        """Count inputs from the code that stands for 0, after all rows were taken."""
+        for span, inner in zip(self._spans, self.inner, strict=True):
+            count_from_zero(inner, self.inputs[:, span], self.count, self._zero)
+        self.inputs -= self.count * self._zero
+
     def around_means(self, index: int, span: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """A span's ``inner`` and ``pull`` without what the means have to do with them: those the bias takes over."""
         means = self.inputs[:, None, span] / max(self.count, 1)
-        inner = self.inner[index] - self.inputs[:, span, None] * means
-        return inner, self.pull[index] - self.missing[:, :, None] * means
+        inner = self.inputs[:, span, None] * means
+        return np.subtract(self.inner[index], inner, out=inner), self.pull[index] - self.missing[:, :, None] * means
 
 
 def _sums(layer: Layer, exact: Sequence[FloatSample], rows: NDArray[np.float64], step: float) -> tuple[_Half, _Half]:
@@ -240,14 +247,20 @@ def _sums(layer: Layer, exact: Sequence[FloatSample], rows: NDArray[np.float64],
         step: of the input's grid.
     """
     groups, outputs, size = rows.shape
-    zero, share = np.float32(layer.zero_point), rows_per_sample(layer.samples, size)
-    halves = _Half(groups, outputs, spans_of(size)), _Half(groups, outputs, spans_of(size))
-    others = _missing(layer, exact, share)
-    weight = rows.transpose(0, 2, 1).astype(np.float32)
-    for index, (codes, wanted) in enumerate(zip(layer.codes(), exact, strict=True)):
-        found = patches(layer.node, codes, float(zero), size, groups, share).astype(np.float32) - zero
-        known = wanted.results if others is None else wanted.results + next(others)
-        halves[index % 2].add(found, known / np.float32(step) - found @ weight)
+    zero, share, spans = layer.zero_point, rows_per_sample(layer.samples, size), spans_of(size)
+    halves = _Half(groups, outputs, spans, zero), _Half(groups, outputs, spans, zero)
+    others, codes = _missing(layer, exact, share), list(layer.codes())
+    known = [sample.results if others is None else sample.results + next(others) for sample in exact]
+    weight, at_once = rows.transpose(0, 2, 1).astype(np.float32), max(SINGLE // known[0].shape[1], 1)
+    for index, half in enumerate(halves):
+        own = range(index, len(codes), 2)
+        for some in (own[start : start + at_once] for start in range(0, len(own), at_once)):
+            parts = [patches(layer.node, codes[i], float(zero), size, groups, share) for i in some]
+            rows_of_codes = np.concatenate(parts, axis=1).astype(np.float32)
+            found = rows_of_codes - np.float32(zero)
+            wanted = np.concatenate([known[i] for i in some], axis=1) / np.float32(step)
+            half.add(rows_of_codes, found, wanted - found @ weight)
+        half.close()
     return halves
 
 
@@ -279,20 +292,26 @@ def _from(value: ir.Value, quantize: ir.Node | None) -> bool:
     return made is not None and quantize is not None and made.inputs[0] is quantize.outputs[0]
 
 
-def _change(inner: NDArray[np.float64], pull: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is added to the weights ``[groups, outputs, inputs]``."""
+def _change(inner: Sequence[NDArray[np.float64]], pull: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """What is added to the weights ``[groups, outputs, inputs]``; the first of ``inner`` ends as the sum of both."""
     half = _solved(inner[0], pull[0])
     agreed, size = float(np.sum(half * pull[1])), float(np.sum(half * (half @ inner[1])))
     share = min(max(agreed / size, 0.0), 1.0) if size > 0 else 0.0
-    return share * _solved(inner.sum(axis=0), pull.sum(axis=0)) if share else np.zeros_like(pull[0])
+    if not share:
+        return np.zeros_like(pull[0])
+    return share * _solved(np.add(inner[0], inner[1], out=inner[0]), pull[0] + pull[1])
 
 
 def _solved(inner: NDArray[np.float64], pull: NDArray[np.float64]) -> NDArray[np.float64]:
     """``pull (inner + ridge)^-1`` of each group."""
     mean = np.trace(inner, axis1=1, axis2=2) / inner.shape[1]
     ridge = _RIDGE * np.maximum(mean, 1e-3 * mean.mean()) + 1e-9
-    damped = inner + ridge[:, None, None] * np.eye(inner.shape[1])
-    return np.asarray(np.linalg.solve(damped, pull.transpose(0, 2, 1)).transpose(0, 2, 1))
+    diagonal = np.einsum("gii->gi", inner)  # a view: wide matrices are not copied for it
+    before = diagonal.copy()
+    diagonal += ridge[:, None]
+    found = np.asarray(np.linalg.solve(inner, pull.transpose(0, 2, 1)).transpose(0, 2, 1))
+    diagonal[:] = before
+    return found
 
 
 def _as_weight(node: ir.Node, rows: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -40,12 +40,10 @@ class NarrowRows(NamedTuple):
     Attributes:
         codes: ``[outputs, inputs]``.
         shift: what its bias gains, one number for each output.
-        noise: the energy of the error that is left relative to that of the output, both around their means.
     """
 
     codes: NDArray[np.int8]
     shift: NDArray[np.float64]
-    noise: float
 
 
 def narrow_layer(
@@ -78,6 +76,7 @@ def narrow_rows(
     scales: NDArray[np.float32],
     budget: TimeBudget | None = None,
     inputs: InputStatistics | None = None,
+    settles: bool = True,
 ) -> NarrowRows:
     """Codes of a layer's rows, and what its bias must gain for them.
 
@@ -85,6 +84,7 @@ def narrow_rows(
         rows: its weights in float ``[outputs, inputs]``.
         scales: of the rows.
         inputs: as for :func:`narrow_layer`.
+        settles: as for :func:`~n6convert.quantization.layerwise.second_order.round_rows`.
 
     Raises:
         BudgetExceeded: the budget ended.
@@ -97,14 +97,8 @@ def narrow_rows(
     if codes is None:
         codes = np.zeros(rows.shape, np.int8)
         for part in portions(layer.node, rows, moments):
-            chosen = round_rows(part.rows, scales[part.outputs], part.moments.copy(), budget, NARROW, _DAMPING)
-            codes[part.outputs, part.inputs] = chosen
+            steps, own = scales[part.outputs], part.moments.copy()
+            codes[part.outputs, part.inputs] = round_rows(part.rows, steps, own, budget, NARROW, _DAMPING, settles)
     gaps = rows - codes * scales[:, None].astype(np.float64)
     missed = np.einsum("goi,gi->go", gaps.reshape(groups, -1, rows.shape[1]), inputs.means).ravel()
-    error = sum(_energy(gaps[p.outputs, p.inputs], p.moments) for p in portions(layer.node, rows, moments))
-    signal = sum(_energy(p.rows, p.moments) for p in portions(layer.node, rows, moments))
-    return NarrowRows(codes, missed * float(step.numpy()), error / signal if signal > 0 else 0.0)
-
-
-def _energy(rows: NDArray[np.floating], moments: NDArray[np.float64]) -> float:
-    return float(np.sum((rows @ moments) * rows))
+    return NarrowRows(codes, missed * float(step.numpy()))

@@ -62,12 +62,12 @@ def refine(
     """
     budget = budget or TimeBudget()
     refined, otherwise = model if in_place and otherwise is not None else model.clone(), otherwise or model
-    left = {layer.name: layer for layer in layers_of(refined)}
-    count = len(left)
     nodes = layers_by_name(float_model.graph)
     shared = together(float_model) if rounding and not narrow else []
     apart = set(nodes) - {name for names in shared for name in names}
     rounded = (apart & {*narrow, *compensating} if narrow else apart) if rounding else set()
+    left = {layer.name: layer for layer in layers_of(refined) if bias or layer.name in rounded}
+    count = len(left)
     try:
         if shared:
             round_together(refined, {n: node.inputs[1] for n, node in nodes.items()}, shared, samples, threads, budget)
@@ -78,17 +78,14 @@ def refine(
         )
         last = LastMoments()
         at_once = None if bias or compensating else layers_at_once(refined, samples, threads, budget)
-        for layer in at_once or walk_layers(refined, samples, threads, budget):
+        for layer in at_once or walk_layers(refined, samples, threads, budget, frozenset(left)):
             if layer.name in rounded:
                 _round(layer, nodes[layer.name], exact, budget, last, narrow=layer.name in narrow)
             if bias and layer.name in means:
                 correct_bias(layer, means[layer.name])
-            del left[layer.name]
+            left.pop(layer.name, None)
             if progress is not None:
                 progress("refining layers", count - len(left), count)
-            if not bias and rounded.isdisjoint(left):
-                left.clear()
-                break
     except BudgetExceeded:
         if len(left) == count:
             raise

@@ -26,6 +26,7 @@ __all__ = [
     "anything_to_round",
     "are_small",
     "as_rows",
+    "count_from_zero",
     "from_rows",
     "input_statistics",
     "layer_moments",
@@ -44,8 +45,8 @@ Moments = list[NDArray[np.float64]]
 #: rows (positions) of one layer that enter its second moments, over all samples: at most, for each input, at least
 _ROWS, _ROWS_AN_INPUT, _LEAST_ROWS = 8192, 64, 1024
 _EXACT = 2e-3
-#: rows of codes whose products sum to whole numbers that float32 holds exactly
-SINGLE = (1 << 24) // 255**2
+#: rows of int8 codes whose products sum to whole numbers that float32 holds exactly
+SINGLE = (1 << 24) // 128**2
 #: inputs that are weighed against each other; a wider matrix is rounded in portions of at most half as many, since
 #: the moments grow with their square
 _WIDEST = 4608
@@ -130,9 +131,14 @@ def layer_moments(layer: Layer, weight: NDArray[np.float32], last: LastMoments |
 
 
 class LastMoments:
-    """The second moments that were computed last: the projections of an attention read the same codes."""
+    """The second moments that were computed last: the projections of an attention read the same codes.
 
-    def __init__(self) -> None:
+    Args:
+        rows: of one layer that enter them at most, over all samples.
+    """
+
+    def __init__(self, rows: int = _ROWS) -> None:
+        self._rows = rows
         self._found = InputStatistics([], np.zeros((0, 0)), 0)
         self._codes: list[NDArray[np.int8]] = []
         self._form: tuple[Any, ...] = ()
@@ -147,7 +153,7 @@ class LastMoments:
         form = (node.op_type, size, layer.zero_point, sorted((a.name, str(a.value)) for a in node.attributes.values()))
         same = form == self._form and len(codes) == len(self._codes)
         if not same or not all(map(np.array_equal, codes, self._codes)):
-            self._found = input_statistics(layer, size, node.attributes.get_int("group", 1))
+            self._found = input_statistics(layer, size, node.attributes.get_int("group", 1), self._rows)
             self._codes, self._form = codes, form
         return self._found
 
@@ -169,9 +175,9 @@ def spans_of(size: int) -> list[slice]:
     return [slice(size * i // count, size * (i + 1) // count) for i in range(count)]
 
 
-def rows_per_sample(samples: int, inputs: int = _WIDEST) -> int:
+def rows_per_sample(samples: int, inputs: int = _WIDEST, most: int = _ROWS) -> int:
     """How many rows of each sample enter the second moments of so many inputs."""
-    return max(min(_ROWS, max(_ROWS_AN_INPUT * inputs, _LEAST_ROWS)) // max(samples, 1), 64 if inputs > SMALL else 16)
+    return max(min(most, max(_ROWS_AN_INPUT * inputs, _LEAST_ROWS)) // max(samples, 1), 64 if inputs > SMALL else 16)
 
 
 def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
@@ -214,28 +220,48 @@ class InputStatistics:
         return [m - self.count * np.outer(x, x) for m, x in zip(self.moments, means, strict=True)]
 
 
-def input_statistics(layer: Layer, size: int, groups: int) -> InputStatistics:
+def input_statistics(layer: Layer, size: int, groups: int, most: int = _ROWS) -> InputStatistics:
     """The sums over a layer's samples.
 
     Args:
         layer: with its samples.
         size: inputs of one group.
         groups: of channels.
+        most: rows that enter them.
     """
     spans = spans_of(size)
     totals = [np.zeros((groups, s.stop - s.start, s.stop - s.start)) for s in spans]
     sums, count = np.zeros((groups, size)), 0
-    share = rows_per_sample(layer.samples, size)
+    share = rows_per_sample(layer.samples, size, most)
     zero = layer.zero_point
     for some in _together(patches(layer.node, codes, zero, size, groups, share) for codes in layer.codes()):
         rows: NDArray[Any] = some.astype(np.float32 if some.shape[1] <= SINGLE else np.float64)
-        rows -= zero
         count += rows.shape[1]
         sums += rows.sum(axis=1, dtype=np.float64)
         for total, span in zip(totals, spans, strict=True):
             inputs = rows[:, :, span]
             total += inputs.transpose(0, 2, 1) @ inputs
+    for total, span in zip(totals, spans, strict=True):
+        count_from_zero(total, sums[:, span], count, zero)
+    sums -= count * zero
     return InputStatistics([total[g] for g in range(groups) for total in totals], sums / max(count, 1), count)
+
+
+def count_from_zero(total: NDArray[np.float64], sums: NDArray[np.float64], count: int, zero: int) -> None:
+    """Turn second moments of codes into those of codes less the one that stands for 0, in place.
+
+    All of them are whole numbers that float64 holds, and products of codes themselves are smaller: more rows add up
+    exactly in float32.
+
+    Args:
+        total: ``[groups, inputs, inputs]``.
+        sums: of the codes ``[groups, inputs]``.
+        count: of rows.
+        zero: the code that stands for 0.
+    """
+    halves = zero * sums - 0.5 * count * zero**2
+    total -= halves[:, :, None]
+    total -= halves[:, None, :]
 
 
 def _together(each: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:

@@ -44,12 +44,14 @@ def round_rows(
     budget: TimeBudget | None = None,
     limits: Limits = (-CODE_MAX, CODE_MAX),
     damping: float = DAMPING,
+    settles: bool = True,
 ) -> NDArray[np.int8]:
     """Integer weights ``[outputs, inputs]`` for one scale per output and the inputs' second moments.
 
     Args:
         limits: the least code and the limits.
         damping: noise on every input, relative to the mean one's energy.
+        settles: whether weights move once more after all were rounded, which takes as long again.
 
     Raises:
         BudgetExceeded: the budget ended.
@@ -65,7 +67,7 @@ def round_rows(
     for part in budget.watch(_chunks(*rows.shape)):
         columns = np.ascontiguousarray(target[part][:, order].T)
         chosen = np.empty_like(codes[part])
-        chosen[:, order] = _rounded(columns, factor, exact, budget, limits).T
+        chosen[:, order] = _rounded(columns, factor, exact, budget, limits, _TURNS if settles else 0).T
         codes[part] = chosen
     return codes
 
@@ -160,9 +162,11 @@ def _chunks(outputs: int, inputs: int) -> Iterator[slice]:
     return (slice(i, i + step) for i in range(0, outputs, step))
 
 
-def _rounded(target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, limits: Limits) -> Columns:
+def _rounded(
+    target: Columns, factor: Columns, moments: Columns, budget: TimeBudget, limits: Limits, turns: int
+) -> Columns:
     nearest = _clip(target, limits)
-    codes, cost = _settle(target, _sweep(target, factor, limits), moments, budget, limits)
+    codes, cost = _settle(target, _sweep(target, factor, limits), moments, budget, limits, turns)
     return np.where(cost < (1 - SHARE) * _cost(target - nearest, moments @ (target - nearest)), codes, nearest)
 
 
@@ -180,12 +184,12 @@ def _sweep(target: Columns, factor: Columns, limits: Limits) -> Columns:
 
 
 def _settle(
-    target: Columns, codes: Columns, moments: Columns, budget: TimeBudget, limits: Limits
+    target: Columns, codes: Columns, moments: Columns, budget: TimeBudget, limits: Limits, turns: int
 ) -> tuple[Columns, NDArray[np.float64]]:
     """Coordinate descent over the codes, and each output's error after it; no turn makes an output worse."""
     pull = moments @ (target - codes)
     cost = _cost(target - codes, pull)
-    for _ in budget.watch(range(_TURNS)):
+    for _ in budget.watch(range(turns)):
         _turn(codes, pull, moments, limits)
         before, cost = cost, _cost(target - codes, pull)
         if cost.sum() > (1 - _ENOUGH) * before.sum():

@@ -8,7 +8,7 @@ what they decided.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -174,6 +174,7 @@ def walk_layers(
     samples: Iterable[Mapping[str, NDArray[Any]]],
     threads: int | None = None,
     budget: TimeBudget | None = None,
+    names: Collection[str] | None = None,
 ) -> Iterator[Layer]:
     """Yield the layers of an INT8 model in order; changes made to a layer take effect for all that follow.
 
@@ -182,6 +183,7 @@ def walk_layers(
         samples: arrays by input name, read anew for each layer.
         threads: None: as many as there are cores.
         budget: ends the walk.
+        names: layers at which it stops; None: all. Those between run together.
 
     Raises:
         BudgetExceeded: the budget ended; so do a layer's inputs and outputs.
@@ -191,7 +193,7 @@ def walk_layers(
     states = list(_entered(model, budget.watch(samples), set(compute), threads))
     pending: list[ir.Node] = []
     for index, node in enumerate(compute):
-        if node.op_type in LAYERS and _has_integers(node):
+        if node.op_type in LAYERS and (names is None or node.name in names) and _has_integers(node):
             advance = _Advance(model, pending, set(compute[index:]))
             deque(mapped(advance, budget.watch(states), threads), maxlen=0)
             pending = []

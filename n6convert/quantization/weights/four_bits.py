@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.copying import copied
 from n6convert.graph.operators import LAYERS
 from n6convert.quantization.grid.affine import NARROW
 from n6convert.quantization.grid.plan import along
@@ -28,11 +29,24 @@ from n6convert.quantization.time_budget import TimeBudget
 from n6convert.quantization.weights.shared_weights import together
 from n6convert.types import Progress
 
-__all__ = ["Narrow", "best_scales", "eligible", "narrow_layers", "put", "replaced", "saved_bytes", "written"]
+__all__ = [
+    "Narrow",
+    "best_scales",
+    "eligible",
+    "in_their_opset",
+    "narrow_layers",
+    "put",
+    "replaced",
+    "saved_bytes",
+    "written",
+    "written_with",
+]
 
 _OPSET, _IR_VERSION = 21, 10
 #: shares of the largest weight that the largest code may stand for: four bits often gain by clipping
 _SHARES = np.linspace(1.0, 0.4, 25)
+#: rows of one layer's inputs that its codes are first chosen on; those that are kept see more, and settle
+_ROWS = 2048
 #: layers with fewer weights save nothing that can be seen
 _LEAST_WEIGHTS = 1024
 
@@ -44,14 +58,12 @@ class Narrow:
     Attributes:
         codes: int8 ``-8..7``, the weight's own shape.
         scales: float32, one per output channel.
-        noise: energy of the error at the layer's output relative to the output's own.
         shift: what its bias gains, one number for each output; None: nothing.
     """
 
     layer: str
     codes: NDArray[np.int8]
     scales: NDArray[np.float32]
-    noise: float
     shift: NDArray[np.float64] | None = None
 
     @property
@@ -83,6 +95,8 @@ def narrow_layers(
 ) -> list[Narrow]:
     """Four-bit weights of every eligible layer, each on the inputs that the INT8 model gives it.
 
+    Good enough to say which layers to take: those are rounded anew, on more.
+
     Args:
         model: the INT8 model; not changed.
         samples: on whose inputs errors are made to cancel (second-order rounding).
@@ -90,7 +104,7 @@ def narrow_layers(
     Raises:
         BudgetExceeded: the budget ended.
     """
-    budget, nodes, last = budget or TimeBudget(), eligible(float_model), LastMoments()
+    budget, nodes, last = budget or TimeBudget(), eligible(float_model), LastMoments(_ROWS)
     found: list[Narrow] = []
     at_once = layers_at_once(model, samples, threads, budget)
     for layer in at_once or walk_layers(model.clone(), samples, threads, budget):
@@ -106,11 +120,10 @@ def _narrow(layer: Layer, weight: NDArray[np.float32], budget: TimeBudget, last:
     rows = as_rows(layer.node, weight)
     if rows is None:  # transposed convolutions: each weight by itself
         scales = best_scales(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1))
-        codes = _nearest(weight / along(scales, weight.ndim, axis))
-        return Narrow(layer.name, codes, scales, _plain_noise(weight, codes, along(scales, weight.ndim, axis)))
+        return Narrow(layer.name, _nearest(weight / along(scales, weight.ndim, axis)), scales)
     scales = best_scales(rows)
-    found = narrow_rows(layer, rows, scales, budget, last.statistics(layer, rows.shape[1]))
-    return Narrow(layer.name, from_rows(layer.node, found.codes, weight.shape), scales, found.noise, found.shift)
+    found = narrow_rows(layer, rows, scales, budget, last.statistics(layer, rows.shape[1]), settles=False)
+    return Narrow(layer.name, from_rows(layer.node, found.codes, weight.shape), scales, found.shift)
 
 
 def best_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -131,12 +144,15 @@ def best_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def replaced(model: ir.Model, layers: Iterable[Narrow]) -> ir.Model:
     """A copy of the INT8 model with these layers' codes and scales; biases keep their values on the new scales."""
-    copy = model.clone()
+    return _replace(model.clone(), layers)
+
+
+def _replace(model: ir.Model, layers: Iterable[Narrow]) -> ir.Model:
     wanted = {narrow.layer: narrow for narrow in layers}
-    for layer in layers_of(copy):
+    for layer in layers_of(model):
         if layer.name in wanted:
             put(layer, wanted[layer.name])
-    return copy
+    return model
 
 
 def put(layer: Layer, narrow: Narrow) -> None:
@@ -164,18 +180,40 @@ def written(model: ir.Model, layers: Collection[str]) -> ir.Model:
     """
     if not layers:
         return model
-    from n6convert.graph.opset import convert_opset
+    return _write(in_their_opset(model).clone(), layers)
 
-    copy = convert_opset(model.clone(), _OPSET)
-    copy.ir_version = _IR_VERSION
-    for layer in layers_of(copy):
+
+def written_with(model: ir.Model, layers: Collection[Narrow]) -> ir.Model:
+    """:func:`written` of a model with these layers in it, as a quick copy without notes.
+
+    Args:
+        model: INT8, :func:`in_their_opset`.
+        layers: their four-bit weights.
+    """
+    return _write(_replace(copied(model), layers), {n.layer for n in layers}) if layers else model
+
+
+def _write(model: ir.Model, layers: Collection[str]) -> ir.Model:
+    model.ir_version = _IR_VERSION
+    for layer in layers_of(model):
         if layer.name in layers:
             for part, value in ((0, layer.initializer(1)), (2, layer.initializer(1, 2))):
                 assert value.const_value is not None, part
                 array = value.const_value.numpy().astype(ml_dtypes.int4)
                 value.const_value = ir.Tensor(array, dtype=ir.DataType.INT4, name=value.name)
                 value.dtype = ir.DataType.INT4
-    return copy
+    return model
+
+
+def in_their_opset(model: ir.Model) -> ir.Model:
+    """The model in the opset that knows four-bit codes; itself where it is in that already.
+
+    Raises:
+        GraphError: the graph has no form of opset 21.
+    """
+    from n6convert.graph.opset import convert_opset
+
+    return convert_opset(model, _OPSET)
 
 
 def saved_bytes(layers: Iterable[Narrow]) -> int:
@@ -192,8 +230,3 @@ def _axis(layer: Layer) -> int:
 def _nearest(values: NDArray[Any]) -> NDArray[np.int8]:
     codes: NDArray[np.int8] = np.clip(np.rint(values), *NARROW).astype(np.int8)
     return codes
-
-
-def _plain_noise(weight: NDArray[np.float32], codes: NDArray[np.int8], steps: NDArray[np.float32]) -> float:
-    energy = float(np.sum(weight.astype(np.float64) ** 2))
-    return float(np.sum((weight - codes * steps).astype(np.float64) ** 2)) / energy if energy else 0.0

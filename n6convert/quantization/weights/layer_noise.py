@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.copying import copied
 from n6convert.graph.extract import cut, with_outputs
 from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.graph.patterns.layers import layers_by_name
@@ -73,12 +74,9 @@ def layer_noise(
     wanted = {narrow.layer: narrow for narrow in layers}
     base = judge.noise(model)
     found: dict[str, float] = {}
-    for layer in walk_layers(model.clone(), judge.samples, threads, budget or TimeBudget()):
-        if layer.name in wanted:
-            with _as_narrow(layer, wanted[layer.name]):
-                found[layer.name] = float(np.mean(judge.noise_from(layer, base) - base))
-        if len(found) == len(wanted):
-            break
+    for layer in walk_layers(copied(model), judge.samples, threads, budget or TimeBudget(), wanted):
+        with _as_narrow(layer, wanted[layer.name]):
+            found[layer.name] = float(np.mean(judge.noise_from(layer, base) - base))
     return found
 
 
@@ -125,11 +123,10 @@ class _Judge:
     def noise_from(self, layer: Layer, before: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same, of a model that differs from the one before in this layer, by running it from there on."""
         part, names = _rest(layer, self._names)
-        session = Session(part, threads=1)
-        entries = [v.name or "" for v in part.graph.inputs]
+        entries, outputs = ([v.name or "" for v in ends] for ends in (part.graph.inputs, part.graph.outputs))
+        session = Session(part, threads=1, last_use=True)
         states = zip(*(layer.held(name) or () for name in entries), strict=True)
         runs = [session.run(dict(zip(entries, state, strict=True))) for state in states]
-        outputs = [v.name or "" for v in part.graph.outputs]
         found = before.copy()
         for name, output in zip(names, outputs, strict=True):
             index = self._names.index(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -12,21 +13,47 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.stable import exceeds
-from n6convert.quantization.weights.four_bits import Narrow, narrow_layers, replaced, saved_bytes, written
+from n6convert.quantization.weights.four_bits import (
+    Narrow,
+    in_their_opset,
+    narrow_layers,
+    replaced,
+    saved_bytes,
+    written_with,
+)
 from n6convert.quantization.weights.layer_noise import layer_noise, quieter
 from n6convert.quantization.weights.narrow_selection import Choice, candidates, exchanged
 
 if TYPE_CHECKING:
+    from n6convert.quantization.fidelity import Fidelity
     from n6convert.quantization.methods import Candidate, MethodContext
 
-__all__ = ["Goals", "facts_of", "narrowed"]
+__all__ = ["Costs", "Goals", "facts_of", "narrowed"]
 
 #: models of so many different numbers of layers are judged; between two of them the choice is halved
 _POINTS = 5
 #: how often more is asked for where the predicted savings fall short, and at least by which share of all
 _TRIALS, _LEAST_SHORT = 5, 1e-3
+#: samples on which codes are first chosen, to see what each layer loses
+_FIRST = 16
 #: coarse codes are fitted to more samples than fine ones
 _SAMPLES = 3
+
+
+class Costs(Protocol):
+    """What a model costs on the target."""
+
+    @property
+    def milliseconds(self) -> float:
+        """Of one inference."""
+
+    @property
+    def flash_bytes(self) -> int:
+        """Of its parameters."""
+
+    @property
+    def layers(self) -> Mapping[str, float]:
+        """Milliseconds that each layer takes, by name."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +62,13 @@ class Goals:
 
     Attributes:
         milliseconds, flash_bytes: to be reached, whatever is lost.
-        times: predicts how much of the time each layer of a model takes, by name; None: bytes decide the order.
-        flash: predicts the bytes of flash that a model takes; None: those of its constants are counted.
+        predicts: what a model costs on the target; None: bytes of constants are counted and decide the order.
         keeps: called as ``keeps(model, sqnr_db_by_output)``: whether the recipe's limits on accuracy still hold.
     """
 
     milliseconds: float | None = None
     flash_bytes: int | None = None
-    times: Callable[[ir.Model], Mapping[str, float]] | None = None
-    flash: Callable[[ir.Model], int] | None = None
+    predicts: Callable[[ir.Model], Costs] | None = None
     keeps: Callable[[ir.Model, Mapping[str, float]], bool] | None = None
 
 
@@ -67,11 +92,20 @@ class _Curve:
         self.points: dict[int, Point] = {}
         self._refined: dict[int, Candidate] = {}
         self._predicted: dict[int, tuple[int, float | None]] = {}
+        self._costs: dict[int, Costs] = {}
+
+    @cached_property
+    def base(self) -> ir.Model:
+        """The model without four bits, in the opset of their files."""
+        return in_their_opset(self._best.model)
 
     def reordered(self, order: Sequence[Narrow]) -> _Curve:
         """Of the same layers in another order."""
         other = _Curve(self._context, self._best, order, self._goals)
-        other._predicted = {n: p for n, p in self._predicted.items() if n in (0, len(order))}
+        ends = 0, len(order)
+        other._predicted = {n: p for n, p in self._predicted.items() if n in ends}
+        other._costs = {n: c for n, c in self._costs.items() if n in ends}
+        other.base = self.base
         return other
 
     def refined(self, count: int) -> Candidate:
@@ -86,38 +120,45 @@ class _Curve:
         return [asdict(self._final(count)) for count in counts]
 
     def _final(self, count: int) -> Point:
-        point, made = self.at(count), self._refined.get(count)
-        if made is None:
-            return point
-        closeness, sqnr = round(made.fidelity.closeness_db, 3), round(made.fidelity.sqnr_db, 3)
-        return replace(point, closeness_db=closeness, sqnr_db=sqnr, refined=True)
+        made = self._refined.get(count)
+        return self.at(count) if made is None else self._point(count, made.fidelity, refined=True)
 
     def at(self, count: int) -> Point:
         if count not in self.points:
             fidelity = self._context.evaluator.fidelity(self.plain(count)) if count else self._best.fidelity
-            closeness, sqnr = round(fidelity.closeness_db, 3), round(fidelity.sqnr_db, 3)
-            self.points[count] = Point(count, *self.predicted(count), closeness, sqnr)
+            self.points[count] = self._point(count, fidelity)
         return self.points[count]
+
+    def _point(self, count: int, fidelity: Fidelity, *, refined: bool = False) -> Point:
+        closeness, sqnr = round(fidelity.closeness_db, 3), round(fidelity.sqnr_db, 3)
+        return Point(count, *self.predicted(count), closeness, sqnr, refined)
 
     def predicted(self, count: int) -> tuple[int, float | None]:
         """Bytes of flash and milliseconds, which no sample is run for."""
         if count not in self._predicted:
-            file = written(self.plain(count), {n.layer for n in self.order[:count]})
-            self._predicted[count] = self._flash(file, count), self._time(file)
+            self._predicted[count] = self._flash_and_time(count)
         return self._predicted[count]
+
+    def _flash_and_time(self, count: int) -> tuple[int, float | None]:
+        if self._goals.predicts is not None:
+            return self.costs(count).flash_bytes, round(self.costs(count).milliseconds, 4)
+        predict = self._context.milliseconds
+        time = None if predict is None else round(predict(self._file(count)), 4)
+        return stored_bytes(self._best.model) - saved_bytes(self.order[:count]), time
+
+    def costs(self, count: int) -> Costs:
+        """What the model with so many layers costs, where that is predicted."""
+        assert self._goals.predicts is not None
+        if count not in self._costs:
+            self._costs[count] = self._goals.predicts(self._file(count))
+        return self._costs[count]
+
+    def _file(self, count: int) -> ir.Model:
+        return written_with(self.base, self.order[:count])
 
     def plain(self, count: int) -> ir.Model:
         """The model with so many layers, each rounded by itself."""
         return replaced(self._best.model, self.order[:count])
-
-    def _time(self, file: ir.Model) -> float | None:
-        predict = self._context.milliseconds
-        return None if predict is None else round(predict(file), 4)
-
-    def _flash(self, file: ir.Model, count: int) -> int:
-        if self._goals.flash is not None:
-            return self._goals.flash(file)
-        return stored_bytes(self._best.model) - saved_bytes(self.order[:count])
 
     def last(self, holds: Callable[[int], bool]) -> int:
         """The largest number of layers for which something holds that more layers only spoil."""
@@ -147,7 +188,8 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
         BudgetExceeded: the time budget ended.
     """
     config = context.config
-    found = narrow_layers(best.prepared, best.model, context.samples, config.threads, context.budget, context.progress)
+    few = context.first(min(_FIRST, config.refine_samples))
+    found = narrow_layers(best.prepared, best.model, few, config.threads, context.budget, context.progress)
     curve, count = _Curve(context, best, found, goals), len(found)
     if config.weights == "mixed":
         curve, count = _chosen(context, best, found, goals)
@@ -158,7 +200,7 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
         "layers": [n.layer for n in chosen],
         "of": len(order),
         "bytes_saved": saved_bytes(chosen),
-        "weight_bytes": curve.at(count).weight_bytes,
+        "weight_bytes": curve.predicted(count)[0],
         "curve": curve.facts(),
     }
     return replace(trial, notes={"four_bits": facts})
@@ -172,8 +214,10 @@ def _chosen(context: MethodContext, best: Candidate, found: Sequence[Narrow], go
         return layer_noise(best.prepared, best.model, layers, samples, threads, context.budget)
 
     asks = {"asks_time": goals.milliseconds is not None, "asks_flash": goals.flash_bytes is not None}
-    choices = candidates(best.model, found, noise_of, goals.times, **asks)
-    curve = _Curve(context, best, _layers(choices), goals)
+    curve = _Curve(context, best, found, goals)
+    times = None if goals.predicts is None else [curve.costs(n).layers for n in (0, len(found))]
+    choices = candidates(best.model, found, noise_of, times, **asks)
+    curve = curve.reordered(_layers(choices))
     if not any(asks.values()):
         return curve, _most(curve, len(found), best, context, goals)
     return _reaching(curve, choices, goals)

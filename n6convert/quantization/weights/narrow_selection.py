@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.stable import SHARE, rounded
-from n6convert.quantization.weights.four_bits import Narrow, replaced, written
+from n6convert.quantization.weights.four_bits import Narrow
 
 __all__ = ["Choice", "candidates", "exchanged"]
 
 #: least noise that counts, relative to what all layers add on average: less is an accident of few samples
 _LEAST_NOISE = 0.01
 #: share of all that can be saved below which a layer's noise is not worth measuring
-_LEAST_SHARE = 0.002
+_LEAST_SHARE = 0.005
 #: exchanges at most; each takes noise away, so that few follow one another
 _EXCHANGES = 100
 #: of all that can be saved: what sums of shares may lack
@@ -45,7 +45,7 @@ def candidates(
     model: ir.Model,
     found: Sequence[Narrow],
     noise_of: Callable[[Sequence[Narrow]], Mapping[str, float]],
-    times: Callable[[ir.Model], Mapping[str, float]] | None,
+    times: Sequence[Mapping[str, float]] | None,
     *,
     asks_time: bool,
     asks_flash: bool,
@@ -59,15 +59,15 @@ def candidates(
         model: INT8.
         found: four-bit weights of every layer that may have them.
         noise_of: measures what layers add to the last layers' results, by layer name.
-        times: predicts how much of the time each layer takes.
+        times: of each layer with eight bits and with four, in milliseconds by name; None: bytes alone count.
         asks_time, asks_flash: what is to be saved; both where nothing is asked for.
     """
     sources = {layer.name: layer.initializer(0).name or "" for layer in layers_of(model)}
     together: dict[str, list[Narrow]] = {}
-    predict = times if asks_time or not asks_flash else None
+    times = times if asks_time or not asks_flash else None
     for narrow in found:
-        together.setdefault(narrow.layer if predict is None else sources[narrow.layer], []).append(narrow)
-    saved = _saved(model, found, predict)
+        together.setdefault(narrow.layer if times is None else sources[narrow.layer], []).append(narrow)
+    saved = _saved(found, times)
     # a layer that saves no time of its own may still save flash; it comes after all that do
     worth = np.array([1.0, 1e-6 if asks_time and not asks_flash else 1.0])
     shares = {name: np.sum([saved[n.layer] for n in group], axis=0) for name, group in together.items()}
@@ -95,13 +95,11 @@ def _last(group: Sequence[Narrow], share: NDArray[np.float64], worth: NDArray[np
     return Choice(tuple(group), price * saves, share, price)
 
 
-def _saved(
-    model: ir.Model, found: Sequence[Narrow], times: Callable[[ir.Model], Mapping[str, float]] | None
-) -> dict[str, NDArray[np.float64]]:
+def _saved(found: Sequence[Narrow], times: Sequence[Mapping[str, float]] | None) -> dict[str, NDArray[np.float64]]:
     """Shares of time and flash, by layer name."""
     flash, time = _shares({n.layer: float(n.saved) for n in found}), dict.fromkeys((n.layer for n in found), 0.0)
     if times is not None:
-        before, after = times(model), times(written(replaced(model, found), {n.layer for n in found}))
+        before, after = times
         time = _shares({n.layer: max(before.get(n.layer, 0.0) - after.get(n.layer, 0.0), 0.0) for n in found})
     return {name: np.array([time[name], flash[name]]) for name in flash}
 
