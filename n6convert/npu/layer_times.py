@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from n6convert.npu.estimation import Estimate, estimate
+from n6convert.npu.options import STOCK, CompilerOptions
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -30,18 +31,19 @@ class ModelCosts(NamedTuple):
     layers: Mapping[str, float]
 
 
-def model_costs(model: onnx_ir.Model, target: str | Target) -> ModelCosts:
+def model_costs(model: onnx_ir.Model, target: str | Target, options: CompilerOptions = STOCK) -> ModelCosts:
     """What a model costs on a target.
 
     Args:
         model: a quantized model, or a float one that is placed as if its tensors were int8.
         target: board and compiler version.
+        options: how the model is compiled.
 
     Raises:
         GraphError: the model is damaged or not static.
         RecipeError: unknown target.
     """
-    found = estimate(model, target, assume_quantized=True)
+    found = estimate(model, target, options=options, assume_quantized=True)
     return ModelCosts(found.costs.latency.milliseconds, found.costs.memory.weights, _by_layer(found))
 
 

@@ -65,6 +65,13 @@ class Run:
         return file_name(Path(self.recipe.weights).stem if self.recipe.model == "onnx" else self.recipe.model)
 
     @cached_property
+    def compiled_as(self) -> dict[str, Any]:
+        """What of the recipe decides how the model is compiled, and so what is predicted for it."""
+        package = self.recipe.package
+        types = (package.input_type, package.output_type)
+        return {"compiler": self.recipe.compiler.model_dump(), "types": types, "pools": self.pools_identity}
+
+    @cached_property
     def pools_identity(self) -> str | None:
         """Hash of the project's own memory description: its content decides results, not its path."""
         path = self.recipe.compiler.pools

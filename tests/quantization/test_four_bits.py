@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -252,3 +253,25 @@ def test_sizes_are_read(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no size"):
         parse_size(text)
+
+
+def test_a_goal_of_time_is_that_of_the_report(network: ir.Model, tmp_path: Path) -> None:
+    from n6convert import convert
+
+    ir.save(network, tmp_path / "net.onnx")
+    (tmp_path / "samples").mkdir()
+    for index, sample in enumerate(feeds((1, 3, 16, 16), 8)()):
+        np.save(tmp_path / "samples" / f"{index}.npy", sample["x"])
+    settings = {"quantization.weights": "mixed", "compiler.clocks": "400/400", "compiler.input_channels": "chfirst"}
+    settings |= {f"quantization.{name}": value for name, value in PLAIN.items()}
+    report = convert(
+        "onnx",
+        weights=tmp_path / "net.onnx",
+        calibration=tmp_path / "samples",
+        output=tmp_path / "out",
+        settings=settings | {"acceptance.max_milliseconds": 0.326},
+    ).report
+    four = report.quantization.four_bits
+    assert four.layers
+    chosen = next(p for p in four.curve if p.layers == len(four.layers))
+    assert chosen.milliseconds == pytest.approx(report.latency.milliseconds, abs=1e-4)

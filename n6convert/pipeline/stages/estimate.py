@@ -24,10 +24,7 @@ class Estimate(Stage):
     inputs = ("simplify", "rewrite", "quantize")
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
-        recipe = run.recipe
-        types = (recipe.package.input_type, recipe.package.output_type)
-        how = {"compiler": recipe.compiler.model_dump(), "types": types, "pools": run.pools_identity}
-        return {"target": run.target_identity, "samples": run.sampling.key(), **how}
+        return {"target": run.target_identity, "samples": run.sampling.key(), **run.compiled_as}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu import estimate

@@ -94,13 +94,14 @@ def _counted(run: Run) -> Progress:
 def goals_of(run: Run, limits: Accepting) -> Goals:
     """What four-bit weights must reach, by the recipe's acceptance."""
     from n6convert.npu.layer_times import model_costs
+    from n6convert.npu.options import of_recipe
     from n6convert.quantization.weights.mixed_precision import Goals
 
     section, target = run.recipe.acceptance, run.recipe.target
     return Goals(
         section.max_milliseconds,
         section.max_flash,
-        partial(model_costs, target=target),
+        partial(model_costs, target=target, options=of_recipe(run.recipe)),
         limits if limits.limited else None,
     )
 
@@ -137,7 +138,7 @@ def _acceptance(run: Run) -> dict[str, Any]:
     limits, evaluation = run.recipe.acceptance, run.recipe.evaluation
     found: dict[str, Any] = {"min_sqnr_db": limits.min_sqnr_db, "max_drop": limits.max_drop}
     if run.recipe.quantization.weights == "mixed":
-        found |= {"max_milliseconds": limits.max_milliseconds, "max_flash": limits.max_flash}
+        found |= {"max_milliseconds": limits.max_milliseconds, "max_flash": limits.max_flash} | run.compiled_as
     if limits.max_drop is not None and evaluation.source is not None:
         from n6convert.samples import fingerprint_samples
 
