@@ -37,6 +37,9 @@ _OF_THE_TOP = {"--help", "-h", "--version", "--install-completion", "--show-comp
 
 def main() -> None:
     """Entry point of the ``n6convert`` command."""
+    from n6convert.runtime.aside import own_process
+
+    own_process()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +43,7 @@ class Run:
     Attributes:
         artifacts: results of the stages so far, by name.
         workspace: an empty folder for the stage at work, removed after its result was published.
+        early: what was done of a stage's work before, by its name; None: nothing.
     """
 
     def __init__(self, recipe: Recipe, draft: Draft, cache: Cache, progress: Progress) -> None:
@@ -51,6 +53,7 @@ class Run:
         self.progress = progress
         self.workspace = cache.root
         self.artifacts: dict[str, Artifact] = {}
+        self.early: Callable[[str], Any] = lambda stage: None
         self.entry = sole_entry(recipe.model)
         self._settled = False
 

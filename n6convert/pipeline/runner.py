@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from n6convert.errors import N6ConvertError
+from n6convert.errors import N6ConvertError, ToolError
 from n6convert.logs import logger
 from n6convert.pipeline.artifact import MODEL_FILE, Artifact, Inputs, StageResult
+from n6convert.pipeline.early import Early, independent
 from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.estimate import Estimate
 from n6convert.pipeline.stages.evaluate import Evaluate
@@ -20,10 +22,10 @@ from n6convert.pipeline.stages.quantize import Quantize
 from n6convert.pipeline.stages.rewrite import Rewrite
 from n6convert.pipeline.stages.simplify import Simplify
 from n6convert.pipeline.stages.tune import Tune
+from n6convert.runtime.aside import Aside, can_fork
 from n6convert.store.cache import Entry, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from n6convert.pipeline.run import Progress, Run
@@ -53,35 +55,87 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
         N6ConvertError: with the stage's name filled in; results of the stages before stay in the cache.
     """
     wanted = [stage for stage in stages if stage.wanted(run)]
-    overall = run.progress
-    for position, stage in enumerate(wanted):
-        overall(stage.name, position, len(wanted))
-        run.progress = _within(stage.name, overall)
-        try:
-            run.artifacts[stage.name] = execute(stage, run)
-        finally:
-            run.progress = overall
+    overall, told = run.progress, 0
+    with Early(run, wanted) as early:
+        for stages in (part for group in independent(wanted) for part in _parts(group, run)):
+            for stage in stages:
+                overall(stage.name, told, len(wanted))
+                told += 1
+            run.progress = _within(stages[-1].name, overall)
+            try:
+                if early.may_begin(stages) and _is_missing(stages[0], run):
+                    early.begin()
+                _execute_together(stages, run)
+            finally:
+                run.progress = overall
     overall("done", len(wanted), len(wanted))
+
+
+def _parts(group: Sequence[Stage], run: Run) -> Iterator[Sequence[Stage]]:
+    """Stages that do not read each other: together where a copy of this process can make some of them."""
+    if len(group) > 1 and can_fork() and _is_missing(group[-1], run):
+        yield group
+    else:
+        yield from ([stage] for stage in group)
+
+
+def _execute_together(stages: Sequence[Stage], run: Run) -> None:
+    """The last of the stages here, those before it in a copy of this process beside it; their errors come first."""
+    *others, last = stages
+    if not others:
+        run.artifacts[last.name] = execute(last, run)
+        return
+    run.early(last.name)  # a copy cannot wait for another one
+    here: Artifact | Exception
+    with closing(Aside(partial(_quietly, others, run))) as beside:
+        try:
+            here = execute(last, run)
+        except Exception as error:
+            here = error
+        try:
+            run.artifacts |= {artifact.stage: artifact for artifact in beside.result()}
+        except ToolError as error:
+            _LOG.info("%s: made again here, since %s", ", ".join(s.name for s in others), error)
+            for stage in others:
+                run.artifacts[stage.name] = execute(stage, run)
+    if isinstance(here, Exception):
+        raise here
+    run.artifacts[last.name] = here
+
+
+def _quietly(stages: Sequence[Stage], run: Run) -> list[Artifact]:
+    run.progress = lambda what, done, total: None
+    return [execute(stage, run) for stage in stages]
+
+
+def _is_missing(stage: Stage, run: Run) -> bool:
+    """Whether a stage's result must be made."""
+    return _found(stage, run)[2] is None
 
 
 def execute(stage: Stage, run: Run) -> Artifact:
     """One stage: its result from the cache, or made, flushed to disk and published under its key."""
-    inputs = {name: _latest(stage, name, run) for name in stage.inputs}
     with _named(stage):
-        key = key_of(
-            {
-                "inputs": {name: artifact.identity for name, artifact in inputs.items()},
-                "parameters": stage.parameters(run),
-                "code": run.code,
-            }
-        )
-        entry = run.cache.find(stage.name, key)
+        key, inputs, entry = _found(stage, run)
         if entry is None:
             _LOG.debug("%s: no result under %s", stage.name, key)
             entry = _made(stage, run, inputs, key)
         _LOG.info("%s: %s, %.1f s", stage.name, "from the cache" if entry.reused else "made", entry.seconds)
         _LOG.debug("%s: %s", stage.name, entry.folder)
     return Artifact(stage.name, key, entry)
+
+
+def _found(stage: Stage, run: Run) -> tuple[str, Inputs, Entry | None]:
+    """A stage's key, what it reads, and its result in the cache."""
+    inputs = {name: _latest(stage, name, run) for name in stage.inputs}
+    key = key_of(
+        {
+            "inputs": {name: artifact.identity for name, artifact in inputs.items()},
+            "parameters": stage.parameters(run),
+            "code": run.code,
+        }
+    )
+    return key, inputs, run.cache.find(stage.name, key)
 
 
 def _latest(stage: Stage, name: str, run: Run) -> Artifact:

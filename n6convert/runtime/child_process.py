@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["run_python"]
+__all__ = ["end_with", "run_python"]
 
 _SECONDS = 1.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -56,14 +56,14 @@ def run_python(
 
 def _main(parent: int, folder: str, module: str, arguments: Sequence[str]) -> None:
     """In the child."""
-    _end_with(parent)
+    end_with(parent)
     if folder:
         sys.path.append(folder)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Linux ends the child at once, also inside native code; elsewhere a thread looks every second."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):

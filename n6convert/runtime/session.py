@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
-from n6convert.runtime.threads import default_threads
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,7 +41,8 @@ class Session:
     Args:
         model: a model in memory or the path of an ONNX file.
         outputs: tensors to return; default the graph's outputs.
-        threads: threads inside operators; default :func:`n6convert.runtime.threads.default_threads`.
+        threads: threads inside operators; default 1: cores take samples or processes instead, so that no sum inside an
+            operator follows their number.
         optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
         last_use: nobody needs the model in memory afterwards, so it may be changed instead of copied.
         few_runs: no block of memory is planned for all tensors of later runs, which would come on top of the first's.
@@ -68,7 +68,7 @@ class Session:
 
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads or default_threads()
+        options.intra_op_num_threads = threads or 1
         options.enable_mem_pattern = not few_runs
         if not optimize or os.environ.get(_KERNELS) == "plain":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -104,7 +104,7 @@ def run_model(
     Args:
         model: a graph or a file.
         feeds: arrays by input name.
-        threads: None: as many as there are cores.
+        threads: as :class:`Session` takes them.
     """
     return Session(model, threads=threads).run(feeds)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +16,10 @@ from onnx_text import parsed
 from n6convert.errors import GraphError
 from n6convert.pipeline import runner
 from n6convert.pipeline.artifact import MODEL_FILE, Artifact, StageResult
+from n6convert.pipeline.early import independent
 from n6convert.pipeline.runner import STAGES, execute, run_stages
 from n6convert.pipeline.stages.base import Stage
+from n6convert.runtime import aside
 from n6convert.store.cache import Cache, Entry
 
 
@@ -124,10 +129,78 @@ def test_an_error_says_in_which_stage(stage: str | None, told: str, run: Any) ->
         execute(Made("one", fails=ZeroDivisionError()), run)
 
 
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform != "linux":
+        pytest.skip("copies are made by fork on Linux")
+    monkeypatch.setattr(aside, "_own", True)
+    monkeypatch.setenv("N6CONVERT_THREADS", "2")
+
+
+def test_stages_that_do_not_read_each_other_are_neighbors_in_one_group() -> None:
+    base, better, a, b = Made("base"), Made("better", ("base",), improves="base"), Made("a", ("base",)), Made("b")
+    assert independent([base, better, a, b]) == [[base], [better], [a, b]]
+    names = [[stage.name for stage in group] for group in independent(STAGES)]
+    assert ["lint", "estimate", "evaluate"] in names and sum(map(len, names)) == len(STAGES)
+
+
+def test_such_stages_are_made_side_by_side(run: Any, two_cores: None) -> None:
+    base, here = Made("base"), Made("here", ("base",))
+    others = [Made(name, ("base",), model=net()) for name in ("first", "second")]
+    run_stages(run, [base, *others, here])
+    assert [s.times for s in (base, *others, here)] == [1, 0, 0, 1], "made in a copy of this process"
+    assert all(run.artifacts[s.name].facts == {"made": s.name} for s in others)
+    assert not run.artifacts["first"].entry.reused and execute(others[0], run).entry.reused
+    assert [w for w, *_ in run.told] == ["base", "base: step", "first", "second", "here", "here: step", "done"]
+    run.told.clear()
+    run_stages(run, [base, *others, here])
+    assert [w for w, *_ in run.told] == ["base", "first", "second", "here", "done"] and here.times == 1
+
+
+def test_errors_of_stages_side_by_side_come_in_their_order(run: Any, two_cores: None) -> None:
+    errors = [GraphError(name) for name in ("first", "here")]
+    stages = [Made(n, ("base",), fails=e) for n, e in zip(("first", "here"), errors, strict=True)]
+    with pytest.raises(GraphError) as caught:
+        run_stages(run, [Made("base"), *stages])
+    assert caught.value is errors[0] and errors[0].stage == "first"
+    stages[0].fails = None
+    with pytest.raises(GraphError) as caught:
+        run_stages(run, [Made("base"), *stages])
+    assert caught.value is errors[1] and "first" in run.artifacts
+
+
+class Early(Made):
+    """A stage that does a part of its work before."""
+
+    early_inputs = ("base",)
+
+    def early(self, run: Any, inputs: Any) -> Any:
+        if self.fails:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid(), inputs["base"].facts
+
+    def make(self, run: Any, inputs: Any) -> StageResult:
+        self.times, self.saw = self.times + 1, run.early(self.name)
+        return StageResult({})
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_stage_finds_what_was_done_of_its_work(killed: bool, run: Any, two_cores: None) -> None:
+    last = Early("last", ("base", "middle"), fails=killed)
+    stages = [Made("base"), Made("middle", ("base",)), last]
+    run_stages(run, stages)
+    assert last.times == 1 and (last.saw is None) == killed
+    assert killed or (last.saw[0] != os.getpid() and last.saw[1] == {"made": "base"})
+    last.choices = {"choice": 1}
+    run_stages(run, stages)
+    assert last.times == 2 and last.saw is None, "nothing in between was to be made"
+
+
 def test_the_real_stages_read_only_what_ran_before() -> None:
     names = [stage.name for stage in STAGES]
     assert len(set(names)) == len(names)
     for position, stage in enumerate(STAGES):
         assert set(stage.inputs) <= set(names[:position]), stage.name
         assert stage.improves is None or stage.improves in stage.inputs
+        assert set(stage.early_inputs) <= set(stage.inputs)
         assert (type(stage).__doc__ or "").strip()

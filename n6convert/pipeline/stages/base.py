@@ -25,6 +25,8 @@ class Stage(ABC):
     name: ClassVar[str]
     #: stages whose results this one reads
     inputs: ClassVar[tuple[str, ...]] = ()
+    #: those of them that :meth:`early` reads; none: there is no such work
+    early_inputs: ClassVar[tuple[str, ...]] = ()
     #: stage in whose place later stages read this one's result
     improves: ClassVar[str | None] = None
 
@@ -35,6 +37,13 @@ class Stage(ABC):
     @abstractmethod
     def parameters(self, run: Run) -> Mapping[str, Any]:
         """JSON-ready choices that decide the result, besides the inputs. Must not load the plugin."""
+
+    def early(self, run: Run, inputs: Inputs) -> Any:
+        """Do what needs no other inputs than these, in a copy of the process while stages in between are made.
+
+        :meth:`make` finds it in ``run.early``, pickled, or does it itself.
+        """
+        return None
 
     @abstractmethod
     def make(self, run: Run, inputs: Inputs) -> StageResult:

@@ -22,9 +22,13 @@ class Estimate(Stage):
 
     name = "estimate"
     inputs = ("simplify", "rewrite", "quantize")
+    early_inputs = ("simplify",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         return {"target": run.target_identity, "samples": run.sampling.key(), **run.compiled_as}
+
+    def early(self, run: Run, inputs: Inputs) -> Any:
+        return _without_rewrites(run, inputs["simplify"])
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.npu import estimate
@@ -35,7 +39,7 @@ class Estimate(Stage):
         after = facts.pop("placement")
         facts["placement"] = {"before": after, "after": after}
         if inputs["rewrite"].identity != inputs["simplify"].identity:
-            before, why = _without_rewrites(run, inputs["simplify"])
+            before, why = run.early(self.name) or self.early(run, inputs)
             facts["placement"]["before"] = before
             facts["warnings"] = [*facts.get("warnings", []), *why]
         return StageResult(facts)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.export import GIVEN
 from n6convert.plugin_errors import plugin_errors
 from n6convert.runtime.comparison import Noise
+from n6convert.runtime.threads import mapped
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -39,6 +41,7 @@ class Evaluate(Stage):
 
     name = "evaluate"
     inputs = ("export", "quantize")
+    early_inputs = ("export",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         section = run.recipe.evaluation
@@ -49,10 +52,20 @@ class Evaluate(Stage):
             parts["source"] = fingerprint_samples(section.source, limit=section.samples)
         return parts
 
+    def early(self, run: Run, inputs: Inputs) -> Any:
+        """What the exported model says of the labeled samples, in their order."""
+        from n6convert.runtime.session import Session
+
+        if run.recipe.evaluation.source is None:
+            return None
+        session = Session(inputs["export"].model_path, threads=1)
+        return [_answer(run, session, sample) for sample in labeled(run)]
+
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.runtime.session import Session
 
-        pair = Pair(run, Session(inputs["export"].model_path), Session(inputs["quantize"].model_path))
+        exported, quantized = (Session(inputs[name].model_path, threads=1) for name in ("export", "quantize"))
+        pair = Pair(run, exported, quantized)
         facts: dict[str, Any] = {"sqnr_db": _sqnr(pair, run, inputs["export"].load().graph)}
         facts |= _against_given(pair, run, inputs["export"].entry.folder / GIVEN)
         if run.recipe.evaluation.source is None and not _needs_no_labels(run):
@@ -106,11 +119,32 @@ class Pair:
         """What the float and the INT8 model say of a sample."""
         return self.decoded(self.outputs(self.run.encode(sample)), sample)
 
+    def over(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Feeds, tuple[Outputs, Outputs]]]:
+        """Samples, encoded, and both models' outputs for them; several run at once."""
+
+        def both(encoded: tuple[Sample, Feeds]) -> tuple[Sample, Feeds, tuple[Outputs, Outputs]]:
+            return *encoded, self.outputs(encoded[1])
+
+        yield from mapped(both, ((sample, self.run.encode(sample)) for sample in samples))
+
+    def answers(self, samples: Iterable[tuple[Sample, Any]]) -> Iterator[tuple[Sample, tuple[Any, Any]]]:
+        """Samples and what both models say of them; beside a sample what the float model says, None: not known."""
+
+        def outputs(given: tuple[Sample, Any, Feeds]) -> tuple[Sample, Any, Outputs | None, Outputs]:
+            sample, known, feeds = given
+            if known is None:
+                return sample, known, *self.outputs(feeds)
+            found = self.quantized.run(feeds)
+            return sample, known, None, dict(zip(self.reference.outputs, found.values(), strict=True))
+
+        encoded = ((sample, known, self.run.encode(sample)) for sample, known in samples)
+        for sample, known, reference, quantized in mapped(outputs, encoded):
+            answer = known if reference is None else _decoded(self.run, reference, sample)
+            yield sample, (answer, _decoded(self.run, quantized, sample))
+
     def decoded(self, outputs: tuple[Outputs, Outputs], sample: Sample) -> tuple[Any, Any]:
         """Both models' outputs as answers of the plugin."""
-        plugin = self.run.ready_plugin
-        with plugin_errors(self.run.entry, f"decode of sample {sample.id}"):
-            return plugin.decode(outputs[0], sample), plugin.decode(outputs[1], sample)
+        return _decoded(self.run, outputs[0], sample), _decoded(self.run, outputs[1], sample)
 
     def draw(self, sample: Sample, *predictions: Any) -> None:
         """Keep a picture of both predictions while fewer than the recipe asks for were drawn."""
@@ -125,16 +159,24 @@ class Pair:
             self.pictures[f"{PICTURES}/{len(self.pictures):02d}-{stem}.png"] = stream.getvalue()
 
 
+def _answer(run: Run, session: Session, sample: Sample) -> Any:
+    """What one model says of a sample."""
+    return _decoded(run, session.run(run.encode(sample)), sample)
+
+
+def _decoded(run: Run, outputs: Outputs, sample: Sample) -> Any:
+    with plugin_errors(run.entry, f"decode of sample {sample.id}"):
+        return run.ready_plugin.decode(outputs, sample)
+
+
 def _sqnr(pair: Pair, run: Run, graph: ir.Graph) -> dict[str, float | None]:
     """SQNR in dB of each output over the held-back samples, without their padding; None for equal outputs."""
     from n6convert.quantization.padding import tokens_of, without_padding
 
     noise: dict[str, Noise] = {}
     show = run.recipe.evaluation.source is None and run.weights.trained and not run.sampling.source.synthetic
-    for count, sample in enumerate(run.sampling.judging()):
+    for count, (sample, feeds, (reference, quantized)) in enumerate(pair.over(run.sampling.judging())):
         run.progress("float against INT8", count, None)
-        feeds = run.encode(sample)
-        reference, quantized = pair.outputs(feeds)
         tokens = tokens_of(graph, feeds)
         for name, array in reference.items():
             noise.setdefault(name, Noise()).add(*(without_padding(a, tokens) for a in (array, quantized[name])))
@@ -151,11 +193,18 @@ def _accuracy(pair: Pair, run: Run, calibration: Mapping[str, Any]) -> dict[str,
     metrics = metric_of(run), metric_of(run)
     used: list[dict[str, str]] = []
     overlapping = 0
-    for sample in labeled(run) if given else run.sampling.judging():
-        if sample.sha256 in seen:
-            overlapping += 1
-            continue
-        predictions = pair.predictions(sample)
+    early = run.early(Evaluate.name) if given else None
+
+    def unseen() -> Iterator[tuple[Sample, Any]]:
+        nonlocal overlapping
+        for sample, known in zip(
+            labeled(run) if given else run.sampling.judging(), early or repeat(None), strict=False
+        ):
+            overlapping += sample.sha256 in seen
+            if sample.sha256 not in seen:
+                yield sample, known
+
+    for sample, predictions in pair.answers(unseen()):
         known = replace(sample, label=predictions[0]) if metrics[0].against_float else sample
         for metric, prediction in zip(metrics, predictions, strict=True):
             with plugin_errors(run.entry, f"metric on sample {sample.id}"):
@@ -177,7 +226,7 @@ def _untuned(run: Run, calibration: Mapping[str, Any]) -> float:
     """What the INT8 model reached before it was tuned."""
     from n6convert.runtime.session import Session
 
-    exported, quantized = (Session(run.artifacts[name].model_path) for name in ("export", "quantize"))
+    exported, quantized = (Session(run.artifacts[name].model_path, threads=1) for name in ("export", "quantize"))
     pair = Pair(run, exported, quantized, pictures=dict.fromkeys(map(str, range(run.recipe.evaluation.pictures)), b""))
     return float(_accuracy(pair, run, calibration)["accuracy"]["int8"])
 
