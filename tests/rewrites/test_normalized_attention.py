@@ -107,6 +107,18 @@ def test_wide_denominators_are_normalized_first(
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
+def test_the_least_inverse_is_several_steps_of_its_grid(spelling: Callable[[GraphWriter, float], str]) -> None:
+    """One or two steps wrong by a third make shares that saturate, in numerators and denominators alike."""
+    after = apply(model(spelling, 0.5), RULE, *CUT).model
+    inverses = [n.outputs[0] for n in after.graph if n.op_type == "Reciprocal"]
+    assert inverses
+    after.graph.outputs.extend(inverses)
+    found = run_model(after, sample(after), threads=1)
+    spans = [found[str(v.name)].max() / found[str(v.name)].min() for v in inverses]
+    assert max(spans[:-1]) < 34 and spans[-1] < 66, spans
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
 def test_what_it_made_is_not_looked_at_again(spelling: Callable[[GraphWriter, float], str]) -> None:
     """Looking costs a run of the network for each shape of its tensors."""
     after = apply(model(spelling, 1.2), RULE, *CUT[:2]).model

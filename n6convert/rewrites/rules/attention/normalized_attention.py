@@ -31,14 +31,19 @@ __all__ = ["NormalizedAttention"]
 Array = NDArray[np.float64]
 #: what takes the mean over the features of each token
 _MeanOf = Callable[[Builder, ir.Value], ir.Value]
-#: the largest of the means that are inverted is so many times e: of keys, of queries, of weights
-_KEYS, _QUERIES, _WEIGHTS = 64.0, 64.0, 128.0
+#: the largest of the means of keys and of queries that are inverted is so many times e: the least inverse is one of so
+#: many parts of the largest, and where it is a few steps of its grid, shares that are too large by a third saturate
+_FEATURES = 16.0
+#: the same for means of weights: more where tokens lie so far below others that they would be lost
+_WEIGHTS = (32.0, 128.0)
 #: mean relative error of denominators on one int8 grid that is left alone
 _FINE = 0.005
 #: share of their median by which denominators may differ from the sums of weights
 _SAME = 1e-3
 #: share of the usual sum of shares below which a token has no weights: its quotient is zero, not 0/0
 _NOTHING = 1 / 64
+#: by how much a token's weights may lie below those that the first mean still brings near the others
+_LOW = 1 / 256
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ def _coarseness(seen: Sequence[_Seen]) -> float:
 def _matrix(build: Builder, w: ir.Value, v: ir.Value, seen: Sequence[_Seen]) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Shares, values, and a column that sums shares up, for weights that are there as a matrix."""
     ones = build.constant(np.ones((*(shape_of(v) or ())[:-1], 1)))
-    return _shares(build, w, _largest(s.queries for s in seen), Builder.mean_last), v, ones
+    return _shares(build, w, _floor([s.queries for s in seen]), Builder.mean_last), v, ones
 
 
 def _linear(
@@ -222,7 +227,7 @@ def _linear(
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Shares p, means of values N and sums t for keys and queries, these by rows or as maps."""
     pairs = [(s.queries, s.keys) for s in seen if s.keys is not None]
-    of_keys, of_queries = _largest(k for _, k in pairs) / _KEYS, _largest(q for q, _ in pairs) / _QUERIES
+    of_keys, of_queries = _largest(k for _, k in pairs) / _FEATURES, _largest(q for q, _ in pairs) / _FEATURES
     usual = build.add(build.mean_last(k), of_keys)
     k = build.mul(k, build.unary("Reciprocal", usual))
     mean = _mean_of_maps if maps else Builder.mean_last
@@ -230,9 +235,9 @@ def _linear(
     features = full if maps else (*full[:-2], 1, full[-2])
     queries = build.mul(q, _one_over(build, mean(build, q), of_queries))
     weights = build.mul(queries, build.reshape(usual, features))
-    known = (q / (_mean(q) + of_queries) * (_mean(k) + of_keys).swapaxes(-1, -2) for q, k in pairs)
+    known = [q / (_mean(q) + of_queries) * (_mean(k) + of_keys).swapaxes(-1, -2) for q, k in pairs]
     means = build.mean_last(k)
-    shares = _shares(build, weights, _largest(known), mean, build.reshape(means, features))
+    shares = _shares(build, weights, _floor(known), mean, build.reshape(means, features))
     sums = build.mul(means, float((shape_of(k) or ())[-1]))
     return _swapped(build, shares) if maps else shares, _product(build, k, v), sums
 
@@ -246,9 +251,9 @@ def _mean_of_maps(build: Builder, x: ir.Value) -> ir.Value:
     return build.reshape(y, [*before, 1, tokens])
 
 
-def _shares(build: Builder, weights: ir.Value, largest: float, mean: _MeanOf, sums: ir.Value | None = None) -> ir.Value:
+def _shares(build: Builder, weights: ir.Value, floor: float, mean: _MeanOf, sums: ir.Value | None = None) -> ir.Value:
     """Weights of a token over their mean, then over the mean of what they weigh: tokens far below others are seen."""
-    shares = build.mul(weights, _one_over(build, mean(build, weights), largest / _WEIGHTS))
+    shares = build.mul(weights, _one_over(build, mean(build, weights), floor))
     weighed = shares if sums is None else build.mul(shares, sums)
     return build.mul(shares, _one_over(build, mean(build, weighed), _NOTHING))
 
@@ -264,6 +269,14 @@ def _mean(x: Array) -> Array:
 def _largest(arrays: Iterable[Array]) -> float:
     """The largest mean of a row."""
     return max(float(_mean(a).max()) for a in arrays)
+
+
+def _floor(weights: Sequence[Array]) -> float:
+    """What is added to means of weights before they are inverted: no more than lets the lowest tokens be seen."""
+    means = np.concatenate([_mean(w).reshape(-1) for w in weights])
+    largest = float(means.max())
+    parts = largest * _LOW / float(means.min(where=means > 0, initial=largest))
+    return largest / min(max(parts, _WEIGHTS[0]), _WEIGHTS[1])
 
 
 def _product(build: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
