@@ -37,6 +37,7 @@ from n6convert.quantization.reparameterization.norm_rows import (
     find_norms,
     row_statistics,
 )
+from n6convert.quantization.reparameterization.square_hinges import square_hinges
 from n6convert.types import Feeds
 
 __all__ = ["rewrite_outlier_norms", "spoils_norms"]
@@ -46,8 +47,8 @@ Array = NDArray[np.float64]
 _USUAL = 8.0
 #: largest over smallest variance that one linear int8 grid still serves
 _SPREAD = 5.0
-#: knots of 1/sqrt(v) and of the squares beyond T: each so many times the one before
-_ROOT_RATIO, _SQUARE_RATIO = 1.35, 1.5
+#: a knot of 1/sqrt(v) is so many times the one before
+_ROOT_RATIO = 1.35
 #: variances and peaks may go that far beyond what the samples showed
 _MARGIN = 1.2
 #: mean relative error of what int8 scales rows by from which a norm is useless: 20 dB before anything else is rounded
@@ -180,14 +181,14 @@ def _inverse(build: Builder, c: ir.Value, seen: RowStatistics) -> tuple[ir.Value
     unit = build.clip(build.conv(c, np.ones((channels, 1, 1, 1)), group=channels), -limit, limit)
     small = build.clip(build.mul(unit, unit), 0.0, limit**2)
     rows = build.pointwise(small, np.repeat(-1 / knots[:, None] / channels, channels, 1), np.ones(len(knots)))
-    picks, starts, slopes = _square_hinges(seen.peaks * math.sqrt(_MARGIN), limit)
+    beyond = square_hinges(seen.peaks * math.sqrt(_MARGIN), limit)
     below = build.clip(rows, 0.0, 1.0)
-    if len(starts):
-        hinges = build.unary("Relu", build.pointwise(c, picks, -starts))
+    if len(beyond):
+        hinges, slopes = beyond.map(build, c, len(knots))
         rest = build.pointwise(hinges, -slopes[None] / knots[:, None] / channels, np.zeros(len(knots)))
         below = build.unary("Relu", build.add(below, build.clip(rest, -1.0, 0.0)))
     inverse = build.pointwise(below, seen.factor * weights[None], np.array([seen.factor * least]))
-    record = {"variance_spread": round(high / low, 1), "hinges": len(starts), "knots": len(knots)}
+    record = {"variance_spread": round(high / low, 1), "hinges": len(beyond), "knots": len(knots)}
     return inverse, record | {"largest_error": round(error, 4)}
 
 
@@ -213,22 +214,6 @@ def _root_table(low: float, high: float) -> tuple[Array, Array, float, float]:
     slopes = np.append(np.diff(values) / np.diff(at), 0.0)
     weights = (slopes[1:] - slopes[:-1]) * at[1:]
     return at[1:], weights, float(values[-1]), error / 2 / (1 + error / 2)
-
-
-def _square_hinges(peaks: Array, limit: float) -> tuple[Array, Array, Array]:
-    """Rows that pick a signed channel [H, C], knots and slopes [H]: their sum is ``c*c - limit*limit`` beyond limit."""
-    picks: list[Array] = []
-    starts: list[float] = []
-    slopes: list[float] = []
-    for side, sign in enumerate((1.0, -1.0)):
-        for channel in np.flatnonzero(peaks[side] > limit):
-            count = math.ceil(math.log(peaks[side, channel] / limit) / math.log(_SQUARE_RATIO))
-            knots = limit * (peaks[side, channel] / limit) ** (np.arange(count + 1) / count)
-            steep = knots[:-1] + knots[1:]
-            picks += [sign * (np.arange(peaks.shape[1]) == channel)] * count
-            starts += list(knots[:-1])
-            slopes += list(np.diff(steep, prepend=0.0))
-    return np.array(picks), np.array(starts), np.array(slopes)
 
 
 def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
