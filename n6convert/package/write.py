@@ -22,7 +22,7 @@ from n6convert.package.normalization import probe_pixels
 from n6convert.package.ports import Port, read_ports
 from n6convert.package.runtime import runtime_sources
 from n6convert.package.selftest import selftest_header, selftest_source
-from n6convert.package.tolerance import Tolerance, rounding_tolerances
+from n6convert.package.tolerance import Tolerance
 from n6convert.plugin import Firmware, ModelPlugin
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class PackageRequest:
         plugin: asked for pixel arithmetic and firmware code.
         targets: boards to write profiles for; the first one is compiled for by default.
         feeds, expected: one sample's inputs and the INT8 model's outputs, real values by tensor name.
+        tolerances: how far a board's outputs may lie from these, for each output.
         report: the run's facts.
         artifacts: the plugin's own files by name.
     """
@@ -57,6 +58,7 @@ class PackageRequest:
     targets: Sequence[Target]
     feeds: Mapping[str, NDArray[Any]]
     expected: Mapping[str, NDArray[Any]]
+    tolerances: Sequence[Tolerance]
     sample: str
     report: Report
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
@@ -81,13 +83,12 @@ def write_package(folder: Path, request: PackageRequest) -> dict[str, str]:
     inputs = [port.compiled_as(request.types[0]) for port in plain_inputs]
     outputs = [port.compiled_as(request.types[1]) for port in plain_outputs]
     stem = f"n6_{c_identifier(request.name)}"
-    tolerances = rounding_tolerances(request.model, plain_outputs, request.feeds, request.expected)
     firmware = request.plugin.firmware(stem, inputs, outputs)
     _check_decoder(request, firmware)
     sizes = flash_tables(request.artifacts)
     files = board_files(stem, _command(request, inputs, outputs), request.targets, sizes)
     camera = probe_camera(request.plugin, inputs)
-    files |= _sources(request, stem, inputs, outputs, firmware, tolerances, camera)
+    files |= _sources(request, stem, inputs, outputs, firmware, camera)
     sentences = {request.model_file: "the INT8 QDQ model"} | {name: what for name, (what, _) in files.items()}
     sentences |= {name: _artifact_sentence(name, content) for name, content in request.artifacts.items()}
     published = request.plugin.published_license
@@ -167,7 +168,6 @@ def _sources(
     inputs: Sequence[Port],
     outputs: Sequence[Port],
     firmware: Firmware,
-    tolerances: Sequence[Tolerance],
     camera: Camera | None,
 ) -> Files:
     pixels = next((m for p in inputs if (m := probe_pixels(request.plugin, p)) is not None), None)
@@ -178,7 +178,7 @@ def _sources(
         f"{stem}.c": ("the tables of that header", interface_source(stem, inputs, outputs)),
         f"{stem}_selftest.h": (
             "one real input and the outputs it must give",
-            selftest_header(stem, inputs, outputs, request.sample, tolerances),
+            selftest_header(stem, inputs, outputs, request.sample, request.tolerances),
         ),
         f"{stem}_selftest.c": ("the arrays of the self-test", test),
     }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import ToolError
+from n6convert.logs import logger
 from n6convert.pipeline.stages.base import Stage
-from n6convert.runtime.aside import Aside, can_fork
+from n6convert.runtime.aside import Aside
 
 if TYPE_CHECKING:
+    from n6convert.pipeline.artifact import Artifact
     from n6convert.pipeline.run import Run
 
 __all__ = ["Early", "independent"]
+
+_LOG = logger(__name__)
 
 
 def independent(stages: Sequence[Stage]) -> list[list[Stage]]:
@@ -28,51 +33,61 @@ def independent(stages: Sequence[Stage]) -> list[list[Stage]]:
 
 
 class Early:
-    """What stages do before their inputs are complete, in one copy of this process; ended with the block.
+    """What stages do before their inputs are complete, in copies of this process; ended with the block.
 
     Args:
         run: gets the results as ``early``.
         stages: of the run.
+        input_of: finds what a stage reads, by the name of the stage that made it.
     """
 
-    def __init__(self, run: Run, stages: Sequence[Stage]) -> None:
-        self._run, self._stages = run, [s for s in stages if s.early_inputs]
-        self._aside: Aside[dict[str, Any]] | None = None
-        self._results: dict[str, Any] | None = None
+    def __init__(self, run: Run, stages: Sequence[Stage], input_of: Callable[[Stage, str, Run], Artifact]) -> None:
+        self._run, self._left, self._input_of = run, [s for s in stages if s.early_inputs], input_of
+        self._at_work: list[Aside[dict[str, Any]]] = []
+        self._results: dict[str, Any] = {}
 
     def __enter__(self) -> Early:
         self._run.early = self.of
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._aside is not None:
-            self._aside.close()
+        for copy in self._at_work:
+            copy.close()
 
-    def may_begin(self, group: Sequence[Stage]) -> bool:
-        """Whether it has not begun, inputs are there, a core is free, and the next stages are none of those."""
-        if self._aside is not None or not self._stages or any(s in self._stages for s in group):
-            return False
-        there = all(name in self._run.artifacts for s in self._stages for name in s.early_inputs)
-        return there and can_fork()
+    def take(self, following: Sequence[Stage]) -> list[Stage]:
+        """Stages some of whose work can be done while the following ones are made; none where these lead to more."""
+        if {name for s in following for name in (s.name, s.improves)} & {n for s in self._left for n in s.early_inputs}:
+            return []
+        there = self._run.artifacts.keys()
+        ready = [s for s in self._left if s not in following and there >= set(s.early_inputs)]
+        self._left = [s for s in self._left if s not in ready]
+        return ready
 
-    def begin(self) -> None:
+    def begin(self, stages: Sequence[Stage]) -> None:
         """Start the work."""
+        if stages:
+            self._at_work.append(Aside(partial(self.work, stages)))
+
+    def work(self, stages: Sequence[Stage]) -> dict[str, Any]:
+        """Do the work, in a copy of this process."""
         run = self._run
+        run.progress = lambda what, done, total: None
+        inputs = [{name: self._input_of(stage, name, run) for name in stage.early_inputs} for stage in stages]
+        return {stage.name: stage.early(run, given) for stage, given in zip(stages, inputs, strict=True)}
 
-        def work() -> dict[str, Any]:
-            run.progress = lambda what, done, total: None
-            inputs = [{name: run.artifacts[name] for name in s.early_inputs} for s in self._stages]
-            return {s.name: s.early(run, given) for s, given in zip(self._stages, inputs, strict=True)}
+    def add(self, results: Mapping[str, Any]) -> None:
+        """Keep what :meth:`work` gave elsewhere."""
+        self._results.update(results)
 
-        self._aside = Aside(work)
+    def collect(self) -> None:
+        """Wait for all copies; what one of them does not give is done by the stage itself."""
+        while self._at_work:
+            try:
+                self.add(self._at_work.pop(0).result())
+            except ToolError as error:
+                _LOG.info("work that was begun early is done again, since %s", error)
 
     def of(self, stage: str) -> Any:
         """A stage's results; None where there are none."""
-        if self._aside is None:
-            return None
-        if self._results is None:
-            try:
-                self._results = self._aside.result()
-            except ToolError:
-                self._results = {}
+        self.collect()
         return self._results.get(stage)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import N6ConvertError, ToolError
 from n6convert.logs import logger
@@ -56,16 +55,15 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
     """
     wanted = [stage for stage in stages if stage.wanted(run)]
     overall, told = run.progress, 0
-    with Early(run, wanted) as early:
+    with Early(run, wanted, _latest) as early:
         for stages in (part for group in independent(wanted) for part in _parts(group, run)):
             for stage in stages:
                 overall(stage.name, told, len(wanted))
                 told += 1
             run.progress = _within(stages[-1].name, overall)
             try:
-                if early.may_begin(stages) and _is_missing(stages[0], run):
-                    early.begin()
-                _execute_together(stages, run)
+                ready = early.take(stages) if can_fork() and _is_missing(stages[-1], run) else []
+                _execute_together(stages, run, early, ready)
             finally:
                 run.progress = overall
     overall("done", len(wanted), len(wanted))
@@ -79,21 +77,33 @@ def _parts(group: Sequence[Stage], run: Run) -> Iterator[Sequence[Stage]]:
         yield from ([stage] for stage in group)
 
 
-def _execute_together(stages: Sequence[Stage], run: Run) -> None:
-    """The last of the stages here, those before it in a copy of this process beside it; their errors come first."""
+def _execute_together(stages: Sequence[Stage], run: Run, early: Early, ready: Sequence[Stage]) -> None:
+    """The last of the stages here, those before it in a copy of this process beside it; their errors come first.
+
+    Args:
+        ready: stages a part of whose work is done in that copy as well.
+    """
     *others, last = stages
     if not others:
+        early.begin(ready)
         run.artifacts[last.name] = execute(last, run)
         return
-    run.early(last.name)  # a copy cannot wait for another one
+    early.collect()  # a copy cannot wait for another one
+
+    def beside_it() -> tuple[list[Artifact], dict[str, Any]]:
+        run.progress = lambda what, done, total: None
+        return [execute(stage, run) for stage in others], early.work(ready)
+
     here: Artifact | Exception
-    with closing(Aside(partial(_quietly, others, run))) as beside:
+    with closing(Aside(beside_it)) as beside:
         try:
             here = execute(last, run)
         except Exception as error:
             here = error
         try:
-            run.artifacts |= {artifact.stage: artifact for artifact in beside.result()}
+            made, done = beside.result()
+            run.artifacts |= {artifact.stage: artifact for artifact in made}
+            early.add(done)
         except ToolError as error:
             _LOG.info("%s: made again here, since %s", ", ".join(s.name for s in others), error)
             for stage in others:
@@ -101,11 +111,6 @@ def _execute_together(stages: Sequence[Stage], run: Run) -> None:
     if isinstance(here, Exception):
         raise here
     run.artifacts[last.name] = here
-
-
-def _quietly(stages: Sequence[Stage], run: Run) -> list[Artifact]:
-    run.progress = lambda what, done, total: None
-    return [execute(stage, run) for stage in stages]
 
 
 def _is_missing(stage: Stage, run: Run) -> bool:

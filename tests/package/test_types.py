@@ -19,6 +19,7 @@ from n6convert.npu.options import of_recipe
 from n6convert.npu.targets import load_target
 from n6convert.package import PackageRequest, write_package
 from n6convert.package.ports import read_ports
+from n6convert.package.tolerance import rounding_tolerances
 from n6convert.recipe.checking import finish
 from n6convert.recipe.schema import PackageConfig, Recipe
 from n6convert.recipe.writing import recipe_schema
@@ -71,9 +72,11 @@ def requests_of(converted):
     report = converted.report.model_dump(mode="json", by_alias=True)
 
     def made(types: tuple[str, str]) -> PackageRequest:
+        expected = run_model(model, feeds)
         return PackageRequest(
             model=model, model_file="m.onnx", name="yolov8n", types=types, plugin=plugin,
-            targets=[load_target("stm32n6570-dk@4.0")], feeds=feeds, expected=run_model(model, feeds), sample="noise",
+            targets=[load_target("stm32n6570-dk@4.0")], feeds=feeds, expected=expected,
+            tolerances=rounding_tolerances(model, read_ports(model)[1], feeds, expected), sample="noise",
             report=Report.model_validate(report),
         )  # fmt: skip
 

@@ -196,6 +196,12 @@ def test_a_stage_finds_what_was_done_of_its_work(killed: bool, run: Any, two_cor
     assert last.times == 2 and last.saw is None, "nothing in between was to be made"
 
 
+def test_a_group_s_copy_does_early_work_of_later_stages(run: Any, two_cores: None) -> None:
+    last = Early("last", ("base", "first", "here"))
+    run_stages(run, [Made("base"), Made("first", ("base",)), Made("here", ("base",)), last])
+    assert last.saw is not None and last.saw[0] != os.getpid() and last.saw[1] == {"made": "base"}
+
+
 def test_the_real_stages_read_only_what_ran_before() -> None:
     names = [stage.name for stage in STAGES]
     assert len(set(names)) == len(names)

@@ -11,9 +11,13 @@ from n6convert.pipeline.stages.base import Stage
 from n6convert.plugin_errors import plugin_errors
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from n6convert.npu.targets import Target
     from n6convert.package import PackageRequest
+    from n6convert.package.tolerance import Tolerance
     from n6convert.pipeline.run import Run
+    from n6convert.types import Feeds, Outputs
 
 __all__ = ["Package"]
 
@@ -23,12 +27,16 @@ class Package(Stage):
 
     name = "package"
     inputs = ("export", "simplify", "rewrite", "quantize", "lint", "estimate", "evaluate")
+    early_inputs = ("quantize",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         from n6convert.pipeline.manifest import portable_recipe
 
         known = {"name": run.name, "samples": run.sampling.key(), "pools": run.pools_identity}
         return {"recipe": portable_recipe(run.recipe), "targets": [t.identity for t in _targets(run)]} | known
+
+    def early(self, run: Run, inputs: Inputs) -> Any:
+        return _selftest(run, inputs["quantize"].load())
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.package import flash_tables, write_package
@@ -48,11 +56,9 @@ class Package(Stage):
 def _request(run: Run, inputs: Inputs, model_file: str, artifacts: Mapping[str, bytes]) -> PackageRequest:
     from n6convert.package import PackageRequest
     from n6convert.pipeline.reporting import make_report
-    from n6convert.runtime.session import run_model
 
     model = inputs["quantize"].load()
-    sample = next(run.sampling.judging())
-    feeds = run.encode(sample)
+    sample, feeds, expected, tolerances = run.early(Package.name) or _selftest(run, model)
     return PackageRequest(
         model=model,
         model_file=model_file,
@@ -61,11 +67,24 @@ def _request(run: Run, inputs: Inputs, model_file: str, artifacts: Mapping[str, 
         plugin=run.ready_plugin,
         targets=_targets(run),
         feeds=feeds,
-        expected=run_model(model, feeds),
-        sample=sample.id,
+        expected=expected,
+        tolerances=tolerances,
+        sample=sample,
         report=make_report(run, {}),
         artifacts=artifacts,
     )
+
+
+def _selftest(run: Run, model: ir.Model) -> tuple[str, Feeds, Outputs, list[Tolerance]]:
+    """A sample's name, what the model reads of it and gives for it, and how far a board may lie from that."""
+    from n6convert.package.ports import read_ports
+    from n6convert.package.tolerance import rounding_tolerances
+    from n6convert.runtime.session import run_model
+
+    sample = next(run.sampling.judging())
+    feeds = run.encode(sample)
+    expected = run_model(model, feeds)
+    return sample.id, feeds, expected, rounding_tolerances(model, read_ports(model)[1], feeds, expected)
 
 
 def _targets(run: Run) -> list[Target]:
