@@ -106,13 +106,17 @@ def thin_outputs(model: ir.Model, most: int, sizes: Mapping[str | None, int]) ->
         sizes: of the outputs by name, whose shapes the graph need not hold.
     """
     graph = model.graph
+    numbers: dict[int, ir.Value] = {}
     for index, whole in enumerate(list(graph.outputs)):
         size = sizes[whole.name]
         if size <= most or whole.producer() is None:
             continue
         name, whole.name = whole.name, f"{whole.name}/whole"
-        numbers = {"flat": [-1], "start": [0], "end": [size], "axis": [0], "step": [odd_step(size, most)]}
-        flat, *span = (add_initializer(graph, f"{name}/{n}", np.array(v, np.int64)) for n, v in numbers.items())
+        for number in (-1, 0, size, odd_step(size, most)):
+            if number not in numbers:
+                numbers[number] = add_initializer(graph, f"{name}/number{number}", np.array([number], np.int64))
+        flat, start, end, step = (numbers[n] for n in (-1, 0, size, odd_step(size, most)))
+        span = start, end, start, step  # along the first axis
         reshape = ir.node("Reshape", [whole, flat])
         some = ir.node("Slice", [reshape.outputs[0], *span])
         reshape.outputs[0].name, some.outputs[0].name = f"{name}/values", name

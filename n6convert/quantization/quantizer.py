@@ -43,6 +43,8 @@ _FAST = 0
 #: the yardstick: no result may have this much less SQNR in dB than min-max ranges without any method
 _UNCLIPPED, _TOLERANCE = "ranges: minmax", 0.1
 _FOUR_BITS = "four-bit weights"
+#: closeness and SQNR in dB of outputs that eight bits reach at best
+_FINE = 40.0
 #: whether an INT8 model, with the SQNR in dB of each of its outputs on held-back samples, is good enough
 Accepted = Callable[[ir.Model, Mapping[str, float]], bool]
 
@@ -54,7 +56,8 @@ class QuantizationResult:
     Attributes:
         model: the INT8 QDQ model, opset 13 to 17, IR 8; with four-bit weights opset 21, IR 10.
         facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db), ``methods`` (what was tried, what it
-            brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before),
+            brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before, or
+            what eight bits reach at best),
             ``methods_out_of_time`` (left out or given up, the time budget was spent), ``methods_not_promising`` (left
             out, with the dB that they could bring at most),
             ``worst`` (ten tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
@@ -163,7 +166,7 @@ class _Job:
         best = self._first()
         wanted = [m for m in METHODS if self._wants(m)]
         for index, method in enumerate(wanted):
-            if self._accepts(best):
+            if self._accepts(best) or (method.cost and self._is_fine(best)):
                 self.not_needed = [m.name for m in wanted[index:]]
                 break
             if self.context.progress is not None:
@@ -205,6 +208,11 @@ class _Job:
 
     def _accepts(self, best: Candidate) -> bool:
         return self.accepted is not None and self.accepted(best.model, best.fidelity.outputs_sqnr_db)
+
+    def _is_fine(self, best: Candidate) -> bool:
+        """Whether outputs are as close to float as eight bits get, so that no method brings what anybody would see."""
+        found = best.fidelity
+        return self.config.effort == "default" and min(found.closeness_db, found.sqnr_db) > _FINE
 
     def _better(self, method: Method, best: Candidate) -> Candidate:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.extract import odd_step, thin_outputs, with_outputs
+from n6convert.graph.operators import RESHAPES
 from n6convert.quantization.ceilings import planned_name, with_exact_tensors, with_pairs
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
@@ -61,6 +62,7 @@ CAUSES = {
 }
 #: what stands for the SQNR of a tensor without error
 _EQUAL_DB = 120.0
+_SAME_VALUES = RESHAPES | {"Identity", "Transpose"}
 #: values of one tensor and sample that are compared; of larger tensors an even share
 _COMPARED = 1 << 14
 
@@ -119,9 +121,22 @@ def tensor_errors(
     """
     pairs = _dequantized(model)
     names = [n for n in plan.grids if n in pairs and n not in plan.absorbed_inputs]
+    origins = _origins(float_model.graph, plan, set(names))
     found: dict[str, TensorError] = {}
-    for part in _portions(float_model.graph, names):
-        found |= _portion_errors(float_model, model, plan, {n: pairs[n] for n in part}, samples)
+    for part in _portions(float_model.graph, list(dict.fromkeys(origins.values()))):
+        moved = [n for n in names if origins[n] in part]
+        found |= _portion_errors(float_model, model, plan, {n: pairs[n] for n in part}, samples, moved, origins)
+    return found
+
+
+def _origins(graph: ir.Graph, plan: Plan, names: Collection[str]) -> dict[str, str]:
+    """The tensor of the same values, in another order or shape and on the same grid, that is looked at for each one."""
+    found = {name: name for name in names}
+    for node in graph:
+        if node.op_type in _SAME_VALUES and node.inputs[0] is not None:
+            source, name = node.inputs[0].name or "", node.outputs[0].name or ""
+            if source in found and name in found and plan.grids[name] == plan.grids[source]:
+                found[name] = found[source]
     return found
 
 
@@ -141,8 +156,15 @@ def _portions(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _portion_errors(
-    float_model: ir.Model, model: ir.Model, plan: Plan, pairs: Mapping[str, str], samples: Sequence[Feeds]
+    float_model: ir.Model,
+    model: ir.Model,
+    plan: Plan,
+    pairs: Mapping[str, str],
+    samples: Sequence[Feeds],
+    names: Sequence[str],
+    origins: Mapping[str, str],
 ) -> dict[str, TensorError]:
+    """Errors of the named tensors, from the values of their origins."""
     inputs = {v.name for v in float_model.graph.inputs}
     values = {v.name: v for v in (*float_model.graph.inputs, *(v for n in float_model.graph for v in n.outputs))}
     sizes = _sizes(float_model.graph)
@@ -151,10 +173,10 @@ def _portion_errors(
     rounded = _outputs(model, {pairs[n]: sizes[n] for n in pairs}, samples, optimize=False)
     seen = [({**s, **e}, r) for s, e, r in zip(samples, exact, rounded, strict=True)]
     errors = {}
-    for name, dequantized in pairs.items():  # one by one: what computes the functions takes memory
-        sums = _Sums(consumer_functions(float_model, values[name]), plan.grids[name])
+    for name in names:  # one by one: what computes the functions takes memory
+        sums, origin = _Sums(consumer_functions(float_model, values[name]), plan.grids[name]), origins[name]
         for reference, found in seen:
-            sums.add(reference[name], found[dequantized], len(samples))
+            sums.add(reference[origin], found[pairs[origin]], len(samples))
         errors[name] = sums.error()
     return errors
 

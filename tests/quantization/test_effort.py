@@ -108,6 +108,23 @@ def test_a_method_that_can_bring_too_little_is_named_with_what_it_could() -> Non
     assert quantized("thorough")[0].facts["methods_not_promising"] == []
 
 
+@pytest.mark.parametrize(("effort", "stops"), [("default", True), ("thorough", False)])
+def test_nothing_more_is_tried_for_outputs_as_close_as_eight_bits_get(effort: Effort, stops: bool) -> None:
+    """One layer whose inputs lie on the grid: only its weights and its result are rounded."""
+    random = np.random.default_rng(0)
+    model = parse(
+        "net (float[1,8,4,4] x) => (float[1,4,4,4] y) <float[4,8,1,1] w> { y = Conv(x, w) }",
+        w=random.standard_normal((4, 8, 1, 1)).astype(np.float32),
+    )
+    samples = [{"x": random.integers(0, 256, (1, 8, 4, 4)).astype(np.float32)} for _ in range(8)]
+    result = quantize(model, lambda: iter(samples), QuantizationConfig(effort=effort))
+    first = result.facts["methods"][0]
+    assert min(first["sqnr_db"], first["closeness_db"]) > 40
+    tried = {m["method"] for m in result.facts["methods"]}
+    assert (tried <= {"ranges: mse", "ranges: minmax"}) == stops
+    assert ("second-order rounding" in result.facts["methods_not_needed"]) == stops
+
+
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     found = [quantize(cnn(), feeds((1, 3, 16, 16), 20), QuantizationConfig(threads=count)) for count in (1, 2, 5)]
     one, *others = [ir.to_proto(r.model).SerializeToString(deterministic=True) for r in found]

@@ -15,7 +15,7 @@ from n6convert.quantization.ranges.calibrate import calibrate
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
 from n6convert.quantization.reparameterization.norm_rows import norm_axes
-from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoils_norms
+from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows
 from n6convert.recipe.quantization import Effort
 from n6convert.runtime.comparison import max_relative_difference, sqnr_db
 from n6convert.runtime.session import run_model
@@ -179,7 +179,7 @@ def test_norms_that_int8_holds_as_they_are_stay_where_nothing_else_is_tried(sink
     model, seen = prepare(sentence_net()), samples(sink=sink)
     for sample in seen:
         sample["x"][..., 0] *= sink > 0
-    assert not spoils_norms(model, seen[:4]) and spoils_norms(model, samples()[:4])
+    assert spoiled_rows(model, seen[:4], seen) is None and spoiled_rows(model, samples()[:4], samples())
     facts = quantize(sentence_net(), lambda: iter(seen), QuantizationConfig(effort="fast")).facts
     assert facts["methods"][0]["method"] == "ranges: mse"
 

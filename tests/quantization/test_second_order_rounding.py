@@ -61,7 +61,7 @@ def test_rounding_is_never_worse_than_nearest_on_held_back_samples() -> None:
 
 @pytest.mark.parametrize("rounding", ["second-order", "nearest"])
 def test_errors_of_weights_that_read_alike_values_cancel(rounding: str) -> None:
-    config = PLAIN.model_copy(update={"rounding": rounding})
+    config = PLAIN.model_copy(update={"rounding": rounding, "effort": "thorough"})  # by default 40 dB are enough
     result = quantize(pointwise(), around_one(), config, held_back=around_one(4, 7))
     found, before = record(result, METHOD.name), result.facts["methods"][0]
     assert (found is not None) == (rounding == "second-order") == METHOD.wanted(config)

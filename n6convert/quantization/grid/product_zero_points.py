@@ -127,7 +127,10 @@ class SummedProducts:
 
 
 def affordable(
-    groups: Sequence[ProductGroup], lost_db: Callable[[Sequence[ProductGroup]], float], allowed_db: float
+    groups: Sequence[ProductGroup],
+    lost_db: Callable[[Sequence[ProductGroup]], float],
+    allowed_db: float,
+    before: Sequence[ProductGroup] = (),
 ) -> list[ProductGroup]:
     """Groups that together lose at most their share of what all of them may, by the cycles that they save.
 
@@ -137,17 +140,25 @@ def affordable(
         groups: to choose from.
         lost_db: dB by which outputs come further from float where some groups are taken.
         allowed_db: that all may lose.
+        before: those that an earlier model of the network took: these, where all lose too much and they do not.
     """
     whole = sum(group.saved for group in groups)
+
+    def fits(trial: Sequence[ProductGroup]) -> bool:
+        return lost_db(trial) <= allowed_db * sum(group.saved for group in trial) / whole
+
+    if 0 < len(before) < len(groups):
+        for known in (groups, before):
+            if fits(known):
+                return list(known)
     taken: list[ProductGroup] = []
     ahead = [list(groups)] if groups else []
     for _ in range(_TRIALS):
         if not ahead:
             break
         part, *ahead = ahead
-        trial = [*taken, *part]
-        if lost_db(trial) <= allowed_db * sum(group.saved for group in trial) / whole:
-            taken = trial
+        if fits([*taken, *part]):
+            taken = [*taken, *part]
         elif len(part) > 1:
             half = len(part) // 2
             ahead = [part[:half], part[half:], *ahead]

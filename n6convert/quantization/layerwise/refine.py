@@ -12,7 +12,7 @@ from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means, correct_bias, set_bias, shift_bias
 from n6convert.quantization.layerwise.compensation import FloatResults, compensated
 from n6convert.quantization.layerwise.narrow_rounding import narrow_layer
-from n6convert.quantization.layerwise.rounding import LastMoments, round_layer
+from n6convert.quantization.layerwise.rounding import LastMoments, lies_between_codes, round_layer
 from n6convert.quantization.layerwise.walk import Layer, layers_at_once, layers_of, walk_layers
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.calibrate import Progress
@@ -66,7 +66,10 @@ def refine(
     shared = together(float_model) if rounding and not narrow else []
     apart = set(nodes) - {name for names in shared for name in names}
     rounded = (apart & {*narrow, *compensating} if narrow else apart) if rounding else set()
-    left = {layer.name: layer for layer in layers_of(refined) if bias or layer.name in rounded}
+    layers = {layer.name: layer for layer in layers_of(refined)}
+    if not narrow:
+        rounded = {n for n in rounded if n in layers and lies_between_codes(layers[n], constant(nodes[n].inputs[1]))}
+    left = {name: layer for name, layer in layers.items() if bias or name in rounded}
     count = len(left)
     try:
         if shared:
@@ -77,8 +80,8 @@ def refine(
             float_model, samples, [n for n in left if n in compensating and n in apart], threads, budget
         )
         last = LastMoments()
-        at_once = None if bias or compensating else layers_at_once(refined, samples, threads, budget)
-        for layer in at_once or walk_layers(refined, samples, threads, budget, frozenset(left)):
+        at_once = None if bias or compensating else layers_at_once(refined, samples, threads, budget, rounded)
+        for layer in (at_once or walk_layers(refined, samples, threads, budget, frozenset(left))) if left else ():
             if layer.name in rounded:
                 _round(layer, nodes[layer.name], exact, budget, last, narrow=layer.name in narrow)
             if bias and layer.name in means:

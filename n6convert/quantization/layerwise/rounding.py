@@ -30,6 +30,7 @@ __all__ = [
     "from_rows",
     "input_statistics",
     "layer_moments",
+    "lies_between_codes",
     "patches",
     "portions",
     "results",
@@ -123,11 +124,17 @@ def layer_moments(layer: Layer, weight: NDArray[np.float32], last: LastMoments |
         weight: float.
         last: those of the layer before, which are taken where the same codes reach this one.
     """
-    rows, scales = as_rows(layer.node, weight), layer.initializer(1, 1)
-    assert scales.const_value is not None
-    if rows is None or _is_on_grid(rows, scales.const_value.numpy()):
+    rows = as_rows(layer.node, weight)
+    if rows is None or not lies_between_codes(layer, weight):
         return None
     return (last or LastMoments()).of(layer, rows.shape[1])
+
+
+def lies_between_codes(layer: Layer, weight: NDArray[np.float32]) -> bool:
+    """Whether any of a layer's float weights lies between the codes of its scales, so that rounding has a choice."""
+    rows, scales = as_rows(layer.node, weight), layer.initializer(1, 1)
+    assert scales.const_value is not None
+    return rows is not None and not _is_on_grid(rows, scales.const_value.numpy())
 
 
 class LastMoments:

@@ -171,15 +171,17 @@ def _rounded(
 
 
 def _sweep(target: Columns, factor: Columns, limits: Limits) -> Columns:
-    """Round weight by weight; within a block at once, what a block leaves to the later ones after it."""
+    """Round weight by weight; what earlier blocks leave to a block comes at once, what its own do one by one."""
     codes, errors = np.empty_like(target), np.empty_like(target)
     for start in range(0, len(target), _BLOCK):
-        end = min(start + _BLOCK, len(target))
-        pull = factor[:start, start:end].T @ errors[:start]
-        for i in range(start, end):
-            codes[i] = _clip(target[i] + pull[i - start] / factor[i, i], limits)
-            errors[i] = target[i] - codes[i]
-            pull[i - start + 1 :] += np.outer(factor[i, i + 1 : end], errors[i])
+        block = slice(start, min(start + _BLOCK, len(target)))
+        inner, steps = factor[block, block].T, np.diag(factor)[block, None]
+        inner = np.ascontiguousarray(inner / steps)
+        wanted = target[block] + factor[:start, block].T @ errors[:start] / steps
+        for i, own in enumerate(inner):
+            near = wanted[i] + own[:i] @ errors[start : start + i]
+            codes[start + i] = _clip(near, limits)
+            errors[start + i] = target[start + i] - codes[start + i]
     return codes
 
 
@@ -200,15 +202,15 @@ def _settle(
 def _turn(codes: Columns, pull: Columns, moments: Columns, limits: Limits) -> None:
     """Move each weight in turn, in place; ``pull``, the moments times the errors, is kept right."""
     for start in range(0, len(codes), _BLOCK):
-        end = min(start + _BLOCK, len(codes))
-        before, near = codes[start:end].copy(), pull[start:end].copy()
-        for i in range(start, end):
-            step = _clip(codes[i] + np.rint(near[i - start] / moments[i, i]), limits) - codes[i]
-            moved = np.flatnonzero(step)
-            if moved.size:
-                codes[i] += step
-                near[i - start + 1 :, moved] -= np.outer(moments[i, i + 1 : end], step[moved])
-        pull -= moments[:, start:end] @ (codes[start:end] - before)
+        block = slice(start, min(start + _BLOCK, len(codes)))
+        inner, moved = moments[block, block], np.zeros_like(codes[block])
+        for i, own in enumerate(inner):
+            near, code = pull[start + i] - own[:i] @ moved[:i], codes[start + i]
+            step = np.rint(near / own[i])
+            if step.any():
+                moved[i] = np.clip(code + step, *limits) - code
+                code += moved[i]
+        pull -= moments[:, block] @ moved
 
 
 def _clip(values: Columns, limits: Limits) -> Columns:

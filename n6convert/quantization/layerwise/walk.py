@@ -30,7 +30,7 @@ Codes = dict[str, NDArray[Any]]
 #: results of a layer ``[samples, channels, places]``
 Rows = NDArray[np.float32]
 #: codes that a layer reads in one run, and of all layers that are held together
-_AT_ONCE, _HELD = 1 << 19, 1 << 26
+_AT_ONCE, _HELD = 1 << 19, 1 << 27
 
 
 class Layer:
@@ -206,6 +206,7 @@ def layers_at_once(
     samples: Iterable[Mapping[str, NDArray[Any]]],
     threads: int | None = None,
     budget: TimeBudget | None = None,
+    wanted: Collection[str] | None = None,
 ) -> Iterator[Layer] | None:
     """The layers in order with what reaches them now: changes of a layer do not show in the inputs of others.
 
@@ -217,12 +218,13 @@ def layers_at_once(
         samples: arrays by input name.
         threads: None: as many as there are cores.
         budget: ends the reading, and a layer's inputs and outputs.
+        wanted: names of the layers; None: all.
 
     Raises:
         BudgetExceeded: the budget ended.
     """
     budget = budget or TimeBudget()
-    layers = list(layers_of(model))
+    layers = [layer for layer in layers_of(model) if wanted is None or layer.name in wanted]
     codes = list(dict.fromkeys(layer.initializer(0) for layer in layers))
     most = _HELD // max(sum(prod(static_dims(v.shape or ir.Shape([]))) for v in codes), 1)
     if not codes or any(v.producer() is None for v in codes):

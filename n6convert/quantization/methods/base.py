@@ -26,7 +26,7 @@ from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.ranges.carried import carried, completed
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.estimators import Range
-from n6convert.quantization.ranges.find import RangeResult, find_ranges
+from n6convert.quantization.ranges.find import CLIPS_NOTHING, RangeResult, find_ranges
 from n6convert.quantization.ranges.softmax_scores import without_hidden
 from n6convert.quantization.reparameterization.gate_input import gate_axes
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
@@ -136,6 +136,8 @@ class MethodContext:
     """What :meth:`promises` found that a method can bring at most, where that was too little to try it."""
     evened: tuple[ir.Model, Candidate] | None = field(default=None, init=False)
     """A float model, and what even channels made of it, kept or not."""
+    _zero_points: dict[str, bool] = field(default_factory=dict, init=False)
+    """Grids of summed products, and whether they were given zero point 0."""
     _looked: bool = field(default=False, init=False)
     _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
@@ -210,15 +212,18 @@ class MethodContext:
             made = self.quantized(prepared, screen=screen)
             return (unclipped(self, made) or made) if bounds is not None and not made.provisional else made
         feeds = partial(self.first, self.enough) if screen else self.feeds
-        found, looked = carried(prepared, before, factors, feeds, self.probe_samples, self.config, self.progress)
-        whole = _all_read(prepared, found) if bounds is not None else None
-        made = self.quantized(prepared, whole or found)
-        if bounds is not None and whole is not None and not enforced(made) <= bounds:
-            made = self.quantized(prepared, found)
+        given = prepared, before, factors, feeds, self.probe_samples, self.config, self.progress
+        found, looked = carried(*given, clip=bounds is None)
+        made = self.quantized(prepared, found)
+        if bounds is not None and not enforced(made) <= bounds:
+            made = self.quantized(prepared, carried(*given)[0])
         return replace(made, provisional=looked and screen and self.enough < self.config.refine_samples)
 
     def _centered(self, made: Candidate) -> Candidate:
-        """The same with zero point 0 for summed products, as far as the outputs hardly notice."""
+        """The same with zero point 0 for summed products, as far as the outputs hardly notice.
+
+        What was decided for the grids of an earlier model is tried first, as a whole.
+        """
         products = SummedProducts(made.prepared, made.found.ranges, made.found.statistics)
         tried: dict[int, Candidate] = {}
 
@@ -228,7 +233,10 @@ class MethodContext:
             tried[len(groups)] = trial
             return closeness(made) - closeness(trial)
 
-        taken = affordable(products.groups, lost_db, WORSE_DB[self.config.zero_points])
+        known = {} if self.config.effort == "thorough" else self._zero_points
+        before = [g for g in products.groups if all(known.get(name) for name in g.grids)]
+        taken = affordable(products.groups, lost_db, WORSE_DB[self.config.zero_points], before)
+        self._zero_points |= {name: g in taken for g in products.groups for name in g.grids}
         nothing = replace(made, zero_points=made.zero_points + products.centered([])[1])
         return tried[len(taken)] if taken else nothing
 
@@ -383,8 +391,8 @@ def _all_read(prepared: ir.Model, found: RangeResult) -> RangeResult | None:
 
 
 def clips_nothing(prepared: ir.Model, found: RangeResult) -> bool:
-    """Whether no range leaves out what is read, but for less than a step of its grid."""
-    return _all_read(prepared, found) is None
+    """Whether ranges were chosen so, or none leaves out what is read, but for less than a step of its grid."""
+    return found.chosen.keys() == {CLIPS_NOTHING} or _all_read(prepared, found) is None
 
 
 def _are_alike(ranges: Mapping[str, Range], others: Mapping[str, Range]) -> bool:

@@ -7,11 +7,13 @@ from functools import partial
 
 import onnx_ir as ir
 
+from n6convert.quantization.ceilings import with_exact_weights
 from n6convert.quantization.equalization.equalize import difference
 from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import MAX_LOSS_DB
 from n6convert.quantization.methods.base import (
+    BEHIND,
     EXACT,
     Candidate,
     Method,
@@ -49,6 +51,8 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
         return None
     made = context.quantized(prepared, _of_what_is_left(prepared, best.found))
     trial = replace(made, even=best.even, reaching=best.reaching)
+    if _is_hopeless(context, trial, best):
+        return None
     for method, attempt in ((EQUALIZATION, partial(_even, before=best)), (UNSEEN_VALUES, UNSEEN_VALUES.attempt)):
         other = attempt(context, trial) if method.wanted(context.config) else None
         if other is not None and exceeds(closeness(other), closeness(trial)):
@@ -60,6 +64,17 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     times = times_of(context, best, tried)
     slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
     return replace(tried, required_gain_db=MAX_LOSS_DB["balanced"] * slower, notes={"pairs": pairs, **times})
+
+
+def _is_hopeless(context: MethodContext, merged: Candidate, best: Candidate) -> bool:
+    """Whether merged convolutions stay behind even with exact weights and right means: refining brings no more."""
+    if context.config.effort == "thorough":
+        return False
+    exact = context.evaluator.fidelity(with_exact_weights(merged.prepared, merged.model))
+    most_db = exact.closeness_db + max(exact.shift_db, 0.0) - closeness(best)
+    if most_db < -BEHIND:
+        context.most_db = most_db
+    return most_db < -BEHIND
 
 
 def _even(context: MethodContext, merged: Candidate, *, before: Candidate) -> Candidate | None:

@@ -25,13 +25,10 @@ from n6convert.quantization.methods.base import (
     finds_ranges,
 )
 from n6convert.quantization.methods.equalization import equalization
-from n6convert.quantization.ranges.calibrate import calibrate
 from n6convert.quantization.ranges.carried import still_true
-from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.find import RangeResult
-from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs, gate_axes
-from n6convert.quantization.reparameterization.norm_rows import between_norms, norm_axes
-from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoils_norms
+from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
+from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows
 
 __all__ = ["METHOD", "outlier_channels", "without_outliers"]
 
@@ -43,24 +40,17 @@ def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | 
         context: what methods work with.
         prepared: the float model.
     """
-    threads = context.config.threads
-    if not METHOD.wanted(context.config) or not spoils_norms(prepared, context.probe_samples, threads):
+    threads, few = context.config.threads, context.probe_samples
+    if not METHOD.wanted(context.config):
         return None
-    known = _looked_at(context, prepared)
-    changed, norms = rewrite_outlier_norms(prepared, context.probe_samples, threads, known.statistics, known.channels)
-    changed, gates = decouple_gate_inputs(changed, context.probe_samples, threads, known.channels)
-    nothing = Candidate(prepared, known, Plan(), prepared, lambda: Fidelity(-np.inf, {}), [])
-    found = still_true(known, prepared, changed, context.probe_samples[0])
-    return _even(context, replace(nothing, prepared=changed, found=found), {"norms": norms, "gates": gates})
-
-
-def _looked_at(context: MethodContext, prepared: ir.Model) -> RangeResult:
-    """What all samples show of norms and gates."""
-    graph = prepared.graph
-    channels = Extents((n, Extent.empty(a)) for n, a in {**norm_axes(graph), **gate_axes(graph)}.items())
-    names, feeds, progress = between_norms(graph), context.feeds, context.progress
-    seen = calibrate(prepared, feeds, names, channels=channels, threads=context.config.threads, progress=progress)
-    return RangeResult({}, seen, {}, {}, channels=channels)
+    rows = spoiled_rows(prepared, few, context.first(context.enough), threads)
+    if rows is None:
+        return None
+    changed, norms = rewrite_outlier_norms(prepared, [], threads, seen=rows)
+    changed, gates = decouple_gate_inputs(changed, few, threads)
+    unseen = RangeResult({}, {}, {}, {})
+    start = Candidate(changed, unseen, Plan(), changed, lambda: Fidelity(-np.inf, {}), [])
+    return _even(context, start, {"norms": norms, "gates": gates})
 
 
 def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | None:

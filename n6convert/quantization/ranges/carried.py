@@ -43,7 +43,7 @@ def still_true(found: RangeResult, before: ir.Model, after: ir.Model, sample: Fe
     names = [n for n in (*found.statistics, *found.channels) if n in made[0] and n in made[1]]
     names = list(dict.fromkeys(names))
     inputs = {v.name for v in after.graph.inputs}
-    sessions = [Session(with_outputs(m, names), threads=1) for m in (before, after)] if names else []
+    sessions = [Session(with_outputs(m, names), threads=1, optimize=False) for m in (before, after)] if names else []
     values = [s.run_on(sample) for s in sessions]
     same = inputs | {n for n in names if max_relative_difference(values[0][n], values[1][n]) <= _SAME}
     statistics = {n: s for n, s in found.statistics.items() if n in same}
@@ -89,6 +89,8 @@ def carried(
     few: Sequence[Feeds],
     config: QuantizationConfig,
     progress: Progress | None = None,
+    *,
+    clip: bool = True,
 ) -> tuple[RangeResult, bool]:
     """Ranges of a float model, and whether samples had to be looked at for them.
 
@@ -100,6 +102,7 @@ def carried(
         few: samples that an automatic choice is judged on.
         config: of the recipe.
         progress: called as ``progress(what, done, total)``.
+        clip: whether ranges may leave out what is read.
     """
     channels = Extents(before.channels)
     for name, factor in factors.items():
@@ -111,7 +114,7 @@ def carried(
     new = [n for n in statistics if n not in told]
     if new:
         told |= calibrate(model, feeds, new, histograms=True, threads=config.threads, progress=progress)
-    found = chosen_ranges(model, {n: told[n] for n in statistics}, few, config, progress)
+    found = chosen_ranges(model, {n: told[n] for n in statistics}, few, config, progress, clip=clip)
     return replace(found, channels=channels), bool(new)
 
 

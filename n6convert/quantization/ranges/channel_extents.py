@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -83,10 +84,10 @@ class Extent:
         """Take one sample's values; the smallest and the largest of them."""
         if not values.size:
             return 0.0, 0.0
-        low, high = (_reduced(least_or_most, values, self.alike) for least_or_most in (np.minimum, np.maximum))
+        low, high, square = _by_channel(values, self.alike)
         self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         self.count += 1
-        self.square = self.square + (_mean_square(values, self.alike) - self.square) / self.count
+        self.square = self.square + (square - self.square) / self.count
         self.shape = values.shape
         if self.keeps and self.count <= _SAMPLES:
             places = _places(values.size, self.count)
@@ -126,24 +127,25 @@ def _places(size: int, turn: int) -> NDArray[np.intp]:
     return np.asarray(shares * size, np.intp)
 
 
-def _reduced(ufunc: np.ufunc, values: NDArray[np.float32], alike: tuple[int, ...]) -> NDArray[np.float32]:
-    """The smallest or largest values along some axes, which stay with size 1.
+def _by_channel(
+    values: NDArray[np.float32], alike: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Array]:
+    """The smallest and the largest values and the mean of squares along some axes, which stay with size 1.
 
-    Short rows are halved as a whole: a reduction takes them one by one, three times as long.
+    Short rows are turned first: a reduction along them takes them one by one, several times as long.
     """
-    while values.ndim - 1 in alike and values.shape[-1] <= _SHORT and values.shape[-1] % 2 == 0:
-        half = values.shape[-1] // 2
-        values = ufunc(values[..., :half], values[..., half:])
-    return np.asarray(ufunc.reduce(values, axis=alike, keepdims=True))
-
-
-def _mean_square(values: NDArray[np.float32], alike: tuple[int, ...]) -> Array:
-    """Mean of squares along some axes, which are kept."""
-    axes = "abcdefghijkl"[: values.ndim]
-    kept = "".join(a for i, a in enumerate(axes) if i not in alike)
-    sums: NDArray[np.float32] = np.einsum(f"{axes},{axes}->{kept}", values, values)
     shape = [1 if i in alike else d for i, d in enumerate(values.shape)]
-    return np.asarray(np.reshape(sums, shape) / (values.size // max(sums.size, 1)), np.float64)
+    last = max((i + 1 for i in range(values.ndim) if i not in alike), default=0)
+    size = prod(values.shape[last:])
+    if last and 1 < size <= _SHORT:
+        rows = np.ascontiguousarray(values.reshape(-1, size).T)
+        values, alike = rows.reshape(size, *values.shape[:last]), (0, *(a + 1 for a in alike if a < last))
+    low, high = (ufunc.reduce(values, axis=alike).reshape(shape) for ufunc in (np.minimum, np.maximum))
+    letters = "abcdefghijkl"[: values.ndim]
+    sums = np.einsum(
+        f"{letters},{letters}->{''.join(a for i, a in enumerate(letters) if i not in alike)}", values, values
+    )
+    return low, high, np.asarray(np.reshape(sums, shape) / (values.size // max(sums.size, 1)), np.float64)
 
 
 class Extents(dict[str, Extent]):

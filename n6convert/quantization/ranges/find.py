@@ -26,8 +26,10 @@ from n6convert.recipe.quantization import QuantizationConfig
 from n6convert.requantization.grids import noted_grids
 from n6convert.runtime.threads import mapped
 
-__all__ = ["RangeResult", "chosen_ranges", "find_ranges", "kept_ranges", "ranges_beyond"]
+__all__ = ["CLIPS_NOTHING", "RangeResult", "chosen_ranges", "find_ranges", "kept_ranges", "ranges_beyond"]
 
+#: the method of ranges of all values that are read
+CLIPS_NOTHING = "read"
 #: samples on which candidates of one tensor are tried
 _TRIALS = 2
 
@@ -120,6 +122,8 @@ def chosen_ranges(
     few: Sequence[Feeds],
     config: QuantizationConfig,
     progress: Progress | None = None,
+    *,
+    clip: bool = True,
 ) -> RangeResult:
     """Ranges by the recipe's method from statistics of the tensors.
 
@@ -129,6 +133,7 @@ def chosen_ranges(
         few: samples that the automatic choice is judged on.
         config: of the recipe.
         progress: called as ``progress(what, done, total)``.
+        clip: whether a range may leave out what is read; or that is the method.
     """
     histograms = config.ranges not in ("minmax", "moving-average")
     _bound(model.graph, statistics)
@@ -142,6 +147,9 @@ def chosen_ranges(
     if config.ranges != "minmax":
         fixed |= _whole_outputs(model.graph, statistics)
     open_ = {n: s for n, s in statistics.items() if n not in fixed}
+    if not clip:
+        whole = without_hidden(model.graph, {n: s.read for n, s in open_.items()}, statistics)
+        return RangeResult(whole | fixed, statistics, effects, {CLIPS_NOTHING: len(whole) + len(fixed)})
     if config.ranges != "auto":
 
         def of_tensor(name: str) -> Range:

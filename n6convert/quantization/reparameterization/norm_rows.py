@@ -19,7 +19,7 @@ from n6convert.quantization.stable import rounded
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["KnownRows", "Norm", "RowStatistics", "between_norms", "find_norms", "norm_axes", "row_statistics"]
+__all__ = ["KnownRows", "Norm", "RowStatistics", "find_norms", "norm_axes", "row_statistics"]
 
 Array = NDArray[np.float64]
 #: significant bits of the factor, which is a simple number in most graphs
@@ -140,11 +140,6 @@ def _vector(norm: Norm, value: ir.Value | None) -> Array | None:
 def norm_axes(graph: ir.Graph) -> dict[str, tuple[int, ...]]:
     """The centered values of normalizations, with the axes that lie within a channel."""
     return {norm.c.name or "": _within_channel(norm) for norm in find_norms(graph)}
-
-
-def between_norms(graph: ir.Graph) -> list[str]:
-    """Tensors that normalizations compute from their squares, by name."""
-    return list(dict.fromkeys(v.name or "" for norm in find_norms(graph) for v in norm.between))
 
 
 def _within_channel(norm: Norm) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ from n6convert.quantization.reparameterization.norm_rows import (
 from n6convert.quantization.reparameterization.square_hinges import square_hinges
 from n6convert.types import Feeds
 
-__all__ = ["rewrite_outlier_norms", "spoils_norms"]
+__all__ = ["rewrite_outlier_norms", "spoiled_rows"]
 
 Array = NDArray[np.float64]
 #: standard deviations of the quietest row up to which squares are taken as they are
@@ -57,17 +57,22 @@ _SPOILED = 0.1
 _FEW_CHANNELS = 0.5
 
 
-def spoils_norms(model: ir.Model, samples: Sequence[Feeds], threads: int | None = None) -> bool:
-    """Whether massive activations leave any normalization useless as INT8, in the form that the graph has.
+def spoiled_rows(
+    model: ir.Model, few: Sequence[Feeds], samples: Iterable[Feeds], threads: int | None = None
+) -> dict[str, RowStatistics | None] | None:
+    """What samples show of normalizations; None unless massive activations leave one useless as INT8, as it is.
 
     Args:
         model: prepared float model.
-        samples: a few.
+        few: samples that show whether any is useless.
+        samples: enough to know peaks and variances; read where that is so.
         threads: None: as many as there are cores.
     """
-    norms = list(find_norms(model.graph))
-    seen = row_statistics(model, norms, samples, threads, KnownRows({}, Extents()))
-    return any(s is not None and s.int8_error > _SPOILED and _is_wide(s) for s in seen.values())
+    norms, nothing = list(find_norms(model.graph)), KnownRows({}, Extents())
+    first = row_statistics(model, norms, few, threads, nothing)
+    if not any(s is not None and s.int8_error > _SPOILED and _is_wide(s) for s in first.values()):
+        return None
+    return row_statistics(model, norms, samples, threads, nothing)
 
 
 def rewrite_outlier_norms(
@@ -76,6 +81,7 @@ def rewrite_outlier_norms(
     threads: int | None = None,
     statistics: Mapping[str, Statistics] | None = None,
     channels: Extents | None = None,
+    seen: Mapping[str, RowStatistics | None] | None = None,
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy whose wide normalizations have int8 forms, and a record of each: spread, hinges, knots, largest error.
 
@@ -86,10 +92,12 @@ def rewrite_outlier_norms(
         statistics: what was seen before of the model's tensors.
         channels: what was seen before of their channels; of norms whose variances and peaks both tell, the first
             samples only show what is computed.
+        seen: what :func:`spoiled_rows` found; no sample is read.
     """
     model = model.clone()
     norms = list(find_norms(model.graph))
-    seen = row_statistics(model, norms, samples, threads, KnownRows(statistics or {}, channels or Extents()))
+    if seen is None:
+        seen = row_statistics(model, norms, samples, threads, KnownRows(statistics or {}, channels or Extents()))
     records = []
     for norm in norms:
         figures = seen[norm.c.name or ""]
