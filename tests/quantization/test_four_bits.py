@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from n6convert.npu import estimate
 from n6convert.npu.layer_times import ModelCosts, model_costs
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.second_order import round_rows
-from n6convert.quantization.weights import mixed_precision
+from n6convert.quantization.weights import narrow_curve
 from n6convert.quantization.weights.four_bits import (
     best_scales,
     in_their_opset,
@@ -28,6 +29,7 @@ from n6convert.quantization.weights.four_bits import (
     written_with,
 )
 from n6convert.quantization.weights.mixed_precision import Goals
+from n6convert.quantization.weights.narrow_selection import allowed_noise
 from n6convert.rewrites.by_latency import predicted_milliseconds
 from n6convert.runtime.session import Session
 
@@ -168,14 +170,39 @@ def test_what_refining_takes_back_lets_more_layers_in(network: ir.Model, monkeyp
     assert four["curve"][-1]["refined"] and not four["curve"][0]["refined"]
     allowed = base - whole + 0.05
     assert len(narrow(network, "mixed", weights_loss_db=allowed).facts["four_bits"]["layers"]) == four["of"]
-    monkeypatch.setattr(mixed_precision, "refine", lambda exact, model, *samples, **more: (model, []))
+    monkeypatch.setattr(narrow_curve, "refine", lambda exact, model, *samples, **more: (model, []))
     plain = narrow(network, "mixed", weights_loss_db=allowed).facts["four_bits"]
     assert len(plain["layers"]) < plain["of"] == four["of"]
 
 
 def test_a_limit_on_labels_decides_instead_of_closeness(network: ir.Model) -> None:
-    found = narrow(network, "mixed", Goals(keeps=lambda model, sqnr: True), weights_loss_db=0.0).facts["four_bits"]
+    found = narrow(network, "mixed", Goals(keeps=lambda sqnr: True), weights_loss_db=0.0).facts["four_bits"]
     assert len(found["layers"]) == found["of"]
+
+
+def test_labels_are_read_through_a_line_not_one_by_one() -> None:
+    noise = np.array([0.01, 0.012, 0.015, 0.02, 0.03, 0.05])
+    by_chance = np.array([0.4, -0.5, 0.6, -1.6, 1.2, -0.6])
+    allowed = allowed_noise(noise, 200 * (noise - 0.01) + 0.4 + by_chance, 2.0)
+    assert allowed == pytest.approx(0.018, abs=0.004), "not 0.02, which lost 0.8 by chance"
+    assert allowed_noise(noise, [0.5] * 6, 2.0) == math.inf and allowed_noise(noise, [3.0] * 6, 2.0) == 0.0
+    assert allowed_noise([0.01], [1.0], 2.0) == math.inf
+
+
+def test_a_limit_on_the_drop_takes_what_labels_allow(network: ir.Model) -> None:
+    curve = narrow(network, "mixed", weights_loss_db=60.0).facts["four_bits"]["curve"]
+    asked = []
+
+    def drop(model: ir.Model) -> float:
+        asked.append(model)
+        return float(len(asked))  # from none to all layers
+
+    found = narrow(network, "mixed", Goals(drop=drop, max_drop=2.0), weights_loss_db=60.0).facts["four_bits"]
+    assert 0 < len(found["layers"]) < found["of"] == curve[-1]["layers"]
+    for most in (0.0, 100.0):
+        asked.clear()
+        found = narrow(network, "mixed", Goals(drop=drop, max_drop=most), weights_loss_db=0.0).facts["four_bits"]
+        assert len(found["layers"]) == (found["of"] if most else 0)
 
 
 def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
@@ -184,7 +211,7 @@ def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:
     facts = narrow(network, "mixed", Goals(flash_bytes=middle)).facts["four_bits"]
     assert facts["weight_bytes"] <= middle
     assert 0 < len(facts["layers"]) < facts["of"]
-    strict = narrow(network, "mixed", Goals(keeps=lambda model, sqnr: False), weights_loss_db=60.0).facts["four_bits"]
+    strict = narrow(network, "mixed", Goals(keeps=lambda sqnr: False), weights_loss_db=60.0).facts["four_bits"]
     assert strict["layers"] == []
 
 

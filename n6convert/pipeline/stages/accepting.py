@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Accepting"]
 
 #: one labeled sample in so many tells whether the limit on the drop is kept; the others judge the result
-_SHARE = 4
+_SHARE = 2
 
 
 class Accepting:
@@ -42,10 +42,17 @@ class Accepting:
 
     def __call__(self, model: ir.Model, sqnr_db: Mapping[str, float]) -> bool:
         """Whether the INT8 model keeps them, given the SQNR of its outputs on held-back samples."""
-        least, most = self._limits.min_sqnr_db, self._limits.max_drop
-        if least is not None and min(sqnr_db.values(), default=0.0) < least:
-            return False
-        return most is None or drop_in_points(self._float_score, self._score(model)) <= most
+        most = self._limits.max_drop
+        return self.keeps_sqnr(sqnr_db) and (most is None or self.drop(model) <= most)
+
+    def keeps_sqnr(self, sqnr_db: Mapping[str, float]) -> bool:
+        """Whether the limit on the SQNR is kept, given that of the outputs."""
+        least = self._limits.min_sqnr_db
+        return least is None or min(sqnr_db.values(), default=0.0) >= least
+
+    def drop(self, model: ir.Model) -> float:
+        """Points that the INT8 model loses on labeled samples."""
+        return drop_in_points(self._float_score, self._score(model))
 
     @cached_property
     def _float_score(self) -> Score:
@@ -62,7 +69,7 @@ class Accepting:
         return metric.score()
 
     def _samples(self) -> Iterator[Sample]:
-        """Labeled samples that calibration did not see, one in a few."""
+        """Labeled samples that calibration did not see, every other one."""
         seen = {h for part in SEEN[:2] for h in self._run.sampling.hashes[part].values()}
         for index, sample in enumerate(labeled(self._run)):
             if index % _SHARE == 0 and sample.sha256 not in seen:

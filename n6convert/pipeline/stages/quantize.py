@@ -97,12 +97,14 @@ def goals_of(run: Run, limits: Accepting) -> Goals:
     from n6convert.npu.options import of_recipe
     from n6convert.quantization.weights.mixed_precision import Goals
 
-    section, target = run.recipe.acceptance, run.recipe.target
+    section, options = run.recipe.acceptance, of_recipe(run.recipe)
     return Goals(
         section.max_milliseconds,
         section.max_flash,
-        partial(model_costs, target=target, options=of_recipe(run.recipe)),
-        limits if limits.limited else None,
+        partial(model_costs, target=run.recipe.target, options=options),
+        keeps=None if section.min_sqnr_db is None else limits.keeps_sqnr,
+        drop=None if section.max_drop is None else limits.drop,
+        max_drop=section.max_drop or 0.0,
     )
 
 

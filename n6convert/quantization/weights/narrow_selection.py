@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.stable import SHARE, rounded
 from n6convert.quantization.weights.four_bits import Narrow
 
-__all__ = ["Choice", "candidates", "exchanged"]
+__all__ = ["Choice", "allowed_noise", "candidates", "exchanged"]
 
 #: least noise that counts, relative to what all layers add on average: less is an accident of few samples
 _LEAST_NOISE = 0.01
@@ -21,6 +22,8 @@ _LEAST_NOISE = 0.01
 _LEAST_SHARE = 0.005
 #: exchanges at most; each takes noise away, so that few follow one another
 _EXCHANGES = 100
+#: spread of noise that is none
+_NOTHING = 1e-30
 #: of all that can be saved: what sums of shares may lack
 _ROUNDED = 1e-9
 
@@ -146,3 +149,23 @@ def _exchanges(
         if enough.size:
             other = enough[np.argmin(noise[enough])]
             yield float(noise[other] - noise[out]), int(out), int(other)
+
+
+def allowed_noise(noise: Sequence[float], lost: Sequence[float], most: float) -> float:
+    """How much noise labels let a model have.
+
+    A few labeled samples let any one model pass or fail by chance, and out of several the luckiest would be taken. What
+    is lost grows with noise, so one line through all models says more than each; the more noise, the more answers
+    change, and the less a model counts.
+
+    Args:
+        noise: of models from no layer to all, over the signal.
+        lost: points of the metric that each loses.
+        most: points that may be lost.
+    """
+    found, points = np.asarray(noise), np.asarray(lost)
+    middle, mean = (np.average(values, weights=1 / found) for values in (found, points))
+    slope = ((found - middle) / found * (points - mean)).sum() / max(((found - middle) ** 2 / found).sum(), _NOTHING)
+    if slope <= 0:
+        return math.inf if mean <= most else 0.0
+    return float(middle + (most - mean) / slope)

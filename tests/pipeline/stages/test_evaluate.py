@@ -129,7 +129,7 @@ def test_limit_on_the_drop_is_judged(toy: Path) -> None:
 
 
 def test_methods_stop_when_the_limit_on_the_drop_is_kept(toy: Path) -> None:
-    """One labeled sample in four tells so, and does not judge the result."""
+    """One labeled sample in two tells so, and does not judge the result."""
     seen, judged = pictures(toy / "seen", 24), pictures(toy / "judged", 20, seed=1)
     file = labels(judged, toy / "judged.json")
     settings = {"quantization.bias_correction": "sequential", "quantization.ranges": "mse"}
@@ -137,7 +137,7 @@ def test_methods_stop_when_the_limit_on_the_drop_is_kept(toy: Path) -> None:
     assert kept.report.quantization is not None and kept.accuracy is not None
     assert kept.report.quantization["methods_not_needed"] == ["ranges: minmax", "bias correction"]
     deciding, judging = ({s["sha256"] for s in kept.manifest["samples"][p]} for p in ("accepting", "evaluation"))
-    assert (len(deciding), len(judging)) == (5, 15) and not deciding & judging
+    assert (len(deciding), len(judging)) == (10, 10) and not deciding & judging
     free = run(seen, file, settings=settings)
     assert free.report.quantization is not None and not free.report.quantization["methods_not_needed"]
 
