@@ -57,6 +57,8 @@ class FloatSample:
 _HELD = 256 << 20
 #: noise on every input, relative to the mean one's energy
 _RIDGE = 0.1
+#: inputs of a layer that tell how much of what one half of the samples says holds for the other, at most
+_AGREED = 1024
 #: of a step of a weight's grid: what a change is rounded to, so that last bits of sums do not count
 _UNIT = 1 / 64
 
@@ -294,8 +296,10 @@ def _from(value: ir.Value, quantize: ir.Node | None) -> bool:
 
 def _change(inner: Sequence[NDArray[np.float64]], pull: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """What is added to the weights ``[groups, outputs, inputs]``; the first of ``inner`` ends as the sum of both."""
-    half = _solved(inner[0], pull[0])
-    agreed, size = float(np.sum(half * pull[1])), float(np.sum(half * (half @ inner[1])))
+    some = slice(None, None, -(-pull[0].shape[2] // _AGREED))
+    few, asked = ([a[:, :, some] for a in arrays] for arrays in ([i[:, some] for i in inner], pull))
+    half = _solved(few[0], asked[0])
+    agreed, size = float(np.sum(half * asked[1])), float(np.sum(half * (half @ few[1])))
     share = min(max(agreed / size, 0.0), 1.0) if size > 0 else 0.0
     if not share:
         return np.zeros_like(pull[0])

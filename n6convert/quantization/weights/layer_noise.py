@@ -32,7 +32,7 @@ __all__ = ["last_layers", "layer_noise", "quieter"]
 #: samples at most, at least, and results of them together that are enough
 _MOST, _LEAST, _RESULTS = 16, 4, 1 << 16
 #: samples on which whole models are compared
-_COMPARED = 16
+_COMPARED = 8
 Results = list[NDArray[np.float64]]
 """One array for each last layer."""
 
