@@ -32,13 +32,13 @@ def ours(model: Path, feeds: Feeds, out: Path, goal: str = "", **config: Any) ->
 
     import onnx_ir as ir
 
-    from n6convert.npu.targets import DEFAULT_TARGET
+    from n6convert.npu.targets import DEFAULT_TARGET, load_target
     from n6convert.pipeline.stages.quantize import predictors
     from n6convert.quantization import QuantizationConfig, quantize
 
     folder = model.parent / "held_back"
     held_back = reader(sorted(folder.glob("*.npz"))) if folder.is_dir() else None
-    asked, known = QuantizationConfig(**config), predictors(DEFAULT_TARGET)
+    asked, known = QuantizationConfig(**config), predictors(load_target(DEFAULT_TARGET))
     goals = goals_of(goal) if config.get("weights", "int8") != "int8" else None
     ir.save(quantize(ir.load(model), feeds, asked, held_back=held_back, goals=goals, **known).model, out)
 

@@ -120,7 +120,7 @@ def quantized(run: Run, source: str) -> QuantizationResult:
         run.sampling.calibration,
         run.recipe.quantization,
         held_back=run.sampling.held_back,
-        **predictors(run.recipe.target),
+        **predictors(run.target),
         accepted=accepting if accepting.limited else None,
         goals=goals_of(run, accepting),
         seed=run.recipe.seed,

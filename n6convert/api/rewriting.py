@@ -16,7 +16,7 @@ from n6convert.graph.io import load, save
 from n6convert.graph.opset import upgrade_opset
 from n6convert.graph.query import shape_of
 from n6convert.graph.refusals import refuse_large_inputs, refuse_sizes, refuse_unknown
-from n6convert.npu.targets import load_target
+from n6convert.npu.options import target_of
 from n6convert.plugin import ModelInfo, TensorInfo
 from n6convert.recipe.checking import finish
 from n6convert.recipe.draft import Draft
@@ -109,10 +109,9 @@ def rewrite_draft(
         inputs = [model, *([Path(source)] if isinstance(source, str) else [])]
         refuse_loss(Path(output), MODEL, inputs=inputs, force=force)
     graph, feeds = _read(draft, recipe, model, loaded, cache)
-    board = recipe.target
-    room = load_target(board, pools=recipe.compiler.pools).writable_bytes
-    refuse_large_inputs(graph, room, board)
-    result = rewrite_graph(graph, feeds, config, target=board)
+    target = target_of(recipe)
+    refuse_large_inputs(graph, target.writable_bytes, recipe.target)
+    result = rewrite_graph(graph, feeds, config, target=target)
     result.model.producer_name = "n6convert"
     if output is not None:
         save(result.model, Path(output))

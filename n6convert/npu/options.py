@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from n6convert.npu.targets import Target
     from n6convert.recipe.schema import Recipe
 
-__all__ = ["STOCK", "CompilerOptions", "of_recipe", "options_of"]
+__all__ = ["STOCK", "CompilerOptions", "of_recipe", "options_of", "target_of"]
 
 _CLOCKS = re.compile(r"^\s*(\d+)\s*/\s*(\d+)\s*$")
 
@@ -102,6 +102,18 @@ def of_recipe(recipe: Recipe) -> CompilerOptions:
         Ends(given, made, asked.input_channels, asked.output_channels), asked.allocate_inputs, asked.allocate_outputs,
         asked.epoch_controller, asked.pools, asked.clocks, asked.flash_mb_s,
     )  # fmt: skip
+
+
+def target_of(recipe: Recipe) -> Target:
+    """The recipe's target, set up as its section ``compiler`` says.
+
+    Raises:
+        RecipeError: an unknown target, or impossible clocks or rate.
+        SourceError: the pool file is missing or damaged.
+    """
+    from n6convert.npu.targets import load_target
+
+    return of_recipe(recipe).on(load_target(recipe.target))
 
 
 def options_of(report: StReport, given: CompilerOptions = STOCK) -> CompilerOptions:

@@ -20,6 +20,7 @@ from n6convert.store.inputs import user_path
 from n6convert.types import Progress
 
 if TYPE_CHECKING:
+    from n6convert.npu.targets import Target
     from n6convert.pipeline.artifact import Artifact
     from n6convert.pipeline.sampling import Sampling
     from n6convert.plugin import Feeds, ModelInfo, ModelPlugin, Sample, Weights
@@ -81,11 +82,16 @@ class Run:
         return None if path is None else sha256_of(user_path(path))
 
     @cached_property
-    def target_identity(self) -> str:
-        """Hash of the stock target: name and content of the board's file."""
-        from n6convert.npu.targets import load_target
+    def target(self) -> Target:
+        """What the model is made for: the board with the recipe's own clocks, memory and rate of the flash."""
+        from n6convert.npu.options import target_of
 
-        return load_target(self.recipe.target).identity
+        return target_of(self.recipe)
+
+    @cached_property
+    def target_identity(self) -> str:
+        """Hash of the target: its name, the content of the board's file, and what the recipe changes."""
+        return self.target.identity
 
     @cached_property
     def plugin(self) -> ModelPlugin:

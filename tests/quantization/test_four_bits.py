@@ -282,7 +282,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
-def test_a_goal_of_time_is_that_of_the_report(network: ir.Model, tmp_path: Path) -> None:
+def test_the_recipe_s_clocks_hold_in_every_stage(network: ir.Model, tmp_path: Path) -> None:
     from n6convert import convert
 
     ir.save(network, tmp_path / "net.onnx")
@@ -302,3 +302,4 @@ def test_a_goal_of_time_is_that_of_the_report(network: ir.Model, tmp_path: Path)
     assert four.layers
     chosen = next(p for p in four.curve if p.layers == len(four.layers))
     assert chosen.milliseconds == pytest.approx(report.latency.milliseconds, abs=1e-4)
+    assert report.rewrites.milliseconds["after"] == pytest.approx(four.curve[0].milliseconds, rel=0.1)

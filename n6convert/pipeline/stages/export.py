@@ -15,7 +15,6 @@ from n6convert.plugin_errors import plugin_errors
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from n6convert.npu.targets import Target
     from n6convert.pipeline.run import Run
     from n6convert.plugin import Feeds
 
@@ -35,7 +34,7 @@ class Export(Stage):
         weights = run.weights
         identity = run.recipe.seed if weights.kind == "seeded" else weights.sha256
         made_from = {"model": run.recipe.model, "options": run.recipe.options, "weights": [weights.kind, identity]}
-        return made_from | {"room": _target(run).writable_bytes}
+        return made_from | {"room": run.target.writable_bytes}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.graph.refusals import refuse_large_inputs
@@ -47,7 +46,7 @@ class Export(Stage):
             model = _named_outputs(built.model)
         model.metadata_props.update(built.metadata)
         _check_batch(model)
-        refuse_large_inputs(model, _target(run).writable_bytes, run.recipe.target)
+        refuse_large_inputs(model, run.target.writable_bytes, run.recipe.target)
         _check_initializers(model)
         run.settle(interface_of(model))
         for feeds in run.sampling.first(1):
@@ -81,13 +80,6 @@ def _check_batch(model: ir.Model) -> None:
                 found=f"shape {list(tensor.shape)}",
                 remedy="export the model with batch 1",
             )
-
-
-def _target(run: Run) -> Target:
-    """Its RAM refuses what no rewrite can make fit, before running that takes more memory than this machine has."""
-    from n6convert.npu.targets import load_target
-
-    return load_target(run.recipe.target, pools=run.recipe.compiler.pools)
 
 
 def _check_initializers(model: ir.Model) -> None:

@@ -89,10 +89,9 @@ def _selftest(run: Run, model: ir.Model) -> tuple[str, Feeds, Outputs, list[Tole
 
 def _targets(run: Run) -> list[Target]:
     """The recipe's target first, then the other boards it asks profiles for, with the same compiler."""
-    from n6convert.npu.options import of_recipe
     from n6convert.npu.targets import load_target
 
-    main = of_recipe(run.recipe).on(load_target(run.recipe.target))
+    main = run.target
     compiler = main.compiler
     others = [profile for profile in run.recipe.package.profiles if profile != main.board]
     profiles = (load_target(f"{other}@{compiler}") for other in others)

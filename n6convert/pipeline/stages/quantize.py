@@ -18,6 +18,7 @@ from n6convert.store.inputs import is_file
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from n6convert.npu.targets import Target
     from n6convert.pipeline.run import Run
     from n6convert.quantization.quantizer import QuantizationResult
     from n6convert.quantization.weights.mixed_precision import Goals
@@ -57,7 +58,7 @@ class Quantize(Stage):
             run.sampling.calibration,
             _config(run),
             held_back=run.sampling.held_back,
-            **predictors(run.recipe.target),
+            **predictors(run.target),
             accepted=_Accepted(run.recipe.target, accepting),
             goals=goals_of(run, accepting),
             seed=run.recipe.seed,
@@ -108,16 +109,15 @@ def goals_of(run: Run, limits: Accepting) -> Goals:
     )
 
 
-def predictors(target: str) -> dict[str, Any]:
+def predictors(target: Target) -> dict[str, Any]:
     """What the quantizer may ask about the NPU: its version, cycles that zero points save, and the time of a graph."""
-    from n6convert.npu.targets import load_target
     from n6convert.npu.zero_points import zero_point_cycles
     from n6convert.rewrites.by_latency import predicted_milliseconds
 
     return {
         "cheap_zero_points": partial(zero_point_cycles, target=target),
         "milliseconds": predicted_milliseconds(target),
-        "version": load_target(target).version,
+        "version": target.version,
     }
 
 

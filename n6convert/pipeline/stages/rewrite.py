@@ -31,7 +31,6 @@ class Rewrite(Stage):
         return {"rewrite": config, "target": run.target_identity, "samples": run.sampling.key()}
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
-        from n6convert.npu.targets import load_target
         from n6convert.operators.host import refuse_host_operators
         from n6convert.rewrites import rewrite
 
@@ -41,14 +40,13 @@ class Rewrite(Stage):
             inputs["simplify"].load(),
             lambda: run.sampling.first(_PROOF_SAMPLES),
             run.recipe.rewrite,
-            target=run.recipe.target,
+            target=run.target,
             extra=extra,
             progress=run.progress,
         )
         require_operators(result.model)
-        version = load_target(run.recipe.target).version
-        _refuse_left(result, version)
-        refuse_host_operators(result.model, version)
+        _refuse_left(result, run.target.version)
+        refuse_host_operators(result.model, run.target.version)
         return StageResult({"rewrites": result.facts()}, result.model)
 
 
