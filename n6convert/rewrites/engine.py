@@ -100,12 +100,14 @@ class _Sweep:
         self._sorted = True
         self._cuts = sum(map(cuts_batch, run.model.graph))
         self._why = ""
+        self._before: ir.Model | None = None
+        """the graph before the rule changed it; not copied for rules that do not"""
 
     def __call__(self, rule: Rewrite[Any]) -> bool:
-        before = self.run.model.clone() if self.tolerance is not None else None
+        self._before = None
         applied = self._apply(rule)
-        if applied and before is not None and not self._proven(rule):
-            self._restore(before)
+        if applied and self._before is not None and not self._proven(rule):
+            self._restore(self._before)
             applied = self._one_by_one(rule)
         self.run.applied.extend(applied)
         return bool(applied)
@@ -192,6 +194,8 @@ class _Sweep:
             self._refuse(rule, place, reason)
             return None
         graph = self.run.model.graph
+        if self.tolerance is not None and self._before is None:
+            self._before = self.run.model.clone()
         if self.keep and rule.name not in self._begun:
             self._mark()
             self._begun.add(rule.name)
@@ -244,20 +248,21 @@ class _Sweep:
 
 
 class _Values:
-    """Arrays of tensors on the samples; all tensors of one shape are computed together."""
+    """Arrays of tensors on the samples; all tensors of the shapes that are asked for are computed together."""
 
     def __init__(self, model: ir.Model, proof: Proof, sort: Callable[[], None]) -> None:
         self._model, self._proof, self._sort = model, proof, sort
         self._held: dict[str, list[NDArray[Any]]] = {}
 
-    def __call__(self, value: ir.Value) -> list[NDArray[Any]]:
-        name = str(value.name)
-        if name not in self._held:
+    def __call__(self, value: ir.Value, *others: ir.Value) -> list[NDArray[Any]]:
+        wanted = [v for v in (value, *others) if str(v.name) not in self._held]
+        if wanted:
             self._sort()
-            alike = [v for n in self._model.graph for v in n.outputs if shape_of(v) == shape_of(value)]
-            names = sorted({name, *(str(v.name) for v in alike if v.dtype == value.dtype)} - self._held.keys())
+            kinds = {(shape_of(v), v.dtype) for v in wanted}
+            alike = [v for n in self._model.graph for v in n.outputs if (shape_of(v), v.dtype) in kinds]
+            names = sorted({str(v.name) for v in (*wanted, *alike)} - self._held.keys())
             self._held |= self._proof.values(self._model, names)
-        return self._held[name]
+        return self._held[str(value.name)]
 
 
 def _place(node: ir.Node) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_float, shape_of
 from n6convert.runtime.comparison import least_sizes, relative_differences
 from n6convert.runtime.session import Session
@@ -54,14 +55,12 @@ class Proof:
 
     def values(self, model: ir.Model, names: Sequence[str]) -> dict[str, list[Array]]:
         """Arrays of inner tensors, one for each sample."""
-        copy = model.clone()
-        held = {v.name: v for n in copy.graph for v in n.outputs}
-        present = {o.name for o in copy.graph.outputs}
-        copy.graph.outputs.extend(held[n] for n in names if n in held and n not in present)
-        session = Session(copy, outputs=[n for n in names if n in held], threads=self._threads, optimize=False)
+        made = {v.name for n in model.graph for v in n.outputs}
+        part = with_outputs(model, [n for n in names if n in made])
+        session = Session(part, threads=self._threads, optimize=False, last_use=True)
         found: dict[str, list[Array]] = {n: [] for n in names}
         for sample in self.samples:
-            for name, array in session.run(sample).items():
+            for name, array in session.run_on(sample).items():
                 found[name].append(array)
             for name in set(names) & set(sample):
                 found[name].append(sample[name])

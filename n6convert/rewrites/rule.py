@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Found", "Rewrite"]
 
 Found = TypeVar("Found")
-Values = Callable[["ir.Value"], list[NDArray[Any]]]
+Values = Callable[..., list[NDArray[Any]]]
 
 
-def _no_values(_: ir.Value) -> list[NDArray[Any]]:
+def _no_values(*_: ir.Value) -> list[NDArray[Any]]:
     return []
 
 
@@ -30,7 +30,8 @@ class Context:
 
     Attributes:
         version: (major, minor) of the target's ST Edge AI core; rules choose operator forms by it.
-        values: the arrays a tensor takes on the calibration samples; empty without samples.
+        values: the arrays a tensor takes on the calibration samples; empty without samples. Further tensors are
+            computed along with it, since they are asked for next.
         approximate: names of approximate rules that may run.
         timer: predicted milliseconds of a float graph as INT8; None without a predictor.
         switches: what the target's compiler is told beyond the stock profile, such as ``expand-softmax``.

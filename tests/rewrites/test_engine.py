@@ -9,6 +9,8 @@ import pytest
 from n6convert.errors import GraphError, RecipeError, RewriteError
 from n6convert.graph.builder import Builder
 from n6convert.rewrites import Context, Rewrite, RewriteConfig, rewrite
+from n6convert.rewrites.engine import _Values
+from n6convert.rewrites.proof import Proof
 from n6convert.runtime.session import run_model
 
 from .graphs import GraphWriter, bert, vit
@@ -213,3 +215,19 @@ def test_a_rule_without_a_value_for_every_output(read: bool) -> None:
     result = rewrite(model, lambda: [sample(model)], RewriteConfig(rules=["first"]), extra=[_First()], target=OLD)
     assert ("Split" in ops(result.model)) == read
     assert not read or "further result" in result.refused[0].reason
+
+
+def test_tensors_that_are_asked_for_together_are_computed_in_one_run() -> None:
+    g = GraphWriter()
+    x = g.input("x", [1, 64])
+    a, b = g.node("Abs", x), g.node("ReduceMean", x, axes=[1])
+    model = g.model(g.node("Mul", a, b))
+    proof, runs = Proof(model, lambda: [sample(model)], threads=1), []
+    exact = proof.values
+    proof.values = lambda *given: runs.append(given) or exact(*given)  # type: ignore[method-assign]
+    first, second = (n.outputs[0] for n in list(model.graph)[:2])
+    values = _Values(model, proof, lambda: None)
+    (found,), (mean,) = values(first, second), values(second)
+    np.testing.assert_array_equal(found, np.abs(sample(model)["x"]))
+    np.testing.assert_allclose(mean, sample(model)["x"].mean(1, keepdims=True), rtol=1e-5)
+    assert len(runs) == 1

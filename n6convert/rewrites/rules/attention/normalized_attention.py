@@ -190,9 +190,12 @@ def _alike(operands: Sequence[ir.Value | None], full: Sequence[int]) -> bool:
 
 
 def _observe(found: _Attention, context: Context) -> list[_Seen]:
+    operands = [v for v in (found.queries, found.keys, found.values) if v is not None]
+    totals = context.values(found.total, *operands)
+
     def arrays(value: ir.Value | None) -> list[Array | None]:
         if value is None:
-            return [None] * len(context.values(found.total))
+            return [None] * len(totals)
         turned = (a.astype(np.float64) for a in context.values(value))
         return [a.swapaxes(-1, -2) if found.turned else a for a in turned]
 
