@@ -17,7 +17,14 @@ from n6convert.quantization.grid.affine import CODE_MAX, CODE_MIN
 from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.prepare.operator_forms import constant, new_constant
 
-__all__ = ["changed_tensors", "planned_name", "with_exact_tensors", "with_exact_weights", "with_pairs"]
+__all__ = [
+    "changed_tensors",
+    "planned_name",
+    "with_exact_tensors",
+    "with_exact_weights",
+    "with_pairs",
+    "with_rounded_weights",
+]
 
 
 def with_exact_weights(prepared: ir.Model, model: ir.Model) -> ir.Model:
@@ -32,6 +39,21 @@ def with_exact_weights(prepared: ir.Model, model: ir.Model) -> ir.Model:
     for layer in layers_of(copy):
         exact = new_constant(copy.graph, f"{layer.name}_exact_weight", constant(float_layers[layer.name].inputs[1]))
         layer.node.replace_input_with(1, exact)
+    return copy
+
+
+def with_rounded_weights(prepared: ir.Model, model: ir.Model) -> ir.Model:
+    """A copy of the float model whose layers have the weights of the INT8 model; nothing else is rounded.
+
+    Args:
+        prepared: float, with layers of the same names.
+        model: INT8.
+    """
+    copy = copied(prepared)
+    nodes = layers_by_name(copy.graph)
+    for layer in layers_of(model):
+        weight = layer.weight().astype(np.float32)
+        nodes[layer.name].replace_input_with(1, new_constant(copy.graph, f"{layer.name}_rounded_weight", weight))
     return copy
 
 

@@ -7,9 +7,15 @@ import onnx_ir as ir
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
-from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors, with_exact_weights
+from n6convert.quantization.ceilings import (
+    changed_tensors,
+    with_exact_tensors,
+    with_exact_weights,
+    with_rounded_weights,
+)
 from n6convert.quantization.fidelity import Fidelity
 from n6convert.quantization.grid.plan import Plan
+from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.methods import bias_correction
 from n6convert.quantization.methods.base import CLIPPED, Candidate
 from n6convert.quantization.prepare.prepare import prepare
@@ -37,22 +43,29 @@ def grid(model: ir.Model, name: str, values: np.ndarray) -> np.ndarray:
     return (np.clip(np.rint(values / scale) + zero, -128, 127) - zero.astype(np.float32)) * scale
 
 
+def grid_step(model: ir.Model, name: str) -> float:
+    return float(np.diff(np.unique(grid(model, name, np.linspace(-1, 1, 4096)))).min())
+
+
 def test_exact_parts_are_all_that_changes() -> None:
     model, sample = two_layers(), next(iter(feeds(SHAPE)()))
     float_model = prepare(model)
     int8 = quantize(model, feeds(SHAPE), PLAIN).model
-    w, v = (model.graph.initializers[n].const_value.numpy()[:, :, 0, 0] for n in "wv")
+    w, v = (layer.weight()[:, :, 0, 0] for layer in layers_of(int8))
 
-    def layer(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.einsum("oi,bihw->bohw", weight, x)
+    def net(x: np.ndarray) -> np.ndarray:
+        return np.einsum("oi,bihw->bohw", v @ w, x)
 
-    x = grid(int8, "x", sample["x"])
-    expected = grid(int8, "y", layer(v, grid(int8, "h", layer(w, x))))
-    found = run_model(with_exact_weights(float_model, int8), sample)["y"]
-    step = float(np.diff(np.unique(grid(int8, "y", np.linspace(-1, 1, 4096)))).min())
-    assert np.abs(found - expected).max() < 1.01 * step and np.mean(found != expected) < 0.01
-    everything = with_exact_tensors(with_exact_weights(float_model, int8), {"x", "h", "y"})
-    np.testing.assert_allclose(run_model(everything, sample)["y"], layer(v, layer(w, sample["x"])), atol=3 * step)
+    rounded = with_rounded_weights(float_model, int8)
+    assert {n.op_type for n in rounded.graph} == {"Conv"}
+    np.testing.assert_allclose(run_model(rounded, sample)["y"], net(sample["x"]), atol=1e-5)
+    assert np.abs(run_model(float_model, sample)["y"] - net(sample["x"])).max() > 1e-3
+    unrounded = with_exact_weights(float_model, with_exact_tensors(int8, {"x", "h"}))
+    gaps = run_model(unrounded, sample)["y"] - run_model(float_model, sample)["y"]
+    assert np.abs(gaps).max() < 1.01 * grid_step(int8, "y")
+    for names, x in (({"x", "h", "y"}, sample["x"]), ({"h", "y"}, grid(int8, "x", sample["x"]))):
+        found, step = run_model(with_exact_tensors(int8, names), sample)["y"], grid_step(int8, "y")
+        assert np.abs(found - net(x)).max() < 0.51 * step, "what the graph gives is on its grid"
     np.testing.assert_array_equal(run_model(with_exact_tensors(int8, ()), sample)["y"], run_model(int8, sample)["y"])
 
 

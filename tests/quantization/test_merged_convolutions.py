@@ -133,7 +133,7 @@ def test_the_method_needs_a_predictor_and_the_recipe(wanted: bool) -> None:
 
 
 def test_weights_that_were_rounded_when_merged_are_not_rounded_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MethodContext, "promises", lambda *_: True)
+    monkeypatch.setattr(MethodContext, "rounding_promises", lambda *_: True)
     model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))
     result = quantize(model, feeds((1, 8, 16, 16), 16), milliseconds=operators)
     records = {m["method"]: m["kept"] for m in result.facts["methods"]}

@@ -53,7 +53,7 @@ def test_rounding_together_suits_all_layers_better_than_the_nearest_codes() -> N
     random = np.random.default_rng(5)
     mixed = np.einsum("cs,nshw->nchw", random.normal(size=(8, 2)), random.normal(size=(64, 2, 6, 6))).astype(np.float32)
     samples = [{"x": x[None] / 2} for x in mixed]
-    config = QuantizationConfig(bias_correction="off", equalization=False, unseen_values=False)
+    config = QuantizationConfig(bias_correction="off", equalization=False, unseen_values=False, effort="thorough")
     facts = quantize(tower(3), lambda: iter(samples[:32]), config, held_back=lambda: iter(samples[32:])).facts
     *before, rounded = facts["methods"]
     assert rounded["method"] == "second-order rounding" and rounded["kept"]

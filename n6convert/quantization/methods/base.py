@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -12,8 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from n6convert.quantization.ceilings import with_rounded_weights
 from n6convert.quantization.equalization.equalize import judged_axes
-from n6convert.quantization.fidelity import Evaluator, Fidelity
+from n6convert.quantization.fidelity import Evaluator, Fidelity, closeness_of
 from n6convert.quantization.grid.from_ranges import make_plan
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.grid.product_zero_points import WORSE_DB, ProductGroup, SummedProducts, affordable
@@ -303,6 +305,25 @@ class MethodContext:
         promising = abs(moved_db) > least_db
         self.most_db = None if promising else moved_db
         return promising
+
+    def rounding_promises(self, best: Candidate, least_db: float) -> bool:
+        """Whether weights without rounding can bring most samples that much closer to float.
+
+        What rounded weights alone do to the float model is a noise of its own: it and that of the tensors add up to the
+        model's, where the errors of both may cancel by chance.
+
+        Args:
+            best: the model so far.
+            least_db: that exact weights must bring.
+        """
+        if self.config.effort == "thorough":
+            return True
+        alone = self.evaluator.fidelity(with_rounded_weights(best.prepared, best.model))
+        gaps_db = closeness_of(best.fidelity.bounded) - closeness_of(alone.bounded)
+        share = 10 ** (float(np.median(gaps_db)) / 10)
+        brought_db = -10 * math.log10(1 - share) if share < 1 else math.inf
+        self.most_db = None if brought_db > least_db else brought_db
+        return brought_db > least_db
 
     def refined(self, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.
