@@ -212,6 +212,27 @@ def test_a_gate_with_a_huge_channel_reads_a_copy_of_its_own(function: str) -> No
         assert max_relative_difference(exact, found) < 1e-3
 
 
+@pytest.mark.parametrize(("width", "copies"), [(300, [300, 300]), (600, [1200])])
+def test_a_gate_of_a_map_in_parts_that_the_npu_holds_is_copied_in_parts(width: int, copies: list[int]) -> None:
+    weights = rng(1).standard_normal((2, width, 8, 1, 1)).astype(np.float32) / 3
+    weights[0, 3] *= 20
+    body = f"""
+    net (float[1,8,4,1] x) => (float[1,{2 * width},4,1] g) {{
+      a = Conv(x, wa)
+      b = Conv(x, wb)
+      h = Concat <axis = 1> (a, b)
+      f = Sigmoid(h)
+      g = Mul(h, f)
+    }}"""
+    model = prepare(parse(body, opset=17, wa=weights[0], wb=weights[1]))
+    feeds = [{"x": x} for x in rng(2).standard_normal((4, 1, 8, 4, 1)).astype(np.float32)]
+    loose, records = decouple_gate_inputs(model, feeds)
+    assert len(records) == 1
+    assert [n.attributes.get_int("group", 1) for n in loose.graph if n.attributes.get_int("group", 1) > 1] == copies
+    exact, found = (run_model(m, feeds[0], threads=1)["g"] for m in (model, loose))
+    assert max_relative_difference(exact, found) < 1e-3
+
+
 def test_even_gates_stay() -> None:
     model = gate_net("Erf")
     weight = next(v for n, v in model.graph.initializers.items() if n == "w1")

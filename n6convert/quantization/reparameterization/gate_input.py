@@ -29,6 +29,8 @@ __all__ = ["gate_axes", "decouple_gate_inputs"]
 
 #: where each function is flat
 _FLAT = {"Erf": 2.7, "Sigmoid": 8.0, "Tanh": 4.0}
+#: channels whose vectors the NPU holds; those of more are streamed from flash for every column of the map
+_VECTORS = 512
 #: a channel that many times larger than the usual one costs the others three bits
 _UNEVEN = 4.0
 
@@ -126,8 +128,21 @@ def _unevenness(
 def _replace(graph: ir.Graph, gate: _Gate) -> None:
     build = Builder(graph, f"{gate.function.name or gate.x.name}/gate", graph.opset_imports.get("", 17))
     dims = static_dims(gate.x.shape or ir.Shape([]))
-    channels, flat = dims[gate.axis], _FLAT[gate.function.op_type]
-    copy = build.conv(build.as_map(gate.x, gate.axis), np.full((channels, 1, 1, 1), gate.factor), group=channels)
-    u = build.from_map(build.clip(copy, -flat, flat), gate.axis, dims)
+    flat = _FLAT[gate.function.op_type]
+    copies = []
+    for part in _parts(build.as_map(gate.x, gate.axis)):
+        channels = static_dims(part.shape or ir.Shape([]))[1]
+        copy = build.conv(part, np.full((channels, 1, 1, 1), gate.factor), group=channels)
+        copies.append(build.clip(copy, -flat, flat))
+    u = build.from_map(build.concat(copies, axis=1) if len(copies) > 1 else copies[0], gate.axis, dims)
     graph.insert_before(gate.function, build.nodes)
     gate.function.replace_input_with(0, u)
+
+
+def _parts(x: ir.Value) -> list[ir.Value]:
+    """What a map was put together from, where the NPU holds the vectors by channel of each part; else the map."""
+    maker = x.producer()
+    along_channels = maker is not None and maker.op_type == "Concat" and maker.attributes.get_int("axis", 0) == 1
+    parts = [v for v in maker.inputs if v is not None] if maker is not None and along_channels else [x]
+    fits = all(static_dims(v.shape or ir.Shape([]))[1] <= _VECTORS for v in parts)
+    return parts if fits else [x]
