@@ -29,9 +29,11 @@ class TuneConfig(BaseModel):
         default=0.005, ge=0, le=10, description="steps of its layer's output grid that a bias moves, about"
     )
     scale_rate: float = Field(
-        default=0.0, ge=0, le=0.5, description="share by which a scale of activations or of a weight's channel moves, "
-        "about"
-    )  # fmt: skip
+        default=0.001, ge=0, le=0.5, description="share by which a scale of activations moves, about"
+    )
+    channel_rate: float = Field(
+        default=0.0, ge=0, le=0.5, description="share by which the scale of a weight's channel moves, about"
+    )
     feature_weight: float = Field(
         default=0.0, ge=0, description="weight of the errors inside, where paths join, beside those of the outputs"
     )

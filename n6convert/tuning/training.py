@@ -85,7 +85,7 @@ class Training:
         self.best = parameters.arrays()
         rates = {
             "weight": config.weight_rate, "narrow": config.narrow_rate, "bias": config.bias_rate,
-            "spread": config.scale_rate, "scale": config.scale_rate,
+            "spread": config.channel_rate, "scale": config.scale_rate,
         }  # fmt: skip
         leaves = parameters.leaves
         self._descent = Descent(leaves, {name: rates[name.partition("/")[0]] for name in leaves})

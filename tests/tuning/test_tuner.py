@@ -20,7 +20,7 @@ from n6convert.tuning.samples import batches, mixed  # noqa: E402
 
 from .nets import deep, smooth  # noqa: E402
 
-CONFIG = TuneConfig(steps=48, batch=4, time_budget=None, scale_rate=0.03, narrow_rate=0.01)
+CONFIG = TuneConfig(steps=48, batch=4, time_budget=None, scale_rate=0.03, channel_rate=0.03, narrow_rate=0.01)
 HELD = smooth(8, seed=99)
 
 
@@ -144,7 +144,7 @@ def test_training_that_never_is_finite_ends_with_the_model_as_it_was(narrow: Qua
 
 def test_what_is_no_closer_is_not_kept(narrow: QuantizationResult) -> None:
     """Rates that destroy the network: the held-back samples say so, and a warning does."""
-    wild = CONFIG.model_copy(update={"bias_rate": 10.0, "scale_rate": 0.5, "steps": 12})
+    wild = CONFIG.model_copy(update={"bias_rate": 10.0, "scale_rate": 0.5, "channel_rate": 0.5, "steps": 12})
     result = tuned(narrow, wild)
     assert not result.facts["kept"] and result.model is narrow.model
     assert result.facts["after"]["closeness_db"] < result.facts["before"]["closeness_db"], "what was trained is judged"
@@ -164,7 +164,15 @@ def test_the_time_budget_ends_training(narrow: QuantizationResult) -> None:
 
 def test_training_ends_early_without_progress(narrow: QuantizationResult) -> None:
     still = CONFIG.model_copy(
-        update={"weight_rate": 0.0, "narrow_rate": 0.0, "bias_rate": 0.0, "scale_rate": 0.0, "steps": 60, "patience": 2}
+        update={
+            "weight_rate": 0.0,
+            "narrow_rate": 0.0,
+            "bias_rate": 0.0,
+            "scale_rate": 0.0,
+            "channel_rate": 0.0,
+            "steps": 60,
+            "patience": 2,
+        }
     )
     assert tuned(narrow, still).facts["steps"] < 60
 
@@ -199,11 +207,13 @@ def test_weights_keep_their_codes_where_asked() -> None:
     assert result.facts["kept"] and result.facts["gain"]["low"] > 0.5, result.facts["gain"]
 
 
-def test_weights_learn_by_default_and_scales_stay() -> None:
+def test_weights_and_activation_scales_learn_by_default_and_channels_stay() -> None:
     wide = four_bits(0.8, "int8")
     result = tuned(wide, TuneConfig(steps=60, time_budget=None))
     before, after = codes(wide.model), codes(result.model)
     moved = [np.mean(a != after[n]) for n, a in before.items() if a.dtype.name == "int8" and a.ndim > 1]
     assert min(moved) > 0.01
-    assert all(np.array_equal(a, after[n]) for n, a in before.items() if n.endswith("_scale"))
+    same = {n: np.array_equal(a, after[n]) for n, a in before.items()}
+    assert all(same[f"w{i}_scale"] and same[f"x{i}_zero_point"] for i in range(3)), "of channels; placement"
+    assert same["x_scale"] and same["y_scale"] and not any(same[f"c{i}_scale"] for i in range(3))
     assert result.facts["kept"] and result.facts["gain"]["low"] > 0.5, result.facts["gain"]
