@@ -23,8 +23,9 @@ __all__ = ["SquareHinges", "square_hinges"]
 Array = NDArray[np.float64]
 #: a knot is so many times the one before
 _RATIO = 1.5
-#: time to write and read a value on the chip, as a share of that to stream a weight from flash
-_MOVED = 1 / 7
+#: predicted time of a depthwise convolution's result on its way to where it is summed up, for each channel and for each
+#: value, in weights that stream from flash meanwhile
+_A_CHANNEL, _A_VALUE = 15.0, 1.2
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class SquareHinges:
 
 def _worth_all(channels: int, readers: int, rows: int) -> float:
     """Hinges from which a depthwise convolution of all channels is faster than a row for each of them."""
-    return channels * (1 + readers + _MOVED * rows) / (channels + readers + _MOVED * rows)
+    return channels * (1 + readers + _A_CHANNEL + _A_VALUE * rows) / (channels + readers)
 
 
 def square_hinges(peaks: Array, limit: float) -> SquareHinges:
