@@ -15,7 +15,7 @@ from n6convert.quantization.ranges.calibrate import calibrate
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
 from n6convert.quantization.reparameterization.norm_rows import norm_axes
-from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows
+from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows, summed_layers
 from n6convert.recipe.quantization import Effort
 from n6convert.runtime.comparison import max_relative_difference, sqnr_db
 from n6convert.runtime.session import run_model
@@ -172,6 +172,12 @@ def test_no_effort_leaves_a_network_useless_that_massive_activations_spoil(effor
     assert np.mean([sqnr_db(a[:, 1:], b[:, 1:]) for a, b in pairs]) > 20  # -6 dB as it is
     first = result.facts["methods"][0]
     assert first["method"] == "outlier channels" and first["kept"] and first["norms"]
+
+
+def test_layers_that_massive_activations_are_made_by_are_those_that_a_norm_reads_the_sum_of() -> None:
+    graph = prepare(sentence_net()).graph
+    (maker,) = (n.name for n in graph if n.op_type == "Gemm" and n.inputs[1].name == "w1")
+    assert summed_layers(graph, "s") == {maker} and summed_layers(graph, "h") == set()
 
 
 @pytest.mark.parametrize("sink", [0.0, 0.2])

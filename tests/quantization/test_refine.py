@@ -145,6 +145,14 @@ def test_a_walk_that_stops_at_some_layers_shows_what_the_whole_one_does_there() 
     assert list(found) == names and all(equal(found[n], seen[n]) for n in names)
 
 
+def test_of_chosen_layers_alone_weights_are_rounded() -> None:
+    int8, prepared = quantize(cnn(), SOURCE, PLAIN).model, prepare(cnn())
+    chosen = [layer.name for layer in layers_of(int8)][1]
+    found, left = refine(prepared, int8, SOURCE(), rounding=True, bias=False, only={chosen})
+    before, after = integers(int8), integers(found)
+    assert left == [] and [n for n in before if not equal(before[n], after[n])] == [chosen]
+
+
 def test_rounding_alone_needs_no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit in memory is walked over, and few codes differ: of layers behind others that were rounded."""
     int8 = quantize(cnn(), SOURCE, PLAIN).model

@@ -33,6 +33,7 @@ def refine(
     otherwise: ir.Model | None = None,
     narrow: Collection[str] = (),
     compensating: Collection[str] = (),
+    only: Collection[str] | None = None,
     budget: TimeBudget | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -51,6 +52,7 @@ def refine(
         narrow: layers whose codes are those of four bits. Where there are any, no others are rounded but compensating
             ones.
         compensating: layers whose weights also take back what the layers before did to their inputs.
+        only: layers whose weights are rounded; None: all.
         in_place: the model itself is changed, not a copy of it; not for one that lends layers their values.
         budget: looked at between layers, between samples and inside the rounding of a layer.
 
@@ -67,6 +69,9 @@ def refine(
     apart = set(nodes) - {name for names in shared for name in names}
     rounded = (apart & {*narrow, *compensating} if narrow else apart) if rounding else set()
     layers = {layer.name: layer for layer in layers_of(refined)}
+    if only is not None:
+        rounded &= set(only)
+        shared = []
     if not narrow:
         rounded = {n for n in rounded if n in layers and lies_between_codes(layers[n], constant(nodes[n].inputs[1]))}
     left = {name: layer for name, layer in layers.items() if bias or name in rounded}

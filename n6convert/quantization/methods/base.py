@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import islice
@@ -136,6 +136,8 @@ class MethodContext:
     """By how much the first ranges were closer to float than those that clip nothing."""
     most_db: float | None = field(default=None, init=False)
     """What :meth:`promises` found that a method can bring at most, where that was too little to try it."""
+    outlier_layers: frozenset[str] = field(default=frozenset(), init=False)
+    """Layers whose results massive activations are part of, where these spoil a norm most."""
     evened: tuple[ir.Model, Candidate] | None = field(default=None, init=False)
     """A float model, and what even channels made of it, kept or not."""
     _zero_points: dict[str, bool] = field(default_factory=dict, init=False)
@@ -325,7 +327,15 @@ class MethodContext:
         self.most_db = None if brought_db > least_db else brought_db
         return brought_db > least_db
 
-    def refined(self, best: Candidate, *, rounding: bool, bias: Bias, screen: bool = False) -> Candidate:
+    def refined(
+        self,
+        best: Candidate,
+        *,
+        rounding: bool,
+        bias: Bias,
+        screen: bool = False,
+        only: Collection[str] | None = None,
+    ) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.
 
         Args:
@@ -333,6 +343,7 @@ class MethodContext:
             rounding: second-order.
             bias: kind of correction.
             screen: on a share of the samples, to see whether all are worth it.
+            only: layers whose weights are rounded; None: all.
         """
         count = self.enough if screen else self.config.refine_samples
         model = write_qdq(best.prepared, best.plan)
@@ -344,6 +355,7 @@ class MethodContext:
                 means=self.means(best.prepared, count) if sequential else None,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
                 budget=self.budget, threads=self.config.threads, progress=self.progress, in_place=True,
+                only=only,
             )  # fmt: skip
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)

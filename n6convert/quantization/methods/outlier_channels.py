@@ -28,7 +28,7 @@ from n6convert.quantization.methods.equalization import equalization
 from n6convert.quantization.ranges.carried import still_true
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
-from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows
+from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows, summed_layers
 
 __all__ = ["METHOD", "outlier_channels", "without_outliers"]
 
@@ -47,6 +47,8 @@ def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | 
     if rows is None:
         return None
     changed, norms = rewrite_outlier_norms(prepared, [], threads, seen=rows)
+    widest = max(norms, key=lambda norm: norm["variance_spread"])
+    context.outlier_layers = summed_layers(changed.graph, widest["tensor"])
     changed, gates = decouple_gate_inputs(changed, few, threads)
     unseen = RangeResult({}, {}, {}, {})
     start = Candidate(changed, unseen, Plan(), changed, lambda: Fidelity(-np.inf, {}), [])
