@@ -184,7 +184,7 @@ def spans_of(size: int) -> list[slice]:
 
 def rows_per_sample(samples: int, inputs: int = _WIDEST, most: int = _ROWS) -> int:
     """How many rows of each sample enter the second moments of so many inputs."""
-    return max(min(most, max(_ROWS_AN_INPUT * inputs, _LEAST_ROWS)) // max(samples, 1), 64 if inputs > SMALL else 16)
+    return max(min(most, max(_ROWS_AN_INPUT * inputs, _LEAST_ROWS)) // max(samples, 1), 32 if inputs > SMALL else 16)
 
 
 def _is_on_grid(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> bool:
