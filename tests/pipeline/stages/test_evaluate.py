@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from PIL import Image
 
 import n6convert
 from n6convert.errors import AcceptanceError, SourceError
+from n6convert.pipeline import runner
 from n6convert.results import ConversionResult
+from n6convert.runtime import aside
 from n6convert.runtime.comparison import Noise
 
 
@@ -66,6 +69,20 @@ def test_pictures_of_both_are_published(toy: Path) -> None:
     result = run(seen, labels(judged, toy / "judged.json"), settings={"evaluation.pictures": 3})
     drawn = sorted((result.folder / "pictures").glob("*.png"))
     assert len(drawn) == 3 and Image.open(drawn[0]).size == (16, 8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copies are made by fork on Linux")
+def test_two_threads_give_what_one_gives(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, judged = pictures(toy / "seen", 24), pictures(toy / "judged", 20, seed=1)
+    file, found, copies = labels(judged, toy / "judged.json"), [], []
+    monkeypatch.setattr(aside, "_own", True)
+    monkeypatch.setattr(runner, "Aside", lambda work: copies.append(work) or aside.Aside(work))
+    for threads in ("1", "2"):
+        monkeypatch.setenv("N6CONVERT_THREADS", threads)
+        result = run(seen, file, output=toy / threads, cache=False, settings={"evaluation.pictures": 2})
+        report = result.report.model_dump(mode="json", exclude={"stages", "recipe"})
+        found.append((report, result.manifest["files"]))
+    assert len(copies) == 1 and found[0] == found[1]
 
 
 def test_the_same_files_are_shared_out(toy: Path) -> None:
