@@ -166,9 +166,12 @@ class _Job:
         best = self._first()
         wanted = [m for m in METHODS if self._wants(m)]
         for index, method in enumerate(wanted):
-            if self._accepts(best) or (method.cost and self._is_fine(best)):
-                self.not_needed = [m.name for m in wanted[index:]]
+            if self._accepts(best):
+                self.not_needed += [m.name for m in wanted[index:]]
                 break
+            if method.cost and not method.unseen and self._is_fine(best):
+                self.not_needed.append(method.name)
+                continue
             if self.context.progress is not None:
                 self.context.progress(f"method {method.name}", index, len(wanted))
             if method.cost:

@@ -17,7 +17,8 @@ from n6convert.quantization.fidelity import Fidelity
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.methods import bias_correction
-from n6convert.quantization.methods.base import CLIPPED, Candidate
+from n6convert.quantization.methods.candidate import Candidate
+from n6convert.quantization.methods.context import CLIPPED
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.recipe.quantization import Effort

@@ -11,7 +11,8 @@ import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.fidelity import Evaluator, Fidelity
-from n6convert.quantization.methods import SCREEN, base
+from n6convert.quantization.methods import SCREEN, Candidate, MethodContext, candidate
+from n6convert.quantization.methods.base import WORTH
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.recipe.quantization import Effort
 
@@ -54,8 +55,8 @@ def test_rounding_is_tried_on_all_samples_only_where_some_leave_it_a_little_behi
     seed: int, more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(behind: float) -> int:
-        monkeypatch.setattr(base, "BEHIND", behind)
-        monkeypatch.setattr(base.MethodContext, "rounding_promises", lambda *_: True)
+        monkeypatch.setattr(candidate, "BEHIND", behind)
+        monkeypatch.setattr(MethodContext, "rounding_promises", lambda *_: True)
         source = Counted()
         config = QuantizationConfig(equalization=False, bias_correction="off")
         quantize(cnn(seed), source, config, held_back=feeds((1, 3, 16, 16), 4, seed=5))
@@ -72,10 +73,10 @@ def test_a_method_is_tried_unless_exact_parts_leave_the_outputs_where_they_are(e
         def fidelity(self, model: ir.Model) -> Fidelity:
             return Fidelity(exact, {})
 
-    context = base.MethodContext([], [], QuantizationConfig(), Measured(cnn(), []), None, None, None)  # type: ignore[arg-type]
+    context = MethodContext([], [], QuantizationConfig(), Measured(cnn(), []), None, None, None)  # type: ignore[arg-type]
     prepared = prepare(cnn())
-    best = base.Candidate(prepared, None, None, prepared, lambda: Fidelity(30.0, {}), [])  # type: ignore[arg-type]
-    assert context.promises(best, cnn, base.WORTH) == tried
+    best = Candidate(prepared, None, None, prepared, lambda: Fidelity(30.0, {}), [])  # type: ignore[arg-type]
+    assert context.promises(best, cnn, WORTH) == tried
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,9 @@ def test_rounding_is_tried_where_weights_make_much_of_the_noise_of_most_samples(
         def fidelity(self, model: ir.Model) -> Fidelity:
             return fidelity(weights)
 
-    context = base.MethodContext([], [], QuantizationConfig(), Measured(cnn(), []), None, None, None)  # type: ignore[arg-type]
+    context = MethodContext([], [], QuantizationConfig(), Measured(cnn(), []), None, None, None)  # type: ignore[arg-type]
     made = quantized("fast")[0]
-    best = base.Candidate(made.prepared, None, None, made.model, lambda: fidelity([1.0] * 5), [])  # type: ignore[arg-type]
+    best = Candidate(made.prepared, None, None, made.model, lambda: fidelity([1.0] * 5), [])  # type: ignore[arg-type]
     assert context.rounding_promises(best, 2.0) == tried
     assert (context.most_db is None) == tried
 
@@ -148,7 +149,7 @@ def test_nothing_more_is_tried_for_outputs_as_close_as_eight_bits_get(effort: Ef
     first = result.facts["methods"][0]
     assert min(first["sqnr_db"], first["closeness_db"]) > 40
     tried = {m["method"] for m in result.facts["methods"]}
-    assert (tried <= {"ranges: mse", "ranges: minmax"}) == stops
+    assert (tried <= {"ranges: mse", "ranges: minmax", "unseen values"}) == stops
     assert ("second-order rounding" in result.facts["methods_not_needed"]) == stops
 
 

@@ -90,12 +90,12 @@ def test_no_time_at_all_leaves_ranges_and_nearest_rounding() -> None:
 
 
 def test_a_budget_that_ends_inside_rounding_is_reported_with_the_layers_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    from n6convert.quantization.methods import base
+    from n6convert.quantization.methods import context
 
     layers = len(integers(quantize(cnn(), SOURCE, PLAIN).model))
     config = QuantizationConfig(equalization=False, bias_correction="off", time_budget=1000, effort="thorough")
     clock = Ticking()
-    monkeypatch.setattr(base, "TimeBudget", lambda budget: clock)
+    monkeypatch.setattr(context, "TimeBudget", lambda budget: clock)
     quantize(cnn(), SOURCE, config)
     clock.end, clock.looks = clock.looks * 3 // 4, 0
     facts = quantize(cnn(), SOURCE, config).facts

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.quantization.methods.base import unclipped_ranges
+from n6convert.quantization.methods.ranges import unclipped_ranges
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.consumers import consumer_functions
 from n6convert.quantization.ranges.find import find_ranges, ranges_beyond

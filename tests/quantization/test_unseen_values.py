@@ -6,7 +6,7 @@ import pytest
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.methods import MethodContext
-from n6convert.quantization.methods.base import _are_alike
+from n6convert.quantization.methods.ranges import _are_alike
 from n6convert.quantization.methods.unseen_values import METHOD
 from n6convert.quantization.prepare.prepare import prepare
 

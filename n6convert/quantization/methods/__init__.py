@@ -19,7 +19,9 @@ from n6convert.quantization.methods import (
     unseen_values,
     wide_functions,
 )
-from n6convert.quantization.methods.base import SCREEN, Candidate, Method, MethodContext
+from n6convert.quantization.methods.base import Method
+from n6convert.quantization.methods.candidate import Candidate
+from n6convert.quantization.methods.context import SCREEN, MethodContext
 
 __all__ = ["METHODS", "SCREEN", "Candidate", "Method", "MethodContext"]
 

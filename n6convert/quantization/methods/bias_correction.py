@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from n6convert.quantization.methods.base import (
-    Candidate,
-    Method,
-    MethodContext,
-    closeness,
-    enforced,
-    unclipped_ranges,
-)
+from n6convert.quantization.methods.base import Method
+from n6convert.quantization.methods.candidate import Candidate, closeness, enforced
+from n6convert.quantization.methods.context import MethodContext
+from n6convert.quantization.methods.ranges import unclipped_ranges
 from n6convert.quantization.stable import best_of
 
 __all__ = ["METHOD", "bias_correction"]

@@ -7,17 +7,10 @@ from functools import partial
 
 from n6convert.quantization.ceilings import with_exact_tensors
 from n6convert.quantization.equalization.equalize import Evened, difference, equalize
-from n6convert.quantization.methods.base import (
-    EXACT,
-    WORTH,
-    Candidate,
-    Method,
-    MethodContext,
-    closeness,
-    enforced,
-    finds_ranges,
-    unclipped_ranges,
-)
+from n6convert.quantization.methods.base import EXACT, WORTH, Method
+from n6convert.quantization.methods.candidate import Candidate, closeness, enforced
+from n6convert.quantization.methods.context import MethodContext
+from n6convert.quantization.methods.ranges import finds_ranges, unclipped_ranges
 
 __all__ = ["METHOD", "equalization"]
 

@@ -12,16 +12,9 @@ from n6convert.quantization.equalization.equalize import difference
 from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import MAX_LOSS_DB
-from n6convert.quantization.methods.base import (
-    BEHIND,
-    EXACT,
-    Candidate,
-    Method,
-    MethodContext,
-    closeness,
-    is_undecided,
-    times_of,
-)
+from n6convert.quantization.methods.base import EXACT, Method, times_of
+from n6convert.quantization.methods.candidate import BEHIND, Candidate, closeness, is_undecided
+from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.methods.equalization import METHOD as EQUALIZATION
 from n6convert.quantization.methods.second_order_rounding import METHOD as ROUNDING
 from n6convert.quantization.methods.unseen_values import METHOD as UNSEEN_VALUES

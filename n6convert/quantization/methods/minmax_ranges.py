@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from n6convert.quantization.methods.base import (
-    Candidate,
-    Method,
-    MethodContext,
-    clips_nothing,
-    unclipped_ranges,
-)
+from n6convert.quantization.methods.base import Method
+from n6convert.quantization.methods.candidate import Candidate
+from n6convert.quantization.methods.context import MethodContext
+from n6convert.quantization.methods.ranges import clips_nothing, unclipped_ranges
 
 __all__ = ["METHOD", "minmax_ranges"]
 

@@ -17,14 +17,11 @@ import onnx_ir as ir
 from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors
 from n6convert.quantization.fidelity import Fidelity
 from n6convert.quantization.grid.plan import Plan
-from n6convert.quantization.methods.base import (
-    WORTH,
-    Candidate,
-    Method,
-    MethodContext,
-    finds_ranges,
-)
+from n6convert.quantization.methods.base import WORTH, Method
+from n6convert.quantization.methods.candidate import Candidate
+from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.methods.equalization import equalization
+from n6convert.quantization.methods.ranges import finds_ranges
 from n6convert.quantization.ranges.carried import still_true
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from n6convert.quantization.layerwise.rounding import anything_to_round
-from n6convert.quantization.methods.base import (
-    Candidate,
-    Method,
-    MethodContext,
-    closeness,
-    is_undecided,
-)
+from n6convert.quantization.methods.base import Method
+from n6convert.quantization.methods.candidate import Candidate, closeness, is_undecided
+from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.stable import best_of, exceeds
 from n6convert.recipe.quantization import Bias
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from n6convert.quantization.methods.base import (
-    Candidate,
-    Method,
-    MethodContext,
-    closeness,
-    finds_ranges,
-    unclipped,
-)
+from n6convert.quantization.methods.base import Method
+from n6convert.quantization.methods.candidate import Candidate, closeness
+from n6convert.quantization.methods.context import MethodContext
+from n6convert.quantization.methods.ranges import finds_ranges
 from n6convert.quantization.reparameterization.split_products import split_products
 from n6convert.quantization.stable import best_of
 
@@ -27,7 +23,7 @@ def split_attention_sums(context: MethodContext, best: Candidate) -> Candidate |
     if not products:
         return None
     trial = context.quantized(prepared)
-    trials = [t for t in (trial, unclipped(context, trial)) if t is not None]
+    trials = [t for t in (trial, context.unclipped(trial)) if t is not None]
     return replace(best_of(trials, closeness), notes={"products": products})
 
 

@@ -6,16 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from n6convert.quantization.methods.base import (
-    Candidate,
-    Method,
-    MethodContext,
-    clips_nothing,
-    closeness,
-    enforced,
-    finds_ranges,
-    unclipped_ranges,
-)
+from n6convert.quantization.methods.base import Method
+from n6convert.quantization.methods.candidate import Candidate, closeness, enforced
+from n6convert.quantization.methods.context import MethodContext
+from n6convert.quantization.methods.ranges import clips_nothing, finds_ranges, unclipped_ranges
 from n6convert.quantization.ranges.find import ranges_beyond
 from n6convert.quantization.stable import best_of
 from n6convert.recipe.quantization import QuantizationConfig
@@ -51,4 +45,4 @@ def _chooses_ranges(config: QuantizationConfig) -> bool:
     return config.ranges in ("mse", "auto") and finds_ranges(config)
 
 
-METHOD = Method("unseen values", 2, "unseen_values", unseen_values, fits=_chooses_ranges)
+METHOD = Method("unseen values", 2, "unseen_values", unseen_values, fits=_chooses_ranges, unseen=True)

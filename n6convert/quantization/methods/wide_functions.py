@@ -8,17 +8,10 @@ from functools import partial
 import onnx_ir as ir
 
 from n6convert.quantization.ceilings import with_exact_tensors
-from n6convert.quantization.methods.base import (
-    BEHIND,
-    TWICE,
-    Candidate,
-    Method,
-    MethodContext,
-    closeness,
-    finds_ranges,
-    times_of,
-    unclipped,
-)
+from n6convert.quantization.methods.base import TWICE, Method, times_of
+from n6convert.quantization.methods.candidate import BEHIND, Candidate, closeness
+from n6convert.quantization.methods.context import MethodContext
+from n6convert.quantization.methods.ranges import finds_ranges
 from n6convert.quantization.ranges.carried import still_true
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.wide_range_functions import (
@@ -58,7 +51,7 @@ def wide_functions(context: MethodContext, best: Candidate) -> Candidate | None:
 def _closest(context: MethodContext, prepared: ir.Model, before: RangeResult, *, screen: bool) -> Candidate:
     """The INT8 model with or without clipping, whichever is closer to float."""
     trial = context.reshaped(prepared, before, {}, screen=screen)
-    whole = unclipped(context, trial)
+    whole = context.unclipped(trial)
     return replace(best_of([t for t in (trial, whole) if t is not None], closeness), provisional=trial.provisional)
 
 
