@@ -83,7 +83,7 @@ def test_bias_correction_does_not_learn_accidents() -> None:
 
 @pytest.mark.parametrize("kind", ["sequential", "off"])
 def test_the_method_takes_the_shift_of_rounded_weights_away(kind: str) -> None:
-    config = PLAIN.model_copy(update={"bias_correction": kind})
+    config = PLAIN.model_copy(update={"bias_correction": kind, "effort": "thorough"})  # one layer: 40 dB without
     result = quantize(pointwise(), around_one(), config, held_back=around_one(4, 7))
     found, before = record(result, METHOD.name), result.facts["methods"][0]
     assert (found is not None) == (kind != "off") == METHOD.wanted(config)
@@ -94,7 +94,7 @@ def test_the_method_takes_the_shift_of_rounded_weights_away(kind: str) -> None:
 def test_shifts_of_samples_that_are_not_met_again_are_refused() -> None:
     """Calibrated around one, judged around minus one: what is added to one makes the other worse."""
     others = [{"x": -s["x"]} for s in around_one(4, 7)()]
-    config = PLAIN.model_copy(update={"bias_correction": "sequential"})
+    config = PLAIN.model_copy(update={"bias_correction": "sequential", "effort": "thorough"})
     samples = [*others, *around_one(30)()]
     result = quantize(pointwise(), lambda: iter(samples), config, held_back=lambda: iter(others))
     found = record(result, METHOD.name)
