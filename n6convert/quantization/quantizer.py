@@ -184,14 +184,10 @@ class _Job:
 
     def _first(self) -> Candidate:
         """By ranges and nearest rounding alone; where that would be useless, with norms that int8 can hold."""
-        best = without_outliers(self.context, self.prepared)
-        if best is not None:
-            self._note_floor(_UNCLIPPED, best)
-            self._record(OUTLIERS.name, best, True)
-            return best
-        best, first = self.context.quantized(self.prepared), f"ranges: {self.config.ranges}"
-        self._note_floor(first, best)
-        self._record(first, best, True)
+        found = without_outliers(self.context, self.prepared)
+        best, plain = found or self.context.quantized(self.prepared), f"ranges: {self.config.ranges}"
+        self._note_floor(plain if found is None else _UNCLIPPED, best)
+        self._record(plain if found is None else OUTLIERS.name, best, True)
         return best
 
     def _wants(self, method: Method) -> bool:

@@ -67,17 +67,13 @@ def refine(
     nodes = layers_by_name(float_model.graph)
     shared = together(float_model) if rounding and not narrow else []
     apart = set(nodes) - {name for names in shared for name in names}
-    rounded = (apart & {*narrow, *compensating} if narrow else apart) if rounding else set()
     layers = {layer.name: layer for layer in layers_of(refined)}
-    if only is not None:
-        rounded &= set(only)
-        shared = []
-    if not narrow:
-        rounded = {n for n in rounded if n in layers and lies_between_codes(layers[n], constant(nodes[n].inputs[1]))}
+    asked = apart if only is None else apart.intersection(only)
+    rounded = _to_round(layers, nodes, asked, {*narrow, *compensating} if narrow else None) if rounding else set()
     left = {name: layer for name, layer in layers.items() if bias or name in rounded}
     count = len(left)
     try:
-        if shared:
+        if shared and only is None:
             round_together(refined, {n: node.inputs[1] for n, node in nodes.items()}, shared, samples, threads, budget)
         if means is None:
             means = channel_means(float_model, budget.watch(samples), threads) if bias else {}
@@ -99,6 +95,15 @@ def refine(
             raise
         _copy_integers(otherwise, left)
     return refined, list(left)
+
+
+def _to_round(
+    layers: Mapping[str, Layer], nodes: Mapping[str, ir.Node], asked: set[str], four_bits: set[str] | None
+) -> set[str]:
+    """Layers that are rounded one by one: those that four bits concern, else those whose rounding leaves a choice."""
+    if four_bits is not None:
+        return asked & four_bits
+    return {n for n in asked if n in layers and lies_between_codes(layers[n], constant(nodes[n].inputs[1]))}
 
 
 def _round(
