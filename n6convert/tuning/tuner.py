@@ -94,7 +94,8 @@ def tune(
         teacher = Teacher(prepared, ends, threads)
         teacher.measure(validation[:_MEASURED])
         evaluator = Evaluator(prepared, validation, threads)
-        exact = evaluator.compared(_outputs(program, exact_weights(model, prepared, parameters.state()), validation))
+        states = exact_weights(model, prepared, parameters.state())
+        exact_db = max(evaluator.compared(_outputs(program, s, validation)).closeness_db for s in states)
         key = key_of({"config": config.model_dump(mode="json"), "seed": seed, **(identity or {})})
         training = Training(
             program, parameters, teacher, ends, _without(samples), lambda m: evaluator.fidelity(m).closeness_db, config,
@@ -106,7 +107,7 @@ def tune(
         after = agreement(program, parameters.state(), tuned, validation[:_PROVEN])
     result = _decided(model, tuned, Evaluator(prepared, held_back, threads), training, (agreed, after), device)
     result.facts["exact_weights"] = {
-        "rounded_db": training.standing.curve[0]["closeness_db"], "exact_db": round(exact.closeness_db, 3),
+        "rounded_db": training.standing.curve[0]["closeness_db"], "exact_db": round(exact_db, 3),
     }  # fmt: skip
     return result
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 from onnx_text import drawn, node_of, parsed, value_of
 
+from n6convert.quantization.equalization.channel_map import map_channels
 from n6convert.quantization.ranges.consumers import consumer_error_map, consumer_functions
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs, gate_axes
 from n6convert.runtime.session import run_model
@@ -151,3 +152,21 @@ def test_even_gates_and_products_without_one_stay() -> None:
     assert decouple_gate_inputs(alone, samples, threads=1)[1] == [] and gate_axes(alone.graph) == {}
     assert gate_axes(model.graph) == {"t": (0, 2, 3)}
     assert gate_axes(gate("s = Sigmoid(t) y = Mul(t, s)", 1.0, "1,5,6")[0].graph) == {"t": (0, 1)}
+
+
+@pytest.mark.parametrize(("body", "copied"), [
+    ("h = HardSwish(t)", 1), ("s = HardSigmoid<alpha=0.25, beta=0.4>(t) h = Mul(t, s)", 1), ("h = HardSigmoid(t)", 0),
+])  # fmt: skip
+@pytest.mark.parametrize("shape", ["1,6,4,4", "1,5,6"])
+def test_a_gate_of_straight_parts_is_a_copy_and_no_function(body: str, copied: int, shape: str) -> None:
+    """Exactly the same values, and the product has a factor for each channel, as behind other gates."""
+    layer = "Conv" if shape.count(",") == 3 else "MatMul"
+    model, samples = gate(f"{body} y = {layer}(h, w)", 64.0, shape)
+    found, records = decouple_gate_inputs(model, samples, threads=1)
+    assert len(records) == copied
+    for sample in samples:
+        before, after = (run_model(m, sample)["y"] for m in (model, found))
+        np.testing.assert_allclose(after, before, atol=1e-6 * np.abs(before).max())
+    labels = map_channels(found.graph).of(value_of(found, "h"))
+    assert len(np.unique(labels)) == (6 if copied else 1) and labels.any() == bool(copied)
+    assert bool(copied) != bool({"HardSwish", "HardSigmoid"} & {n.op_type for n in found.graph})

@@ -25,7 +25,7 @@ from n6convert.quantization.equalization.scale_variables import (
     squeeze_constant_axes,
 )
 from n6convert.quantization.prepare.operator_forms import constant, static_dims
-from n6convert.quantization.topology.sharing import absorbed_by_grid, passes_through
+from n6convert.quantization.topology.sharing import absorbed_by_grid, is_share, passes_through
 
 __all__ = ["Absorber", "ChannelMap", "map_channels"]
 
@@ -223,6 +223,8 @@ def _multiply(found: ChannelMap, node: ir.Node) -> Sequence[LabelArray] | None:
     output = _dims(node.outputs[0])
     active = [v for v in node.inputs if v is not None and v in found.tensors]
     if len(active) == 2:
+        for gate in filter(is_share, active):  # with factors it would cancel the other's, and what follows had none
+            found.labels.fix(found.of(gate))
         return [_product(found, *(broadcast(found.of(v), output) for v in active))]
     vector = next((v for v in node.inputs if v is not None and is_constant(v)), None)
     if not active or vector is None:

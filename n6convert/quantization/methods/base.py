@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from n6convert.quantization.grid.zero_points import MAX_LOSS_DB
 from n6convert.quantization.methods.candidate import Candidate
 from n6convert.quantization.methods.context import MethodContext
 from n6convert.recipe.quantization import QuantizationConfig
 
-__all__ = ["EXACT", "TWICE", "WORTH", "Method", "times_of"]
+__all__ = ["EXACT", "TWICE", "WORTH", "Method", "priced", "times_of"]
 
 #: what is computed twice on the NPU must bring that much
 TWICE = 1.0
@@ -45,6 +46,19 @@ class Method:
     def wanted(self, config: QuantizationConfig) -> bool:
         """Whether the recipe asks for it."""
         return (self.key is None or config.asks(self.key)) and self.fits(config)
+
+
+def priced(context: MethodContext, before: Candidate, after: Candidate) -> Candidate:
+    """The second candidate, which must be closer by as much as the balanced policy for zero points asks for its time.
+
+    Args:
+        context: holds the predictor; without one nothing is asked for.
+        before: without the method.
+        after: with it.
+    """
+    times = times_of(context, before, after)
+    slower = max(times["ms"] / times["ms_before"] - 1, 0.0) if times else 0.0
+    return replace(after, required_gain_db=MAX_LOSS_DB["balanced"] * slower, notes={**after.notes, **times})
 
 
 def times_of(context: MethodContext, before: Candidate, after: Candidate) -> dict[str, float]:

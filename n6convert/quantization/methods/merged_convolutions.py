@@ -11,8 +11,7 @@ from n6convert.quantization.ceilings import with_exact_weights
 from n6convert.quantization.equalization.equalize import difference
 from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.qdq import write_qdq
-from n6convert.quantization.grid.zero_points import MAX_LOSS_DB
-from n6convert.quantization.methods.base import EXACT, Method, times_of
+from n6convert.quantization.methods.base import EXACT, Method, priced
 from n6convert.quantization.methods.candidate import BEHIND, Candidate, closeness, is_undecided
 from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.methods.equalization import METHOD as EQUALIZATION
@@ -54,9 +53,7 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     tried = context.refined(trial, rounding=rounding, bias=bias, screen=True)
     if is_undecided(tried, best) and not exceeds(closeness(tried), closeness(best)):
         tried = context.refined(trial, rounding=rounding, bias=bias)
-    times = times_of(context, best, tried)
-    slower = max(times["ms"] / times["ms_before"] - 1, 0.0)
-    return replace(tried, required_gain_db=MAX_LOSS_DB["balanced"] * slower, notes={"pairs": pairs, **times})
+    return priced(context, best, replace(tried, notes={"pairs": pairs}))
 
 
 def _is_hopeless(context: MethodContext, merged: Candidate, best: Candidate) -> bool:

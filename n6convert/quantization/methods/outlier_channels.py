@@ -17,14 +17,14 @@ import onnx_ir as ir
 from n6convert.quantization.ceilings import changed_tensors, with_exact_tensors
 from n6convert.quantization.fidelity import Fidelity
 from n6convert.quantization.grid.plan import Plan
-from n6convert.quantization.methods.base import WORTH, Method
+from n6convert.quantization.methods.base import WORTH, Method, priced
 from n6convert.quantization.methods.candidate import Candidate
 from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.methods.equalization import equalization
 from n6convert.quantization.methods.ranges import finds_ranges
 from n6convert.quantization.ranges.carried import still_true
 from n6convert.quantization.ranges.find import RangeResult
-from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
+from n6convert.quantization.reparameterization.gate_input import ONE_PASS, decouple_gate_inputs
 from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows, summed_layers
 
 __all__ = ["METHOD", "outlier_channels", "without_outliers"]
@@ -67,7 +67,9 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     if not norms and not context.promises(best, partial(with_exact_tensors, best.model, touched), WORTH):
         return None
     found = still_true(best.found, best.prepared, prepared, context.probe_samples[0])
-    return _even(context, replace(best, prepared=prepared, found=found), {"norms": norms, "gates": gates})
+    trial = _even(context, replace(best, prepared=prepared, found=found), {"norms": norms, "gates": gates})
+    slower = trial is not None and any(gate["function"] in ONE_PASS for gate in gates)
+    return priced(context, best, trial) if trial is not None and slower else trial
 
 
 def _even(context: MethodContext, start: Candidate, notes: Mapping[str, Any]) -> Candidate | None:

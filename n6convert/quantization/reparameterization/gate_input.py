@@ -1,4 +1,4 @@
-"""GELU and SiLU with channels of very different size: ``x * f(x)``, where f saturates and the product does not.
+"""GELU, SiLU and Swish of straight parts with channels of very different size: ``x * f(x)``, f alone saturates.
 
 A factor of a channel may pass through the product but not through f. So f gets a copy of x through a depthwise 1x1
 convolution, cut where f is flat::
@@ -6,7 +6,10 @@ convolution, cut where f is flat::
     u = Clip(x * k)     y = x * f(u)
 
 Equalization can then divide a huge channel of x and y, and the depthwise weights undo that in front of f. Exact but
-for f beyond the cut (below 2e-4 for Erf, 4e-4 for Sigmoid). The finer grid of u is a gain by itself.
+for f beyond the cut (below 2e-4 for Erf, 4e-4 for Sigmoid). The finer grid of u is a gain by itself. HardSigmoid and
+HardSwish need no function beside the copy, exactly::
+
+    u = Clip(x / 6 + 1/2, 0, 1)     y = x * u
 """
 
 from __future__ import annotations
@@ -21,14 +24,18 @@ import onnx_ir.passes.common as passes
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.query import is_constant
-from n6convert.quantization.prepare.operator_forms import constant, static_dims
+from n6convert.quantization.prepare.operator_forms import constant, static_dims, take_over
 from n6convert.quantization.ranges.channel_extents import Extents, extents
 from n6convert.types import Feeds
 
-__all__ = ["gate_axes", "decouple_gate_inputs"]
+__all__ = ["ONE_PASS", "gate_axes", "decouple_gate_inputs"]
 
 #: where each function is flat
 _FLAT = {"Erf": 2.7, "Sigmoid": 8.0, "Tanh": 4.0}
+#: slope and middle of functions that are straight between 0 and 1, where no attribute says otherwise
+_STRAIGHT = {"HardSwish": (1 / 6, 0.5), "HardSigmoid": (0.2, 0.5)}
+#: functions that multiply by the gate themselves: one pass over the tensor, where the other form takes two
+ONE_PASS = frozenset({"HardSwish"})
 #: channels whose vectors the NPU holds; those of more are streamed from flash for every column of the map
 _VECTORS = 512
 #: a channel that many times larger than the usual one costs the others three bits
@@ -37,7 +44,11 @@ _UNEVEN = 4.0
 
 @dataclass
 class _Gate:
-    """``function(x * factor)``; x, with channels along ``axis``, is multiplied elsewhere as well."""
+    """``function(x * factor)``; x, with channels along ``axis``, is multiplied elsewhere as well.
+
+    Attributes:
+        factor: of a straight function with its slope.
+    """
 
     x: ir.Value
     factor: float
@@ -62,7 +73,10 @@ def decouple_gate_inputs(
     for gate, unevenness in zip(gates, _unevenness(model, gates, samples, threads, known), strict=True):
         if unevenness > _UNEVEN:
             _replace(model.graph, gate)
-            records.append({"tensor": gate.x.name, "largest_to_usual_channel": round(unevenness, 1)})
+            function = gate.function.op_type
+            records.append(
+                {"tensor": gate.x.name, "function": function, "largest_to_usual_channel": round(unevenness, 1)}
+            )
     if records:
         model.graph.sort()
         passes.RemoveUnusedNodesPass()(model)  # products with scalars that only the gate read
@@ -71,11 +85,17 @@ def decouple_gate_inputs(
 
 def _find(graph: ir.Graph) -> Iterator[_Gate]:
     for node in graph:
-        if node.op_type in _FLAT:
+        if node.op_type in _FLAT or node.op_type in _STRAIGHT:
             x, factor = _unscaled(node.inputs[0])
             axis = _channel_axis(x)
-            if axis is not None and len(x.uses()) > 1:
-                yield _Gate(x, factor, node, axis)
+            if axis is not None and (node.op_type in ONE_PASS or len(x.uses()) > 1):
+                yield _Gate(x, factor * _slope(node)[0], node, axis)
+
+
+def _slope(function: ir.Node) -> tuple[float, float]:
+    """Slope and value at 0 of what a function does to the copy of its input in front of the cut."""
+    slope, middle = _STRAIGHT.get(function.op_type, (1.0, 0.0))
+    return function.attributes.get_float("alpha", slope), function.attributes.get_float("beta", middle)
 
 
 def _unscaled(value: ir.Value | None) -> tuple[ir.Value, float]:
@@ -128,15 +148,21 @@ def _unevenness(
 def _replace(graph: ir.Graph, gate: _Gate) -> None:
     build = Builder(graph, f"{gate.function.name or gate.x.name}/gate", graph.opset_imports.get("", 17))
     dims = static_dims(gate.x.shape or ir.Shape([]))
-    flat = _FLAT[gate.function.op_type]
+    straight, flat = gate.function.op_type in _STRAIGHT, _FLAT.get(gate.function.op_type, 1.0)
     copies = []
     for part in _parts(build.as_map(gate.x, gate.axis)):
         channels = static_dims(part.shape or ir.Shape([]))[1]
-        copy = build.conv(part, np.full((channels, 1, 1, 1), gate.factor), group=channels)
-        copies.append(build.clip(copy, -flat, flat))
+        middle = np.full(channels, _slope(gate.function)[1]) if straight else None
+        copy = build.conv(part, np.full((channels, 1, 1, 1), gate.factor), middle, group=channels)
+        copies.append(build.clip(copy, 0.0 if straight else -flat, flat))
     u = build.from_map(build.concat(copies, axis=1) if len(copies) > 1 else copies[0], gate.axis, dims)
-    graph.insert_before(gate.function, build.nodes)
-    gate.function.replace_input_with(0, u)
+    if straight:
+        whole = gate.function.op_type in ONE_PASS
+        product = [ir.node("Mul", [gate.function.inputs[0], u], name=gate.function.name)] if whole else []
+        take_over(graph, gate.function, [*build.nodes, *product])
+    else:
+        graph.insert_before(gate.function, build.nodes)
+        gate.function.replace_input_with(0, u)
 
 
 def _parts(x: ir.Value) -> list[ir.Value]:

@@ -14,7 +14,7 @@ from n6convert.graph.query import is_constant
 from n6convert.quantization.topology.roles import PASS_THROUGH, float_operands
 from n6convert.runtime.comparison import BOUNDED
 
-__all__ = ["absorbed_by_grid", "clip_bounds", "clipped_with", "fixed_range", "passes_through"]
+__all__ = ["absorbed_by_grid", "clip_bounds", "clipped_with", "fixed_range", "is_share", "passes_through"]
 
 
 def fixed_range(value: ir.Value) -> tuple[float, float] | None:
@@ -92,3 +92,13 @@ def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
             return None
         bounds[index] = float(value.const_value.numpy().item())
     return (bounds[0], bounds[1]) if bounds[0] <= 0 <= bounds[1] else None
+
+
+def is_share(value: ir.Value) -> bool:
+    """Whether a Clip keeps the value between 0 and 1, wherever it was moved to since: a gate, its channels are even."""
+    makers = [v.producer() for v in reach(value, _moved_from)]
+    return all(m is not None and (passes_through(m) or _ends_at_one(m)) for m in makers)
+
+
+def _ends_at_one(node: ir.Node) -> bool:
+    return node.op_type == "Clip" and clip_bounds(node) == (0.0, 1.0)
