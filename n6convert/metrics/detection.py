@@ -131,7 +131,8 @@ class CocoAP(Metric):
         position = {image: i for i, image in enumerate(self._images)}
         span = [0, 1e10]
         curves = []
-        for category in self._categories:
+        labeled = {annotation["category_id"] for annotation in self._truth}
+        for category in [c for c in self._categories if c in labeled]:
             limit = _MAX_DETECTIONS[self._kind]
             images = [evaluator.evaluateImg(image, category, span, limit) for image in self._images]
             curve = _curve([e for e in images if e is not None], position, len(self._images))
@@ -204,23 +205,29 @@ def _average_precisions(curves: list[_Curve], weights: Floats) -> Floats:
     for curve in curves:
         objects = weights @ curve.objects
         there = objects > 0
-        each = weights[:, curve.image]
-        for t in range(10):
-            sums[t] += np.where(there, _interpolated(each, curve.hit[t], curve.miss[t], objects), 0)
+        found: dict[bytes, Floats] = {}  # neighboring thresholds often agree on what was found
+        for t, (hit, miss) in enumerate(zip(curve.hit, curve.miss, strict=True)):
+            key = np.packbits([hit, miss]).tobytes()
+            if key not in found:
+                found[key] = np.where(there, _interpolated(weights, curve.image, hit, miss, objects), 0)
+            sums[t] += found[key]
         seen += there
     with np.errstate(invalid="ignore"):
         each_threshold = sums / seen
     return np.concatenate([each_threshold.mean(0, keepdims=True), each_threshold])
 
 
-def _interpolated(each: Floats, hit: NDArray[np.bool_], miss: NDArray[np.bool_], objects: Floats) -> Floats:
+def _interpolated(
+    weights: Floats, image: NDArray[np.int64], hit: NDArray[np.bool_], miss: NDArray[np.bool_], objects: Floats
+) -> Floats:
     """101-point AP of one class and threshold: precision changes its envelope at hits alone."""
-    at = np.flatnonzero(hit)
+    counted = np.flatnonzero(hit | miss)
+    at = np.flatnonzero(hit[counted])
     if not len(at):
-        return np.zeros(len(each))
-    hits = np.cumsum(each[:, at], axis=1)
-    false = np.cumsum(np.where(miss, each, 0)[:, : at[-1] + 1], axis=1)[:, at]
-    precision = hits / np.maximum(hits + false, 1e-12)
+        return np.zeros(len(weights))
+    each = np.arange(weights.shape[1])[:, None] == image[counted[: at[-1] + 1]]
+    hits, all_so_far = (weights @ np.cumsum(part, axis=1)[:, take] for part, take in ((each[:, at], ...), (each, at)))
+    precision = hits / np.maximum(all_so_far, 1e-12)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = hits / np.maximum(objects, 1e-12)[:, None]
     reached = np.searchsorted(_RECALLS, recall, side="right") * (hits > 0)
@@ -248,7 +255,8 @@ def _evaluator(
             evaluator.params.kpt_oks_sigmas = np.full(count, 1 / count)
     evaluator._prepare()
     overlap = evaluator.computeOks if kind == "keypoints" else evaluator.computeIoU
-    evaluator.ious = {(image, category): overlap(image, category) for image in images for category in categories}
+    there = evaluator._gts.keys() | evaluator._dts.keys()
+    evaluator.ious = {(image, category): overlap(image, category) for image, category in there}
     return evaluator
 
 
