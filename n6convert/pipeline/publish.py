@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n6convert.errors import OutputError
-from n6convert.store.cache import os_errors, sha256_of, write_atomically
+from n6convert.store.cache import os_errors, sha256_of, write_all, write_atomically
 from n6convert.store.inputs import leads_outside, occupied
 from n6convert.store.locks import lock_at
 from n6convert.store.outputs import listed, write_record
@@ -113,8 +113,7 @@ def publish(
             write_record(folder / _UNFINISHED, {*files, *before})
             (folder / MANIFEST).unlink(missing_ok=True)
             _sweep(folder, {*files, *before})
-            for name in files:
-                write_atomically(folder / name, source / name)
+            write_all({folder / name: source / name for name in files})
             for name in before - {*files, REPORT, PAGE}:
                 (folder / name).unlink(missing_ok=True)
         write_atomically(folder / REPORT, report)

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +31,7 @@ __all__ = [
     "jsonable",
     "key_of",
     "sha256_of",
+    "write_all",
     "write_atomically",
     "os_errors",
 ]
@@ -38,6 +39,7 @@ __all__ = [
 if TYPE_CHECKING:
     from n6convert.store.users import Users
 
+_FLUSHED_TOGETHER = 16
 _CHECKPOINTS = "tune"
 _STALE_SECONDS = 24 * 3600
 #: how long an interrupted training can be taken up again
@@ -120,8 +122,7 @@ class Cache:
         self.users.use(f"stages/{stage}/{key}")
         with os_errors(final):
             (made / RECORD).write_bytes(sealed(record))
-            for path in [*files.values(), made / RECORD, made]:
-                _flush(path)
+            _flush_all([*files.values(), made / RECORD, made])
             self._make_folder(final.parent)
             move_in(made, final, record)
         return Entry(final, facts, hashes, seconds)
@@ -194,7 +195,8 @@ class Cache:
         """Make a folder of the cache; a file or broken link in its way is ours to remove, above the cache it is not."""
         self.root.mkdir(parents=True, exist_ok=True)
         for part in reversed([folder, *folder.parents]):
-            if part.is_relative_to(self.root) and part != self.root and not part.is_dir():
+            ours = part.is_relative_to(self.root) and part != self.root
+            if ours and occupied(part) and not part.is_dir():  # in this order: another thread may be making it
                 clear(part)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -213,17 +215,31 @@ def write_atomically(path: Path, content: bytes | Path) -> None:
     Raises:
         OutputError: no space, no permission.
     """
-    with os_errors(path):
-        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if isinstance(content, Path):
-                shutil.copy(content, aside)
-            else:
-                aside.write_bytes(content)
-            _flush(aside)
-            aside.replace(path)
-        finally:
+    write_all({path: content})
+
+
+def write_all(contents: Mapping[Path, bytes | Path]) -> None:
+    """Write bytes, or copy files, each as :func:`write_atomically` does; the disk is waited for once.
+
+    Raises:
+        OutputError: no space, no permission.
+    """
+    asides = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}.part") for path in contents}
+    try:
+        for path, content in contents.items():
+            with os_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(content, Path):
+                    shutil.copy(content, asides[path])
+                else:
+                    asides[path].write_bytes(content)
+        with os_errors(next(iter(contents), Path())):
+            _flush_all(list(asides.values()))
+        for path, aside in asides.items():
+            with os_errors(path):
+                aside.replace(path)
+    finally:
+        for aside in asides.values():
             aside.unlink(missing_ok=True)
 
 
@@ -257,6 +273,18 @@ def _output_error(error: OSError, place: Path) -> OutputError:
     if error.errno in {errno.ENOTDIR, errno.EEXIST} or isinstance(error, NotADirectoryError):
         remedy = "a file is in the way: choose another folder with --output, or another cache with N6CONVERT_CACHE"
     return OutputError("writing failed", place=place, found=error.strerror or str(error), remedy=remedy)
+
+
+def _flush_all(paths: Sequence[Path]) -> None:
+    """fsync files and folders, most at the same time: a disk writes them together."""
+    if len(paths) < 2:
+        for path in paths:
+            _flush(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(paths), _FLUSHED_TOGETHER)) as pool:
+        list(pool.map(_flush, paths))
 
 
 def _flush(path: Path) -> None:

@@ -32,19 +32,18 @@ def test_interrupted_publication_has_no_manifest_and_is_finished_later(
     old, hashes, manifest = source(tmp_path / "old", a="1", b="1", gone="1")
     publish(out, old, hashes, b"{}", manifest)
     new, hashes, manifest = source(tmp_path / "new", a="2", b="2")
-    written: list[str] = []
+    replace = Path.replace
 
-    def write_once(path: Path, content: bytes | Path) -> None:
-        if written:
+    def interrupted(aside: Path, path: Path) -> Path:
+        if path.name == "b":
             raise KeyboardInterrupt
-        written.append(path.name)
-        write_atomically(path, content)
+        return replace(aside, path)
 
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr("n6convert.pipeline.publish.write_atomically", write_once)
+        broken.setattr(Path, "replace", interrupted)
         publish(out, new, hashes, b"{}", manifest)
     assert not (out / "manifest.json").exists()
-    assert {p.name: p.read_text() for p in out.glob("[ab]")} == {"a": "2", "b": "1"}
+    assert {p.name: p.read_text() for p in out.glob("[ab]")} == {"a": "2", "b": "1"} and not [*out.glob("*.part")]
     publish(out, new, hashes, b"{}", manifest)
     assert (out / "b").read_text() == "2" and (out / "manifest.json").read_bytes() == manifest
 
