@@ -55,9 +55,7 @@ class Early:
             copy.close()
 
     def take(self, following: Sequence[Stage]) -> list[Stage]:
-        """Stages some of whose work can be done while the following ones are made; none where these lead to more."""
-        if {name for s in following for name in (s.name, s.improves)} & {n for s in self._left for n in s.early_inputs}:
-            return []
+        """Stages some of whose work can be done while the following ones are made."""
         there = self._run.artifacts.keys()
         ready = [s for s in self._left if s not in following and there >= set(s.early_inputs)]
         self._left = [s for s in self._left if s not in ready]
@@ -66,7 +64,7 @@ class Early:
     def begin(self, stages: Sequence[Stage]) -> None:
         """Start the work."""
         if stages:
-            self._at_work.append(Aside(partial(self.work, stages)))
+            self._at_work.append(Aside(partial(self.work, stages), hurried=False))
 
     def work(self, stages: Sequence[Stage]) -> dict[str, Any]:
         """Do the work, in a copy of this process."""

@@ -7,21 +7,23 @@ when it is waited for in vain.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import select
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Generic, TypeVar, cast
+from typing import IO, Generic, TypeVar, cast
 
 from n6convert.errors import ToolError
 from n6convert.logs import logger
 from n6convert.runtime.child_process import end_with
-from n6convert.runtime.threads import default_threads, limit_threads
+from n6convert.runtime.threads import beside, default_threads, limit_threads
 
 __all__ = ["Aside", "can_fork", "own_process"]
 
@@ -30,7 +32,8 @@ _LOG = logger(__name__)
 #: seconds that the copy is waited for at least, and how many times as long as it had before; a library that does not
 #: work in copies of a process may stand still in it
 _LEAST_SECONDS, _PATIENCE = 10.0, 3.0
-_CHUNK = 1 << 20
+#: steps of priority below this process
+_NICE = 10
 _own = False
 
 
@@ -53,10 +56,12 @@ class Aside(Generic[T]):
 
     Args:
         function: its result is pickled; what it changes stays in the copy.
+        hurried: whether this process will soon wait for it; else it takes what others leave of the cores.
     """
 
-    def __init__(self, function: Callable[[], T]) -> None:
-        self._since, self._parts, self._result = time.monotonic(), list[bytes](), list[T]()
+    def __init__(self, function: Callable[[], T], *, hurried: bool = True) -> None:
+        self._since, self._result = time.monotonic(), list[T]()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the copy; a pipe would hold it up
         self._reading, writing = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
@@ -65,8 +70,15 @@ class Aside(Generic[T]):
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._reading)
-            _work(function, writing, parent)
+            os.nice(0 if hurried else _NICE)
+            _work(function, self._file, parent)
         os.close(writing)
+        if hurried:
+            beside.append(self.at_work)
+
+    def at_work(self) -> bool:
+        """Whether it is not yet done."""
+        return not select.select([self._reading], [], [], 0.0)[0]
 
     def result(self) -> T:
         """What the function gave.
@@ -79,22 +91,26 @@ class Aside(Generic[T]):
         return self._result[0]
 
     def _received(self) -> T:
-        deadline = time.monotonic() + max(_LEAST_SECONDS, _PATIENCE * (time.monotonic() - self._since))
-        while True:
-            ready, _, _ = select.select([self._reading], [], [], max(deadline - time.monotonic(), 0.0))
-            part = os.read(self._reading, _CHUNK) if ready else b""
-            if not part:
-                break
-            self._parts.append(part)
-        self.close()
+        patience = max(_LEAST_SECONDS, _PATIENCE * (time.monotonic() - self._since))
+        select.select([self._reading], [], [], patience)  # its end closes the pipe
         try:
-            return cast(T, pickle.loads(b"".join(self._parts)))
+            self._stop()
+            self._file.seek(0)
+            return cast(T, pickle.load(self._file))
         except Exception as error:
             raise ToolError("a process beside this one gave no result") from error
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End the copy."""
+        self._stop()
+        self._file.close()
+
+    def _stop(self) -> None:
         if self._pid:
+            with suppress(ValueError):
+                beside.remove(self.at_work)
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             with suppress(ChildProcessError):
@@ -103,14 +119,16 @@ class Aside(Generic[T]):
             self._pid = 0
 
 
-def _work(function: Callable[[], T], writing: int, parent: int) -> None:
+def _work(function: Callable[[], T], file: IO[bytes], parent: int) -> None:
     """In the copy; never returns, or what stands behind the fork would run twice."""
     code = 1
     try:
         end_with(parent)
         limit_threads(1)
-        with os.fdopen(writing, "wb") as stream:
-            stream.write(pickle.dumps(function()))
+        beside.clear()
+        gc.freeze()  # a search for garbage would copy all memory that it goes through
+        pickle.dump(function(), file)
+        file.flush()
         code = 0
     except BaseException as error:
         _LOG.debug("a copy of this process gave up: %r", error)

@@ -7,13 +7,15 @@ CPU affinity and its container's CPU limit, not the cores that the machine happe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sized
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from n6convert.errors import UsageError
 
-__all__ = ["available_cores", "default_threads", "limit_threads", "mapped"]
+__all__ = ["available_cores", "beside", "default_threads", "idle_threads", "limit_threads", "mapped"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,6 +23,10 @@ _OWN, _OPENMP = "N6CONVERT_THREADS", "OMP_NUM_THREADS"
 #: read by OpenBLAS, MKL and OpenMP when numpy is first imported
 _LIBRARIES = (_OPENMP, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _DIGITS = 3
+#: seconds that an item must take to be worth a thread: the threads of one process take turns wherever Python runs
+_WORTH = 0.004
+#: say whether a copy of this process is at work
+beside: list[Callable[[], bool]] = []
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -48,28 +54,44 @@ def available_cores() -> int:
     return max(1, allowed if quota is None else min(allowed, int(quota)))
 
 
-def mapped(function: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
-    """The results of a function in the order of the items, as many items at work at once as there are threads.
+def idle_threads(threads: int | None = None) -> int:
+    """Threads that no copy of this process takes, 1 at least.
 
-    Whatever the number of threads, results are those of one: nothing is shared between items.
+    Args:
+        threads: that there are in all; default :func:`default_threads`.
+    """
+    return max(1, (threads or default_threads()) - sum(at_work() for at_work in beside))
+
+
+def mapped(function: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
+    """The results of a function in the order of the items, as many items at work at once as there are idle threads.
+
+    Whatever the number of threads, results are those of one: nothing is shared between items. The first item is done
+    here; so are the others where it took too little time for threads to help.
 
     Args:
         function: of one item; computes with one thread.
         items: read as far ahead as there are threads.
         threads: default :func:`default_threads`.
     """
-    count = threads or default_threads()
-    if count == 1 or (isinstance(items, Sized) and len(items) == 1):
-        yield from map(function, items)
+    left, many = iter(items), (threads or default_threads()) > 1
+    for item in islice(left, 1) if many else ():
+        start = time.perf_counter()
+        result = function(item)
+        many = time.perf_counter() - start > _WORTH
+        yield result
+    if not many:
+        yield from map(function, left)
         return
     from collections import deque
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    with ThreadPoolExecutor(count) as pool:
+    with ThreadPoolExecutor(threads or default_threads()) as pool:
         at_work: deque[Future[R]] = deque()
-        for item in items:
+        for item in left:
+            idle = idle_threads(threads)
             at_work.append(pool.submit(function, item))
-            if len(at_work) > count:
+            while len(at_work) > (idle if idle > 1 else 0):
                 yield at_work.popleft().result()
         while at_work:
             yield at_work.popleft().result()

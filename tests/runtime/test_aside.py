@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from n6convert.errors import ToolError
-from n6convert.runtime import aside
+from n6convert.runtime import aside, threads
 from n6convert.runtime.aside import Aside, can_fork
 from n6convert.runtime.threads import default_threads
 
@@ -40,6 +40,19 @@ def test_a_copy_gives_its_result_and_leaves_nothing_behind() -> None:
     assert pid != os.getpid() and threads == 1 and not found
     np.testing.assert_array_equal(doubled, values * 2)
     assert copy.result()[1] == pid and not alive(pid)
+
+
+def test_a_large_result_holds_no_copy_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "beside", beside := [])
+    monkeypatch.setattr(aside, "beside", beside)
+    copy = Aside(lambda: np.zeros(1_000_000))
+    patient = Aside(lambda: os.nice(0), hurried=False)
+    assert [a.__self__ for a in beside] == [copy]  # the other one takes what is left of the cores
+    deadline = time.monotonic() + 10
+    while copy.at_work() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not copy.at_work() and threads.idle_threads(2) == 2
+    assert copy.result().size == 1_000_000 and patient.result() == os.nice(0) + aside._NICE and not beside
 
 
 @pytest.mark.parametrize("way", ["raises", "is killed", "exits", "gives what has no bytes"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,22 @@ def test_mapped_keeps_the_order_and_reads_no_further_than_its_threads():
         assert value == done * done
         ahead.append(len(read) - done)
     assert done == 11 and max(ahead) <= 4
+
+
+def test_mapped_takes_threads_only_for_items_worth_one_and_cores_that_are_idle(monkeypatch):
+    def threads_of(seconds: float) -> set[int]:
+        def item(_: int) -> int:
+            time.sleep(seconds)
+            return threading.get_ident()
+
+        return set(list(threads.mapped(item, range(6), 2))[1:])
+
+    here = {threading.get_ident()}
+    assert threads_of(0.0) == here and not threads_of(2 * threads._WORTH) & here
+    monkeypatch.setattr(threads, "beside", [lambda: True])
+    assert threads.idle_threads(2) == 1 and threads.idle_threads(4) == 3 and len(threads_of(2 * threads._WORTH)) == 1
+    monkeypatch.setattr(threads, "beside", [lambda: False])
+    assert threads.idle_threads(2) == 2
 
 
 def test_mapped_raises_what_an_item_raises():

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import repeat
 from math import prod
 from typing import Any
 
@@ -21,7 +19,7 @@ from n6convert.quantization.ranges.histogram import Histogram
 from n6convert.quantization.ranges.unseen import Extremes, Tail
 from n6convert.quantization.stable import rounded
 from n6convert.runtime.session import Session
-from n6convert.runtime.threads import default_threads, mapped
+from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds, Progress
 
 __all__ = ["Feeds", "FeedSource", "Progress", "Statistics", "calibrate"]
@@ -181,18 +179,13 @@ def calibrate(
             return dict(sample)
         return {**sample, **session.run({name: sample[name] for name in session.inputs if name in sample})}
 
-    workers = threads or default_threads()
-    parts = [names[i::workers] for i in range(workers)]
     count = 0
-    with ThreadPoolExecutor(workers) as pool:
-        for values in mapped(values_of, feeds(), threads):
-            run = pool.map if workers > 1 else map
-            for unfit in run(_observe, repeat(state), repeat(known), repeat(values), parts):
-                _refuse_infinite(unfit, count)
-            values.clear()  # so that the next sample finds this memory free
-            count += 1
-            if progress is not None:
-                progress("calibration", count, None)
+    for values in mapped(values_of, feeds(), threads):
+        _refuse_infinite(_observe(state, known, values, names), count)
+        values.clear()  # so that the next sample finds this memory free
+        count += 1
+        if progress is not None:
+            progress("calibration", count, None)
     if count == 0:
         raise QuantizationError(
             "there are no calibration samples", limit="at least 1", found=0, remedy="check the calibration source"
