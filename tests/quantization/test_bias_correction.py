@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.methods.bias_correction import METHOD
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.file import save_ranges
+from n6convert.runtime import aside
+from n6convert.runtime.halves import Half
 from n6convert.runtime.session import run_model
 
 from .nets import around_one, cnn, feeds, parse, pointwise, record
@@ -45,6 +48,24 @@ def test_bias_correction_brings_means_behind_the_functions_back() -> None:
     corrected = refine(model, int8, samples, rounding=False, bias=True)[0]
     assert shift(corrected) < 0.25 * shift(int8)
     assert float_islands(corrected) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copies are made by fork on Linux")
+def test_two_processes_correct_biases_as_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    halves: list[slice] = []
+    whole = PLAIN.model_copy(update={"bias_correction": "sequential", "effort": "thorough"})
+    monkeypatch.setattr(aside, "_own", True)
+
+    def corrected(threads: str) -> bytes:
+        monkeypatch.setenv("N6CONVERT_THREADS", threads)
+        model = quantize(cnn(), feeds((1, 3, 16, 16), 13), whole).model
+        return bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+
+    span = Half.span
+    monkeypatch.setattr(Half, "span", lambda half, count: halves.append(span(half, count)) or halves[-1])
+    alone = corrected("1")
+    assert {part.stop for part in halves} == {13}
+    assert corrected("2") == alone and halves[-1] == slice(0, 7)
 
 
 def test_bias_correction_leaves_alone_what_a_clip_forgets(tmp_path: Path) -> None:

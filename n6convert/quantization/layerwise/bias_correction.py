@@ -25,6 +25,7 @@ from n6convert.graph.operators import LAYERS
 from n6convert.quantization.layerwise.walk import Layer, Rows, rows_of
 from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.ranges.consumers import Functions, consumer_functions
+from n6convert.runtime.halves import Half
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 
@@ -116,17 +117,22 @@ def _step(node: ir.Node) -> int:
     return step
 
 
-def correct_bias(layer: Layer, wanted: Wanted) -> None:
+def correct_bias(layer: Layer, wanted: Wanted, half: Half | None = None) -> None:
     """Shift the layer's bias so that its channel means over the samples become the wanted ones.
 
     One step by the functions' mean slopes, which is then measured, and shortened where it went too far.
+
+    Args:
+        layer: has the samples, or a half of them.
+        wanted: over all samples.
+        half: which; None: it has all.
     """
-    rows = list(layer.rows(wanted.step))
-    means, slope, clear = _means_and_slopes(rows, wanted, layer.threads)
+    rows, half = list(layer.rows(wanted.step)), half or Half()
+    means, slope, clear = _means_and_slopes(rows, wanted, layer.threads, half)
     missing = np.sum(slope * _shrunk(wanted.means - means), axis=0)
     shift = np.where(clear, missing / np.where(clear, np.sum(slope**2, axis=0), 1.0), 0.0)
     more = shift.astype(np.float32)[:, None]
-    after = _over_samples(rows, wanted, lambda v: wanted.functions(v + more), layer.threads)
+    after = _over_samples(rows, wanted, lambda v: wanted.functions(v + more), layer.threads, half)
     moved = after.mean(axis=0) - means.mean(axis=0)
     closed = np.sum(slope * moved, axis=0)
     share = np.where(missing * closed > 0, missing / np.where(closed == 0, 1.0, closed), 0.0)
@@ -134,19 +140,19 @@ def correct_bias(layer: Layer, wanted: Wanted) -> None:
 
 
 def _over_samples(
-    rows: Sequence[Rows], wanted: Wanted, results: Callable[[Rows], Sequence[Rows]], threads: int | None
+    rows: Sequence[Rows], wanted: Wanted, results: Callable[[Rows], Sequence[Rows]], threads: int | None, half: Half
 ) -> NDArray[np.float64]:
-    """Channel means of what is made of a layer's rows ``[samples, results, channels]``."""
-    starts = np.cumsum([0, *(len(r) for r in rows)])
+    """Channel means of what is made of a layer's rows ``[samples, results, channels]``, of all samples."""
+    starts, tokens = np.cumsum([0, *(len(r) for r in rows)]), wanted.tokens[half.span(len(wanted.tokens))]
 
     def of_part(index: int) -> Floats:
-        return _means(results(rows[index]), wanted.tokens[starts[index] : starts[index + 1]])
+        return _means(results(rows[index]), tokens[starts[index] : starts[index + 1]])
 
-    return np.concatenate(list(mapped(of_part, range(len(rows)), threads)))
+    return half.joined(np.concatenate(list(mapped(of_part, range(len(rows)), threads))))
 
 
 def _means_and_slopes(
-    rows: Sequence[Rows], wanted: Wanted, threads: int | None
+    rows: Sequence[Rows], wanted: Wanted, threads: int | None, half: Half
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Channel means behind the functions, their mean slopes, and where enough values are reacted to."""
 
@@ -156,7 +162,7 @@ def _means_and_slopes(
         steep = [(b - a) / step for a, b in zip(before, wanted.functions(values + step), strict=True)]
         return [*before, *steep, *(s * s for s in steep)]
 
-    means, slopes, power = np.split(_over_samples(rows, wanted, measured, threads), 3, axis=1)
+    means, slopes, power = np.split(_over_samples(rows, wanted, measured, threads, half), 3, axis=1)
     slope: Floats = slopes.mean(axis=0)
     return means, slope, np.sum(slope**2, axis=0) > _SHARE * power.mean(axis=0).sum(axis=0)
 

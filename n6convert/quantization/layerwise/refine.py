@@ -18,6 +18,7 @@ from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.calibrate import Progress
 from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
 from n6convert.quantization.weights.shared_weights import round_together, together
+from n6convert.runtime.halves import Half
 
 __all__ = ["refine"]
 
@@ -38,6 +39,7 @@ def refine(
     threads: int | None = None,
     progress: Progress | None = None,
     in_place: bool = False,
+    half: Half | None = None,
 ) -> tuple[ir.Model, list[str]]:
     """The INT8 model with its weights rounded anew and its biases corrected, layer after layer.
 
@@ -55,6 +57,8 @@ def refine(
         only: layers whose weights are rounded; None: all.
         in_place: the model itself is changed, not a copy of it; not for one that lends layers their values.
         budget: looked at between layers, between samples and inside the rounding of a layer.
+        half: of the samples that those given are, while the biases of the others are corrected in step; not for
+            rounding. None: these are all.
 
     Returns:
         The model, and the names of the layers that were left.
@@ -86,7 +90,7 @@ def refine(
             if layer.name in rounded:
                 _round(layer, nodes[layer.name], exact, budget, last, narrow=layer.name in narrow)
             if bias and layer.name in means:
-                correct_bias(layer, means[layer.name])
+                correct_bias(layer, means[layer.name], half)
             left.pop(layer.name, None)
             if progress is not None:
                 progress("refining layers", count - len(left), count)

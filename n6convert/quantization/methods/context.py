@@ -34,6 +34,7 @@ from n6convert.quantization.reparameterization.merge_convolutions import Millise
 from n6convert.quantization.reparameterization.norm_rows import norm_axes
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.recipe.quantization import Bias, QuantizationConfig
+from n6convert.runtime.halves import Half, in_halves
 
 __all__ = ["CLIPPED", "SCREEN", "MethodContext"]
 
@@ -44,14 +45,15 @@ SCREEN = 16
 
 
 @dataclass(frozen=True)
-class _First:
-    """The first few samples of a source."""
+class _Some:
+    """Some samples of a source, one after the other."""
 
     source: FeedSource
-    count: int
+    stop: int
+    start: int = 0
 
     def __iter__(self) -> Iterator[Feeds]:
-        return islice(self.source(), self.count)
+        return islice(self.source(), self.start, self.stop)
 
 
 @dataclass
@@ -95,7 +97,7 @@ class MethodContext:
 
     def first(self, count: int) -> Iterable[Feeds]:
         """The first of the calibration samples."""
-        return _First(self.feeds, count)
+        return _Some(self.feeds, count)
 
     @property
     def clips_rightly(self) -> bool:
@@ -285,17 +287,26 @@ class MethodContext:
             only: layers whose weights are rounded; None: all.
         """
         count = self.enough if screen else self.config.refine_samples
-        model = write_qdq(best.prepared, best.plan)
         left: list[str] = []
         sequential = bias == "sequential"
-        if rounding or sequential:
-            model, left = refine(
-                best.prepared, model, self.first(count), rounding=rounding, bias=sequential,
-                means=self.means(best.prepared, count) if sequential else None,
+        means = self.means(best.prepared, count) if sequential else None
+
+        def made(half: Half) -> tuple[ir.Model, list[str]]:
+            part = half.span(found)
+            return refine(
+                best.prepared, write_qdq(best.prepared, best.plan), _Some(self.feeds, part.stop, part.start),
+                rounding=rounding, bias=sequential, means=means,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
-                budget=self.budget, threads=self.config.threads, progress=self.progress, in_place=True,
-                only=only,
+                budget=self.budget, threads=self.config.threads, progress=self.progress if half.first else None,
+                in_place=True, only=only, half=half,
             )  # fmt: skip
+
+        if rounding or not means:
+            found = count
+            model, left = made(Half()) if rounding or sequential else (write_qdq(best.prepared, best.plan), [])
+        else:
+            found = len(next(iter(means.values())).tokens)
+            model, left = in_halves(made, found) if self.config.time_budget is None else made(Half())
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
         notes = {"layers_left": left} if left else {}
