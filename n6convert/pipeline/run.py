@@ -44,6 +44,7 @@ class Run:
     Attributes:
         artifacts: results of the stages so far, by name.
         workspace: an empty folder for the stage at work, removed after its result was published.
+        waiting: what may be done while another process is waited for.
         early: what was done of a stage's work before, by its name; None: nothing.
     """
 
@@ -54,6 +55,7 @@ class Run:
         self.progress = progress
         self.workspace = cache.root
         self.artifacts: dict[str, Artifact] = {}
+        self.waiting: Callable[[], None] = lambda: None
         self.early: Callable[[str], Any] = lambda stage: None
         self.entry = sole_entry(recipe.model)
         self._settled = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import N6ConvertError, ToolError
@@ -22,6 +24,7 @@ from n6convert.pipeline.stages.rewrite import Rewrite
 from n6convert.pipeline.stages.simplify import Simplify
 from n6convert.pipeline.stages.tune import Tune
 from n6convert.runtime.aside import Aside, can_fork
+from n6convert.runtime.threads import default_threads
 from n6convert.store.cache import Entry, key_of
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
     """
     wanted = [stage for stage in stages if stage.wanted(run)]
     overall, told = run.progress, 0
+    if default_threads() > 1:
+        run.waiting = partial(_import, [module for stage in wanted for module in stage.modules])
     with Early(run, wanted, _latest) as early:
         for stages in (part for group in independent(wanted) for part in _parts(group, run)):
             for stage in stages:
@@ -67,6 +72,11 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
             finally:
                 run.progress = overall
     overall("done", len(wanted), len(wanted))
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
+        import_module(module)
 
 
 def _parts(group: Sequence[Stage], run: Run) -> Iterator[Sequence[Stage]]:
@@ -160,12 +170,11 @@ def _made(stage: Stage, run: Run, inputs: Inputs, key: str) -> Entry:
 
 def _write(result: StageResult, folder: Path) -> None:
     from n6convert.graph.io import save
-    from n6convert.store.cache import write_atomically
+    from n6convert.store.cache import write_all
 
     if result.model is not None:
         save(result.model, folder / MODEL_FILE)
-    for name, content in result.files.items():
-        write_atomically(folder / name, content)
+    write_all({folder / name: content for name, content in result.files.items()})
 
 
 @contextmanager

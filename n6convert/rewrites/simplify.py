@@ -67,6 +67,7 @@ def simplify(
     feeds: Callable[[], Iterable[Feeds]],
     config: SimplifyConfig,
     progress: Progress | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> SimplifyResult:
     """Simplify a float model; the result has the same inputs, outputs and answers.
 
@@ -75,6 +76,7 @@ def simplify(
         feeds: called for each check, gives inputs on which answers are compared (a few are enough).
         config: time limit, tolerance, whether onnxsim runs.
         progress: called as ``progress(what, done, total)``.
+        meanwhile: done while onnxsim works.
 
     Raises:
         GraphError: the model is malformed or does not run.
@@ -87,7 +89,7 @@ def simplify(
     current, state = model.clone(), "switched off"
     if config.onnxsim:
         say("onnxsim", 0, None)
-        current, state = _with_onnxsim(current, gate, config.time_limit)
+        current, state = _with_onnxsim(current, gate, config.time_limit, meanwhile)
         if state == ABSENT:
             say(f"onnxsim is {ABSENT} (pip install 'n6convert[onnxsim]'); the onnx-ir passes run alone", 0, None)
         elif state != "applied":
@@ -155,7 +157,9 @@ def _interface(model: ir.Model) -> tuple[list[tuple[str, str]], list[str]]:
     return [(v.name or "", str(v.shape)) for v in inputs], [v.name or "" for v in model.graph.outputs]
 
 
-def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model, str]:
+def _with_onnxsim(
+    model: ir.Model, gate: _Gate, limit: float, meanwhile: Callable[[], None] | None
+) -> tuple[ir.Model, str]:
     """(onnxsim's result, "applied"), or (the model itself, why not)."""
     import onnx_ir as ir
 
@@ -166,7 +170,7 @@ def _with_onnxsim(model: ir.Model, gate: _Gate, limit: float) -> tuple[ir.Model,
     with Cache().scratch() as folder:
         source, result = folder / "in.onnx", folder / "out.onnx"
         save(model, source)
-        problem = _run_child(source, result, limit)
+        problem = _run_child(source, result, limit, meanwhile)
         if problem is not None:
             return model, problem
         try:
@@ -191,10 +195,10 @@ def _domains(model: ir.Model) -> set[str]:
     return {node.domain for node in model.graph if node.domain}
 
 
-def _run_child(source: Path, result: Path, limit: float) -> str | None:
+def _run_child(source: Path, result: Path, limit: float, meanwhile: Callable[[], None] | None) -> str | None:
     """None when the child succeeded, else what went wrong."""
     try:
-        child = run_python(_MAIN, [str(source), str(result)], time_limit=limit)
+        child = run_python(_MAIN, [str(source), str(result)], time_limit=limit, meanwhile=meanwhile)
     except subprocess.TimeoutExpired:
         return f"was stopped after {limit:g} s"
     if child.returncode < 0:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +32,7 @@ def run_python(
     time_limit: float | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """``python -m module arguments`` to its end.
 
@@ -40,6 +41,7 @@ def run_python(
         environment: variables to set beyond this process's own.
         folder: its working folder, where it also finds modules that are nowhere else; default this process's, in which
             it looks for none.
+        meanwhile: done here while the child works.
 
     Raises:
         subprocess.TimeoutExpired: out of time.
@@ -48,10 +50,18 @@ def run_python(
     command = [sys.executable, "-P", *own, module, *arguments]
     logging.getLogger("n6convert.runtime.child_process").debug("python -m %s %s", module, " ".join(arguments))
     variables = os.environ | dict(environment or {})
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=time_limit, check=False, env=variables,
-        cwd=folder,
-    )  # fmt: skip
+    until = None if time_limit is None else time.monotonic() + time_limit
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=variables, cwd=folder
+    ) as child:
+        try:
+            if meanwhile is not None:
+                meanwhile()
+            output, complaints = child.communicate(timeout=None if until is None else max(until - time.monotonic(), 0))
+        except BaseException:
+            child.kill()
+            raise
+    return subprocess.CompletedProcess(command, child.returncode, output, complaints)
 
 
 def _main(parent: int, folder: str, module: str, arguments: Sequence[str]) -> None:

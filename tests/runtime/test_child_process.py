@@ -51,6 +51,18 @@ def test_a_child_ends_with_its_killed_parent(tmp_path: Path, monkeypatch: pytest
     assert not alive(child)
 
 
+def test_a_child_is_not_waited_for_before_what_is_done_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(
+        "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists():\n    time.sleep(0.01)"
+    )
+    mark = tmp_path / "mark"
+    done = run_python("waiting", [str(mark)], folder=tmp_path, time_limit=60, meanwhile=mark.touch)
+    assert done.returncode == 0
+    mark.unlink()
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_python("waiting", [str(mark)], folder=tmp_path, time_limit=0.2, meanwhile=lambda: time.sleep(0.3))
+
+
 def test_modules_of_the_working_folder_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("json", "onnx", "mine"):

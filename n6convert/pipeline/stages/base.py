@@ -27,6 +27,8 @@ class Stage(ABC):
     inputs: ClassVar[tuple[str, ...]] = ()
     #: those of them that :meth:`early` reads; none: there is no such work
     early_inputs: ClassVar[tuple[str, ...]] = ()
+    #: what :meth:`make` imports
+    modules: ClassVar[tuple[str, ...]] = ()
     #: stage in whose place later stages read this one's result
     improves: ClassVar[str | None] = None
 

@@ -32,6 +32,8 @@ __all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labeled", "metric_of",
 PICTURES = "pictures"
 #: a picture's file name keeps this much of its sample's
 _STEM_LENGTH = 60
+#: of pictures: 6 % larger than by default, in less than half the time
+_COMPRESSION = 2
 #: samples that had a say in the INT8 model: ranges, choice of methods, whether they suffice
 SEEN = ("calibration", "held_back", "accepting")
 
@@ -42,6 +44,7 @@ class Evaluate(Stage):
     name = "evaluate"
     inputs = ("export", "quantize")
     early_inputs = ("export",)
+    modules = ("n6convert.metrics.detection",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         section = run.recipe.evaluation
@@ -154,7 +157,7 @@ class Pair:
             image = self.run.ready_plugin.draw(sample, *predictions)
         if image is not None:
             stream = BytesIO()
-            image.save(stream, "PNG")
+            image.save(stream, "PNG", compress_level=_COMPRESSION)
             stem = re.sub(r"[^\w.-]+", "_", sample.id)[-_STEM_LENGTH:]
             self.pictures[f"{PICTURES}/{len(self.pictures):02d}-{stem}.png"] = stream.getvalue()
 

@@ -28,6 +28,7 @@ class Package(Stage):
     name = "package"
     inputs = ("export", "simplify", "rewrite", "quantize", "lint", "estimate", "evaluate")
     early_inputs = ("quantize",)
+    modules = ("n6convert.package.write",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         from n6convert.pipeline.manifest import portable_recipe

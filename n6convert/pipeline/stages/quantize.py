@@ -36,6 +36,7 @@ class Quantize(Stage):
 
     name = "quantize"
     inputs = ("rewrite",)
+    modules = ("n6convert.quantization.quantizer",)
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         config = _config(run)

@@ -25,6 +25,7 @@ class Rewrite(Stage):
 
     name = "rewrite"
     inputs = ("simplify",)
+    modules = ("n6convert.rewrites.select", "n6convert.npu.estimation")
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         config = run.recipe.rewrite.model_dump(mode="json")

@@ -21,6 +21,7 @@ class Simplify(Stage):
 
     name = "simplify"
     inputs = ("export",)
+    modules = ("onnxscript.rewriter.rules.common", "n6convert.linter.normalize")
 
     def parameters(self, run: Run) -> Mapping[str, Any]:
         return run.recipe.simplify.model_dump(mode="json")
@@ -28,7 +29,6 @@ class Simplify(Stage):
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.rewrites.simplify import simplify
 
-        result = simplify(
-            inputs["export"].load(), lambda: run.sampling.first(_PROOF_SAMPLES), run.recipe.simplify, run.progress
-        )
+        feeds = lambda: run.sampling.first(_PROOF_SAMPLES)  # noqa: E731
+        result = simplify(inputs["export"].load(), feeds, run.recipe.simplify, run.progress, run.waiting)
         return StageResult(result.facts, result.model)
