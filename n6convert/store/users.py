@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from n6convert.store.entry import clear
+from n6convert.store.inputs import occupied
 from n6convert.store.locks import lock_at
 
 __all__ = ["Users"]
@@ -61,7 +62,7 @@ class Users:
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Nobody cleans up, and nobody takes up an entry, while this is open."""
-        if not self.folder.is_dir():
+        if occupied(self.folder) and not self.folder.is_dir():  # in this order: another thread may be making it
             clear(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._mutex, lock_at(self.folder / _LOCK):
