@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,6 @@ class Program:
 
     Attributes:
         tensors: names of the quantized activations in graph order.
-        bytes_of_sample: of all tensors that one sample makes, as numbers of 32 bits.
 
     Raises:
         GraphError: operators that have no form in torch, by name.
@@ -75,7 +73,6 @@ class Program:
             if value.const_value is not None and any(u.op_type not in CONVERSIONS for u in value.consumers())
         }
         self.tensors = [tensor_name(grid.scale) for grid in self._grids.values()]
-        self.bytes_of_sample = 4 * sum(prod(n.shape or ()) for n in self._nodes)
         self._readers = Counter(name for n in self._nodes for name in n.inputs)
         self._readers.update(self._outputs)
 
@@ -95,6 +92,22 @@ class Program:
         feeds = {name: _stacked([s[name] for s in samples], self._device) for name in samples[0]}
         outputs, kept = torch.func.vmap(lambda sample: self._one(sample, state, keep))(feeds)
         return Run(outputs, {name: Steps(codes, state[f"{name}_scale"]) for name, codes in kept.items()})
+
+    def bytes_of_sample(self, sample: Mapping[str, NDArray[Any]], state: State) -> int:
+        """What a run keeps of a sample until gradients are computed: most of what it takes in memory."""
+        kept: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        shared = [t for v in state.values() for t in ((v.integers, v.scale) if isinstance(v, Steps) else (v,))]
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            run = self.run([sample], state)  # held until all is added up: what is freed makes room for the next
+        places = {t.untyped_storage().data_ptr() for t in shared}
+        del run
+        return sum(size for place, size in kept.items() if place not in places)
 
     def _one(
         self, feeds: Mapping[str, Tensor], state: State, keep: Collection[str]

@@ -19,6 +19,7 @@ class Standing:
         best: closeness of the best numbers so far in dB.
         idle: judgements since those.
         judged: how many of the planned judgements were made.
+        judgements: how many are planned.
         slower: factor of all rates.
         rollbacks: how often numbers were not finite.
         moved: steps since the descent began anew.
@@ -30,6 +31,7 @@ class Standing:
     best: float = -math.inf
     idle: int = 0
     judged: int = 0
+    judgements: int = 8
     slower: float = 1.0
     rollbacks: int = 0
     moved: int = 0

@@ -26,14 +26,14 @@ from n6convert.tuning.standing import Standing
 from n6convert.tuning.teacher import Teacher
 from n6convert.types import Progress
 
-__all__ = ["TaskLoss", "Training"]
+__all__ = ["TaskLoss", "Training", "judgements"]
 
 TaskLoss = Callable[[Mapping[str, Any], Any], Any]
 """From the outputs as torch tensors and a labeled sample to a loss; None where it says nothing of the sample."""
 
 Judged = Callable[[ir.Model], float]
-#: judgements in one run
-_JUDGED = 8
+#: judgements in one run, and the share of its seconds that they may take: fewer, where one takes long
+_JUDGED, _JUDGING = 8, 0.1
 #: seconds between checkpoints
 _SAVED = 30.0
 #: rates at the end, as a share of the highest
@@ -44,8 +44,8 @@ _FIRST = 0.05
 _ROLLBACKS = 3
 #: share of the rates with which it does
 _SLOWER = 0.3
-#: bytes of the tensors of samples that run side by side
-_MEMORY = 1 << 30
+#: bytes kept for the gradients of samples that run side by side
+_MEMORY = 3 << 29
 
 
 class Training:
@@ -80,7 +80,7 @@ class Training:
         self._task, self._place = task, checkpoint
         self._say = progress or (lambda what, done, total: None)
         self._total = config.steps
-        self._together = max(_MEMORY // program.bytes_of_sample, 1)
+        self._together = 0
         self.standing = Standing()
         self.best = parameters.arrays()
         rates = {
@@ -99,8 +99,10 @@ class Training:
         """
         standing = self.standing
         if not standing.curve:
+            begun = time.monotonic()
             self._judge(start=True)
             standing.judged = 1
+            standing.judgements = judgements(self._config.time_budget, time.monotonic() - begun)
         started, saved = time.monotonic() - standing.seconds, time.monotonic()
         for batch in batches(self._source, self._config.batch, self._seed, standing.step):
             done = self._share()
@@ -142,6 +144,8 @@ class Training:
         state = self._parameters.state()
         inner, pairs = _apart(state)
         total = 0.0
+        if not self._together:
+            self._together = max(_MEMORY // max(self._program.bytes_of_sample(batch[0].feeds, inner), 1), 1)
         for first in range(0, len(batch), self._together):
             part = batch[first : first + self._together]
             loss = self._loss(part, inner) * (len(part) / len(batch))
@@ -190,8 +194,9 @@ class Training:
     def _judge_in_time(self) -> None:
         """Judge some times on the way."""
         done = self._share()
-        if done < 1 and int(done * _JUDGED) >= self.standing.judged:
-            self.standing.judged = int(done * _JUDGED) + 1
+        count = self.standing.judgements
+        if done < 1 and int(done * count) >= self.standing.judged:
+            self.standing.judged = int(done * count) + 1
             self._judge()
 
     def _judge(self, *, start: bool = False, last: bool = False) -> None:
@@ -243,6 +248,16 @@ class Training:
         self._parameters.load(parts["now"])
         self.best = parts["best"]
         self._descent.load(held.arrays, self.standing.moved)
+
+
+def judgements(budget: float | None, seconds: float) -> int:
+    """How many a run has.
+
+    Args:
+        budget: seconds of training; None: no limit.
+        seconds: that one takes.
+    """
+    return _JUDGED if budget is None else min(max(int(_JUDGING * budget / max(seconds, 1e-3)), 1), _JUDGED)
 
 
 def _apart(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[Any, Any]]]:

@@ -16,6 +16,7 @@ from n6convert.errors import QuantizationError  # noqa: E402
 from n6convert.quantization import QuantizationConfig, QuantizationResult, quantize  # noqa: E402
 from n6convert.tuning import Example, TuneConfig, training, tune  # noqa: E402
 from n6convert.tuning.parameters import Parameters  # noqa: E402
+from n6convert.tuning.program import Program  # noqa: E402
 from n6convert.tuning.samples import batches, mixed  # noqa: E402
 
 from .nets import deep, smooth  # noqa: E402
@@ -175,6 +176,21 @@ def test_training_ends_early_without_progress(narrow: QuantizationResult) -> Non
         }
     )
     assert tuned(narrow, still).facts["steps"] < 60
+
+
+@pytest.mark.parametrize(
+    ("budget", "seconds", "count"), [(600.0, 1.0, 8), (600.0, 15.0, 4), (60.0, 60.0, 1), (None, 60.0, 8)]
+)
+def test_judgements_take_a_tenth_of_the_time_at_most(budget: float | None, seconds: float, count: int) -> None:
+    assert training.judgements(budget, seconds) == count
+
+
+def test_memory_of_a_sample_is_what_gradients_need_of_it(narrow: QuantizationResult) -> None:
+    assert narrow.prepared is not None
+    program, state = Program(narrow.model), Parameters(narrow.model, narrow.prepared).state()
+    found = program.bytes_of_sample(HELD[0], state)
+    maps = 4 * 16 * 6 * 6  # bytes; of a block, rounding keeps what it rounds, products and functions what they read
+    assert 3 * 4 * maps < found < 3 * 14 * maps, "neither weights, nor tensors that only have another name"
 
 
 def test_order_differs_by_epoch_and_holds_few_samples() -> None:
