@@ -221,9 +221,10 @@ class MethodContext:
         if self._looked or self.config.effort == "fast" or not evens:
             return None
         self._looked, judged = True, judged_axes(prepared.graph)
-        axes = {**norm_axes(prepared.graph), **gate_axes(prepared.graph), **judged}
+        evened = {**gate_axes(prepared.graph), **judged}  # gates once they have copies
         keeps = self.config.effort == "default"
-        return Extents((n, Extent.empty(alike, keeps=keeps and n in judged)) for n, alike in axes.items())
+        axes = {**norm_axes(prepared.graph), **evened}
+        return Extents((n, Extent.empty(alike, keeps=keeps and n in evened)) for n, alike in axes.items())
 
     def means(self, prepared: ir.Model, count: int) -> Mapping[str, Wanted]:
         """What the layers of a float model should give on some samples; kept for the last that were asked for."""

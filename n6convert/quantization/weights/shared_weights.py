@@ -7,7 +7,7 @@ inputs of all of them, and at the end one initializer holds them: in flash they 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,13 @@ def round_together(
                 other.initializer(1).const_value = members[0].initializer(1).const_value
 
 
-def store_once(model: ir.Model, groups: Iterable[list[str]]) -> ir.Model:
-    """A copy of an INT8 model in which the layers of a group read one initializer, where their integers are equal."""
+def store_once(model: ir.Model, groups: Collection[list[str]]) -> ir.Model:
+    """A copy of an INT8 model in which the layers of a group read one initializer, where their integers are equal.
+
+    Without groups the model itself.
+    """
+    if not groups:
+        return model
     model = model.clone()
     layers = {layer.name: layer for layer in layers_of(model)}
     for names in groups:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.copying import copied, drop_unused
+from n6convert.runtime.int8.moves import move_codes
 from n6convert.runtime.int8.operands import UINT8, Operand, dtype, make_unsigned, numbers, products, store
 from n6convert.runtime.int8.whole_numbers import WHOLE_NUMBERS
 
@@ -42,6 +43,7 @@ def with_integer_kernels(model: ir.Model, *, in_place: bool = False) -> ir.Model
     copy = model if in_place else copied(model)
     graph = copy.graph
     make_unsigned(graph)
+    move_codes(graph)
     for node in list(graph):
         quantize = _quantizer(node)
         if quantize is not None and node.op_type in WHOLE_NUMBERS:
