@@ -175,6 +175,19 @@ def test_what_refining_takes_back_lets_more_layers_in(network: ir.Model, monkeyp
     assert len(plain["layers"]) < plain["of"] == four["of"]
 
 
+def test_layers_of_eight_bits_take_back_what_four_bits_before_them_lost(
+    network: ir.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals = Goals(flash_bytes=7000)
+    found = narrow(network, "mixed", goals)
+    monkeypatch.setattr(narrow_curve, "_behind", lambda model, names: names)
+    alone = narrow(network, "mixed", goals)
+    chosen, same = (f.facts["four_bits"]["layers"] for f in (found, alone))
+    assert chosen == same and "node_4" not in chosen  # the depthwise one, between two of four bits
+    noise = [m.facts["methods"][-1]["closeness_db"] for m in (found, alone)]
+    assert noise[0] > noise[1] + 1.0
+
+
 def test_a_limit_on_labels_decides_instead_of_closeness(network: ir.Model) -> None:
     found = narrow(network, "mixed", Goals(keeps=lambda sqnr: True), weights_loss_db=0.0).facts["four_bits"]
     assert len(found["layers"]) == found["of"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import onnx_ir as ir
 
 from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.weights.four_bits import Narrow, in_their_opset, replaced, saved_bytes, written_with
 from n6convert.quantization.weights.layer_noise import quieter
 
@@ -22,7 +24,7 @@ __all__ = ["Costs", "Curve", "Goals"]
 #: models of so many different numbers of layers are judged; between two of them the choice is halved
 POINTS = 5
 #: coarse codes are fitted to more samples than fine ones
-_SAMPLES = 3
+_SAMPLES = 2
 
 
 class Costs(Protocol):
@@ -169,19 +171,25 @@ class Curve:
 
 
 def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
-    """Chosen layers rounded on what reaches them now, so that they take back what their inputs lost; kept where that is
-    closer."""
+    """Chosen layers rounded on what reaches them now. They and all behind the first of them, also those of eight bits,
+    take back what their inputs lost; kept where that is closer."""
     names, count = frozenset(n.layer for n in chosen), _SAMPLES * context.config.refine_samples
     plain = replace(best, model=replaced(best.model, chosen), narrow=names)
     plain = replace(plain, measure=context.measure(plain.model))
     if not names:
         return plain
     made, _ = refine(
-        best.prepared, plain.model, context.first(count), rounding=True, bias=False, narrow=names, compensating=names,
-        budget=context.budget, threads=context.config.threads, progress=context.progress,
+        best.prepared, plain.model, context.first(count), rounding=True, bias=False, narrow=names,
+        compensating=_behind(plain.model, names), budget=context.budget, threads=context.config.threads,
+        progress=context.progress,
     )  # fmt: skip
     better = quieter(best.prepared, [made, plain.model], context.evaluator.samples) == 0
     return replace(plain, model=made, measure=context.measure(made)) if better else plain
+
+
+def _behind(model: ir.Model, names: Collection[str]) -> frozenset[str]:
+    """The layers from the first of these on."""
+    return frozenset(layer.name for layer in dropwhile(lambda layer: layer.name not in names, layers_of(model)))
 
 
 def stored_bytes(model: ir.Model) -> int:
