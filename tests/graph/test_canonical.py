@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -10,7 +12,7 @@ from onnx_text import drawn, parsed, text, value_of
 
 from n6convert.errors import GraphError
 from n6convert.graph.canonical import infer_shapes, lift_constants
-from n6convert.graph.folding import fold_constants
+from n6convert.graph.folding import anything_to_fold, fold_constants
 from n6convert.graph.idle_ports import drop_copied_outputs, drop_unread_inputs
 from n6convert.graph.interface import interface_of
 from n6convert.runtime.session import run_model
@@ -74,6 +76,29 @@ def test_filled_tensors_are_folded_when_they_are_small() -> None:
     assert [n.op_type for n in model.graph] == ["Add"]
     feeds = drawn({"x": (2, 3)})
     np.testing.assert_array_equal(run_model(model, feeds)["y"], feeds["x"])
+
+
+@pytest.mark.parametrize(("body", "folds"), [
+    ("t = Reshape(x, s) y = Relu(t)", False),
+    ("t = Concat<axis=0>(x, x) y = Relu(t)", False),
+    ("t = Mul(x, a) y = Add(t, b)", False),
+    ("c = Add(a, b) y = Mul(x, c)", True),
+    ("t = Identity(x) y = Relu(t)", True),
+    ("t = Reshape(x, own) y = Relu(t)", True),
+    ("t = Concat<axis=0>(x) y = Relu(t)", True),
+    ("t = Shape(x) u = Reshape(x, t) y = Relu(u)", True),
+])  # fmt: skip
+def test_what_the_library_is_not_asked_about_it_would_not_change(body: str, folds: bool) -> None:
+    known = {"a": np.ones(3, np.float32), "b": np.ones(3, np.float32), "s": np.array([3, 2]), "own": np.array([2, 3])}
+    read = {name: known[name] for name in re.findall(r"\w+", body) if name in known}
+    model = parsed(body, "float[2,3] x", "float[] y", **read)
+
+    def nodes() -> list[tuple[str, ...]]:
+        return [(n.op_type, *(v.name or "" for v in n.inputs if v is not None)) for n in model.graph]
+
+    before, found = nodes(), anything_to_fold(model)
+    fold_constants(model)
+    assert found == folds == (nodes() != before)
 
 
 def test_a_filled_tensor_too_large_to_store_stays_a_node() -> None:

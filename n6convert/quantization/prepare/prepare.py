@@ -14,7 +14,7 @@ import onnx_ir.passes.common as passes
 
 from n6convert.errors import QuantizationError
 from n6convert.graph.canonical import fill_shapes, lift_constants
-from n6convert.graph.folding import fold_constants
+from n6convert.graph.folding import anything_to_fold, fold_constants
 from n6convert.graph.operators import CONVERSIONS, RUNTIME_QUANTIZATION
 from n6convert.graph.opset import drop_newer_attributes
 from n6convert.graph.states import KEY
@@ -175,8 +175,10 @@ def _restore(model: ir.Model, hidden: list[str]) -> None:
 
 def _fold(model: ir.Model) -> None:
     passes.RemoveInitializersFromInputsPass()(model)
+    folds = anything_to_fold(model)
     _forget_shapes(model)
-    fold_constants(model, input_size_limit=1 << 28, output_size_limit=1 << 28)
+    if folds:
+        fold_constants(model, input_size_limit=1 << 28, output_size_limit=1 << 28)
     lift_constants(model)
     passes.IdentityEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
