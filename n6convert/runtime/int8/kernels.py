@@ -4,7 +4,8 @@ Left to itself, onnxruntime decides by CPU, by neighbors and by who else reads a
 with signed weights whose products saturate at 16 bits (x86 without VNNI), in float32 whose sums depend on the
 instruction set, or by an approximation (Softmax). Here every product becomes one integer operator on unsigned codes,
 whose sums are exact on all of them, and every mean sums whole numbers. What is left stays in float32 between its pairs,
-value by value.
+value by value. Where this CPU is seen to sum products with signed weights exactly, these are taken: the same sums, in
+less than half the time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.copying import copied, drop_unused
+from n6convert.runtime.int8.exactness import signed_weights_are_exact
 from n6convert.runtime.int8.moves import move_codes
 from n6convert.runtime.int8.operands import UINT8, Operand, dtype, make_unsigned, numbers, products, store
 from n6convert.runtime.int8.whole_numbers import WHOLE_NUMBERS
@@ -74,6 +76,8 @@ def _integer(graph: ir.Graph, node: ir.Node, quantize: ir.Node | None) -> None:
     if quantize is None:
         _sums(graph, node, known)
         return
+    if len(known) > 1 and signed_weights_are_exact():
+        known[1] = known[1].signed()
     made = make(node, known, quantize)
     graph.insert_before(quantize, made)
     _take_over(quantize.outputs[0], made.outputs[0])
@@ -149,6 +153,8 @@ _PRODUCTS: dict[str, tuple[_Fits, _Make]] = {
 def _sums(graph: ir.Graph, node: ir.Node, operands: Sequence[Operand]) -> None:
     """The product in integers where its result is read as it is: exact sums, which are scaled last."""
     x, w, *bias = operands
+    if node.op_type != "Conv" and signed_weights_are_exact():  # ConvInteger is slow with them
+        w = w.signed()
     name, rank = node.outputs[0].name, len(node.outputs[0].shape or w.codes.shape or ())
     sides = [_turned(graph, x.codes, node, "transA"), _turned(graph, w.codes, node, "transB")]
     zero = store(graph, f"{name}_zero", numbers(w.zero_point).reshape(-1)[0])

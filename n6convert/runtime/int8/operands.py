@@ -17,6 +17,8 @@ INT8, UINT8 = ir.DataType.INT8, ir.DataType.UINT8
 OFFSET = 128
 #: in front of the names of new constants: a graph's own names may be any others
 _OURS = "n6convert.runtime.int8/"
+#: beside an unsigned constant: the signed one that it was made from
+_SIGNED = "n6convert.signed"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class Operand:
     def inputs(self) -> list[ir.Value | None]:
         """Codes, scale and zero point, as inputs of a node."""
         return [self.codes, self.scale, self.zero_point]
+
+    def signed(self) -> Operand:
+        """A weight with the int8 codes that it was written with, where it has some; else as it is."""
+        codes, zero = (None if v is None else v.meta.get(_SIGNED) for v in (self.codes, self.zero_point))
+        if codes is None or codes.dtype != INT8 or self.codes.graph is None:
+            return self
+        if zero is None:
+            zero = store(self.codes.graph, f"{codes.name}_0", np.int8(0))
+        return Operand(codes, self.scale, zero, self.axis)
 
     def is_activation(self) -> bool:
         """Whether it is uint8 codes on one grid."""
@@ -144,9 +155,12 @@ def numbers(value: ir.Value | None) -> NDArray[Any]:
 
 
 def _shifted(graph: ir.Graph, value: ir.Value | None) -> ir.Value:
-    """A signed constant as uint8, 128 higher."""
+    """An int8 constant as uint8, 128 higher."""
     assert value is not None
-    return store(graph, f"{value.name}_unsigned", (numbers(value).astype(np.int16) + OFFSET).astype(np.uint8))
+    codes = np.asarray(numbers(value), np.int8)
+    unsigned = store(graph, f"{value.name}_unsigned", codes.view(np.uint8) ^ np.uint8(OFFSET))
+    unsigned.meta[_SIGNED] = value
+    return unsigned
 
 
 def store(graph: ir.Graph, name: str, array: NDArray[Any] | np.generic) -> ir.Value:

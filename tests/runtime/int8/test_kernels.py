@@ -12,6 +12,8 @@ import pytest
 from nets.operators import CODES, INPUTS, OPERATORS, network
 
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.runtime.int8 import exactness, kernels
+from n6convert.runtime.int8.exactness import signed_weights_are_exact
 from n6convert.runtime.int8.kernels import with_integer_kernels
 from n6convert.runtime.int8.reference import TIE, operator_result, steps_off
 from n6convert.runtime.session import Session, run_model
@@ -21,8 +23,18 @@ from ...quantization.nets import cnn, feeds, parse
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(params=["signed weights", "unsigned weights"])
+def signed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Both forms of weights; signed ones only where this CPU sums their products exactly."""
+    wanted = request.param == "signed weights"
+    if wanted and not signed_weights_are_exact():
+        pytest.skip("signed weights saturate on this CPU")
+    monkeypatch.setattr(kernels, "signed_weights_are_exact", lambda: wanted)
+    return wanted
+
+
 @pytest.mark.parametrize("name", OPERATORS)
-def test_operators_give_the_codes_of_integer_arithmetic(name: str) -> None:
+def test_operators_give_the_codes_of_integer_arithmetic(name: str, signed: bool) -> None:
     weights = CODES if OPERATORS[name].weight else CODES[:1]
     for codes in CODES:
         for kind in weights:
@@ -38,7 +50,10 @@ def int8() -> ir.Model:
     return quantize(cnn(), feeds((1, 3, 16, 16)), QuantizationConfig(**plain)).model
 
 
-def test_a_network_gives_them_everywhere(int8: ir.Model) -> None:
+def test_a_network_gives_them_everywhere(int8: ir.Model, signed: bool) -> None:
+    graph = with_integer_kernels(int8).graph
+    weights = {node.inputs[3].dtype for node in graph if node.op_type == "QLinearConv"}
+    assert weights == {ir.DataType.INT8 if signed else ir.DataType.UINT8}
     for sample in feeds((1, 3, 16, 16), 4, seed=7)():
         off = steps_off(int8, sample)
         assert len(off) == 13
@@ -52,6 +67,22 @@ def test_optimizers_and_threads_change_nothing(int8: ir.Model, optimize: bool, t
     wanted = Session(int8, threads=1).run(sample)
     found = Session(int8, threads=threads, optimize=optimize).run(sample)
     assert all(np.array_equal(wanted[n], found[n]) for n in wanted)
+
+
+@pytest.mark.parametrize("kernel", ["conv", "point", "depthwise", "matmul", "gemm", "sums"])
+def test_one_kernel_that_saturates_is_enough_for_unsigned_weights(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = signed_weights_are_exact()
+    run = Session.run
+
+    def saturating(session: Session, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = run(session, given)
+        halved = found[kernel] // 2 if kernel == "sums" else 128 + (found[kernel].astype(int) - 128) // 2
+        return found | {kernel: halved}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "run", saturating)
+        assert not exactness.signed_weights_are_exact.__wrapped__()
+    assert exactness.signed_weights_are_exact.__wrapped__() == exact
 
 
 def test_a_file_runs_as_the_model_in_memory(int8: ir.Model, tmp_path: Path) -> None:
