@@ -17,6 +17,8 @@ __all__ = ["MAX_ELEMENTS", "Graph", "Node", "depth_first", "in_execution_order"]
 
 MAX_ELEMENTS = 1 << 32
 """More elements in one tensor than any memory of the board could hold: such a model is damaged."""
+#: values that are looked at first, to see whether all are zero
+_SOME = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +82,8 @@ class Graph:
         """Tell the tensors of small constants that hold zeros only (biases of random layers)."""
         for name, value in self.values.items():
             if name in self.tensors:
-                self.tensors[name].zero = not np.any(value)
+                some = np.ravel(value)[:_SOME]  # nearly always tells
+                self.tensors[name].zero = not (np.any(some) or np.any(value))
 
     def prune(self) -> None:
         """Drop nodes whose results nobody reads."""

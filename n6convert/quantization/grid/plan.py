@@ -121,8 +121,13 @@ def fit_weight(weight: NDArray[np.float32], axis: int, least: NDArray[np.float32
         found = _errors(some, scales)
         better = found < error * (1 - SHARE)
         best, error = np.where(better, scales, best), np.where(better, found, error)
-    better = _errors(rows, best) < _errors(rows, plain.scales) * (1 - SHARE)
-    return _rounded(weight, axis, np.where(better, best, plain.scales))
+    other = np.flatnonzero(best != plain.scales)
+    if not other.size:
+        return plain
+    rows, scales = rows[other], plain.scales.copy()
+    better = _errors(rows, best[other]) < _errors(rows, plain.scales[other]) * (1 - SHARE)
+    scales[other[better]] = best[other[better]]
+    return _rounded(weight, axis, scales)
 
 
 def _errors(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
