@@ -6,6 +6,7 @@ Progress goes to stderr, the final table or JSON to stdout. Exit codes: 0 conver
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -40,7 +41,9 @@ def main() -> None:
     from n6convert.runtime.aside import own_process
 
     own_process()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # or Python would go through a conversion's objects once more before it ends
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -24,6 +24,7 @@ from n6convert.pipeline.stages.rewrite import Rewrite
 from n6convert.pipeline.stages.simplify import Simplify
 from n6convert.pipeline.stages.tune import Tune
 from n6convert.runtime.aside import Aside, can_fork
+from n6convert.runtime.garbage import rare_collections
 from n6convert.runtime.threads import default_threads
 from n6convert.store.cache import Entry, key_of
 
@@ -60,7 +61,7 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
     overall, told = run.progress, 0
     if default_threads() > 1:
         run.waiting = partial(_import, [module for stage in wanted for module in stage.modules])
-    with Early(run, wanted, _latest) as early:
+    with rare_collections(), Early(run, wanted, _latest) as early:
         for stages in (part for group in independent(wanted) for part in _parts(group, run)):
             for stage in stages:
                 overall(stage.name, told, len(wanted))

@@ -13,7 +13,6 @@ import onnx_ir as ir
 from n6convert.errors import GraphError
 from n6convert.operators.versions import Version
 from n6convert.quantization.fidelity import Evaluator
-from n6convert.quantization.garbage import rare_collections
 from n6convert.quantization.grid.zero_points import ZeroPointSavings
 from n6convert.quantization.joined_outputs import warn_mixed_outputs
 from n6convert.quantization.methods import METHODS, Candidate, Method, MethodContext
@@ -33,6 +32,7 @@ from n6convert.quantization.weights.four_bits import written
 from n6convert.quantization.weights.mixed_precision import Goals, facts_of, narrowed
 from n6convert.quantization.weights.shared_weights import store_once, together
 from n6convert.recipe.quantization import QuantizationConfig
+from n6convert.runtime.garbage import rare_collections
 
 __all__ = ["Accepted", "ZeroPointSavings", "QuantizationResult", "quantize"]
 

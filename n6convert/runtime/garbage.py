@@ -16,12 +16,17 @@ _OBJECTS = 250_000
 def rare_collections() -> Iterator[None]:
     """Collect rarely inside: graphs are thousands of objects that live, and each collection looks at all of them.
 
-    What a caller has set stays where it is rarer, and comes back afterwards.
+    What was there before is not looked at. What a caller has set stays where it is rarer, and comes back afterwards.
     """
-    before = gc.get_threshold()
+    before, outermost = gc.get_threshold(), not gc.get_freeze_count()
     if before[0]:
         gc.set_threshold(max(before[0], _OBJECTS), *before[1:])
+        if gc.get_count()[0] > _OBJECTS // 5:
+            gc.collect()  # or it would be kept until the end
+        gc.freeze()
     try:
         yield
     finally:
+        if outermost:
+            gc.unfreeze()
         gc.set_threshold(*before)
