@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.prepare.operator_forms import static_dims
 from n6convert.quantization.ranges.consumers import Functions, consumer_functions
 from n6convert.runtime.comparison import Noise
+from n6convert.runtime.halves import Half, in_halves
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
@@ -122,11 +123,17 @@ def tensor_errors(
     pairs = _dequantized(model)
     names = [n for n in plan.grids if n in pairs and n not in plan.absorbed_inputs]
     origins = _origins(float_model.graph, plan, set(names))
-    found: dict[str, TensorError] = {}
-    for part in _portions(float_model.graph, list(dict.fromkeys(origins.values()))):
-        moved = [n for n in names if origins[n] in part]
-        found |= _portion_errors(float_model, model, plan, {n: pairs[n] for n in part}, samples, moved, origins)
-    return found
+
+    def errors(half: Half) -> NDArray[Any]:
+        found: dict[str, TensorError] = {}
+        own = names[half.span(len(names))]
+        for part in _portions(float_model.graph, list(dict.fromkeys(origins[n] for n in own))):
+            moved = [n for n in own if origins[n] in part]
+            found |= _portion_errors(float_model, model, plan, {n: pairs[n] for n in part}, samples, moved, origins)
+        return half.joined(np.array([astuple(found[n]) for n in own], np.float64).reshape(-1, 3))
+
+    rows = in_halves(errors, len(names))
+    return {name: TensorError(*row) for name, row in zip(names, rows.tolist(), strict=True)}
 
 
 def _origins(graph: ir.Graph, plan: Plan, names: Collection[str]) -> dict[str, str]:

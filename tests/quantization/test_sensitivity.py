@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.sensitivity import TensorError, _Sums, leave_one_out, one_at_a_time
+from n6convert.runtime import aside, halves
 from n6convert.runtime.comparison import LIMIT_DB
 
 from .nets import cnn, feeds, parse
@@ -54,6 +56,21 @@ def test_a_tensor_left_in_float_keeps_the_relu_that_its_grid_replaced() -> None:
     base = evaluator.score(result.model)
     assert one_at_a_time(result.model, evaluator, ["nothing"])["nothing"] > base
     assert all(gain > -1 for gain in leave_one_out(result.model, evaluator, ["ar", "dr"]).values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copies are made by fork on Linux")
+def test_two_processes_find_the_errors_that_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "_own", True)
+    made: list[object] = []
+    monkeypatch.setattr(halves, "Aside", lambda work: made.append(work) or aside.Aside(work))
+
+    def tensors(threads: str) -> list[dict[str, float]]:
+        monkeypatch.setenv("N6CONVERT_THREADS", threads)
+        return quantize(cnn(), feeds((1, 3, 16, 16)), PLAIN).facts["tensors"]
+
+    alone = tensors("1")
+    assert len(alone) > 5 and not made
+    assert tensors("2") == alone and len(made) == 1
 
 
 def test_sqnr_is_the_same_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
