@@ -249,7 +249,8 @@ def _drop_stale_shapes(model: ir.Model) -> None:
 
 
 def _child(source: str, result: str) -> None:
-    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # onnxsim loads it for what is not used here
+    for unused in ("torch", "sympy"):  # onnxsim loads them for what is not used here
+        sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
     import onnx
     import onnxsim
 
