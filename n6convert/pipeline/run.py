@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from n6convert.pipeline.artifact import Artifact
     from n6convert.pipeline.sampling import Sampling
     from n6convert.plugin import Feeds, ModelInfo, ModelPlugin, Sample, Weights
+    from n6convert.store.cache import Entry
 
 __all__ = ["COMPUTING_LIBRARIES", "Progress", "Run"]
 
@@ -44,6 +45,7 @@ class Run:
     Attributes:
         artifacts: results of the stages so far, by name.
         workspace: an empty folder for the stage at work, removed after its result was published.
+        found: of stages whose turn it is what they read, their key and what the cache has under it.
         waiting: what may be done while another process is waited for.
         early: what was done of a stage's work before, by its name; None: nothing.
     """
@@ -55,6 +57,7 @@ class Run:
         self.progress = progress
         self.workspace = cache.root
         self.artifacts: dict[str, Artifact] = {}
+        self.found: dict[str, tuple[dict[str, Any], str, Entry | None]] = {}
         self.waiting: Callable[[], None] = lambda: None
         self.early: Callable[[str], Any] = lambda stage: None
         self.entry = sole_entry(recipe.model)

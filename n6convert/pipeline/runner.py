@@ -133,6 +133,7 @@ def execute(stage: Stage, run: Run) -> Artifact:
     """One stage: its result from the cache, or made, flushed to disk and published under its key."""
     with _named(stage):
         key, inputs, entry = _found(stage, run)
+        run.found.pop(stage.name)
         if entry is None:
             _LOG.debug("%s: no result under %s", stage.name, key)
             entry = _made(stage, run, inputs, key)
@@ -142,16 +143,14 @@ def execute(stage: Stage, run: Run) -> Artifact:
 
 
 def _found(stage: Stage, run: Run) -> tuple[str, Inputs, Entry | None]:
-    """A stage's key, what it reads, and its result in the cache."""
+    """A stage's key, what it reads, and its result in the cache; looked up once for what it reads."""
     inputs = {name: _latest(stage, name, run) for name in stage.inputs}
-    key = key_of(
-        {
-            "inputs": {name: artifact.identity for name, artifact in inputs.items()},
-            "parameters": stage.parameters(run),
-            "code": run.code,
-        }
-    )
-    return key, inputs, run.cache.find(stage.name, key)
+    read: dict[str, Any] = {name: artifact.identity for name, artifact in inputs.items()}
+    known = run.found.get(stage.name)
+    if known is None or known[0] != read:
+        key = key_of({"inputs": read, "parameters": stage.parameters(run), "code": run.code})
+        run.found[stage.name] = known = (read, key, run.cache.find(stage.name, key))
+    return known[1], inputs, known[2]
 
 
 def _latest(stage: Stage, name: str, run: Run) -> Artifact:

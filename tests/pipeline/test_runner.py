@@ -51,7 +51,7 @@ class Made(Stage):
 @pytest.fixture
 def run(tmp_path: Path) -> Any:
     told: list[tuple[str, int, int | None]] = []
-    return SimpleNamespace(cache=Cache(tmp_path / "cache"), artifacts={}, code="1", workspace=None, told=told,
+    return SimpleNamespace(cache=Cache(tmp_path / "cache"), artifacts={}, found={}, code="1", workspace=None, told=told,
                            progress=lambda *words: told.append(words))  # type: ignore[func-returns-value]  # fmt: skip
 
 
@@ -155,6 +155,18 @@ def test_such_stages_are_made_side_by_side(run: Any, two_cores: None) -> None:
     run.told.clear()
     run_stages(run, [base, *others, here])
     assert [w for w, *_ in run.told] == ["base", "first", "second", "here", "done"] and here.times == 1
+
+
+def test_a_stage_is_looked_up_once_a_turn(run: Any, two_cores: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    parameters = Made.parameters
+    monkeypatch.setattr(Made, "parameters", lambda stage, run: asked.append(stage.name) or parameters(stage, run))
+    stages = [Made("base"), Made("first", ("base",)), Made("second", ("base",))]
+    run_stages(run, stages)
+    assert asked == ["base", "second"], "the first one in a copy of this process"
+    asked.clear()
+    run_stages(run, stages)
+    assert sorted(asked) == ["base", "first", "second"] and not run.found
 
 
 def test_errors_of_stages_side_by_side_come_in_their_order(run: Any, two_cores: None) -> None:
