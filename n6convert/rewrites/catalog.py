@@ -71,6 +71,7 @@ from n6convert.rewrites.rules.normalization.instancenorm_decompose import Instan
 from n6convert.rewrites.rules.normalization.layernorm_decompose import LayerNormDecompose
 from n6convert.rewrites.rules.normalization.lrn_decompose import LrnDecompose
 from n6convert.rewrites.rules.pooling.dilated_average_to_conv import DilatedAverageToConv
+from n6convert.rewrites.rules.pooling.pool_before_join import PoolBeforeJoin
 from n6convert.rewrites.rules.pooling.pool_forms import PoolForms
 from n6convert.rewrites.rules.pooling.reduce_to_pool import ReduceToPool
 from n6convert.rewrites.rules.pooling.reduction_forms import ReductionForms
@@ -183,6 +184,7 @@ _ORDER: tuple[Callable[[], Rewrite[Any]], ...] = (
     PadChannels,
     PadOutputChannels,
     WideConvSplit,
+    PoolBeforeJoin,
     TwoSidedBroadcast,
     OutermostAxis,
     SoftmaxDecompose,

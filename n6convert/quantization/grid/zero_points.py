@@ -30,7 +30,9 @@ ZeroPointSavings = Callable[[ir.Model], Mapping[str, float]]
 
 #: dB of a tensor's own SQNR that may be given for the whole network's cycles, by policy
 MAX_LOSS_DB = {"speed": np.inf, "balanced": 20.0, "accuracy": 0.0}
-_FREE = 0.05
+#: dB that nobody sees, and SQNR of a network's input that is no concern: tensors inside that fill their grids well have
+#: 40 dB, three times the noise
+_FREE, _NO_CONCERN = 0.05, 45.0
 #: of figures in dB; further ones are noise
 _DIGITS = 3
 
@@ -48,7 +50,8 @@ def prefer_fast_zero_points(
     A grid serves all tensors that share it (``topology/sharing.py``), so what counts is the tensor that
     loses most; its error is the mean squared one on its histogram. ``speed`` takes every cheap zero point,
     ``accuracy`` only those that cost no tensor an error, ``balanced`` pays 1 dB of a tensor's SQNR for 5 % of what all
-    cheap zero points together save.
+    cheap zero points together save. Normalized pixels fill a grid around zero so well that what they lose on it counts
+    for nothing beside the errors of other tensors, whatever the policy.
 
     Args:
         model: prepared.
@@ -71,12 +74,14 @@ def prefer_fast_zero_points(
         readers.setdefault(groups.get(name, name), []).append(name)
     records: dict[str, dict[str, Any]] = {}
     found: dict[str, Range] = {}
+    inputs = {v.name for v in model.graph.inputs}
     for root, names in readers.items():
         choice = _cheap(grids[root], statistics, effects) if root in grids else None
         if choice is None:
             continue
         gain = sum(saved[name] for name in names)
-        if choice.lost_db <= max(MAX_LOSS_DB[policy] * gain / total, _FREE):
+        fine = choice.cheap_sqnr_db >= _NO_CONCERN and not inputs.isdisjoint(grids[root].members)
+        if fine or choice.lost_db <= max(MAX_LOSS_DB[policy] * gain / total, _FREE):
             found[root] = choice.span
         sqnr = {"sqnr_db": choice.sqnr_db, "cheap_sqnr_db": choice.cheap_sqnr_db}
         records[root] = {"name": max(names, key=lambda n: saved[n]), **sqnr, "saved": gain}
