@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.methods import MethodContext
-from n6convert.quantization.methods.ranges import _are_alike
+from n6convert.quantization.methods.candidate import Candidate, closeness
+from n6convert.quantization.methods.ranges import _are_alike, clips_nothing
 from n6convert.quantization.methods.unseen_values import METHOD
 from n6convert.quantization.prepare.prepare import prepare
 
@@ -82,3 +85,28 @@ def test_ranges_that_reach_other_samples_are_not_widened_again() -> None:
     wider = METHOD.attempt(context, context.quantized(prepared))
     assert wider is not None and wider.reaching
     assert METHOD.attempt(context, wider) is None
+
+
+@pytest.mark.parametrize(("effort", "each"), [("default", 1), ("thorough", 2)])
+def test_small_tensors_alone_are_not_tried_where_all_are_better(
+    effort: Any, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    sizes = rng.lognormal(0, 0.5, (200, 1, 8, 1, 1)) * rng.lognormal(0, 0.7, (1, 1, 8, 1, 1))
+    samples = [{"x": s} for s in (sizes * rng.normal(1, 0.3, (200, 1, 8, 4, 4))).astype(np.float32)]
+    prepared, config = prepare(parse(HEAD)), QuantizationConfig(effort=effort)
+    evaluator = Evaluator(prepared, samples[16:], held_back=True)
+    context = MethodContext(lambda: iter(samples[:16]), samples[:4], config, evaluator, None, None, None)
+    best = context.quantized(prepared)
+    made: list[Candidate] = []
+    quantized = MethodContext.quantized
+
+    def counted(self: MethodContext, *given: Any, **more: Any) -> Candidate:
+        made.append(quantized(self, *given, **more))
+        return made[-1]
+
+    monkeypatch.setattr(MethodContext, "quantized", counted)
+    wider = METHOD.attempt(context, best)
+    starts = 1 if clips_nothing(prepared, best.found) else 2
+    assert wider is not None and closeness(wider) > closeness(best)
+    assert len(made) == each * starts
