@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,6 +47,7 @@ class Run:
         artifacts: results of the stages so far, by name.
         workspace: an empty folder for the stage at work, removed after its result was published.
         found: of stages whose turn it is what they read, their key and what the cache has under it.
+        begun: processes that stages wait for, by their name; they end with ``ending``.
         waiting: what may be done while another process is waited for.
         early: what was done of a stage's work before, by its name; None: nothing.
     """
@@ -58,6 +60,8 @@ class Run:
         self.workspace = cache.root
         self.artifacts: dict[str, Artifact] = {}
         self.found: dict[str, tuple[dict[str, Any], str, Entry | None]] = {}
+        self.begun: dict[str, Any] = {}
+        self.ending = ExitStack()
         self.waiting: Callable[[], None] = lambda: None
         self.early: Callable[[str], Any] = lambda stage: None
         self.entry = sole_entry(recipe.model)

@@ -59,9 +59,12 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
     """
     wanted = [stage for stage in stages if stage.wanted(run)]
     overall, told = run.progress, 0
-    if default_threads() > 1:
+    many = default_threads() > 1
+    if many:
         run.waiting = partial(_import, [module for stage in wanted for module in stage.modules])
-    with rare_collections(), Early(run, wanted, _latest) as early:
+    with rare_collections(), run.ending, Early(run, wanted, _latest) as early:
+        for stage in wanted if many and wanted and _is_missing(wanted[0], run) else ():
+            stage.begin(run)
         for stages in (part for group in independent(wanted) for part in _parts(group, run)):
             for stage in stages:
                 overall(stage.name, told, len(wanted))

@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import GraphError, RewriteError
-from n6convert.runtime.child_process import run_python
+from n6convert.runtime.child_process import finish, start_python
 from n6convert.store.cache import Cache
 from n6convert.types import Feeds, Progress
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from n6convert.recipe.schema import SimplifyConfig
 
-__all__ = ["ABSENT", "SimplifyResult", "require_operators", "simplify"]
+__all__ = ["ABSENT", "Onnxsim", "SimplifyResult", "require_operators", "simplify"]
 
 
 #: results of folding larger than this stay computed: they would bloat the weights for nothing
@@ -68,6 +69,7 @@ def simplify(
     config: SimplifyConfig,
     progress: Progress | None = None,
     meanwhile: Callable[[], None] | None = None,
+    onnxsim: Onnxsim | None = None,
 ) -> SimplifyResult:
     """Simplify a float model; the result has the same inputs, outputs and answers.
 
@@ -77,6 +79,7 @@ def simplify(
         config: time limit, tolerance, whether onnxsim runs.
         progress: called as ``progress(what, done, total)``.
         meanwhile: done while onnxsim works.
+        onnxsim: begun before; used up.
 
     Raises:
         GraphError: the model is malformed or does not run.
@@ -89,7 +92,7 @@ def simplify(
     current, state = model.clone(), "switched off"
     if config.onnxsim:
         say("onnxsim", 0, None)
-        current, state = _with_onnxsim(current, gate, config.time_limit, meanwhile)
+        current, state = _with_onnxsim(current, gate, onnxsim, config.time_limit, meanwhile)
         if state == ABSENT:
             say(f"onnxsim is {ABSENT} (pip install 'n6convert[onnxsim]'); the onnx-ir passes run alone", 0, None)
         elif state != "applied":
@@ -118,6 +121,48 @@ def require_operators(model: ir.Model) -> None:
             limit="operators for the NPU",
             remedy="check what was exported: the network itself seems to be missing",
         )
+
+
+class Onnxsim:
+    """onnxsim in a process of its own, which imports it at once and then waits for the model.
+
+    Attributes:
+        source, result: files of the model before and after.
+    """
+
+    def __init__(self) -> None:
+        self._ending = ExitStack()
+        folder = self._ending.enter_context(Cache().scratch())
+        self.source, self.result = folder / "in.onnx", folder / "out.onnx"
+        self._child = start_python(_MAIN, [str(self.source), str(self.result)])
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether it is there at all."""
+        return find_spec("onnxsim") is not None
+
+    def run(self, limit: float, meanwhile: Callable[[], None] | None = None) -> str | None:
+        """Simplify the model; None when that succeeded, else what went wrong.
+
+        Args:
+            limit: in seconds.
+            meanwhile: done here while it works.
+        """
+        try:
+            child = finish(self._child, limit, meanwhile)
+        except subprocess.TimeoutExpired:
+            return f"was stopped after {limit:g} s"
+        if child.returncode < 0:
+            return f"crashed ({signal.Signals(-child.returncode).name})"
+        if child.returncode > 0 or not self.result.is_file():
+            lines = child.stderr.strip().splitlines()
+            return f"failed ({lines[-1][:200] if lines else f'exit code {child.returncode}'})"
+        return None
+
+    def close(self) -> None:
+        """End the process, and remove its files."""
+        with self._ending, self._child:
+            self._child.kill()
 
 
 class _Gate:
@@ -158,23 +203,22 @@ def _interface(model: ir.Model) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def _with_onnxsim(
-    model: ir.Model, gate: _Gate, limit: float, meanwhile: Callable[[], None] | None
+    model: ir.Model, gate: _Gate, begun: Onnxsim | None, limit: float, meanwhile: Callable[[], None] | None
 ) -> tuple[ir.Model, str]:
     """(onnxsim's result, "applied"), or (the model itself, why not)."""
     import onnx_ir as ir
 
     from n6convert.graph.io import save
 
-    if not _installed():
+    if not Onnxsim.installed():
         return model, ABSENT
-    with Cache().scratch() as folder:
-        source, result = folder / "in.onnx", folder / "out.onnx"
-        save(model, source)
-        problem = _run_child(source, result, limit, meanwhile)
+    with closing(begun or Onnxsim()) as onnxsim:
+        save(model, onnxsim.source)
+        problem = onnxsim.run(limit, meanwhile)
         if problem is not None:
             return model, problem
         try:
-            simplified = ir.load(result)
+            simplified = ir.load(onnxsim.result)
             ir.external_data.load_to_model(simplified)
             gate.check(simplified)
             foreign = _domains(simplified) - _domains(model)
@@ -187,26 +231,8 @@ def _with_onnxsim(
     return simplified, "applied"
 
 
-def _installed() -> bool:
-    return find_spec("onnxsim") is not None
-
-
 def _domains(model: ir.Model) -> set[str]:
     return {node.domain for node in model.graph if node.domain}
-
-
-def _run_child(source: Path, result: Path, limit: float, meanwhile: Callable[[], None] | None) -> str | None:
-    """None when the child succeeded, else what went wrong."""
-    try:
-        child = run_python(_MAIN, [str(source), str(result)], time_limit=limit, meanwhile=meanwhile)
-    except subprocess.TimeoutExpired:
-        return f"was stopped after {limit:g} s"
-    if child.returncode < 0:
-        return f"crashed ({signal.Signals(-child.returncode).name})"
-    if child.returncode > 0 or not result.is_file():
-        lines = child.stderr.strip().splitlines()
-        return f"failed ({lines[-1][:200] if lines else f'exit code {child.returncode}'})"
-    return None
 
 
 def _passes(model: ir.Model) -> list[str]:
@@ -254,6 +280,7 @@ def _child(source: str, result: str) -> None:
     import onnx
     import onnxsim
 
+    sys.stdin.readline()  # the model is there
     model, _ = onnxsim.simplify(source, skipped_optimizers=_SKIPPED, tensor_size_threshold=_FOLD_ONNXSIM)
     onnx.save(model, result, save_as_external_data=True, location=Path(result).name + ".data", size_threshold=1024)
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["end_with", "run_python"]
+__all__ = ["end_with", "finish", "run_python", "start_python"]
 
 _SECONDS = 1.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -32,36 +32,71 @@ def run_python(
     time_limit: float | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    meanwhile: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """``python -m module arguments`` to its end.
 
     Args:
+        module, arguments, environment, folder: as :func:`start_python` takes them.
         time_limit: seconds, after which the child is killed.
-        environment: variables to set beyond this process's own.
-        folder: its working folder, where it also finds modules that are nowhere else; default this process's, in which
-            it looks for none.
-        meanwhile: done here while the child works.
 
     Raises:
         subprocess.TimeoutExpired: out of time.
+    """
+    return finish(start_python(module, arguments, environment=environment, folder=folder), time_limit)
+
+
+def start_python(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> subprocess.Popen[str]:
+    """``python -m module arguments``, for :func:`finish`; it may wait for a line of its standard input before it works.
+
+    Args:
+        environment: variables to set beyond this process's own.
+        folder: its working folder, where it also finds modules that are nowhere else; default this process's, in which
+            it looks for none.
     """
     own = [str(Path(__file__).resolve()), str(os.getpid()), str(folder.resolve()) if folder else ""]
     command = [sys.executable, "-P", *own, module, *arguments]
     logging.getLogger("n6convert.runtime.child_process").debug("python -m %s %s", module, " ".join(arguments))
     variables = os.environ | dict(environment or {})
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace", env=variables, cwd=folder
+    )
+
+
+def finish(
+    child: subprocess.Popen[str], time_limit: float | None = None, meanwhile: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Let a child that waits for a line go on, to its end.
+
+    Args:
+        child: from :func:`start_python`.
+        time_limit: seconds from now on, after which it is killed.
+        meanwhile: done here while it works.
+
+    Raises:
+        subprocess.TimeoutExpired: out of time.
+    """
     until = None if time_limit is None else time.monotonic() + time_limit
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=variables, cwd=folder
-    ) as child:
+    with child:
         try:
+            with suppress(OSError):  # it may have ended
+                assert child.stdin is not None
+                child.stdin.write("\n")
+                child.stdin.close()
+            child.stdin = None  # or it would be closed once more
             if meanwhile is not None:
                 meanwhile()
             output, complaints = child.communicate(timeout=None if until is None else max(until - time.monotonic(), 0))
         except BaseException:
             child.kill()
             raise
-    return subprocess.CompletedProcess(command, child.returncode, output, complaints)
+    return subprocess.CompletedProcess(child.args, child.returncode, output, complaints)
 
 
 def _main(parent: int, folder: str, module: str, arguments: Sequence[str]) -> None:

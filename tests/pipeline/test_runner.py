@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,8 +52,10 @@ class Made(Stage):
 @pytest.fixture
 def run(tmp_path: Path) -> Any:
     told: list[tuple[str, int, int | None]] = []
-    return SimpleNamespace(cache=Cache(tmp_path / "cache"), artifacts={}, found={}, code="1", workspace=None, told=told,
-                           progress=lambda *words: told.append(words))  # type: ignore[func-returns-value]  # fmt: skip
+    return SimpleNamespace(
+        cache=Cache(tmp_path / "cache"), artifacts={}, found={}, ending=ExitStack(), code="1", workspace=None,
+        told=told, progress=lambda *words: told.append(words),  # type: ignore[func-returns-value]
+    )  # fmt: skip
 
 
 def net() -> ir.Model:
@@ -155,6 +158,18 @@ def test_such_stages_are_made_side_by_side(run: Any, two_cores: None) -> None:
     run.told.clear()
     run_stages(run, [base, *others, here])
     assert [w for w, *_ in run.told] == ["base", "first", "second", "here", "done"] and here.times == 1
+
+
+@pytest.mark.parametrize("fails", [None, ZeroDivisionError()])
+def test_what_stages_wait_for_is_begun_before_the_first_and_ended(run: Any, two_cores: None, fails: Any) -> None:
+    told: list[str] = []
+    first, second = Made("first"), Made("second", ("first",), fails=fails)
+    second.begin = lambda run: (told.append(f"begun {first.times}"), run.ending.callback(told.append, "ended"))
+    with nullcontext() if fails is None else pytest.raises(ZeroDivisionError):
+        run_stages(run, [first, second])
+    assert told == ["begun 0", "ended"] and second.times == 1
+    run_stages(run, [first])
+    assert len(told) == 2, "nothing is begun where the first stage is there"
 
 
 def test_a_stage_is_looked_up_once_a_turn(run: Any, two_cores: None, monkeypatch: pytest.MonkeyPatch) -> None:

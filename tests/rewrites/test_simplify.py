@@ -12,7 +12,7 @@ import pytest
 from n6convert.errors import GraphError, RewriteError
 from n6convert.recipe.schema import SimplifyConfig
 from n6convert.rewrites import simplify as module
-from n6convert.rewrites.simplify import simplify
+from n6convert.rewrites.simplify import Onnxsim, simplify
 from n6convert.runtime.session import run_model
 
 BODY = """<float[1] one = {1.0}, float[4,4,1,1] w = {%s}> {
@@ -129,6 +129,16 @@ onnx.save(m, sys.argv[2])
     np.testing.assert_allclose(
         run_model(result.model, feeds()[0])["y"], run_model(model(), feeds()[0])["y"], rtol=1e-5, atol=1e-6
     )
+
+
+def test_onnxsim_may_be_begun_before_the_model_is_there() -> None:
+    pytest.importorskip("onnxsim")
+    begun = Onnxsim()
+    assert simplify(model(), feeds, SimplifyConfig(), onnxsim=begun).facts["onnxsim"] == "applied"
+    assert begun._child.returncode == 0 and not begun.source.parent.exists()
+    unused = Onnxsim()
+    unused.close()
+    assert unused._child.returncode != 0 and not unused.source.parent.exists()
 
 
 def test_onnxsim_does_not_load_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

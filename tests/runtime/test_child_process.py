@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from n6convert.runtime.child_process import run_python
+from n6convert.runtime.child_process import finish, run_python, start_python
 
 PARENT = """
 import sys
@@ -56,11 +56,23 @@ def test_a_child_is_not_waited_for_before_what_is_done_meanwhile(tmp_path: Path)
         "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists():\n    time.sleep(0.01)"
     )
     mark = tmp_path / "mark"
-    done = run_python("waiting", [str(mark)], folder=tmp_path, time_limit=60, meanwhile=mark.touch)
+    done = finish(start_python("waiting", [str(mark)], folder=tmp_path), 60, mark.touch)
     assert done.returncode == 0
     mark.unlink()
     with pytest.raises(subprocess.TimeoutExpired):
-        run_python("waiting", [str(mark)], folder=tmp_path, time_limit=0.2, meanwhile=lambda: time.sleep(0.3))
+        finish(start_python("waiting", [str(mark)], folder=tmp_path), 0.2, lambda: time.sleep(0.3))
+
+
+def test_a_child_waits_for_a_line_as_long_as_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "asking.py").write_text("import sys\nprint(repr(sys.stdin.readline()))")
+    child = start_python("asking", [], folder=tmp_path)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.5)
+    assert finish(child).stdout == "'\\n'\n"
+    (tmp_path / "asking.py").write_text("raise SystemExit(3)")
+    ended = start_python("asking", [], folder=tmp_path)
+    ended.wait()
+    assert finish(ended).returncode == 3
 
 
 def test_modules_of_the_working_folder_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

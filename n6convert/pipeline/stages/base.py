@@ -40,6 +40,11 @@ class Stage(ABC):
     def parameters(self, run: Run) -> Mapping[str, Any]:
         """JSON-ready choices that decide the result, besides the inputs. Must not load the plugin."""
 
+    def begin(self, run: Run) -> None:
+        """Start another process that :meth:`make` will wait for, before the stages before it; it ends with
+        ``run.ending``."""
+        return
+
     def early(self, run: Run, inputs: Inputs) -> Any:
         """Do what needs no other inputs than these, in a copy of the process while stages in between are made.
 

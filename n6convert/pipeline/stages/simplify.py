@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from n6convert.pipeline.artifact import Inputs, StageResult
@@ -26,9 +27,16 @@ class Simplify(Stage):
     def parameters(self, run: Run) -> Mapping[str, Any]:
         return run.recipe.simplify.model_dump(mode="json")
 
+    def begin(self, run: Run) -> None:
+        from n6convert.rewrites.simplify import Onnxsim
+
+        if run.recipe.simplify.onnxsim and Onnxsim.installed():
+            run.begun[self.name] = run.ending.enter_context(closing(Onnxsim()))
+
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.rewrites.simplify import simplify
 
         feeds = lambda: run.sampling.first(_PROOF_SAMPLES)  # noqa: E731
-        result = simplify(inputs["export"].load(), feeds, run.recipe.simplify, run.progress, run.waiting)
+        begun = run.begun.pop(self.name, None)
+        result = simplify(inputs["export"].load(), feeds, run.recipe.simplify, run.progress, run.waiting, begun)
         return StageResult(result.facts, result.model)
