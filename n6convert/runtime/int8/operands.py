@@ -59,7 +59,7 @@ class Operand:
     def signed(self) -> Operand:
         """A weight with the int8 codes that it was written with, where it has some; else as it is."""
         codes, zero = (None if v is None else v.meta.get(_SIGNED) for v in (self.codes, self.zero_point))
-        if codes is None or codes.dtype != INT8 or self.codes.graph is None:
+        if codes is None or codes.const_value.dtype != INT8 or self.codes.graph is None:  # four bits have no kernels
             return self
         if zero is None:
             zero = store(self.codes.graph, f"{codes.name}_0", np.int8(0))

@@ -207,3 +207,21 @@ def test_sums_are_exact_where_the_result_stays_float(name: str) -> None:
     found = run_model(product, sample)["y"]
     assert np.abs(found - exact).max() <= 2**-22 * np.abs(exact).max()
     assert np.array_equal(found, Session(product, threads=2, optimize=False).run(sample)["y"])
+
+
+def test_codes_of_four_bits_run_as_unsigned_ones(int8: ir.Model, signed: bool) -> None:
+    """There are no kernels for them, whatever the type that the graph tells."""
+    narrow = int8.clone()
+    node = next(n for n in narrow.graph if n.op_type == "DequantizeLinear" and n.inputs[0].const_value is not None)
+    codes = node.inputs[0].const_value.numpy()
+    for value in node.inputs[0], node.inputs[2]:
+        if value is not None:
+            array = np.clip(value.const_value.numpy(), -8, 7).astype(ml_dtypes.int4)
+            value.const_value = ir.tensor(array, dtype=ir.DataType.INT4, name=value.name)
+    narrow.opset_imports[""], narrow.ir_version = 21, 10
+    wide = int8.clone()
+    other = next(n for n in wide.graph if n.name == node.name)
+    other.inputs[0].const_value = ir.tensor(np.clip(codes, -8, 7).astype(np.int8), name=other.inputs[0].name)
+    sample = next(feeds((1, 3, 16, 16))())
+    found, wanted = (Session(m).run(sample) for m in (narrow, wide))
+    assert all(np.array_equal(found[n], wanted[n]) for n in wanted)
