@@ -17,7 +17,7 @@ from n6convert.quantization.grid.zero_points import ZeroPointSavings
 from n6convert.quantization.joined_outputs import warn_mixed_outputs
 from n6convert.quantization.methods import METHODS, Candidate, Method, MethodContext
 from n6convert.quantization.methods.outlier_channels import METHOD as OUTLIERS
-from n6convert.quantization.methods.outlier_channels import without_outliers
+from n6convert.quantization.methods.outlier_channels import spoiled_by_few, without_outliers
 from n6convert.quantization.prepare.attention_masks import clamp_masks
 from n6convert.quantization.prepare.attention_sums import normalize_sums
 from n6convert.quantization.prepare.prepare import prepare
@@ -184,8 +184,10 @@ class _Job:
 
     def _first(self) -> Candidate:
         """By ranges and nearest rounding alone; where that would be useless, with norms that int8 can hold."""
-        found = without_outliers(self.context, self.prepared)
-        best, plain = found or self.context.quantized(self.prepared), f"ranges: {self.config.ranges}"
+        found, plain = without_outliers(self.context, self.prepared), f"ranges: {self.config.ranges}"
+        best = found or self.context.quantized(self.prepared)
+        found = found or spoiled_by_few(self.context, best)
+        best = found or best
         self._note_floor(plain if found is None else _UNCLIPPED, best)
         self._record(plain if found is None else OUTLIERS.name, best, True)
         return best

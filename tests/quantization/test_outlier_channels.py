@@ -15,7 +15,12 @@ from n6convert.quantization.ranges.calibrate import calibrate
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.reparameterization.gate_input import decouple_gate_inputs
 from n6convert.quantization.reparameterization.norm_rows import norm_axes
-from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows, summed_layers
+from n6convert.quantization.reparameterization.outlier_norm import (
+    FewRows,
+    rewrite_outlier_norms,
+    spoiled_rows,
+    summed_layers,
+)
 from n6convert.recipe.quantization import Effort
 from n6convert.runtime.comparison import max_relative_difference, sqnr_db
 from n6convert.runtime.session import run_model
@@ -174,6 +179,17 @@ def test_no_effort_leaves_a_network_useless_that_massive_activations_spoil(effor
     assert first["method"] == "outlier channels" and first["kept"] and first["norms"]
 
 
+@pytest.mark.parametrize(("sink", "first"), [(1.0, "outlier channels"), (0.02, "ranges: mse")])
+def test_one_sample_that_spoils_a_norm_for_all_is_enough(sink: float, first: str) -> None:
+    """The other form is the first model: that by ranges alone, which would be useless, is not even judged."""
+    quiet = samples(sink=0.02)
+    feeds = [*quiet[:6], *samples(1, seed=7, sink=sink), *quiet[6:]]
+    config = QuantizationConfig(bias_correction="off", rounding="nearest", merge_convolutions=False, threads=1)
+    made = quantize(sentence_net(), lambda: iter(feeds), config, held_back=lambda: iter(samples(8, seed=5, sink=0.02)))
+    assert made.facts["methods"][0]["method"] == first
+    assert made.facts["methods"][0]["sqnr_db"] > 20
+
+
 def test_layers_that_massive_activations_are_made_by_are_those_that_a_norm_reads_the_sum_of() -> None:
     graph = prepare(sentence_net()).graph
     (maker,) = (n.name for n in graph if n.op_type == "Gemm" and n.inputs[1].name == "w1")
@@ -185,7 +201,8 @@ def test_norms_that_int8_holds_as_they_are_stay_where_nothing_else_is_tried(sink
     model, seen = prepare(sentence_net()), samples(sink=sink)
     for sample in seen:
         sample["x"][..., 0] *= sink > 0
-    assert spoiled_rows(model, seen[:4], seen) is None and spoiled_rows(model, samples()[:4], samples())
+    assert spoiled_rows(model, FewRows(model, seen[:4]), seen) is None
+    assert spoiled_rows(model, FewRows(model, samples()[:4]), samples())
     facts = quantize(sentence_net(), lambda: iter(seen), QuantizationConfig(effort="fast")).facts
     assert facts["methods"][0]["method"] == "ranges: mse"
 

@@ -32,6 +32,7 @@ from n6convert.quantization.ranges.find import RangeResult, find_ranges
 from n6convert.quantization.reparameterization.gate_input import gate_axes
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
 from n6convert.quantization.reparameterization.norm_rows import norm_axes
+from n6convert.quantization.reparameterization.outlier_norm import FewRows
 from n6convert.quantization.time_budget import TimeBudget
 from n6convert.recipe.quantization import Bias, QuantizationConfig
 from n6convert.runtime.halves import Half, in_halves
@@ -73,6 +74,8 @@ class MethodContext:
     """What :meth:`promises` found that a method can bring at most, where that was too little to try it."""
     outlier_layers: frozenset[str] = field(default=frozenset(), init=False)
     """Layers whose results massive activations are part of, where these spoil a norm most."""
+    few_rows: FewRows | None = field(default=None, init=False)
+    """What a few samples show of the normalizations."""
     evened: tuple[ir.Model, Candidate] | None = field(default=None, init=False)
     """A float model, and what even channels made of it, kept or not."""
     _zero_points: dict[str, bool] = field(default_factory=dict, init=False)

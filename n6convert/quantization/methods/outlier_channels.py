@@ -25,9 +25,14 @@ from n6convert.quantization.methods.ranges import finds_ranges
 from n6convert.quantization.ranges.carried import still_true
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.gate_input import ONE_PASS, decouple_gate_inputs
-from n6convert.quantization.reparameterization.outlier_norm import rewrite_outlier_norms, spoiled_rows, summed_layers
+from n6convert.quantization.reparameterization.outlier_norm import (
+    FewRows,
+    rewrite_outlier_norms,
+    spoiled_rows,
+    summed_layers,
+)
 
-__all__ = ["METHOD", "outlier_channels", "without_outliers"]
+__all__ = ["METHOD", "outlier_channels", "spoiled_by_few", "without_outliers"]
 
 
 def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | None:
@@ -40,7 +45,8 @@ def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | 
     threads, few = context.config.threads, context.probe_samples
     if not METHOD.wanted(context.config):
         return None
-    rows = spoiled_rows(prepared, few, context.first(context.enough), threads)
+    context.few_rows = FewRows(prepared, few, threads)
+    rows = spoiled_rows(prepared, context.few_rows, context.first(context.enough), threads)
     if rows is None:
         return None
     changed, norms = rewrite_outlier_norms(prepared, [], threads, seen=rows)
@@ -50,6 +56,20 @@ def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | 
     unseen = RangeResult({}, {}, {}, {})
     start = Candidate(changed, unseen, Plan(), changed, lambda: Fidelity(-np.inf, {}), [])
     return _even(context, start, {"norms": norms, "gates": gates})
+
+
+def spoiled_by_few(context: MethodContext, best: Candidate) -> Candidate | None:
+    """The other form where all samples together leave nothing of a norm; None elsewhere, and where it is not certain.
+
+    Neither the model by ranges alone nor another one by other ranges need be judged then.
+    """
+    few, found = context.few_rows, best.found
+    if context.config.effort != "default" or best.even or few is None:
+        return None
+    if not few.spoil_with(found.statistics, found.channels):
+        return None
+    trial = outlier_channels(context, best)
+    return None if trial is None or trial.provisional else replace(trial, required_gain_db=0.0)
 
 
 def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | None:

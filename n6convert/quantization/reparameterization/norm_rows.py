@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,12 @@ class KnownRows:
         self._channels = channels
         self._factors: dict[str, dict[str, list[float]]] = {}
 
+    def knowing(self, statistics: Mapping[str, Statistics], channels: Extents) -> KnownRows:
+        """The same after another pass, with what it saw."""
+        known = KnownRows(statistics, channels)
+        known._factors = self._factors
+        return known
+
     def look(self, norm: Norm, values: Mapping[str, NDArray[Any]], seen: RowStatistics | None) -> None:
         """Look in one sample which tensors are the variances times a factor.
 
@@ -216,7 +223,8 @@ class KnownRows:
         extremes, reach = self._statistics[name], self._channels[norm.c.name or ""]
         variances = rounded([seen.variances.min(), seen.variances.max(), extremes.low / factor, extremes.high / factor])
         peaks = np.maximum(seen.peaks, rounded(np.stack([reach.high.ravel(), -reach.low.ravel()])))
-        return RowStatistics(np.asarray(variances), peaks, seen.factor, seen.int8_error)
+        error = _gaussian_error(np.array([seen.variances.min(), seen.variances.max()]), variances.max(), peaks.max())
+        return RowStatistics(np.asarray(variances), peaks, seen.factor, max(error, seen.int8_error))
 
     def _source(self, norm: Norm) -> tuple[str, float] | None:
         name = norm.c.name or ""
@@ -259,6 +267,15 @@ def _int8_error(squares: Array) -> float:
     means = (np.rint(squares / step) * step).mean(1)
     found = np.maximum(np.rint(means / least), 0.5) * least  # a zero is as good as half a code
     return float(np.abs(np.sqrt(exact / found) - 1).mean())
+
+
+def _gaussian_error(variances: Array, widest: float, peak: float) -> float:
+    """:func:`_int8_error` of rows with these variances, as if Gaussian, on grids that hold the rows of all samples."""
+    normal = np.array([NormalDist().inv_cdf((i + 0.5) / _CODES) for i in range(_CODES)])
+    squares, step, least = np.outer(variances, normal**2), peak**2 / _CODES, widest / _CODES
+    means = (np.rint(squares / step) * step).mean(1)
+    found = np.maximum(np.rint(means / least), 0.5) * least
+    return float(np.abs(np.sqrt(variances / found) - 1).mean())
 
 
 def _joined(found: Sequence[RowStatistics | None]) -> RowStatistics | None:

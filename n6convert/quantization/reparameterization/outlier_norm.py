@@ -41,7 +41,7 @@ from n6convert.quantization.reparameterization.norm_rows import (
 from n6convert.quantization.reparameterization.square_hinges import square_hinges
 from n6convert.types import Feeds
 
-__all__ = ["rewrite_outlier_norms", "spoiled_rows", "summed_layers"]
+__all__ = ["FewRows", "rewrite_outlier_norms", "spoiled_rows", "summed_layers"]
 
 Array = NDArray[np.float64]
 #: standard deviations of the quietest row up to which squares are taken as they are
@@ -58,22 +58,47 @@ _SPOILED = 0.1
 _FEW_CHANNELS = 0.5
 
 
+class FewRows:
+    """What a few samples show of normalizations.
+
+    Args:
+        model: prepared float model.
+        few: the samples.
+        threads: None: as many as there are cores.
+    """
+
+    def __init__(self, model: ir.Model, few: Sequence[Feeds], threads: int | None = None) -> None:
+        self._norms, self._known = list(find_norms(model.graph)), KnownRows({}, Extents())
+        self._rows = row_statistics(model, self._norms, few, threads, self._known)
+
+    def spoil(self) -> bool:
+        """Whether massive activations leave a norm useless as INT8."""
+        return _any_spoiled(self._rows)
+
+    def spoil_with(self, statistics: Mapping[str, Statistics], channels: Extents) -> bool:
+        """The same with what all samples showed: where one goes far beyond the others, these are lost on its grid."""
+        known = self._known.knowing(statistics, channels)
+        return _any_spoiled({n.c.name or "": known.added(n, self._rows[n.c.name or ""]) for n in self._norms})
+
+
 def spoiled_rows(
-    model: ir.Model, few: Sequence[Feeds], samples: Iterable[Feeds], threads: int | None = None
+    model: ir.Model, few: FewRows, samples: Iterable[Feeds], threads: int | None = None
 ) -> dict[str, RowStatistics | None] | None:
     """What samples show of normalizations; None unless massive activations leave one useless as INT8, as it is.
 
     Args:
         model: prepared float model.
-        few: samples that show whether any is useless.
-        samples: enough to know peaks and variances; read where that is so.
+        few: what a few samples show of it.
+        samples: enough to know peaks and variances; read where a norm is useless.
         threads: None: as many as there are cores.
     """
-    norms, nothing = list(find_norms(model.graph)), KnownRows({}, Extents())
-    first = row_statistics(model, norms, few, threads, nothing)
-    if not any(s is not None and s.int8_error > _SPOILED and _is_wide(s) for s in first.values()):
+    if not few.spoil():
         return None
-    return row_statistics(model, norms, samples, threads, nothing)
+    return row_statistics(model, list(find_norms(model.graph)), samples, threads, KnownRows({}, Extents()))
+
+
+def _any_spoiled(rows: Mapping[str, RowStatistics | None]) -> bool:
+    return any(s is not None and s.int8_error > _SPOILED and _is_wide(s) for s in rows.values())
 
 
 def rewrite_outlier_norms(
