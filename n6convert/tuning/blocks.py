@@ -1,13 +1,15 @@
-"""Where a network is cut into blocks that learn by themselves: at what joins paths, or behind each layer."""
+"""Where tensors inside are held against float: at what joins paths, or behind each layer."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import onnx_ir as ir
 
 from n6convert.graph.operators import ARITHMETIC, PRODUCTS
 from n6convert.tuning.program import dequantizes_constant, tensor_name
 
-__all__ = ["block_ends"]
+__all__ = ["block_ends", "reached"]
 
 _JOINS = ARITHMETIC | {"Concat"}
 
@@ -29,6 +31,17 @@ def block_ends(model: ir.Model, prepared: ir.Model) -> list[str]:
         elif node.op_type in PRODUCTS and not _is_joined(quantize):
             layers.append(name)
     return [name for name in dict.fromkeys([*joins, *layers]) if name in known]
+
+
+def reached(model: ir.Model, constants: Collection[str]) -> set[str]:
+    """Quantized activations of a QDQ model that change with some of its constants, given by their values' names."""
+    values, found = set(constants), set[str]()
+    for node in model.graph:
+        if any(v is not None and v.name in values for v in node.inputs):
+            values.update(v.name or "" for v in node.outputs)
+            if node.op_type == "QuantizeLinear":
+                found.add(tensor_name(node.inputs[1].name or ""))  # type: ignore[union-attr]
+    return found
 
 
 def _quantizer(node: ir.Node) -> ir.Node | None:

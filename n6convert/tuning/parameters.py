@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,13 @@ class Parameters:
     def parts(self, kind: str) -> list[Tensor]:
         """The tensors of one kind."""
         return [leaf for name, leaf in self.leaves.items() if name.startswith(f"{kind}/")]
+
+    def changed_by(self, kinds: Collection[str]) -> set[str]:
+        """Names of the values in :meth:`state` that leaves of these kinds change."""
+        found = {w.value for w in self._weights if w.kind in kinds or "spread" in kinds}
+        found |= {b.value for b in self._biases if "bias" in kinds or b.weight in found}
+        groups = self._groups
+        return found | ({n for n, g in groups.members.items() if g in groups.trained} if "scale" in kinds else set())
 
     def state(self) -> dict[str, Any]:
         """What :meth:`n6convert.tuning.program.Program.run` reads, computed from the leaves."""

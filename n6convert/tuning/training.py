@@ -26,7 +26,7 @@ from n6convert.tuning.standing import Standing
 from n6convert.tuning.teacher import Teacher
 from n6convert.types import Progress
 
-__all__ = ["TaskLoss", "Training", "judgements"]
+__all__ = ["TaskLoss", "Training", "judgements", "rates_of"]
 
 TaskLoss = Callable[[Mapping[str, Any], Any], Any]
 """From the outputs as torch tensors and a labeled sample to a loss; None where it says nothing of the sample."""
@@ -83,11 +83,7 @@ class Training:
         self._together = 0
         self.standing = Standing()
         self.best = parameters.arrays()
-        rates = {
-            "weight": config.weight_rate, "narrow": config.narrow_rate, "bias": config.bias_rate,
-            "spread": config.channel_rate, "scale": config.scale_rate,
-        }  # fmt: skip
-        leaves = parameters.leaves
+        rates, leaves = rates_of(config), parameters.leaves
         self._descent = Descent(leaves, {name: rates[name.partition("/")[0]] for name in leaves})
         self.resumed = self._resume()
 
@@ -248,6 +244,14 @@ class Training:
         self._parameters.load(parts["now"])
         self.best = parts["best"]
         self._descent.load(held.arrays, self.standing.moved)
+
+
+def rates_of(config: TuneConfig) -> dict[str, float]:
+    """How far leaves of each kind move in a step, about."""
+    return {
+        "weight": config.weight_rate, "narrow": config.narrow_rate, "bias": config.bias_rate,
+        "spread": config.channel_rate, "scale": config.scale_rate,
+    }  # fmt: skip
 
 
 def judgements(budget: float | None, seconds: float) -> int:

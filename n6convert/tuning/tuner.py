@@ -17,7 +17,7 @@ from n6convert.recipe.tune import TuneConfig
 from n6convert.runtime.threads import default_threads
 from n6convert.store.hashing import key_of
 from n6convert.tuning.agreement import Agreement, agreement
-from n6convert.tuning.blocks import block_ends
+from n6convert.tuning.blocks import block_ends, reached
 from n6convert.tuning.evidence import gain
 from n6convert.tuning.exact_weights import exact_weights
 from n6convert.tuning.parameters import Parameters
@@ -25,7 +25,7 @@ from n6convert.tuning.program import Program, State
 from n6convert.tuning.quantization import Evaluator, Fidelity
 from n6convert.tuning.samples import Example, ExampleSource
 from n6convert.tuning.teacher import Teacher
-from n6convert.tuning.training import TaskLoss, Training
+from n6convert.tuning.training import TaskLoss, Training, rates_of
 from n6convert.types import Feeds, Progress
 
 __all__ = ["Example", "TuneResult", "tune"]
@@ -90,7 +90,8 @@ def tune(
         program, parameters = Program(model, device), Parameters(model, prepared, device)
         validation = _validation(samples)
         agreed = _proven(program, parameters, model, validation[:_PROVEN])
-        ends = block_ends(model, prepared)
+        moving = reached(model, parameters.changed_by([kind for kind, rate in rates_of(config).items() if rate]))
+        ends = [name for name in block_ends(model, prepared) if name in moving] if config.feature_weight else []
         teacher = Teacher(prepared, ends, threads)
         teacher.measure(validation[:_MEASURED])
         evaluator = Evaluator(prepared, validation, threads)

@@ -35,6 +35,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "Concat": ("s = Sigmoid(x)\n t = Concat<axis=1>(x, s)", {}),
     "Conv, uneven padding": ("t = Conv<pads=[0,1,1,0], strides=[2,1]>(x, w)", {"w": (4, 4, 2, 2)}),
     "Conv, dilated groups": ("t = Conv<pads=[2,2,2,2], dilations=[2,2], group=2>(x, w)", {"w": (4, 2, 3, 3)}),
+    "Conv, kernels of one value in groups": ("t = Conv<strides=[2,1], group=2>(x, w)", {"w": (6, 2, 1, 1)}),
     "ConvTranspose": (
         "t = ConvTranspose<strides=[2,2], pads=[1,0,1,0], output_padding=[1,1]>(x, w)", {"w": (4, 3, 3, 3)}
     ),

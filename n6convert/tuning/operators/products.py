@@ -68,6 +68,8 @@ def _conv(node: Node, operands: Sequence[Any]) -> Value:
     rank = values_shape(operands[1]) - 2
     function = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
     stride, dilation = node.get("strides") or [1] * rank, node.get("dilations") or [1] * rank
+    if set(_kernel(operands[1])) == {1}:
+        dilation = [2] * rank  # says nothing here, but torch runs what is not dilated on one thread group by group
     pads, groups = list(node.get("pads") or [0] * 2 * rank), node.get("group", 1)
     even = pads[:rank] == pads[rank:] and node.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
 
@@ -111,6 +113,11 @@ def _matmul(node: Node, operands: Sequence[Any]) -> Value:
     if isinstance(left, Steps) and left.scale.numel() > 1:  # a constant on the left has one scale per row
         return values_of(left) @ values_of(operands[1])
     return _multiplied(operands, lambda a, b, bias: a @ b, -1)
+
+
+def _kernel(weight: Value) -> tuple[int, ...]:
+    whole = weight.integers if isinstance(weight, Steps) else weight
+    return tuple(whole.shape[2:])
 
 
 def values_shape(value: Value) -> int:
