@@ -6,7 +6,8 @@ scores; or one of 1 and 0. An output with as many rows as the mask has places ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.dag import reach
+from n6convert.types import Feeds
 
-__all__ = ["tokens_of", "without_padding"]
+__all__ = ["TokensAlone", "tokens_of", "without_padding"]
 
 #: exp(-8) is less than half an int8 step of a Softmax: what is masked by less takes part
 _HIDDEN = -8.0
@@ -53,3 +55,39 @@ def without_padding(array: NDArray[Any], tokens: NDArray[np.bool_] | None) -> ND
     """An output without its padded rows; as it is when its rows are no places of the sequence."""
     axes = [i for i, d in enumerate(array.shape) if tokens is not None and d == tokens.size]
     return array if tokens is None or len(axes) != 1 else np.compress(tokens, array, axis=axes[0])
+
+
+@dataclass(frozen=True)
+class TokensAlone:
+    """Samples whose padding repeats their tokens: what is chosen by the rows of any tensor is chosen by tokens.
+
+    The mask hides those rows as before, so that no token's values change. Short texts are mostly padding: of 64 places
+    a phrase fills 14.
+
+    Attributes:
+        graph: whose inputs they are.
+        samples: arrays by input name; gone through anew each time.
+    """
+
+    graph: ir.Graph
+    samples: Iterable[Feeds]
+
+    def __iter__(self) -> Iterator[Feeds]:
+        for sample in self.samples:
+            tokens = tokens_of(self.graph, sample)
+            yield sample if tokens is None or tokens.all() else self._filled(sample, tokens)
+
+    def _filled(self, sample: Feeds, tokens: NDArray[np.bool_]) -> Feeds:
+        """The sample with what its tokens hold in the places of padding; the mask, one number a place, stays.
+
+        Where there are as many features as places, places come first.
+        """
+        places, real = np.arange(tokens.size), np.flatnonzero(tokens)
+        places[~tokens] = np.resize(real, tokens.size - real.size)
+        found = dict(sample)
+        for name in (v.name or "" for v in self.graph.inputs):
+            array = np.asarray(sample[name])
+            axes = [i for i, size in enumerate(array.shape) if size == tokens.size]
+            if axes and array.size > tokens.size:
+                found[name] = array.take(places, axis=axes[0])
+        return found

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.fidelity import Evaluator
-from n6convert.quantization.padding import tokens_of, without_padding
+from n6convert.quantization.layerwise.refine import refine
+from n6convert.quantization.layerwise.walk import layers_of
+from n6convert.quantization.padding import TokensAlone, tokens_of, without_padding
+from n6convert.quantization.prepare.prepare import prepare
+from n6convert.runtime.session import run_model
 
 from .nets import parse
 
@@ -77,3 +82,51 @@ def _last_row() -> np.ndarray:
     wrong = np.zeros((1, 4, 6), np.float32)
     wrong[:, 3] = 5
     return wrong
+
+
+@pytest.mark.parametrize("features", [6, 4])
+def test_padding_repeats_tokens_whose_answers_stay(features: int) -> None:
+    """With as many features as places, too."""
+    model = parse(BODY.replace("float[1,4,6]", f"float[1,4,{features}]"))
+    given = sample(np.array([[[0, -16, 0, -16]]], np.float32))
+    given["x"] = given["x"][..., :features]
+    (found,) = TokensAlone(model.graph, [given])
+    x = given["x"]
+    np.testing.assert_array_equal(found["x"], x[:, [0, 0, 2, 2]])
+    np.testing.assert_array_equal(found["mask"], given["mask"])
+    before, after = (run_model(model, feeds)["z"][0, [0, 2]] for feeds in (given, found))
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+LINEAR = """
+net (float[1,4,6] x, float[1,1,4] mask) => (float[1,4,5] z) {
+  m = MatMul(x, v)
+  t = Add(m, b)
+  k = Transpose <perm = [0, 2, 1]> (t)
+  scores = MatMul(t, k)
+  masked = Add(scores, mask)
+  p = Softmax <axis = -1> (masked)
+  y = MatMul(p, t)
+  u = MatMul(y, w)
+  z = Add(u, c)
+}"""
+
+
+def test_weights_are_rounded_alike_whatever_stands_in_padding() -> None:
+    """Huge numbers in two channels of the padding would make the weights of these the only ones that matter."""
+    rng = np.random.default_rng(1)
+    shapes = {"v": (6, 6), "b": (6,), "w": (6, 5), "c": (5,)}
+    model = parse(LINEAR, **{n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()})
+    texts = rng.standard_normal((8, 1, 4, 6)).astype(np.float32)
+    config = QuantizationConfig(ranges="minmax", equalization=False, bias_correction="off", rounding="nearest")
+    int8 = quantize(model, lambda: iter([{"x": 9 * x, "mask": MASK} for x in texts]), config).model
+
+    def codes(padding: float) -> list[np.ndarray]:
+        samples = [{"x": x.copy(), "mask": MASK} for x in texts]
+        for feeds in samples:
+            feeds["x"][0, 3, :2] = padding
+        found = refine(prepare(model), int8, samples, rounding=True, bias=False)[0]
+        return [layer.initializer(1).const_value.numpy() for layer in layers_of(found)]
+
+    few, many = codes(0.0), codes(30.0)
+    assert len(few) == 2 and all(map(np.array_equal, few, many))
