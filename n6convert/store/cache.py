@@ -240,7 +240,8 @@ def write_all(contents: Mapping[Path, bytes | Path]) -> None:
                 aside.replace(path)
     finally:
         for aside in asides.values():
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # its folder may be a file
+                aside.unlink(missing_ok=True)
 
 
 @contextmanager

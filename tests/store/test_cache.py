@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from n6convert.errors import OutputError
-from n6convert.store.cache import Cache, Entry, jsonable, key_of, sha256_of, write_atomically
+from n6convert.store import cache
+from n6convert.store.cache import Cache, Entry, jsonable, key_of, sha256_of, write_all, write_atomically
 from n6convert.store.hashing import sealed
 
 
@@ -119,6 +120,19 @@ def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypat
     with pytest.raises(OutputError, match="the disk is full"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_files_written_together_appear_all_or_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents: dict[Path, bytes | Path] = {tmp_path / name: name.encode() for name in ("a", "b", "c/d")}
+    flushed: list[str] = []
+    flush = cache._flush
+    monkeypatch.setattr(cache, "_flush", lambda path: flushed.append(path.name[:3]) or flush(path))
+    write_all(contents)
+    assert {p: p.read_bytes() for p in contents} == contents and sorted(flushed) == [".a.", ".b.", ".d."]
+    with pytest.raises(OutputError, match="writing failed") as caught:
+        write_all({tmp_path / "e": b"e", tmp_path / "a" / "f": b"f"})
+    assert caught.value.place == tmp_path / "a" / "f"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
 def test_facts_become_plain_json() -> None:
