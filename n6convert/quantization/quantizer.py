@@ -185,9 +185,10 @@ class _Job:
     def _first(self) -> Candidate:
         """By ranges and nearest rounding alone; where that would be useless, with norms that int8 can hold."""
         found, plain = without_outliers(self.context, self.prepared), f"ranges: {self.config.ranges}"
-        best = found or self.context.quantized(self.prepared)
-        found = found or spoiled_by_few(self.context, best)
-        best = found or best
+        if found is None:
+            ranges = self.context.found(self.prepared)
+            found = spoiled_by_few(self.context, self.prepared, ranges)
+        best = found or self.context.quantized(self.prepared, ranges)
         self._note_floor(plain if found is None else _UNCLIPPED, best)
         self._record(plain if found is None else OUTLIERS.name, best, True)
         return best

@@ -113,6 +113,12 @@ class MethodContext:
         whole = self.config.refine_samples
         return whole if self.config.effort == "thorough" else min(SCREEN, whole)
 
+    def found(self, prepared: ir.Model, *, screen: bool = False) -> RangeResult:
+        """Ranges of a float model, found on the samples or on a share of them."""
+        feeds = partial(self.first, self.enough) if screen else self.feeds
+        channels = None if screen else self._unseen(prepared)
+        return find_ranges(prepared, feeds, self.probe_samples, self.config, self.progress, channels)
+
     def quantized(self, prepared: ir.Model, found: RangeResult | None = None, *, screen: bool = False) -> Candidate:
         """The INT8 model by ranges and nearest rounding alone.
 
@@ -121,10 +127,7 @@ class MethodContext:
             found: its ranges; default: they are found on the samples.
             screen: on a share of the samples, to see whether all are worth it.
         """
-        feeds = partial(self.first, self.enough) if screen else self.feeds
-        found = found or find_ranges(
-            prepared, feeds, self.probe_samples, self.config, self.progress, None if screen else self._unseen(prepared)
-        )
+        found = found or self.found(prepared, screen=screen)
         policy = self.config.zero_points
         zero_points = prefer_fast_zero_points(
             prepared, found.ranges, found.statistics, found.effects, policy, self._saved(prepared)

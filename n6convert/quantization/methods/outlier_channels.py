@@ -53,29 +53,34 @@ def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | 
     widest = max(norms, key=lambda norm: norm["variance_spread"])
     context.outlier_layers = summed_layers(changed.graph, widest["tensor"])
     changed, gates = decouple_gate_inputs(changed, few, threads)
-    unseen = RangeResult({}, {}, {}, {})
-    start = Candidate(changed, unseen, Plan(), changed, lambda: Fidelity(-np.inf, {}), [])
-    return _even(context, start, {"norms": norms, "gates": gates})
+    return _even(context, _unjudged(changed, RangeResult({}, {}, {}, {})), {"norms": norms, "gates": gates})
 
 
-def spoiled_by_few(context: MethodContext, best: Candidate) -> Candidate | None:
-    """The other form where all samples together leave nothing of a norm; None elsewhere, and where it is not certain.
+def spoiled_by_few(context: MethodContext, prepared: ir.Model, found: RangeResult) -> Candidate | None:
+    """The first INT8 model where all samples together leave nothing of a norm; None elsewhere, and where it is unsure.
 
-    Neither the model by ranges alone nor another one by other ranges need be judged then.
+    Neither the model by ranges alone nor one by other ranges need be made then.
+
+    Args:
+        context: what methods work with.
+        prepared: the float model.
+        found: its ranges.
     """
-    few, found = context.few_rows, best.found
-    if context.config.effort != "default" or best.even or few is None:
+    few = context.few_rows
+    if context.config.effort != "default" or few is None or not few.spoil_with(found.statistics, found.channels):
         return None
-    if not few.spoil_with(found.statistics, found.channels):
-        return None
-    trial = outlier_channels(context, best)
-    return None if trial is None or trial.provisional else replace(trial, required_gain_db=0.0)
+    trial = _in_other_form(context, _unjudged(prepared, found))
+    return None if trial is None or trial.provisional else trial
 
 
 def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | None:
     """Norms and gates that one huge channel spoils get other forms, whose channels are then evened out."""
-    if best.even:
-        return None
+    trial = _in_other_form(context, best) if not best.even else None
+    slower = trial is not None and any(gate["function"] in ONE_PASS for gate in trial.notes["gates"])
+    return priced(context, best, trial) if trial is not None and slower else trial
+
+
+def _in_other_form(context: MethodContext, best: Candidate) -> Candidate | None:
     threads = context.config.threads
     known = best.found
     prepared, norms = rewrite_outlier_norms(best.prepared, context.samples, threads, known.statistics, known.channels)
@@ -87,9 +92,12 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
     if not norms and not context.promises(best, partial(with_exact_tensors, best.model, touched), WORTH):
         return None
     found = still_true(best.found, best.prepared, prepared, context.probe_samples[0])
-    trial = _even(context, replace(best, prepared=prepared, found=found), {"norms": norms, "gates": gates})
-    slower = trial is not None and any(gate["function"] in ONE_PASS for gate in gates)
-    return priced(context, best, trial) if trial is not None and slower else trial
+    return _even(context, replace(best, prepared=prepared, found=found), {"norms": norms, "gates": gates})
+
+
+def _unjudged(prepared: ir.Model, found: RangeResult) -> Candidate:
+    """A float model as what another form starts from, which is closer to float in any case."""
+    return Candidate(prepared, found, Plan(), prepared, lambda: Fidelity(-np.inf, {}), [])
 
 
 def _even(context: MethodContext, start: Candidate, notes: Mapping[str, Any]) -> Candidate | None:
