@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from n6convert.errors import ToolError
 from n6convert.logs import logger
 from n6convert.runtime.aside import Aside, can_fork
-from n6convert.runtime.threads import idle_threads
+from n6convert.runtime.threads import default_threads, idle_threads, limit_threads
 
 __all__ = ["Half", "in_halves"]
 
@@ -77,8 +77,8 @@ def in_halves(work: Callable[[Half], T], count: int) -> T:
     """
     if count > 1 and can_fork() and idle_threads() > 1:
         here, there = Pipe()
-        cores = sorted(os.sched_getaffinity(0))
-        with closing(here), closing(Aside(lambda: _silently(work, there, cores[1::2]))), _on(cores[::2]):
+        cores, threads = sorted(os.sched_getaffinity(0)), default_threads() // 2
+        with closing(here), closing(Aside(lambda: _silently(work, there, cores[1::2], threads))), _on(cores[::2]):
             there.close()
             try:
                 return work(Half(here))
@@ -87,7 +87,8 @@ def in_halves(work: Callable[[Half], T], count: int) -> T:
     return work(Half())
 
 
-def _silently(work: Callable[[Half], object], other: Connection, cores: Sequence[int]) -> None:
+def _silently(work: Callable[[Half], object], other: Connection, cores: Sequence[int], threads: int) -> None:
+    limit_threads(threads)
     with _on(cores):
         work(Half(other, first=False))
 

@@ -11,6 +11,7 @@ import pytest
 
 from n6convert.runtime import aside, halves
 from n6convert.runtime.halves import Half, in_halves
+from n6convert.runtime.threads import default_threads
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made by fork on Linux")
 
@@ -37,6 +38,13 @@ def test_two_processes_find_what_one_finds() -> None:
     found, processes = in_halves(running_means, 7)
     assert found == alone and one == os.getpid() and len(set(processes)) == 2
     assert processes[:4] == [one] * 4 and one not in processes[4:7]  # in the order of the samples
+
+
+@pytest.mark.parametrize(("threads", "there"), [("2", 1), ("3", 1), ("8", 4)])
+def test_the_copy_gets_half_of_the_threads(threads: str, there: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("N6CONVERT_THREADS", threads)
+    found = in_halves(lambda half: half.joined(np.full(1, default_threads())), 2)
+    assert found.tolist() == [int(threads), there] and default_threads() == int(threads)
 
 
 def test_no_copy_is_made_where_there_is_no_core_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
