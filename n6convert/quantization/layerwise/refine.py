@@ -67,7 +67,9 @@ def refine(
     Raises:
         BudgetExceeded: all layers would have been left.
     """
-    budget, samples = budget or TimeBudget(), TokensAlone(float_model.graph, samples)
+    budget = budget or TimeBudget()
+    if narrow:  # codes of eight bits are hardly damped: they would be fitted to the few tokens of short texts
+        samples = TokensAlone(float_model.graph, samples)
     refined, otherwise = model if in_place and otherwise is not None else model.clone(), otherwise or model
     nodes = layers_by_name(float_model.graph)
     shared = together(float_model) if rounding and not narrow else []
