@@ -3,9 +3,9 @@
     N6_DATA=../shared/data python benchmarks/bench_ceilings.py [CASE ...] [--samples 200] [--draws 8]
 
 A case is a model of ``bench_accuracy.py`` with a metric of its own. Rows are the INT8 model as n6convert makes it, with
-weights that are not rounded (biases corrected as they are, or float's), with activations that are not, with those not that one kind of operator gives (those in
-front of a Sigmoid on their own), and the float model whose outputs alone are rounded. What a row loses no training of
-the other parts can bring back.
+weights that are not rounded (and its corrected biases or float's), with activations that are not, with those not that
+one kind of operator gives (those in front of a Sigmoid on their own), and the float model whose outputs alone are
+rounded. What a row loses no training of the other parts can bring back.
 
 The last rows add white noise of so many dB to the float model's outputs and print the mean loss over some draws with
 its scatter: as much is lost at that closeness by chance, whatever makes the errors. Where it scatters as wide as the
