@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Standing"]
+__all__ = ["JUDGED", "Standing"]
+
+#: judgements in one run, at most
+JUDGED = 8
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Standing:
     best: float = -math.inf
     idle: int = 0
     judged: int = 0
-    judgements: int = 8
+    judgements: int = JUDGED
     slower: float = 1.0
     rollbacks: int = 0
     moved: int = 0

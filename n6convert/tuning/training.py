@@ -22,7 +22,7 @@ from n6convert.tuning.parameters import Parameters
 from n6convert.tuning.program import Program
 from n6convert.tuning.quantization import exceeds
 from n6convert.tuning.samples import Example, ExampleSource, batches
-from n6convert.tuning.standing import Standing
+from n6convert.tuning.standing import JUDGED, Standing
 from n6convert.tuning.teacher import Teacher
 from n6convert.types import Progress
 
@@ -32,8 +32,8 @@ TaskLoss = Callable[[Mapping[str, Any], Any], Any]
 """From the outputs as torch tensors and a labeled sample to a loss; None where it says nothing of the sample."""
 
 Judged = Callable[[ir.Model], float]
-#: judgements in one run, and the share of its seconds that they may take: fewer, where one takes long
-_JUDGED, _JUDGING = 8, 0.1
+#: share of a run's seconds that judgements may take: there are fewer where one takes long
+_JUDGING = 0.1
 #: seconds between checkpoints
 _SAVED = 30.0
 #: rates at the end, as a share of the highest
@@ -261,7 +261,7 @@ def judgements(budget: float | None, seconds: float) -> int:
         budget: seconds of training; None: no limit.
         seconds: that one takes.
     """
-    return _JUDGED if budget is None else min(max(int(_JUDGING * budget / max(seconds, 1e-3)), 1), _JUDGED)
+    return JUDGED if budget is None else min(max(int(_JUDGING * budget / max(seconds, 1e-3)), 1), JUDGED)
 
 
 def _apart(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[Any, Any]]]:

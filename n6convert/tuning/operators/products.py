@@ -68,7 +68,7 @@ def _conv(node: Node, operands: Sequence[Any]) -> Value:
     rank = values_shape(operands[1]) - 2
     function = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
     stride, dilation = node.get("strides") or [1] * rank, node.get("dilations") or [1] * rank
-    if set(_kernel(operands[1])) == {1}:
+    if set(_shape(operands[1])[2:]) == {1}:
         dilation = [2] * rank  # says nothing here, but torch runs what is not dilated on one thread group by group
     pads, groups = list(node.get("pads") or [0] * 2 * rank), node.get("group", 1)
     even = pads[:rank] == pads[rank:] and node.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
@@ -115,15 +115,13 @@ def _matmul(node: Node, operands: Sequence[Any]) -> Value:
     return _multiplied(operands, lambda a, b, bias: a @ b, -1)
 
 
-def _kernel(weight: Value) -> tuple[int, ...]:
-    whole = weight.integers if isinstance(weight, Steps) else weight
-    return tuple(whole.shape[2:])
+def _shape(value: Value) -> tuple[int, ...]:
+    return tuple((value.integers if isinstance(value, Steps) else value).shape)
 
 
 def values_shape(value: Value) -> int:
     """Number of axes."""
-    rank: int = value.integers.dim() if isinstance(value, Steps) else value.dim()
-    return rank
+    return len(_shape(value))
 
 
 PRODUCTS: dict[str, Operator] = {
