@@ -36,7 +36,8 @@ class Simplify(Stage):
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.rewrites.simplify import simplify
 
-        feeds = lambda: run.sampling.first(_PROOF_SAMPLES)  # noqa: E731
-        begun = run.begun.pop(self.name, None)
-        result = simplify(inputs["export"].load(), feeds, run.recipe.simplify, run.progress, run.waiting, begun)
+        result = simplify(
+            inputs["export"].load(), lambda: run.sampling.first(_PROOF_SAMPLES), run.recipe.simplify, run.progress,
+            run.waiting, run.begun.pop(self.name, None),
+        )  # fmt: skip
         return StageResult(result.facts, result.model)

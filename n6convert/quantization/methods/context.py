@@ -296,24 +296,26 @@ class MethodContext:
         count = self.enough if screen else self.config.refine_samples
         left: list[str] = []
         sequential = bias == "sequential"
-        means = self.means(best.prepared, count) if sequential else None
+        means = self.means(best.prepared, count) if sequential else {}
+        shared = bool(means) and not rounding  # biases alone are corrected by two processes
+        samples = len(next(iter(means.values())).tokens) if shared else count
 
         def made(half: Half) -> tuple[ir.Model, list[str]]:
-            part = half.span(found)
+            part = half.span(samples)
             return refine(
                 best.prepared, write_qdq(best.prepared, best.plan), _Some(self.feeds, part.stop, part.start),
-                rounding=rounding, bias=sequential, means=means,
+                rounding=rounding, bias=sequential, means=means if sequential else None,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
                 budget=self.budget, threads=self.config.threads, progress=self.progress if half.first else None,
                 in_place=True, only=only, half=half,
             )  # fmt: skip
 
-        if rounding or not means:
-            found = count
-            model, left = made(Half()) if rounding or sequential else (write_qdq(best.prepared, best.plan), [])
+        if not (rounding or sequential):
+            model = write_qdq(best.prepared, best.plan)
+        elif shared and self.config.time_budget is None:
+            model, left = in_halves(made, samples)
         else:
-            found = len(next(iter(means.values())).tokens)
-            model, left = in_halves(made, found) if self.config.time_budget is None else made(Half())
+            model, left = made(Half())
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
         notes = {"layers_left": left} if left else {}
