@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from n6convert.graph.operators import PRODUCTS, SATURATING, SUMS_AND_PRODUCTS, VIEWS
 from n6convert.npu.graph import Graph, Node
 from n6convert.npu.layout import compose, only_ones_move
@@ -17,6 +19,8 @@ _SATURATED_BY = PRODUCTS | SUMS_AND_PRODUCTS | {"BatchNormalization", "AveragePo
 _GATE_NODES = 24
 """Operators between a mean and the product with its map: views, two layers and their activations."""
 _PADDABLE = {"Conv", "MaxPool", "AveragePool"}
+#: the lowest codes of grids
+_LOWEST = {"int8": -128, "uint8": 0, "int16": -32768, "uint16": 0}
 
 
 def simplify(graph: Graph, version: tuple[int, int]) -> Graph:
@@ -130,7 +134,10 @@ def _merge_transposes(graph: Graph) -> None:
 
 
 def _fold_pads(graph: Graph) -> None:
-    """Zero padding of height and width in front of a convolution or pool becomes its own padding."""
+    """Padding of height and width in front of a convolution or pool becomes its own padding, where it writes the same.
+
+    A convolution pads with zero, a maximum pool with the lowest code (zero is taken as well: behind a Relu it is).
+    """
     readers = graph.consumers()
     names: dict[str, str] = {}
     gone: set[int] = set()
@@ -166,8 +173,24 @@ def _foldable(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
     pads = _pad_amounts(graph, node)
     fits = rank in (3, 4) and len(pads) == 2 * rank and not any((*pads[:2], *pads[rank : rank + 2]))
     explicit = all(user.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID") for user in users)
-    zeros = node.attributes.get("mode", "constant") == "constant"
-    return bool(users) and fits and zeros and explicit and all(user.op in _PADDABLE for user in users)
+    constant = node.attributes.get("mode", "constant") == "constant"
+    own = constant and all(user.op in _PADDABLE and _pads_alike(graph, node, user) for user in users)
+    return bool(users) and fits and explicit and own
+
+
+def _pads_alike(graph: Graph, pad: Node, user: Node) -> bool:
+    """Whether ``user`` pads with the value that ``pad`` writes."""
+    name = pad.inputs[2] if len(pad.inputs) > 2 else ""
+    written = graph.values.get(name) if name else np.float32(pad.attributes.get("value", 0.0))
+    if written is None or written.size != 1:
+        return False
+    fill, grid = written.ravel()[0], graph.tensors[pad.inputs[0]]
+    if np.issubdtype(fill.dtype, np.floating):
+        zero, lowest = 0.0, (_LOWEST.get(grid.dtype, -math.inf) - (grid.zero_point or 0)) * (grid.scale or 1.0)
+    else:
+        own = graph.tensors[name] if graph.tensors[name].quantized else grid
+        zero, lowest = own.zero_point or 0, _LOWEST.get(own.dtype, -math.inf)
+    return bool(fill == zero or (user.op == "MaxPool" and fill <= lowest))
 
 
 def _broadcast_instead_of_resize(graph: Graph) -> None:

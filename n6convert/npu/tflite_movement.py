@@ -152,7 +152,9 @@ def _pad(t: Translator, op: TFLiteOperator) -> None:
     amounts = np.reshape(t.ints(op.inputs[1]), (-1, 2))
     perm = t.perm(len(amounts))
     pads = [int(amounts[axis][side]) for side in (0, 1) for axis in perm]
-    t.emit("Pad", op.inputs[:1], op.outputs, pads=pads, mode="reflect" if op.kind == "MIRROR_PAD" else "constant")
+    mode = "reflect" if op.kind == "MIRROR_PAD" else "constant"
+    fill = ["", op.inputs[2]] if op.kind == "PADV2" else []
+    t.emit("Pad", [op.inputs[0], *fill], op.outputs, pads=pads, mode=mode)
 
 
 @translates("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")

@@ -135,6 +135,22 @@ def test_pads_of_rows_and_columns_are_the_layers_own(amounts: list[int], mode: s
     assert _node(graph, "Conv").attributes["pads"] == [a + b for a, b in zip(own, extra, strict=True)]
 
 
+@pytest.mark.parametrize(
+    ("reader", "fill", "folded"),
+    [
+        ("Conv", 0.0, True), ("Conv", -1.0, False), ("Conv", -1e9, False), ("AveragePool", 1.0, False),
+        ("MaxPool", 0.0, True), ("MaxPool", -1e9, True), ("MaxPool", -np.inf, True), ("MaxPool", 0.5, False),
+    ],
+)  # fmt: skip
+def test_a_pad_is_the_layers_own_where_it_writes_what_the_layer_would(reader: str, fill: float, folded: bool) -> None:
+    def build(b: QdqBuilder) -> str:
+        amounts = b.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+        x = b.op("Pad", b.op("Exp", b.input(1, 4, 8, 8)), amounts, b.constant(np.float32(fill)))
+        return b.conv(x, 4, 4, 3) if reader == "Conv" else b.op(reader, x, kernel_shape=[3, 3])
+
+    assert ("Pad" not in _kinds(build)) is folded
+
+
 def test_a_pad_that_something_else_reads_stays() -> None:
     def build(b: QdqBuilder) -> list[str]:
         x = b.op("Pad", b.op("Exp", b.input(1, 4, 8, 8)), b.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])))

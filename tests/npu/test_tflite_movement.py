@@ -183,8 +183,10 @@ def test_pads_of_three_axes_and_their_mode(kind: str, file: File) -> None:
     amounts = file.ints("pads", [[0, 0], [1, 2], [3, 1]])
     fill = [file.w.constant("fill", np.int8([5]), **I8)] if kind == "PADV2" else []
     file.w.op(kind, [three, amounts, *fill], [z])
-    (pad,) = [n for n in behind(file.read(z)) if n.op == "Pad"]
+    graph = file.read(z)
+    (pad,) = [n for n in behind(graph) if n.op == "Pad"]
     assert pad.attributes == {"pads": [0, 3, 1, 0, 1, 2], "mode": "reflect" if kind == "MIRROR_PAD" else "constant"}
+    assert [int(graph.values[name].item()) for name in pad.inputs[2:]] == ([5] if kind == "PADV2" else [])
 
 
 @pytest.mark.parametrize(("axis", "size"), [(1, 4), (3, 2), (-2, 6)])
