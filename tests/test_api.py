@@ -104,6 +104,17 @@ def test_quantize_and_estimate(network: Path, printed: Callable[..., Any]) -> No
         n6convert.quantize("flat.onnx", settings={"quantization.rangs": "mse"})
 
 
+def test_steps_are_told_within_their_stage(network: Path) -> None:
+    told: dict[str, list[str]] = {"quantize": [], "debug": []}
+    given: dict[str, Any] = {"calibration": {"source": "samples.npz", "samples": 8}}
+    n6convert.quantize(network, **given, progress=lambda what, done, total: told["quantize"].append(what))
+    n6convert.debug(network, **given, count=1, progress=lambda what, done, total: told["debug"].append(what))
+    stages = {name: [w for w in found if ": " not in w] for name, found in told.items()}
+    assert stages["quantize"] == ["export", "quantize", "done"]
+    assert stages["debug"] == ["export", "simplify", "rewrite", "quantize", "measure tensors", "done"]
+    assert all(any(w.startswith("quantize: ") for w in found) for found in told.values())
+
+
 def test_debug(network: Path, printed: Callable[..., Any]) -> None:
     found = n6convert.debug(network, calibration={"source": "samples.npz", "samples": 8}, count=2)
     assert found.to_dict() == printed(

@@ -211,7 +211,9 @@ def _made(run: Run, folder: Path, force: bool) -> ConversionResult:
     from n6convert.pipeline.runner import run_stages
 
     run_stages(run)
-    return _published(run, folder, force)
+    result = _published(run, folder, force)
+    run.progress("done", 1, 1)
+    return result
 
 
 def _published(run: Run, folder: Path, force: bool) -> ConversionResult:

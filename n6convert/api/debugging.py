@@ -76,10 +76,12 @@ def debug_draft(draft: Draft, count: int, *, cache: bool = True, progress: Progr
 
     run = prepared_run(draft, ("export", "simplify", "rewrite"), progress, cache=cache)
     result = quantized(run, "rewrite")
+    run.progress("measure tensors", 0, 1)
     evaluator = Evaluator(prepare(run.artifacts["rewrite"].load()), list(run.sampling.held_back()))
     records = [dict(record) for record in result.facts["worst"][:count]]
     names = [r["name"] for r in records]
     alone, left_out = one_at_a_time(result.model, evaluator, names), leave_one_out(result.model, evaluator, names)
     for record in records:
         record |= {"alone_db": alone[record["name"]], "left_out_gain_db": left_out[record["name"]]}
+    run.progress("done", 1, 1)
     return Diagnosis(result.facts["outputs_sqnr_db"], records)

@@ -82,11 +82,13 @@ def quantize_draft(
         refuse_loss(Path(output), MODEL, inputs=inputs, force=force)
     if ranges is not None:
         refuse_loss(ranges, RANGES, inputs=[path for path in inputs if path != ranges], force=force)
-    result = quantized(prepared_run(draft, ("export",), progress, cache=cache), "export")
+    run = prepared_run(draft, ("export",), progress, cache=cache)
+    result = quantized(run, "export")
     if output is not None:
         save(result.model, Path(output))
     if ranges is not None:
         write_ranges(result.ranges, ranges)
+    run.progress("done", 1, 1)
     return result
 
 
@@ -108,13 +110,15 @@ def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress | None 
 
 
 def quantized(run: Run, source: str) -> QuantizationResult:
-    """The INT8 model of a stage's graph, by the run's recipe."""
+    """The INT8 model of a stage's graph, by the run's recipe; told as a stage of its own."""
+    from n6convert.pipeline.runner import within
     from n6convert.pipeline.stages.accepting import Accepting
     from n6convert.pipeline.stages.quantize import goals_of, predictors
     from n6convert.quantization.quantizer import quantize as quantize_graph
 
     model = run.artifacts[source].load()
     accepting = Accepting(run, model)
+    run.progress("quantize", 0, 1)
     return quantize_graph(
         model,
         run.sampling.calibration,
@@ -124,5 +128,5 @@ def quantized(run: Run, source: str) -> QuantizationResult:
         accepted=accepting if accepting.limited else None,
         goals=goals_of(run, accepting),
         seed=run.recipe.seed,
-        progress=run.progress,
+        progress=within("quantize", run.progress),
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _LOG = logger(__name__)
 
-__all__ = ["STAGES", "execute", "run_stages"]
+__all__ = ["STAGES", "execute", "run_stages", "within"]
 
 #: in the order in which they run
 STAGES: tuple[Stage, ...] = (
@@ -69,13 +69,12 @@ def run_stages(run: Run, stages: Sequence[Stage] = STAGES) -> None:
             for stage in stages:
                 overall(stage.name, told, len(wanted))
                 told += 1
-            run.progress = _within(stages[-1].name, overall)
+            run.progress = within(stages[-1].name, overall)
             try:
                 ready = early.take(stages) if can_fork() and _is_missing(stages[-1], run) else []
                 _execute_together(stages, run, early, ready)
             finally:
                 run.progress = overall
-    overall("done", len(wanted), len(wanted))
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -189,5 +188,6 @@ def _named(stage: Stage) -> Iterator[None]:
         raise
 
 
-def _within(stage: str, report: Progress) -> Progress:
+def within(stage: str, report: Progress) -> Progress:
+    """Tells the steps of a stage as its own."""
     return lambda what, done, total: report(f"{stage}: {what}", done, total)

@@ -110,7 +110,7 @@ def test_the_folder_of_an_input_decides_nothing(run: Any) -> None:
 
 def test_stages_run_in_order_with_their_names_before_each_step(run: Any) -> None:
     run_stages(run, [Made("one"), Made("off", on=False), Made("two", ("one",))])
-    assert run.told == [("one", 0, 2), ("one: step", 1, 2), ("two", 1, 2), ("two: step", 1, 2), ("done", 2, 2)]
+    assert run.told == [("one", 0, 2), ("one: step", 1, 2), ("two", 1, 2), ("two: step", 1, 2)]
     assert list(run.artifacts) == ["one", "two"]
 
 
@@ -154,10 +154,10 @@ def test_such_stages_are_made_side_by_side(run: Any, two_cores: None) -> None:
     assert [s.times for s in (base, *others, here)] == [1, 0, 0, 1], "made in a copy of this process"
     assert all(run.artifacts[s.name].facts == {"made": s.name} for s in others)
     assert not run.artifacts["first"].entry.reused and execute(others[0], run).entry.reused
-    assert [w for w, *_ in run.told] == ["base", "base: step", "first", "second", "here", "here: step", "done"]
+    assert [w for w, *_ in run.told] == ["base", "base: step", "first", "second", "here", "here: step"]
     run.told.clear()
     run_stages(run, [base, *others, here])
-    assert [w for w, *_ in run.told] == ["base", "first", "second", "here", "done"] and here.times == 1
+    assert [w for w, *_ in run.told] == ["base", "first", "second", "here"] and here.times == 1
 
 
 @pytest.mark.parametrize("fails", [None, ZeroDivisionError()])
