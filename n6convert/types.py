@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Feeds", "ModelInfo", "Outputs", "Progress", "TensorInfo"]
+__all__ = ["Feeds", "ModelInfo", "Outputs", "Progress", "TensorInfo", "within"]
 
 Feeds = Mapping[str, "NDArray[Any]"]
 """Arrays by the name of the graph's input: one encoded sample."""
@@ -17,6 +17,11 @@ Outputs = Mapping[str, "NDArray[Any]"]
 """Arrays by the name of the graph's output."""
 Progress = Callable[[str, int, "int | None"], None]
 """Called with what is being done, how much is done, and the total where it is known."""
+
+
+def within(stage: str, report: Progress) -> Progress:
+    """Tells the steps of a stage as its own."""
+    return lambda what, done, total: report(f"{stage}: {what}", done, total)
 
 
 @dataclass(frozen=True)

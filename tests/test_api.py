@@ -105,14 +105,16 @@ def test_quantize_and_estimate(network: Path, printed: Callable[..., Any]) -> No
 
 
 def test_steps_are_told_within_their_stage(network: Path) -> None:
-    told: dict[str, list[str]] = {"quantize": [], "debug": []}
+    told: dict[str, list[str]] = {"quantize": [], "debug": [], "rewrite": []}
     given: dict[str, Any] = {"calibration": {"source": "samples.npz", "samples": 8}}
     n6convert.quantize(network, **given, progress=lambda what, done, total: told["quantize"].append(what))
     n6convert.debug(network, **given, count=1, progress=lambda what, done, total: told["debug"].append(what))
+    n6convert.rewrite(network, progress=lambda what, done, total: told["rewrite"].append(what))
     stages = {name: [w for w in found if ": " not in w] for name, found in told.items()}
     assert stages["quantize"] == ["export", "quantize", "done"]
     assert stages["debug"] == ["export", "simplify", "rewrite", "quantize", "measure tensors", "done"]
-    assert all(any(w.startswith("quantize: ") for w in found) for found in told.values())
+    assert stages["rewrite"] == ["rewrite", "done"]
+    assert all(any(w.startswith(f"{name}: ") for w in told[name]) for name in ("quantize", "rewrite"))
 
 
 def test_debug(network: Path, printed: Callable[..., Any]) -> None:

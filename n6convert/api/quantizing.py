@@ -12,9 +12,10 @@ from n6convert.quantization.ranges.file import save_ranges as write_ranges
 from n6convert.recipe.checking import finish
 from n6convert.store.cache import Cache
 from n6convert.store.outputs import MODEL, RANGES, refuse_loss
+from n6convert.types import Progress, within
 
 if TYPE_CHECKING:
-    from n6convert.pipeline.run import Progress, Run
+    from n6convert.pipeline.run import Run
     from n6convert.quantization.quantizer import QuantizationResult
     from n6convert.recipe.draft import Draft
 
@@ -111,7 +112,6 @@ def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress | None 
 
 def quantized(run: Run, source: str) -> QuantizationResult:
     """The INT8 model of a stage's graph, by the run's recipe; told as a stage of its own."""
-    from n6convert.pipeline.runner import within
     from n6convert.pipeline.stages.accepting import Accepting
     from n6convert.pipeline.stages.quantize import goals_of, predictors
     from n6convert.quantization.quantizer import quantize as quantize_graph

@@ -26,6 +26,7 @@ from n6convert.rewrites import rewrite as rewrite_graph
 from n6convert.rewrites.prepare import batch_of_one
 from n6convert.samples import open_samples
 from n6convert.store.outputs import MODEL, refuse_loss
+from n6convert.types import Progress, within
 
 __all__ = ["rewrite", "rewrite_draft"]
 
@@ -47,6 +48,7 @@ def rewrite(
     target: str | None = None,
     settings: Mapping[str, Any] | None = None,
     cache: bool = True,
+    progress: Progress | None = None,
     force: bool = False,
 ) -> RewriteResult:
     """Rewrite a float model so that its operators stay on the NPU, each application proven on samples.
@@ -63,6 +65,7 @@ def rewrite(
         target: board and compiler version that time is predicted for; None: the default one.
         settings: recipe keys by dotted path: ``{"rewrite.recurrent_steps": 200}``.
         cache: False reads a model that the pipeline has to read (``options``, encoded samples) again.
+        progress: called as ``progress(what, done, total)``; total may be None.
         force: replace an output that n6convert did not write.
 
     Returns:
@@ -79,7 +82,7 @@ def rewrite(
         if value is not None:
             draft.set(("calibration", key), str(value) if key == "source" else value, f"{key}={value!r}")
     given = {"rules": rules, "exclude": exclude, "approximate": approximate, "combination": combination}
-    return rewrite_draft(draft, Path(model), loaded, given, output=output, cache=cache, force=force)
+    return rewrite_draft(draft, Path(model), loaded, given, output=output, cache=cache, progress=progress, force=force)
 
 
 def rewrite_draft(
@@ -90,6 +93,7 @@ def rewrite_draft(
     *,
     output: str | Path | None = None,
     cache: bool = True,
+    progress: Progress | None = None,
     force: bool = False,
 ) -> RewriteResult:
     """Rewrite by a draft; see :func:`rewrite`.
@@ -101,6 +105,7 @@ def rewrite_draft(
         given: choices of the section ``rewrite`` that win over the recipe's; ``"auto"``, nothing and None do not.
         output: gets the rewritten file.
         cache: False makes stages run again.
+        progress: called as ``progress(what, done, total)``.
         force: replace an output that n6convert did not write.
     """
     recipe = finish(draft)
@@ -108,13 +113,16 @@ def rewrite_draft(
     if output is not None:
         inputs = [model, *([Path(source)] if isinstance(source, str) else [])]
         refuse_loss(Path(output), MODEL, inputs=inputs, force=force)
-    graph, feeds = _read(draft, recipe, model, loaded, cache)
+    tell = progress or (lambda what, done, total: None)
+    graph, feeds = _read(draft, recipe, model, loaded, tell, cache=cache)
     target = target_of(recipe)
     refuse_large_inputs(graph, target.writable_bytes, recipe.target)
-    result = rewrite_graph(graph, feeds, config, target=target)
+    tell("rewrite", 0, 1)
+    result = rewrite_graph(graph, feeds, config, target=target, progress=within("rewrite", tell))
     result.model.producer_name = "n6convert"
     if output is not None:
         save(result.model, Path(output))
+    tell("done", 1, 1)
     return result
 
 
@@ -130,13 +138,15 @@ def _config(recipe: RewriteConfig, given: Mapping[str, Any]) -> RewriteConfig:
         ) from None
 
 
-def _read(draft: Draft, recipe: Recipe, model: Path, loaded: ir.Model, cache: bool) -> tuple[ir.Model, Feeding | None]:
+def _read(
+    draft: Draft, recipe: Recipe, model: Path, loaded: ir.Model, progress: Progress, *, cache: bool
+) -> tuple[ir.Model, Feeding | None]:
     """The float graph, and what makes samples by input name; None lets the proof draw random ones."""
     said = draft.values.get("calibration", {})
     source, count = recipe.calibration.source, recipe.calibration.samples if "samples" in said else _SAMPLES
     if recipe.options or (source is not None and Path(source).suffix != ".npz"):
         draft.set(("calibration", "samples"), count, "--samples")
-        run = prepared_run(draft, ("export",), cache=cache)
+        run = prepared_run(draft, ("export",), progress, cache=cache)
         feeds = None if source is None else lambda: run.sampling.first(count)
         if recipe.options:  # the file as a conversion with them reads it
             return run.artifacts["export"].load(), feeds

@@ -59,6 +59,7 @@ def _rewrite(
     """Rewrite a float model so that its operators stay on the NPU; prints what was applied, refused and gained."""
     from n6convert.api.rewriting import rewrite_draft
     from n6convert.cli.drafts import draft_of
+    from n6convert.cli.progress import progress_on_stderr
     from n6convert.errors import UsageError
     from n6convert.graph.io import load
 
@@ -74,7 +75,10 @@ def _rewrite(
         "approximate": _names(approximate), "combination": combination,
     }  # fmt: skip
     draft = draft_of(str(model), settings, calibration=calibration, samples=samples, target=target)
-    result = rewrite_draft(draft, model, loaded, given, output=path, cache=not no_cache, force=force)
+    with progress_on_stderr(quiet or as_json) as progress:
+        result = rewrite_draft(
+            draft, model, loaded, given, output=path, cache=not no_cache, progress=progress, force=force
+        )
     if as_json:
         typer.echo(json.dumps(result.facts() | {"file": str(path)}, indent=2))
     elif not quiet:

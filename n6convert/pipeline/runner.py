@@ -27,15 +27,16 @@ from n6convert.runtime.aside import Aside, can_fork
 from n6convert.runtime.garbage import rare_collections
 from n6convert.runtime.threads import default_threads
 from n6convert.store.cache import Entry, key_of
+from n6convert.types import within
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from n6convert.pipeline.run import Progress, Run
+    from n6convert.pipeline.run import Run
 
 _LOG = logger(__name__)
 
-__all__ = ["STAGES", "execute", "run_stages", "within"]
+__all__ = ["STAGES", "execute", "run_stages"]
 
 #: in the order in which they run
 STAGES: tuple[Stage, ...] = (
@@ -186,8 +187,3 @@ def _named(stage: Stage) -> Iterator[None]:
     except N6ConvertError as error:
         error.stage = error.stage or stage.name
         raise
-
-
-def within(stage: str, report: Progress) -> Progress:
-    """Tells the steps of a stage as its own."""
-    return lambda what, done, total: report(f"{stage}: {what}", done, total)
