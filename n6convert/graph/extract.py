@@ -13,7 +13,7 @@ from n6convert.graph.initializers import add_initializer
 from n6convert.graph.operators import PRODUCTS
 from n6convert.graph.query import is_constant, may_be_float
 
-__all__ = ["Region", "consumer_region", "cut", "odd_step", "thin_outputs", "with_outputs"]
+__all__ = ["Region", "consumer_region", "cut", "makers", "odd_step", "thin_outputs", "with_outputs"]
 
 #: enough to reach from a residual sum through a LayerNorm in primitive steps to the products behind it
 _DEPTH = 10
@@ -59,7 +59,7 @@ def consumer_region(value: ir.Value, order: dict[ir.Node, int]) -> Region:
     return Region(value, sorted(nodes, key=order.__getitem__), [v for v in sinks if may_be_float(v)])
 
 
-def _makers(values: Iterable[ir.Value]) -> set[ir.Node]:
+def makers(values: Iterable[ir.Value]) -> set[ir.Node]:
     """The nodes that some values are computed by."""
     found: set[ir.Node] = set()
     pending = [v.producer() for v in values]
@@ -76,7 +76,7 @@ def with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
     if is_flat(model):
         values = {v.name: v for node in model.graph for v in node.outputs}
         outputs = [values[name] for name in names]
-        needed = _makers(outputs)
+        needed = makers(outputs)
         return cut(model, [n for n in model.graph if n in needed], model.graph.inputs, outputs)
     copy = model.clone()
     by_name = {v.name: v for node in copy.graph for v in node.outputs}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import onnxruntime
 
+    from n6convert.runtime.serialization import Part
+
 __all__ = ["Session", "run_model"]
 
 Array = NDArray[Any]
@@ -40,7 +42,8 @@ class Session:
 
     Args:
         model: a model in memory or the path of an ONNX file.
-        outputs: tensors to return; default the graph's outputs.
+        outputs: tensors to return, any of the graph's; what none of them is made from does not run. Default the
+            graph's outputs.
         threads: threads inside operators; default 1: cores take samples or processes instead, so that no sum inside an
             operator follows their number.
         optimize: let onnxruntime fuse operators; False keeps every intermediate tensor as written.
@@ -73,7 +76,7 @@ class Session:
         if not optimize or os.environ.get(_KERNELS) == "plain":
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session, self._lent, self.quantized = _open(model, options, last_use)
+            self._session, self._lent, self.quantized = _open(model, outputs, options, last_use)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise GraphError("onnxruntime cannot load the model", found=_first_line(error)) from error
         self.inputs = [i.name for i in self._session.get_inputs()]
@@ -110,13 +113,15 @@ def run_model(
 
 
 def _open(
-    model: ir.Model | str | Path, options: onnxruntime.SessionOptions, last_use: bool
+    model: ir.Model | str | Path, outputs: Sequence[str] | None, options: onnxruntime.SessionOptions, last_use: bool
 ) -> tuple[onnxruntime.InferenceSession, list[onnxruntime.OrtValue], bool]:
     """A session, the weights that it only borrows, and whether the graph holds quantized tensors."""
     import onnx_ir as ir
     import onnxruntime as ort
 
+    from n6convert.graph.extract import with_outputs
     from n6convert.runtime.int8.kernels import QDQ_OPTIMIZERS, is_quantized, with_integer_kernels
+    from n6convert.runtime.serialization import leading_to, serialized, whole
 
     # or signed weights that are left saturate at 16 bits on x86 without VNNI
     options.add_session_config_entry("session.x64quantprecision", "1")
@@ -125,81 +130,64 @@ def _open(
     if quantized and options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL:
         # nothing is left to fuse among integer operators; looking for it takes longer than running a few samples
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    if not quantized and not isinstance(model, ir.Model):
+    if not quantized and outputs is None and not isinstance(model, ir.Model):
         return ort.InferenceSession(str(model), options, _PROVIDERS), [], False
-    own = last_use or held is not model
-    graph, lent = _lent(with_integer_kernels(held, in_place=own) if quantized else held, options)
+    if quantized:
+        own = last_use or held is not model or outputs is not None
+        part = whole(with_integer_kernels(held if outputs is None else with_outputs(held, outputs), in_place=own))
+    else:
+        part = whole(held) if outputs is None else leading_to(held, outputs)
+    part, lent = _lent(part, options)
     without = [*(QDQ_OPTIMIZERS if quantized else ()), *(_WRITES_WEIGHTS if lent else ())]
-    session = ort.InferenceSession(_serialized(graph), options, _PROVIDERS, disabled_optimizers=without)
+    session = ort.InferenceSession(serialized(part, lent), options, _PROVIDERS, disabled_optimizers=without)
     return session, list(lent.values()), quantized
 
 
-def _serialized(model: ir.Model) -> bytes:
-    """The model as onnxruntime reads it, without the types and shapes of inner tensors, which it finds itself."""
-    import onnx_ir as ir
-    from onnx_ir import serde
-
-    if model.functions:
-        return bytes(ir.to_proto(model).SerializeToString())
-    proto = ir.to_proto(ir.Model(ir.Graph([], [], nodes=[], name="main"), ir_version=model.ir_version))
-    del proto.opset_import[:]
-    for domain, version in model.opset_imports.items():
-        proto.opset_import.add(domain=domain, version=version)
-    graph = proto.graph
-    for value in model.graph.inputs:
-        serde.serialize_value_into(graph.input.add(), value)
-    for value in model.graph.outputs:
-        serde.serialize_value_into(graph.output.add(), value)
-    for name, value in model.graph.initializers.items():
-        if value.const_value is not None:
-            tensor = graph.initializer.add()
-            serde.serialize_tensor_into(tensor, value.const_value)
-            tensor.name = name
-    for node in model.graph:
-        serde.serialize_node_into(graph.node.add(), node)
-    return bytes(proto.SerializeToString())
-
-
-def _lent(model: ir.Model, options: onnxruntime.SessionOptions) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
-    """The model without its weights where these are large, and what the session is to borrow instead, by name."""
+def _lent(part: Part, options: onnxruntime.SessionOptions) -> tuple[Part, dict[str, onnxruntime.OrtValue]]:
+    """The same part, and what the session is to borrow of it where its weights are large, by name."""
     import onnx_ir as ir
 
-    tensors = [v.const_value for g in model.graphs() for v in g.initializers.values() if v.const_value is not None]
+    inner = [v for g in part.model.graphs() if g is not part.model.graph for v in g.initializers.values()]
+    tensors = [v.const_value for v in (*part.constants, *inner) if v.const_value is not None]
     size = sum(t.nbytes for t in tensors)
     lent: dict[str, onnxruntime.OrtValue] = {}
     if size >= _LENT_FROM or any(isinstance(t, ir.ExternalTensor) for t in tensors):
-        model, lent = _lend(model)
+        part = _read_inside(part) if inner or part.model.functions else part
+        borrowed = [] if part.model.functions else part.constants
+        lent = {v.name or "": value for v in borrowed if (value := _borrowed(v)) is not None}
         options.add_external_initializers(list(lent), list(lent.values()))  # what the optimizers look at
         for name, value in lent.items():
             options.add_initializer(name, value)  # what the session computes with, or it would copy
     if size >= _NOT_REORDERED_FROM:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    return model, lent
+    return part, lent
 
 
-def _lend(model: ir.Model) -> tuple[ir.Model, dict[str, onnxruntime.OrtValue]]:
-    """A copy of the model that only names its larger weights, and these by name; no weight is copied."""
+def _read_inside(part: Part) -> Part:
+    """A copy whose graphs inside nodes hold what they name of other files; with functions, the graph itself as well."""
+    import onnx_ir as ir
+
+    from n6convert.runtime.serialization import whole
+
+    model = part.model.clone()
+    for graph in model.graphs():
+        for value in graph.initializers.values() if graph is not model.graph or model.functions else ():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = ir.tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=value.name)
+    return whole(model)
+
+
+def _borrowed(value: ir.Value) -> onnxruntime.OrtValue | None:
+    """A weight as it lies in memory or in its file, unless it is small."""
     import onnx_ir as ir
     import onnxruntime as ort
 
-    from n6convert.graph.copying import copied
-
-    model, lent = copied(model), {}
-    for graph in model.graphs():
-        for name, value in graph.initializers.items():
-            tensor = value.const_value
-            if tensor is None:
-                continue
-            array = tensor.numpy()
-            along = tensor.nbytes <= _ALONG or tensor.dtype == ir.DataType.INT64
-            if graph is model.graph and not along and array.dtype.kind in "fiu":
-                lent[name] = ort.OrtValue.ortvalue_from_numpy(np.require(array, requirements=["C", "A"]))
-                value.const_value = ir.ExternalTensor(
-                    "lent", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
-                )
-            elif isinstance(tensor, ir.ExternalTensor):
-                value.const_value = ir.tensor(array, dtype=tensor.dtype, name=name)
-    return model, lent
+    tensor = value.const_value
+    if tensor is None or tensor.nbytes <= _ALONG or tensor.dtype == ir.DataType.INT64:
+        return None
+    array = tensor.numpy()
+    fits = array.dtype.kind in "fiu"
+    return ort.OrtValue.ortvalue_from_numpy(np.require(array, requirements=["C", "A"])) if fits else None
 
 
 def _first_line(error: Exception) -> str:

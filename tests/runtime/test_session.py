@@ -9,6 +9,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
+from n6convert.errors import GraphError
 from n6convert.runtime import session as sessions
 from n6convert.runtime.session import Session, run_model
 
@@ -116,3 +117,28 @@ def test_a_session_outlives_the_model_whose_weights_it_borrows(monkeypatch: pyte
     gc.collect()
     junk = [np.full((64, 32), np.nan, np.float32) for _ in range(200)]
     assert np.allclose(session.run(SAMPLE)["y"], wanted["y"], rtol=1e-5, atol=1e-6) and len(junk) == 200
+
+
+@pytest.mark.parametrize("lent", [True, False])
+def test_inner_tensors_come_without_what_lies_behind_them(lent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_LENT_FROM", 1 if lent else 1 << 40)
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    net (float[2,64] x) => (float[2,5] y) {
+      a = MatMul(x, w)
+      r = Relu(a)
+      y = MatMul(r, v)
+    }"""
+    rng = np.random.default_rng(0)
+    arrays = {
+        n: rng.standard_normal(s, np.float32) for n, s in {"w": (64, 32), "v": (32, 5), "unread": (64, 64)}.items()
+    }
+    made, x = network(text, arrays), rng.standard_normal((2, 64), np.float32)
+    y = np.maximum(x @ arrays["w"], 0) @ arrays["v"]
+    np.testing.assert_allclose(Session(made).run({"x": x})["y"], y, rtol=1e-4, atol=1e-4)
+    made.graph[2].op_type = "Unheard"  # would not run
+    found = Session(made, ["r", "a"]).run({"x": x})
+    assert list(found) == ["r", "a"]
+    np.testing.assert_allclose(found["a"], x @ arrays["w"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(found["r"], np.maximum(found["a"], 0))
+    with pytest.raises(GraphError):
+        Session(made, ["nothing"])

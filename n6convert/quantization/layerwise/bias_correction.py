@@ -20,7 +20,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.operators import LAYERS
 from n6convert.quantization.layerwise.walk import Layer, Rows, rows_of
 from n6convert.quantization.padding import tokens_of
@@ -76,7 +75,7 @@ def channel_means(
         return {}
     functions = {name: consumer_functions(model, node.outputs[0]) for name, node in layers.items()}
     steps = {name: _step(node) for name, node in layers.items()}
-    session = Session(with_outputs(model, list(layers)), threads=1)
+    session = Session(model, list(layers), threads=1)
     means: dict[str, list[Floats]] = {name: [] for name in layers}
     tokens: list[Tokens] = []
 

@@ -19,7 +19,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.rounding import (
     SINGLE,
@@ -116,7 +115,7 @@ class FloatResults:
         wanted = {node: (_name(node.outputs[0]), _name(_joined(node))) for node in nodes}
         entries = {v.name for v in self._model.graph.inputs}
         inner = [name for pair in wanted.values() for name in pair if name and name not in entries]
-        session = Session(with_outputs(self._model, list(dict.fromkeys(inner))), threads=1)
+        session = Session(self._model, list(dict.fromkeys(inner)), threads=1)
 
         def read(sample: Mapping[str, NDArray[Any]]) -> dict[str, FloatSample]:
             values = dict(sample) | session.run_on(sample)

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import cut, with_outputs
+from n6convert.graph.extract import cut
 from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.quantization.grid.plan import along
 from n6convert.quantization.prepare.operator_forms import static_dims
@@ -229,7 +229,7 @@ def layers_at_once(
     most = _HELD // max(sum(prod(static_dims(v.shape or ir.Shape([]))) for v in codes), 1)
     if not codes or any(v.producer() is None for v in codes):
         return None
-    session = Session(with_outputs(model, [v.name or "" for v in codes]), threads=1, last_use=True)
+    session = Session(model, [v.name or "" for v in codes], threads=1)
     states: list[Codes] = []
     for state in mapped(session.run_on, budget.watch(samples), threads):
         if len(states) == most:

@@ -14,7 +14,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import constant, set_constant
 from n6convert.quantization.stable import rounded
@@ -96,7 +95,7 @@ def _spreads(
 ) -> dict[str, float]:
     """Largest minus smallest value of each tensor over the samples, doubled for samples not seen."""
     low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    session = Session(with_outputs(model, sorted(names)), threads=threads)
+    session = Session(model, sorted(names), threads=threads)
     for sample in samples:
         for name, values in session.run_on(sample).items():
             low[name] = min(low[name], float(values.min()))

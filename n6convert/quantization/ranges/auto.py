@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import Region, consumer_region, cut, with_outputs
+from n6convert.graph.extract import Region, consumer_region, cut
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.ranges.calibrate import Progress
 from n6convert.quantization.ranges.estimators import Range
@@ -46,7 +46,7 @@ def choose_ranges(
     needed = {v.name or "" for r in regions.values() for v in (r.value, *r.others, *r.sinks)}
     inputs = {v.name for v in model.graph.inputs}
     inner = sorted(needed - inputs)
-    reference = Session(with_outputs(model, inner), threads=threads) if inner else None
+    reference = Session(model, inner, threads=threads) if inner else None
     trials = {name: _Trial(model, region, threads) for name, region in regions.items()}
     for index, sample in enumerate(samples):
         values = dict(sample)

@@ -13,7 +13,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.errors import QuantizationError
-from n6convert.graph.extract import with_outputs
 from n6convert.quantization.ranges.channel_extents import Extent, Extents
 from n6convert.quantization.ranges.histogram import Histogram
 from n6convert.quantization.ranges.unseen import Extremes, Tail
@@ -172,7 +171,7 @@ def calibrate(
     names = list(dict.fromkeys((*names, *known)))
     inputs = {v.name for v in model.graph.inputs}
     inner = [n for n in names if n not in inputs]
-    session = Session(with_outputs(model, inner), threads=1) if inner else None
+    session = Session(model, inner, threads=1) if inner else None
 
     def values_of(sample: Feeds) -> dict[str, NDArray[Any]]:
         if session is None:

@@ -13,7 +13,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
 from n6convert.quantization.grid.from_ranges import observed
 from n6convert.quantization.ranges.calibrate import FeedSource, Progress, Statistics, calibrate
 from n6convert.quantization.ranges.channel_extents import Extents
@@ -43,7 +42,7 @@ def still_true(found: RangeResult, before: ir.Model, after: ir.Model, sample: Fe
     names = [n for n in (*found.statistics, *found.channels) if n in made[0] and n in made[1]]
     names = list(dict.fromkeys(names))
     inputs = {v.name for v in after.graph.inputs}
-    sessions = [Session(with_outputs(m, names), threads=1, optimize=False) for m in (before, after)] if names else []
+    sessions = [Session(m, names, threads=1, optimize=False) for m in (before, after)] if names else []
     values = [s.run_on(sample) for s in sessions]
     same = inputs | {n for n in names if max_relative_difference(values[0][n], values[1][n]) <= _SAME}
     statistics = {n: s for n, s in found.statistics.items() if n in same}

@@ -15,7 +15,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
 from n6convert.runtime.session import Session
 from n6convert.runtime.threads import mapped
 from n6convert.types import Feeds
@@ -170,7 +169,7 @@ def extents(
     found = Extents((name, Extent.empty(alike)) for name, alike in axes.items())
     if not found:
         return found
-    session = Session(with_outputs(model, list(found)), threads=1)
+    session = Session(model, list(found), threads=1)
     for outputs in mapped(session.run_on, samples, threads):
         for name, values in outputs.items():
             found[name].add(values)

@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import constant, static_dims
 from n6convert.quantization.ranges.calibrate import Statistics
@@ -163,7 +162,7 @@ def row_statistics(
         return {}
     values_of = {v: v.name or "" for n in norms for v in (n.x, n.c, n.n.outputs[0], *n.between)}
     made = [name for value, name in values_of.items() if value.producer() is not None]
-    session = Session(with_outputs(model, made), threads=threads)
+    session = Session(model, made, threads=threads)
     rows: dict[str, list[RowStatistics | None]] = {n.c.name or "": [] for n in norms}
     for index, sample in enumerate(samples):
         values = dict(sample) | session.run_on(sample)

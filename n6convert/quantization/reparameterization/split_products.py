@@ -22,7 +22,6 @@ import onnx_ir.passes.common as passes
 from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.operators import MEANS, MOVES
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import static_dims
@@ -131,7 +130,7 @@ def _observe(model: ir.Model, cones: Sequence[_Cone], samples: Iterable[Feeds], 
     if not cones:
         return []
     names = [c.source.name or "" for c in cones]
-    session = Session(with_outputs(model, names), threads=threads)
+    session = Session(model, names, threads=threads)
     seen: dict[str, list[NDArray[Any]]] = {n: [] for n in names}
     for sample in samples:
         for name, values in session.run_on(sample).items():

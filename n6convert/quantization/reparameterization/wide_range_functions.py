@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.dag import reach
-from n6convert.graph.extract import with_outputs
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.reparameterization.bounded_copies import BoundedCopies, copy_of, is_nonnegative
@@ -123,7 +122,7 @@ def operand_values(model: ir.Model, samples: Iterable[Feeds], threads: int | Non
     if not seen:
         return {}
     inputs = {v.name for v in model.graph.inputs}
-    session = Session(with_outputs(model, [n for n in seen if n not in inputs]), threads=threads)
+    session = Session(model, [n for n in seen if n not in inputs], threads=threads)
     for sample in samples:
         for name, values in {**sample, **session.run_on(sample)}.items():
             if name in seen:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.copying import copied
-from n6convert.graph.extract import cut, with_outputs
+from n6convert.graph.extract import cut
 from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.graph.patterns.layers import layers_by_name
 from n6convert.quantization.layerwise.walk import Layer, walk_layers
@@ -111,7 +111,7 @@ class _Judge:
 
     def _runs(self, model: ir.Model, samples: Iterable[Feeds]) -> Iterator[Results]:
         outputs = _outputs(model, self._names)
-        session = Session(with_outputs(model, list(outputs.values())), threads=1)
+        session = Session(model, list(outputs.values()), threads=1)
         for sample in samples:
             found = session.run_on(sample)
             yield [np.asarray(found[outputs[name]], np.float64) for name in self._names]
