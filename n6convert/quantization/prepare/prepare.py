@@ -19,6 +19,7 @@ from n6convert.graph.operators import CONVERSIONS, RUNTIME_QUANTIZATION
 from n6convert.graph.opset import drop_newer_attributes
 from n6convert.graph.states import KEY
 from n6convert.operators.versions import Version
+from n6convert.quantization.prepare.activations import name_activations
 from n6convert.quantization.prepare.linear import fuse_linear
 from n6convert.quantization.prepare.operator_forms import new_constant, normalize
 from n6convert.quantization.topology.roles import check_supported, float_operands
@@ -53,6 +54,7 @@ def prepare(model: ir.Model, version: Version | None = None) -> ir.Model:
     _check_shapes(model)
     _own_initializers(model)
     normalize(model.graph)
+    name_activations(model.graph)
     fuse_linear(model.graph)
     passes.RemoveUnusedNodesPass()(model)
     _check_weights(model)
