@@ -75,7 +75,7 @@ def debug_draft(draft: Draft, count: int, *, cache: bool = True, progress: Progr
     from n6convert.quantization.sensitivity import leave_one_out, one_at_a_time
 
     run = prepared_run(draft, ("export", "simplify", "rewrite"), progress, cache=cache)
-    result = quantized(run, "rewrite")
+    result = quantized(run, "rewrite", explain=True)
     run.progress("measure tensors", 0, 1)
     evaluator = Evaluator(prepare(run.artifacts["rewrite"].load()), list(run.sampling.held_back()))
     records = [dict(record) for record in result.facts["worst"][:count]]

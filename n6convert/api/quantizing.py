@@ -110,8 +110,14 @@ def prepared_run(draft: Draft, stages: Sequence[str], progress: Progress | None 
     return run
 
 
-def quantized(run: Run, source: str) -> QuantizationResult:
-    """The INT8 model of a stage's graph, by the run's recipe; told as a stage of its own."""
+def quantized(run: Run, source: str, *, explain: bool | None = None) -> QuantizationResult:
+    """The INT8 model of a stage's graph, by the run's recipe; told as a stage of its own.
+
+    Args:
+        run: with that stage's result.
+        source: name of the stage.
+        explain: measure the error of each tensor; see :func:`~n6convert.quantization.quantize`.
+    """
     from n6convert.pipeline.stages.accepting import Accepting
     from n6convert.pipeline.stages.quantize import goals_of, predictors
     from n6convert.quantization.quantizer import quantize as quantize_graph
@@ -127,6 +133,7 @@ def quantized(run: Run, source: str) -> QuantizationResult:
         **predictors(run.target),
         accepted=accepting if accepting.limited else None,
         goals=goals_of(run, accepting),
+        explain=explain,
         seed=run.recipe.seed,
         progress=within("quantize", run.progress),
     )

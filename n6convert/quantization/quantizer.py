@@ -24,7 +24,7 @@ from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.calibrate import Feeds, FeedSource, Progress
 from n6convert.quantization.ranges.estimators import Range
 from n6convert.quantization.reparameterization.merge_convolutions import Milliseconds
-from n6convert.quantization.sensitivity import measured, tensor_errors, worst
+from n6convert.quantization.sensitivity import measured, tensor_errors, tensor_facts, worst
 from n6convert.quantization.stable import exceeds
 from n6convert.quantization.time_budget import BudgetExceeded
 from n6convert.quantization.warnings import given_grids, unfinished, warn_sample_scale, warn_unused_ranges
@@ -43,6 +43,8 @@ _FAST = 0
 #: the yardstick: no result may have this much less SQNR in dB than min-max ranges without any method
 _UNCLIPPED, _TOLERANCE = "ranges: minmax", 0.1
 _FOUR_BITS = "four-bit weights"
+#: SQNR in dB of an output below which answers are in doubt
+_IN_DOUBT = 15.0
 #: closeness and SQNR in dB of outputs that eight bits reach at best
 _FINE = 40.0
 #: whether an INT8 model, with the SQNR in dB of each of its outputs on held-back samples, is good enough
@@ -55,12 +57,11 @@ class QuantizationResult:
 
     Attributes:
         model: the INT8 QDQ model, opset 13 to 17, IR 8; with four-bit weights opset 21, IR 10.
-        facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db), ``methods`` (what was tried, what it
-            brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met before, or
-            what eight bits reach at best),
-            ``methods_out_of_time`` (left out or given up, the time budget was spent), ``methods_not_promising`` (left
-            out, with the dB that they could bring at most),
-            ``worst`` (ten tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
+        facts: ready for JSON: ``tensors`` (name, scale, zero_point, sqnr_db if measured), ``methods`` (what was tried,
+            what it brought, whether it was kept), ``methods_not_needed`` (left out, the recipe's acceptance was met
+            before, or what eight bits reach at best), ``methods_out_of_time`` (left out or given up, the time budget
+            was spent), ``methods_not_promising`` (left out, with the dB that they could bring at most), ``worst`` (ten
+            tensors with cause and remedy), ``zero_points``, ``warnings`` (sentences for the user).
         ranges: (low, high) by tensor name, as used; see :mod:`n6convert.quantization.ranges.file`.
         prepared: the float model that the INT8 one stands for, tensor by tensor.
     """
@@ -82,6 +83,7 @@ def quantize(
     accepted: Accepted | None = None,
     goals: Goals | None = None,
     version: Version | None = None,
+    explain: bool | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> QuantizationResult:
@@ -102,6 +104,7 @@ def quantize(
             tried. None: all are tried.
         goals: what four-bit weights must reach; default: as many as cost little.
         version: of the compiler, whose operators decide what has an INT8 form; None: any version's do.
+        explain: measure the error of each tensor; None: unless `effort: fast` comes so close that nobody asks.
         seed: reserved for methods that draw random numbers; all present ones are deterministic.
         progress: called as ``progress(what, done, total)``.
 
@@ -113,7 +116,7 @@ def quantize(
     with rare_collections():
         prepared = prepare(model, version)
         return _Job(
-            prepared, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, goals, progress
+            prepared, feeds, config, held_back, cheap_zero_points, milliseconds, accepted, goals, explain, progress
         ).run()
 
 
@@ -141,11 +144,13 @@ class _Job:
         milliseconds: Milliseconds | None,
         accepted: Accepted | None,
         goals: Goals | None,
+        explain: bool | None,
         progress: Progress | None,
     ) -> None:
         self.config = config
         self.accepted = accepted
         self.goals = goals or Goals()
+        self.explain = explain
         few = list(islice(feeds(), _FEW))
         _check_inputs(prepared, few)
         self.prepared = prepared
@@ -211,6 +216,12 @@ class _Job:
     def _accepts(self, best: Candidate) -> bool:
         return self.accepted is not None and self.accepted(best.model, best.fidelity.outputs_sqnr_db)
 
+    def _explains(self, best: Candidate) -> bool:
+        """Whether the error of each tensor is measured, to tell where those of the outputs come from."""
+        if self.explain is not None:
+            return self.explain
+        return self.config.effort != "fast" or min(best.fidelity.outputs_sqnr_db.values(), default=0.0) < _IN_DOUBT
+
     def _is_fine(self, best: Candidate) -> bool:
         """Whether outputs are as close to float as eight bits get, so that no method brings what anybody would see."""
         found = best.fidelity
@@ -255,21 +266,20 @@ class _Job:
 
     def _facts(self, best: Candidate) -> dict[str, Any]:
         samples = (self.held_back or self.context.probe_samples)[:2]
-        errors, unmeasured = measured(lambda: tensor_errors(best.prepared, best.model, best.plan, samples))
-        tensors = [
-            {"name": n, "scale": g.scale, "zero_point": g.zero_point, "sqnr_db": errors[n].sqnr_db}
-            for n, g in best.plan.grids.items()
-            if n in errors
-        ]
+        errors, unmeasured = (
+            measured(lambda: tensor_errors(best.prepared, best.model, best.plan, samples))
+            if self._explains(best)
+            else (None, [])
+        )
         given, remarks = given_grids(best.plan, self.prepared.metadata_props)
         return {
-            "tensors": tensors,
+            "tensors": tensor_facts(best.plan, errors),
             "methods": self.methods,
             "methods_not_needed": self.not_needed,
             "methods_out_of_time": self.out_of_time,
             "methods_not_promising": self.not_promising,
             "ranges": best.found.chosen,
-            "worst": worst(errors, best.found.statistics, best.plan, best.prepared.graph),
+            "worst": worst(errors or {}, best.found.statistics, best.plan, best.prepared.graph),
             "outputs_sqnr_db": best.fidelity.outputs_sqnr_db,
             "zero_points": {"policy": self.config.zero_points, "tensors": best.zero_points},
             "clamped_masks": self.masks,

@@ -25,7 +25,10 @@ from n6convert.runtime.halves import Half, in_halves
 from n6convert.runtime.session import Session
 from n6convert.types import Feeds
 
-__all__ = ["CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one_at_a_time", "tensor_errors", "worst"]
+__all__ = [
+    "CAUSES", "TensorError", "explain", "leave_one_out", "measured", "one_at_a_time", "tensor_errors", "tensor_facts",
+    "worst",
+]  # fmt: skip
 
 #: values of all tensors of a sample that are looked at together, at most
 _VALUES = 1 << 24
@@ -228,6 +231,16 @@ def measured(errors: Callable[[], dict[str, TensorError]]) -> tuple[dict[str, Te
         logging.getLogger(__name__).debug("tensors were not measured", exc_info=True)
         text = str(error).strip() or type(error).__name__
         return {}, [f"the errors of single tensors could not be measured, so none are shown: {text}"]
+
+
+def tensor_facts(plan: Plan, errors: Mapping[str, TensorError] | None) -> list[dict[str, Any]]:
+    """Grid and SQNR of each tensor, for the report; None in place of SQNR where errors were not measured."""
+    measured = {n: e.sqnr_db for n, e in errors.items()} if errors is not None else dict.fromkeys(plan.grids)
+    return [
+        {"name": n, "scale": g.scale, "zero_point": g.zero_point, "sqnr_db": measured[n]}
+        for n, g in plan.grids.items()
+        if n in measured
+    ]
 
 
 def one_at_a_time(model: ir.Model, evaluator: Evaluator, names: Sequence[str]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization import QuantizationConfig, quantize, quantizer
 from n6convert.quantization.fidelity import Evaluator, Fidelity
 from n6convert.quantization.methods import SCREEN, Candidate, MethodContext, candidate
 from n6convert.quantization.methods.base import WORTH
@@ -184,3 +184,18 @@ def test_even_channels_are_not_given_up_because_fewer_samples_reach_less_far() -
     methods = {m["method"]: m for m in result.facts["methods"]}
     assert methods["equalization"]["kept"], methods
     assert methods["equalization"]["sqnr_db"] > methods["ranges: mse"]["sqnr_db"] + 3
+
+
+@pytest.mark.parametrize(("effort", "explain", "in_doubt", "measured"), [
+    ("fast", None, -100.0, False), ("fast", None, 100.0, True), ("fast", True, -100.0, True),
+    ("default", None, -100.0, True), ("default", False, -100.0, False),
+])  # fmt: skip
+def test_fast_explains_only_outputs_that_are_in_doubt(
+    effort: Effort, explain: bool | None, in_doubt: float, measured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantizer, "_IN_DOUBT", in_doubt)
+    config = QuantizationConfig(effort=effort)
+    result = quantize(cnn(), feeds((1, 3, 16, 16), 4), config, explain=explain)
+    assert bool(result.facts["worst"]) == measured
+    assert result.facts["tensors"]
+    assert all((t["sqnr_db"] is not None) == measured for t in result.facts["tensors"])

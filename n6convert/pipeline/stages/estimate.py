@@ -54,7 +54,7 @@ def _without_rewrites(run: Run, simplified: Artifact) -> tuple[dict[str, Any] | 
 
     plain = QuantizationConfig(ranges="minmax", normalize_attention=False, **QuantizationConfig.off())
     try:
-        model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain).model
+        model = quantize(simplified.load(), lambda: run.sampling.first(_RANGE_SAMPLES), plain, explain=False).model
         facts = estimate(model, run.recipe.target, options=of_recipe(run.recipe)).facts()
     except N6ConvertError as error:
         return None, [f"placement without rewrites could not be predicted: {error.problem}"]
