@@ -18,7 +18,6 @@ from n6convert.quantization.reparameterization.norm_rows import norm_axes
 from n6convert.quantization.reparameterization.outlier_norm import (
     FewRows,
     rewrite_outlier_norms,
-    spoiled_rows,
     summed_layers,
 )
 from n6convert.recipe.quantization import Effort
@@ -201,8 +200,8 @@ def test_norms_that_int8_holds_as_they_are_stay_where_nothing_else_is_tried(sink
     model, seen = prepare(sentence_net()), samples(sink=sink)
     for sample in seen:
         sample["x"][..., 0] *= sink > 0
-    assert spoiled_rows(model, FewRows(model, seen[:4]), seen) is None
-    assert spoiled_rows(model, FewRows(model, samples()[:4]), samples())
+    assert FewRows(model, seen[:4]).spoiled(seen) is None
+    assert FewRows(model, samples()[:4]).spoiled(samples())
     facts = quantize(sentence_net(), lambda: iter(seen), QuantizationConfig(effort="fast")).facts
     assert facts["methods"][0]["method"] == "ranges: mse"
 

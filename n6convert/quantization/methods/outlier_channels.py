@@ -28,7 +28,6 @@ from n6convert.quantization.reparameterization.gate_input import ONE_PASS, decou
 from n6convert.quantization.reparameterization.outlier_norm import (
     FewRows,
     rewrite_outlier_norms,
-    spoiled_rows,
     summed_layers,
 )
 
@@ -46,7 +45,7 @@ def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | 
     if not METHOD.wanted(context.config):
         return None
     context.few_rows = FewRows(prepared, few, threads)
-    rows = spoiled_rows(prepared, context.few_rows, context.first(context.enough), threads)
+    rows = context.few_rows.spoiled(context.first(context.enough))
     if rows is None:
         return None
     changed, norms = rewrite_outlier_norms(prepared, [], threads, seen=rows)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ from n6convert.quantization.reparameterization.norm_rows import (
 from n6convert.quantization.reparameterization.square_hinges import square_hinges
 from n6convert.types import Feeds
 
-__all__ = ["FewRows", "rewrite_outlier_norms", "spoiled_rows", "summed_layers"]
+__all__ = ["FewRows", "rewrite_outlier_norms", "summed_layers"]
 
 Array = NDArray[np.float64]
 #: standard deviations of the quietest row up to which squares are taken as they are
@@ -69,32 +70,21 @@ class FewRows:
 
     def __init__(self, model: ir.Model, few: Sequence[Feeds], threads: int | None = None) -> None:
         self._norms, self._known = list(find_norms(model.graph)), KnownRows({}, Extents())
-        self._rows = row_statistics(model, self._norms, few, threads, self._known)
+        self._of = partial(row_statistics, model, self._norms, threads=threads, known=self._known)
+        self._rows = self._of(few)
 
-    def spoil(self) -> bool:
-        """Whether massive activations leave a norm useless as INT8."""
-        return _any_spoiled(self._rows)
+    def spoiled(self, samples: Iterable[Feeds]) -> dict[str, RowStatistics | None] | None:
+        """What samples show of the same; None unless massive activations leave a norm useless as INT8, as it is.
+
+        Args:
+            samples: enough to know peaks and variances; read where a norm is useless.
+        """
+        return self._of(samples) if _any_spoiled(self._rows) else None
 
     def spoil_with(self, statistics: Mapping[str, Statistics], channels: Extents) -> bool:
-        """The same with what all samples showed: where one goes far beyond the others, these are lost on its grid."""
+        """Whether one is with what all samples showed: one far beyond the others leaves these no steps on its grid."""
         known = self._known.knowing(statistics, channels)
         return _any_spoiled({n.c.name or "": known.added(n, self._rows[n.c.name or ""]) for n in self._norms})
-
-
-def spoiled_rows(
-    model: ir.Model, few: FewRows, samples: Iterable[Feeds], threads: int | None = None
-) -> dict[str, RowStatistics | None] | None:
-    """What samples show of normalizations; None unless massive activations leave one useless as INT8, as it is.
-
-    Args:
-        model: prepared float model.
-        few: what a few samples show of it.
-        samples: enough to know peaks and variances; read where a norm is useless.
-        threads: None: as many as there are cores.
-    """
-    if not few.spoil():
-        return None
-    return row_statistics(model, list(find_norms(model.graph)), samples, threads, KnownRows({}, Extents()))
 
 
 def _any_spoiled(rows: Mapping[str, RowStatistics | None]) -> bool:
@@ -118,7 +108,7 @@ def rewrite_outlier_norms(
         statistics: what was seen before of the model's tensors.
         channels: what was seen before of their channels; of norms whose variances and peaks both tell, the first
             samples only show what is computed.
-        seen: what :func:`spoiled_rows` found; no sample is read.
+        seen: what :meth:`FewRows.spoiled` found; no sample is read.
     """
     model = model.clone()
     norms = list(find_norms(model.graph))
