@@ -104,6 +104,8 @@ def test_what_an_earlier_pass_saw_of_a_norm_spares_another_one(norm: str) -> Non
     assert len(read) == 4
     whole, others = rewrite_outlier_norms(model, samples(12))
     assert records == others
+    seen = FewRows(model, samples(12)[:4]).of_all(statistics, channels)
+    assert seen is not None and rewrite_outlier_norms(model, [], seen=seen)[1] == others
     sample = samples(seed=5)[0]
     found, expected = (run_model(m, sample, threads=1)["z"] for m in (wide, whole))
     assert max_relative_difference(found, expected) < 1e-3
@@ -117,6 +119,7 @@ def test_what_was_seen_of_something_else_than_the_variances_does_not_count() -> 
     read = iter(samples(12))
     _, records = rewrite_outlier_norms(model, read, statistics={}, channels=channels)
     assert not list(read) and records == rewrite_outlier_norms(model, samples(12))[1]
+    assert FewRows(model, samples(12)[:4]).of_all({}, channels) is None
 
 
 def test_a_norm_of_one_vector() -> None:

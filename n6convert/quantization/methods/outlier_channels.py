@@ -81,8 +81,12 @@ def outlier_channels(context: MethodContext, best: Candidate) -> Candidate | Non
 
 def _in_other_form(context: MethodContext, best: Candidate) -> Candidate | None:
     threads = context.config.threads
-    known = best.found
-    prepared, norms = rewrite_outlier_norms(best.prepared, context.samples, threads, known.statistics, known.channels)
+    known, few = best.found, context.few_rows
+    same = few is not None and few.model is best.prepared
+    seen = few.of_all(known.statistics, known.channels) if few is not None and same else None
+    prepared, norms = rewrite_outlier_norms(
+        best.prepared, context.samples, threads, known.statistics, known.channels, seen
+    )
     prepared, gates = decouple_gate_inputs(prepared, context.samples, threads, known.channels)
     if not norms and not gates:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class Statistics:
         if values.size == 0:
             return True
         low, high = ends or (float(values.min()), float(values.max()))
-        if not (np.isfinite(low) and np.isfinite(high)):
+        if not (isfinite(low) and isfinite(high)):
             return False
         self._reach(low, high, values.size)
         if self.histogram is not None:

@@ -54,10 +54,13 @@ class Histogram:
         places = values.reshape(-1) * np.float32(self.half / self.span)  # exact: a power of two
         np.floor(places, out=places)
         places += np.float32(self.half)
-        np.maximum(places, 0, out=places)
+        if largest > self.span:  # by less than the rounding in `_cover`
+            np.maximum(places, 0, out=places)
         counts = np.bincount(places.astype(np.intp), minlength=2 * self.half)
-        self.counts += counts[: 2 * self.half]
-        self.counts[-1] += counts[2 * self.half :].sum()  # values of `span`, or hardly beyond
+        if counts.size > 2 * self.half:  # values of `span`, or hardly beyond
+            counts[2 * self.half - 1] += counts[2 * self.half :].sum()
+            counts = counts[: 2 * self.half]
+        self.counts += counts
 
     def summary(self, bins: int = 48) -> dict[str, Any]:
         """The occupied part in few bins, for a picture: ``low``, ``high`` and ``counts``, JSON-ready."""
@@ -70,6 +73,8 @@ class Histogram:
         return {"low": float(edges[first]), "high": float(edges[last]), "counts": [int(p.sum()) for p in parts]}
 
     def _cover(self, largest: float) -> None:
+        if largest <= self.span:
+            return
         largest = float(rounded(largest))  # or noise around a power of two would double the span
         if largest == 0:
             return

@@ -66,9 +66,13 @@ class FewRows:
         model: prepared float model.
         few: the samples.
         threads: None: as many as there are cores.
+
+    Attributes:
+        model: as given.
     """
 
     def __init__(self, model: ir.Model, few: Sequence[Feeds], threads: int | None = None) -> None:
+        self.model = model
         self._norms, self._known = list(find_norms(model.graph)), KnownRows({}, Extents())
         self._of = partial(row_statistics, model, self._norms, threads=threads, known=self._known)
         self._rows = self._of(few)
@@ -83,8 +87,15 @@ class FewRows:
 
     def spoil_with(self, statistics: Mapping[str, Statistics], channels: Extents) -> bool:
         """Whether one is with what all samples showed: one far beyond the others leaves these no steps on its grid."""
+        return _any_spoiled(self._with(self._known.knowing(statistics, channels)))
+
+    def of_all(self, statistics: Mapping[str, Statistics], channels: Extents) -> dict[str, RowStatistics | None] | None:
+        """What all samples showed of the normalizations; None where that is not known of each."""
         known = self._known.knowing(statistics, channels)
-        return _any_spoiled({n.c.name or "": known.added(n, self._rows[n.c.name or ""]) for n in self._norms})
+        return self._with(known) if all(map(known.tells, self._norms)) else None
+
+    def _with(self, known: KnownRows) -> dict[str, RowStatistics | None]:
+        return {n.c.name or "": known.added(n, self._rows[n.c.name or ""]) for n in self._norms}
 
 
 def _any_spoiled(rows: Mapping[str, RowStatistics | None]) -> bool:
@@ -108,7 +119,7 @@ def rewrite_outlier_norms(
         statistics: what was seen before of the model's tensors.
         channels: what was seen before of their channels; of norms whose variances and peaks both tell, the first
             samples only show what is computed.
-        seen: what :meth:`FewRows.spoiled` found; no sample is read.
+        seen: what is known of all of them already; no sample is read.
     """
     model = model.clone()
     norms = list(find_norms(model.graph))
