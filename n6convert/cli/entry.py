@@ -39,8 +39,10 @@ _OF_THE_TOP = {"--help", "-h", "--version", "--install-completion", "--show-comp
 def main() -> None:
     """Entry point of the ``n6convert`` command."""
     from n6convert.runtime.aside import own_process
+    from n6convert.runtime.garbage import collect_rarely
 
     own_process()
+    collect_rarely()
     code = run(sys.argv[1:])
     gc.freeze()  # or Python would go through a conversion's objects once more before it ends
     sys.exit(code)
