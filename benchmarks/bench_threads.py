@@ -6,6 +6,9 @@ The command converts a case of ``bench_accuracy.py`` without the cache, judged o
 in a process of its own. Seconds are those of the fastest run, by stage as the report has them: stages that are made
 side by side take theirs at the same time. Seconds of the processor count all processes. "speed" is wall seconds against
 the first row. On a busy machine the second core is others' as well: give the benchmark priority, or wait.
+
+The last row is what the machine gives at best: as many conversions with one thread at once as there were threads, which
+share nothing; its "speed" is theirs together.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import resource
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -53,6 +57,12 @@ def main() -> None:
         same = all(r.sha256 == first.sha256 for r in runs)
         figures = f"{threads:7d} {run.wall:7.2f} {first.wall / run.wall:6.2f} {run.processor:6.2f} {same!s:>5} "
         print(figures, *(f"{seconds:8.2f}" for seconds in run.stages.values()), flush=True)
+    assert first is not None
+    with ThreadPoolExecutor() as pool:
+        start = time.perf_counter()
+        list(pool.map(lambda _: convert(options.case, 1, options.samples), range(threads)))
+        wall = time.perf_counter() - start
+    print(f"{threads:d} x 1 {wall:8.2f} {threads * first.wall / wall:6.2f}")
 
 
 def convert(case: str, threads: int, samples: int) -> Run:
@@ -61,7 +71,7 @@ def convert(case: str, threads: int, samples: int) -> Run:
     given: dict[str, Any] = {"calibration.source": calibration, "calibration.samples": samples, **settings}
     if evaluation is not None:
         given |= {"evaluation.source": evaluation, "evaluation.samples": samples}
-    variables = dict.fromkeys(("N6CONVERT_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    variables = dict.fromkeys(("N6CONVERT_THREADS", "OMP_NUM_THREADS"), str(threads))
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "n6convert", model, "--weights", str(weights), "-o", f"{folder}/out", "--json"]
         command += ["--quiet", *(word for key, value in given.items() for word in ("--set", f"{key}={value}"))]

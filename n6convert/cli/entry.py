@@ -40,8 +40,10 @@ def main() -> None:
     """Entry point of the ``n6convert`` command."""
     from n6convert.runtime.aside import own_process
     from n6convert.runtime.garbage import collect_rarely
+    from n6convert.runtime.threads import one_for_arrays
 
     own_process()
+    one_for_arrays()
     collect_rarely()
     code = run(sys.argv[1:])
     gc.freeze()  # or Python would go through a conversion's objects once more before it ends

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from n6convert.pipeline.artifact import Artifact
     from n6convert.pipeline.run import Run
 
-__all__ = ["Early", "independent"]
+__all__ = ["Early", "independent", "silence"]
 
 _LOG = logger(__name__)
 
@@ -30,6 +30,11 @@ def independent(stages: Sequence[Stage]) -> list[list[Stage]]:
         else:
             groups[-1].append(stage)
     return groups
+
+
+def silence(run: Run) -> None:
+    """Say nothing of progress: in a copy of the process, whose lines would stand between those of this one."""
+    run.progress = lambda what, done, total: None
 
 
 class Early:
@@ -69,7 +74,7 @@ class Early:
     def work(self, stages: Sequence[Stage]) -> dict[str, Any]:
         """Do the work, in a copy of this process."""
         run = self._run
-        run.progress = lambda what, done, total: None
+        silence(run)
         inputs = [{name: self._input_of(stage, name, run) for name in stage.early_inputs} for stage in stages]
         return {stage.name: stage.early(run, given) for stage, given in zip(stages, inputs, strict=True)}
 

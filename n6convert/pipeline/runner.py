@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from n6convert.errors import N6ConvertError, ToolError
 from n6convert.logs import logger
 from n6convert.pipeline.artifact import MODEL_FILE, Artifact, Inputs, StageResult
-from n6convert.pipeline.early import Early, independent
+from n6convert.pipeline.early import Early, independent, silence
 from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.estimate import Estimate
 from n6convert.pipeline.stages.evaluate import Evaluate
@@ -105,7 +105,7 @@ def _execute_together(stages: Sequence[Stage], run: Run, early: Early, ready: Se
     early.collect()  # a copy cannot wait for another one
 
     def beside_it() -> tuple[list[Artifact], dict[str, Any]]:
-        run.progress = lambda what, done, total: None
+        silence(run)
         return [execute(stage, run) for stage in others], early.work(ready)
 
     here: Artifact | Exception

@@ -16,8 +16,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import IO, Generic, TypeVar, cast
 
 from n6convert.errors import ToolError
@@ -25,7 +25,7 @@ from n6convert.logs import logger
 from n6convert.runtime.child_process import end_with
 from n6convert.runtime.threads import beside, default_threads, limit_threads
 
-__all__ = ["Aside", "can_fork", "own_process"]
+__all__ = ["Aside", "begun", "can_fork", "own_process"]
 
 T = TypeVar("T")
 _LOG = logger(__name__)
@@ -117,6 +117,36 @@ class Aside(Generic[T]):
                 os.waitpid(self._pid, 0)
             os.close(self._reading)
             self._pid = 0
+
+
+@contextmanager
+def begun(function: Callable[[], T], there: Callable[[], None]) -> Iterator[Callable[[], T]]:
+    """A function at work in a copy of this process while the block goes on: what is yielded gives its result.
+
+    Without a core for a copy, or where it fails, the function is called here as soon as its result is asked for.
+
+    Args:
+        function: changes nothing that this process needs.
+        there: called first in the copy, and only there.
+    """
+    if not can_fork():
+        yield function
+        return
+
+    def in_copy() -> T:
+        there()
+        return function()
+
+    with closing(Aside(in_copy)) as copy:
+
+        def result() -> T:
+            try:
+                return copy.result()
+            except ToolError as error:
+                _LOG.info("done again by this process, since %s", error)
+                return function()
+
+        yield result
 
 
 def _work(function: Callable[[], T], file: IO[bytes], parent: int) -> None:

@@ -15,13 +15,14 @@ from typing import TypeVar
 
 from n6convert.errors import UsageError
 
-__all__ = ["available_cores", "beside", "default_threads", "idle_threads", "limit_threads", "mapped"]
+__all__ = ["available_cores", "beside", "default_threads", "idle_threads", "limit_threads", "mapped", "one_for_arrays"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 _OWN, _OPENMP = "N6CONVERT_THREADS", "OMP_NUM_THREADS"
 #: read by OpenBLAS, MKL and OpenMP when numpy is first imported
-_LIBRARIES = (_OPENMP, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_NUMPY = "OPENBLAS_NUM_THREADS"
+_LIBRARIES = (_OPENMP, _NUMPY, "MKL_NUM_THREADS")
 _DIGITS = 3
 #: seconds that an item must take to be worth a thread: the threads of one process take turns wherever Python runs
 _WORTH = 0.004
@@ -101,6 +102,14 @@ def limit_threads(count: int) -> None:
     """Hold this process and its children to ``count`` threads; call it before numpy is imported to hold BLAS, too."""
     for name in (_OWN, *_LIBRARIES):
         os.environ[name] = str(count)
+
+
+def one_for_arrays() -> None:
+    """One thread for numpy's products of matrices, unless somebody gave a number; call it before numpy is imported.
+
+    Its threads wait for each other in a loop: small matrices gain nothing, and on a busy machine all stand still.
+    """
+    os.environ.setdefault(_NUMPY, "1")
 
 
 def _cpu_limit(root: Path) -> float | None:

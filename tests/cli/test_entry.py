@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,16 @@ from n6convert.errors import AcceptanceError, N6ConvertError, RecipeError
 ])  # fmt: skip
 def test_a_word_that_is_no_command_is_a_model(words: list[str], wanted: list[str]) -> None:
     assert entry._with_default_command(words) == wanted
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "1"), ("3", "3")])
+def test_the_program_computes_arrays_with_one_thread_unless_told_otherwise(given: str | None, found: str) -> None:
+    words = "import os, sys; sys.argv = ['n6convert', '--version']; from n6convert.cli import entry"
+    seen = "entry.run = lambda words: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules); entry.main()"
+    variables = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    variables |= {"OPENBLAS_NUM_THREADS": given} if given else {}
+    done = subprocess.run([sys.executable, "-c", f"{words}; {seen}"], env=variables, capture_output=True, text=True)
+    assert done.stdout.split() == [found, "False"]
 
 
 def test_a_file_called_nearly_like_a_command_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from n6convert.errors import ToolError
 from n6convert.runtime import aside, threads
-from n6convert.runtime.aside import Aside, can_fork
+from n6convert.runtime.aside import Aside, begun, can_fork
 from n6convert.runtime.threads import default_threads
 
 from .test_child_process import alive
@@ -68,6 +68,23 @@ def test_a_copy_that_fails_says_so_once(way: str) -> None:
 
     with pytest.raises(ToolError, match="gave no result"):
         Aside(work).result()
+
+
+@pytest.mark.parametrize("way", ["beside", "fails", "alone"])
+def test_what_is_begun_gives_its_result_whether_or_not_a_copy_made_it(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(aside, "_own", True)
+    monkeypatch.setenv("N6CONVERT_THREADS", "1" if way == "alone" else "2")
+    here, parent = [], os.getpid()
+
+    def work() -> int:
+        if way == "fails" and os.getpid() != parent:
+            raise ValueError("no")
+        return os.getpid()
+
+    with begun(work, lambda: here.append(1)) as result:
+        assert (result() == parent) == (way != "beside") and not here
 
 
 def test_a_copy_that_stands_still_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

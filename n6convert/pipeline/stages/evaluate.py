@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from itertools import repeat
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from n6convert.errors import SourceError
 from n6convert.pipeline.artifact import Inputs, StageResult
+from n6convert.pipeline.early import silence
 from n6convert.pipeline.stages.base import Stage
 from n6convert.pipeline.stages.export import GIVEN
 from n6convert.plugin_errors import plugin_errors
+from n6convert.runtime.aside import begun
 from n6convert.runtime.comparison import Noise
 from n6convert.runtime.threads import mapped
 
@@ -69,15 +72,27 @@ class Evaluate(Stage):
 
         exported, quantized = (Session(inputs[name].model_path, threads=1) for name in ("export", "quantize"))
         pair = Pair(run, exported, quantized)
-        facts: dict[str, Any] = {"sqnr_db": _sqnr(pair, run, inputs["export"].load().graph)}
+        measure = partial(_sqnr, pair, run, inputs["export"].load().graph)
+        facts: dict[str, Any]
+        if run.recipe.evaluation.source is not None:
+            with begun(measure, partial(silence, run)) as sqnr:
+                found = _judged(pair, run, inputs)
+                facts = {"sqnr_db": sqnr()}
+        else:  # the same samples: it draws them
+            facts = {"sqnr_db": measure()}
+            found = _judged(pair, run, inputs) if _needs_no_labels(run) else {}
         facts |= _against_given(pair, run, inputs["export"].entry.folder / GIVEN)
-        if run.recipe.evaluation.source is None and not _needs_no_labels(run):
-            return StageResult(facts, files=pair.pictures)
-        found = _accuracy(pair, run, inputs["quantize"].facts["samples"])
-        if inputs["quantize"].facts.get("tuning", {}).get("kept"):
-            found["accuracy"]["untuned"] = _untuned(run, inputs["quantize"].facts["samples"])
-        facts |= found | {"warnings": [*facts.get("warnings", []), *found.get("warnings", [])]}
-        return StageResult(facts, files=pair.pictures)
+        warnings = [*facts.get("warnings", []), *found.get("warnings", [])]
+        return StageResult(facts | found | ({"warnings": warnings} if found else {}), files=pair.pictures)
+
+
+def _judged(pair: Pair, run: Run, inputs: Inputs) -> dict[str, Any]:
+    """Facts by the task's own metric."""
+    samples, tuning = (inputs["quantize"].facts.get(name, {}) for name in ("samples", "tuning"))
+    found = _accuracy(pair, run, samples)
+    if tuning.get("kept"):
+        found["accuracy"]["untuned"] = _untuned(run, samples)
+    return found
 
 
 def _against_given(pair: Pair, run: Run, path: Path) -> dict[str, Any]:

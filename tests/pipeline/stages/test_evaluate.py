@@ -76,6 +76,7 @@ def test_two_threads_give_what_one_gives(toy: Path, monkeypatch: pytest.MonkeyPa
     seen, judged = pictures(toy / "seen", 24), pictures(toy / "judged", 20, seed=1)
     file, found, copies = labels(judged, toy / "judged.json"), [], []
     monkeypatch.setattr(aside, "_own", True)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")  # or the second run may be of another minute
     monkeypatch.setattr(runner, "Aside", lambda work: copies.append(work) or aside.Aside(work))
     for threads in ("1", "2"):
         monkeypatch.setenv("N6CONVERT_THREADS", threads)
