@@ -50,13 +50,14 @@ def agreement(
     session = Session(copy)
     codes = differing = largest = 0
     first: str | None = None
-    for feeds in samples:
+    with torch.no_grad():  # side by side, as training runs them
+        kept = program.run(samples, state, keep=set(program.tensors)).kept
+    for index, feeds in enumerate(samples):
         exact = session.run_on(feeds)
-        with torch.no_grad():
-            kept = program.run([feeds], state, keep=set(program.tensors)).kept
         for node in quantizers:
             name = tensor_name(node.inputs[1].name or "")  # type: ignore[union-attr]
-            gaps = np.abs(kept[name].integers[0].cpu().numpy() + _zero_point(node) - exact[node.outputs[0].name or ""])
+            made = kept[name].integers[index].cpu().numpy() + _zero_point(node)
+            gaps = np.abs(made - exact[node.outputs[0].name or ""])
             count = int(np.count_nonzero(gaps))
             codes, differing, largest = codes + gaps.size, differing + count, max(largest, int(gaps.max(initial=0)))
             first = name if count and first is None else first

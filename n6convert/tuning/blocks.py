@@ -7,7 +7,8 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from n6convert.graph.operators import ARITHMETIC, PRODUCTS
-from n6convert.tuning.program import dequantizes_constant, tensor_name
+from n6convert.tuning.constants import dequantizes_constant
+from n6convert.tuning.program import tensor_name
 
 __all__ = ["block_ends", "reached"]
 

@@ -33,7 +33,7 @@ class Steps:
     @property
     def values(self) -> Tensor:
         """The numbers that the integers stand for."""
-        return self.integers * self.scale
+        return _Scaled.apply(self.integers, self.scale)
 
 
 Value = Any
@@ -44,37 +44,73 @@ Value = Any
 _EDGE = 1e-3
 
 
-class _Round(torch.autograd.Function):  # type: ignore[misc]
-    """Nearest whole number of ``x * factor`` inside limits; the gradient passes where nothing saturated.
+def _of_factor(grad: Tensor, x: Tensor, factor: Tensor) -> Tensor:
+    """Sum of ``grad * x`` over what shares a number of the factor: of a single one without a product in memory."""
+    if factor.numel() == 1:
+        return torch.dot(grad.reshape(-1), x.reshape(-1)).reshape(factor.shape)
+    return (grad * x).sum_to_size(factor.shape)
 
-    One operator instead of three, as most of a step is spent between convolutions; ``factor`` broadcasts.
+
+class _Round(torch.autograd.Function):  # type: ignore[misc]
+    """Nearest whole number of ``x * factor``, or of ``x / factor``; the gradient passes where nothing saturated.
+
+    One operator instead of four, as most of a step is spent between convolutions; ``factor`` broadcasts.
     """
 
     @staticmethod
-    def forward(x: Tensor, factor: Tensor | None, low: float, high: float) -> Tensor:
-        return (x.round() if factor is None else (x * factor).round_()).clamp_(low, high)
+    def forward(x: Tensor, factor: Tensor, divides: bool, low: float, high: float) -> Tensor:
+        return (x / factor if divides else x * factor).round_().clamp_(low, high)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, factor, ctx.low, ctx.high = inputs
+        x, factor, ctx.divides, ctx.low, ctx.high = inputs
         ctx.save_for_backward(x, factor)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         x, factor = ctx.saved_tensors
-        steps = x if factor is None else x * factor
-        passed = torch.ops.aten.hardtanh_backward(grads[0], steps, ctx.low - _EDGE, ctx.high + _EDGE)
-        if factor is None:
-            return passed, None, None, None
-        scaled = (passed * x).sum_to_size(factor.shape) if ctx.needs_input_grad[1] else None
-        return passed * factor, scaled, None, None
+        low, high, inverse = ctx.low - _EDGE, ctx.high + _EDGE, factor.reciprocal()
+        times = inverse if ctx.divides else factor
+        if factor.numel() == 1:  # the limits in the input's own numbers spare a pass over it
+            unit = float(factor if ctx.divides else inverse)
+            passed = torch.ops.aten.hardtanh_backward(grads[0], x, low * unit, high * unit)
+        else:
+            passed = torch.ops.aten.hardtanh_backward(grads[0], x * times, low, high)
+        wanted = None
+        if ctx.needs_input_grad[1]:
+            wanted = _of_factor(passed, x, factor)
+            wanted = -wanted * inverse * inverse if ctx.divides else wanted
+        return passed.mul_(times), wanted, None, None, None
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], x: Tensor, factor: Any, low: float, high: float
+        info: Any, in_dims: tuple[Any, ...], x: Tensor, factor: Tensor, divides: bool, low: float, high: float
     ) -> tuple[Tensor, int]:
         """Over samples, which lie along the first axis; all of them share a factor."""
-        return _Round.apply(x.movedim(in_dims[0], 0), factor, low, high), 0
+        return _Round.apply(x.movedim(in_dims[0], 0), factor, divides, low, high), 0
+
+
+class _Scaled(torch.autograd.Function):  # type: ignore[misc]
+    """``x * factor``, whose gradient takes one pass over memory for each of the two."""
+
+    @staticmethod
+    def forward(x: Tensor, factor: Tensor) -> Tensor:
+        return x * factor
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, factor = ctx.saved_tensors
+        wanted = _of_factor(grads[0], x, factor) if ctx.needs_input_grad[1] else None
+        return grads[0] * factor if ctx.needs_input_grad[0] else None, wanted
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, factor: Tensor) -> tuple[Tensor, int]:
+        """Over samples, which lie along the first axis; all of them share a factor."""
+        return _Scaled.apply(x.movedim(in_dims[0], 0), factor), 0
 
 
 def round_to_codes(value: Value, scale: Tensor, low: float, high: float) -> Steps:
@@ -84,15 +120,30 @@ def round_to_codes(value: Value, scale: Tensor, low: float, high: float) -> Step
         low, high: least and largest code, less the zero point.
     """
     if not isinstance(value, Steps):
-        return Steps(_Round.apply(value / scale, None, low, high), scale)
+        return Steps(_Round.apply(value, scale, True, low, high), scale)
     if value.mean:
-        return Steps(_Round.apply(value.integers / (scale / value.scale), None, low, high), scale)
-    return Steps(_Round.apply(value.integers, value.scale / scale, low, high), scale)
+        return Steps(_Round.apply(value.integers, scale / value.scale, True, low, high), scale)
+    return Steps(_Round.apply(value.integers, value.scale / scale, False, low, high), scale)
+
+
+class _Whole(torch.autograd.Function):  # type: ignore[misc]
+    """Nearest whole number inside limits; the gradient passes where nothing saturated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.low, ctx.high = low, high
+        ctx.save_for_backward(x)
+        return x.round().clamp_(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(grads[0], x, ctx.low - _EDGE, ctx.high + _EDGE), None, None
 
 
 def whole_codes(shown: Tensor, low: float, high: float) -> Tensor:
     """Weights in steps of their grid as codes; the gradient passes as if nothing were rounded."""
-    return _Round.apply(shown, None, low, high)
+    return _Whole.apply(shown, low, high)
 
 
 def values_of(value: Value) -> Tensor:

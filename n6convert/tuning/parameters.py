@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from n6convert.graph.operators import PRODUCTS
+from n6convert.tuning.constants import dequantizes_constant
 from n6convert.tuning.exact_weights import weights_before
 from n6convert.tuning.fake_quantization import Steps, round_to_codes, whole_codes
-from n6convert.tuning.program import dequantizes_constant
 from n6convert.tuning.scale_groups import ScaleGroups
 from n6convert.tuning.tensor import Tensor
 

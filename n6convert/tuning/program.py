@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
 from n6convert.graph.operators import CONVERSIONS
+from n6convert.tuning.constants import dequantizes_constant
 from n6convert.tuning.fake_quantization import Steps, Value, round_to_codes, values_of
 from n6convert.tuning.operators import OPERATORS, Node
+from n6convert.tuning.samples_axis import keeps_samples_apart
 from n6convert.tuning.tensor import Tensor
 
 __all__ = ["Program", "State", "tensor_name"]
@@ -64,6 +66,8 @@ class Program:
     def __init__(self, model: ir.Model, device: str = "cpu") -> None:
         self._device = device
         self._refuse(model.graph)
+        # several times as fast as vmap, which pays for each operator anew
+        self._batch = keeps_samples_apart(model)
         self._grids: dict[str, _Grid] = {}
         self._nodes = [self._node(n) for n in model.graph if not dequantizes_constant(n)]
         self._outputs = [v.name or "" for v in model.graph.outputs]
@@ -90,7 +94,11 @@ class Program:
             keep: names of tensors that are wanted.
         """
         feeds = {name: _stacked([s[name] for s in samples], self._device) for name in samples[0]}
-        outputs, kept = torch.func.vmap(lambda sample: self._one(sample, state, keep))(feeds)
+        if self._batch:
+            found = self._one({name: f.flatten(0, 1) for name, f in feeds.items()}, state, keep)
+            outputs, kept = ({name: v.unsqueeze(1) for name, v in part.items()} for part in found)
+        else:
+            outputs, kept = torch.func.vmap(lambda sample: self._one(sample, state, keep))(feeds)
         return Run(outputs, {name: Steps(codes, state[f"{name}_scale"]) for name, codes in kept.items()})
 
     def bytes_of_sample(self, sample: Mapping[str, NDArray[Any]], state: State) -> int:
@@ -168,11 +176,6 @@ def _has_form(node: ir.Node) -> bool:
         kind = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
         return node.attributes.get_string("mode", "") == "linear" and kind in _LINEAR
     return node.op_type in OPERATORS or node.op_type in CONVERSIONS
-
-
-def dequantizes_constant(node: ir.Node) -> bool:
-    """Whether the node turns stored codes into values."""
-    return node.op_type == "DequantizeLinear" and node.inputs[0] is not None and node.inputs[0].const_value is not None
 
 
 def tensor_name(scale: str) -> str:

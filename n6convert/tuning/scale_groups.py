@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from n6convert.tuning.program import dequantizes_constant
+from n6convert.tuning.constants import dequantizes_constant
 from n6convert.tuning.quantization import fixed_range, passes_through
 
 __all__ = ["ScaleGroups"]

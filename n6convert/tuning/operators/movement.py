@@ -30,7 +30,8 @@ def _reshape(node: Node, operands: Sequence[Any]) -> Value:
 def _reshaped(node: Node, operands: Sequence[Any], x: Tensor) -> list[int]:
     """The sizes behind a Reshape, Flatten, Squeeze or Unsqueeze."""
     if node.shape is not None:
-        return list(node.shape)
+        first = x.numel() // int(np.prod(node.shape[1:])) if node.shape and node.shape[0] == 1 else None
+        return list(node.shape) if first is None else [first, *node.shape[1:]]  # as many samples as come
     if node.op == "Reshape":
         sizes = whole_numbers(operands[1]).tolist()
         return [x.shape[i] if n == 0 and not node.get("allowzero", 0) else n for i, n in enumerate(sizes)]
