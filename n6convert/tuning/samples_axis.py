@@ -35,7 +35,7 @@ def _sizes(value: ir.Value | None) -> tuple[int, ...] | None:
     if maker is not None and dequantizes_constant(maker):
         value = maker.inputs[0]
     if value is not None and value.const_value is not None:
-        return tuple(int(d) for d in value.const_value.shape)
+        return tuple(int(d) for d in value.const_value.shape.numpy())
     shape = None if value is None else value.shape
     return tuple(int(d) for d in shape.numpy()) if shape is not None and shape.is_static() else None
 
@@ -107,12 +107,12 @@ def _concat(node: ir.Node) -> bool:
 
 
 def _transpose(node: ir.Node) -> bool:
-    return list(node.attributes.get_ints("perm", None) or [-1])[0] == 0
+    return list(node.attributes.get_ints("perm", [-1]))[0] == 0
 
 
 def _pad(node: ir.Node) -> bool:
-    sizes = _numbers(node, 1, "pads")
-    return len(node.inputs) < 4 and bool(sizes) and not sizes[0] and not sizes[len(sizes) // 2]  # type: ignore[index]
+    sizes = _numbers(node, 1, "pads") or [1]
+    return len(node.inputs) < 4 and not sizes[0] and not sizes[len(sizes) // 2]
 
 
 def _repeats(node: ir.Node) -> bool:

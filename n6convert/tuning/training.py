@@ -45,7 +45,7 @@ _ROLLBACKS = 3
 #: share of the rates with which it does
 _SLOWER = 0.3
 #: bytes kept for the gradients of samples that run side by side
-_MEMORY = 3 << 29
+_MEMORY = 1 << 31
 
 
 class Training:
