@@ -50,7 +50,7 @@ _EXACT = 2e-3
 SINGLE = (1 << 24) // 128**2
 #: inputs that are weighed against each other; a wider matrix is rounded in portions of at most half as many, since
 #: the moments grow with their square
-_WIDEST = 4608
+_WIDEST = 2304
 
 
 @dataclass(frozen=True)

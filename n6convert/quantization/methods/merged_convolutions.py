@@ -16,6 +16,7 @@ from n6convert.quantization.methods.candidate import BEHIND, Candidate, closenes
 from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.methods.equalization import METHOD as EQUALIZATION
 from n6convert.quantization.methods.second_order_rounding import METHOD as ROUNDING
+from n6convert.quantization.methods.second_order_rounding import WORTH
 from n6convert.quantization.methods.unseen_values import METHOD as UNSEEN_VALUES
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.quantization.reparameterization.merge_convolutions import merge_across, merge_pairs
@@ -49,7 +50,7 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
         other = attempt(context, trial) if method.wanted(context.config) else None
         if other is not None and exceeds(closeness(other), closeness(trial)):
             trial = other
-    rounding, bias = ROUNDING.wanted(context.config), context.config.bias_correction
+    rounding, bias = _is_worth_rounding(context, trial), context.config.bias_correction
     tried = context.refined(trial, rounding=rounding, bias=bias, screen=True)
     if is_undecided(tried, best) and not exceeds(closeness(tried), closeness(best)):
         tried = context.refined(trial, rounding=rounding, bias=bias)
@@ -65,6 +66,11 @@ def _is_hopeless(context: MethodContext, merged: Candidate, best: Candidate) -> 
     if most_db < -BEHIND:
         context.most_db = most_db
     return most_db < -BEHIND
+
+
+def _is_worth_rounding(context: MethodContext, merged: Candidate) -> bool:
+    """Whether rounding can bring what makes up for its walk: second moments of a merged kernel are large matrices."""
+    return ROUNDING.wanted(context.config) and context.rounding_promises(merged, WORTH)
 
 
 def _even(context: MethodContext, merged: Candidate, *, before: Candidate) -> Candidate | None:

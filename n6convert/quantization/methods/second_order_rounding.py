@@ -11,11 +11,11 @@ from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.stable import best_of, exceeds
 from n6convert.recipe.quantization import Bias
 
-__all__ = ["METHOD", "second_order_rounding"]
+__all__ = ["METHOD", "WORTH", "second_order_rounding"]
 
 #: dB that weights without rounding must bring: rounding them better brought a quarter of it on real networks, for two
 #: walks over the layers
-_WORTH = 2.0
+WORTH = 2.0
 #: dB that held-back samples may say an outlier's weights are worse rounded
 _TIE = 0.1
 
@@ -24,7 +24,7 @@ def second_order_rounding(context: MethodContext, best: Candidate) -> Candidate 
     """Weights rounded so that their errors cancel on the samples, with bias correction where that helps both."""
     if best.rounded or not anything_to_round(best.prepared, best.plan):
         return None
-    if not context.rounding_promises(best, _WORTH):
+    if not context.rounding_promises(best, WORTH):
         return _rows_of_outliers(context, best)
     trial = _rounded(context, best, best.bias)
     if best.bias == "off" or exceeds(closeness(trial), closeness(best)):
