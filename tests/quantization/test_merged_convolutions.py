@@ -62,6 +62,16 @@ def test_the_method_is_kept_where_it_costs_no_accuracy() -> None:
     assert one > other + 1
 
 
+@pytest.mark.parametrize(("rest", "tried"), [(0, True), (1000, False)])
+def test_the_method_is_tried_where_it_saves_time_or_the_rounding_between_is_seen(rest: int, tried: bool) -> None:
+    """What lies between the two is the input once more, and one operator less is much or little."""
+    model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))
+    result = quantize(model, feeds((1, 8, 16, 16)), milliseconds=lambda model: rest + operators(model))
+    left_out = {m["method"]: m["most_db"] for m in result.facts["methods_not_promising"]}
+    assert ("merged convolutions" in [m["method"] for m in result.facts["methods"]]) is tried
+    assert tried or left_out["merged convolutions"] < 0.5
+
+
 def test_the_method_is_dropped_where_it_costs_accuracy() -> None:
     """Channels of very unlike size that the first evens out: the one would need weights as unlike."""
     sizes = np.geomspace(0.01, 1, 8)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import onnx_ir as ir
 
-from n6convert.quantization.ceilings import with_exact_weights
+from n6convert.quantization.ceilings import with_exact_tensors, with_exact_weights
 from n6convert.quantization.equalization.equalize import difference
 from n6convert.quantization.grid.from_ranges import make_plan, observed
 from n6convert.quantization.grid.qdq import write_qdq
@@ -19,13 +20,16 @@ from n6convert.quantization.methods.second_order_rounding import METHOD as ROUND
 from n6convert.quantization.methods.second_order_rounding import WORTH
 from n6convert.quantization.methods.unseen_values import METHOD as UNSEEN_VALUES
 from n6convert.quantization.ranges.find import RangeResult
-from n6convert.quantization.reparameterization.merge_convolutions import merge_across, merge_pairs
+from n6convert.quantization.reparameterization.merge_convolutions import merge_across, merge_pairs, slower_alone
 from n6convert.quantization.stable import exceeds
 
 __all__ = ["METHOD", "merged_convolutions"]
 
 #: less than few held-back samples can tell; means that are right are right for other samples too
 _TIE = 0.1
+#: of the whole time that pairs save alone, or dB that exact tensors between them bring: less is not worth ranges,
+#: biases and rounding made anew
+_SAVED, _SEEN_DB = 0.01, 0.5
 
 
 def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | None:
@@ -39,7 +43,10 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     def int8(prepared: ir.Model) -> ir.Model:
         return write_qdq(prepared, make_plan(prepared.graph, best.found.ranges))
 
-    prepared, pairs = merge_pairs(best.prepared, context.milliseconds, int8)
+    alone = slower_alone(best.prepared, context.milliseconds)
+    if not alone or not _promise(context, best, alone):
+        return None
+    prepared, pairs = merge_pairs(best.prepared, context.milliseconds, int8, alone)
     if not pairs or difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
         return None
     made = context.quantized(prepared, _of_what_is_left(prepared, best.found))
@@ -55,6 +62,15 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     if is_undecided(tried, best) and not exceeds(closeness(tried), closeness(best)):
         tried = context.refined(trial, rounding=rounding, bias=bias)
     return priced(context, best, replace(tried, notes={"pairs": pairs}))
+
+
+def _promise(context: MethodContext, best: Candidate, alone: Mapping[str, float]) -> bool:
+    """Whether pairs save time that counts, or the rounding between them is seen in the outputs."""
+    assert context.milliseconds is not None, "asked for by the method"
+    saved = sum(max(-slower, 0.0) for slower in alone.values())
+    if saved > _SAVED * context.milliseconds(best.model):
+        return True
+    return context.promises(best, partial(with_exact_tensors, best.model, alone), _SEEN_DB)
 
 
 def _is_hopeless(context: MethodContext, merged: Candidate, best: Candidate) -> bool:

@@ -22,7 +22,7 @@ from n6convert.graph.extract import cut
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import constant, new_constant, take_over
 
-__all__ = ["Milliseconds", "merge_across", "merge_pairs"]
+__all__ = ["Milliseconds", "merge_across", "merge_pairs", "slower_alone"]
 
 #: predicted time of a model
 Milliseconds = Callable[[ir.Model], float]
@@ -37,7 +37,10 @@ _TRIED = 48
 
 
 def merge_pairs(
-    model: ir.Model, milliseconds: Milliseconds, quantized: Callable[[ir.Model], ir.Model]
+    model: ir.Model,
+    milliseconds: Milliseconds,
+    quantized: Callable[[ir.Model], ir.Model],
+    between: Iterable[str] | None = None,
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy in which pairs are merged as long as the whole graph gets faster or hardly slower, and a record of each.
 
@@ -45,16 +48,18 @@ def merge_pairs(
         model: prepared float model.
         milliseconds: also takes float models; so a pair alone is judged first, which is quick.
         quantized: makes an INT8 model of the whole, whose zero points and epochs decide.
+        between: tensors of the pairs that :func:`slower_alone` found.
     """
-    between = _promising(model, milliseconds)
+    between = list(slower_alone(model, milliseconds) if between is None else between)
     records = []
     before = milliseconds(quantized(model)) if between else 0.0
     limit = (1 + _DEAR) * before
     for name in between:
-        trial = model.clone()
-        first = next(node for node in trial.graph if node.outputs[0].name == name)
-        if before + _slower_alone(trial, first, milliseconds) > max(before, limit):
+        first = _maker(model, name)
+        if not _readers(first) or before + _slower_alone(model, first, milliseconds) > max(before, limit):
             continue
+        trial = model.clone()
+        first = _maker(trial, name)
         merged = ", ".join(str(one.name) for one in _merge(trial.graph, first))
         after = milliseconds(quantized(trial))
         if after <= max(before, limit):
@@ -72,13 +77,20 @@ def merge_across(model: ir.Model, names: Iterable[str]) -> ir.Model:
     return copy
 
 
-def _promising(model: ir.Model, milliseconds: Milliseconds) -> list[str | None]:
-    """What lies between the convolutions of pairs, in graph order; of very many only those that alone save most."""
-    firsts = [node for node in model.graph if _readers(node)]
-    if len(firsts) > _TRIED:
-        costs = [_slower_alone(model, first, milliseconds) for first in firsts]
-        firsts = [firsts[index] for index in sorted(sorted(range(len(firsts)), key=costs.__getitem__)[:_TRIED])]
-    return [first.outputs[0].name for first in firsts]
+def _maker(model: ir.Model, name: str) -> ir.Node:
+    return next(node for node in model.graph if node.outputs[0].name == name)
+
+
+def slower_alone(model: ir.Model, milliseconds: Milliseconds) -> dict[str, float]:
+    """By how many milliseconds pairs are slower as one, alone; by the tensor between them, in graph order.
+
+    Args:
+        model: prepared float model; of very many pairs only those are told that save most.
+        milliseconds: takes float models.
+    """
+    found = {str(n.outputs[0].name): _slower_alone(model, n, milliseconds) for n in model.graph if _readers(n)}
+    best = set(sorted(found, key=found.__getitem__)[:_TRIED])
+    return {name: slower for name, slower in found.items() if name in best}
 
 
 def _slower_alone(model: ir.Model, first: ir.Node, milliseconds: Milliseconds) -> float:
