@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 __all__ = ["Bias", "Effort", "Off", "QuantizationConfig"]
 
 RangeMethod = Literal["minmax", "moving-average", "percentile", "entropy", "mse", "auto"]
-Bias = Literal["sequential", "analytic", "off"]
+Bias = Literal["sequential", "means", "analytic", "off"]
 Effort = Literal["fast", "default", "thorough"]
 
 
@@ -61,8 +61,9 @@ class QuantizationConfig(BaseModel):
     bias_correction: Annotated[Bias, Off("off"), BeforeValidator(_from_bool, json_schema_input_type=Bias | bool)] = (
         Field(
             default="sequential",
-            description="bring channel means back to float: layer after layer on samples, or `analytic` without "
-            "data, from the BatchNormalizations of the model; true: `sequential`",
+            description="bring channel means back to float: layer after layer on samples (or `means`, where that "
+            "promises little); what rounded weights shift, by the `means` of what layers read on samples, or "
+            "`analytic` without data, from the BatchNormalizations of the model; true: `sequential`",
         )
     )
     rounding: Annotated[Literal["nearest", "second-order"], Off("nearest")] = Field(

@@ -165,3 +165,13 @@ def test_rounding_alone_needs_no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert equal(at_once[first], walked[first]) and not equal(at_once[first], nearest[first])
     same = [np.mean(at_once[n][0] == walked[n][0]) for n in later]
     assert min(same) > 0.7, same
+
+
+def test_biases_of_the_named_layers_alone_are_corrected() -> None:
+    prepared, int8 = prepare(cnn()), quantize(cnn(), SOURCE, PLAIN).model
+    before = {x.name: x.initializer(2).const_value.numpy() for x in layers_of(int8)}  # type: ignore[union-attr]
+    chosen = list(before)[1]
+    found, left = refine(prepared, int8, list(SOURCE()), rounding=False, bias=True, biases={chosen})
+    after = {x.name: x.initializer(2).const_value.numpy() for x in layers_of(found)}  # type: ignore[union-attr]
+    assert not left
+    assert {n for n in before if not np.array_equal(before[n], after[n])} == {chosen}

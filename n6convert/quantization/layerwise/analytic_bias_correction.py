@@ -21,12 +21,12 @@ from n6convert.errors import QuantizationError
 from n6convert.graph.extract import cut
 from n6convert.graph.query import is_constant
 from n6convert.quantization.layerwise.bias_correction import shift_bias
-from n6convert.quantization.layerwise.walk import layers_of
+from n6convert.quantization.layerwise.walk import Layer, layers_of
 from n6convert.quantization.prepare.batch_norm import statistics
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.runtime.session import Session
 
-__all__ = ["correct_analytically", "expectations"]
+__all__ = ["Vector", "correct_analytically", "expectations", "lost_by_weights"]
 
 Vector = NDArray[np.float64]
 _FUNCTIONS = frozenset(
@@ -76,8 +76,7 @@ def correct_analytically(float_model: ir.Model, model: ir.Model) -> ir.Model:
         node = floats[layer.name]
         source = known.get(node.inputs[0]) if node.inputs[0] is not None else None
         if source is not None:
-            lost = constant(node.inputs[1]).astype(np.float64) - layer.weight()
-            shift_bias(layer, _through(node, lost, source.mean))
+            shift_bias(layer, lost_by_weights(node, layer, source.mean))
             corrected += 1
     if not corrected:
         raise QuantizationError(
@@ -87,6 +86,17 @@ def correct_analytically(float_model: ir.Model, model: ir.Model) -> ir.Model:
             remedy="set it to `sequential`, or give an ONNX file with its BatchNormalizations to `n6convert quantize`",
         )  # fmt: skip
     return model
+
+
+def lost_by_weights(node: ir.Node, layer: Layer, mean: Vector) -> Vector:
+    """What a layer's rounded weights take away from the mean of each output.
+
+    Args:
+        node: the layer in float.
+        layer: INT8.
+        mean: of each channel that it reads.
+    """
+    return _through(node, constant(node.inputs[1]).astype(np.float64) - layer.weight(), mean)
 
 
 def expectations(model: ir.Model) -> dict[ir.Value, Known]:

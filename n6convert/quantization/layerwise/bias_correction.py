@@ -12,7 +12,7 @@ uncertainty (James and Stein), so that few samples of a small map do not teach t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,10 @@ class Wanted:
 
 
 def channel_means(
-    model: ir.Model, samples: Iterable[Mapping[str, NDArray[Any]]], threads: int | None = None
+    model: ir.Model,
+    samples: Iterable[Mapping[str, NDArray[Any]]],
+    threads: int | None = None,
+    names: Collection[str] | None = None,
 ) -> dict[str, Wanted]:
     """What every layer's channels average to in the float model, by node name.
 
@@ -69,8 +72,10 @@ def channel_means(
         model: float.
         samples: arrays by input name.
         threads: None: as many as there are cores.
+        names: of the layers that are asked for; None: all.
     """
-    layers = {n.outputs[0].name or "": n for n in model.graph if n.op_type in LAYERS}
+    asked = [n for n in model.graph if n.op_type in LAYERS and (names is None or n.name in names)]
+    layers = {n.outputs[0].name or "": n for n in asked}
     if not layers:
         return {}
     functions = {name: consumer_functions(model, node.outputs[0]) for name, node in layers.items()}

@@ -36,6 +36,7 @@ def refine(
     narrow: Collection[str] = (),
     compensating: Collection[str] = (),
     only: Collection[str] | None = None,
+    biases: Collection[str] | None = None,
     budget: TimeBudget | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -56,6 +57,7 @@ def refine(
             ones.
         compensating: layers whose weights also take back what the layers before did to their inputs.
         only: layers whose weights are rounded; None: all.
+        biases: layers whose biases are corrected; None: all.
         in_place: the model itself is changed, not a copy of it; not for one that lends layers their values.
         budget: looked at between layers, between samples and inside the rounding of a layer.
         half: of the samples that those given are, while the biases of the others are corrected in step; not for
@@ -77,7 +79,8 @@ def refine(
     layers = {layer.name: layer for layer in layers_of(refined)}
     asked = apart if only is None else apart.intersection(only)
     rounded = _to_round(layers, nodes, asked, {*narrow, *compensating} if narrow else None) if rounding else set()
-    left = {name: layer for name, layer in layers.items() if bias or name in rounded}
+    shifted = set(layers if biases is None else biases) if bias else set()
+    left = {name: layer for name, layer in layers.items() if name in shifted or name in rounded}
     count = len(left)
     try:
         if shared and only is None:
@@ -92,7 +95,7 @@ def refine(
         for layer in (at_once or walk_layers(refined, samples, threads, budget, frozenset(left))) if left else ():
             if layer.name in rounded:
                 _round(layer, nodes[layer.name], exact, budget, last, narrow=layer.name in narrow)
-            if bias and layer.name in means:
+            if layer.name in shifted and layer.name in means:
                 correct_bias(layer, means[layer.name], half)
             left.pop(layer.name, None)
             if progress is not None:

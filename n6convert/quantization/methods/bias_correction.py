@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from n6convert.quantization.layerwise.rounding import anything_to_round
 from n6convert.quantization.methods.base import Method
-from n6convert.quantization.methods.candidate import Candidate, closeness, enforced
+from n6convert.quantization.methods.candidate import Candidate, closeness, enforced, scatter_db
 from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.methods.ranges import unclipped_ranges
 from n6convert.quantization.stable import best_of
@@ -16,6 +17,8 @@ __all__ = ["METHOD", "bias_correction"]
 _TIE = 0.1
 #: dB that errors must have in common over the held-back samples: correcting takes about half of it away
 _IN_COMMON = 0.2
+#: dB that are no chance on any samples
+_CERTAIN = 0.25
 #: dB behind that corrected biases seldom make up for
 _HOPELESS = 0.25
 
@@ -30,7 +33,7 @@ def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None
     kind = context.config.bias_correction
     thorough = context.config.effort == "thorough"
     if not thorough and best.fidelity.shift_db < _IN_COMMON:
-        return None
+        return _by_means(context, best) if kind == "sequential" else None
     whole = None if context.clips_rightly else unclipped_ranges(best.found, best.found.ranges)
     other = context.quantized(best.prepared, whole) if whole is not None else None
     starts = [s for s in (best, other) if s is not None and enforced(s) <= enforced(best)]
@@ -40,6 +43,17 @@ def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None
     trial = best_of(trials, closeness)
     ranges = {"ranges": "minmax"} if trial is not trials[0] else {}
     return replace(trial, notes={"kind": kind, **ranges, **trial.notes})
+
+
+def _by_means(context: MethodContext, best: Candidate) -> Candidate | None:
+    """What rounded weights shift taken back, which is right for other samples too; None where they shift nothing.
+
+    Held-back samples have to say for certain that it is worse: few short texts hold few rows.
+    """
+    if not (anything_to_round(best.prepared, best.plan) and context.input_means(best.prepared)):
+        return None
+    trial = context.refined(best, rounding=False, bias="means")
+    return replace(trial, required_gain_db=-min(2 * scatter_db(trial, best), _CERTAIN), notes={"kind": "means"})
 
 
 METHOD = Method("bias correction", 3, "bias_correction", bias_correction, _TIE)

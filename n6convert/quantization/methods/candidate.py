@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
-from n6convert.quantization.fidelity import Fidelity
+from n6convert.quantization.fidelity import Fidelity, closeness_of
 from n6convert.quantization.grid.plan import Plan
 from n6convert.quantization.ranges.find import RangeResult
 from n6convert.recipe.quantization import Bias
 
-__all__ = ["BEHIND", "Candidate", "closeness", "enforced", "is_undecided"]
+__all__ = ["BEHIND", "Candidate", "closeness", "enforced", "is_undecided", "scatter_db"]
 
 #: dB between a trial on some samples and the best model within which all samples are to decide
 BEHIND = 0.5
@@ -62,6 +64,12 @@ class Candidate:
 def closeness(candidate: Candidate) -> float:
     """How close its outputs are to float on held-back samples, in dB."""
     return candidate.fidelity.closeness_db
+
+
+def scatter_db(trial: Candidate, best: Candidate) -> float:
+    """Standard error over the held-back samples of how much closer one model is than another; 0 for a single one."""
+    gains = np.subtract(*(closeness_of(c.fidelity.bounded) for c in (trial, best)))
+    return float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else 0.0
 
 
 def is_undecided(trial: Candidate, best: Candidate) -> bool:

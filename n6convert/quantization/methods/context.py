@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import islice
@@ -22,6 +22,7 @@ from n6convert.quantization.grid.qdq import write_qdq
 from n6convert.quantization.grid.zero_points import ZeroPointSavings, prefer_fast_zero_points
 from n6convert.quantization.layerwise.analytic_bias_correction import correct_analytically
 from n6convert.quantization.layerwise.bias_correction import Wanted, channel_means
+from n6convert.quantization.layerwise.measured_bias_correction import correct_by_means, input_means
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.methods.candidate import Candidate, closeness, enforced
 from n6convert.quantization.methods.ranges import all_read, finds_ranges
@@ -34,6 +35,7 @@ from n6convert.quantization.reparameterization.merge_convolutions import Millise
 from n6convert.quantization.reparameterization.norm_rows import norm_axes
 from n6convert.quantization.reparameterization.outlier_norm import FewRows
 from n6convert.quantization.time_budget import TimeBudget
+from n6convert.quantization.weights.layer_noise import last_layers
 from n6convert.recipe.quantization import Bias, QuantizationConfig
 from n6convert.runtime.halves import Half, in_halves
 
@@ -72,8 +74,6 @@ class MethodContext:
     """By how much the first ranges were closer to float than those that clip nothing."""
     most_db: float | None = field(default=None, init=False)
     """What :meth:`promises` found that a method can bring at most, where that was too little to try it."""
-    outlier_layers: frozenset[str] = field(default=frozenset(), init=False)
-    """Layers whose results massive activations are part of, where these spoil a norm most."""
     few_rows: FewRows | None = field(default=None, init=False)
     """What a few samples show of the normalizations."""
     evened: tuple[ir.Model, Candidate] | None = field(default=None, init=False)
@@ -83,6 +83,7 @@ class MethodContext:
     _looked: bool = field(default=False, init=False)
     _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
+    _input_means: tuple[ir.Model, Mapping[str, NDArray[np.float64]]] | None = field(default=None, init=False)
 
     @cached_property
     def budget(self) -> TimeBudget:
@@ -238,6 +239,12 @@ class MethodContext:
             self._means = prepared, count, channel_means(prepared, self.first(count), self.config.threads)
         return self._means[2]
 
+    def input_means(self, prepared: ir.Model) -> Mapping[str, NDArray[np.float64]]:
+        """The means of what the layers of a float model read; kept for the last one asked for."""
+        if self._input_means is None or self._input_means[0] is not prepared:
+            self._input_means = prepared, input_means(prepared, self.first(self.enough), self.config.threads)
+        return self._input_means[1]
+
     def promises(self, best: Candidate, exact: Callable[[], ir.Model], least_db: float) -> bool:
         """Whether what a method can bring is worth trying it.
 
@@ -282,7 +289,6 @@ class MethodContext:
         rounding: bool,
         bias: Bias,
         screen: bool = False,
-        only: Collection[str] | None = None,
     ) -> Candidate:
         """The best model's layers made anew: weights rounded on the samples, biases corrected.
 
@@ -291,7 +297,6 @@ class MethodContext:
             rounding: second-order.
             bias: kind of correction.
             screen: on a share of the samples, to see whether all are worth it.
-            only: layers whose weights are rounded; None: all.
         """
         count = self.enough if screen else self.config.refine_samples
         left: list[str] = []
@@ -307,7 +312,7 @@ class MethodContext:
                 rounding=rounding, bias=sequential, means=means if sequential else None,
                 otherwise=best.model if sequential else None,  # or the analytic correction would come twice
                 budget=self.budget, threads=self.config.threads, progress=self.progress if half.first else None,
-                in_place=True, only=only, half=half,
+                in_place=True, half=half,
             )  # fmt: skip
 
         if not (rounding or sequential):
@@ -318,7 +323,19 @@ class MethodContext:
             model, left = made(Half())
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
+        elif bias == "means":
+            model = self._corrected_by_means(best.prepared, model)
         notes = {"layers_left": left} if left else {}
         partly = count < self.config.refine_samples and (rounding or sequential)
         measure = self.measure(model)
         return replace(best, model=model, measure=measure, bias=bias, rounded=rounding, partly=partly, notes=notes)
+
+    def _corrected_by_means(self, prepared: ir.Model, model: ir.Model) -> ir.Model:
+        """What rounded weights shift taken back, and then what is left of it in the last layers, on all samples."""
+        model = correct_by_means(prepared, model, self.input_means(prepared))
+        last = last_layers(prepared)
+        means = channel_means(prepared, self.samples, self.config.threads, last)
+        return refine(
+            prepared, model, self.samples, rounding=False, bias=True, biases=last, means=means,
+            budget=self.budget, threads=self.config.threads,
+        )[0]  # fmt: skip

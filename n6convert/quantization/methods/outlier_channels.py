@@ -28,7 +28,6 @@ from n6convert.quantization.reparameterization.gate_input import ONE_PASS, decou
 from n6convert.quantization.reparameterization.outlier_norm import (
     FewRows,
     rewrite_outlier_norms,
-    summed_layers,
 )
 
 __all__ = ["METHOD", "outlier_channels", "spoiled_by_few", "without_outliers"]
@@ -49,8 +48,6 @@ def without_outliers(context: MethodContext, prepared: ir.Model) -> Candidate | 
     if rows is None:
         return None
     changed, norms = rewrite_outlier_norms(prepared, [], threads, seen=rows)
-    widest = max(norms, key=lambda norm: norm["variance_spread"])
-    context.outlier_layers = summed_layers(changed.graph, widest["tensor"])
     changed, gates = decouple_gate_inputs(changed, few, threads)
     return _even(context, _unjudged(changed, RangeResult({}, {}, {}, {})), {"norms": norms, "gates": gates})
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from n6convert.quantization.layerwise.rounding import anything_to_round
 from n6convert.quantization.methods.base import Method
 from n6convert.quantization.methods.candidate import Candidate, closeness, is_undecided
@@ -16,8 +14,6 @@ __all__ = ["METHOD", "WORTH", "second_order_rounding"]
 #: dB that weights without rounding must bring: rounding them better brought a quarter of it on real networks, for two
 #: walks over the layers
 WORTH = 2.0
-#: dB that held-back samples may say an outlier's weights are worse rounded
-_TIE = 0.1
 
 
 def second_order_rounding(context: MethodContext, best: Candidate) -> Candidate | None:
@@ -25,23 +21,11 @@ def second_order_rounding(context: MethodContext, best: Candidate) -> Candidate 
     if best.rounded or not anything_to_round(best.prepared, best.plan):
         return None
     if not context.rounding_promises(best, WORTH):
-        return _rows_of_outliers(context, best)
+        return None
     trial = _rounded(context, best, best.bias)
     if best.bias == "off" or exceeds(closeness(trial), closeness(best)):
         return trial
     return best_of((trial, _rounded(context, best, "off")), closeness)
-
-
-def _rows_of_outliers(context: MethodContext, best: Candidate) -> Candidate | None:
-    """The weights alone that massive activations are made by, an error of which is one of a whole row; None of none.
-
-    Held-back samples show next to nothing of it: they may say that it is a little worse.
-    """
-    if not context.outlier_layers:
-        return None
-    context.most_db = None
-    trial = context.refined(best, rounding=True, bias=best.bias, screen=True, only=context.outlier_layers)
-    return replace(trial, partly=False, required_gain_db=-_TIE, notes={"layers": sorted(context.outlier_layers)})
 
 
 def _rounded(context: MethodContext, best: Candidate, bias: Bias) -> Candidate:

@@ -22,7 +22,7 @@ from n6convert.quantization.ranges.estimators import Effect
 from n6convert.quantization.topology.sharing import passes_through
 from n6convert.runtime.session import Session
 
-__all__ = ["Functions", "consumer_error_map", "consumer_functions"]
+__all__ = ["Functions", "consumer_error_map", "consumer_functions", "reads_as_it_is"]
 
 Array = NDArray[np.float64]
 #: values of a tensor in; the same shape after each function that reads them out
@@ -84,6 +84,11 @@ def consumer_functions(model: ir.Model, value: ir.Value) -> Functions:
         return [values if v is value else next(results) for v in sinks]
 
     return apply
+
+
+def reads_as_it_is(value: ir.Value) -> bool:
+    """Whether all that reads a tensor, behind moves, tells all of its values apart: no function comes first."""
+    return not _functions(_moved(value))[0]
 
 
 def _elementwise(part: ir.Model) -> Functions:

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
 from n6convert.graph.dag import reach
-from n6convert.graph.operators import LAYERS
 from n6convert.graph.query import is_constant
 from n6convert.quantization.prepare.operator_forms import static_dims
 from n6convert.quantization.ranges.calibrate import Statistics
@@ -42,7 +41,7 @@ from n6convert.quantization.reparameterization.norm_rows import (
 from n6convert.quantization.reparameterization.square_hinges import square_hinges
 from n6convert.types import Feeds
 
-__all__ = ["FewRows", "rewrite_outlier_norms", "summed_layers"]
+__all__ = ["FewRows", "rewrite_outlier_norms"]
 
 Array = NDArray[np.float64]
 #: standard deviations of the quietest row up to which squares are taken as they are
@@ -154,19 +153,6 @@ def _summed(value: ir.Value) -> list[ir.Value]:
     maker = value.producer()
     summed = maker is not None and maker.op_type in ("Add", "Reshape", "Transpose")
     return [v for v in maker.inputs if v is not None and not is_constant(v)] if maker is not None and summed else []
-
-
-def summed_layers(graph: ir.Graph, name: str) -> frozenset[str]:
-    """Layers over all channels whose results a tensor is the sum of, behind moves of values.
-
-    Args:
-        graph: prepared.
-        name: of the tensor.
-    """
-    stream = next(v for node in graph for v in node.outputs if v.name == name)
-    makers = [v.producer() for v in reach(stream, _summed)]
-    dense = [n for n in makers if n is not None and n.op_type in LAYERS and n.attributes.get_int("group", 1) == 1]
-    return frozenset(n.name or "" for n in dense)
 
 
 def _copy(graph: ir.Graph, source: ir.Value) -> None:
