@@ -177,20 +177,22 @@ class MethodContext:
         What was decided for the grids of an earlier model is tried first, as a whole.
         """
         products = SummedProducts(made.prepared, made.found.ranges, made.found.statistics)
-        tried: dict[int, Candidate] = {}
+        tried: dict[tuple[ProductGroup, ...], Candidate] = {}
 
         def lost_db(groups: Sequence[ProductGroup]) -> float:
-            ranges, records = products.centered(groups)
-            trial = self._written(made.prepared, replace(made.found, ranges=ranges), made.zero_points + records)
-            tried[len(groups)] = trial
-            return closeness(made) - closeness(trial)
+            key = tuple(groups)
+            if key not in tried:
+                ranges, records = products.centered(groups)
+                found = replace(made.found, ranges=ranges)
+                tried[key] = self._written(made.prepared, found, made.zero_points + records)
+            return closeness(made) - closeness(tried[key])
 
         known = {} if self.config.effort == "thorough" else self._zero_points
         before = [g for g in products.groups if all(known.get(name) for name in g.grids)]
         taken = affordable(products.groups, lost_db, WORSE_DB[self.config.zero_points], before)
         self._zero_points |= {name: g in taken for g in products.groups for name in g.grids}
         nothing = replace(made, zero_points=made.zero_points + products.centered([])[1])
-        return tried[len(taken)] if taken else nothing
+        return tried[tuple(taken)] if taken else nothing
 
     def _written(self, prepared: ir.Model, found: RangeResult, zero_points: list[dict[str, Any]]) -> Candidate:
         """The INT8 model by these ranges and nearest rounding."""
