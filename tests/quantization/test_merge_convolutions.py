@@ -30,7 +30,7 @@ def operators(model: ir.Model) -> float:
 
 def merge_pairs(model: ir.Model, milliseconds: Milliseconds) -> tuple[ir.Model, list[dict]]:
     """With float models timed as they are."""
-    return module.merge_pairs(model, milliseconds, lambda model: model)
+    return module.merge_pairs(model, milliseconds, lambda model: model, module.slower_alone(model, milliseconds))
 
 
 def pair(

@@ -40,7 +40,7 @@ def merge_pairs(
     model: ir.Model,
     milliseconds: Milliseconds,
     quantized: Callable[[ir.Model], ir.Model],
-    between: Iterable[str] | None = None,
+    between: Iterable[str],
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy in which pairs are merged as long as the whole graph gets faster or hardly slower, and a record of each.
 
@@ -50,9 +50,8 @@ def merge_pairs(
         quantized: makes an INT8 model of the whole, whose zero points and epochs decide.
         between: tensors of the pairs that :func:`slower_alone` found.
     """
-    between = list(slower_alone(model, milliseconds) if between is None else between)
     records = []
-    before = milliseconds(quantized(model)) if between else 0.0
+    before = milliseconds(quantized(model))
     limit = (1 + _DEAR) * before
     for name in between:
         first = _maker(model, name)
