@@ -33,7 +33,7 @@ class Steps:
     @property
     def values(self) -> Tensor:
         """The numbers that the integers stand for."""
-        return _Scaled.apply(self.integers, self.scale)
+        return _applied(_Scaled, self.integers, self.scale)
 
 
 Value = Any
@@ -49,6 +49,13 @@ def _of_factor(grad: Tensor, x: Tensor, factor: Tensor) -> Tensor:
     if factor.numel() == 1:
         return torch.dot(grad.reshape(-1), x.reshape(-1)).reshape(factor.shape)
     return (grad * x).sum_to_size(factor.shape)
+
+
+def _applied(function: Any, *given: Any) -> Tensor:
+    """``function.apply``; outside of vmap without what it does for vmap, which takes longer than a small operator."""
+    if torch._C._are_functorch_transforms_active():
+        return function.apply(*given)
+    return super(torch.autograd.Function, function).apply(*given)  # type: ignore[misc]
 
 
 class _Round(torch.autograd.Function):  # type: ignore[misc]
@@ -120,10 +127,10 @@ def round_to_codes(value: Value, scale: Tensor, low: float, high: float) -> Step
         low, high: least and largest code, less the zero point.
     """
     if not isinstance(value, Steps):
-        return Steps(_Round.apply(value, scale, True, low, high), scale)
+        return Steps(_applied(_Round, value, scale, True, low, high), scale)
     if value.mean:
-        return Steps(_Round.apply(value.integers, scale / value.scale, True, low, high), scale)
-    return Steps(_Round.apply(value.integers, value.scale / scale, False, low, high), scale)
+        return Steps(_applied(_Round, value.integers, scale / value.scale, True, low, high), scale)
+    return Steps(_applied(_Round, value.integers, value.scale / scale, False, low, high), scale)
 
 
 class _Whole(torch.autograd.Function):  # type: ignore[misc]

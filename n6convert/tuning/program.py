@@ -58,6 +58,7 @@ class Program:
 
     Attributes:
         tensors: names of the quantized activations in graph order.
+        operators: how many a run computes.
 
     Raises:
         GraphError: operators that have no form in torch, by name.
@@ -70,6 +71,7 @@ class Program:
         self._batch = keeps_samples_apart(model)
         self._grids: dict[str, _Grid] = {}
         self._nodes = [self._node(n) for n in model.graph if not dequantizes_constant(n)]
+        self.operators = len(self._nodes)
         self._outputs = [v.name or "" for v in model.graph.outputs]
         self._constants = {
             name: _constant(value.const_value.numpy(), device)

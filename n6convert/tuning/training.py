@@ -19,7 +19,7 @@ from n6convert.tuning.descent import Descent
 from n6convert.tuning.fake_quantization import Steps
 from n6convert.tuning.loss import decibels, feature_loss, output_loss
 from n6convert.tuning.parameters import Parameters
-from n6convert.tuning.program import Program
+from n6convert.tuning.program import Program, State
 from n6convert.tuning.quantization import exceeds
 from n6convert.tuning.samples import Example, ExampleSource, batches
 from n6convert.tuning.standing import JUDGED, Standing
@@ -46,6 +46,9 @@ _ROLLBACKS = 3
 _SLOWER = 0.3
 #: bytes kept for the gradients of samples that run side by side
 _MEMORY = 1 << 31
+#: bytes that an operator keeps, in the mean, below which threads wait for each other longer than they work: four of the
+#: pieces that torch gives to one thread
+_PER_OPERATOR = 4 * 32768 * 4
 
 
 class Training:
@@ -141,7 +144,7 @@ class Training:
         inner, pairs = _apart(state)
         total = 0.0
         if not self._together:
-            self._together = max(_MEMORY // max(self._program.bytes_of_sample(batch[0].feeds, inner), 1), 1)
+            self._together = self._arranged(batch, inner)
         for first in range(0, len(batch), self._together):
             part = batch[first : first + self._together]
             loss = self._loss(part, inner) * (len(part) / len(batch))
@@ -153,6 +156,14 @@ class Training:
         if known:
             torch.autograd.backward([outer for outer, _ in known], [grad for _, grad in known])
         return total
+
+    def _arranged(self, batch: Sequence[Example], state: State) -> int:
+        """How many samples run side by side; where operators are small even then, one thread runs them."""
+        size = max(self._program.bytes_of_sample(batch[0].feeds, state), 1)
+        together = max(_MEMORY // size, 1)
+        if min(together, len(batch)) * size < _PER_OPERATOR * self._program.operators:
+            torch.set_num_threads(1)
+        return together
 
     def _loss(self, examples: Sequence[Example], state: Mapping[str, Any]) -> Any:
         config, teacher = self._config, self._teacher
