@@ -1,6 +1,6 @@
 """INT8 accuracy on real models: float | onnxruntime min-max | NNCF | Ultralytics | ours, with float nodes and costs.
 
-    N6_DATA=../shared/data python benchmarks/bench_accuracy.py [CASE ...] [--samples 64] [--nncf PYTHON]
+    N6_DATA=../shared/data python benchmarks/bench_accuracy.py [CASE ...] [--samples 64] [--nncf PYTHON] [--aimet PYTHON]
 
 Every quantizer gets the same float model (the plugin's, before rewrites) and the same calibration samples, in a
 process of its own; ``ours, NPU`` is what the pipeline makes of it: the graph after rewrites, which the NPU runs without
@@ -9,7 +9,9 @@ did not see, with the 95 % interval of a paired bootstrap for the drop. Models w
 cosine of their outputs to float. ``--nncf`` names the Python of an environment in which NNCF is installed (``make
 bench-accuracy`` makes one where it can); without it those rows stay out. NNCF has a row for each of its bias
 corrections, and for text models one with its settings for transformers: its best row is what we compare with. Its
-thorough correction does not work on detectors (see ``quantizers.py``), and its row says so.
+thorough correction does not work on detectors (see ``quantizers.py``), and its row says so. ``--aimet`` is the same for
+AIMET (``aimet-onnx``): weights of eight bits and of four, rounded to the nearest, beside ours with four. NNCF and AIMET
+train torch models alone, not files, so no row has their training.
 
 YOLO networks have a row ``ultralytics``: the recipe that Ultralytics documents for ``format=stedgeai quantize=8`` (no
 release has it yet): boxes and keypoints normalized to 0..1 inside the graph, one output, the whole graph quantized by
@@ -119,6 +121,7 @@ CASES: dict[str, tuple[str, Path, Path, Path | None, dict[str, Any]]] = {
 
 #: NNCF with each of its bias corrections, and as it recommends for transformers; the best of its rows counts
 NNCF = (("nncf fast", "nncf-fast"), ("nncf thorough", "nncf-thorough"), ("nncf transformer", "nncf-transformer"))
+AIMET = (("aimet", "aimet"), ("aimet, 4 bits", "aimet-int4"))
 
 
 def main() -> None:
@@ -126,10 +129,13 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=list(CASES), help=", ".join(CASES))
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--nncf", help="python of an environment with NNCF; ignored where there is none")
+    parser.add_argument("--aimet", help="the same with AIMET")
     options = parser.parse_args()
-    if options.nncf and not Path(options.nncf).exists():
-        print(f"NNCF is left out: there is no {options.nncf}")
-        options.nncf = None
+    pythons = {"nncf": options.nncf, "aimet": options.aimet}
+    for peer, python in pythons.items():
+        if python and not Path(python).exists():
+            print(f"{peer} is left out: there is no {python}")
+            pythons[peer] = None
     figures = f"{'score':>8} {'drop':>7} {'95 %':>15} {'float nodes':>11} {'seconds':>8} {'peak MB':>8}"
     print(f"{'model':<14} {'quantizer':<17} {figures}")
     for name in options.cases:
@@ -137,28 +143,32 @@ def main() -> None:
             print(f"{name:<14} left out: there is no {CASES[name][1]}")
             continue
         with TemporaryDirectory() as folder:
-            compare(name, options.samples, options.nncf, Path(folder))
+            compare(name, options.samples, pythons, Path(folder))
 
 
-def compare(name: str, samples: int, nncf: str | None, folder: Path) -> None:
+def compare(name: str, samples: int, pythons: dict[str, str | None], folder: Path) -> None:
     run = prepare(name, samples, folder)
     reference = judge(run, folder / "float.onnx", folder / "float.onnx")
     print(f"{name:<14} {'float':<17} {100 * reference.value:8.2f}", flush=True)
     rows = [("onnxruntime", "onnxruntime", "float"), ("ours", "ours", "float"), ("ours, NPU", "ours", "rewritten")]
-    if nncf:
+    if pythons["nncf"]:
         variants = NNCF if run.ready_plugin.sample_kind == "text" else NNCF[:2]
         rows[1:1] = [(title, method, "float") for title, method in variants]
+    if pythons["aimet"]:
+        rows[1:1] = [(title, method, "float") for title, method in AIMET]
     other = prepare(name, samples, folder, full=True) if CASES[name][0].startswith("yolo") else run
     if other is not run:
         rows.insert(-2, ("ultralytics", "onnxruntime", "full"))
+    if pythons["aimet"]:
+        rows.append(("ours, 4 bits", "ours-int4", "float"))
     if CASES[name][4].get("options.dequantize"):  # the file that the weights were taken from, as it is
         given = judge(other, folder / "full.onnx", CASES[name][1])
         drop, interval = 100 * (reference.value - given.value), between(reference, given)
         print(f"{name:<14} {'as given':<17} {100 * given.value:8.2f} {drop:7.2f} {interval:>15}", flush=True)
     for title, method, graph in rows:
         try:
-            python = (nncf,) if method.startswith("nncf") and nncf else ()
-            row = measure(method, folder / f"{graph}.onnx", folder, samples, *python)
+            python = pythons.get(method.partition("-")[0])
+            row = measure(method, folder / f"{graph}.onnx", folder, samples, *([python] if python else []))
         except RuntimeError as error:
             print(f"{name:<14} {title:<17} {str(error).strip().splitlines()[-1]}", flush=True)
             continue

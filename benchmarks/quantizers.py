@@ -3,7 +3,7 @@
     python benchmarks/quantizers.py METHOD FLOAT.onnx SAMPLES_FOLDER OUT.onnx COUNT
 
 METHOD is ``ours``, ``ours-fast``, ``ours-thorough``, ``ours-minmax``, ``ours-int4``, ``ours-mixed`` (with its goal:
-``ours-mixed:max_flash=1915000``, ``ours-mixed:max_milliseconds=8.9``), ``onnxruntime``, ``nncf``, or a part of the
+``ours-mixed:max_flash=1915000``, ``ours-mixed:max_milliseconds=8.9``), ``onnxruntime``, ``nncf``, ``aimet``, or a part of the
 work: ``inference`` (plain float), ``calibrate-minmax``, ``calibrate-all`` (statistics for every range method).
 
 Samples are ``.npz`` files with arrays by input name; those in ``SAMPLES_FOLDER/held_back`` are for judging methods.
@@ -126,7 +126,22 @@ def nncf(model: Path, feeds: Feeds, out: Path, thorough: bool = False, transform
     onnx.save(found, out)
 
 
+def aimet(model: Path, feeds: Feeds, out: Path, bits: str = "int8") -> None:
+    """AIMET's simulated quantization as a QDQ file, with activations of eight bits."""
+    import aimet_onnx as tool
+    import onnx
+
+    kind = getattr(tool, bits)
+    sim = tool.QuantizationSimModel(
+        onnx.load(model), param_type=kind, activation_type=tool.int8, providers=["CPUExecutionProvider"]
+    )
+    sim.compute_encodings(list(feeds()))
+    onnx.save(sim.to_onnx_qdq(), out)
+
+
 METHODS = {
+    "aimet": aimet,
+    "aimet-int4": partial(aimet, bits="int4"),
     "ours": ours,
     "ours-minmax": ours_minmax,
     "ours-fast": partial(ours, effort="fast"),
