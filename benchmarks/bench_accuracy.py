@@ -1,6 +1,7 @@
 """INT8 accuracy on real models: float | onnxruntime min-max | NNCF | Ultralytics | ours, with float nodes and costs.
 
-    N6_DATA=../shared/data python benchmarks/bench_accuracy.py [CASE ...] [--samples 64] [--nncf PYTHON] [--aimet PYTHON]
+    N6_DATA=../shared/data python benchmarks/bench_accuracy.py [CASE ...] [--samples 64] [--nncf PYTHON]
+        [--aimet PYTHON]
 
 Every quantizer gets the same float model (the plugin's, before rewrites) and the same calibration samples, in a
 process of its own; ``ours, NPU`` is what the pipeline makes of it: the graph after rewrites, which the NPU runs without
