@@ -4,7 +4,8 @@
 
 METHOD is ``ours``, ``ours-fast``, ``ours-thorough``, ``ours-minmax``, ``ours-int4``, ``ours-mixed`` (with its goal:
 ``ours-mixed:max_flash=1915000``, ``ours-mixed:max_milliseconds=8.9``), ``onnxruntime``, ``nncf``, ``aimet``,
-``aimet-int4``, or a part of the work: ``inference`` (plain float), ``calibrate-minmax``, ``calibrate-all`` (statistics for every range method).
+``aimet-int4``, or a part of the work: ``inference`` (plain float),
+``calibrate-minmax``, ``calibrate-all`` (statistics for every range method).
 
 Samples are ``.npz`` files with arrays by input name; those in ``SAMPLES_FOLDER/held_back`` are for judging methods.
 Prints one JSON line: seconds, cpu seconds, peak RSS in MB.
