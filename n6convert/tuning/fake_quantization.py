@@ -55,7 +55,7 @@ def _applied(function: Any, *given: Any) -> Tensor:
     """``function.apply``; outside of vmap without what it does for vmap, which takes longer than a small operator."""
     if torch._C._are_functorch_transforms_active():
         return function.apply(*given)
-    return super(torch.autograd.Function, function).apply(*given)  # type: ignore[misc]
+    return super(torch.autograd.Function, function).apply(*given)
 
 
 class _Round(torch.autograd.Function):  # type: ignore[misc]
