@@ -77,17 +77,15 @@ def _mean(values: NDArray[Any], axis: int) -> Vector:
     return np.asarray(values.mean(axis=others, dtype=np.float64), np.float64)
 
 
-def correct_by_means(float_model: ir.Model, model: ir.Model, means: Mapping[str, Vector]) -> ir.Model:
-    """A copy of the INT8 model whose biases undo what rounding its weights shifts.
+def correct_by_means(float_model: ir.Model, model: ir.Model, means: Mapping[str, Vector]) -> None:
+    """Let biases of an INT8 model undo what rounding its weights shifts.
 
     Args:
         float_model: prepared.
-        model: INT8.
+        model: INT8; changed.
         means: what :func:`input_means` found.
     """
-    model = model.clone()
     nodes = layers_by_name(float_model.graph)
     for layer in layers_of(model):
         if layer.name in means:
             shift_bias(layer, lost_by_weights(nodes[layer.name], layer, means[layer.name]))
-    return model

@@ -326,18 +326,18 @@ class MethodContext:
         if bias == "analytic":
             model = correct_analytically(best.prepared, model)
         elif bias == "means":
-            model = self._corrected_by_means(best.prepared, model)
+            self._correct_by_means(best.prepared, model)
         notes = {"layers_left": left} if left else {}
         partly = count < self.config.refine_samples and (rounding or sequential)
         measure = self.measure(model)
         return replace(best, model=model, measure=measure, bias=bias, rounded=rounding, partly=partly, notes=notes)
 
-    def _corrected_by_means(self, prepared: ir.Model, model: ir.Model) -> ir.Model:
-        """What rounded weights shift taken back, and then what is left of it in the last layers, on all samples."""
-        model = correct_by_means(prepared, model, self.input_means(prepared))
+    def _correct_by_means(self, prepared: ir.Model, model: ir.Model) -> None:
+        """Take back what rounded weights shift, and then what is left of it in the last layers, on all samples."""
+        correct_by_means(prepared, model, self.input_means(prepared))
         last = last_layers(prepared)
         means = channel_means(prepared, self.samples, self.config.threads, last)
-        return refine(
+        refine(
             prepared, model, self.samples, rounding=False, bias=True, biases=last, means=means,
-            budget=self.budget, threads=self.config.threads,
-        )[0]  # fmt: skip
+            otherwise=model, in_place=True, budget=self.budget, threads=self.config.threads,
+        )  # fmt: skip
