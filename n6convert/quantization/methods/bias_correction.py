@@ -18,7 +18,7 @@ _TIE = 0.1
 #: dB that errors must have in common over the held-back samples: correcting takes about half of it away
 _IN_COMMON = 0.2
 #: dB that are no chance on any samples
-_CERTAIN = 0.25
+_CERTAIN = 0.5
 #: dB behind that corrected biases seldom make up for
 _HOPELESS = 0.25
 
