@@ -9,6 +9,7 @@ from n6convert.quantization.methods.base import Method
 from n6convert.quantization.methods.candidate import Candidate, closeness, enforced, scatter_db
 from n6convert.quantization.methods.context import MethodContext
 from n6convert.quantization.methods.ranges import unclipped_ranges
+from n6convert.quantization.padding import tokens_of
 from n6convert.quantization.stable import best_of
 
 __all__ = ["METHOD", "bias_correction"]
@@ -46,11 +47,13 @@ def bias_correction(context: MethodContext, best: Candidate) -> Candidate | None
 
 
 def _by_means(context: MethodContext, best: Candidate) -> Candidate | None:
-    """What rounded weights shift taken back, which is right for other samples too; None where they shift nothing.
+    """What rounded weights shift taken back for padded texts; None for others, and where weights shift nothing.
 
-    Held-back samples have to say for certain that it is worse: few short texts hold few rows.
+    Held-back samples have to say for certain that it is worse: few short texts hold few rows. The many places of maps
+    have said already that there is nothing in common.
     """
-    if not (anything_to_round(best.prepared, best.plan) and context.input_means(best.prepared)):
+    padded = any(tokens_of(best.prepared.graph, sample) is not None for sample in context.probe_samples)
+    if not (padded and anything_to_round(best.prepared, best.plan) and context.input_means(best.prepared)):
         return None
     trial = context.refined(best, rounding=False, bias="means")
     return replace(trial, required_gain_db=-min(2 * scatter_db(trial, best), _CERTAIN), notes={"kind": "means"})
