@@ -11,8 +11,8 @@ cosine of their outputs to float. ``--nncf`` names the Python of an environment 
 bench-accuracy`` makes one where it can); without it those rows stay out. NNCF has a row for each of its bias
 corrections, and for text models one with its settings for transformers: its best row is what we compare with. Its
 thorough correction does not work on detectors (see ``quantizers.py``), and its row says so. ``--aimet`` is the same for
-AIMET (``aimet-onnx``): weights of eight bits and of four, rounded to the nearest, beside ours with four. NNCF and AIMET
-train torch models alone, not files, so no row has their training.
+AIMET (``aimet-onnx``): weights of eight bits and of four, rounded to the nearest, beside ours with four. Rows
+quantize files; none has the training of torch models that both offer.
 
 YOLO networks have a row ``ultralytics``: the recipe that Ultralytics documents for ``format=stedgeai quantize=8`` (no
 release has it yet): boxes and keypoints normalized to 0..1 inside the graph, one output, the whole graph quantized by
