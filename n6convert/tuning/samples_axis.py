@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.operators import CONVERSIONS
+from n6convert.graph.query import shape_of
 from n6convert.tuning.constants import dequantizes_constant
 
 __all__ = ["keeps_samples_apart"]
@@ -36,8 +37,7 @@ def _sizes(value: ir.Value | None) -> tuple[int, ...] | None:
         value = maker.inputs[0]
     if value is not None and value.const_value is not None:
         return tuple(int(d) for d in value.const_value.shape.numpy())
-    shape = None if value is None else value.shape
-    return tuple(int(d) for d in shape.numpy()) if shape is not None and shape.is_static() else None
+    return shape_of(value)
 
 
 def _is_constant(value: ir.Value | None) -> bool:
