@@ -171,7 +171,7 @@ def test_biases_of_the_named_layers_alone_are_corrected() -> None:
     prepared, int8 = prepare(cnn()), quantize(cnn(), SOURCE, PLAIN).model
     before = {x.name: x.initializer(2).const_value.numpy() for x in layers_of(int8)}  # type: ignore[union-attr]
     chosen = list(before)[1]
-    found, left = refine(prepared, int8, list(SOURCE()), rounding=False, bias=True, biases={chosen})
+    found, left = refine(prepared, int8, list(SOURCE()), rounding=False, bias=True, only={chosen})
     after = {x.name: x.initializer(2).const_value.numpy() for x in layers_of(found)}  # type: ignore[union-attr]
     assert not left
     assert {n for n in before if not np.array_equal(before[n], after[n])} == {chosen}

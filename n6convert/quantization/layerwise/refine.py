@@ -36,7 +36,6 @@ def refine(
     narrow: Collection[str] = (),
     compensating: Collection[str] = (),
     only: Collection[str] | None = None,
-    biases: Collection[str] | None = None,
     budget: TimeBudget | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -56,8 +55,7 @@ def refine(
         narrow: layers whose codes are those of four bits. Where there are any, no others are rounded but compensating
             ones.
         compensating: layers whose weights also take back what the layers before did to their inputs.
-        only: layers whose weights are rounded; None: all.
-        biases: layers whose biases are corrected; None: all.
+        only: layers that are refined; None: all.
         in_place: the model itself is changed, not a copy of it; not for one that lends layers their values.
         budget: looked at between layers, between samples and inside the rounding of a layer.
         half: of the samples that those given are, while the biases of the others are corrected in step; not for
@@ -79,7 +77,7 @@ def refine(
     layers = {layer.name: layer for layer in layers_of(refined)}
     asked = apart if only is None else apart.intersection(only)
     rounded = _to_round(layers, nodes, asked, {*narrow, *compensating} if narrow else None) if rounding else set()
-    shifted = set(layers if biases is None else biases) if bias else set()
+    shifted = set(layers if only is None else only) if bias else set()
     left = {name: layer for name, layer in layers.items() if name in shifted or name in rounded}
     count = len(left)
     try:

@@ -338,6 +338,6 @@ class MethodContext:
         last = last_layers(prepared)
         means = channel_means(prepared, self.samples, self.config.threads, last)
         refine(
-            prepared, model, self.samples, rounding=False, bias=True, biases=last, means=means,
+            prepared, model, self.samples, rounding=False, bias=True, only=last, means=means,
             otherwise=model, in_place=True, budget=self.budget, threads=self.config.threads,
         )  # fmt: skip

@@ -11,7 +11,7 @@ judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def merge_pairs(
     model: ir.Model,
     milliseconds: Milliseconds,
     quantized: Callable[[ir.Model], ir.Model],
-    between: Iterable[str],
+    alone: Mapping[str, float],
 ) -> tuple[ir.Model, list[dict[str, Any]]]:
     """A copy in which pairs are merged as long as the whole graph gets faster or hardly slower, and a record of each.
 
@@ -48,14 +48,17 @@ def merge_pairs(
         model: prepared float model.
         milliseconds: also takes float models; so a pair alone is judged first, which is quick.
         quantized: makes an INT8 model of the whole, whose zero points and epochs decide.
-        between: tensors of the pairs that :func:`slower_alone` found.
+        alone: what :func:`slower_alone` found of the model.
     """
-    records = []
+    records: list[dict[str, Any]] = []
     before = milliseconds(quantized(model))
     limit = (1 + _DEAR) * before
-    for name in between:
+    for name in alone:
         first = _maker(model, name)
-        if not _readers(first) or before + _slower_alone(model, first, milliseconds) > max(before, limit):
+        if not _readers(first):
+            continue
+        slower = _slower_alone(model, first, milliseconds) if records else alone[name]
+        if before + slower > max(before, limit):
             continue
         trial = model.clone()
         first = _maker(trial, name)
