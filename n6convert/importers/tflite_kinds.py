@@ -14,6 +14,8 @@ _RECURRENT = (
     "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
     "BIDIRECTIONAL_SEQUENCE_RNN", "WHILE",
 )  # fmt: skip
+#: operators on what one run leaves for the next
+_STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 _KERAS = "give the Keras file with a fixed number of steps, Input(shape=(steps, features)): its cells are written out"
 
 
@@ -42,6 +44,13 @@ def refuse_unreadable_kinds(path: Path) -> None:
         raise GraphError(
             "the TFLite file has recurrent layers as operators or loops, which tf2onnx does not read", place=path,
             found=", ".join(cells), remedy=_KERAS,
+        )  # fmt: skip
+    states = sorted({kind for kind in kinds if kind in _STATE})
+    if states:
+        raise GraphError(
+            "the TFLite file keeps state from one run to the next", place=path, found=", ".join(states),
+            limit="outputs that follow from the inputs alone",
+            remedy="export the network with its states as further inputs and outputs, or for a whole window at once",
         )  # fmt: skip
     hybrid = _hybrid(file)
     if hybrid:

@@ -122,6 +122,7 @@ KINDS = {
     "lists": (tables("FlexTensorListReserve"), ("Flex", "Keras file")),
     "cells": (tables("UNIDIRECTIONAL_SEQUENCE_LSTM"), ("recurrent", "Input(shape=(steps")),
     "loops": (tables("WHILE"), ("recurrent", "Keras file")),
+    "states": (tables("READ_VARIABLE"), ("keeps state", "READ_VARIABLE", "inputs and outputs")),
     "hybrid": (tables("FULLY_CONNECTED", weight="int8"), ("hybrid", "representative_dataset", "requantize")),
 }
 
