@@ -1,8 +1,7 @@
-"""Running graphs: the one place where sessions are opened."""
+"""Running graphs."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from n6convert.errors import GraphError
+from n6convert.runtime.opening import opened, session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,12 +27,8 @@ _LENT_FROM = 1 << 24
 _ALONG = 128
 #: bytes of weights from which onnxruntime makes no second copy of them in its own order
 _NOT_REORDERED_FROM = 1 << 30
-_PROVIDERS = ["CPUExecutionProvider"]
 #: optimizers that write a weight anew under its name, while the session computes with the one that it borrows
 _WRITES_WEIGHTS = ["TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider"]
-#: environment variable; with `plain` operators run one by one, which add in another order than those onnxruntime picks
-#: for a CPU: a way to see what hangs on that order
-_KERNELS = "N6CONVERT_KERNELS"
 
 
 class Session:
@@ -67,14 +63,9 @@ class Session:
         last_use: bool = False,
         few_runs: bool = False,
     ) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
+        options = session_options(optimize=optimize)
         options.intra_op_num_threads = threads or 1
         options.enable_mem_pattern = not few_runs
-        if not optimize or os.environ.get(_KERNELS) == "plain":
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session, self._lent, self.quantized = _open(model, outputs, options, last_use)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
@@ -123,15 +114,13 @@ def _open(
     from n6convert.runtime.int8.kernels import QDQ_OPTIMIZERS, is_quantized, with_integer_kernels
     from n6convert.runtime.serialization import leading_to, serialized, whole
 
-    # or signed weights that are left saturate at 16 bits on x86 without VNNI
-    options.add_session_config_entry("session.x64quantprecision", "1")
     held = model if isinstance(model, ir.Model) else ir.load(model)
     quantized = is_quantized(held)
     if quantized and options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL:
         # nothing is left to fuse among integer operators; looking for it takes longer than running a few samples
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     if not quantized and outputs is None and not isinstance(model, ir.Model):
-        return ort.InferenceSession(str(model), options, _PROVIDERS), [], False
+        return opened(str(model), options), [], False
     if quantized:
         own = last_use or held is not model or outputs is not None
         part = whole(with_integer_kernels(held if outputs is None else with_outputs(held, outputs), in_place=own))
@@ -139,7 +128,7 @@ def _open(
         part = whole(held) if outputs is None else leading_to(held, outputs)
     part, lent = _lent(part, options)
     without = [*(QDQ_OPTIMIZERS if quantized else ()), *(_WRITES_WEIGHTS if lent else ())]
-    session = ort.InferenceSession(serialized(part, lent), options, _PROVIDERS, disabled_optimizers=without)
+    session = opened(serialized(part, lent), options, without)
     return session, list(lent.values()), quantized
 
 
