@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,9 +100,12 @@ def test_mapped_keeps_the_order_and_reads_no_further_than_its_threads():
 
 
 def test_mapped_takes_threads_only_for_items_worth_one_and_cores_that_are_idle(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(threads, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
     def threads_of(seconds: float) -> set[int]:
         def item(_: int) -> int:
-            time.sleep(seconds)
+            now[0] += seconds
             return threading.get_ident()
 
         return set(list(threads.mapped(item, range(6), 2))[1:])
