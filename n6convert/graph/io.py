@@ -26,6 +26,8 @@ _LARGEST_MESSAGE = (1 << 31) - 1
 _ENOUGH = 100
 #: with raised IR version, initializers may be listed as inputs but need not be
 _LEAST_IR = 4
+#: at byte 4 of a file in onnxruntime's own format
+_ORT_MAGIC = b"ORTM"
 
 
 def load(path: str | Path) -> ir.Model:
@@ -67,10 +69,17 @@ def parse(path: Path) -> onnx.ModelProto:
             found=f"{size:,} bytes", remedy="save its weights beside it: onnx.save(..., save_as_external_data=True)",
         )  # fmt: skip
     try:
-        model: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise SourceError("the ONNX file cannot be read", place=path, found=error.strerror) from error
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except Exception as error:  # the DecodeError of whichever implementation protobuf has here
+        if content[4:8] == _ORT_MAGIC:
+            raise SourceError(
+                "the file is in onnxruntime's own format (ORT)", place=path, limit="ONNX, TFLite or Keras",
+                remedy="give the .onnx file that it was made from",
+            ) from error  # fmt: skip
         raise SourceError(
             "not a readable ONNX model, or a damaged one", place=path, found=shortened(str(error)),
             remedy="export it again; a download may be truncated or a Git LFS pointer",

@@ -316,3 +316,11 @@ def test_logs_of_libraries_appear_with_debug_only(
     with pytest.raises(N6ConvertError):
         run(["estimate", "m.onnx", "--debug"])
     assert "Shape inference failed" in capfd.readouterr().err
+
+
+def test_a_file_of_onnxruntimes_own_format_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "model.ort"
+    path.write_bytes(b"\x18\0\0\0ORTM" + b"\0\0\0\0\x0c\0\x10\0" * 20)
+    with pytest.raises(SourceError, match="own format") as caught:
+        load(path)
+    assert ".onnx" in str(caught.value.remedy)
