@@ -12,6 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from pydantic import Field
 
+from n6convert.builtin.constant_inputs import make_constant
 from n6convert.builtin.images import RANGES, ImageFormat, guess_layout, guess_range, range_of
 from n6convert.builtin.static import cut, fix_shapes, settle_shapes, to_float32
 from n6convert.builtin.words import WordPiece
@@ -51,6 +52,10 @@ class OnnxOptions(PluginOptions):
     """What cannot be read off the file; everything is optional until something asks for it."""
 
     shapes: dict[str, list[int]] = Field(default_factory=dict, description="static shape by input name")
+    constants: dict[str, _Numbers] = Field(
+        default_factory=dict,
+        description="inputs that always have this value, by name: lengths, a sample rate, a scale factor",
+    )
     imgsz: int | tuple[int, int] | None = Field(None, description="height and width where the file leaves both open")
     outputs: list[str] = Field(default_factory=list, description="cut the graph at these tensors")
     head: Literal["auto", "keep"] = Field(
@@ -111,14 +116,14 @@ class OnnxFile(ModelPlugin):
         request.progress("reading", 0, None)
         model, given = _read(path, request.scratch), None
         grids: dict[str, tuple[float, float]] = {}
-        notes: list[str] = []
+        notes = make_constant(model, self.options.constants, self.options.shapes)
         if quantized_style(model) == "qoperator":
             as_qdq(model, path)
         if quantized_style(model) is not None:
             model, given, taken = self._taken_back(model, path)
             spans = {v.name or "": taken.grids[v.name].span for v in model.graph.inputs if v.name in taken.grids}
             grids = {name: pixels for name, span in spans.items() if (pixels := range_of(*span)) is not None}
-            grids, notes = grids | taken.pixels, [taken.note]
+            grids, notes = grids | taken.pixels, [*notes, taken.note]
         outputs = self.options.outputs
         if not outputs and self.options.head == "auto" and (head := self._head(model)) is not None:
             outputs = list(head.outputs)
@@ -137,9 +142,7 @@ class OnnxFile(ModelPlugin):
         if self.options.vocab is None:
             refuse_integers(model, path)
         grids |= {port.name: _PIXELS[port.dtype] for port in integers if port.dtype in _PIXELS}
-        size = self.options.imgsz
-        shapes = {name: shape for name, shape in self.options.shapes.items() if name not in unread}
-        fix_shapes(model, shapes, (size, size) if isinstance(size, int) else size)
+        self._fix_shapes(model, unread)
         model = lower_opset(model, path)
         model = write_out_loops(model)
         settle_shapes(model)
@@ -162,21 +165,26 @@ class OnnxFile(ModelPlugin):
                 remedy=f"`n6convert requantize {path.name}` keeps its weights and grids; `n6convert lint` and "
                 "`n6convert estimate` judge it as it is; best is the float model it was made from",
             )  # fmt: skip
-        size = self.options.imgsz
-        fix_shapes(model, self.options.shapes, (size, size) if isinstance(size, int) else size)
+        self._fix_shapes(model)
         given = with_float_ends(model, path)
         taken = dequantize(model, path)
         return model, given, taken
+
+    def _fix_shapes(self, model: ir.Model, gone: Sequence[str] = ()) -> None:
+        size = self.options.imgsz
+        gone = [*gone, *self.options.constants]
+        shapes = {name: shape for name, shape in self.options.shapes.items() if name not in gone}
+        fix_shapes(model, shapes, (size, size) if isinstance(size, int) else size)
 
     def _head(self, model: ir.Model) -> YoloHead | None:
         """The YOLO head that the graph ends in, looked for where its shapes are known and its constants folded."""
         if not {"Sigmoid", "Concat", "Conv"} <= {n.op_type for n in model.graph}:
             return None
-        copy, size = model.clone(), self.options.imgsz
+        copy = model.clone()
         try:
             to_float32(copy)
             float_inputs(copy)
-            fix_shapes(copy, self.options.shapes, (size, size) if isinstance(size, int) else size)
+            self._fix_shapes(copy)
             settle_shapes(copy)
             return find_yolo_head(copy)
         except N6ConvertError:

@@ -64,7 +64,8 @@ def refuse_integers(model: ir.Model, place: object) -> None:
                 "an input of integers is read as such, and the NPU computes with real numbers on an int8 grid",
                 place=f"{place}, input {value.name}", limit="float32, or integers that a Cast turns into float",
                 found=f"{_numpy(value).name}, read by {', '.join(readers)}",
-                remedy="look up embeddings on the host and export the network behind them, with float inputs",
+                remedy="look up embeddings on the host and export the network behind them, with float inputs; an input "
+                f"that is always the same becomes a constant: `--set 'options.constants={{{value.name}: VALUE}}'`",
             )  # fmt: skip
     for value in model.graph.outputs:
         if _is_integer(value):
