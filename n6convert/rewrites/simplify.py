@@ -260,6 +260,7 @@ def _passes(model: ir.Model) -> list[str]:
         common.NameFixPass(),
     ):
         step(model)
+    _end_branches_in_own_values(model)
     repaired += normalize(model)
     infer_shapes(model)
     return sorted(set(repaired))
@@ -272,6 +273,20 @@ def _drop_stale_shapes(model: ir.Model) -> None:
         for value in node.outputs:
             if value not in outputs:
                 value.shape = None
+
+
+def _end_branches_in_own_values(model: ir.Model) -> None:
+    """Give an Identity to branches that return what is made outside them: ONNX wants one, and the passes drop it."""
+    import onnx_ir as ir
+
+    for graph in model.graphs():
+        for index, value in enumerate(graph.outputs if graph is not model.graph else ()):
+            made = value.producer()
+            own = made.graph is graph if made is not None else value in (*graph.inputs, *graph.initializers.values())
+            if not own:
+                node = ir.node("Identity", [value])
+                graph.append(node)
+                graph.outputs[index] = node.outputs[0]
 
 
 def _child(source: str, result: str) -> None:

@@ -61,6 +61,19 @@ def test_same_function_in_fewer_nodes(onnxsim: bool) -> None:
     assert all(v.shape is not None for node in result.model.graph for v in node.outputs)
 
 
+def test_a_branch_that_returns_a_value_from_outside_still_loads() -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[1,4,8,8] x, bool up) => (float[1,4,8,8] y) {
+        s = Sigmoid (x)
+        y = If (up) <then_branch = a () => (float[1,4,8,8] r) { r = Neg (s) },
+                     else_branch = b () => (float[1,4,8,8] t) { t = Identity (s) }>
+    }"""
+    original = ir.from_onnx_text(text)
+    given = [feed | {"up": np.array(up)} for feed in feeds() for up in (True, False)]
+    found = simplify(original, lambda: given, SimplifyConfig(onnxsim=False)).model
+    for feed in given:
+        np.testing.assert_array_equal(run_model(found, feed)["y"], run_model(original, feed)["y"])
+
+
 def test_bytes_are_equal_each_time() -> None:
     one, two = (ir.to_proto(simplify(model(), feeds, SimplifyConfig()).model) for _ in range(2))
     assert one.SerializeToString(deterministic=True) == two.SerializeToString(deterministic=True)
