@@ -24,7 +24,7 @@ class LiteWriter:
     """Tensors in the order in which they are declared; operators in that of their execution."""
 
     tensors: list[dict[str, Any]] = field(default_factory=list)
-    operators: list[tuple[str, list[int], list[int], Mapping[int, Option]]] = field(default_factory=list)
+    operators: list[tuple[str, list[int], list[int], Mapping[int, Option] | bytes]] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
 
@@ -38,9 +38,13 @@ class LiteWriter:
         return self.tensor(name, value.shape, str(value.dtype), data=value.tobytes(), **more)
 
     def op(
-        self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Mapping[int, Option] | None = None
+        self,
+        kind: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Mapping[int, Option] | bytes | None = None,
     ) -> None:
-        """Append an operator; a kind that the schema does not have is a custom one."""
+        """Append an operator; a kind that the schema does not have is a custom one, whose options are bytes."""
         self.operators.append((kind, list(inputs), list(outputs), options or {}))
 
     def content(self) -> bytes:
@@ -85,9 +89,10 @@ class LiteWriter:
 
     @staticmethod
     def _operator(
-        b: flatbuffers.Builder, code: int, inputs: list[int], outputs: list[int], options: Mapping[int, Option]
+        b: flatbuffers.Builder, code: int, inputs: list[int], outputs: list[int], options: Mapping[int, Option] | bytes
     ) -> int:
-        fields = {1: _ints(b, inputs), 2: _ints(b, outputs), 4: _table(b, {}, options)}
+        own = {5: b.CreateByteVector(options)} if isinstance(options, bytes) else {4: _table(b, {}, options)}
+        fields = {1: _ints(b, inputs), 2: _ints(b, outputs)} | own
         return _table(b, fields, {0: ("u32", code)})
 
     @staticmethod

@@ -50,7 +50,7 @@ class Builder:
         self.file, self.path = file, path
         self.writer = NetworkWriter(path.stem)
         spatial = ("CONV", "POOL_2D", "RESIZE_", "DEPTH")
-        self._first = any(part in op.kind for op in file.operators for part in spatial)
+        self._first = any(part in op.kind.upper() for op in file.operators for part in spatial)
         self._values: dict[str, ir.Value] = {}
         self._plain: dict[str, ir.Value] = {}
         self._constants = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,25 +62,41 @@ def _pads(
 
 @reads("TRANSPOSE_CONV")
 def _conv_transpose(b: Builder, op: TFLiteOperator) -> None:
-    """The gradient of a convolution: SAME cuts what the forward convolution would have padded."""
     weights, x, *bias = op.inputs[1:]
-    kernel, strides = b.shape(weights)[1:3], (op.option(2, default=1), op.option(1, default=1))
-    out, cut = b.shape(op.outputs[0])[1:3], [0, 0, 0, 0]
+    strides = (op.option(2, default=1), op.option(1, default=1))
+    value = _transposed(b, [x, weights, *bias], op.outputs[0], strides, op.option(0, "i8") == _SAME)
+    b.put(op.outputs[0], value, op.option(3, "i8"))
+
+
+@reads("Convolution2DTransposeBias")
+def _conv_transpose_of_mediapipe(b: Builder, op: TFLiteOperator) -> None:
+    """MediaPipe's operator from before TFLite's own had a bias: its options are a C structure of three int32, padding
+    (1: SAME), horizontal and vertical stride."""
+    if len(op.custom) != 12:
+        raise Unknown("the options of Convolution2DTransposeBias have another size", place=op.outputs[0])
+    same, across, down = np.frombuffer(op.custom, "<i4").tolist()
+    b.put(op.outputs[0], _transposed(b, op.inputs, op.outputs[0], (down, across), same == 1))
+
+
+def _transposed(b: Builder, inputs: Sequence[str], result: str, strides: tuple[int, int], same: bool) -> ir.Value:
+    """The gradient of a convolution: SAME cuts what the forward convolution would have padded."""
+    x, weights, *bias = inputs
+    kernel = b.shape(weights)[1:3]
+    out, cut = b.shape(result)[1:3], [0, 0, 0, 0]
     more = [0, 0]
     for axis in (0, 1):
         full = (b.shape(x)[axis + 1] - 1) * strides[axis] + kernel[axis]
         excess = full - out[axis]
         more[axis] = max(0, -excess)
-        if op.option(0, "i8") == _SAME:
+        if same:
             cut[axis], cut[axis + 2] = max(0, excess) // 2, max(0, excess) - max(0, excess) // 2
         else:
             cut[axis + 2] = max(0, excess)
     w = b.constant(b.data(weights).transpose(3, 0, 1, 2))
-    value = b.op(
+    return b.op(
         "ConvTranspose", [b.value(x), w, *_biases(b, bias)], kernel_shape=kernel, strides=strides, pads=cut,
         output_padding=more,
     )  # fmt: skip
-    b.put(op.outputs[0], value, op.option(3, "i8"))
 
 
 @reads("AVERAGE_POOL_2D", "MAX_POOL_2D")

@@ -60,12 +60,16 @@ OPERATORS: dict[int, str] = dict(enumerate(_BUILTIN.split()))
 
 @dataclass(slots=True)
 class TFLiteOperator:
-    """One operator: builtin name, tensor names (empty when optional and absent) and its raw option table."""
+    """One operator: builtin name, tensor names (empty when optional and absent) and its raw option table.
+
+    ``custom`` are the options of an operator that the schema does not have, in a form of its maker's.
+    """
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     options: Table | None
+    custom: bytes = b""
 
     def option(self, index: int, kind: str = "i32", default: int = 0) -> int:
         """An integer option by its field number.
@@ -137,7 +141,9 @@ def _subgraph(model: Table, subgraph: Table, all_values: bool) -> TFLiteFile:
     for table in subgraph.tables(3):
         code = table.integer(0, "u32")
         kind = custom[code] or "CUSTOM" if codes[code] == 32 else OPERATORS.get(codes[code], f"BUILTIN_{codes[code]}")
-        file.operators.append(TFLiteOperator(kind, _names(table, 1, names), _names(table, 2, names), table.table(4)))
+        inputs, outputs = (_names(table, index, names) for index in (1, 2))
+        own = table.array(5, "u1").tobytes()
+        file.operators.append(TFLiteOperator(kind, inputs, outputs, table.table(4), own))
     return file
 
 

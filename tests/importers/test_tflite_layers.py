@@ -106,6 +106,15 @@ def test_transposed_convolutions_spread_each_value(kernel: int, stride: int, sam
     constants = [np.array([1, *out, 3], np.int32), w]
     found = computed("TRANSPOSE_CONV", [x], (1, *out, 3), constants, options, order=[1, 2, 0])
     np.testing.assert_allclose(found[0], wanted, rtol=1e-4, atol=1e-4)
+    bias = _random(3)
+    custom = np.array([1 if same else 2, stride, stride], "<i4").tobytes()
+    found = computed("Convolution2DTransposeBias", [x], (1, *out, 3), [w, bias], custom)
+    np.testing.assert_allclose(found[0], wanted + bias, rtol=1e-4, atol=1e-4)
+
+
+def test_options_of_another_form_are_not_guessed(computed: Computed) -> None:
+    with pytest.raises(Unknown, match="another size"):
+        computed("Convolution2DTransposeBias", [X], (1, 4, 5, 3), [_random(3, 2, 2, 4), _random(3)], b"\x01\0\0\0")
 
 
 @pytest.mark.parametrize(("shape", "out"), [((3, 20), (3, 7)), ((1, 3, 4, 5), (3, 7)), ((2, 3, 20), (2, 3, 7))])

@@ -56,7 +56,8 @@ def test_same_numbers_as_tensorflow_lite(files: Path, group: str) -> None:
 
 def test_the_files_use_most_of_what_is_read(files: Path) -> None:
     used = {op.kind for group in GROUPS for op in read_tables(files / f"{group}.tflite").operators}
-    assert set(HANDLERS) <= set(OPERATORS.values())
+    own = {kind for kind in HANDLERS if not kind.isupper()}  # of other makers, which TensorFlow does not write
+    assert own == {"Convolution2DTransposeBias"} and set(HANDLERS) - own <= set(OPERATORS.values())
     assert used <= set(HANDLERS) and len(used) >= 0.85 * len(HANDLERS), sorted(set(HANDLERS) - used)
 
 
