@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 METADATA := pyproject.toml constraints.txt $(PLUGINS)
 WORKERS ?= 2
 
-.PHONY: demo test test-fast check structure notebook docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy figures figures-check study clean
+.PHONY: demo test test-fast check structure notebook docs dist bench bench-npu bench-npu-interval bench-methods bench-accuracy bench-tune figures figures-check study clean
 
 demo: $(VENV)/.demo
 	@echo "converting YOLOv8n with untrained weights: about a minute, most of it in 'quantize'"
@@ -76,6 +76,14 @@ bench-accuracy: $(VENV)/.all .bench/nncf
 # NNCF wants other versions than we do; where it does not install, the table goes without it
 .bench/nncf: | $(BIN)/python
 	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check nncf==3.4.0 onnx onnxruntime || rm -rf $@
+
+# tuning beside NNCF's quantization-aware training, which takes torch models
+bench-tune: $(VENV)/.all .bench/nncf-torch
+	$(BIN)/python benchmarks/bench_tune.py --nncf .bench/nncf-torch/bin/python
+
+.bench/nncf-torch: | $(BIN)/python
+	-$(PYTHON) -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check nncf==3.4.0 torch==2.13.0 torchvision \
+	  torchao onnx onnx2torch onnxruntime || rm -rf $@
 
 # the notebook of the documentation, run anew
 notebook: $(VENV)/.all

@@ -188,7 +188,7 @@ def between(reference: Score, score: Score) -> str:
     return f"{100 * found.low:.2f} .. {100 * found.high:.2f}" if found is not None else ""
 
 
-def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run:
+def prepare(name: str, samples: int, folder: Path, *, full: bool = False, held_back: int | None = None) -> Run:
     """The case's run; its float model, the rewritten one, and encoded samples are put into the folder.
 
     With ``full`` the run of a YOLO network with its whole head, whose float model alone is put there.
@@ -201,6 +201,8 @@ def prepare(name: str, samples: int, folder: Path, *, full: bool = False) -> Run
 
     model, weights, calibration, evaluation, settings = CASES[name]
     given = {"weights": str(weights), "calibration.source": str(calibration), "calibration.samples": samples}
+    if held_back is not None:
+        given["calibration.held_back"] = held_back
     if evaluation is not None:
         given["evaluation.source"] = str(evaluation)
     draft = make_draft(model)

@@ -1,6 +1,7 @@
 """Four-bit weights and training on real models: accuracy, flash and time before and after.
 
     N6_DATA=../shared/data python benchmarks/bench_tune.py [CASE[:BITS] ...] [--samples 200] [--minutes 10]
+        [--nncf PYTHON]
 
 A case is a model of ``bench_accuracy.py``; ``BITS`` is ``int8`` (default), ``int4`` or ``mixed``. Both models come from
 one run of ``n6convert tune``, so that they differ in their numbers alone, and are judged by the task's own metric on
@@ -10,6 +11,12 @@ zero. "exact" is what closeness would gain if no weight were rounded. Flash (con
 eight bits and of the bits asked for, as predicted. Seconds of the processor count the whole conversion, training alone,
 the quantizer's default methods, and what choosing and rounding for four bits takes beside them. ``--minutes 0`` does
 not train.
+
+``--nncf`` names the Python of an environment with NNCF, torch and onnx2torch (``make bench-tune`` makes one where it
+can): below our row stands NNCF's quantization-aware training (``peer_training.py``) of the same float model, before
+rewrites, on the same samples, for as many seconds of the processor as our training took. It is judged alike. Its
+files are not the NPU's: in place of flash and time stands how many nodes still compute in floating point (ours: 0).
+``mixed`` rows are left out, as NNCF gives all layers one width.
 """
 
 from __future__ import annotations
@@ -22,9 +29,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench_accuracy import CASES
+import onnx_ir as ir
+from bench_accuracy import CASES, float_nodes, judge, prepare
+from bench_quantize import measure
+from quantizers import reader
 
 DEFAULT = ("tinybert:int4", "movenet:mixed", "mobilenetv2:int4", "yolov8n-256:mixed", "efficientvit")
+#: samples that decide whether training is kept
+HELD_BACK = 64
 
 
 def main() -> None:
@@ -33,7 +45,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--set", action="append", default=[], help="further settings, such as acceptance.max_drop=1")
+    parser.add_argument("--nncf", help="python of an environment with NNCF; without it its rows stay out")
     options = parser.parse_args()
+    if options.nncf and not Path(options.nncf).exists():
+        print(f"NNCF is left out: there is no {options.nncf}")
+        options.nncf = None
     scores = f"{'float':>6} {'before':>6} {'after':>6} {'lost, 95 %':>22}"
     costs = f"{'layers':>8} {'steps':>6} {'CPU s':>6} {'train':>6} {'int8 s':>6} {'4 bits s':>14} {'peak MB':>8}"
     gains = f"{'closeness dB':>14} {'exact':>6} {'gain dB, 95 %':>22} {'kept':>5}"
@@ -45,13 +61,16 @@ def main() -> None:
             continue
         # a process of its own for each, so that peaks of memory do not mix
         if os.fork() == 0:
-            print(row(name, bits or "int8", options.samples, options.minutes, options.set), flush=True)
+            line, seconds = row(name, bits or "int8", options.samples, options.minutes, options.set)
+            print(line, flush=True)
+            if options.nncf:
+                print(peer_row(name, bits or "int8", options.samples, seconds, options.nncf), flush=True)
             os._exit(0)
         os.wait()
 
 
-def row(name: str, bits: str, samples: int, minutes: float, more: list[str]) -> str:
-    """One line of the table."""
+def row(name: str, bits: str, samples: int, minutes: float, more: list[str]) -> tuple[str, float]:
+    """One line of the table, and the seconds of the processor that training took."""
     from n6convert import tune
 
     clock, whole, four = _Clock(), _Timed("quantize"), _Timed("narrowed")
@@ -61,7 +80,7 @@ def row(name: str, bits: str, samples: int, minutes: float, more: list[str]) -> 
         report = tune(
             model,
             weights=weights,
-            calibration={"source": str(calibration), "samples": samples, "held_back": 64},
+            calibration={"source": str(calibration), "samples": samples, "held_back": HELD_BACK},
             evaluation=evaluation,
             output=Path(folder) / "out",
             settings=settings | {"quantization.weights": bits} | budget | dict(s.split("=", 1) for s in more),
@@ -73,23 +92,64 @@ def row(name: str, bits: str, samples: int, minutes: float, more: list[str]) -> 
     choosing = f"{four.seconds:.0f} ({four.seconds / eight:.2f}x)" if four.seconds else ""
     taken = f"{time.process_time():6.0f} {clock.seconds:6.0f} {eight:6.0f} {choosing:>14}"
     costs = f"{_layers(report):>8} {report.tuning.steps:6d} {taken} {peak:8.0f}"
-    return f"{title:<18} {_scores(report.accuracy)} {_gain(report.tuning)} {_sizes(report)} {costs}"
+    return f"{title:<18} {_scores(report.accuracy)} {_gain(report.tuning)} {_sizes(report)} {costs}", clock.seconds
+
+
+def peer_row(name: str, bits: str, samples: int, seconds: float, python: str) -> str:
+    """The same of NNCF, or why there is none."""
+    from n6convert.metrics.base import bootstrap_drop
+    from n6convert.tuning.evidence import gain
+    from n6convert.tuning.quantization import Evaluator
+
+    title = f"{'  nncf':<18}"
+    if bits == "mixed":
+        return f"{title} left out: it has one width for all weights"
+    method = f"nncf-trained:bits={bits.removeprefix('int')},seconds={seconds:.0f}"
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        run = prepare(name, samples, folder, held_back=HELD_BACK)
+        try:
+            costs = measure(method, folder / "float.onnx", folder, samples, python)
+        except RuntimeError as error:
+            return f"{title} {str(error).strip().splitlines()[-1]}"
+        files = [folder / f"{n}.onnx" for n in ("float", "untrained", method)]
+        exact, before, after = (judge(run, files[0], file) for file in files)
+        evaluator = Evaluator(
+            ir.load(files[0]), list(reader(sorted((folder / "held_back").glob("*.npz")))()), held_back=True
+        )
+        near = [evaluator.fidelity(ir.load(file)) for file in files[1:]]
+    interval, found = bootstrap_drop(exact, after), gain(*near)
+    scores = _scored(*(100 * s.value for s in (exact, before, after)), 100 * interval.low, 100 * interval.high)
+    gains = _gained(*(n.closeness_db for n in near), "", found.db, found.low, found.high, found.certain)
+    alone = costs["cpu"] - costs["train"]
+    taken = (
+        f"{costs['steps']:6d} {costs['cpu']:6.0f} {costs['train']:6.0f} {alone:6.0f} {'':>14} {costs['rss_mb']:8.0f}"
+    )
+    return f"{title} {scores} {gains} {f'{float_nodes(ir.load(files[2]))} float nodes':>27} {'':>8} {taken}"
 
 
 def _scores(accuracy: Any) -> str:
     if accuracy is None:
         return f"{'':>6} {'':>6} {'':>6} {'':>22}"
     before = accuracy.int8 if accuracy.untuned is None else accuracy.untuned
-    low, high = accuracy.interval
-    lost = f"{accuracy.drop:.2f} ({low:+.2f} to {high:+.2f})"
-    return f"{accuracy.float_value:6.2f} {before:6.2f} {accuracy.int8:6.2f} {lost:>22}"
+    return _scored(accuracy.float_value, before, accuracy.int8, *accuracy.interval)
+
+
+def _scored(exact: float, before: float, after: float, low: float, high: float) -> str:
+    lost = f"{exact - after:.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{exact:6.2f} {before:6.2f} {after:6.2f} {lost:>22}"
 
 
 def _gain(tuned: Any) -> str:
-    closeness = f"{tuned.before.closeness_db:.2f} > {tuned.after.closeness_db:.2f}"
-    interval = f"{tuned.gain.db:+.2f} ({tuned.gain.low:+.2f} to {tuned.gain.high:+.2f})"
     exact = tuned.exact_weights.exact_db - tuned.exact_weights.rounded_db
-    return f"{closeness:>14} {exact:+6.2f} {interval:>22} {'yes' if tuned.kept else 'no':>5}"
+    found = tuned.gain
+    near = tuned.before.closeness_db, tuned.after.closeness_db
+    return _gained(*near, f"{exact:+.2f}", found.db, found.low, found.high, tuned.kept)
+
+
+def _gained(before: float, after: float, exact: str, db: float, low: float, high: float, kept: bool) -> str:
+    interval = f"{db:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{f'{before:.2f} > {after:.2f}':>14} {exact:>6} {interval:>22} {'yes' if kept else 'no':>5}"
 
 
 def _sizes(report: Any) -> str:

@@ -4,11 +4,11 @@
 
 METHOD is ``ours``, ``ours-fast``, ``ours-thorough``, ``ours-minmax``, ``ours-int4``, ``ours-mixed`` (with its goal:
 ``ours-mixed:max_flash=1915000``, ``ours-mixed:max_milliseconds=8.9``), ``onnxruntime``, ``nncf``, ``aimet``,
-``aimet-int4``, or a part of the work: ``inference`` (plain float),
-``calibrate-minmax``, ``calibrate-all`` (statistics for every range method).
+``aimet-int4``, ``nncf-trained:bits=8,seconds=60`` (see ``peer_training.py``), or a part of the work: ``inference``
+(plain float), ``calibrate-minmax``, ``calibrate-all`` (statistics for every range method).
 
 Samples are ``.npz`` files with arrays by input name; those in ``SAMPLES_FOLDER/held_back`` are for judging methods.
-Prints one JSON line: seconds, cpu seconds, peak RSS in MB.
+Prints one JSON line: seconds, cpu seconds, peak RSS in MB, and what the method adds.
 """
 
 from __future__ import annotations
@@ -140,7 +140,14 @@ def aimet(model: Path, feeds: Feeds, out: Path, bits: str = "int8") -> None:
     onnx.save(sim.to_onnx_qdq(), out)
 
 
-METHODS = {
+def nncf_trained(model: Path, feeds: Feeds, out: Path, goal: str) -> dict[str, float]:
+    from peer_training import train_with_nncf  # needs torch
+
+    asked = dict(part.split("=") for part in goal.split(","))
+    return train_with_nncf(model, list(feeds()), out, int(asked["bits"]), float(asked["seconds"]))
+
+
+METHODS: dict[str, Callable[..., dict[str, float] | None]] = {
     "aimet": aimet,
     "aimet-int4": partial(aimet, bits="int4"),
     "ours": ours,
@@ -152,6 +159,7 @@ METHODS = {
     "onnxruntime": onnxruntime,
     "nncf-fast": nncf,
     "nncf-thorough": partial(nncf, thorough=True),
+    "nncf-trained": nncf_trained,
     "nncf-transformer": partial(nncf, transformer=True),
     "inference": inference,
     "calibrate-minmax": partial(calibration, histograms=False),
@@ -181,9 +189,9 @@ def main() -> None:
     files = sorted(Path(folder).glob("*.npz"))[: int(count)]
     start, cpu = time.perf_counter(), time.process_time()
     name, _, goal = method.partition(":")
-    METHODS[name](Path(model), reader(files), Path(out), **({"goal": goal} if goal else {}))
+    more = METHODS[name](Path(model), reader(files), Path(out), **({"goal": goal} if goal else {}))
     figures = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "rss_mb": peak_mb()}
-    print(json.dumps(figures))
+    print(json.dumps(figures | (more or {})))
 
 
 if __name__ == "__main__":
