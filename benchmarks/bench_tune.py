@@ -118,6 +118,7 @@ def peer_row(name: str, bits: str, samples: int, seconds: float, python: str) ->
             ir.load(files[0]), list(reader(sorted((folder / "held_back").glob("*.npz")))()), held_back=True
         )
         near = [evaluator.fidelity(ir.load(file)) for file in files[1:]]
+        nodes = f"{float_nodes(ir.load(files[2]))} float nodes"
     interval, found = bootstrap_drop(exact, after), gain(*near)
     scores = _scored(*(100 * s.value for s in (exact, before, after)), 100 * interval.low, 100 * interval.high)
     gains = _gained(*(n.closeness_db for n in near), "", found.db, found.low, found.high, found.certain)
@@ -125,7 +126,7 @@ def peer_row(name: str, bits: str, samples: int, seconds: float, python: str) ->
     taken = (
         f"{costs['steps']:6d} {costs['cpu']:6.0f} {costs['train']:6.0f} {alone:6.0f} {'':>14} {costs['rss_mb']:8.0f}"
     )
-    return f"{title} {scores} {gains} {f'{float_nodes(ir.load(files[2]))} float nodes':>27} {'':>8} {taken}"
+    return f"{title} {scores} {gains} {nodes:>27} {'':>8} {taken}"
 
 
 def _scores(accuracy: Any) -> str:

@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
+
+from n6convert.metrics.base import mean_score
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -31,6 +36,30 @@ def test_row_says_what_failed(bench_tune, tmp_path, monkeypatch):
     python.chmod(0o755)
     monkeypatch.setattr(bench_tune, "prepare", lambda *given, **more: None)
     assert bench_tune.peer_row("tinybert", "int4", 8, 1.0, str(python)).endswith("No module named 'nncf'")
+
+
+def test_row_of_a_trained_file(bench_tune, tmp_path, monkeypatch):
+    python = tmp_path / "python"  # gets: the script, the method, the model, the samples' folder, the result, how many
+    figures = '{"cpu": 9, "train": 4, "steps": 3, "rss_mb": 50}'
+    python.write_text(f"#!/bin/sh\ncp $3 \"$5\"; cp $3 $4/untrained.onnx\necho '{figures}'\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(bench_tune, "prepare", _prepared)
+    score = mean_score("accuracy", [1.0, 0.0], "accuracy")
+    monkeypatch.setattr(bench_tune, "judge", lambda run, reference, model: score)
+    row = bench_tune.peer_row("tinybert", "int8", 2, 4.0, str(python))
+    assert "50.00  50.00  50.00" in row and "1 float nodes" in row
+    assert row.split()[-5:] == ["3", "9", "4", "5", "50"]
+
+
+def _prepared(name: str, samples: int, folder: Path, held_back: int) -> None:
+    given, made = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in ("x", "y"))
+    node = helper.make_node("Sigmoid", ["x"], ["y"])
+    opset = helper.make_opsetid("", 17)
+    graph = helper.make_graph([node], "g", [given], [made])
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), folder / "float.onnx")
+    (folder / "held_back").mkdir()
+    for place in (folder, folder / "held_back"):
+        np.savez(place / "00000.npz", x=np.ones((1, 4), np.float32))
 
 
 def test_interpreter_that_is_not_there_is_named(bench_tune, monkeypatch, capsys):
