@@ -5,11 +5,11 @@
 One calibration set says little about a change of half a point: which images it holds moves the score as much. Here the
 cases of ``bench_accuracy.py`` are quantized on disjoint sets of samples, by the methods of ``quantizers.py`` asked for,
 and by the default one of the other checkout; the held-back samples are the same for all. Methods of four bits
-(``--methods ours-mixed:max_flash=1915000``) get the graph after rewrites, whose time is predicted. Each result is
-judged on the labeled samples that its set does not hold. Printed are the mean drop against float, the standard error of
-that mean over the sets, the mean SQNR of all outputs on those samples, which is more precise than labels are, mean CPU
-seconds, and the drops of the sets; against the other checkout also the mean difference on the same sets, with its
-standard error.
+(``--methods ours-mixed:max_flash=1915000``) get the graph after rewrites, whose time is predicted; with ``--rewritten``
+all do, as in conversions. Each result is judged on the labeled samples that its set does not hold. Printed are the mean
+drop against float, the standard error of that mean over the sets, the mean SQNR of all outputs on those samples, which
+is more precise than labels are, mean CPU seconds, and the drops of the sets; against the other checkout also the mean
+difference on the same sets, with its standard error.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--methods", default="onnxruntime,ours-fast,ours")
     parser.add_argument("--sets", type=int, default=5)
     parser.add_argument("--samples", type=int, default=64, help="in each set")
+    parser.add_argument("--rewritten", action="store_true", help="quantize the graph after rewrites")
     options = parser.parse_args()
     tried = [Quantizer(method, method) for method in options.methods.split(",")]
     if options.before is not None:
@@ -55,12 +56,12 @@ def main() -> None:
     print(f"{'model':<14} {'quantizer':<12} {'drop':>6} {'error':>6} {'dB':>6} {'CPU s':>6}  drops")
     for name in options.cases:
         if bench_accuracy.CASES[name][1].exists():
-            compare(name, tried, options.sets, options.samples)
+            compare(name, tried, options.sets, options.samples, options.rewritten)
         else:
             print(f"{name:<14} left out: there is no {bench_accuracy.CASES[name][1]}")
 
 
-def compare(name: str, tried: Sequence[Quantizer], sets: int, samples: int) -> None:
+def compare(name: str, tried: Sequence[Quantizer], sets: int, samples: int, rewritten: bool) -> None:
     """The rows of one model."""
     with TemporaryDirectory() as place:
         pool = Path(place)
@@ -75,7 +76,7 @@ def compare(name: str, tried: Sequence[Quantizer], sets: int, samples: int) -> N
             seen = {*hashes[number::sets], *held_back}
             floats = bench_accuracy.judge(run, pool / "float.onnx", pool / "float.onnx", seen)
             for quantizer in tried:
-                graph = pool / ("rewritten.onnx" if quantizer.method.startswith(_FOUR_BITS) else "float.onnx")
+                graph = pool / ("rewritten.onnx" if rewritten or quantizer.method.startswith(_FOUR_BITS) else "float.onnx")
                 row = measure(quantizer.method, graph, folder, samples, checkout=quantizer.checkout)
                 made = folder / f"{quantizer.method}.onnx"
                 score = bench_accuracy.judge(run, pool / "float.onnx", made, seen)

@@ -181,7 +181,10 @@ class _Job:
                 self.context.progress(f"method {method.name}", index, len(wanted))
             if method.cost:
                 self.context.budget.start()
+            if method.refines:
+                best = self._centered(best)
             best = self._better(method, best)
+        best = self._centered(best)
         if self.config.weights != "int8":
             best = self._narrowed(best)
         model = written(store_once(best.model, together(best.prepared)), best.narrow)
@@ -202,6 +205,14 @@ class _Job:
         possible = self.context.milliseconds is not None or not method.predicts
         cheap = method.cost <= _FAST or self.config.effort != "fast"
         return possible and cheap and method.wanted(self.config)
+
+    def _centered(self, best: Candidate) -> Candidate:
+        """With zero point 0 for summed products, unless the model is good enough only without."""
+        trial = self.context.centered(best)
+        if trial is None or self._accepts(best) and not self._accepts(trial):
+            return best
+        self.least = min(self.least, trial.fidelity.sqnr_db - _TOLERANCE)
+        return trial
 
     def _narrowed(self, best: Candidate) -> Candidate:
         """Weights in four bits, since the recipe asks for them: kept although they are further from float."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -10,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from n6convert.quantization import QuantizationConfig, quantize
+from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.grid.affine import Grid
 from n6convert.quantization.grid.product_zero_points import ProductGroup, SummedProducts, affordable
+from n6convert.quantization.methods import MethodContext, context
 from n6convert.quantization.prepare.prepare import prepare
 from n6convert.quantization.ranges.find import RangeResult, find_ranges
 
@@ -114,8 +117,9 @@ def test_groups_and_their_grids_come_in_graph_order() -> None:
     assert [r["name"] for r in products.centered([])[1]] == [n for i in range(6) for n in (f"p{i}", f"k{i}", f"q{i}")]
 
 
-def _groups(*saved: float) -> list[ProductGroup]:
-    return [ProductGroup((f"g{i}",), cycles) for i, cycles in enumerate(saved)]
+def _groups(saved: Sequence[float], lost_db: Sequence[float]) -> list[ProductGroup]:
+    """Groups that save so many cycles and lose so much themselves."""
+    return [ProductGroup((f"g{i}",), *pair) for i, pair in enumerate(zip(saved, lost_db, strict=True))]
 
 
 @pytest.mark.parametrize(
@@ -132,20 +136,55 @@ def _groups(*saved: float) -> list[ProductGroup]:
 )
 def test_groups_are_taken_for_their_share_of_the_cycles(prices: list[float], allowed: float, taken: list[int]) -> None:
     """With losses that add up: what is left out alone is what is dear for the cycles it saves."""
-    groups = _groups(*[100.0] * len(prices))
-    price = dict(zip(groups, prices, strict=True))
-    assert affordable(groups, lambda some: sum(price[g] for g in some), allowed) == [groups[i] for i in taken]
+    groups = _groups([100.0] * len(prices), prices)
+    found = affordable(groups, lambda some: sum(g.lost_db for g in some), allowed)
+    assert sorted(found, key=groups.index) == [groups[i] for i in taken]
 
 
 def test_what_saves_more_may_lose_more() -> None:
-    groups = _groups(300.0, 100.0)
-    price = dict(zip(groups, (0.35, 0.35), strict=True))
-    assert affordable(groups, lambda some: sum(price[g] for g in some), 0.5) == groups[:1]
+    groups = _groups((100.0, 300.0), (0.35, 0.35))
+    assert affordable(groups, lambda some: sum(g.lost_db for g in some), 0.5) == groups[1:]
 
 
 def test_all_are_tried_at_once_and_no_more_where_they_are_cheap() -> None:
     asked: list[int] = []
-    affordable(_groups(*[1.0] * 72), lambda some: float(asked.append(len(some)) or 0.0), 1.0)
+    groups = _groups([1.0] * 72, [0.0] * 72)
+    affordable(groups, lambda some: float(asked.append(len(some)) or 0.0), 1.0)
     assert asked == [72]
-    affordable(_groups(*[1.0] * 72), lambda some: float(asked.append(len(some)) or 9.0), 1.0)
-    assert len(asked) < 20
+    affordable(groups, lambda some: float(asked.append(len(some)) or 9.0), 1.0)
+    assert len(asked) < 10
+
+
+def test_zero_points_are_decided_once_and_models_made_later_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(groups: Sequence[ProductGroup], *given: Any) -> list[ProductGroup]:
+        asked.append(len(groups))
+        return affordable(groups, *given)
+
+    monkeypatch.setattr(context, "affordable", counted)
+    samples = list(_samples())
+    prepared = prepare(parse(NET))
+    evaluator = Evaluator(prepared, samples)
+    work = MethodContext(_samples, samples, CONFIG, evaluator, None, None, None)
+    before = work.quantized(prepared)
+    best = work.centered(before)
+    assert best is not None and work.centered(best) is None and asked == [1]
+    later = work.quantized(prepared)
+    names = ("keys", "query", "product")
+    assert all(before.plan.grids[n].zero_point != 0 for n in ("keys", "query"))
+    assert [c.plan.grids[n].zero_point for c in (best, later) for n in names] == [0] * 6
+    assert later.zero_points == best.zero_points and asked == [1]
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_a_model_that_is_good_enough_only_without_keeps_its_grids(enough: bool) -> None:
+    def zero_points(model: ir.Model) -> set[int]:
+        made = (n for n in model.graph if n.op_type == "QuantizeLinear" and n.inputs[0].name in ("keys", "query"))
+        return {int(n.inputs[2].const_value.numpy()) for n in made}
+
+    def accepted(model: ir.Model, sqnr_db: Mapping[str, float]) -> bool:
+        return enough and zero_points(model) != {0}
+
+    result = quantize(parse(NET), _samples, CONFIG, accepted=accepted)
+    assert (zero_points(result.model) == {0}) == (not enough)

@@ -29,8 +29,6 @@ __all__ = ["WORSE_DB", "ProductGroup", "SummedProducts", "affordable"]
 #: dB by which all of them together may put the outputs further from float, by policy for zero points; some of them
 #: may by their share of the cycles that all save
 WORSE_DB = {"speed": np.inf, "balanced": 1.0, "accuracy": 0.5}
-#: sets of groups that are tried; each is an INT8 model that is run on all held-back samples
-_TRIALS = 16
 #: how far a grid around zero may reach, of what it covered
 _REACHES = (1.0, 0.93, 0.86, 0.8, 0.74, 0.68, 0.6, 0.5)
 _DIGITS = 3
@@ -68,10 +66,12 @@ class ProductGroup:
     Attributes:
         grids: that do not have it, by the name of their group of tensors.
         saved: cycles; half of what the products take.
+        lost_db: what the product that loses most loses itself.
     """
 
     grids: tuple[str, ...]
     saved: float
+    lost_db: float = 0.0
 
 
 class SummedProducts:
@@ -106,7 +106,9 @@ class SummedProducts:
     def _group(self, roots: Collection[str]) -> ProductGroup | None:
         wanted = tuple(r for r in self._losses if r in roots and Grid.from_range(*self._grids[r].span).zero_point != 0)
         losses = {loss.name: loss for root in wanted for loss in self._losses[root]}.values()
-        return ProductGroup(wanted, sum(loss.size for loss in losses) / 2) if wanted else None
+        if not wanted:
+            return None
+        return ProductGroup(wanted, sum(loss.size for loss in losses) / 2, max(loss.lost_db for loss in losses))
 
     def centered(self, chosen: Sequence[ProductGroup]) -> tuple[dict[str, Range], list[dict[str, Any]]]:
         """Ranges around zero for some groups, and a record of each grid of all.
@@ -127,42 +129,31 @@ class SummedProducts:
 
 
 def affordable(
-    groups: Sequence[ProductGroup],
-    lost_db: Callable[[Sequence[ProductGroup]], float],
-    allowed_db: float,
-    before: Sequence[ProductGroup] = (),
+    groups: Sequence[ProductGroup], lost_db: Callable[[Sequence[ProductGroup]], float], allowed_db: float
 ) -> list[ProductGroup]:
     """Groups that together lose at most their share of what all of them may, by the cycles that they save.
 
-    All are tried at once; where they lose too much, one half and then the other, and so on.
+    All are tried at once; where they lose too much, those that lose least themselves for what they save, as many as
+    bisection finds. Each trial is an INT8 model that is run on all held-back samples.
 
     Args:
         groups: to choose from.
         lost_db: dB by which outputs come further from float where some groups are taken.
         allowed_db: that all may lose.
-        before: those that an earlier model of the network took: these, where all lose too much and they do not.
     """
     whole = sum(group.saved for group in groups)
 
     def fits(trial: Sequence[ProductGroup]) -> bool:
         return lost_db(trial) <= allowed_db * sum(group.saved for group in trial) / whole
 
-    if 0 < len(before) < len(groups):
-        for known in (groups, before):
-            if fits(known):
-                return list(known)
-    taken: list[ProductGroup] = []
-    ahead = [list(groups)] if groups else []
-    for _ in range(_TRIALS):
-        if not ahead:
-            break
-        part, *ahead = ahead
-        if fits([*taken, *part]):
-            taken = [*taken, *part]
-        elif len(part) > 1:
-            half = len(part) // 2
-            ahead = [part[:half], part[half:], *ahead]
-    return taken
+    if not groups or fits(groups):
+        return list(groups)
+    ranked = sorted(groups, key=lambda group: group.lost_db / group.saved)
+    fitting, too_many = 0, len(ranked)
+    while too_many - fitting > 1:
+        middle = (fitting + too_many) // 2
+        fitting, too_many = (middle, too_many) if fits(ranked[:middle]) else (fitting, middle)
+    return ranked[:fitting]
 
 
 def _record(losses: Sequence[_Loss], grid: SharedGrid, taken: bool) -> dict[str, Any]:

@@ -308,20 +308,17 @@ def _dequantizers(nodes: Sequence[ir.Node]) -> list[ir.Node]:
 
 
 def _in_order(nodes: Sequence[ir.Node]) -> list[ir.Node]:
-    """Sort a few nodes so that each comes after those it reads."""
-    left, done = list(dict.fromkeys(nodes)), []
-    made = {v for n in left for v in n.outputs}
-    ready: set[ir.Value] = set()
-    while left:
-        rest = []
-        for node in left:
-            if all(v is None or v not in made or v in ready for v in node.inputs):
-                done.append(node)
-                ready.update(node.outputs)
+    """Sort nodes so that each comes after those it reads."""
+    left, done = set(nodes), dict[ir.Node, None]()
+    for node in nodes:
+        ahead = [node]
+        while ahead:
+            unread = [p for v in ahead[-1].inputs if v is not None and (p := v.producer()) in left and p not in done]
+            if unread and ahead[-1] not in done:
+                ahead += unread
             else:
-                rest.append(node)
-        left = rest
-    return done
+                done[ahead.pop()] = None
+    return list(done)
 
 
 def _number(value: ir.Value) -> float:

@@ -32,6 +32,7 @@ class Method:
         fits: whether the other choices of the recipe leave anything to do.
         predicts: whether it needs a predictor of time.
         unseen: whether what it brings shows on other samples than those held back, however close these are.
+        refines: whether it corrects biases or rounds weights, for the grids that the model has by then.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method:
     fits: Callable[[QuantizationConfig], bool] = lambda config: True
     predicts: bool = False
     unseen: bool = False
+    refines: bool = False
 
     def wanted(self, config: QuantizationConfig) -> bool:
         """Whether the recipe asks for it."""

@@ -59,4 +59,4 @@ def _by_means(context: MethodContext, best: Candidate) -> Candidate | None:
     return replace(trial, required_gain_db=-min(2 * scatter_db(trial, best), _CERTAIN), notes={"kind": "means"})
 
 
-METHOD = Method("bias correction", 3, "bias_correction", bias_correction, _TIE)
+METHOD = Method("bias correction", 3, "bias_correction", bias_correction, _TIE, refines=True)

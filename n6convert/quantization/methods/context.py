@@ -78,8 +78,8 @@ class MethodContext:
     """What a few samples show of the normalizations."""
     evened: tuple[ir.Model, Candidate] | None = field(default=None, init=False)
     """A float model, and what even channels made of it, kept or not."""
-    _zero_points: dict[str, bool] = field(default_factory=dict, init=False)
-    """Grids of summed products, and whether they were given zero point 0."""
+    _centered: dict[str, bool] | None = field(default=None, init=False)
+    """Grids of summed products, and whether they get zero point 0; None before that is decided."""
     _looked: bool = field(default=False, init=False)
     _cycles: tuple[ir.Model, Mapping[str, float]] | None = field(default=None, init=False)
     _means: tuple[ir.Model, int, Mapping[str, Wanted]] | None = field(default=None, init=False)
@@ -133,7 +133,11 @@ class MethodContext:
         zero_points = prefer_fast_zero_points(
             prepared, found.ranges, found.statistics, found.effects, policy, self._saved(prepared)
         )
-        made = self._centered(self._written(prepared, found, zero_points))
+        if self._centered is not None:
+            products = SummedProducts(prepared, found.ranges, found.statistics)
+            ranges, records = products.centered([g for g in products.groups if all(map(self._centered.get, g.grids))])
+            found, zero_points = replace(found, ranges=ranges), zero_points + records
+        made = self._written(prepared, found, zero_points)
         return replace(made, provisional=screen and self.enough < self.config.refine_samples)
 
     def reshaped(
@@ -171,27 +175,31 @@ class MethodContext:
         made = self.quantized(trial.prepared, whole) if whole is not None else None
         return made if made is not None and enforced(made) <= enforced(trial) else None
 
-    def _centered(self, made: Candidate) -> Candidate:
-        """The same with zero point 0 for summed products, as far as the outputs hardly notice.
+    def centered(self, best: Candidate) -> Candidate | None:
+        """The same with zero point 0 for summed products, as far as the outputs hardly notice; None without any.
 
-        What was decided for the grids of an earlier model is tried first, as a whole.
+        This is decided once, for a model whose weights are rounded to the nearest: None afterwards. Models made then
+        follow.
         """
-        products = SummedProducts(made.prepared, made.found.ranges, made.found.statistics)
+        if self._centered is not None:
+            return None
+        products = SummedProducts(best.prepared, best.found.ranges, best.found.statistics)
         tried: dict[tuple[ProductGroup, ...], Candidate] = {}
 
         def lost_db(groups: Sequence[ProductGroup]) -> float:
-            key = tuple(groups)
-            if key not in tried:
-                ranges, records = products.centered(groups)
-                found = replace(made.found, ranges=ranges)
-                tried[key] = self._written(made.prepared, found, made.zero_points + records)
-            return closeness(made) - closeness(tried[key])
+            ranges, records = products.centered(groups)
+            found = replace(best.found, ranges=ranges)
+            made = self._written(best.prepared, found, best.zero_points + records)
+            tried[tuple(groups)] = replace(
+                best, found=found, plan=made.plan, model=made.model, measure=made.measure, zero_points=made.zero_points
+            )
+            return closeness(best) - closeness(made)
 
-        known = {} if self.config.effort == "thorough" else self._zero_points
-        before = [g for g in products.groups if all(known.get(name) for name in g.grids)]
-        taken = affordable(products.groups, lost_db, WORSE_DB[self.config.zero_points], before)
-        self._zero_points |= {name: g in taken for g in products.groups for name in g.grids}
-        nothing = replace(made, zero_points=made.zero_points + products.centered([])[1])
+        taken = affordable(products.groups, lost_db, WORSE_DB[self.config.zero_points])
+        self._centered = {name: group in taken for group in products.groups for name in group.grids}
+        if not products.groups:
+            return None
+        nothing = replace(best, zero_points=best.zero_points + products.centered([])[1])
         return tried[tuple(taken)] if taken else nothing
 
     def _written(self, prepared: ir.Model, found: RangeResult, zero_points: list[dict[str, Any]]) -> Candidate:

@@ -113,4 +113,4 @@ def _of_what_is_left(prepared: ir.Model, found: RangeResult) -> RangeResult:
     return replace(found, ranges={name: span for name, span in found.ranges.items() if name in names})
 
 
-METHOD = Method("merged convolutions", 4, "merge_convolutions", merged_convolutions, _TIE, predicts=True)
+METHOD = Method("merged convolutions", 4, "merge_convolutions", merged_convolutions, _TIE, predicts=True, refines=True)

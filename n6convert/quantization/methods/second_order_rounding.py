@@ -35,4 +35,4 @@ def _rounded(context: MethodContext, best: Candidate, bias: Bias) -> Candidate:
     return context.refined(best, rounding=True, bias=bias) if is_undecided(some, best) and not closer else some
 
 
-METHOD = Method("second-order rounding", 5, "rounding", second_order_rounding)
+METHOD = Method("second-order rounding", 5, "rounding", second_order_rounding, refines=True)
