@@ -76,7 +76,9 @@ def compare(name: str, tried: Sequence[Quantizer], sets: int, samples: int, rewr
             seen = {*hashes[number::sets], *held_back}
             floats = bench_accuracy.judge(run, pool / "float.onnx", pool / "float.onnx", seen)
             for quantizer in tried:
-                graph = pool / ("rewritten.onnx" if rewritten or quantizer.method.startswith(_FOUR_BITS) else "float.onnx")
+                graph = pool / (
+                    "rewritten.onnx" if rewritten or quantizer.method.startswith(_FOUR_BITS) else "float.onnx"
+                )
                 row = measure(quantizer.method, graph, folder, samples, checkout=quantizer.checkout)
                 made = folder / f"{quantizer.method}.onnx"
                 score = bench_accuracy.judge(run, pool / "float.onnx", made, seen)

@@ -21,6 +21,7 @@ from n6convert.quantization.ranges.find import RangeResult, find_ranges
 from .nets import parse
 
 CONFIG = QuantizationConfig(threads=1)
+FOR_SPEED = QuantizationConfig(threads=1, zero_points="speed")
 NET = """net (float[1, 64, 32] x, float[1, 1, 32] w) => (float[1, 64, 1] y) {
     keys = Neg(x)
     query = Relu(w)
@@ -166,7 +167,7 @@ def test_zero_points_are_decided_once_and_models_made_later_follow(monkeypatch: 
     samples = list(_samples())
     prepared = prepare(parse(NET))
     evaluator = Evaluator(prepared, samples)
-    work = MethodContext(_samples, samples, CONFIG, evaluator, None, None, None)
+    work = MethodContext(_samples, samples, FOR_SPEED, evaluator, None, None, None)
     before = work.quantized(prepared)
     best = work.centered(before)
     assert best is not None and work.centered(best) is None and asked == [1]
@@ -186,5 +187,5 @@ def test_a_model_that_is_good_enough_only_without_keeps_its_grids(enough: bool) 
     def accepted(model: ir.Model, sqnr_db: Mapping[str, float]) -> bool:
         return enough and zero_points(model) != {0}
 
-    result = quantize(parse(NET), _samples, CONFIG, accepted=accepted)
+    result = quantize(parse(NET), _samples, FOR_SPEED, accepted=accepted)
     assert (zero_points(result.model) == {0}) == (not enough)
