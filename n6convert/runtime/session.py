@@ -118,7 +118,7 @@ def _open(
     quantized = is_quantized(held)
     if quantized and options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL:
         # nothing is left to fuse among integer operators; looking for it takes longer than running a few samples
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not quantized and outputs is None and not isinstance(model, ir.Model):
         return opened(str(model), options), [], False
     if quantized:

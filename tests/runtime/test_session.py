@@ -142,3 +142,15 @@ def test_inner_tensors_come_without_what_lies_behind_them(lent: bool, monkeypatc
     np.testing.assert_array_equal(found["r"], np.maximum(found["a"], 0))
     with pytest.raises(GraphError):
         Session(made, ["nothing"])
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+def test_only_float_graphs_are_optimized(quantized: bool) -> None:
+    """Operators on codes are as they should be already."""
+    import onnxruntime
+
+    pair = "c = QuantizeLinear(x, s)  y = DequantizeLinear(c, s)" if quantized else "y = Mul(x, s)"
+    text = f'<ir_version: 8, opset_import: ["" : 17]> net (float[2,64] x) => (float[2,64] y) {{ {pair} }}'
+    level = Session(network(text, {"s": np.float32(0.5)}))._session.get_session_options().graph_optimization_level
+    levels = onnxruntime.GraphOptimizationLevel
+    assert level == (levels.ORT_DISABLE_ALL if quantized else levels.ORT_ENABLE_ALL)
