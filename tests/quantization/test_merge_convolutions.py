@@ -113,6 +113,28 @@ def test_what_is_slower_stays_two_unless_it_is_hardly_so(slower: float, convolut
     assert [n.op_type for n in merged.graph] == ["Conv"] * convolutions and len(records) == 2 - convolutions
 
 
+def test_what_some_pairs_save_is_not_spent_on_others() -> None:
+    body = f"""
+    net (float[1,8,16,16] x) => (float[1,4,16,16] y) {{
+      d = Conv<{DEPTHWISE}>(x, w1)
+      a = Conv(d, w2)
+      r = Relu(a)
+      e = Conv<{DEPTHWISE}>(r, w3)
+      y = Conv(e, w4)
+    }}"""
+    shapes = {"w1": (8, 1, 3, 3), "w2": (8, 8, 1, 1), "w3": (8, 1, 3, 3), "w4": (4, 8, 1, 1)}
+    model = prepare(parse(body, **{name: weights(i, *shape) for i, (name, shape) in enumerate(shapes.items())}))
+
+    def milliseconds(model: ir.Model) -> float:
+        """Two layers take 2, one of eight outputs 1.5, one of four 2.1."""
+        layers = [n for n in model.graph if n.op_type == "Conv"]
+        ones = [n.outputs[0].shape[1] for n in layers if "_merged_weight" in n.inputs[1].name]
+        return len(layers) - len(ones) + sum(1.5 if channels == 8 else 2.1 for channels in ones)
+
+    merged, records = merge_pairs(model, milliseconds)
+    assert [r["saved_ms"] for r in records] == [0.5] and [n.op_type for n in merged.graph].count("Conv") == 3
+
+
 def test_the_predictor_says_where_one_is_faster() -> None:
     """Few channels on a large map: streams decide. Many channels on a small one: multiplications do."""
     milliseconds = predicted_milliseconds("stm32n6570-dk@4.0")

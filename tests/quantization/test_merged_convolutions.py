@@ -134,6 +134,18 @@ def test_biases_of_merged_weights_are_corrected_also_where_those_of_the_two_are_
     assert corrected[-1] == "sequential"
 
 
+def test_pairs_that_save_time_only_alone_are_not_quantized_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MethodContext, "promises", lambda *_: False)
+
+    def milliseconds(model: ir.Model) -> float:
+        quantized = any(n.op_type == "QuantizeLinear" for n in model.graph)
+        return 10.0 if quantized else operators(model)
+
+    model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))
+    result = quantize(model, feeds((1, 8, 16, 16), 8), milliseconds=milliseconds)
+    assert "merged convolutions" not in [m["method"] for m in result.facts["methods"]]
+
+
 @pytest.mark.parametrize("wanted", [True, False], ids=["no predictor", "not wanted"])
 def test_the_method_needs_a_predictor_and_the_recipe(wanted: bool) -> None:
     model = uneven(np.ones(8), weights(2, 4, 8, 1, 1))

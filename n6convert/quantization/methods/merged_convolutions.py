@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
@@ -44,10 +44,14 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
         return write_qdq(prepared, make_plan(prepared.graph, best.found.ranges))
 
     alone = slower_alone(best.prepared, context.milliseconds)
-    if not alone or not _promise(context, best, alone):
+    if not alone or not _pays(context, best, -sum(min(slower, 0.0) for slower in alone.values()), alone):
         return None
     prepared, pairs = merge_pairs(best.prepared, context.milliseconds, int8, alone)
-    if not pairs or difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
+    left = {v.name for node in prepared.graph for v in node.outputs}
+    merged = [name for name in alone if name not in left]
+    if not merged or not _pays(context, best, sum(pair["saved_ms"] for pair in pairs), merged):
+        return None
+    if difference(best.prepared, prepared, context.probe_samples[0], context.config.threads) > EXACT:
         return None
     made = context.quantized(prepared, _of_what_is_left(prepared, best.found))
     trial = replace(made, even=best.even, reaching=best.reaching)
@@ -64,13 +68,12 @@ def merged_convolutions(context: MethodContext, best: Candidate) -> Candidate | 
     return priced(context, best, replace(tried, notes={"pairs": pairs}))
 
 
-def _promise(context: MethodContext, best: Candidate, alone: Mapping[str, float]) -> bool:
-    """Whether pairs save time that counts, or the rounding between them is seen in the outputs."""
+def _pays(context: MethodContext, best: Candidate, saved: float, between: Collection[str]) -> bool:
+    """Whether pairs save time that counts, or the rounding of the tensors between them is seen in the outputs."""
     assert context.milliseconds is not None, "asked for by the method"
-    saved = sum(max(-slower, 0.0) for slower in alone.values())
     if saved > _SAVED * context.milliseconds(best.model):
         return True
-    return context.promises(best, partial(with_exact_tensors, best.model, alone), _SEEN_DB)
+    return context.promises(best, partial(with_exact_tensors, best.model, between), _SEEN_DB)
 
 
 def _is_hopeless(context: MethodContext, merged: Candidate, best: Candidate) -> bool:
