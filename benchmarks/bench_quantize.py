@@ -20,6 +20,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -107,13 +108,22 @@ def measure(
     out = folder / f"{method}.onnx"
     child = CHILD if checkout is None else checkout / "benchmarks" / CHILD.name
     command = [python, str(child), method, str(model), str(folder), str(out), str(count)]
-    environment = None if checkout is None else {**os.environ, "PYTHONPATH": str(checkout)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        raise RuntimeError(f"{method} failed: {done.stderr.strip()[-500:]}")
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]  # NNCF draws its progress around them
-    figures: dict[str, float] = json.loads(lines[-1])
+    figures: dict[str, float] = answer(command, {} if checkout is None else {"PYTHONPATH": str(checkout)})
     return figures
+
+
+def answer(command: Sequence[str], variables: Mapping[str, str]) -> Any:
+    """The JSON line that a command prints last. Raises RuntimeError where it fails, with the end of its output.
+
+    Args:
+        command: its words.
+        variables: of its environment, beside those of this process.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command[1:3])} failed: {done.stderr.strip()[-500:]}")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]  # NNCF draws its progress around them
+    return json.loads(lines[-1])
 
 
 if __name__ == "__main__":

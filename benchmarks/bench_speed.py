@@ -3,7 +3,10 @@
     N6_DATA=../shared/data python benchmarks/bench_speed.py [CASE ...] [--methods ours,ours-fast,...] [--write]
 
 Every quantizer gets the same float model and the same samples in a process of its own. Figures are ratios to
-onnxruntime's min-max run over the same samples, CPU seconds first: a busy machine changes them least. Cases:
+onnxruntime's min-max run over the same samples, CPU seconds first: a busy machine changes them least. The row
+``inference`` runs the float model plainly over the samples; ``conversion`` is the whole conversion as users run it
+(export, rewriting, quantization of the rewritten graph, checks, evaluation on as many labeled samples, package) by one
+process, with the CPU seconds of its stages behind it. Cases:
 
     mobilenetv2, movenet, tinybert, ...   the float models of bench_accuracy.py with 64 samples, where N6_DATA has them
     samples                               YOLOv8n 256, seeded, over 16, 64 and 256 samples
@@ -22,23 +25,27 @@ import argparse
 import compileall
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import bench_accuracy
 import bench_quantize
-from bench_quantize import measure
+from bench_quantize import answer, measure
 
-TABLE = Path(__file__).with_name("speed.json")
+TABLE, CHILD = (Path(__file__).with_name(name) for name in ("speed.json", "conversion.py"))
 REFERENCE = "onnxruntime"
 OURS = ("ours-fast", "ours", "ours-thorough")
 PEERS = ("nncf-fast", "nncf-thorough")
-REAL = ("mobilenetv2", "movenet", "tinybert", "efficientvit", "yolov8n-256", "minilm")
+REAL = ("mobilenetv2", "movenet", "tinybert", "efficientvit", "yolov8n-256", "minilm", "mobilevit")
+#: plain float inference, and a whole conversion, which only cases of bench_accuracy.py have
+INFERENCE, CONVERSION = "inference", "conversion"
 #: a written ratio may be exceeded by this factor
 LIMIT = 1.6
 _COMPARED = ("cpu", "rss_mb")
+METHODS = (INFERENCE, *OURS, *PEERS, CONVERSION)
 Row = dict[str, float]
 
 
@@ -46,7 +53,7 @@ def main() -> int:
     """Measure, print, compare with the written table or write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=[*REAL, "samples", "sizes", "memory"])
-    parser.add_argument("--methods", default="ours-fast,ours", help=f"of {', '.join((*OURS, *PEERS))}")
+    parser.add_argument("--methods", default="inference,ours-fast,ours,conversion", help=f"of {', '.join(METHODS)}")
     parser.add_argument("--nncf", type=Path, default=Path(".bench/nncf/bin/python"), help="its Python, if any")
     parser.add_argument("--write", action="store_true", help=f"put the ratios into {TABLE.name}")
     options = parser.parse_args()
@@ -56,8 +63,10 @@ def main() -> int:
     print(f"{'case':<24} {'quantizer':<14} {'CPU s':>8} {'times':>6} {'wall s':>8} {'times':>6} {'MB':>6} {'times':>6}")
     for case in options.cases:
         peaks: dict[str, list[float]] = {}
+        asked = [m for m in methods if m != CONVERSION or case in bench_accuracy.CASES]
         for name, folder, count in prepared(case):
-            found[name] = rows(name, folder, count, methods, options.nncf, peaks)
+            ways = {m: partial(run, m, case, folder, count, options.nncf) for m in asked}
+            found[name] = rows(name, ways, measure(REFERENCE, folder / "float.onnx", folder, count), peaks)
         print_growth(case, peaks)
     written = json.loads(TABLE.read_text()) if TABLE.exists() else {"limit": LIMIT, "times_onnxruntime": {}}
     if options.write:
@@ -90,33 +99,48 @@ def prepared(case: str) -> Iterator[tuple[str, Path, int]]:
             yield f"{case} x 64", Path(folder), 64
 
 
+def run(method: str, case: str, folder: Path, count: int, nncf: Path) -> dict[str, Any]:
+    """What a method takes; raises RuntimeError where it fails.
+
+    Args:
+        method: of :data:`METHODS`.
+        case: of ``bench_accuracy.py``, for whole conversions.
+        folder: of the float model and the samples.
+        count: of samples.
+        nncf: its Python.
+    """
+    if method == CONVERSION:
+        one_thread = dict.fromkeys(("N6CONVERT_THREADS", "OMP_NUM_THREADS"), "1")
+        found: dict[str, Any] = answer([sys.executable, str(CHILD), case, str(count)], one_thread)
+        return found
+    python = (str(nncf),) if method.startswith("nncf") else ()
+    return measure(method, folder / "float.onnx", folder, count, *python)
+
+
 def rows(
-    name: str, folder: Path, count: int, methods: Sequence[str], nncf: Path, peaks: dict[str, list[float]]
+    name: str, ways: Mapping[str, Callable[[], dict[str, Any]]], reference: Row, peaks: dict[str, list[float]]
 ) -> dict[str, Row]:
-    """Ratios to the reference by quantizer; each row is printed as soon as it is known, its peak added to the others.
+    """Ratios to the reference by method; each row is printed as soon as it is known, its peak added to the others.
 
     Args:
         name: of the row.
-        folder: of the float model and the samples.
-        count: of samples.
-        methods: quantizers beside the reference.
-        nncf: its Python.
-        peaks: in MB by quantizer; added to.
+        ways: runs a method, by name.
+        reference: what onnxruntime takes.
+        peaks: in MB by method; added to.
     """
-    reference = measure(REFERENCE, folder / "float.onnx", folder, count)
     found = {}
-    for method in (REFERENCE, *methods):
+    for method, way in {REFERENCE: lambda: reference, **ways}.items():
         try:
-            python = (str(nncf),) if method.startswith("nncf") else ()
-            row = reference if method == REFERENCE else measure(method, folder / "float.onnx", folder, count, *python)
+            row = way()
         except RuntimeError as error:
             print(f"{name:<24} {method:<14} {str(error).strip().splitlines()[-1]}", flush=True)
             continue
         peaks.setdefault(method, []).append(row["rss_mb"])
-        ratio = {key: row[key] / reference[key] for key in row}
+        ratio = {key: row[key] / reference[key] for key in reference}
         cells = (f"{row[key]:{width}.{digits}f} {ratio[key]:6.2f}" for key, width, digits in _CELLS)
-        print(f"{name:<24} {method:<14} {' '.join(cells)}", flush=True)
-        if method != REFERENCE:
+        stages = (f"  {stage} {seconds:.1f}" for stage, seconds in row.get("stages", {}).items())
+        print(f"{name:<24} {method:<14} {' '.join(cells)}{''.join(stages)}", flush=True)
+        if method not in (REFERENCE, INFERENCE):
             found[method] = {key: round(ratio[key], 2) for key in _COMPARED}
     return found
 

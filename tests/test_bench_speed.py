@@ -43,3 +43,19 @@ def test_growth_is_told_from_the_first_row_to_the_last(capsys: pytest.CaptureFix
     bench_speed.print_growth("samples", {"ours": [400.0, 410.0, 500.0], "onnxruntime": [200.0]})
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split()[:2] == ["samples", "ours"] and line.endswith("peak 400 to 500 MB: +25 %")
+
+
+def test_a_conversion_shows_its_stages_and_inference_is_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    import bench_speed
+
+    reference = {"cpu": 2.0, "seconds": 2.0, "rss_mb": 100.0}
+    conversion = {"cpu": 9.0, "seconds": 10.0, "rss_mb": 300.0, "stages": {"rewrite": 3.25, "quantize": 4.5}}
+    ways = {"inference": lambda: reference, "conversion": lambda: conversion, "ours": _fails}
+    assert bench_speed.rows("net x 64", ways, reference, {}) == {"conversion": {"cpu": 4.5, "rss_mb": 3.0}}
+    *_, last, failed = capsys.readouterr().out.splitlines()
+    assert last.split()[-4:] == ["rewrite", "3.2", "quantize", "4.5"]
+    assert failed.endswith("no such model")
+
+
+def _fails() -> dict[str, float]:
+    raise RuntimeError("no such model")

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from n6convert.errors import GraphError
 from n6convert.graph.canonical import infer_shapes
+from n6convert.graph.copying import copied
 from n6convert.linter.view import View
 from n6convert.npu.targets import DEFAULT_TARGET, load_target
 from n6convert.recipe.project import default_target
@@ -14,7 +15,7 @@ __all__ = ["prepare"]
 
 
 def prepare(model: ir.Model, target: str | None) -> View:
-    """A copy with shapes inferred, ready for the limits of a target (None: the default one).
+    """A copy without notes, with shapes inferred, ready for the limits of a target (None: the default one).
 
     Raises:
         GraphError: the graph is malformed.
@@ -22,7 +23,7 @@ def prepare(model: ir.Model, target: str | None) -> View:
     """
     board = load_target(target or default_target() or DEFAULT_TARGET)
     _check_wiring(model)
-    copy = model.clone()
+    copy = copied(model)
     return View(copy, board.version, infer_shapes(copy), frozenset(board.switches))
 
 

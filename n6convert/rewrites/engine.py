@@ -54,7 +54,10 @@ def run_rules(
     Raises:
         RewriteError: the rules do not converge.
     """
-    run = Run(model.clone()) if resume is None else copied(resume.run)
+    run = Run(model.clone())
+    if resume is not None:
+        run = copied(resume.run)
+        run.checkpoints.append(resume)
     sweep = _Sweep(run, context, proof, tolerance, Counter() if resume is None else Counter(resume.names))
     position = 0 if resume is None else sum(rule.name in resume.earlier for rule in rules)
     changed, thorough = resume is not None and resume.changed, False
@@ -100,6 +103,8 @@ class _Sweep:
         self._sorted = True
         self._cuts = sum(map(cuts_batch, run.model.graph))
         self._why = ""
+        self._known: tuple[ir.Model, int] | None = None
+        """the graph whose arrays the context has, and its state"""
         self._before: ir.Model | None = None
         """the graph before the rule changed it; not copied for rules that do not"""
 
@@ -158,10 +163,12 @@ class _Sweep:
         return True
 
     def _apply(self, rule: Rewrite[Any], limit: int | None = None) -> list[Applied]:
-        self.context.values = _Values(self.run.model, self.proof, self.sort)
+        if self._known != (self.run.model, self._clock):
+            self.context.values = _Values(self.run.model, self.proof, self.sort)
+            self._known = self.run.model, self._clock
         applied: list[Applied] = []
         for node in self._candidates(rule):
-            if node.graph is None or (rule.name, _place(node)) in self._skip:
+            if node.graph is None or self._skip and (rule.name, _place(node)) in self._skip:
                 continue
             done = self._try(rule, node)
             if done is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import onnx_ir as ir
@@ -104,14 +105,21 @@ class Inverse:
     def __init__(self, power: float) -> None:
         self.power = power
         self._times: dict[tuple[str, int, tuple[int, ...]], float] = {}
+        self._chosen: dict[tuple[tuple[int, ...], bytes], Choice] = {}
 
     def choose(self, context: Context, shape: Sequence[int], values: Array) -> Choice:
-        """The form for a tensor of positive numbers.
+        """The form for a tensor of positive numbers; chosen once for the same numbers, as times are.
 
         Args:
             shape: of the tensor.
             values: numbers that it takes; their smallest and largest are its range.
         """
+        key = tuple(shape), sha256(np.ascontiguousarray(values)).digest()
+        if key not in self._chosen:
+            self._chosen[key] = self._choice(context, shape, values)
+        return self._chosen[key]
+
+    def _choice(self, context: Context, shape: Sequence[int], values: Array) -> Choice:
         found = [form for form in forms(self.power, values) if form.needs is None or has(context.version, form.needs)]
         if context.timer is None:
             return Choice(found[0])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -9,7 +10,7 @@ import pytest
 from n6convert.errors import GraphError, RecipeError, RewriteError
 from n6convert.graph.builder import Builder
 from n6convert.rewrites import Context, Rewrite, RewriteConfig, rewrite
-from n6convert.rewrites.engine import _Values
+from n6convert.rewrites.engine import _Values, run_rules
 from n6convert.rewrites.proof import Proof
 from n6convert.runtime.session import run_model
 
@@ -231,3 +232,40 @@ def test_tensors_that_are_asked_for_together_are_computed_in_one_run() -> None:
     np.testing.assert_array_equal(found, np.abs(sample(model)["x"]))
     np.testing.assert_allclose(mean, sample(model)["x"].mean(1, keepdims=True), rtol=1e-5)
     assert len(runs) == 1
+
+
+class _Asking(_Wrong):
+    """Asks for what every Relu takes and leaves it."""
+
+    name = "asking"
+
+    def check(self, found: ir.Node, context: Context) -> str | None:
+        return f"it takes {context.values(found.outputs[0])[0].max():.3g}"
+
+
+class _AskingToo(_Asking):
+    name = "asking-too"
+
+
+def test_arrays_are_computed_once_for_a_graph_that_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = two_relus(), []
+    values = Proof.values
+
+    def counted(self: Proof, *given: Any) -> Any:
+        asked.append(given)
+        return values(self, *given)
+
+    monkeypatch.setattr(Proof, "values", counted)
+    proof = Proof(model, lambda: [sample(model)])
+    found = run_rules(model, [_Asking(), _AskingToo()], Context(), proof, None)
+    assert len(found.refused) == 4 and len(asked) == 1
+
+
+def test_a_run_that_went_on_from_a_state_lets_others_go_on_from_there() -> None:
+    model = two_relus()
+    proof = Proof(model, lambda: [sample(model)])
+    whole = run_rules(model, [_Wrong()], Context(), proof, None)
+    state = whole.before("wrong")
+    assert state is not None
+    again = run_rules(model, [_Wrong()], Context(), proof, None, resume=state)
+    assert again.before("wrong") is state and ops(again.model) == ops(whole.model)

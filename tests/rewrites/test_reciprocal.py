@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from numpy.typing import NDArray
 
 from n6convert.graph.builder import Builder
+from n6convert.rewrites import reciprocal
 from n6convert.rewrites.by_latency import predicted_milliseconds
 from n6convert.rewrites.reciprocal import Form, Inverse, forms, int8_error
 from n6convert.rewrites.rule import Context
@@ -100,3 +102,17 @@ def test_rules_report_why_they_wrote_a_form() -> None:
     because = {entry["rule"]: entry["because"] for entry in result.facts()["applied"]}
     for rule, kind in (("division-to-product", "1/x"), ("layernorm-decompose", "1/sqrt"), ("softmax-decompose", "1/x")):
         assert because[rule][0].startswith(kind)
+
+
+def test_forms_are_measured_once_for_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def counted(form: Form, power: float, values: NDArray[np.float64]) -> float:
+        measured.append(form.name)
+        return int8_error(form, power, values)
+
+    monkeypatch.setattr(reciprocal, "int8_error", counted)
+    context, inverse = Context((4, 0), timer=predicted_milliseconds(NEW)), Inverse(-1.0)
+    choices = [inverse.choose(context, (1, 300), np.geomspace(1, high, 300)) for high in (5, 5, 9)]
+    assert choices[0] is choices[1] and choices[0] != choices[2]
+    assert len(measured) == 2 * len(set(measured))

@@ -52,4 +52,5 @@ def _share_a_grid(nodes: Sequence[ir.Node]) -> bool:
     grids = [n.inputs[1:3] for n in nodes]
     if any(v is None or v.const_value is None or numbers(v).size != 1 for grid in grids for v in grid):
         return False
-    return all(np.array_equal(numbers(v), numbers(w)) for grid in grids for v, w in zip(grid, grids[0], strict=True))
+    pairs = [(v, w) for grid in grids for v, w in zip(grid, grids[0], strict=True) if v is not w]
+    return all(np.array_equal(numbers(v), numbers(w)) for v, w in pairs)
