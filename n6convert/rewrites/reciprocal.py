@@ -114,7 +114,7 @@ class Inverse:
             shape: of the tensor.
             values: numbers that it takes; their smallest and largest are its range.
         """
-        key = tuple(shape), sha256(np.ascontiguousarray(values)).digest()
+        key = tuple(shape), sha256(values.tobytes()).digest()
         if key not in self._chosen:
             self._chosen[key] = self._choice(context, shape, values)
         return self._chosen[key]
