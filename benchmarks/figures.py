@@ -222,9 +222,10 @@ def _key(line: str) -> str:
 def _output(command: str) -> str:
     with TemporaryDirectory() as folder:
         arguments = [sys.executable, "-m", *shlex.split(command)]
-        done = subprocess.run(
-            arguments, cwd=folder, env=os.environ | {"COLUMNS": "400"}, capture_output=True, text=True
-        )
+        # `next` names the command as a shell would find it, as in an activated environment
+        found = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        variables = os.environ | {"COLUMNS": "400", "PATH": found}
+        done = subprocess.run(arguments, cwd=folder, env=variables, capture_output=True, text=True)
         if done.returncode not in (0, 3):
             raise SystemExit(done.stderr)
         return done.stdout + done.stderr
