@@ -30,7 +30,7 @@ __all__ = [
     "worst",
 ]  # fmt: skip
 
-#: compared values of all tensors of a sample that are held together, at most
+#: values of all tensors of a sample that are looked at together, at most
 _VALUES = 1 << 24
 #: codes of the median value below which a few large values are taken as the cause of the step
 _FEW_CODES = 4.0
@@ -151,17 +151,16 @@ def _origins(graph: ir.Graph, plan: Plan, names: Collection[str]) -> dict[str, s
 
 
 def _portions(graph: ir.Graph, names: Sequence[str]) -> Iterator[list[str]]:
-    """The names in portions of whose tensors few values are held together."""
+    """The names in portions whose tensors together stay small: all at once would take the memory of the whole run."""
     sizes = _sizes(graph)
     part: list[str] = []
     values = 0
     for name in names:
-        compared = min(sizes.get(name, 0), _COMPARED)
-        if part and values + compared > _VALUES:
+        if part and values + sizes.get(name, 0) > _VALUES:
             yield part
             part, values = [], 0
         part.append(name)
-        values += compared
+        values += sizes.get(name, 0)
     if part:
         yield part
 
