@@ -111,13 +111,13 @@ def _open(
     import onnxruntime as ort
 
     from n6convert.graph.extract import with_outputs
-    from n6convert.runtime.int8.kernels import QDQ_OPTIMIZERS, is_quantized, with_integer_kernels
+    from n6convert.runtime.int8.kernels import is_quantized, with_integer_kernels
     from n6convert.runtime.serialization import leading_to, serialized, whole
 
     held = model if isinstance(model, ir.Model) else ir.load(model)
     quantized = is_quantized(held)
-    if quantized and options.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL:
-        # nothing is left to fuse among integer operators; looking for it takes longer than running a few samples
+    if quantized:
+        # nothing is left to fuse among integer operators, and what is quantized must not be decided anew
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not quantized and outputs is None and not isinstance(model, ir.Model):
         return opened(str(model), options), [], False
@@ -127,8 +127,7 @@ def _open(
     else:
         part = whole(held) if outputs is None else leading_to(held, outputs)
     part, lent = _lent(part, options)
-    without = [*(QDQ_OPTIMIZERS if quantized else ()), *(_WRITES_WEIGHTS if lent else ())]
-    session = opened(serialized(part, lent), options, without)
+    session = opened(serialized(part, lent), options, _WRITES_WEIGHTS if lent else ())
     return session, list(lent.values()), quantized
 
 

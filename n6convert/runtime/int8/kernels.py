@@ -21,13 +21,8 @@ from n6convert.runtime.int8.moves import move_codes
 from n6convert.runtime.int8.operands import UINT8, Operand, dtype, make_unsigned, numbers, products, store
 from n6convert.runtime.int8.whole_numbers import WHOLE_NUMBERS
 
-__all__ = ["QDQ_OPTIMIZERS", "is_quantized", "with_integer_kernels"]
+__all__ = ["is_quantized", "with_integer_kernels"]
 
-#: what onnxruntime must not do to such a graph: each of these decides anew what runs as integers
-QDQ_OPTIMIZERS = (
-    "QDQSelectorActionTransformer", "QDQPropagationTransformer", "DoubleQDQPairsRemover", "QDQFinalCleanupTransformer",
-    "QDQS8ToU8Transformer", "WeightBiasQuantization", "EnsureUniqueDQForNodeUnit",
-)  # fmt: skip
 _CONTRIB = "com.microsoft"
 
 
