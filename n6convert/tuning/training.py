@@ -26,7 +26,7 @@ from n6convert.tuning.standing import JUDGED, Standing
 from n6convert.tuning.teacher import Teacher
 from n6convert.types import Progress
 
-__all__ = ["TaskLoss", "Training", "judgements", "rates_of"]
+__all__ = ["TaskLoss", "Training", "even_parts", "judgements", "rates_of"]
 
 TaskLoss = Callable[[Mapping[str, Any], Any], Any]
 """From the outputs as torch tensors and a labeled sample to a loss; None where it says nothing of the sample."""
@@ -45,7 +45,7 @@ _ROLLBACKS = 3
 #: share of the rates with which it does
 _SLOWER = 0.3
 #: bytes kept for the gradients of samples that run side by side
-_MEMORY = 1 << 31
+_MEMORY = 3 << 29
 #: bytes that an operator keeps, in the mean, below which threads wait for each other longer than they work: four of the
 #: pieces that torch gives to one thread
 _PER_OPERATOR = 4 * 32768 * 4
@@ -144,7 +144,7 @@ class Training:
         inner, pairs = _apart(state)
         total = 0.0
         if not self._together:
-            self._together = self._arranged(batch, inner)
+            self._arranged(batch, inner)
         for first in range(0, len(batch), self._together):
             part = batch[first : first + self._together]
             loss = self._loss(part, inner) * (len(part) / len(batch))
@@ -157,13 +157,12 @@ class Training:
             torch.autograd.backward([outer for outer, _ in known], [grad for _, grad in known])
         return total
 
-    def _arranged(self, batch: Sequence[Example], state: State) -> int:
-        """How many samples run side by side; where operators are small even then, one thread runs them."""
+    def _arranged(self, batch: Sequence[Example], state: State) -> None:
+        """Choose how many samples run side by side; where operators are small even then, one thread runs them."""
         size = max(self._program.bytes_of_sample(batch[0].feeds, state), 1)
-        together = max(_MEMORY // size, 1)
-        if min(together, len(batch)) * size < _PER_OPERATOR * self._program.operators:
+        self._together = even_parts(len(batch), max(_MEMORY // size, 1))
+        if self._together * size < _PER_OPERATOR * self._program.operators:
             torch.set_num_threads(1)
-        return together
 
     def _loss(self, examples: Sequence[Example], state: Mapping[str, Any]) -> Any:
         config, teacher = self._config, self._teacher
@@ -263,6 +262,12 @@ def rates_of(config: TuneConfig) -> dict[str, float]:
         "weight": config.weight_rate, "narrow": config.narrow_rate, "bias": config.bias_rate,
         "spread": config.channel_rate, "scale": config.scale_rate,
     }  # fmt: skip
+
+
+def even_parts(count: int, most: int) -> int:
+    """The size of parts that take as many items as others, about, and of which no fewer would do."""
+    parts = -(-count // most)
+    return -(-count // parts)
 
 
 def judgements(budget: float | None, seconds: float) -> int:

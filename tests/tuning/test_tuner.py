@@ -185,6 +185,23 @@ def test_judgements_take_a_tenth_of_the_time_at_most(budget: float | None, secon
     assert training.judgements(budget, seconds) == count
 
 
+@pytest.mark.parametrize(("count", "most", "size"), [(16, 6, 6), (16, 5, 4), (16, 100, 16), (16, 1, 1), (7, 6, 4)])
+def test_samples_run_in_parts_that_are_alike(count: int, most: int, size: int) -> None:
+    assert training.even_parts(count, most) == size
+
+
+def test_what_is_kept_for_gradients_is_limited(narrow: QuantizationResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert narrow.prepared is not None
+    sample = Program(narrow.model).bytes_of_sample(HELD[0], Parameters(narrow.model, narrow.prepared).state())
+    monkeypatch.setattr(training, "_MEMORY", int(3.5 * sample))
+    run, ran = Program.run, list[int]()
+    monkeypatch.setattr(
+        Program, "run", lambda self, samples, *a, **k: (ran.append(len(samples)), run(self, samples, *a, **k))[1]
+    )
+    tuned(narrow, CONFIG.model_copy(update={"steps": 1, "batch": 8}))
+    assert [size for size in ran if size > 1] == [2, 3, 3, 2, 2], "two are held against the file before and after"
+
+
 def test_memory_of_a_sample_is_what_gradients_need_of_it(narrow: QuantizationResult) -> None:
     assert narrow.prepared is not None
     program, state = Program(narrow.model), Parameters(narrow.model, narrow.prepared).state()
