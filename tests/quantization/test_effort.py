@@ -80,24 +80,27 @@ def test_a_method_is_tried_unless_exact_parts_leave_the_outputs_where_they_are(e
 
 
 @pytest.mark.parametrize(
-    ("weights", "tried"),
+    ("weights", "exact_db", "tried"),
     [
-        ([0.9, 0.9, 0.9, 0.9, 0.9], True),
-        ([0.1, 0.1, 0.1, 0.1, 0.1], False),
-        ([0.1, 0.1, 0.1, 0.1, 90.0], False),  # beyond what the samples reached, any form of the network is wild
-        ([2.0, 2.0, 2.0, 2.0, 0.1], True),  # errors that cancel by chance
+        ([0.9, 0.9, 0.9, 0.9, 0.9], 4.0, True),
+        ([0.9, 0.9, 0.9, 0.9, 0.9], 0.9, False),  # errors of tensors are as large whatever weights do
+        ([0.1, 0.1, 0.1, 0.1, 0.1], 4.0, False),
+        ([0.1, 0.1, 0.1, 0.1, 90.0], 4.0, False),  # beyond what the samples reached, any form of the network is wild
+        ([2.0, 2.0, 2.0, 2.0, 0.1], -1.1, True),  # errors that cancel by chance
+        ([1.0, 1.0, 1.0, 1.0, 1.0], 0.0, False),  # outputs that cannot be further from float
     ],
 )
 def test_rounding_is_tried_where_weights_make_much_of_the_noise_of_most_samples(
-    weights: list[float], tried: bool
+    weights: list[float], exact_db: float, tried: bool
 ) -> None:
-    def fidelity(noise: list[float]) -> Fidelity:
+    def fidelity(noise: list[float], closeness_db: float = 0.0) -> Fidelity:
         bounded = np.stack([np.full(len(noise), 100.0), np.array(noise)], axis=-1)[:, None]
-        return Fidelity(0.0, {}, bounded=bounded)
+        return Fidelity(closeness_db, {}, bounded=bounded)
 
     class Measured(Evaluator):
         def fidelity(self, model: ir.Model) -> Fidelity:
-            return fidelity(weights)
+            exact = any("exact_weight" in name for name in model.graph.initializers)
+            return fidelity(weights, exact_db if exact else 0.0)
 
     context = MethodContext([], [], QuantizationConfig(), Measured(cnn(), []), None, None, None)  # type: ignore[arg-type]
     made = quantized("fast")[0]

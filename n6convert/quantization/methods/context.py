@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from n6convert.quantization.ceilings import with_rounded_weights
+from n6convert.quantization.ceilings import with_exact_weights, with_rounded_weights
 from n6convert.quantization.equalization.equalize import judged_axes
 from n6convert.quantization.fidelity import Evaluator, Fidelity, closeness_of
 from n6convert.quantization.grid.from_ranges import make_plan
@@ -277,7 +277,8 @@ class MethodContext:
         """Whether weights without rounding can bring most samples that much closer to float.
 
         What rounded weights alone do to the float model is a noise of its own: it and that of the tensors add up to the
-        model's, where the errors of both may cancel by chance.
+        model's. Where it is much of that, errors of both may cancel by chance, or outputs can hardly be further from
+        float: so a model with exact weights has to move them as well, by half as much.
 
         Args:
             best: the model so far.
@@ -289,8 +290,10 @@ class MethodContext:
         gaps_db = closeness_of(best.fidelity.bounded) - closeness_of(alone.bounded)
         share = 10 ** (float(np.median(gaps_db)) / 10)
         brought_db = -10 * math.log10(1 - share) if share < 1 else math.inf
-        self.most_db = None if brought_db > least_db else brought_db
-        return brought_db > least_db
+        if brought_db > least_db:
+            return self.promises(best, lambda: with_exact_weights(best.prepared, best.model), least_db / 2)
+        self.most_db = brought_db
+        return False
 
     def refined(
         self,
