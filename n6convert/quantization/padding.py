@@ -1,4 +1,4 @@
-"""Rows of a text model's outputs that stand for padding: nothing reads them, so no figure may count them.
+"""Rows of a text model's tensors that stand for padding: nothing reads them, so no figure may count them.
 
 A padded sequence comes with a mask: an input that is 0 for tokens and far below 0 for padding, added to attention
 scores; or one of 1 and 0. An output with as many rows as the mask has places holds one row a place.
@@ -6,7 +6,7 @@ scores; or one of 1 and 0. An output with as many rows as the mask has places ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from n6convert.graph.dag import reach
 from n6convert.types import Feeds
 
-__all__ = ["TokensAlone", "tokens_of", "without_padding"]
+__all__ = ["TokensAlone", "axes_of_places", "tokens_of", "without_padding"]
 
 #: exp(-8) is less than half an int8 step of a Softmax: what is masked by less takes part
 _HIDDEN = -8.0
@@ -51,10 +51,27 @@ def _is_added(value: ir.Value) -> bool:
     return all(readers) and all(n.op_type in ends for group in readers for n in group)
 
 
+def axes_of_places(shape: Sequence[int], places: int) -> range:
+    """The axes of a tensor that a sequence of so many places lies along; none where that is not clear.
+
+    One axis, or height and width of a map that together make up the sequence, as rewritten layers read it.
+    """
+    axes = [i for i, d in enumerate(shape) if d == places]
+    if len(axes) == 1:
+        return range(axes[0], axes[0] + 1)
+    return range(2, 4) if not axes and len(shape) == 4 and shape[2] * shape[3] == places else range(0)
+
+
 def without_padding(array: NDArray[Any], tokens: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """An output without its padded rows; as it is when its rows are no places of the sequence."""
-    axes = [i for i, d in enumerate(array.shape) if tokens is not None and d == tokens.size]
-    return array if tokens is None or len(axes) != 1 else np.compress(tokens, array, axis=axes[0])
+    """A tensor without its padded rows; as it is when its rows are no places of the sequence.
+
+    Of a map whose height and width are the sequence, ``[N, C, tokens]`` is left.
+    """
+    axes = axes_of_places(array.shape, tokens.size) if tokens is not None else range(0)
+    if tokens is None or not axes:
+        return array
+    rows = array.reshape(*array.shape[: axes.start], tokens.size, *array.shape[axes.stop :])
+    return np.compress(tokens, rows, axis=axes.start)
 
 
 @dataclass(frozen=True)

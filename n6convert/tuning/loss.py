@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from n6convert.tuning.fake_quantization import Steps
+from n6convert.tuning.quantization import axes_of_places
 from n6convert.tuning.tensor import Tensor
 
 __all__ = ["Reference", "decibels", "feature_loss", "output_loss"]
@@ -48,11 +49,12 @@ class Reference:
 
 def _mean(errors: Tensor, tokens: NDArray[np.bool_] | None) -> Tensor:
     """Mean over samples, without the rows that stand for padding where a sample has as many rows as places."""
-    axes = [i for i, d in enumerate(errors.shape[1:], 1) if tokens is not None and d == tokens.shape[1]]
-    if tokens is None or len(axes) != 1:
+    axes = axes_of_places(errors.shape[1:], tokens.shape[1]) if tokens is not None else range(0)
+    if tokens is None or not axes:
         return errors.mean()
     counted = torch.from_numpy(tokens).to(errors.device, errors.dtype)
-    counted = counted.reshape([d if i in (0, axes[0]) else 1 for i, d in enumerate(errors.shape)]).expand_as(errors)
+    counted = counted.reshape([d if i == 0 or i - 1 in axes else 1 for i, d in enumerate(errors.shape)])
+    counted = counted.expand_as(errors)
     return (errors * counted).sum() / counted.sum()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from n6convert.runtime.session import Session
 from n6convert.tuning.loss import Reference
-from n6convert.tuning.quantization import tokens_of, with_outputs
+from n6convert.tuning.quantization import tokens_of, with_outputs, without_padding
 from n6convert.types import Feeds
 
 __all__ = ["Teacher"]
@@ -39,9 +39,10 @@ class Teacher:
         """Measure the sizes by which errors are counted."""
         reference = Reference()
         for feeds in samples:
+            tokens = tokens_of(self._graph, feeds)
             for name, values in self.run(feeds, inside=True).items():
                 if values.dtype.kind == "f":
-                    reference.add(name, values)
+                    reference.add(name, without_padding(values, tokens))
         self.spread = reference.spread
 
     def run(self, feeds: Feeds, *, inside: bool) -> dict[str, NDArray[Any]]:

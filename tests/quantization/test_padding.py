@@ -69,6 +69,12 @@ def test_only_outputs_with_a_row_a_place_lose_rows() -> None:
     assert without_padding(np.ones((1, 3, 5)), None).shape == (1, 3, 5)
 
 
+def test_maps_whose_places_are_the_sequence_lose_them() -> None:
+    tokens, wide = np.array([True, False, True, True]), np.arange(12.0).reshape(1, 3, 4)
+    np.testing.assert_array_equal(without_padding(wide.reshape(1, 3, 2, 2), tokens), wide[:, :, tokens])
+    assert without_padding(np.ones((1, 3, 2, 3)), tokens).shape == (1, 3, 2, 3)
+
+
 def test_padding_does_not_count_against_a_model() -> None:
     model = parse(BODY)
     evaluator = Evaluator(model, [sample()], threads=1)

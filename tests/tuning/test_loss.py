@@ -44,6 +44,15 @@ def test_padding_does_not_count() -> None:
     assert value == pytest.approx(np.log1p(1) / 4, rel=1e-3) and grad[2] == [0.0, 0.0]
 
 
+def test_padding_of_a_map_does_not_count() -> None:
+    exact, made = np.zeros((1, 1, 3, 2, 2), np.float32), torch.zeros((1, 1, 3, 2, 2))
+    made[..., 1, 0] = 9.0
+    made[..., 0, 1] = 0.1
+    tokens = np.array([[True, True, False, True]])
+    found = float(output_loss({"y": made}, {"y": exact}, {"y": 0.1}, tokens)["y"])
+    assert found == pytest.approx(np.log(2) / 3, rel=1e-4)
+
+
 def test_what_is_taken_for_probabilities() -> None:
     assert are_probabilities(torch.tensor([[0.2, 0.8], [1.0, 0.0]]))
     assert not are_probabilities(torch.tensor([[1.2, -0.2]]))

@@ -2,20 +2,23 @@
 
 The outputs themselves saturate: behind a Softmax or a Sigmoid a small error and a large one look alike, and what two
 layers cost together is not what each costs alone. In front of those functions errors add up, so there layers are
-measured one by one.
+measured one by one. An output that something reaches past the last layers is measured itself, as behind a sum at the
+end: a LayerNormalization's last layer, where it is written out, gives no more than a variance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.graph.copying import copied
+from n6convert.graph.dag import reach
 from n6convert.graph.extract import cut
 from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.graph.patterns.layers import layers_by_name
@@ -34,7 +37,24 @@ _MOST, _LEAST, _RESULTS = 16, 4, 1 << 16
 #: samples on which whole models are compared
 _COMPARED = 8
 Results = list[NDArray[np.float64]]
-"""One array for each last layer."""
+"""One array for each of the ends."""
+
+
+class Ends(NamedTuple):
+    """Where the results of a model are compared.
+
+    Attributes:
+        layers: names of last layers.
+        outputs: names of outputs that something reaches past the last layers.
+    """
+
+    layers: list[str]
+    outputs: list[str]
+
+    def tensors(self, model: ir.Model) -> list[str]:
+        """Their names in the float model or an INT8 one: of what each layer gives, and the outputs."""
+        nodes = layers_by_name(model.graph)
+        return [*(nodes[name].outputs[0].name or "" for name in self.layers), *self.outputs]
 
 
 def last_layers(model: ir.Model) -> list[str]:
@@ -50,6 +70,26 @@ def last_layers(model: ir.Model) -> list[str]:
     return found[::-1]
 
 
+def ends_of(model: ir.Model) -> Ends:
+    """The last layers that all of some output comes from, and the outputs of which that is not so."""
+    names, inputs = last_layers(model), set(model.graph.inputs)
+    last = {node for node in model.graph if node.name in names}
+    ends, outputs = set[str](), list[str]()
+    for output in model.graph.outputs:
+        above = list(reach(output, lambda v: _operands(v, last)))
+        if inputs.isdisjoint(above):
+            ends.update(n.name or "" for n in map(ir.Value.producer, above) if n in last)
+        else:
+            outputs.append(output.name or "")
+    return Ends([name for name in names if name in ends], outputs)
+
+
+def _operands(value: ir.Value, last: Collection[ir.Node]) -> Iterator[ir.Value]:
+    """What a value is made from; nothing where one of these nodes gives it."""
+    node = value.producer()
+    return (v for v in (node.inputs if node is not None and node not in last else ()) if v is not None)
+
+
 def layer_noise(
     float_model: ir.Model,
     model: ir.Model,
@@ -60,7 +100,7 @@ def layer_noise(
 ) -> dict[str, float]:
     """By how much each layer alone in four bits raises the noise of the last layers' results, by layer name.
 
-    The mean over these of the noise's energy relative to the energy of what results differ from their mean.
+    The mean over :func:`ends_of` the model; relative to the energy of what results there differ from their mean.
 
     Args:
         model: INT8; not changed.
@@ -70,7 +110,7 @@ def layer_noise(
     Raises:
         BudgetExceeded: the budget ended.
     """
-    judge = _Judge(float_model, last_layers(float_model), held_back)
+    judge = _Judge(float_model, held_back)
     wanted = {narrow.layer: narrow for narrow in layers}
     base = judge.noise(model)
     found: dict[str, float] = {}
@@ -82,17 +122,15 @@ def layer_noise(
 
 def quieter(float_model: ir.Model, models: Sequence[ir.Model], held_back: Sequence[Feeds]) -> int:
     """Which of some INT8 models has the least noise in the last layers' results: the first of those that are alike."""
-    judge = _Judge(float_model, last_layers(float_model), held_back, _COMPARED, _COMPARED)
+    judge = _Judge(float_model, held_back, _COMPARED, _COMPARED)
     return first_least([float(np.mean(judge.noise(model))) for model in models])
 
 
 class _Judge:
-    """Compares the results of some layers with what they are in float, on as few samples as give enough of them."""
+    """Compares the results of a model with what they are in float, on as few samples as give enough of them."""
 
-    def __init__(
-        self, model: ir.Model, names: Sequence[str], held_back: Sequence[Feeds], most: int = _MOST, least: int = _LEAST
-    ) -> None:
-        self._names = names
+    def __init__(self, model: ir.Model, held_back: Sequence[Feeds], most: int = _MOST, least: int = _LEAST) -> None:
+        self._ends = ends_of(model)
         exact = self._runs(model, held_back)
         self.samples: list[Feeds] = []
         self._exact: list[Results] = []
@@ -104,32 +142,33 @@ class _Judge:
                 break
         self._tokens = [tokens_of(model.graph, sample) for sample in self.samples]
         self._exact = [self._shown(r, i) for i, r in enumerate(self._exact)]
-        self._spread = np.array([_spread([r[i] for r in self._exact]) for i in range(len(names))])
+        self._spread = np.array([_spread(results) for results in zip(*self._exact, strict=True)])
 
     def _shown(self, results: Results, sample: int) -> Results:
         return [without_padding(values, self._tokens[sample]) for values in results]
 
     def _runs(self, model: ir.Model, samples: Iterable[Feeds]) -> Iterator[Results]:
-        outputs = _outputs(model, self._names)
-        session = Session(model, list(outputs.values()), threads=1)
+        names = self._ends.tensors(model)
+        session = Session(model, names, threads=1)
         for sample in samples:
             found = session.run_on(sample)
-            yield [np.asarray(found[outputs[name]], np.float64) for name in self._names]
+            yield [np.asarray(found[name], np.float64) for name in names]
 
     def noise(self, model: ir.Model) -> NDArray[np.float64]:
-        """Of each last layer."""
+        """Of each of the ends."""
         return self._compared(list(self._runs(model, self.samples)))
 
     def noise_from(self, layer: Layer, before: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same, of a model that differs from the one before in this layer, by running it from there on."""
-        part, names = _rest(layer, self._names)
+        names = self._ends.tensors(layer.model)
+        part = _rest(layer, names)
         entries, outputs = ([v.name or "" for v in ends] for ends in (part.graph.inputs, part.graph.outputs))
         session = Session(part, threads=1, last_use=True)
         states = zip(*(layer.held(name) or () for name in entries), strict=True)
         runs = [session.run(dict(zip(entries, state, strict=True))) for state in states]
         found = before.copy()
-        for name, output in zip(names, outputs, strict=True):
-            index = self._names.index(name)
+        for output in outputs:
+            index = names.index(output)
             results = [np.asarray(run[output], np.float64) for run in runs]
             found[index] = self._noise(
                 index, [without_padding(r, t) for r, t in zip(results, self._tokens, strict=True)]
@@ -138,7 +177,7 @@ class _Judge:
 
     def _compared(self, runs: Sequence[Results]) -> NDArray[np.float64]:
         shown = [self._shown(results, i) for i, results in enumerate(runs)]
-        return np.array([self._noise(i, [r[i] for r in shown]) for i in range(len(self._names))])
+        return np.array([self._noise(i, [r[i] for r in shown]) for i in range(len(self._spread))])
 
     def _noise(self, index: int, results: Sequence[NDArray[np.float64]]) -> float:
         gaps = (a - e[index] for a, e in zip(results, self._exact, strict=True))
@@ -151,30 +190,27 @@ def _spread(arrays: Sequence[NDArray[np.float64]]) -> float:
     return float(np.vdot(apart, apart)) or float(np.vdot(values, values)) or 1.0
 
 
-def _outputs(model: ir.Model, names: Iterable[str]) -> dict[str, str]:
-    nodes = layers_by_name(model.graph)
-    return {name: nodes[name].outputs[0].name or "" for name in names}
-
-
-def _rest(layer: Layer, names: Sequence[str]) -> tuple[ir.Model, list[str]]:
-    """The model from a layer on, up to the last layers that come there, and their names."""
+def _rest(layer: Layer, names: Collection[str]) -> ir.Model:
+    """The model from a layer on, up to those tensors of these names that come there."""
     order = list(layer.model.graph)
     later = set(order[order.index(layer.node) :]) - {n for n in order if n.op_type in CONVERSIONS}
     nodes = [n for n in order if n in later or _belongs(n, later)]
     made = {v for n in nodes for v in n.outputs}
     entries = {v for n in nodes for v in n.inputs if v is not None and v.const_value is None} - made
-    ends = [n for n in nodes if n.name in names]
-    outputs = [n.outputs[0] for n in ends]
-    part = cut(layer.model, nodes, sorted(entries, key=lambda v: v.name or ""), outputs)
-    return part, [n.name or "" for n in ends]
+    outputs = [v for n in nodes for v in n.outputs if v.name in names]
+    return cut(layer.model, nodes, sorted(entries, key=lambda v: v.name or ""), outputs)
 
 
 def _belongs(node: ir.Node, later: set[ir.Node]) -> bool:
-    """Whether a pair's half serves these nodes: it rounds what they make, or is what they read."""
+    """Whether a pair's half serves these nodes: it rounds what they make, or is what they or an output read."""
     if node.op_type == "QuantizeLinear":
         source = node.inputs[0]
         return source is not None and source.producer() in later
-    return node.op_type == "DequantizeLinear" and any(user in later for user in node.outputs[0].consumers())
+    if node.op_type != "DequantizeLinear":
+        return False
+    quantize = node.inputs[0].producer() if node.inputs[0] is not None and node.outputs[0].is_graph_output() else None
+    ends = quantize is not None and _belongs(quantize, later)
+    return ends or any(user in later for user in node.outputs[0].consumers())
 
 
 @contextmanager
