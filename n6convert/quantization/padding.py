@@ -7,7 +7,6 @@ scores; or one of 1 and 0. An output with as many rows as the mask has places ho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from n6convert.graph.dag import reach
 from n6convert.types import Feeds
 
-__all__ = ["TokensAlone", "axes_of_places", "tokens_of", "without_padding"]
+__all__ = ["axes_of_places", "tokens_alone", "tokens_of", "without_padding"]
 
 #: exp(-8) is less than half an int8 step of a Softmax: what is masked by less takes part
 _HIDDEN = -8.0
@@ -74,37 +73,32 @@ def without_padding(array: NDArray[Any], tokens: NDArray[np.bool_] | None) -> ND
     return np.compress(tokens, rows, axis=axes.start)
 
 
-@dataclass(frozen=True)
-class TokensAlone:
+def tokens_alone(graph: ir.Graph, samples: Iterable[Feeds]) -> Iterator[Feeds]:
     """Samples whose padding repeats their tokens: what is chosen by the rows of any tensor is chosen by tokens.
 
     The mask hides those rows as before, so that no token's values change. Short texts are mostly padding: of 64 places
     a phrase fills 14.
 
-    Attributes:
+    Args:
         graph: whose inputs they are.
-        samples: arrays by input name; gone through anew each time.
+        samples: arrays by input name.
     """
+    for sample in samples:
+        tokens = tokens_of(graph, sample)
+        yield sample if tokens is None or tokens.all() else _filled(graph, sample, tokens)
 
-    graph: ir.Graph
-    samples: Iterable[Feeds]
 
-    def __iter__(self) -> Iterator[Feeds]:
-        for sample in self.samples:
-            tokens = tokens_of(self.graph, sample)
-            yield sample if tokens is None or tokens.all() else self._filled(sample, tokens)
+def _filled(graph: ir.Graph, sample: Feeds, tokens: NDArray[np.bool_]) -> Feeds:
+    """The sample with what its tokens hold in the places of padding; the mask, one number a place, stays.
 
-    def _filled(self, sample: Feeds, tokens: NDArray[np.bool_]) -> Feeds:
-        """The sample with what its tokens hold in the places of padding; the mask, one number a place, stays.
-
-        Where there are as many features as places, places come first.
-        """
-        places, real = np.arange(tokens.size), np.flatnonzero(tokens)
-        places[~tokens] = np.resize(real, tokens.size - real.size)
-        found = dict(sample)
-        for name in (v.name or "" for v in self.graph.inputs):
-            array = np.asarray(sample[name])
-            axes = [i for i, size in enumerate(array.shape) if size == tokens.size]
-            if axes and array.size > tokens.size:
-                found[name] = array.take(places, axis=axes[0])
-        return found
+    Where there are as many features as places, places come first.
+    """
+    places, real = np.arange(tokens.size), np.flatnonzero(tokens)
+    places[~tokens] = np.resize(real, tokens.size - real.size)
+    found = dict(sample)
+    for name in (v.name or "" for v in graph.inputs):
+        array = np.asarray(sample[name])
+        axes = [i for i, size in enumerate(array.shape) if size == tokens.size]
+        if axes and array.size > tokens.size:
+            found[name] = array.take(places, axis=axes[0])
+    return found

@@ -18,6 +18,7 @@ from n6convert.quantization.joined_outputs import warn_mixed_outputs
 from n6convert.quantization.methods import METHODS, Candidate, Method, MethodContext
 from n6convert.quantization.methods.outlier_channels import METHOD as OUTLIERS
 from n6convert.quantization.methods.outlier_channels import spoiled_by_few, without_outliers
+from n6convert.quantization.padding import tokens_alone
 from n6convert.quantization.prepare.attention_masks import clamp_masks
 from n6convert.quantization.prepare.attention_sums import normalize_sums
 from n6convert.quantization.prepare.prepare import prepare
@@ -160,7 +161,10 @@ class _Job:
         self.masks = clamp_masks(self.prepared, few, config.threads)
         self.held_back = list(held_back()) if held_back is not None else []
         self.evaluator = Evaluator(self.prepared, self.held_back or few, config.threads, held_back=bool(self.held_back))
-        self.context = MethodContext(feeds, few, config, self.evaluator, cycles, milliseconds, progress)
+        few = list(tokens_alone(prepared.graph, few))
+        self.context = MethodContext(
+            lambda: tokens_alone(prepared.graph, feeds()), few, config, self.evaluator, cycles, milliseconds, progress
+        )
         self.methods: list[dict[str, Any]] = []
         self.not_needed: list[str] = []
         self.not_promising: list[dict[str, Any]] = []

@@ -14,7 +14,6 @@ from n6convert.quantization.layerwise.compensation import FloatResults, compensa
 from n6convert.quantization.layerwise.narrow_rounding import narrow_layer
 from n6convert.quantization.layerwise.rounding import LastMoments, lies_between_codes, round_layer
 from n6convert.quantization.layerwise.walk import Layer, layers_at_once, layers_of, walk_layers
-from n6convert.quantization.padding import TokensAlone
 from n6convert.quantization.prepare.operator_forms import constant
 from n6convert.quantization.ranges.calibrate import Progress
 from n6convert.quantization.time_budget import BudgetExceeded, TimeBudget
@@ -68,8 +67,6 @@ def refine(
         BudgetExceeded: all layers would have been left.
     """
     budget = budget or TimeBudget()
-    if narrow:  # codes of eight bits are hardly damped: they would be fitted to the few tokens of short texts
-        samples = TokensAlone(float_model.graph, samples)
     refined, otherwise = model if in_place and otherwise is not None else model.clone(), otherwise or model
     nodes = layers_by_name(float_model.graph)
     shared = together(float_model) if rounding and not narrow else []
