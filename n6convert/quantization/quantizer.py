@@ -280,7 +280,7 @@ class _Job:
         self.methods.append({"method": method, **found, "kept": kept, **trial.notes})
 
     def _facts(self, best: Candidate) -> dict[str, Any]:
-        samples = (self.held_back or self.context.probe_samples)[:2]
+        samples = list(tokens_alone(best.prepared.graph, (self.held_back or self.context.probe_samples)[:2]))
         errors, unmeasured = (
             measured(lambda: tensor_errors(best.prepared, best.model, best.plan, samples))
             if self._explains(best)
