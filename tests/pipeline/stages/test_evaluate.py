@@ -202,7 +202,7 @@ def test_noise_is_summed_over_samples() -> None:
 
 
 def test_padding_is_no_noise(tmp_path: Path) -> None:
-    """Rows of padding, a thousand times as large, would hide that the tokens' rows are all noise."""
+    """Rows of padding, a thousand times as large and beyond all ranges, would hide that the tokens' rows are close."""
     body = """<ir_version: 8, opset_import: ["" : 17]>
     net (float[1,16,8] x, float[1,16,8] added, float[1,1,16] mask) => (float[1,16,8] y) {
       k = Transpose <perm = [0, 2, 1]> (x)
@@ -223,4 +223,4 @@ def test_padding_is_no_noise(tmp_path: Path) -> None:
     plain = {"simplify.onnxsim": False, "quantization.ranges": "minmax", "quantization.rounding": "nearest"}
     result = n6convert.convert(tmp_path / "net.onnx", calibration=tmp_path, settings=plain)
     found = result.report.sqnr_db["y"]
-    assert found is not None and found < 10
+    assert found is not None and found > 30
