@@ -94,23 +94,20 @@ def sqnr_db(run: Run, reference: Path, model: Path, seen: Collection[str]) -> fl
 
     from n6convert.pipeline.sampling import open_source
     from n6convert.quantization.padding import tokens_of, without_padding
-    from n6convert.runtime.comparison import decibel
+    from n6convert.runtime.comparison import Noise, decibel
     from n6convert.runtime.session import Session
 
     source, a, b = run.recipe.evaluation.source, Session(reference), Session(model)
-    graph = ir.load(reference).graph
     if source is None:
         return float("nan")
-    signal = noise = 0.0
+    graph, total = ir.load(reference).graph, Noise()
     for sample in open_source(run, source, None):
         if sample.sha256 not in seen:
             feeds = run.encode(sample)
             tokens = tokens_of(graph, feeds)
             for pair in zip(a.run(feeds).values(), b.run(feeds).values(), strict=True):
-                exact, found = (without_padding(values, tokens) for values in pair)
-                signal += float(np.sum(np.square(exact, dtype=np.float64)))
-                noise += float(np.sum(np.square(np.subtract(exact, found, dtype=np.float64))))
-    return decibel(signal, noise)
+                total.add(*(without_padding(values, tokens) for values in pair))
+    return decibel(total.signal, total.noise)
 
 
 def one_set(pool: Path, number: int, sets: int) -> Path:

@@ -1,7 +1,7 @@
 """Rows of a text model's tensors that stand for padding: nothing reads them, so no figure may count them.
 
 A padded sequence comes with a mask: an input that is 0 for tokens and far below 0 for padding, added to attention
-scores; or one of 1 and 0. An output with as many rows as the mask has places holds one row a place.
+scores; or one of 1 and 0. A tensor with as many rows as the mask has places holds one row a place.
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ def without_padding(array: NDArray[Any], tokens: NDArray[np.bool_] | None) -> ND
 
     Of a map whose height and width are the sequence, ``[N, C, tokens]`` is left.
     """
-    axes = axes_of_places(array.shape, tokens.size) if tokens is not None else range(0)
-    if tokens is None or not axes:
+    if tokens is None or not (axes := axes_of_places(array.shape, tokens.size)):
         return array
     rows = array.reshape(*array.shape[: axes.start], tokens.size, *array.shape[axes.stop :])
     return np.compress(tokens, rows, axis=axes.start)

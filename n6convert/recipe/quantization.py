@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Bias", "Effort", "Off", "QuantizationConfig"]
+__all__ = ["Bias", "Effort", "Off", "QuantizationConfig", "Weights"]
 
 RangeMethod = Literal["minmax", "moving-average", "percentile", "entropy", "mse", "auto"]
 Bias = Literal["sequential", "means", "analytic", "off"]
 Effort = Literal["fast", "default", "thorough"]
+Weights = Literal["int8", "int4", "mixed"]
 
 
 def _from_bool(value: Any) -> Any:
@@ -69,7 +70,7 @@ class QuantizationConfig(BaseModel):
     rounding: Annotated[Literal["nearest", "second-order"], Off("nearest")] = Field(
         default="second-order", description="how weights are rounded; `second-order` lets errors cancel on real inputs"
     )
-    weights: Literal["int8", "int4", "mixed"] = Field(
+    weights: Weights = Field(
         default="int8",
         description="bits of weights: `int4` for all of some size, `mixed` for those that save most time or flash per "
         "loss; cores from 3.0 on",

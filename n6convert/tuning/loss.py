@@ -49,12 +49,10 @@ class Reference:
 
 def _mean(errors: Tensor, tokens: NDArray[np.bool_] | None) -> Tensor:
     """Mean over samples, without the rows that stand for padding where a sample has as many rows as places."""
-    axes = axes_of_places(errors.shape[1:], tokens.shape[1]) if tokens is not None else range(0)
-    if tokens is None or not axes:
+    if tokens is None or not (axes := axes_of_places(errors.shape[1:], tokens.shape[1])):
         return errors.mean()
-    counted = torch.from_numpy(tokens).to(errors.device, errors.dtype)
-    counted = counted.reshape([d if i == 0 or i - 1 in axes else 1 for i, d in enumerate(errors.shape)])
-    counted = counted.expand_as(errors)
+    shape = [d if i == 0 or i - 1 in axes else 1 for i, d in enumerate(errors.shape)]
+    counted = torch.from_numpy(tokens).to(errors.device, errors.dtype).reshape(shape).expand_as(errors)
     return (errors * counted).sum() / counted.sum()
 
 

@@ -8,7 +8,7 @@ import pytest
 from n6convert.quantization import QuantizationConfig, QuantizationResult, quantize
 from n6convert.quantization.fidelity import Evaluator
 from n6convert.quantization.padding import tokens_alone, tokens_of, without_padding
-from n6convert.recipe.quantization import Effort
+from n6convert.recipe.quantization import Effort, Weights
 from n6convert.runtime.session import run_model
 
 from .nets import parse
@@ -103,7 +103,7 @@ def test_padding_repeats_tokens_whose_answers_stay(features: int) -> None:
 
 
 LINEAR = """
-net (float[1,4,6] x, float[1,1,4] mask) => (float[1,4,5] z) {
+net (float[1,4,32] x, float[1,1,4] mask) => (float[1,4,32] z) {
   m = MatMul(x, v)
   t = Add(m, b)
   k = Transpose <perm = [0, 2, 1]> (t)
@@ -116,23 +116,25 @@ net (float[1,4,6] x, float[1,1,4] mask) => (float[1,4,5] z) {
 }"""
 
 
-@pytest.mark.parametrize("effort", ["fast", "default"])
-def test_a_model_is_the_same_whatever_stands_in_padding(effort: Effort) -> None:
+@pytest.mark.parametrize(("effort", "weights"), [("fast", "int8"), ("default", "int8"), ("default", "int4")])
+def test_a_model_is_the_same_whatever_stands_in_padding(effort: Effort, weights: Weights) -> None:
+    """Huge numbers in two channels of the padding would make the weights of these the only ones that matter."""
     rng = np.random.default_rng(0)
-    shapes = {"v": (6, 6), "b": (6,), "w": (6, 5), "c": (5,)}
-    model = parse(LINEAR, **{n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()})
-    texts = rng.standard_normal((8, 1, 4, 6)).astype(np.float32)
+    shapes = {"v": (32, 32), "b": (32,), "w": (32, 32), "c": (32,)}
+    model = parse(LINEAR, **{n: (rng.standard_normal(s) / 6).astype(np.float32) for n, s in shapes.items()})
+    texts = rng.standard_normal((8, 1, 4, 32)).astype(np.float32)
 
     def made(padding: float) -> QuantizationResult:
         samples = [{"x": x.copy(), "mask": 4 * MASK} for x in texts]
         for feeds in samples:
             feeds["x"][0, 3, :2] = padding
-        config = QuantizationConfig(effort=effort)
+        config = QuantizationConfig(effort=effort, weights=weights)
         return quantize(model, lambda: iter(samples), config, held_back=lambda: iter(samples), explain=True)
 
-    few, many = made(0.0), made(3.0)
+    few, many = made(0.0), made(30.0)
     assert few.facts["tensors"] == many.facts["tensors"], "errors are those of tokens as well"
     constants, others = (r.model.graph.initializers for r in (few, many))
     assert len(constants) > 10 and constants.keys() == others.keys()
+    assert weights in {v.dtype.name.lower() for v in constants.values() if v.dtype is not None}
     for name, value in constants.items():
         np.testing.assert_array_equal(value.const_value.numpy(), others[name].const_value.numpy(), name)  # type: ignore[union-attr]

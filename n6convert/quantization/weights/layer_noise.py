@@ -156,7 +156,8 @@ class _Judge:
 
     def noise(self, model: ir.Model) -> NDArray[np.float64]:
         """Of each of the ends."""
-        return self._compared(list(self._runs(model, self.samples)))
+        shown = [self._shown(results, i) for i, results in enumerate(self._runs(model, self.samples))]
+        return np.array([self._noise(i, [r[i] for r in shown]) for i in range(len(self._spread))])
 
     def noise_from(self, layer: Layer, before: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same, of a model that differs from the one before in this layer, by running it from there on."""
@@ -167,17 +168,11 @@ class _Judge:
         states = zip(*(layer.held(name) or () for name in entries), strict=True)
         runs = [session.run(dict(zip(entries, state, strict=True))) for state in states]
         found = before.copy()
-        for output in outputs:
+        shown = [self._shown([np.asarray(run[o], np.float64) for o in outputs], i) for i, run in enumerate(runs)]
+        for position, output in enumerate(outputs):
             index = names.index(output)
-            results = [np.asarray(run[output], np.float64) for run in runs]
-            found[index] = self._noise(
-                index, [without_padding(r, t) for r, t in zip(results, self._tokens, strict=True)]
-            )
+            found[index] = self._noise(index, [results[position] for results in shown])
         return found
-
-    def _compared(self, runs: Sequence[Results]) -> NDArray[np.float64]:
-        shown = [self._shown(results, i) for i, results in enumerate(runs)]
-        return np.array([self._noise(i, [r[i] for r in shown]) for i in range(len(self._spread))])
 
     def _noise(self, index: int, results: Sequence[NDArray[np.float64]]) -> float:
         gaps = (a - e[index] for a, e in zip(results, self._exact, strict=True))
