@@ -136,7 +136,10 @@ def _errors(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[n
     count = max(_AT_ONCE // max(rows.shape[1], 1), 1)
     for start in range(0, len(rows), count):
         part, steps = rows[start : start + count], scales[start : start + count, None]
-        gaps = part - np.rint(part / steps) * steps
+        gaps = part / steps
+        np.rint(gaps, out=gaps)
+        gaps *= steps
+        np.subtract(part, gaps, out=gaps)
         errors[start : start + count] = np.einsum("ij,ij->i", gaps, gaps)
     return errors
 

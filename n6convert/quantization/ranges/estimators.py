@@ -157,13 +157,21 @@ def _errors(
     lows, highs = np.minimum(spans[:, 0], 0.0), np.maximum(spans[:, 1], 0.0)
     scale = np.maximum((highs - lows) / (CODE_MAX - CODE_MIN), 1e-30)
     zero = np.rint(CODE_MIN - lows / scale)
-    codes = np.clip(np.rint(values[:, None] / scale) + zero, CODE_MIN, CODE_MAX)
-    rounded = (codes - zero) * scale
-    pairs = effect(values, rounded) if effect is not None else [(values, rounded)]
+    codes = values[:, None] / scale
+    np.rint(codes, out=codes)
+    codes += zero
+    np.clip(codes, CODE_MIN, CODE_MAX, out=codes)
+    codes -= zero
+    codes *= scale
+    pairs = effect(values, codes) if effect is not None else [(values, codes)]
     errors = np.zeros(len(spans))
     for exact, other in pairs:
-        gaps = _finite(np.square(other - exact[:, None]), _BAD)
-        errors += counts @ gaps / max(float(counts @ _finite(exact**2, 0.0)), 1e-30)
+        gaps = np.subtract(other, exact[:, None], out=codes if other is codes else None)
+        np.square(gaps, out=gaps)
+        sums = counts @ gaps
+        if not np.isfinite(sums).all():
+            sums = counts @ _finite(gaps, _BAD)
+        errors += sums / max(float(counts @ _finite(exact**2, 0.0)), 1e-30)
     return errors
 
 
