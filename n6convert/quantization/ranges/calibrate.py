@@ -94,11 +94,12 @@ class Statistics:
     def of(cls, extent: Extent) -> Statistics:
         """What is known of a tensor all of whose samples were kept; histograms hold the values that were."""
         found = cls(histogram=Histogram())
-        for sample in extent.samples:
+        some = []
+        for sample in extent.kept():
             found._reach(float(sample.low.min()), float(sample.high.max()), prod(extent.shape))
+            some.append(sample.some)
         if found.histogram is not None:
-            some = np.concatenate([sample.some for sample in extent.samples])
-            found.histogram.add(some, max(-found.low, found.high, 0.0))
+            found.histogram.add(np.concatenate(some), max(-found.low, found.high, 0.0))
         found.settle()
         return found
 

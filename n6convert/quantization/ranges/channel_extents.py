@@ -6,8 +6,8 @@ even channels needs no further pass over the samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
 
@@ -34,7 +34,7 @@ class Sample:
     """One sample of a tensor.
 
     Attributes:
-        low, high: smallest and largest value of each channel.
+        low, high: smallest and largest value of each channel; one array where a channel has one value.
         some: an even share of the values.
         places: where in the flat tensor these are.
     """
@@ -46,7 +46,8 @@ class Sample:
 
     def divided(self, factors: Array, at_places: Array) -> Sample:
         """The sample of the tensor whose channels are divided by factors."""
-        low, high = ((a / factors).astype(np.float32) for a in (self.low, self.high))
+        low = (self.low / factors).astype(np.float32)
+        high = low if self.high is self.low else (self.high / factors).astype(np.float32)
         return Sample(low, high, (self.some / at_places).astype(np.float32), self.places)
 
 
@@ -60,8 +61,9 @@ class Extent:
         square: mean square.
         count: samples that were seen.
         keeps: whether samples are kept.
-        samples: those that were kept, the first ones.
+        samples: those that were kept, the first ones, as they were before they were divided.
         shape: of the tensor.
+        factors: by which the tensor's channels are divided; they broadcast to it.
     """
 
     alike: tuple[int, ...]
@@ -72,6 +74,7 @@ class Extent:
     keeps: bool = False
     samples: list[Sample] = field(default_factory=list)
     shape: tuple[int, ...] = ()
+    factors: Array | None = None
 
     @classmethod
     def empty(cls, alike: tuple[int, ...], *, keeps: bool = False) -> Extent:
@@ -107,14 +110,22 @@ class Extent:
     def divided(self, factors: Array) -> Extent:
         """The extent of the tensor whose channels are divided by factors, which broadcast to it."""
         low, high, square = self.low / factors, self.high / factors, self.square / factors**2
-        samples = [s.divided(factors, self._at(factors, s.places)) for s in self.samples]
-        return Extent(self.alike, low, high, square, self.count, self.keeps, samples, self.shape)
+        whole = factors if self.factors is None else self.factors * factors
+        return replace(self, low=low, high=high, square=square, factors=whole)
 
-    def _at(self, factors: Array, places: NDArray[np.intp]) -> Array:
-        """The factors of the values at some places of the flat tensor."""
-        whole = np.broadcast_to(factors, [1 if i in self.alike else d for i, d in enumerate(self.shape)])
-        index = np.unravel_index(places, self.shape)
-        return np.asarray(whole[tuple(0 if i in self.alike else axis for i, axis in enumerate(index))], np.float64)
+    def kept(self) -> Iterator[Sample]:
+        """The samples that were kept, with their channels divided as the tensor's are."""
+        for sample in self.samples:
+            yield sample if self.factors is None else sample.divided(self.factors, self._at(self.factors, sample))
+
+    def _at(self, factors: Array, sample: Sample) -> Array:
+        """The factors of the values that were kept."""
+        index, inner, step = np.zeros_like(sample.places), 1, 1
+        for size, own in zip(self.shape[::-1], factors.shape[::-1], strict=True):
+            if own > 1:
+                index += sample.places // inner % size * step
+            inner, step = inner * size, step * own
+        return factors.ravel()[index]
 
 
 @lru_cache(maxsize=64)
@@ -131,9 +142,13 @@ def _by_channel(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Array]:
     """The smallest and the largest values and the mean of squares along some axes, which stay with size 1.
 
+    Where every value is a channel, smallest and largest are one array.
     Short rows are turned first: a reduction along them takes them one by one, several times as long.
     """
-    shape = [1 if i in alike else d for i, d in enumerate(values.shape)]
+    shape = tuple(1 if i in alike else d for i, d in enumerate(values.shape))
+    if shape == values.shape:
+        own = values.copy()
+        return own, own, np.asarray(np.square(own), np.float64)
     last = max((i + 1 for i in range(values.ndim) if i not in alike), default=0)
     size = prod(values.shape[last:])
     if last and 1 < size <= _SHORT:
