@@ -20,6 +20,7 @@ class CurveRow:
     weights: str
     milliseconds: str
     closeness: str
+    lost: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,19 @@ def four_bits(section: FourBits | None) -> FourBitsView | None:
     if section is None or not section.of or not section.curve:
         return None
     curve, count = section.curve, len(section.layers)
+    chosen = next((p for p in reversed(curve) if p.layers == count), None)  # refined ones come behind
     return FourBitsView(
         summary=f"{count} of {section.of} layers have weights of four bits, which saves "
         f"{kib(section.bytes_saved)} of flash. The more layers, the faster and the further from float. Layers are "
         "rounded each by itself, and in refined models so that they make up for each other:",
-        svg=_drawn(curve, count),
-        rows=[_row(point, count) for point in curve],
+        svg=_drawn(curve, chosen),
+        rows=[_row(point, chosen) for point in curve],
     )
 
 
-def _drawn(curve: Sequence[TradePoint], chosen: int) -> str:
+def _drawn(curve: Sequence[TradePoint], chosen: TradePoint | None) -> str:
     points = [
-        Point(p.milliseconds, p.closeness_db, str(p.layers), "hw" if p.layers == chosen else "none")
+        Point(p.milliseconds, p.closeness_db, str(p.layers), "hw" if p is chosen else "none")
         for p in curve
         if p.milliseconds is not None
     ]
@@ -56,11 +58,12 @@ def _drawn(curve: Sequence[TradePoint], chosen: int) -> str:
     )
 
 
-def _row(point: TradePoint, chosen: int) -> CurveRow:
+def _row(point: TradePoint, chosen: TradePoint | None) -> CurveRow:
     time = point.milliseconds
     return CurveRow(
-        layers=f"{point.layers}{' (chosen)' if point.layers == chosen else ''}",
+        layers=f"{point.layers}{' (chosen)' if point is chosen else ''}",
         weights=kib(point.weight_bytes),
         milliseconds="" if time is None else f"{time:.2f}",
         closeness=f"{point.closeness_db:.1f} dB{', refined' if point.refined else ''}",
+        lost="" if point.drop is None else f"{point.drop:.2f} points on {point.labels} samples",
     )

@@ -228,13 +228,18 @@ class UnpromisingMethod(Section):
 
 
 class TradePoint(Section):
-    """What a number of four-bit layers saves and costs; ``refined``: once they make up for each other."""
+    """What a number of four-bit layers saves and costs; ``refined``: once they make up for each other.
+
+    ``drop``: points that it loses on so many ``labels``, labeled samples, where those decided.
+    """
 
     layers: Count
     weight_bytes: Number
     milliseconds: Number | None = None
     closeness_db: Number
     refined: bool = False
+    drop: Number | None = None
+    labels: Count | None = None
 
 
 class FourBits(Section):

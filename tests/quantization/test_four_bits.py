@@ -19,6 +19,7 @@ from n6convert.npu import estimate
 from n6convert.npu.layer_times import ModelCosts, model_costs
 from n6convert.quantization import QuantizationConfig, quantize
 from n6convert.quantization.layerwise.second_order import round_rows
+from n6convert.quantization.layerwise.walk import layers_of
 from n6convert.quantization.weights import narrow_curve
 from n6convert.quantization.weights.four_bits import (
     best_scales,
@@ -29,6 +30,7 @@ from n6convert.quantization.weights.four_bits import (
     written_with,
 )
 from n6convert.quantization.weights.mixed_precision import Goals
+from n6convert.quantization.weights.narrow_curve import Judged
 from n6convert.quantization.weights.narrow_selection import allowed_noise
 from n6convert.rewrites.by_latency import predicted_milliseconds
 from n6convert.runtime.session import Session
@@ -166,13 +168,14 @@ def test_mixed_takes_as_many_layers_as_the_loss_allows(network: ir.Model) -> Non
 
 def test_what_refining_takes_back_lets_more_layers_in(network: ir.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     four = narrow(network, "int4").facts["four_bits"]
-    base, whole = (p["closeness_db"] for p in (four["curve"][0], four["curve"][-1]))
     assert four["curve"][-1]["refined"] and not four["curve"][0]["refined"]
-    allowed = base - whole + 0.05
-    assert len(narrow(network, "mixed", weights_loss_db=allowed).facts["four_bits"]["layers"]) == four["of"]
     monkeypatch.setattr(narrow_curve, "refine", lambda exact, model, *samples, **more: (model, []))
+    base, whole = (narrow(network, "int4").facts["four_bits"]["curve"][end]["closeness_db"] for end in (0, -1))
+    allowed = base - whole - 1.0
     plain = narrow(network, "mixed", weights_loss_db=allowed).facts["four_bits"]
     assert len(plain["layers"]) < plain["of"] == four["of"]
+    monkeypatch.undo()
+    assert len(narrow(network, "mixed", weights_loss_db=allowed).facts["four_bits"]["layers"]) == four["of"]
 
 
 def test_layers_of_eight_bits_take_back_what_four_bits_before_them_lost(
@@ -202,20 +205,30 @@ def test_labels_are_read_through_a_line_not_one_by_one() -> None:
     assert allowed_noise([0.01], [1.0], 2.0) == math.inf
 
 
+def four_bit_layers(model: ir.Model) -> int:
+    """How many layers of an INT8 model have codes of four bits alone."""
+    codes = [layer.initializer(1).const_value.numpy() for layer in layers_of(model)]
+    return sum(bool(c.min() >= -8 and c.max() <= 7) for c in codes)
+
+
 def test_a_limit_on_the_drop_takes_what_labels_allow(network: ir.Model) -> None:
-    curve = narrow(network, "mixed", weights_loss_db=60.0).facts["four_bits"]["curve"]
-    asked = []
+    asked: list[int] = []
 
-    def drop(model: ir.Model) -> float:
-        asked.append(model)
-        return float(len(asked))  # from none to all layers
+    def judged(model: ir.Model) -> Judged:
+        asked.append(four_bit_layers(model))
+        return Judged(1.0 + asked[-1], 17)
 
-    found = narrow(network, "mixed", Goals(drop=drop, max_drop=2.0), weights_loss_db=60.0).facts["four_bits"]
-    assert 0 < len(found["layers"]) < found["of"] == curve[-1]["layers"]
-    for most in (0.0, 100.0):
+    found = {}
+    for most in (0.0, 2.0, 100.0):
         asked.clear()
-        found = narrow(network, "mixed", Goals(drop=drop, max_drop=most), weights_loss_db=0.0).facts["four_bits"]
-        assert len(found["layers"]) == (found["of"] if most else 0)
+        goals = Goals(judged=judged, max_drop=most)
+        found[most] = narrow(network, "mixed", goals, weights_loss_db=0.0).facts["four_bits"]
+        assert asked[:2] == [0, found[most]["of"]] and len(set(asked)) == len(asked) <= 4
+        rows = [p for p in found[most]["curve"] if p["drop"] is not None]
+        assert {p["layers"]: (p["drop"], p["labels"]) for p in rows} == {n: (1.0 + n, 17) for n in asked}
+        assert not any(p["refined"] for p in rows), "labels saw them before they were refined"
+    assert found[0.0]["layers"] == [] and len(found[100.0]["layers"]) == found[0.0]["of"]
+    assert 0 < len(found[2.0]["layers"]) < found[2.0]["of"]
 
 
 def test_a_goal_decides_how_many_layers(network: ir.Model) -> None:

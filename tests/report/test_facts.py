@@ -76,3 +76,12 @@ def test_the_curve_of_four_bits_is_drawn_with_what_was_chosen() -> None:
     assert shown.rows[2].layers == "2 (chosen)" and shown.rows[2].milliseconds == "4.00"
     assert shown.svg.count("<circle") == 4 and shown.svg.count('class="hw"') == 1
     assert four_bits(None) is four_bits(FourBits()) is None
+
+
+def test_the_curve_of_four_bits_says_what_labels_saw() -> None:
+    plain = {"layers": 2, "weight_bytes": 3072, "closeness_db": 30.0, "drop": 0.754, "labels": 29}
+    curve = [plain, {"layers": 2, "weight_bytes": 3072, "closeness_db": 34.0, "refined": True}]
+    shown = four_bits(FourBits.model_validate({"layers": ["a", "b"], "of": 3, "curve": curve}))
+    assert shown is not None
+    assert [row.layers for row in shown.rows] == ["2", "2 (chosen)"], "the refined one was taken"
+    assert [row.lost for row in shown.rows] == ["0.75 points on 29 samples", ""]

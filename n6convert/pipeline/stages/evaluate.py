@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from n6convert.runtime.session import Session
     from n6convert.samples.base import SampleSource
 
-__all__ = ["SEEN", "Evaluate", "Pair", "drop_in_points", "labeled", "metric_of", "check_measurable_samples"]
+__all__ = [
+    "SEEN",
+    "Evaluate",
+    "Pair",
+    "answers_of",
+    "drop_in_points",
+    "labeled",
+    "metric_of",
+    "check_measurable_samples",
+]
 
 PICTURES = "pictures"
 #: a picture's file name keeps this much of its sample's
@@ -65,7 +74,7 @@ class Evaluate(Stage):
         if run.recipe.evaluation.source is None:
             return None
         session = Session(inputs["export"].model_path, threads=1)
-        return [_answer(run, session, sample) for sample in labeled(run)]
+        return [answer for _, answer in answers_of(run, session, labeled(run), threads=1)]
 
     def make(self, run: Run, inputs: Inputs) -> StageResult:
         from n6convert.runtime.session import Session
@@ -133,10 +142,6 @@ class Pair:
         a, b = self.reference.run(feeds), self.quantized.run(feeds)
         return a, dict(zip(a, b.values(), strict=True))
 
-    def predictions(self, sample: Sample) -> tuple[Any, Any]:
-        """What the float and the INT8 model say of a sample."""
-        return self.decoded(self.outputs(self.run.encode(sample)), sample)
-
     def over(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, Feeds, tuple[Outputs, Outputs]]]:
         """Samples, encoded, and both models' outputs for them; several run at once."""
 
@@ -177,9 +182,16 @@ class Pair:
             self.pictures[f"{PICTURES}/{len(self.pictures):02d}-{stem}.png"] = stream.getvalue()
 
 
-def _answer(run: Run, session: Session, sample: Sample) -> Any:
-    """What one model says of a sample."""
-    return _decoded(run, session.run(run.encode(sample)), sample)
+def answers_of(
+    run: Run, session: Session, samples: Iterable[Sample], threads: int | None = None
+) -> Iterator[tuple[Sample, Any]]:
+    """Samples and what one model says of them; several run at once."""
+
+    def outputs(given: tuple[Sample, Feeds]) -> tuple[Sample, Outputs]:
+        return given[0], session.run(given[1])
+
+    for sample, found in mapped(outputs, ((sample, run.encode(sample)) for sample in samples), threads):
+        yield sample, _decoded(run, found, sample)
 
 
 def _decoded(run: Run, outputs: Outputs, sample: Sample) -> Any:

@@ -105,7 +105,7 @@ def goals_of(run: Run, limits: Accepting) -> Goals:
         section.max_flash,
         partial(model_costs, target=run.recipe.target, options=options),
         keeps=None if section.min_sqnr_db is None else limits.keeps_sqnr,
-        drop=None if section.max_drop is None else limits.drop,
+        judged=None if section.max_drop is None else limits.judged,
         max_drop=section.max_drop or 0.0,
     )
 

@@ -122,7 +122,7 @@ def layer_noise(
 
 def quieter(float_model: ir.Model, models: Sequence[ir.Model], held_back: Sequence[Feeds]) -> int:
     """Which of some INT8 models has the least noise in the last layers' results: the first of those that are alike."""
-    judge = _Judge(float_model, held_back, _COMPARED, _COMPARED)
+    judge = _Judge(float_model, held_back, _COMPARED)
     return first_least([float(np.mean(judge.noise(model))) for model in models])
 
 

@@ -8,13 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from n6convert.quantization.stable import exceeds
 from n6convert.quantization.weights.four_bits import Narrow, narrow_layers, saved_bytes
 from n6convert.quantization.weights.layer_noise import layer_noise
-from n6convert.quantization.weights.narrow_curve import POINTS, Costs, Curve, Goals
+from n6convert.quantization.weights.narrow_curve import Costs, Curve, Goals, noise_in
 from n6convert.quantization.weights.narrow_selection import Choice, allowed_noise, candidates, exchanged
 
 if TYPE_CHECKING:
@@ -25,6 +24,12 @@ __all__ = ["Costs", "Goals", "facts_of", "narrowed"]
 
 #: how often more is asked for where the predicted savings fall short, and at least by which share of all
 _TRIALS, _LEAST_SHORT = 5, 1e-3
+#: models at most that labels judge
+_JUDGED = 4
+#: of the noise that layers add, what is left once they are refined: about that of real networks
+_LEFT = 0.7
+#: share that more layers must save of what those save that were refined, for refining again
+_WORTH = 0.25
 #: samples on which codes are first chosen, to see what each layer loses
 _FIRST = 16
 
@@ -47,7 +52,6 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
         curve, count = _chosen(context, best, found, goals)
     order = curve.order
     chosen, trial = order[:count], curve.refined(count)
-    curve.fidelity(len(order) // 2)  # the report draws more than the ends and the choice
     facts = {
         "layers": [n.layer for n in chosen],
         "of": len(order),
@@ -69,9 +73,9 @@ def _chosen(context: MethodContext, best: Candidate, found: Sequence[Narrow], go
     curve = Curve(context, best, found, goals)
     times = None if goals.predicts is None else [curve.costs(n).layers for n in (0, len(found))]
     choices = candidates(best.model, found, noise_of, times, **asks)
-    curve = curve.reordered(_layers(choices))
+    curve = curve.reordered(_layers(choices), [c.noise / len(c.layers) for c in choices for _ in c.layers])
     if not any(asks.values()):
-        return curve, _most(curve, goals, _least_closeness(curve, goals, context.config.weights_loss_db))
+        return curve, _most(curve, goals, _allowed(curve, goals, context.config.weights_loss_db))
     return _reaching(curve, choices, goals)
 
 
@@ -108,44 +112,69 @@ def _layers(choices: Iterable[Choice]) -> list[Narrow]:
     return [narrow for choice in choices for narrow in choice.layers]
 
 
-def _least_closeness(curve: Curve, goals: Goals, loss_db: float) -> float:
-    """Closeness to float in dB that must be left."""
-    if goals.drop is not None:
-        return _closeness_by_labels(curve, goals.drop, goals.max_drop)
-    return curve.closeness(0) - loss_db if goals.keeps is None else -math.inf
+def _allowed(curve: Curve, goals: Goals, loss_db: float) -> float:
+    """Noise that a model may have."""
+    if goals.judged is not None:
+        return _allowed_by_labels(curve, goals.max_drop)
+    return curve.noise(0) * 10 ** (loss_db / 10) if goals.keeps is None else math.inf
 
 
-def _closeness_by_labels(curve: Curve, drop: Callable[[ir.Model], float], most: float) -> float:
-    """Closeness to float in dB at which labels expect the largest drop, at most that of eight bits."""
-    counts = sorted({0, *(len(curve.order) >> halved for halved in range(POINTS))})
-    noise = [_noise(curve.closeness(n)) for n in counts]
-    allowed = allowed_noise(noise, [drop(curve.plain(n)) for n in counts], most)
-    return -10 * math.log10(max(allowed, noise[0])) if allowed < math.inf else -math.inf
+def _allowed_by_labels(curve: Curve, most: float) -> float:
+    """Noise with which labels expect the largest drop, at least that of eight bits.
+
+    From none and all layers on, labels judge the model of which those before say that it loses just so much.
+    """
+    counts = [0, len(curve.order)]
+    while True:
+        noise = [curve.noise(n) for n in counts]
+        allowed = allowed_noise(noise, [curve.drop(n) for n in counts], most)
+        between = allowed if noise[0] < allowed < noise[1] else math.sqrt(noise[0] * noise[1])
+        near = curve.near(between)
+        if near in counts or len(counts) == _JUDGED:
+            return max(allowed, noise[0])
+        counts.append(near)
 
 
-def _most(curve: Curve, goals: Goals, least: float) -> int:
-    """As many layers as leave the least closeness. Refining takes a part of it back, so more may do than the curve
-    says: all of them, or as many as that part of their noise leaves, are tried."""
-    whole = len(curve.order)
+def _most(curve: Curve, goals: Goals, allowed: float) -> int:
+    """As many layers as are allowed. Refining takes a part of their noise back, so more may do than the curve says."""
 
     def near(found: Fidelity) -> bool:
-        return not exceeds(least, found.closeness_db) and (goals.keeps is None or goals.keeps(found.outputs_sqnr_db))
+        close = not exceeds(-10 * math.log10(max(allowed, 1e-30)), found.closeness_db)
+        return close and (goals.keeps is None or goals.keeps(found.outputs_sqnr_db))
 
     def good(count: int) -> bool:
         return near(curve.refined(count).fidelity)
 
+    if goals.keeps is not None:
+        return _halved(curve, near, good)
+    base = curve.noise(0)
+    tried = curve.within(base + (allowed - base) / _LEFT)
+    other = curve.within(curve.noise(tried) + allowed - noise_in(curve.refined(tried).fidelity))
+    if good(tried):
+        return other if _worth(curve, tried, other) and good(other) else tried
+    certain = curve.within(allowed)
+    return other if certain < other < tried and good(other) else certain
+
+
+def _halved(curve: Curve, near: Callable[[Fidelity], bool], good: Callable[[int], bool]) -> int:
+    """The largest number of layers that, refined or not, keep a limit of which noise says nothing."""
+    whole = len(curve.order)
     certain = curve.last(lambda count: near(curve.fidelity(count)))
     if certain == whole or good(whole):
         return whole
-    base, all_plain = (_noise(curve.closeness(n)) for n in (0, whole))
-    left = (_noise(curve.refined(whole).fidelity.closeness_db) - base) / max(all_plain - base, 1e-12)
-    expected = curve.last(lambda count: base + left * (_noise(curve.closeness(count)) - base) <= _noise(least))
-    further = min(expected, whole - 1) if goals.keeps is None else (certain + whole) // 2
+    further = (certain + whole) // 2
     return further if further > certain and good(further) else certain
 
 
-def _noise(closeness_db: float) -> float:
-    return float(10 ** (-closeness_db / 10))
+def _worth(curve: Curve, tried: int, further: int) -> bool:
+    """Whether more layers save so much more flash or time that they are refined as well."""
+    if further <= tried:
+        return False
+    eight, now, more = (curve.predicted(n) for n in (0, tried, further))
+    return any(
+        before is not None and found is not None and then is not None and found - then > _WORTH * (before - found)
+        for before, found, then in zip(eight, now, more, strict=True)
+    )
 
 
 def _reaches(flash: int, milliseconds: float | None, goals: Goals) -> bool:

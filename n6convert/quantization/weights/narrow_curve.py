@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import dropwhile
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from n6convert.quantization.layerwise.refine import refine
 from n6convert.quantization.layerwise.walk import layers_of
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
     from n6convert.quantization.fidelity import Fidelity
     from n6convert.quantization.methods import Candidate, MethodContext
 
-__all__ = ["Costs", "Curve", "Goals"]
+__all__ = ["Costs", "Curve", "Goals", "Judged", "noise_in"]
 
 #: models of so many different numbers of layers are judged; between two of them the choice is halved
 POINTS = 5
+#: points of the report's curve, at least
+_DRAWN = 4
+#: models that are run to find how many layers have so much noise
+_PROBES = 3
 #: coarse codes are fitted to more samples than fine ones
 _SAMPLES = 2
 
@@ -43,6 +49,18 @@ class Costs(Protocol):
         """Milliseconds that each layer takes, by name."""
 
 
+class Judged(NamedTuple):
+    """What labels say of a model.
+
+    Attributes:
+        drop: points of the metric that it loses.
+        samples: labeled ones that it was judged on.
+    """
+
+    drop: float
+    samples: int
+
+
 @dataclass(frozen=True)
 class Goals:
     """What decides how many layers get four bits; None: no such goal.
@@ -51,21 +69,21 @@ class Goals:
         milliseconds, flash_bytes: to be reached, whatever is lost.
         predicts: what a model costs on the target; None: bytes of constants are counted and decide the order.
         keeps: whether the SQNR in dB of the outputs, by name, is still within the recipe's limit.
-        drop: the points of the metric that an INT8 model loses on labeled samples.
-        max_drop: points that may be lost, where there is ``drop``.
+        judged: what labeled samples say of an INT8 model.
+        max_drop: points that may be lost, where there is ``judged``.
     """
 
     milliseconds: float | None = None
     flash_bytes: int | None = None
     predicts: Callable[[ir.Model], Costs] | None = None
     keeps: Callable[[Mapping[str, float]], bool] | None = None
-    drop: Callable[[ir.Model], float] | None = None
+    judged: Callable[[ir.Model], Judged] | None = None
     max_drop: float = 0.0
 
 
 @dataclass(frozen=True)
 class Point:
-    """One number of layers in four bits, in the order of their price."""
+    """One number of layers in four bits, in the order of their price; ``drop``, by so many ``labels``, where asked."""
 
     layers: int
     weight_bytes: int
@@ -73,14 +91,32 @@ class Point:
     closeness_db: float
     sqnr_db: float
     refined: bool = False
+    drop: float | None = None
+    labels: int | None = None
 
 
 class Curve:
-    """Models by number of layers, each made and judged once: as rounded layer by layer, and a few of them refined."""
+    """Models by number of layers, each made and judged once: as rounded layer by layer, and a few of them refined.
 
-    def __init__(self, context: MethodContext, best: Candidate, order: Sequence[Narrow], goals: Goals) -> None:
+    Args:
+        context, best: what the models are made from.
+        order: the layers, in the order in which they get four bits.
+        goals: what is asked of them.
+        expected: the noise that each layer is expected to add, in any unit; None: alike.
+    """
+
+    def __init__(
+        self,
+        context: MethodContext,
+        best: Candidate,
+        order: Sequence[Narrow],
+        goals: Goals,
+        expected: Sequence[float] | None = None,
+    ) -> None:
         self._context, self._best, self.order, self._goals = context, best, order, goals
+        self._expected: NDArray[np.float64] = np.cumsum([0.0, *(expected or [1.0] * len(order))])
         self._plain: dict[int, Fidelity] = {0: best.fidelity}
+        self._judged: dict[int, Judged] = {}
         self._refined: dict[int, Candidate] = {}
         self._predicted: dict[int, tuple[int, float | None]] = {}
         self._costs: dict[int, Costs] = {}
@@ -90,9 +126,9 @@ class Curve:
         """The model without four bits, in the opset of their files."""
         return in_their_opset(self._best.model)
 
-    def reordered(self, order: Sequence[Narrow]) -> Curve:
+    def reordered(self, order: Sequence[Narrow], expected: Sequence[float] | None = None) -> Curve:
         """Of the same layers in another order."""
-        other = Curve(self._context, self._best, order, self._goals)
+        other = Curve(self._context, self._best, order, self._goals, expected)
         ends = 0, len(order)
         other._predicted = {n: p for n, p in self._predicted.items() if n in ends}
         other._costs = {n: c for n, c in self._costs.items() if n in ends}
@@ -106,15 +142,24 @@ class Curve:
         return self._refined[count]
 
     def facts(self) -> list[dict[str, Any]]:
-        """All points, refined ones as they then are."""
-        counts = sorted({*self._plain, *self._refined, len(self.order)})
-        return [asdict(self._point(count)) for count in counts]
+        """All points; refined ones as they then are, and also as they were before where labels judged that."""
+        counts = {*self._plain, *self._refined, len(self.order)}
+        if len(counts) < _DRAWN:
+            counts.add(len(self.order) // 2)
+        plain = [n for n in counts if n not in self._refined or n in self._judged]
+        points = [*map(self._plain_point, plain), *map(self._refined_point, self._refined)]
+        return [asdict(point) for point in sorted(points, key=lambda p: (p.layers, p.refined))]
 
-    def _point(self, count: int) -> Point:
-        made = self._refined.get(count)
-        found = self.fidelity(count) if made is None else made.fidelity
+    def _plain_point(self, count: int) -> Point:
+        return self._point(count, self.fidelity(count), self._judged.get(count))
+
+    def _refined_point(self, count: int) -> Point:
+        return replace(self._point(count, self._refined[count].fidelity), refined=True)
+
+    def _point(self, count: int, found: Fidelity, judged: Judged | None = None) -> Point:
         closeness, sqnr = round(found.closeness_db, 3), round(found.sqnr_db, 3)
-        return Point(count, *self.predicted(count), closeness, sqnr, made is not None)
+        lost = (None, None) if judged is None else (round(judged.drop, 3), judged.samples)
+        return Point(count, *self.predicted(count), closeness, sqnr, False, *lost)
 
     def fidelity(self, count: int) -> Fidelity:
         """Of the model with so many layers, each rounded by itself."""
@@ -122,9 +167,16 @@ class Curve:
             self._plain[count] = self._context.evaluator.fidelity(self.plain(count))
         return self._plain[count]
 
-    def closeness(self, count: int) -> float:
-        """The same in dB."""
-        return self.fidelity(count).closeness_db
+    def noise(self, count: int) -> float:
+        """Its errors, over the signal."""
+        return noise_in(self.fidelity(count))
+
+    def drop(self, count: int) -> float:
+        """Points that labels say it loses."""
+        assert self._goals.judged is not None
+        if count not in self._judged:
+            self._judged[count] = self._goals.judged(self.plain(count))
+        return self._judged[count].drop
 
     def predicted(self, count: int) -> tuple[int, float | None]:
         """Bytes of flash and milliseconds, which no sample is run for."""
@@ -151,7 +203,31 @@ class Curve:
 
     def plain(self, count: int) -> ir.Model:
         """The model with so many layers, each rounded by itself."""
-        return replaced(self._best.model, self.order[:count])
+        return replaced(self._best.model, self.order[:count]) if count else self._best.model
+
+    def within(self, most: float) -> int:
+        """The largest number of layers that have no more noise, found by a few models."""
+        if self.noise(len(self.order)) <= most:
+            return len(self.order)
+        for _ in range(_PROBES):
+            self.noise(self.near(most))
+        return self._around(most)[0]
+
+    def near(self, noise: float) -> int:
+        """The number of layers that should have so much noise, by what those of known noise have around it."""
+        low, high = self._around(noise)
+        if high - low <= 1:
+            return low
+        less, more = self.noise(low), self.noise(high)
+        share = (noise - less) / (more - less) if more > less else 0.5
+        start, end = self._expected[low], self._expected[high]
+        found = int(np.searchsorted(self._expected, start + share * (end - start), side="right")) - 1
+        return min(max(found, low + 1), high - 1)
+
+    def _around(self, noise: float) -> tuple[int, int]:
+        """The largest known number of layers that have no more noise, and the next known one."""
+        low = max((n for n in self._plain if self.noise(n) <= noise), default=0)
+        return low, min((n for n in self._plain if n > low), default=len(self.order))
 
     def last(self, holds: Callable[[int], bool]) -> int:
         """The largest number of layers for which something holds that more layers only spoil."""
@@ -168,6 +244,11 @@ class Curve:
         """The smallest number of layers for which something holds; all of them when none does."""
         short = self.last(lambda count: not holds(count))
         return min(short + (not holds(short)), len(self.order))
+
+
+def noise_in(found: Fidelity) -> float:
+    """Errors of a model's outputs, over the signal."""
+    return float(10 ** (-found.closeness_db / 10))
 
 
 def _refined(context: MethodContext, best: Candidate, chosen: Sequence[Narrow]) -> Candidate:
