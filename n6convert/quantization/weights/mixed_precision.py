@@ -149,7 +149,10 @@ def _most(curve: Curve, goals: Goals, allowed: float) -> int:
         return _halved(curve, near, good)
     base = curve.noise(0)
     tried = curve.within(base + (allowed - base) / _LEFT)
-    other = curve.within(curve.noise(tried) + allowed - noise_in(curve.refined(tried).fidelity))
+    most = curve.noise(tried) + allowed - noise_in(curve.refined(tried).fidelity)
+    if good(tried) and not _worth(curve, tried, curve.near(most)):
+        return tried
+    other = curve.within(most)
     if good(tried):
         return other if _worth(curve, tried, other) and good(other) else tried
     certain = curve.within(allowed)
