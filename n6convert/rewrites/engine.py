@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -29,6 +30,7 @@ __all__ = ["run_rules"]
 
 _MAX_SWEEPS = 5000
 _MARKED_NODES = 2000  # copies of larger graphs cost more than they save
+_TOGETHER = 8  # rules that are proven together at first
 
 
 def run_rules(
@@ -59,15 +61,19 @@ def run_rules(
         run = copied(resume.run)
         run.checkpoints.append(resume)
     sweep = _Sweep(run, context, proof, tolerance, Counter() if resume is None else Counter(resume.names))
-    position = 0 if resume is None else sum(rule.name in resume.earlier for rule in rules)
-    changed, thorough = resume is not None and resume.changed, False
+    position, changed = (0, False) if resume is None else _turn(rules, resume)
+    thorough = False
     sweep.keep &= resume is None
     for done in range(_MAX_SWEEPS):
+        if sweep.back is not None:
+            (position, changed), thorough, sweep.back = _turn(rules, sweep.back), False, None
         if changed and (position == len(rules) or rules[position].late):
             position, changed, thorough = 0, False, False
             continue
         if position == len(rules):
             if thorough:
+                if not sweep.settle():
+                    continue
                 sweep.sort()
                 order_for_memory(run.model.graph)
                 return run
@@ -83,16 +89,35 @@ def run_rules(
     raise RewriteError("the rewrites do not converge", place=last.place, found=f"{last.rule} keeps changing it")
 
 
+def _turn(rules: Sequence[Rewrite[Any]], state: Checkpoint) -> tuple[int, bool]:
+    """Which rule comes next, and whether one before it changed something in this round."""
+    return sum(rule.name in state.earlier for rule in rules), state.changed
+
+
 class _Sweep:
-    """One rule over all nodes, proven as a whole and, when that fails, one application at a time.
+    """One rule over all nodes; what rules change is proven together and, when that fails, in smaller and smaller parts.
+
+    A proof takes longer than most rules. So as long as proofs hold, each is of twice as many rules as the one before.
+    When one fails, the graph is the last proven one again, from which half as many are proven together; of one rule
+    alone it is the same with its applications. What is left is one that is refused.
 
     A rule looks again only at nodes near which something changed since it last looked, until :meth:`forget`.
+
+    Attributes:
+        back: the state that the graph is in again, to go on from.
     """
 
     def __init__(self, run: Run, context: Context, proof: Proof, tolerance: float | None, names: Counter[str]) -> None:
         self.run, self.context, self.proof, self.tolerance = run, context, proof, tolerance
         self.keep = tolerance is None
         self.state: tuple[frozenset[str], bool] = frozenset(), False
+        self.back: Checkpoint | None = None
+        self._open: list[Rewrite[Any]] = []
+        """rules that changed the graph since it was proven"""
+        self._together = _TOGETHER
+        """as many of them are proven together"""
+        self._safe: Checkpoint | None = None
+        """the proven state, from before the first of them changed it"""
         self._begun: set[str] = set()
         self._skip: set[tuple[str, str]] = set()
         self._names = names
@@ -105,17 +130,35 @@ class _Sweep:
         self._why = ""
         self._known: tuple[ir.Model, int] | None = None
         """the graph whose arrays the context has, and its state"""
-        self._before: ir.Model | None = None
-        """the graph before the rule changed it; not copied for rules that do not"""
 
     def __call__(self, rule: Rewrite[Any]) -> bool:
-        self._before = None
+        if not rule.exact and not self.settle():
+            return False
         applied = self._apply(rule)
-        if applied and self._before is not None and not self._proven(rule):
-            self._restore(self._before)
-            applied = self._one_by_one(rule)
         self.run.applied.extend(applied)
+        if applied and self.tolerance is not None:
+            self._open.append(rule)
+            if len(self._open) >= self._together or not rule.exact:
+                self.settle()
         return bool(applied)
+
+    def settle(self) -> bool:
+        """Whether all that has changed is proven; if not, :attr:`back` is the state that is again."""
+        rules, safe = self._open, self._safe
+        if safe is None or not rules:
+            return True
+        if proven := self._proven(rules[-1]):
+            self._together *= 2
+        else:
+            self._together = max(len(rules) // 2, 1)
+            self._restore(safe.run.model)
+            self._names = safe.names
+            self.run.applied, self.run.refused, self.run.options = safe.run.applied, safe.run.refused, safe.run.options
+            kept = self._in_parts(rules[0]) if len(rules) == 1 else []
+            self.run.applied.extend(kept)
+            self.back = replace(safe, changed=safe.changed or bool(kept))
+        self._open, self._safe = [], None
+        return proven
 
     def forget(self) -> None:
         """Let every rule look at every node once more."""
@@ -133,19 +176,25 @@ class _Sweep:
         self._by_type = -1, {}
         self.forget()
 
-    def _one_by_one(self, rule: Rewrite[Any]) -> list[Applied]:
+    def _in_parts(self, rule: Rewrite[Any]) -> list[Applied]:
         kept: list[Applied] = []
-        while True:
+        together = 1
+        for _ in range(_MAX_SWEEPS):
             before = self.run.model.clone()
-            step = self._apply(rule, limit=1)
-            if not step:
-                return kept
+            self._looked.pop(rule.name, None)
+            part = self._apply(rule, limit=together)
+            if not part:
+                break
             if self._proven(rule):
-                kept += step
+                kept += part
+                together *= 2
                 continue
             self._restore(before)
-            self._skip.add((rule.name, step[0].place))
-            self._refuse(rule, step[0].place, self._why)
+            together = max(len(part) // 2, 1)
+            if len(part) == 1:
+                self._skip.add((rule.name, part[0].place))
+                self._refuse(rule, part[0].place, self._why)
+        return kept
 
     def _proven(self, rule: Rewrite[Any]) -> bool:
         assert self.tolerance is not None
@@ -201,8 +250,8 @@ class _Sweep:
             self._refuse(rule, place, reason)
             return None
         graph = self.run.model.graph
-        if self.tolerance is not None and self._before is None:
-            self._before = self.run.model.clone()
+        if self.tolerance is not None and self._safe is None:
+            self._safe = self._state()
         if self.keep and rule.name not in self._begun:
             self._mark()
             self._begun.add(rule.name)
@@ -239,10 +288,12 @@ class _Sweep:
     def _mark(self) -> None:
         """Keep the state, so that runs without the rule at work need not start over."""
         if self.run.model.graph.num_nodes() <= _MARKED_NODES:
-            self.sort()
-            earlier, changed = self.state
-            mark = Checkpoint(copied(self.run), Counter(self._names), earlier, changed, frozenset(self._begun))
-            self.run.checkpoints.append(mark)
+            self.run.checkpoints.append(self._state())
+
+    def _state(self) -> Checkpoint:
+        """A copy of where the run is."""
+        self.sort()
+        return Checkpoint(copied(self.run), Counter(self._names), *self.state, frozenset(self._begun))
 
     def _prefix(self, node: ir.Node, rule: Rewrite[Any]) -> str:
         named = next(v.name for v in node.outputs if v.name)  # an optional output may be left out

@@ -133,7 +133,9 @@ def rewrite(
     original, after = proof.reference, weighed.after
     run = weighed.run
     if run is None or not _proves(run, weighed.rules, proof, config.tolerance):
-        run = _proven(start, weighed.rules, replace(context, choices=weighed.forms), proof, config.tolerance, progress)
+        forms = replace(context, choices=weighed.forms)
+        run = run_rules(start, weighed.rules, forms, proof, config.tolerance, progress)
+        run.difference = proof.difference(run.model)
         after = timer(run.model) if timer is not None else None
     used = {a.rule for a in run.applied if not a.exact}
     if used:
@@ -159,25 +161,8 @@ def _account_of(run: Run, weighed: Weighed, after: float | None, approximate: li
     )
 
 
-def _proven(
-    start: ir.Model,
-    rules: Sequence[Rewrite[Any]],
-    context: Context,
-    proof: Proof,
-    tolerance: float,
-    progress: Progress | None,
-) -> Run:
-    """Prove exact rules at the end, all at once; only when that fails, or with approximate rules, step by step."""
-    if all(rule.exact for rule in rules):
-        run = run_rules(start, rules, context, proof, None, progress)
-        if _proves(run, rules, proof, tolerance):
-            return run
-    run = run_rules(start, rules, context, proof, tolerance, progress)
-    run.difference = proof.difference(run.model)
-    return run
-
-
 def _proves(run: Run, rules: Sequence[Rewrite[Any]], proof: Proof, tolerance: float) -> bool:
+    """Whether all that exact rules did holds at once; else it is proven step by step, as approximate rules are."""
     run.difference = proof.difference(run.model)
     return all(rule.exact for rule in rules) and run.difference <= tolerance
 

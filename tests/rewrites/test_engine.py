@@ -72,6 +72,27 @@ def test_a_wrong_application_is_taken_back_and_the_right_one_stays() -> None:
     assert result.difference < 1e-6
 
 
+def test_few_wrong_applications_among_many_are_found_with_few_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 places, of which two are wrong, between rules that are right."""
+    g = GraphWriter()
+    x = g.input("x", [1, 64])
+    parts = []
+    for i in range(64):
+        part = g.node("Relu", x) if i in (20, 41) else g.node("Relu", g.node("Abs", x))
+        parts.append(g.node("Neg", g.node("Identity", g.node("Neg", part))))
+    model = g.model(g.node("Sum", *parts))
+    proofs, difference = [], Proof.difference
+    monkeypatch.setattr(Proof, "difference", lambda self, model: proofs.append(1) or difference(self, model))
+    chosen = RewriteConfig(rules=["drop-no-ops", "wrong", "merge-constants"])
+    result = rewrite(model, lambda: [sample(model)], chosen, extra=[_Wrong()], threads=1)
+    assert ops(result.model)["Relu"] == 2 and "Identity" not in ops(result.model)
+    assert sum(a.rule == "wrong" for a in result.applied) == 62
+    assert len({r.place for r in result.refused if r.rule == "wrong"}) == 2
+    assert 5 < len(proofs) < 40
+    found, exact = (run_model(m, sample(model)).values() for m in (result.model, model))
+    np.testing.assert_allclose(*found, *exact, rtol=1e-5)
+
+
 def test_an_approximate_rule_runs_only_when_named() -> None:
     model = two_relus()
     assert not rewrite(model, None, RewriteConfig(), extra=[_Rough()], threads=1).applied
