@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import onnx_ir as ir
 
@@ -142,8 +143,13 @@ def layout_of(nodes: Sequence[ir.Node]) -> Layout | None:
 
 def layout_of_steps(source: Sequence[int], steps: Sequence[Step]) -> Layout | None:
     """As :func:`layout_of`, from the source's shape and the steps."""
+    return _layout(tuple(source), tuple(steps))
+
+
+@lru_cache(maxsize=4096)  # rules ask for the few chains of a network thousands of times
+def _layout(source: tuple[int, ...], steps: tuple[Step, ...]) -> Layout | None:
     factors = _Factors(source)
-    shape = tuple(source)
+    shape = source
     for step in steps:
         if step.perm is not None:
             factors.transpose(step.perm)
@@ -153,7 +159,7 @@ def layout_of_steps(source: Sequence[int], steps: Sequence[Step]) -> Layout | No
         else:
             return None
     blocks, perm = factors.blocks()
-    return Layout(tuple(source), blocks, perm, shape)
+    return Layout(source, blocks, perm, shape)
 
 
 def find_layout(source: ir.Value, wanted: Layout, besides: ir.Value | None = None) -> ir.Value | None:

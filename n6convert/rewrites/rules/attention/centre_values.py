@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from n6convert.graph.builder import Builder
+from n6convert.graph.dag import reach
 from n6convert.graph.operators import MOVES
 from n6convert.graph.patterns.layers import bias_of, with_bias
 from n6convert.graph.patterns.slices import axis_of
@@ -57,7 +58,7 @@ class CentreValues(Rewrite[_Values]):
 
     def pattern(self, node: ir.Node) -> _Values | None:
         value, full = node.outputs[0], shape_of(node.outputs[0])
-        if full is None or not is_float(value) or not any(n.op_type in {*_VIEWS, "MatMul"} for n in users(value)):
+        if full is None or not is_float(value) or not _is_averaged(value):
             return None
         added = bias_of(node, full)
         if added is None:
@@ -167,6 +168,12 @@ def _moved(node: ir.Node, marks: Array) -> Iterator[tuple[ir.Value, Array]]:
         yield from zip(node.outputs, np.split(marks, cuts, axis), strict=True)
     else:
         yield node.outputs[0], marks.reshape(shapes[0])
+
+
+def _is_averaged(value: ir.Value) -> bool:
+    """Whether weights that add up to one multiply some of it, behind views."""
+    parts = reach(value, lambda v: (r for n in users(v) if n.op_type in _VIEWS for r in n.outputs))
+    return any(n.op_type == "MatMul" and _adds_up(n.inputs[0]) for v in parts for n in users(v))
 
 
 def _adds_up(value: ir.Value | None) -> bool:
