@@ -62,8 +62,17 @@ def summed() -> ir.Model:
     )
 
 
+@pytest.mark.parametrize("together", [1, 2, 8])
 @pytest.mark.parametrize(("net", "ends", "count"), [("network", ["map", "g"], 4), ("summed", ["h", "y"], 3)])
-def test_noise_is_that_of_whole_runs(net: str, ends: list[str], count: int, request: pytest.FixtureRequest) -> None:
+def test_noise_is_that_of_whole_runs(
+    net: str,
+    ends: list[str],
+    count: int,
+    together: int,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("n6convert.quantization.weights.layer_noise._SHARED", together)
     network = request.getfixturevalue(net)
     config = QuantizationConfig(equalization=False, bias_correction="off", merge_convolutions=False)
     result = quantize(network, feeds((1, 3, 8, 8), 8), config)

@@ -22,7 +22,7 @@ from n6convert.graph.dag import reach
 from n6convert.graph.extract import cut
 from n6convert.graph.operators import CONVERSIONS, LAYERS
 from n6convert.graph.patterns.layers import layers_by_name
-from n6convert.quantization.layerwise.walk import Layer, walk_layers
+from n6convert.quantization.layerwise.walk import Layer, layers_of, walk_layers
 from n6convert.quantization.padding import tokens_of, without_padding
 from n6convert.quantization.stable import first_least
 from n6convert.quantization.time_budget import TimeBudget
@@ -34,6 +34,8 @@ __all__ = ["last_layers", "layer_noise", "quieter"]
 
 #: samples at most, at least, and results of them together that are enough
 _MOST, _LEAST, _RESULTS = 16, 4, 1 << 16
+#: layers in a row behind which the rest of the model is opened once
+_SHARED = 8
 #: samples on which whole models are compared
 _COMPARED = 8
 Results = list[NDArray[np.float64]]
@@ -114,9 +116,14 @@ def layer_noise(
     wanted = {narrow.layer: narrow for narrow in layers}
     base = judge.noise(model)
     found: dict[str, float] = {}
-    for layer in walk_layers(copied(model), judge.samples, threads, budget or TimeBudget(), wanted):
+    copy = copied(model)
+    ahead = [layer.node for layer in layers_of(copy) if layer.name in wanted]
+    tail = judge.tail(copy, [])
+    for index, layer in enumerate(walk_layers(copy, judge.samples, threads, budget or TimeBudget(), wanted)):
+        if index % _SHARED == 0:
+            tail = judge.tail(copy, ahead[index + _SHARED : index + _SHARED + 1])
         with _as_narrow(layer, wanted[layer.name]):
-            found[layer.name] = float(np.mean(judge.noise_from(layer, base) - base))
+            found[layer.name] = float(np.mean(judge.noise_from(layer, tail, base) - base))
     return found
 
 
@@ -124,6 +131,19 @@ def quieter(float_model: ir.Model, models: Sequence[ir.Model], held_back: Sequen
     """Which of some INT8 models has the least noise in the last layers' results: the first of those that are alike."""
     judge = _Judge(float_model, held_back, _COMPARED)
     return first_least([float(np.mean(judge.noise(model))) for model in models])
+
+
+class _Tail(NamedTuple):
+    """The end of a model, which several layers in front of it have in common.
+
+    Attributes:
+        start: the node that it begins with; None: there is nothing.
+        entries: names of what it reads.
+    """
+
+    start: ir.Node | None
+    entries: list[str]
+    session: Session | None
 
 
 class _Judge:
@@ -159,19 +179,30 @@ class _Judge:
         shown = [self._shown(results, i) for i, results in enumerate(self._runs(model, self.samples))]
         return np.array([self._noise(i, [r[i] for r in shown]) for i in range(len(self._spread))])
 
-    def noise_from(self, layer: Layer, before: NDArray[np.float64]) -> NDArray[np.float64]:
+    def tail(self, model: ir.Model, start: Sequence[ir.Node]) -> _Tail:
+        """The model from a node on; nothing where there is none."""
+        if not start:
+            return _Tail(None, [], None)
+        part = _part(model, start[0], None, self._ends.tensors(model))
+        entries = [v.name or "" for v in part.graph.inputs]
+        return _Tail(start[0], entries, Session(part, threads=1, last_use=True))
+
+    def noise_from(self, layer: Layer, tail: _Tail, before: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same, of a model that differs from the one before in this layer, by running it from there on."""
         names = self._ends.tensors(layer.model)
-        part = _rest(layer, names)
-        entries, outputs = ([v.name or "" for v in ends] for ends in (part.graph.inputs, part.graph.outputs))
-        session = Session(part, threads=1, last_use=True)
-        states = zip(*(layer.held(name) or () for name in entries), strict=True)
-        runs = [session.run(dict(zip(entries, state, strict=True))) for state in states]
+        part = _part(layer.model, layer.node, tail.start, [*names, *tail.entries])
+        entries, session = [v.name or "" for v in part.graph.inputs], Session(part, threads=1, last_use=True)
+        known = dict.fromkeys((*entries, *(e for e in tail.entries if e not in session.outputs)))
+        runs = []
+        for state in zip(*(layer.held(name) or () for name in known), strict=True):
+            values = dict(zip(known, state, strict=True))
+            values |= session.run({name: values[name] for name in entries})
+            runs.append(values | (tail.session.run_on(values) if tail.session is not None else {}))
         found = before.copy()
-        shown = [self._shown([np.asarray(run[o], np.float64) for o in outputs], i) for i, run in enumerate(runs)]
-        for position, output in enumerate(outputs):
-            index = names.index(output)
-            found[index] = self._noise(index, [results[position] for results in shown])
+        for index, name in enumerate(names):
+            if name in runs[0]:
+                shown = [self._shown([np.asarray(r[name], np.float64)], i)[0] for i, r in enumerate(runs)]
+                found[index] = self._noise(index, shown)
         return found
 
     def _noise(self, index: int, results: Sequence[NDArray[np.float64]]) -> float:
@@ -185,15 +216,16 @@ def _spread(arrays: Sequence[NDArray[np.float64]]) -> float:
     return float(np.vdot(apart, apart)) or float(np.vdot(values, values)) or 1.0
 
 
-def _rest(layer: Layer, names: Collection[str]) -> ir.Model:
-    """The model from a layer on, up to those tensors of these names that come there."""
-    order = list(layer.model.graph)
-    later = set(order[order.index(layer.node) :]) - {n for n in order if n.op_type in CONVERSIONS}
+def _part(model: ir.Model, start: ir.Node, end: ir.Node | None, names: Collection[str]) -> ir.Model:
+    """The model from one node up to another, and up to those tensors of these names that are made there."""
+    order = list(model.graph)
+    own = slice(order.index(start), None if end is None else order.index(end))
+    later = set(order[own]) - {n for n in order if n.op_type in CONVERSIONS}
     nodes = [n for n in order if n in later or _belongs(n, later)]
     made = {v for n in nodes for v in n.outputs}
     entries = {v for n in nodes for v in n.inputs if v is not None and v.const_value is None} - made
     outputs = [v for n in nodes for v in n.outputs if v.name in names]
-    return cut(layer.model, nodes, sorted(entries, key=lambda v: v.name or ""), outputs)
+    return cut(model, nodes, sorted(entries, key=lambda v: v.name or ""), outputs)
 
 
 def _belongs(node: ir.Node, later: set[ir.Node]) -> bool:

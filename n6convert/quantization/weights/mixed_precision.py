@@ -28,8 +28,6 @@ _TRIALS, _LEAST_SHORT = 5, 1e-3
 _JUDGED = 4
 #: of the noise that layers add, what is left once they are refined: about that of real networks
 _LEFT = 0.7
-#: share that more layers must save of what those save that were refined, for refining again
-_WORTH = 0.25
 #: samples on which codes are first chosen, to see what each layer loses
 _FIRST = 16
 
@@ -149,14 +147,11 @@ def _most(curve: Curve, goals: Goals, allowed: float) -> int:
         return _halved(curve, near, good)
     base = curve.noise(0)
     tried = curve.within(base + (allowed - base) / _LEFT)
-    most = curve.noise(tried) + allowed - noise_in(curve.refined(tried).fidelity)
-    if good(tried) and not _worth(curve, tried, curve.near(most)):
-        return tried
-    other = curve.within(most)
     if good(tried):
-        return other if _worth(curve, tried, other) and good(other) else tried
+        return tried
     certain = curve.within(allowed)
-    return other if certain < other < tried and good(other) else certain
+    fewer = curve.within(curve.noise(tried) + allowed - noise_in(curve.refined(tried).fidelity))
+    return fewer if certain < fewer < tried and good(fewer) else certain
 
 
 def _halved(curve: Curve, near: Callable[[Fidelity], bool], good: Callable[[int], bool]) -> int:
@@ -167,17 +162,6 @@ def _halved(curve: Curve, near: Callable[[Fidelity], bool], good: Callable[[int]
         return whole
     further = (certain + whole) // 2
     return further if further > certain and good(further) else certain
-
-
-def _worth(curve: Curve, tried: int, further: int) -> bool:
-    """Whether more layers save so much more flash or time that they are refined as well."""
-    if further <= tried:
-        return False
-    eight, now, more = (curve.predicted(n) for n in (0, tried, further))
-    return any(
-        before is not None and found is not None and then is not None and found - then > _WORTH * (before - found)
-        for before, found, then in zip(eight, now, more, strict=True)
-    )
 
 
 def _reaches(flash: int, milliseconds: float | None, goals: Goals) -> bool:
