@@ -177,6 +177,7 @@ class _Sweep:
         self.forget()
 
     def _in_parts(self, rule: Rewrite[Any]) -> list[Applied]:
+        """Apply a rule where that holds; the other places are refused."""
         kept: list[Applied] = []
         together = 1
         for _ in range(_MAX_SWEEPS):

@@ -117,13 +117,7 @@ def rewrite(
 
     board = load_target(target) if isinstance(target, str) else target
     timer = estimator or predicted_milliseconds(board)
-    context = Context(
-        board.version if board else _FEWEST_OPERATORS,
-        approximate=frozenset(config.approximate),
-        timer=timer,
-        switches=frozenset(board.switches if board else ()),
-        recurrent_steps=config.recurrent_steps,
-    )
+    context = _context(config, board, timer)
 
     def trial(chosen: Sequence[Rewrite[Any]], resume: Checkpoint | None, forms: Choices) -> Run:
         return run_rules(start, chosen, replace(context, choices=forms), proof, None, resume=resume)
@@ -146,6 +140,16 @@ def rewrite(
     return _account_of(run, weighed, after, sorted(used))
 
 
+def _context(config: RewriteConfig, board: Target | None, timer: Estimator | None) -> Context:
+    return Context(
+        board.version if board else _FEWEST_OPERATORS,
+        approximate=frozenset(config.approximate),
+        timer=timer,
+        switches=frozenset(board.switches if board else ()),
+        recurrent_steps=config.recurrent_steps,
+    )
+
+
 def _account_of(run: Run, weighed: Weighed, after: float | None, approximate: list[str]) -> RewriteResult:
     applied = {a.rule for a in run.applied}
     return RewriteResult(
@@ -163,8 +167,10 @@ def _account_of(run: Run, weighed: Weighed, after: float | None, approximate: li
 
 def _proves(run: Run, rules: Sequence[Rewrite[Any]], proof: Proof, tolerance: float) -> bool:
     """Whether all that exact rules did holds at once; else it is proven step by step, as approximate rules are."""
+    if not all(rule.exact for rule in rules):
+        return False
     run.difference = proof.difference(run.model)
-    return all(rule.exact for rule in rules) and run.difference <= tolerance
+    return run.difference <= tolerance
 
 
 def select_rules(config: RewriteConfig, extra: Sequence[Rewrite[Any]] = ()) -> list[Rewrite[Any]]:

@@ -196,7 +196,7 @@ class _Judge:
         runs = []
         for state in zip(*(layer.held(name) or () for name in known), strict=True):
             values = dict(zip(known, state, strict=True))
-            values |= session.run({name: values[name] for name in entries})
+            values |= session.run_on(values)
             runs.append(values | (tail.session.run_on(values) if tail.session is not None else {}))
         found = before.copy()
         for index, name in enumerate(names):

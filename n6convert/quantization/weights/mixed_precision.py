@@ -47,7 +47,7 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
     found = narrow_layers(best.prepared, best.model, few, config.threads, context.budget, context.progress)
     curve, count = Curve(context, best, found, goals), len(found)
     if config.weights == "mixed":
-        curve, count = _chosen(context, best, found, goals)
+        curve, count = _chosen(context, best, curve, goals)
     order = curve.order
     chosen, trial = order[:count], curve.refined(count)
     facts = {
@@ -60,15 +60,15 @@ def narrowed(context: MethodContext, best: Candidate, goals: Goals) -> Candidate
     return replace(trial, notes={"four_bits": facts})
 
 
-def _chosen(context: MethodContext, best: Candidate, found: Sequence[Narrow], goals: Goals) -> tuple[Curve, int]:
+def _chosen(context: MethodContext, best: Candidate, curve: Curve, goals: Goals) -> tuple[Curve, int]:
     """Layers in the order in which they are taken, and how many are."""
+    found = curve.order
     samples, threads = context.evaluator.samples, context.config.threads
 
     def noise_of(layers: Sequence[Narrow]) -> Mapping[str, float]:
         return layer_noise(best.prepared, best.model, layers, samples, threads, context.budget)
 
     asks = {"asks_time": goals.milliseconds is not None, "asks_flash": goals.flash_bytes is not None}
-    curve = Curve(context, best, found, goals)
     times = None if goals.predicts is None else [curve.costs(n).layers for n in (0, len(found))]
     choices = candidates(best.model, found, noise_of, times, **asks)
     curve = curve.reordered(_layers(choices), [c.noise / len(c.layers) for c in choices for _ in c.layers])
